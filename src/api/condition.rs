@@ -1,0 +1,128 @@
+//! Conditions, and the one word, `Reason`, that stands in conditions, events, metrics and logs.
+
+/// Type of a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The spec makes sense.
+    Accepted,
+    /// A sound certificate is stored.
+    Issued,
+    /// It is on the host.
+    Delivered,
+    /// dockerd uses it.
+    Serving,
+    /// Portainer reaches the host.
+    Registered,
+    /// All that was asked for.
+    Ready,
+}
+
+impl ConditionType {
+    /// The name in `type:`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ConditionType::Accepted => "Accepted",
+            ConditionType::Issued => "Issued",
+            ConditionType::Delivered => "Delivered",
+            ConditionType::Serving => "Serving",
+            ConditionType::Registered => "Registered",
+            ConditionType::Ready => "Ready",
+        }
+    }
+}
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Why a condition has its status. The name is the condition's and the event's reason, the metric's label
+        /// and the log's field.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// Every reason.
+            pub const ALL: &[Reason] = &[$(Reason::$name,)*];
+
+            /// The reason's stable name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Reason::$name => stringify!($name),)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// The spec makes sense.
+    Accepted,
+    /// The spec does not: a field has a value that cannot be used.
+    InvalidSpec,
+    /// `caRef` names no DockerCA of the namespace.
+    AuthorityNotFound,
+    /// The DockerCA that `caRef` names cannot sign yet.
+    AuthorityNotReady,
+    /// A name or address lies outside of the authority's name constraints.
+    NotPermitted,
+    /// The Secret of that name belongs to somebody else, or to an older object.
+    SecretConflict,
+    /// The ConfigMap of that name belongs to somebody else.
+    ConfigMapConflict,
+    /// The Secret with the passphrase, or the key in it, is missing.
+    PassphraseNotFound,
+    /// The passphrase does not open the private key.
+    PassphraseWrong,
+    /// The private key is encrypted and no passphrase is given.
+    PassphraseNeeded,
+    /// The Secret that `existing` names is missing.
+    ExistingNotFound,
+    /// The Secret that `existing` names holds no certificate or no key that can be read.
+    ExistingUnusable,
+    /// The Secret that `existing` names holds a certificate that is no authority.
+    NotAnAuthority,
+    /// It holds an authority that another one signed.
+    IntermediateAuthority,
+    /// It holds an authority that has ended.
+    AuthorityExpired,
+    /// It holds an authority signed with SHA-1 or worse.
+    WeakSignature,
+    /// It holds an RSA key below 2048 bits.
+    WeakKey,
+    /// It holds a private key of another certificate.
+    KeyMismatch,
+    /// It holds an authority whose usages do not let it sign for hosts and clients.
+    SigningNotAllowed,
+    /// It holds several authorities.
+    ExistingAmbiguous,
+    /// A Secret of `additionalTrust` is missing or holds no certificate.
+    TrustNotFound,
+    /// The authority was made once and its Secret is gone or damaged.
+    AuthorityLost,
+    /// A sound certificate is stored.
+    Issued,
+    /// There was none before.
+    FirstIssuance,
+    /// The Secret was gone.
+    SecretMissing,
+    /// The pair in the Secret could not be read, or key and certificate did not match.
+    SecretDamaged,
+    /// The authority has another key than the one that issued the certificate.
+    IssuerChanged,
+    /// The spec asks for other names, usage or key.
+    SpecChanged,
+    /// Its time had come.
+    Renewal,
+    /// The user asked for it.
+    Requested,
+    /// An authority was taken over from `existing`.
+    Adopted,
+    /// A lost authority was replaced as the user asked.
+    AuthorityReplaced,
+    /// The certificate has expired.
+    Expired,
+    /// This version does not do it yet.
+    NotAvailable,
+    /// Everything that was asked for is there.
+    Ready,
+    /// A DockerCA that is to be deleted still has hosts or clients.
+    InUse,
+    /// The finalizer let go without its work being done.
+    FinalizerForced,
+}

@@ -1,0 +1,90 @@
+//! What users write: the four kinds, their fields and their conditions. No behaviour beyond reading a field.
+
+pub mod condition;
+pub mod docker_ca;
+pub mod docker_client_cert;
+pub mod docker_host_cert;
+pub mod duration;
+pub mod key;
+pub mod object;
+pub mod portainer_client;
+pub mod reference;
+pub mod rules;
+pub mod status;
+
+pub use docker_ca::{DockerCA, DockerCASpec};
+pub use docker_client_cert::{DockerClientCert, DockerClientCertSpec};
+pub use docker_host_cert::{DockerHostCert, DockerHostCertSpec};
+pub use object::{Object, ObjectRef, Place, Spec};
+pub use portainer_client::{PortainerClient, PortainerClientSpec};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The API group of every kind here.
+pub const GROUP: &str = "dockseal.dev";
+/// `apiVersion` of every kind here.
+pub const API_VERSION: &str = "dockseal.dev/v1alpha1";
+/// Label on every Secret and ConfigMap that Dockseal writes; Secrets are watched by it.
+pub const MANAGED_LABEL: &str = "dockseal.dev/managed";
+/// Annotation on them: `Kind/namespace/name` of the object they belong to. It, not the label, says whose they are.
+pub const OWNER_ANNOTATION: &str = "dockseal.dev/owner";
+/// Annotation on a DockerCA: SHA-256 of the public key of the authority that was made for it, in hex.
+pub const AUTHORITY_ANNOTATION: &str = "dockseal.dev/authority";
+/// Annotation by which a user asks for a new authority in place of the lost one that it names.
+pub const REPLACE_AUTHORITY_ANNOTATION: &str = "dockseal.dev/replace-authority";
+/// Annotation by which a user asks for a renewal: an RFC 3339 instant.
+pub const RENEW_REQUESTED_ANNOTATION: &str = "dockseal.dev/renew-requested-at";
+/// Annotation by which a user has a finalizer let go at once.
+pub const FORCE_REMOVE_ANNOTATION: &str = "dockseal.dev/force-remove";
+/// Finalizer of objects whose Secret goes with them.
+pub const FINALIZER: &str = "dockseal.dev/secret";
+
+/// One of the four kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// An authority.
+    DockerCA,
+    /// A host's server certificate.
+    DockerHostCert,
+    /// A person's or a tool's client certificate.
+    DockerClientCert,
+    /// Portainer's client certificate, and its registrations.
+    PortainerClient,
+}
+
+impl Kind {
+    /// All of them, authorities first.
+    pub const ALL: [Kind; 4] = [Kind::DockerCA, Kind::DockerHostCert, Kind::DockerClientCert, Kind::PortainerClient];
+
+    /// The name in `kind:`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::DockerCA => "DockerCA",
+            Kind::DockerHostCert => "DockerHostCert",
+            Kind::DockerClientCert => "DockerClientCert",
+            Kind::PortainerClient => "PortainerClient",
+        }
+    }
+
+    /// The kind of that name, if it is one of ours.
+    pub fn parse(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The definitions of the four kinds, with the file name that each has in `crds/`.
+pub fn definitions() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![
+        ("dockercas.yaml", DockerCA::crd()),
+        ("dockerclientcerts.yaml", DockerClientCert::crd()),
+        ("dockerhostcerts.yaml", DockerHostCert::crd()),
+        ("portainerclients.yaml", PortainerClient::crd()),
+    ]
+}

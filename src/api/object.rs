@@ -1,0 +1,200 @@
+//! One object of the four kinds, reduced to the parts that decisions need, and how it is referred to.
+
+use super::status::CertificateStatus;
+use super::{
+    DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec, Kind,
+    PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::jiff::Timestamp;
+use std::collections::BTreeMap;
+
+/// An object, without what others wrote on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object {
+    /// Kind, namespace and name.
+    pub at: ObjectRef,
+    /// `metadata.uid`; empty without a cluster.
+    pub uid: String,
+    /// `metadata.resourceVersion`; empty without a cluster.
+    pub version: String,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// `metadata.deletionTimestamp`.
+    pub deleted: Option<Timestamp>,
+    /// Finalizers, all of them.
+    pub finalizers: Vec<String>,
+    /// Annotations below `dockseal.dev/`.
+    pub annotations: BTreeMap<String, String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// What the user wants.
+    pub spec: Spec,
+    /// What was last reported.
+    pub previous: CertificateStatus,
+}
+
+/// The spec of one of the four kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Spec {
+    /// Of an authority.
+    Authority(Box<DockerCASpec>),
+    /// Of a host.
+    Host(Box<DockerHostCertSpec>),
+    /// Of a client.
+    Client(Box<DockerClientCertSpec>),
+    /// Of a Portainer.
+    Portainer(Box<PortainerClientSpec>),
+}
+
+impl Object {
+    fn new(kind: Kind, meta: ObjectMeta, spec: Spec, previous: CertificateStatus) -> Object {
+        let ours = |annotation: &(String, String)| annotation.0.starts_with("dockseal.dev/");
+        Object {
+            at: ObjectRef::new(kind, &meta.namespace.unwrap_or_default(), &meta.name.unwrap_or_default()),
+            uid: meta.uid.unwrap_or_default(),
+            version: meta.resource_version.unwrap_or_default(),
+            generation: meta.generation.unwrap_or_default(),
+            created: meta.creation_timestamp.map(|time| time.0),
+            deleted: meta.deletion_timestamp.map(|time| time.0),
+            finalizers: meta.finalizers.unwrap_or_default(),
+            annotations: meta.annotations.unwrap_or_default().into_iter().filter(ours).collect(),
+            labels: meta.labels.unwrap_or_default(),
+            spec,
+            previous,
+        }
+    }
+
+    /// Name of the Secret that the object wants.
+    pub fn secret_name(&self) -> String {
+        let (given, suffix) = match &self.spec {
+            Spec::Authority(spec) => (&spec.secret_name, "docker-ca"),
+            Spec::Host(spec) => (&spec.secret_name, "docker-host"),
+            Spec::Client(spec) => (&spec.secret_name, "docker-client"),
+            Spec::Portainer(spec) => (&spec.secret_name, "portainer-client"),
+        };
+        given.clone().unwrap_or_else(|| format!("{}-{suffix}", self.at.name))
+    }
+
+    /// Where that Secret is.
+    pub fn secret(&self) -> Place {
+        self.at.beside(&self.secret_name())
+    }
+
+    /// The authority that signs for it; none for an authority.
+    pub fn authority(&self) -> Option<Place> {
+        let name = match &self.spec {
+            Spec::Authority(_) => return None,
+            Spec::Host(spec) => &spec.ca_ref.name,
+            Spec::Client(spec) => &spec.ca_ref.name,
+            Spec::Portainer(spec) => &spec.ca_ref.name,
+        };
+        Some(self.at.beside(name))
+    }
+
+    /// What becomes of its Secret when it is deleted.
+    pub fn deletion_policy(&self) -> DeletionPolicy {
+        match &self.spec {
+            Spec::Authority(spec) => spec.secret_deletion_policy,
+            Spec::Host(spec) => spec.secret_deletion_policy,
+            Spec::Client(spec) => spec.secret_deletion_policy,
+            Spec::Portainer(spec) => spec.secret_deletion_policy,
+        }
+    }
+
+    /// Secrets that it refers to by name.
+    pub fn referenced_secrets(&self) -> Vec<Place> {
+        let Spec::Authority(spec) = &self.spec else { return Vec::new() };
+        let passphrase = spec.passphrase_secret_ref.iter().map(|reference| &reference.name);
+        let existing = spec.existing.iter().map(|source| &source.secret_ref.name);
+        let trust = spec.additional_trust.iter().map(|source| &source.secret_ref.name);
+        passphrase.chain(existing).chain(trust).map(|name| self.at.beside(name)).collect()
+    }
+
+    /// Our annotation of that name.
+    pub fn annotation(&self, name: &str) -> Option<&str> {
+        self.annotations.get(name).map(String::as_str)
+    }
+}
+
+impl From<DockerCA> for Object {
+    fn from(object: DockerCA) -> Object {
+        let previous = object.status.unwrap_or_default();
+        Object::new(Kind::DockerCA, object.metadata, Spec::Authority(Box::new(object.spec)), previous)
+    }
+}
+
+impl From<DockerHostCert> for Object {
+    fn from(object: DockerHostCert) -> Object {
+        let previous = object.status.unwrap_or_default().certificate;
+        Object::new(Kind::DockerHostCert, object.metadata, Spec::Host(Box::new(object.spec)), previous)
+    }
+}
+
+impl From<DockerClientCert> for Object {
+    fn from(object: DockerClientCert) -> Object {
+        let previous = object.status.unwrap_or_default();
+        Object::new(Kind::DockerClientCert, object.metadata, Spec::Client(Box::new(object.spec)), previous)
+    }
+}
+
+impl From<PortainerClient> for Object {
+    fn from(object: PortainerClient) -> Object {
+        let previous = object.status.unwrap_or_default().certificate;
+        Object::new(Kind::PortainerClient, object.metadata, Spec::Portainer(Box::new(object.spec)), previous)
+    }
+}
+
+/// One object of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectRef {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// The object of that kind, namespace and name.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> ObjectRef {
+        ObjectRef { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// Reads `Kind/namespace/name`, as the owner annotation has it.
+    pub fn parse(text: &str) -> Option<ObjectRef> {
+        let mut parts = text.split('/');
+        let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let whole = parts.next().is_none() && !namespace.is_empty() && !name.is_empty();
+        whole.then_some(ObjectRef::new(Kind::parse(kind)?, namespace, name))
+    }
+
+    /// Something in the same namespace.
+    pub fn beside(&self, name: &str) -> Place {
+        Place { namespace: self.namespace.clone(), name: name.to_owned() }
+    }
+}
+
+impl std::fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// Where a Secret or a ConfigMap is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}

@@ -1,0 +1,154 @@
+//! PortainerClient: the client certificate of a Portainer server, and the hosts that it is to reach.
+
+use super::reference::{CaRef, DeletionPolicy, SecretKeyRef, SecretRef};
+use super::status::PortainerClientStatus;
+use super::{docker_host_cert::year, key::LeafKey, rules};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Portainer's client certificate, and the hosts that it reaches with it.
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[kube(group = "dockseal.dev", version = "v1alpha1", kind = "PortainerClient", namespaced)]
+#[kube(status = "PortainerClientStatus", shortname = "ptc", category = "dockseal", derive = "PartialEq", derive = "Default")]
+#[kube(doc = "The client certificate of a Portainer server, and the hosts that are registered in it.")]
+#[kube(printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"))]
+#[kube(printcolumn(name = "Server", type_ = "string", json_path = ".spec.server.url"))]
+#[kube(printcolumn(name = "Registered", type_ = "string", json_path = ".status.conditions[?(@.type==\"Registered\")].status"))]
+#[kube(printcolumn(name = "Expires", type_ = "string", json_path = ".status.notAfter"))]
+#[kube(printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1))]
+#[kube(printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1))]
+#[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::DURATION, validation = rules::RENEW_BEFORE, validation = rules::SECRET_NAME_STAYS)]
+pub struct PortainerClientSpec {
+    /// The DockerCA that signs.
+    pub ca_ref: CaRef,
+    /// Common name, CN, 1 to 64 bytes. Example: portainer.bodkys.house
+    #[schemars(length(min = 1, max = 64))]
+    pub common_name: String,
+    /// How long the certificate is valid: hours or days, 1h to 36525d. Example: 365d
+    #[serde(default = "year")]
+    #[schemars(length(max = 7), regex(pattern = "^[1-9][0-9]{0,5}[hd]$"))]
+    pub duration: String,
+    /// How long before its end it is renewed: hours or days, below duration. Default a third of duration. Example: 122d
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 7), regex(pattern = "^[1-9][0-9]{0,5}[hd]$"))]
+    pub renew_before: Option<String>,
+    /// Private key. Default ECDSA 256, a new one with every renewal.
+    #[serde(default)]
+    pub private_key: LeafKey,
+    /// Name of the Secret that holds certificate and key. Default NAME-portainer-client. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret_name: Option<String>,
+    /// Retain (default): the Secret outlives this object. Delete: it goes with it.
+    #[serde(default)]
+    pub secret_deletion_policy: DeletionPolicy,
+    /// The Portainer server in which hosts are registered. Left out: a certificate and no registration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<Server>,
+    /// Labels of the DockerHostCerts to register. Left out: none. {}: every one of the namespace.
+    /// Example: {matchLabels: {site: home}}
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_selector: Option<LabelSelector>,
+    /// What each environment is like.
+    #[serde(default)]
+    pub environment: Environment,
+    /// Controller (default): the controller calls Portainer. Companion: each node's companion does, for its own host.
+    #[serde(default)]
+    pub registrar: Registrar,
+    /// Never (default). MatchingURL: an environment of the same URL is taken over, its name kept.
+    #[serde(default)]
+    pub adoption: Adoption,
+}
+
+/// A Portainer server.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::HTTP_ALLOWED)]
+pub struct Server {
+    /// https:// address of Portainer; http:// only with allowHTTP. Example: https://portainer.bodkys.house
+    #[schemars(length(max = 1024), regex(pattern = "^https?://[^/?#@ ]+(/[^?# ]*)?$"))]
+    pub url: String,
+    /// Secret with apiKey, or with username and password, of an administrator.
+    pub credentials_secret_ref: SecretRef,
+    /// true: url may be http://, which sends the credential in the clear. Default false.
+    #[serde(rename = "allowHTTP", default)]
+    pub allow_http: bool,
+    /// How Portainer's own certificate is verified. Left out: by the system's authorities and the name in url.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
+    /// true: the first administrator of a fresh server is made with the username and password. Default false.
+    #[serde(default)]
+    pub initialize_admin: bool,
+}
+
+/// How Portainer's own certificate is verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerTls {
+    /// Certificates that are trusted for it, instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<SecretKeyRef>,
+    /// Name in its certificate, where that is not the one in url. Example: localhost
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub server_name: Option<String>,
+}
+
+/// What each environment is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = rules::UNVERIFIED_ACKNOWLEDGED)]
+pub struct Environment {
+    /// Name of an environment group, which must exist. A host's own group goes first. Example: homelab
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 255))]
+    pub group: Option<String>,
+    /// Names of tags, beside each host's own. Example: [home]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 255)))]
+    pub tags: Vec<String>,
+    /// ServerAndClient (default): both sides verify. ClientOnly: Portainer does not verify the host.
+    #[serde(default)]
+    pub tls_verification: TlsVerification,
+    /// Needed for tlsVerification: ClientOnly. Default false.
+    #[serde(default)]
+    pub acknowledge_unverified_server: bool,
+    /// Retain (default): environments outlive this object. Delete: they are removed with it or with their host.
+    #[serde(default)]
+    pub deletion_policy: DeletionPolicy,
+}
+
+/// Who verifies whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TlsVerification {
+    /// Portainer verifies the host, the host Portainer.
+    #[default]
+    ServerAndClient,
+    /// The host verifies Portainer only.
+    ClientOnly,
+}
+
+/// Who calls Portainer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Registrar {
+    /// The controller, which alone holds Portainer's credential.
+    #[default]
+    Controller,
+    /// Each node's companion.
+    Companion,
+}
+
+/// Which environments may be taken over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Adoption {
+    /// None.
+    #[default]
+    Never,
+    /// Those of the same URL.
+    #[serde(rename = "MatchingURL")]
+    MatchingUrl,
+}

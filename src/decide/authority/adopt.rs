@@ -1,0 +1,105 @@
+//! Which authority a Secret of somebody's openssl evening holds, or why none in it can be adopted.
+
+use crate::api::Place;
+use crate::api::condition::Reason;
+use crate::decide::Refusal;
+use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH, SignatureDigest};
+use crate::pki::key::KeyError;
+use crate::pki::material::Contents;
+use crate::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey, name};
+use k8s_openapi::jiff::Timestamp;
+use std::sync::Arc;
+
+/// Picks the authority out of `contents`: the certificate that a key of the Secret fits and that may sign.
+///
+/// # Errors
+/// The [`Refusal`] that says what is wrong with what is there.
+pub fn adopt(from: &Place, contents: &Contents, now: Timestamp) -> Result<Authority, Refusal> {
+    let pairs = pairs(from, contents)?;
+    let (certificate, key) = the_one(from, &pairs)?;
+    sound(from, certificate, now)?;
+    Ok(Authority { certificate: certificate.clone(), key: Arc::clone(key) })
+}
+
+type Pair<'a> = (&'a Certificate, &'a Arc<PrivateKey>);
+
+fn pairs<'a>(from: &Place, contents: &'a Contents) -> Result<Vec<Pair<'a>>, Refusal> {
+    let refuse = |reason, message: &str| Err(Refusal::issue(reason, format!("Secret {from} {message}")));
+    if contents.certificates.is_empty() {
+        return refuse(Reason::ExistingUnusable, "holds no certificate in PEM");
+    }
+    if contents.keys.is_empty() {
+        return refuse(Reason::ExistingUnusable, "holds no private key in PEM: an authority cannot sign without its own");
+    }
+    let keys = || contents.keys.iter().filter_map(|key| key.as_ref().ok());
+    let fits = |certificate: &'a Certificate| {
+        keys().find(|key| key.public_der() == certificate.public_key).map(|key| (certificate, key))
+    };
+    let pairs: Vec<_> = contents.certificates.iter().filter_map(fits).collect();
+    if pairs.iter().any(|(certificate, _)| certificate.is_ca) {
+        return Ok(pairs);
+    }
+    if contents.certificates.iter().any(weak_key) {
+        return refuse(Reason::WeakKey, "holds an RSA key below 2048 bits: make a new authority");
+    }
+    match contents.keys.iter().find_map(|key| key.as_ref().err()) {
+        Some(error) => Err(unreadable(from, error)),
+        None if pairs.is_empty() => refuse(Reason::KeyMismatch, "holds a private key of another certificate"),
+        None => Ok(pairs),
+    }
+}
+
+fn weak_key(certificate: &Certificate) -> bool {
+    matches!(certificate.algorithm, Some(KeyAlgorithm::Rsa(bits)) if bits < 2048)
+}
+
+/// The refusal of a key that could not be read.
+pub fn unreadable(from: &Place, error: &KeyError) -> Refusal {
+    let (reason, way_out) = match error {
+        KeyError::PassphraseNeeded => (Reason::PassphraseNeeded, ": name its Secret in spec.passphraseSecretRef"),
+        KeyError::PassphraseWrong => (Reason::PassphraseWrong, ": mend the Secret that spec.passphraseSecretRef names"),
+        _ => (Reason::ExistingUnusable, ""),
+    };
+    Refusal::issue(reason, format!("Secret {from}: {error}{way_out}"))
+}
+
+/// The newest certificate of the one authority.
+fn the_one<'a>(from: &Place, pairs: &[Pair<'a>]) -> Result<Pair<'a>, Refusal> {
+    let authorities: Vec<_> = pairs.iter().filter(|(certificate, _)| certificate.is_ca).collect();
+    let Some((first, _)) = authorities.first() else {
+        let message = "holds a certificate that is no authority (no CA:TRUE): give the CA's own, not a host's or client's";
+        return Err(Refusal::issue(Reason::NotAnAuthority, format!("Secret {from} {message}")));
+    };
+    if authorities.iter().any(|(certificate, _)| certificate.public_key != first.public_key) {
+        let message = format!("Secret {from} holds several authorities: keep the one that is to be adopted");
+        return Err(Refusal::issue(Reason::ExistingAmbiguous, message));
+    }
+    let newest = authorities.into_iter().max_by_key(|(certificate, _)| certificate.not_after);
+    Ok(*newest.expect("there is a first"))
+}
+
+fn sound(from: &Place, certificate: &Certificate, now: Timestamp) -> Result<(), Refusal> {
+    let subject = name::display(&certificate.subject);
+    let refuse = |reason, message: String| Err(Refusal::issue(reason, format!("Secret {from}, {subject}: {message}")));
+    if weak_key(certificate) {
+        return refuse(Reason::WeakKey, "an RSA key below 2048 bits is not adopted: make a new authority".into());
+    }
+    if certificate.digest != SignatureDigest::Sound {
+        return refuse(Reason::WeakSignature, "it is signed with SHA-1 or worse, which Docker refuses: make a new authority".into());
+    }
+    if !certificate.is_issued_by(certificate) {
+        return refuse(Reason::IntermediateAuthority, "it is an intermediate, signed by another authority: give the root itself".into());
+    }
+    if certificate.may_sign == Some(false) {
+        return refuse(Reason::SigningNotAllowed, "its keyUsage has no keyCertSign, so nobody trusts what it signs".into());
+    }
+    if let Some(usages) = &certificate.extended_usage
+        && !(usages.contains(&SERVER_AUTH) && usages.contains(&CLIENT_AUTH))
+    {
+        return refuse(Reason::SigningNotAllowed, "its extKeyUsage does not allow both serverAuth and clientAuth".into());
+    }
+    if now >= certificate.not_after {
+        return refuse(Reason::AuthorityExpired, format!("it ended at {}: make a new authority", certificate.not_after));
+    }
+    Ok(())
+}

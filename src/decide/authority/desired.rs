@@ -1,0 +1,141 @@
+//! What a DockerCA asks for: text in, checked values out, or the refusal that names the field.
+
+use crate::api::docker_ca::{DockerCASpec, NameConstraints, Subject};
+use crate::api::{Object, ObjectRef, Place, Spec, duration};
+use crate::decide::Refusal;
+use crate::decide::leaf::desired::algorithm;
+use crate::decide::leaf::host_name::dns_name;
+use crate::pki::constraints::{self, Network};
+use crate::pki::{KeyAlgorithm, name};
+use k8s_openapi::jiff::SignedDuration;
+use x509_cert::ext::pkix::NameConstraints as Constraints;
+
+const DEFAULT_DURATION: &str = "1825d";
+
+/// Where an authority comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Made new.
+    New {
+        /// Its name.
+        subject: name::Subject,
+        /// Its key.
+        algorithm: KeyAlgorithm,
+        /// What it may sign for.
+        constraints: Option<Constraints>,
+        /// From issuance to end.
+        duration: SignedDuration,
+    },
+    /// Copied from this Secret.
+    Existing(Place),
+}
+
+/// An authority as it should be. Nothing in it can be malformed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// The object that asks.
+    pub object: ObjectRef,
+    /// New or adopted.
+    pub origin: Origin,
+    /// Its Secret.
+    pub secret: Place,
+    /// The ConfigMap with its public bundle.
+    pub bundle: Place,
+    /// A passphrase was asked for, from this Secret and key.
+    pub passphrase: Option<(Place, String)>,
+}
+
+/// Reads the spec of a DockerCA.
+///
+/// # Errors
+/// The [`Refusal`] of the first field that cannot be used.
+pub fn desired(object: &Object) -> Result<Desired, Refusal> {
+    let Spec::Authority(spec) = &object.spec else { unreachable!("a leaf is no authority") };
+    let reference = spec.passphrase_secret_ref.as_ref();
+    Ok(Desired {
+        object: object.at.clone(),
+        origin: origin(object, spec)?,
+        secret: object.secret(),
+        bundle: object.at.beside(&format!("{}-ca-bundle", object.at.name)),
+        passphrase: reference.map(|reference| (object.at.beside(&reference.name), reference.key.clone())),
+    })
+}
+
+fn origin(object: &Object, spec: &DockerCASpec) -> Result<Origin, Refusal> {
+    let own = spec.duration.is_some() || spec.private_key.is_some() || spec.name_constraints.is_some();
+    match (&spec.subject, &spec.existing) {
+        (None, Some(_)) if own => {
+            Err(Refusal::field("existing", "an authority to adopt brings its own duration, privateKey and nameConstraints: leave them out"))
+        }
+        (None, Some(source)) => Ok(Origin::Existing(object.at.beside(&source.secret_ref.name))),
+        (Some(subject), None) => made(subject, spec),
+        _ => Err(Refusal::field("subject", "give either subject, for a new authority, or existing, to adopt one")),
+    }
+}
+
+fn made(subject: &Subject, spec: &DockerCASpec) -> Result<Origin, Refusal> {
+    let text = spec.duration.as_deref().unwrap_or(DEFAULT_DURATION);
+    let key = spec.private_key.clone().unwrap_or_default();
+    Ok(Origin::New {
+        subject: checked_subject(subject)?,
+        algorithm: algorithm(key.algorithm, key.size)?,
+        constraints: spec.name_constraints.as_ref().map(checked_constraints).transpose()?,
+        duration: duration::parse(text).map_err(|error| Refusal::field("duration", error))?,
+    })
+}
+
+fn checked_subject(subject: &Subject) -> Result<name::Subject, Refusal> {
+    if subject.common_name.is_empty() {
+        return Err(Refusal::field("subject.commonName", "it is empty"));
+    }
+    let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+    let checked = name::Subject {
+        common_name: subject.common_name.clone(),
+        organization: optional(&subject.organization),
+        organizational_unit: optional(&subject.organizational_unit),
+        country: optional(&subject.country).to_ascii_uppercase(),
+        province: optional(&subject.province),
+        locality: optional(&subject.locality),
+        email_address: optional(&subject.email_address),
+    };
+    bounds(&checked)?;
+    checked.to_der().map_err(|error| Refusal::field("subject", error))?;
+    Ok(checked)
+}
+
+/// Upper bounds of RFC 5280, appendix A.1.
+fn bounds(subject: &name::Subject) -> Result<(), Refusal> {
+    let bounded = [
+        ("commonName", &subject.common_name, 64),
+        ("organization", &subject.organization, 64),
+        ("organizationalUnit", &subject.organizational_unit, 64),
+        ("province", &subject.province, 128),
+        ("locality", &subject.locality, 128),
+        ("emailAddress", &subject.email_address, 255),
+    ];
+    for (field, text, most) in bounded {
+        if text.len() > most || text.chars().any(char::is_control) {
+            let message = format!("it has over {most} bytes or control characters");
+            return Err(Refusal::field(&format!("subject.{field}"), message));
+        }
+    }
+    let country = &subject.country;
+    if !country.is_empty() && (country.len() != 2 || !country.bytes().all(|b| b.is_ascii_alphabetic())) {
+        return Err(Refusal::field("subject.country", format!("{country:?} is no country code of two letters")));
+    }
+    Ok(())
+}
+
+fn checked_constraints(given: &NameConstraints) -> Result<Constraints, Refusal> {
+    let field = "nameConstraints";
+    let domain = |text: &String| dns_name(text, false).map_err(|error| Refusal::field(field, error));
+    let network = |text: &String| {
+        Network::parse(text).ok_or_else(|| Refusal::field(field, format!("{text:?} is no network like 192.168.0.0/16")))
+    };
+    let domains: Vec<_> = given.permitted_dns_domains.iter().map(domain).collect::<Result<_, _>>()?;
+    let networks: Vec<_> = given.permitted_ip_ranges.iter().map(network).collect::<Result<_, _>>()?;
+    if domains.is_empty() && networks.is_empty() {
+        return Err(Refusal::field(field, "it permits nothing: give permittedDNSDomains, permittedIPRanges or both"));
+    }
+    Ok(constraints::permit(&domains, &networks))
+}

@@ -1,0 +1,9 @@
+//! Authorities: made or adopted once, renewed with the same key, lost but never silently replaced.
+
+pub mod adopt;
+pub mod desired;
+pub mod plan;
+pub mod status;
+
+pub use desired::{Desired, Origin, desired};
+pub use plan::{Observed, Plan, Step, plan};

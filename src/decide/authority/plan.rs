@@ -1,0 +1,261 @@
+//! The next step of an authority. One at a time, each from what is stored, so that it goes on wherever it was cut off.
+
+use super::desired::{Desired, Origin};
+use super::adopt;
+use crate::api::ObjectRef;
+use crate::api::condition::Reason;
+use crate::decide::Refusal;
+use crate::pki::key::KeyError;
+use crate::pki::lifecycle::{self, issued_at, jitter};
+use crate::pki::material::{AuthorityError, Contents, StoredAuthority};
+use crate::pki::sign::Dates;
+use crate::pki::{Authority, Certificate, TrustBundle};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::sync::Arc;
+
+/// The authority's Secret as it is.
+#[derive(Clone, Debug)]
+pub enum Stored {
+    /// There is none.
+    Absent,
+    /// Somebody else's; whose, where that is known.
+    Foreign(Option<ObjectRef>),
+    /// Ours, and it can sign.
+    Sound(Arc<StoredAuthority>),
+    /// Ours, and it cannot. The fingerprint is the one noted on the Secret.
+    Unsound(Arc<AuthorityError>, Option<String>),
+}
+
+/// The ConfigMap with the public bundle as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublicBundle {
+    /// There is none.
+    Absent,
+    /// Somebody else's.
+    Foreign,
+    /// Ours.
+    Ours(Vec<u8>),
+}
+
+/// All that the plan needs to know.
+#[derive(Clone, Debug)]
+pub struct Observed {
+    /// The Secret.
+    pub stored: Stored,
+    /// The ConfigMap.
+    pub bundle: PublicBundle,
+    /// What is wrong with the passphrase, where one is asked for.
+    pub passphrase: Result<(), Refusal>,
+    /// What the Secret to adopt holds; read only while nothing is stored.
+    pub existing: Option<Arc<Contents>>,
+    /// The certificates of `additionalTrust`.
+    pub trust: Result<Vec<Certificate>, Refusal>,
+    /// Fingerprint of the authority that was made for the object.
+    pub remembered: Option<String>,
+    /// The lost one that the user wants replaced.
+    pub replace: Option<String>,
+    /// Fingerprint in the last status.
+    pub reported: Option<String>,
+    /// Another object that has the Secret rather than this one.
+    pub rival: Option<ObjectRef>,
+}
+
+/// What to do next.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Nothing.
+    Keep,
+    /// Make a new authority.
+    Make(Reason, Dates),
+    /// Copy an existing one.
+    Adopt(Reason, Authority),
+    /// A further certificate for the same key.
+    Renew(Dates),
+    /// Write `ca.crt` anew.
+    Rebundle,
+    /// Note the fingerprint on the object.
+    Remember(String),
+    /// Write the ConfigMap.
+    PublishBundle,
+    /// The user must mend something first.
+    Refuse(Refusal),
+}
+
+/// The step, what stands before it, and when to look again.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What to do.
+    pub step: Step,
+    /// The authority, where it can sign.
+    pub current: Option<Arc<StoredAuthority>>,
+    /// What hosts and clients are to trust.
+    pub bundle: TrustBundle,
+    /// What the user should mend although the authority works on.
+    pub notice: Option<Refusal>,
+    /// The next look, if nothing changes.
+    pub wake: Option<Timestamp>,
+}
+
+/// Decides what an authority needs next at `now`.
+pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+    match current(desired, observed) {
+        Ok(Some(current)) => keep_alive(desired, observed, current, now),
+        Ok(None) => resting(create(desired, observed, now).unwrap_or_else(Step::Refuse)),
+        Err(refusal) => resting(Step::Refuse(refusal)),
+    }
+}
+
+fn resting(step: Step) -> Plan {
+    Plan { step, current: None, bundle: TrustBundle::default(), notice: None, wake: None }
+}
+
+/// The authority that is stored, or none where one may be made; lost, it is never silently replaced.
+fn current(desired: &Desired, observed: &Observed) -> Result<Option<Arc<StoredAuthority>>, Refusal> {
+    let secret = &desired.secret;
+    let conflict = |whose: &str| {
+        let message = format!("Secret {secret} belongs to {whose} and stays untouched: choose another secretName");
+        Refusal::issue(Reason::SecretConflict, message)
+    };
+    if let Some(rival) = &observed.rival {
+        return Err(conflict(&rival.to_string()));
+    }
+    let known = observed.remembered.as_ref().or(observed.reported.as_ref());
+    let replaced = |lost: &Option<&String>| lost.is_some() && observed.replace.as_ref() == *lost;
+    match &observed.stored {
+        Stored::Foreign(owner) => {
+            Err(conflict(&owner.as_ref().map_or("somebody else".into(), ToString::to_string)))
+        }
+        Stored::Sound(stored) => {
+            let fingerprint = stored.authority.certificate.key_fingerprint();
+            if known.is_none_or(|known| *known == fingerprint) || replaced(&known) {
+                return Ok(Some(Arc::clone(stored)));
+            }
+            Err(lost(desired, known, &format!("Secret {secret} holds another authority, {fingerprint}")))
+        }
+        Stored::Unsound(error, _) if matches!(**error, AuthorityError::Key(_)) => Err(locked(desired, observed, error)),
+        Stored::Unsound(error, noted) => {
+            let known = known.or(noted.as_ref());
+            if replaced(&known) { Ok(None) } else { Err(lost(desired, known, &format!("Secret {secret} is damaged: {error}"))) }
+        }
+        Stored::Absent if known.is_none() || replaced(&known) => Ok(None),
+        Stored::Absent => Err(lost(desired, known, &format!("Secret {secret} is gone"))),
+    }
+}
+
+fn lost(desired: &Desired, known: Option<&String>, what: &str) -> Refusal {
+    let name = &desired.object.name;
+    let namespace = &desired.object.namespace;
+    let way_out = match known {
+        Some(known) => format!(
+            "Restore it from a backup. Only if it is gone for good, and every host and client may get a new certificate: \
+             kubectl -n {namespace} annotate dockerca {name} dockseal.dev/replace-authority={known}"
+        ),
+        None => "Restore it from a backup, or delete it if its authority is of no use".to_owned(),
+    };
+    Refusal::issue(Reason::AuthorityLost, format!("{what}. {way_out}"))
+}
+
+/// The stored key does not open.
+fn locked(desired: &Desired, observed: &Observed, error: &AuthorityError) -> Refusal {
+    if let Err(refusal) = &observed.passphrase {
+        return refusal.clone();
+    }
+    let secret = &desired.secret;
+    let AuthorityError::Key(error) = error else { unreachable!("asked for a locked key") };
+    match (error, &desired.passphrase) {
+        (KeyError::PassphraseWrong, Some((from, key))) => {
+            let message = format!("the passphrase in Secret {from}, key {key}, does not open tls.key of Secret {secret}: put the one back with which it was made");
+            Refusal::issue(Reason::PassphraseWrong, message)
+        }
+        _ => adopt::unreadable(secret, error),
+    }
+}
+
+fn create(desired: &Desired, observed: &Observed, now: Timestamp) -> Result<Step, Refusal> {
+    observed.passphrase.clone()?;
+    observed.trust.clone()?;
+    let replaced = observed.remembered.is_some() || observed.reported.is_some() || !matches!(observed.stored, Stored::Absent);
+    match &desired.origin {
+        Origin::New { duration, .. } => {
+            let reason = if replaced { Reason::AuthorityReplaced } else { Reason::FirstIssuance };
+            Ok(Step::Make(reason, lifecycle::dates(now, *duration, None)))
+        }
+        Origin::Existing(from) => {
+            let contents = observed.existing.as_ref().ok_or_else(|| {
+                Refusal::issue(Reason::ExistingNotFound, format!("spec.existing: there is no Secret {from}"))
+            })?;
+            let reason = if replaced { Reason::AuthorityReplaced } else { Reason::Adopted };
+            adopt::adopt(from, contents, now).map(|authority| Step::Adopt(reason, authority))
+        }
+    }
+}
+
+fn keep_alive(desired: &Desired, observed: &Observed, current: Arc<StoredAuthority>, now: Timestamp) -> Plan {
+    let certificate = &current.authority.certificate;
+    let fingerprint = certificate.key_fingerprint();
+    let (bundle, notice) = match &observed.trust {
+        Ok(trust) => (bundle(&current, trust, now), None),
+        Err(refusal) => (stored_bundle(&current), Some(refusal.clone())),
+    };
+    let step = if observed.remembered.as_ref() != Some(&fingerprint) {
+        Step::Remember(fingerprint)
+    } else if now >= renew_at(desired, certificate) || now < certificate.not_before {
+        Step::Renew(lifecycle::dates(now, duration(desired, certificate), None))
+    } else if bundle.to_pem().as_bytes() != current.bundle {
+        Step::Rebundle
+    } else {
+        publish(&observed.bundle, &bundle).unwrap_or(Step::Keep)
+    };
+    let notice = notice.or_else(|| foreign_config_map(desired, &observed.bundle));
+    let wake = wake(desired, certificate, &bundle, now);
+    Plan { step, bundle, notice, wake: Some(wake), current: Some(current) }
+}
+
+/// The newest certificate, the earlier ones that still run, and what is trusted besides.
+fn bundle(current: &StoredAuthority, trust: &[Certificate], now: Timestamp) -> TrustBundle {
+    let own = std::iter::once(&current.authority.certificate).chain(&current.former);
+    TrustBundle::new(own.chain(trust).cloned()).unexpired(now)
+}
+
+/// While a Secret of `additionalTrust` is away, what was trusted stays.
+fn stored_bundle(current: &StoredAuthority) -> TrustBundle {
+    TrustBundle::from_pem(&current.bundle)
+        .ok()
+        .filter(|bundle| bundle.certificates().contains(&current.authority.certificate))
+        .unwrap_or_else(|| TrustBundle::new([current.authority.certificate.clone()]))
+}
+
+fn publish(stored: &PublicBundle, bundle: &TrustBundle) -> Option<Step> {
+    match stored {
+        PublicBundle::Foreign => None,
+        PublicBundle::Ours(pem) if *pem == bundle.to_pem().into_bytes() => None,
+        _ => Some(Step::PublishBundle),
+    }
+}
+
+fn foreign_config_map(desired: &Desired, stored: &PublicBundle) -> Option<Refusal> {
+    (*stored == PublicBundle::Foreign).then(|| {
+        let message = format!("ConfigMap {} belongs to somebody else and stays untouched: delete it", desired.bundle);
+        Refusal::spec(Reason::ConfigMapConflict, message)
+    })
+}
+
+/// An adopted authority is renewed for as long as it was made for.
+fn duration(desired: &Desired, certificate: &Certificate) -> SignedDuration {
+    match &desired.origin {
+        Origin::New { duration, .. } => *duration,
+        Origin::Existing(_) => issued_at(certificate.not_before).duration_until(certificate.not_after),
+    }
+}
+
+/// When the authority's certificate is renewed: at two thirds of its life.
+pub fn renew_at(desired: &Desired, certificate: &Certificate) -> Timestamp {
+    let dates = Dates { not_before: certificate.not_before, not_after: certificate.not_after };
+    lifecycle::renew_at(dates, None, jitter(&desired.object.namespace, &desired.object.name))
+}
+
+/// Renewal, or the end of something in the bundle.
+fn wake(desired: &Desired, certificate: &Certificate, bundle: &TrustBundle, now: Timestamp) -> Timestamp {
+    let ends = bundle.certificates().iter().map(|trusted| trusted.not_after).filter(|end| *end > now);
+    ends.chain([renew_at(desired, certificate)]).min().unwrap_or(now)
+}

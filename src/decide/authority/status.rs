@@ -1,0 +1,76 @@
+//! What a DockerCA reports: conditions, the authority's facts, and the events of what changed.
+
+use super::desired::Desired;
+use super::plan::renew_at;
+use crate::api::Object;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::status::CertificateStatus;
+use crate::decide::Refusal;
+use crate::decide::status::{Event, Verdict, conditions, describe, fault_events, with_ready};
+use crate::pki::Certificate;
+use k8s_openapi::jiff::Timestamp;
+
+/// What came of an authority's steps.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Its newest certificate, where it can sign.
+    pub certificate: Option<Certificate>,
+    /// Why one was made just now.
+    pub issued_for: Option<Reason>,
+    /// What keeps it from signing.
+    pub refusal: Option<Refusal>,
+    /// What the user should mend although it works on.
+    pub notice: Option<Refusal>,
+}
+
+/// The status to publish and the events to send with it.
+pub fn status(object: &Object, desired: Option<&Desired>, outcome: &Outcome, now: Timestamp) -> (CertificateStatus, Vec<Event>) {
+    let verdicts = with_ready(vec![accepted(outcome), issued(object, outcome)]);
+    let previous = &object.previous.conditions;
+    let mut events = fault_events(&verdicts, previous);
+    events.extend(issued_event(object, outcome));
+    let mut status = match (&outcome.certificate, desired) {
+        (Some(certificate), Some(desired)) => {
+            let fingerprint = certificate.key_fingerprint();
+            describe(certificate, fingerprint.clone(), fingerprint, renew_at(desired, certificate))
+        }
+        // What was known of a lost authority stays, since it says which one is lost.
+        _ => CertificateStatus { conditions: Vec::new(), ..object.previous.clone() },
+    };
+    status.secret_name = Some(object.secret_name());
+    status.conditions = conditions(&verdicts, previous, object.generation, now);
+    (status, events)
+}
+
+fn accepted(outcome: &Outcome) -> Verdict {
+    let refusals = outcome.refusal.iter().chain(&outcome.notice);
+    match refusals.into_iter().find(|refusal| refusal.condition == ConditionType::Accepted) {
+        Some(refusal) => Verdict::new(ConditionType::Accepted, false, refusal.reason, &refusal.message),
+        None => Verdict::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is accepted"),
+    }
+}
+
+fn issued(object: &Object, outcome: &Outcome) -> Verdict {
+    let secret = object.secret_name();
+    match (&outcome.refusal, &outcome.certificate) {
+        (Some(refusal), _) if refusal.condition == ConditionType::Issued => {
+            Verdict::new(ConditionType::Issued, false, refusal.reason, &refusal.message)
+        }
+        (_, Some(certificate)) => {
+            let message = format!("Secret {secret} is valid until {}", certificate.not_after);
+            Verdict::new(ConditionType::Issued, true, Reason::Issued, message)
+        }
+        (refusal, None) => {
+            let reason = refusal.as_ref().map_or(Reason::SecretMissing, |refusal| refusal.reason);
+            Verdict::new(ConditionType::Issued, false, reason, "nothing is made until the spec is mended")
+        }
+    }
+}
+
+fn issued_event(object: &Object, outcome: &Outcome) -> Option<Event> {
+    let reason = outcome.issued_for.filter(|reason| *reason != Reason::FirstIssuance)?;
+    let certificate = outcome.certificate.as_ref()?;
+    let secret = object.secret_name();
+    let message = format!("the authority in Secret {secret} is valid until {}", certificate.not_after);
+    Some(Event { warning: false, reason, message })
+}

@@ -1,0 +1,193 @@
+//! What a leaf's spec asks for: text in, checked values out, or the refusal that names the field.
+
+use super::host_name;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::docker_host_cert::DockerHostCertSpec;
+use crate::api::key::{Algorithm, LeafKey, RotationPolicy};
+use crate::api::{Object, ObjectRef, Place, Spec, duration};
+use crate::decide::Refusal;
+use crate::decide::status::Verdict;
+use crate::pki::KeyAlgorithm;
+use crate::pki::profile::Usage;
+use crate::pki::sign::LeafProfile;
+use k8s_openapi::jiff::SignedDuration;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// A leaf as it should be. Nothing in it can be malformed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Desired {
+    /// The object that asks.
+    pub object: ObjectRef,
+    /// Names and usage.
+    pub profile: LeafProfile,
+    /// Its key.
+    pub algorithm: KeyAlgorithm,
+    /// A renewal keeps the key.
+    pub keep_key: bool,
+    /// From issuance to end.
+    pub duration: SignedDuration,
+    /// From renewal to end, where the user says so.
+    pub renew_before: Option<SignedDuration>,
+    /// Its Secret.
+    pub secret: Place,
+    /// Who signs.
+    pub authority: Place,
+    /// What was asked for and this version does not do yet.
+    pub unavailable: Vec<Verdict>,
+}
+
+/// Reads the spec of a leaf. `registrars` are the PortainerClients with a server that select it.
+///
+/// # Errors
+/// The [`Refusal`] of the first field that cannot be used.
+pub fn desired(object: &Object, registrars: &[String]) -> Result<Desired, Refusal> {
+    let (profile, key, duration, renew_before) = match &object.spec {
+        Spec::Host(spec) => (host_profile(object, spec)?, &spec.private_key, &spec.duration, &spec.renew_before),
+        Spec::Client(spec) => {
+            (client_profile(&spec.common_name)?, &spec.private_key, &spec.duration, &spec.renew_before)
+        }
+        Spec::Portainer(spec) => {
+            (client_profile(&spec.common_name)?, &spec.private_key, &spec.duration, &spec.renew_before)
+        }
+        Spec::Authority(_) => unreachable!("an authority is no leaf"),
+    };
+    let (duration, renew_before) = spans(duration, renew_before.as_deref())?;
+    Ok(Desired {
+        object: object.at.clone(),
+        profile,
+        algorithm: algorithm(key.algorithm, key.size)?,
+        keep_key: keeps_key(key),
+        duration,
+        renew_before,
+        secret: object.secret(),
+        authority: object.authority().expect("a leaf has an authority"),
+        unavailable: unavailable(object, registrars),
+    })
+}
+
+fn keeps_key(key: &LeafKey) -> bool {
+    key.rotation_policy == RotationPolicy::Never
+}
+
+fn spans(duration: &str, renew_before: Option<&str>) -> Result<(SignedDuration, Option<SignedDuration>), Refusal> {
+    let span = duration::parse(duration).map_err(|error| Refusal::field("duration", error))?;
+    let before = renew_before.map(duration::parse).transpose().map_err(|error| Refusal::field("renewBefore", error))?;
+    match (before, renew_before) {
+        (Some(before), Some(text)) if before >= span => {
+            Err(Refusal::field("renewBefore", format!("{text} is not shorter than the duration, {duration}")))
+        }
+        _ => Ok((span, before)),
+    }
+}
+
+/// Algorithm and size as one value.
+///
+/// # Errors
+/// The refusal of a size that the algorithm does not have.
+pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm, Refusal> {
+    match (algorithm, size) {
+        (Algorithm::Ecdsa, None | Some(256)) => Ok(KeyAlgorithm::EcdsaP256),
+        (Algorithm::Ecdsa, Some(384)) => Ok(KeyAlgorithm::EcdsaP384),
+        (Algorithm::Rsa, None | Some(4096)) => Ok(KeyAlgorithm::Rsa(4096)),
+        (Algorithm::Rsa, Some(2048)) => Ok(KeyAlgorithm::Rsa(2048)),
+        (Algorithm::Rsa, Some(3072)) => Ok(KeyAlgorithm::Rsa(3072)),
+        (Algorithm::Ed25519, None) => Ok(KeyAlgorithm::Ed25519),
+        (_, size) => Err(Refusal::field(
+            "privateKey.size",
+            format!("{} does not go with the algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none", size.unwrap_or_default()),
+        )),
+    }
+}
+
+fn client_profile(common_name: &str) -> Result<LeafProfile, Refusal> {
+    let common_name = common_name.trim_end_matches('.');
+    if common_name.is_empty() || common_name.len() > 64 || common_name.chars().any(char::is_control) {
+        return Err(Refusal::field("commonName", "a common name has 1 to 64 bytes and no control characters"));
+    }
+    Ok(LeafProfile {
+        common_name: common_name.to_owned(),
+        dns_names: Vec::new(),
+        ip_addresses: Vec::new(),
+        usage: Usage::Client,
+    })
+}
+
+fn host_profile(object: &Object, spec: &DockerHostCertSpec) -> Result<LeafProfile, Refusal> {
+    if object.at.name == "ca" {
+        let message = "metadata.name: ca is refused, since its files would be named as the authority's, ca.pem";
+        return Err(Refusal::spec(Reason::InvalidSpec, message));
+    }
+    let mut names = Vec::new();
+    let mut addresses = Vec::new();
+    if let Some(hostname) = &spec.hostname {
+        push(&mut names, host_name::dns_name(hostname, false).map_err(|error| Refusal::field("hostname", error))?);
+    }
+    for name in &spec.dns_names {
+        push(&mut names, host_name::dns_name(name, true).map_err(|error| Refusal::field("dnsNames", error))?);
+    }
+    for address in &spec.ip_addresses {
+        push(&mut addresses, host_name::address(address).map_err(|error| Refusal::field("ipAddresses", error))?);
+    }
+    let common_name = common_name(spec, &names, &addresses)?;
+    dialled(spec, &mut names, &mut addresses)?;
+    if spec.include_loopback {
+        push(&mut addresses, IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    Ok(LeafProfile { common_name, dns_names: names, ip_addresses: addresses, usage: Usage::Server })
+}
+
+fn common_name(spec: &DockerHostCertSpec, names: &[String], addresses: &[IpAddr]) -> Result<String, Refusal> {
+    let name = match (&spec.hostname, addresses.first()) {
+        (Some(_), _) => names[0].clone(),
+        (None, Some(address)) => address.to_string(),
+        (None, None) => return Err(Refusal::field("hostname", "give a hostname, ipAddresses or both")),
+    };
+    if name.len() > 64 {
+        let message = "no X.509 common name holds over 64 bytes: put it into dnsNames beside a shorter hostname";
+        return Err(Refusal::field("hostname", message));
+    }
+    Ok(name)
+}
+
+/// What clients dial is a name or an address of the certificate, too.
+fn dialled(spec: &DockerHostCertSpec, names: &mut Vec<String>, addresses: &mut Vec<IpAddr>) -> Result<(), Refusal> {
+    let Some(address) = &spec.address else { return Ok(()) };
+    if !(1..=65535).contains(&address.port) {
+        return Err(Refusal::field("address.port", format!("{} is no port: 1 to 65535", address.port)));
+    }
+    let Some(host) = &address.host else { return Ok(()) };
+    match host_name::address(host) {
+        Ok(address) => push(addresses, address),
+        Err(_) => push(names, host_name::dns_name(host, false).map_err(|error| Refusal::field("address.host", error))?),
+    }
+    Ok(())
+}
+
+fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
+    }
+}
+
+fn unavailable(object: &Object, registrars: &[String]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    let secret = object.secret_name();
+    if let Spec::Host(spec) = &object.spec
+        && spec.delivery.is_some()
+    {
+        let message = format!(
+            "this version of Dockseal issues certificates and does not deliver them yet: \
+             take them from Secret {secret}, or leave spec.delivery out"
+        );
+        verdicts.push(Verdict::new(ConditionType::Delivered, false, Reason::NotAvailable, message));
+    }
+    let server = matches!(&object.spec, Spec::Portainer(spec) if spec.server.is_some());
+    if server || !registrars.is_empty() {
+        let message = format!(
+            "this version of Dockseal issues certificates and does not register hosts in Portainer yet: \
+             upload the files of Secret {secret} there, or leave server out of the PortainerClient"
+        );
+        verdicts.push(Verdict::new(ConditionType::Registered, false, Reason::NotAvailable, message));
+    }
+    verdicts
+}

@@ -1,0 +1,33 @@
+//! Leaf certificates, of hosts, clients and Portainers: what is wanted, what must be done, what is reported.
+
+pub mod desired;
+pub mod host_name;
+pub mod plan;
+pub mod status;
+
+pub use desired::{Desired, desired};
+pub use plan::{Observed, Plan, Step, plan};
+
+use crate::pki::Certificate;
+use crate::pki::material::bundle_digest;
+
+/// What a leaf needs to know of its authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityView {
+    /// Its newest certificate.
+    pub certificate: Certificate,
+    /// SHA-256 of its public key, hex.
+    pub fingerprint: String,
+    /// What hosts and clients trust, PEM.
+    pub bundle_pem: String,
+    /// SHA-256 of that.
+    pub bundle_digest: [u8; 32],
+}
+
+impl AuthorityView {
+    /// The view of an authority whose newest certificate and bundle these are.
+    pub fn new(certificate: Certificate, bundle_pem: String) -> AuthorityView {
+        let bundle_digest = bundle_digest(bundle_pem.as_bytes());
+        AuthorityView { fingerprint: certificate.key_fingerprint(), certificate, bundle_pem, bundle_digest }
+    }
+}

@@ -1,0 +1,263 @@
+//! Why must we issue? An ordered list of small checks over what is wanted and what is there; the first hit decides.
+
+use super::{AuthorityView, Desired, host_name};
+use crate::api::ObjectRef;
+use crate::api::condition::Reason;
+use crate::decide::Refusal;
+use crate::pki::constraints::{permits_dns, permits_ip};
+use crate::pki::lifecycle::{self, issued_at, jitter};
+use crate::pki::material::LeafFacts;
+use crate::pki::profile::Usage;
+use crate::pki::sign::Dates;
+use crate::pki::{Certificate, KeyAlgorithm};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The Secret as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// There is none.
+    Absent,
+    /// Somebody else's; whose, where that is known.
+    Foreign(Option<ObjectRef>),
+    /// Ours.
+    Ours(LeafFacts),
+}
+
+/// The authority as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Signer {
+    /// There is no DockerCA of that name.
+    NotFound,
+    /// It cannot sign, and why.
+    NotReady(String),
+    /// It can.
+    Ready(Arc<AuthorityView>),
+}
+
+/// All that the plan needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    /// The Secret.
+    pub stored: Stored,
+    /// The authority.
+    pub signer: Signer,
+    /// Another object that has the Secret rather than this one.
+    pub rival: Option<ObjectRef>,
+    /// `dockseal.dev/renew-requested-at`, as the user wrote it.
+    pub requested: Option<String>,
+    /// A certificate was issued for the object before.
+    pub issued_before: bool,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Keep,
+    /// Make a certificate.
+    Issue {
+        /// Why.
+        reason: Reason,
+        /// From when until when.
+        dates: Dates,
+        /// With the key that is stored.
+        keep_key: bool,
+    },
+    /// Write the bundle anew beside the same pair.
+    Rebundle,
+    /// The user must mend something first.
+    Refuse(Refusal),
+}
+
+/// The step, the certificate that is there before it, and when to look again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do.
+    pub step: Step,
+    /// The sound certificate that is stored.
+    pub current: Option<Certificate>,
+    /// The next look, if nothing changes.
+    pub wake: Option<Timestamp>,
+}
+
+/// Decides what a leaf needs at `now`.
+pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+    let current = current(&observed.stored);
+    let step = step(desired, observed, current.as_ref(), now).unwrap_or_else(Step::Refuse);
+    let wake = current.as_ref().map(|certificate| wake(desired, certificate, observed, now));
+    Plan { step, current, wake }
+}
+
+fn current(stored: &Stored) -> Option<Certificate> {
+    let Stored::Ours(facts) = stored else { return None };
+    facts.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok())
+}
+
+fn step(
+    desired: &Desired,
+    observed: &Observed,
+    current: Option<&Certificate>,
+    now: Timestamp,
+) -> Result<Step, Refusal> {
+    claim(desired, observed)?;
+    let requested = requested_at(observed)?;
+    let authority = match &observed.signer {
+        Signer::Ready(authority) => authority,
+        Signer::NotFound => return Err(no_authority(desired)),
+        Signer::NotReady(why) => return without_authority(desired, current, why, now),
+    };
+    permitted(desired, authority)?;
+    let dates = lifecycle::dates(now, desired.duration, Some(authority.certificate.not_after));
+    let reason = reissue_reason(desired, observed, current, authority)
+        .or_else(|| current.filter(|current| due(desired, current, dates, now)).map(|_| Reason::Renewal))
+        .or_else(|| current.filter(|current| asked(current, requested, now)).map(|_| Reason::Requested));
+    Ok(match (reason, &observed.stored) {
+        (Some(reason), _) => Step::Issue { reason, dates, keep_key: desired.keep_key && keeps(desired, current) },
+        (None, Stored::Ours(facts)) if !facts.copies_match || facts.bundle_digest != authority.bundle_digest => {
+            Step::Rebundle
+        }
+        _ => Step::Keep,
+    })
+}
+
+/// The Secret is ours to write.
+fn claim(desired: &Desired, observed: &Observed) -> Result<(), Refusal> {
+    let (whose, way_out) = match (&observed.rival, &observed.stored) {
+        (Some(rival), _) => (rival.to_string(), "choose another secretName"),
+        (None, Stored::Foreign(Some(owner))) => (owner.to_string(), "choose another secretName"),
+        (None, Stored::Foreign(None)) => ("somebody else".to_owned(), "delete it, or choose another secretName"),
+        _ => return Ok(()),
+    };
+    let message = format!("Secret {} belongs to {whose} and stays untouched: {way_out}", desired.secret);
+    Err(Refusal::issue(Reason::SecretConflict, message))
+}
+
+fn no_authority(desired: &Desired) -> Refusal {
+    let message = format!("spec.caRef: there is no DockerCA {}", desired.authority);
+    Refusal::spec(Reason::AuthorityNotFound, message)
+}
+
+/// While the authority cannot sign, a sound certificate goes on until it is due.
+fn without_authority(
+    desired: &Desired,
+    current: Option<&Certificate>,
+    why: &str,
+    now: Timestamp,
+) -> Result<Step, Refusal> {
+    match current {
+        Some(current) if matches(desired, current) && now < renew_at(desired, current) => Ok(Step::Keep),
+        _ => {
+            let message = format!("DockerCA {} cannot sign: {why}", desired.authority);
+            Err(Refusal::issue(Reason::AuthorityNotReady, message))
+        }
+    }
+}
+
+/// Names and addresses lie within the authority's name constraints; a client's name that looks like a host's counts.
+fn permitted(desired: &Desired, authority: &AuthorityView) -> Result<(), Refusal> {
+    let Some(constraints) = &authority.certificate.name_constraints else { return Ok(()) };
+    let profile = &desired.profile;
+    let client_name = (profile.usage == Usage::Client && host_name::looks_like_dns_name(&profile.common_name))
+        .then_some(&profile.common_name);
+    let name = profile.dns_names.iter().chain(client_name).find(|name| !permits_dns(constraints, name));
+    let address = profile.ip_addresses.iter().find(|address| !permits_ip(constraints, **address));
+    let outside = match (name, address) {
+        (Some(name), _) => name.clone(),
+        (None, Some(address)) if address.is_loopback() => {
+            format!("{address} (set includeLoopback: false where nobody dials it)")
+        }
+        (None, Some(address)) => address.to_string(),
+        (None, None) => return Ok(()),
+    };
+    let message = format!("DockerCA {} has name constraints that do not permit {outside}", desired.authority);
+    Err(Refusal::spec(Reason::NotPermitted, message))
+}
+
+/// No Secret, a damaged pair, another issuer, another spec: in this order.
+fn reissue_reason(
+    desired: &Desired,
+    observed: &Observed,
+    current: Option<&Certificate>,
+    authority: &AuthorityView,
+) -> Option<Reason> {
+    let Some(current) = current else {
+        return Some(match (&observed.stored, observed.issued_before) {
+            (Stored::Absent, false) => Reason::FirstIssuance,
+            (Stored::Absent, true) => Reason::SecretMissing,
+            _ => Reason::SecretDamaged,
+        });
+    };
+    if !current.is_issued_by(&authority.certificate) {
+        return Some(Reason::IssuerChanged);
+    }
+    (!matches(desired, current)).then_some(Reason::SpecChanged)
+}
+
+/// Names, usage and key are those that are wanted; dates never count.
+fn matches(desired: &Desired, current: &Certificate) -> bool {
+    let profile = &desired.profile;
+    let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
+    let addresses = |list: &[std::net::IpAddr]| list.iter().copied().collect::<BTreeSet<_>>();
+    current.common_name.as_deref() == Some(&profile.common_name)
+        && set(&current.dns_names) == set(&profile.dns_names)
+        && addresses(&current.ip_addresses) == addresses(&profile.ip_addresses)
+        && current.extended_usage.as_deref() == Some(&[profile.usage.oid()])
+        && !current.is_ca
+        && same_algorithm(desired.algorithm, current)
+}
+
+fn same_algorithm(wanted: KeyAlgorithm, current: &Certificate) -> bool {
+    current.algorithm == Some(wanted)
+}
+
+fn keeps(desired: &Desired, current: Option<&Certificate>) -> bool {
+    current.is_some_and(|current| same_algorithm(desired.algorithm, current))
+}
+
+/// Its time has come, and a new one lasts longer. One from the future (the clock was wrong then) is due as well.
+fn due(desired: &Desired, current: &Certificate, next: Dates, now: Timestamp) -> bool {
+    if now < current.not_before {
+        return true;
+    }
+    let bounded = next.not_after < lifecycle::dates(now, desired.duration, None).not_after;
+    let gain = current.not_after.duration_until(next.not_after);
+    let worth = !bounded || gain >= tenth(desired.duration) || (now >= current.not_after && next.not_after > now);
+    now >= renew_at(desired, current) && worth
+}
+
+fn tenth(span: SignedDuration) -> SignedDuration {
+    SignedDuration::from_secs(span.as_secs() / 10)
+}
+
+/// When `certificate` is renewed.
+pub fn renew_at(desired: &Desired, certificate: &Certificate) -> Timestamp {
+    let dates = Dates { not_before: certificate.not_before, not_after: certificate.not_after };
+    lifecycle::renew_at(dates, desired.renew_before, jitter(&desired.object.namespace, &desired.object.name))
+}
+
+/// The user's request, rounded up to the second, which is what `notBefore` has.
+fn requested_at(observed: &Observed) -> Result<Option<Timestamp>, Refusal> {
+    let Some(text) = &observed.requested else { return Ok(None) };
+    let instant: Timestamp = text.parse().map_err(|_| {
+        let message = format!(
+            "annotation dockseal.dev/renew-requested-at: {text:?} is no RFC 3339 instant like 2026-11-22T10:00:00Z"
+        );
+        Refusal::spec(Reason::InvalidSpec, message)
+    })?;
+    let up = i64::from(instant.subsec_nanosecond() > 0);
+    Ok(Timestamp::from_second(instant.as_second() + up).ok())
+}
+
+fn asked(current: &Certificate, requested: Option<Timestamp>, now: Timestamp) -> bool {
+    requested.is_some_and(|requested| requested > issued_at(current.not_before) && requested <= now)
+}
+
+/// The next instant at which time alone changes something.
+pub fn wake(desired: &Desired, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Timestamp {
+    let requested = requested_at(observed).ok().flatten();
+    let ahead = [Some(renew_at(desired, certificate)), requested].into_iter().flatten().filter(|instant| *instant > now);
+    let last = lifecycle::saturating(certificate.not_after, SignedDuration::from_secs(-1));
+    ahead.min().unwrap_or(certificate.not_after).min(if last > now { last } else { certificate.not_after })
+}

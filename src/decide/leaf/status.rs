@@ -1,0 +1,85 @@
+//! What a leaf's object reports: conditions, the certificate's facts, and the events of what changed.
+
+use super::Desired;
+use super::plan::renew_at;
+use crate::api::Object;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::status::CertificateStatus;
+use crate::decide::Refusal;
+use crate::decide::status::{Event, Verdict, conditions, describe, fault_events, with_ready};
+use crate::pki::Certificate;
+use k8s_openapi::jiff::Timestamp;
+
+/// What came of a plan.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// The sound certificate that is stored now.
+    pub certificate: Option<Certificate>,
+    /// Fingerprint of the authority that signed it.
+    pub issuer: Option<String>,
+    /// Why it was issued just now.
+    pub issued_for: Option<Reason>,
+    /// What the user must mend.
+    pub refusal: Option<Refusal>,
+}
+
+/// The status to publish and the events to send with it.
+pub fn status(
+    object: &Object,
+    desired: Option<&Desired>,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> (CertificateStatus, Vec<Event>) {
+    let mut verdicts = vec![accepted(outcome), issued(object, outcome, now)];
+    verdicts.extend(desired.iter().flat_map(|desired| desired.unavailable.clone()));
+    let verdicts = with_ready(verdicts);
+    let previous = &object.previous.conditions;
+    let mut events = fault_events(&verdicts, previous);
+    events.extend(outcome.issued_for.and_then(|reason| issued_event(object, outcome, reason)));
+    let described = outcome.certificate.as_ref().map(|certificate| {
+        let issuer = outcome.issuer.clone().or_else(|| object.previous.issuer_fingerprint.clone()).unwrap_or_default();
+        let renew_at = match desired {
+            Some(desired) => renew_at(desired, certificate),
+            None => object.previous.renew_at.as_ref().map_or(certificate.not_after, |time| time.0),
+        };
+        describe(certificate, certificate.fingerprint(), issuer, renew_at)
+    });
+    let mut status = described.unwrap_or_default();
+    status.secret_name = Some(object.secret_name());
+    status.conditions = conditions(&verdicts, previous, object.generation, now);
+    (status, events)
+}
+
+fn accepted(outcome: &Outcome) -> Verdict {
+    match &outcome.refusal {
+        Some(refusal) if refusal.condition == ConditionType::Accepted => {
+            Verdict::new(ConditionType::Accepted, false, refusal.reason, &refusal.message)
+        }
+        _ => Verdict::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is accepted"),
+    }
+}
+
+fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {
+    let verdict = |holds, reason, message: String| Verdict::new(ConditionType::Issued, holds, reason, message);
+    let secret = object.secret_name();
+    match (&outcome.refusal, &outcome.certificate) {
+        (Some(refusal), _) if refusal.condition == ConditionType::Issued => {
+            verdict(false, refusal.reason, refusal.message.clone())
+        }
+        (Some(refusal), None) => verdict(false, refusal.reason, "nothing is issued until the spec is mended".into()),
+        (None, None) => verdict(false, Reason::SecretMissing, format!("Secret {secret} is not there yet")),
+        (_, Some(certificate)) if now >= certificate.not_after => {
+            verdict(false, Reason::Expired, format!("the certificate in Secret {secret} ended at {}", certificate.not_after))
+        }
+        (_, Some(certificate)) => {
+            verdict(true, Reason::Issued, format!("Secret {secret} is valid until {}", certificate.not_after))
+        }
+    }
+}
+
+/// A first issuance sends none.
+fn issued_event(object: &Object, outcome: &Outcome, reason: Reason) -> Option<Event> {
+    let certificate = outcome.certificate.as_ref()?;
+    let message = format!("issued a certificate into Secret {}, valid until {}", object.secret_name(), certificate.not_after);
+    (reason != Reason::FirstIssuance).then_some(Event { warning: false, reason, message })
+}

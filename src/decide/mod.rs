@@ -1,0 +1,9 @@
+//! What should happen: facts in, plans and statuses out. No I/O, no clock, no randomness.
+
+pub mod authority;
+pub mod deletion;
+pub mod leaf;
+pub mod refusal;
+pub mod status;
+
+pub use refusal::Refusal;

@@ -1,0 +1,31 @@
+//! A refusal: the user must mend something before Dockseal can go on.
+
+use crate::api::condition::{ConditionType, Reason};
+
+/// What is wrong, and in which condition it shows. It walks on to status; what is stored stays untouched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// `Accepted` where the spec is at fault, `Issued` where its surroundings are.
+    pub condition: ConditionType,
+    /// Why.
+    pub reason: Reason,
+    /// What is wrong, with which object, and what to do.
+    pub message: String,
+}
+
+impl Refusal {
+    /// The spec is at fault.
+    pub fn spec(reason: Reason, message: impl Into<String>) -> Refusal {
+        Refusal { condition: ConditionType::Accepted, reason, message: message.into() }
+    }
+
+    /// A field of the spec has a value that cannot be used.
+    pub fn field(field: &str, message: impl std::fmt::Display) -> Refusal {
+        Refusal::spec(Reason::InvalidSpec, format!("spec.{field}: {message}"))
+    }
+
+    /// The surroundings are at fault: no certificate can be issued for now.
+    pub fn issue(reason: Reason, message: impl Into<String>) -> Refusal {
+        Refusal { condition: ConditionType::Issued, reason, message: message.into() }
+    }
+}

@@ -1,0 +1,113 @@
+//! From verdicts to conditions and events: a status that changes only when something did.
+
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::status::CertificateStatus;
+use crate::pki::Certificate;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::Timestamp;
+
+/// One condition before it is compared with what was reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Its type.
+    pub condition: ConditionType,
+    /// True or False.
+    pub holds: bool,
+    /// Why.
+    pub reason: Reason,
+    /// For the user.
+    pub message: String,
+}
+
+impl Verdict {
+    /// A condition with its status, reason and message.
+    pub fn new(condition: ConditionType, holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
+        Verdict { condition, holds, reason, message: message.into() }
+    }
+}
+
+/// Something that is told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// A fault or a refusal.
+    pub warning: bool,
+    /// Why.
+    pub reason: Reason,
+    /// For the user.
+    pub message: String,
+}
+
+/// Adds Ready: true where every verdict holds, else the first that does not.
+pub fn with_ready(mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    let ready = match verdicts.iter().find(|verdict| !verdict.holds) {
+        None => Verdict::new(ConditionType::Ready, true, Reason::Ready, ready_message(&verdicts)),
+        Some(fault) => Verdict::new(ConditionType::Ready, false, fault.reason, fault.message.clone()),
+    };
+    verdicts.push(ready);
+    verdicts
+}
+
+fn ready_message(verdicts: &[Verdict]) -> String {
+    let issued = verdicts.iter().find(|verdict| verdict.condition == ConditionType::Issued);
+    issued.map(|verdict| verdict.message.clone()).unwrap_or_default()
+}
+
+/// The conditions; an instant of transition stays where the status stays.
+pub fn conditions(verdicts: &[Verdict], previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
+    verdicts.iter().map(|verdict| condition(verdict, previous, generation, now)).collect()
+}
+
+fn condition(verdict: &Verdict, previous: &[Condition], generation: i64, now: Timestamp) -> Condition {
+    let status = if verdict.holds { "True" } else { "False" };
+    let before = previous.iter().find(|condition| condition.type_ == verdict.condition.as_str());
+    let since = before.filter(|condition| condition.status == status).map(|condition| condition.last_transition_time.clone());
+    Condition {
+        type_: verdict.condition.as_str().to_owned(),
+        status: status.to_owned(),
+        reason: verdict.reason.as_str().to_owned(),
+        message: verdict.message.clone(),
+        observed_generation: Some(generation),
+        last_transition_time: since.unwrap_or_else(|| Time(whole_seconds(now))),
+    }
+}
+
+/// Events of verdicts that do not hold and were not reported so before.
+pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<Event> {
+    let faults = verdicts.iter().filter(|verdict| !verdict.holds && verdict.condition != ConditionType::Ready);
+    faults
+        .filter(|verdict| !reported(verdict, previous))
+        .map(|verdict| Event { warning: true, reason: verdict.reason, message: verdict.message.clone() })
+        .collect()
+}
+
+fn reported(verdict: &Verdict, previous: &[Condition]) -> bool {
+    previous.iter().any(|condition| {
+        condition.type_ == verdict.condition.as_str()
+            && condition.status == "False"
+            && condition.reason == verdict.reason.as_str()
+            && condition.message == verdict.message
+    })
+}
+
+/// What a certificate says of itself.
+pub fn describe(certificate: &Certificate, fingerprint: String, issuer: String, renew_at: Timestamp) -> CertificateStatus {
+    CertificateStatus {
+        serial: Some(certificate.serial.clone()),
+        fingerprint: Some(fingerprint),
+        issuer_fingerprint: Some(issuer),
+        not_before: Some(Time(certificate.not_before)),
+        not_after: Some(Time(certificate.not_after)),
+        renew_at: Some(Time(whole_seconds(renew_at))),
+        ..CertificateStatus::default()
+    }
+}
+
+/// Reasons as the status that was last published has them.
+pub fn previous_reason<'a>(previous: &'a CertificateStatus, condition: ConditionType) -> Option<&'a str> {
+    let found = previous.conditions.iter().find(|known| known.type_ == condition.as_str());
+    found.map(|condition| condition.reason.as_str())
+}
+
+fn whole_seconds(instant: Timestamp) -> Timestamp {
+    Timestamp::from_second(instant.as_second()).unwrap_or(instant)
+}

@@ -1,0 +1,5 @@
+//! Dockseal: mutual TLS for Docker hosts.
+
+pub mod api;
+pub mod pki;
+pub mod decide;

@@ -1,0 +1,253 @@
+//! Reading certificates: DER or PEM in, facts out, and whether one signed another. It trusts nothing by itself.
+
+use super::key::{KeyAlgorithm, encode_pem, public_algorithm};
+use super::name;
+use super::wire::{PublicKeyInfo, SignedCertificate, Tbs};
+use super::{hex, sha256_hex};
+use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
+use der::asn1::ObjectIdentifier;
+use der::{Decode, Encode};
+use k8s_openapi::jiff::Timestamp;
+use std::net::IpAddr;
+use x509_cert::ext::Extensions;
+use x509_cert::ext::pkix::name::GeneralName;
+use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameConstraints, SubjectAltName};
+use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
+
+/// `id-kp-serverAuth` (RFC 5280, 4.2.1.12).
+pub const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
+/// `id-kp-clientAuth`.
+pub const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
+
+/// Why a certificate could not be read.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum CertificateError {
+    /// No certificate in PEM.
+    #[error("there is no certificate in PEM")]
+    Missing,
+    /// Not a certificate.
+    #[error("the certificate cannot be read")]
+    Malformed,
+}
+
+/// How a certificate is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureDigest {
+    /// SHA-256 or better, or Ed25519.
+    Sound,
+    /// SHA-1.
+    Sha1,
+    /// MD5 or something else.
+    Unsupported,
+}
+
+/// A certificate and what it says. Instants are UTC, names as ASCII text without interpretation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate itself.
+    pub der: Vec<u8>,
+    /// Serial number, lower-case hex.
+    pub serial: String,
+    /// `issuer`, DER.
+    pub issuer: Vec<u8>,
+    /// `subject`, DER.
+    pub subject: Vec<u8>,
+    /// Last common name of the subject, if any.
+    pub common_name: Option<String>,
+    /// Start of validity.
+    pub not_before: Timestamp,
+    /// End of validity.
+    pub not_after: Timestamp,
+    /// SubjectPublicKeyInfo, DER.
+    pub public_key: Vec<u8>,
+    /// Algorithm of that key, where it is a known one.
+    pub algorithm: Option<KeyAlgorithm>,
+    /// Digest of the signature.
+    pub digest: SignatureDigest,
+    /// `basicConstraints` says CA:TRUE.
+    pub is_ca: bool,
+    /// `keyUsage`, where there is one: whether it has keyCertSign.
+    pub may_sign: Option<bool>,
+    /// `extKeyUsage`, where there is one.
+    pub extended_usage: Option<Vec<ObjectIdentifier>>,
+    /// DNS names, in order.
+    pub dns_names: Vec<String>,
+    /// IP addresses, in order.
+    pub ip_addresses: Vec<IpAddr>,
+    /// `nameConstraints`, where there is one.
+    pub name_constraints: Option<NameConstraints>,
+    /// `subjectKeyIdentifier`.
+    pub subject_key_id: Option<Vec<u8>>,
+    /// `authorityKeyIdentifier`'s key.
+    pub authority_key_id: Option<Vec<u8>>,
+}
+
+impl Certificate {
+    /// Reads one certificate in DER.
+    ///
+    /// # Errors
+    /// [`CertificateError::Malformed`].
+    pub fn from_der(der: &[u8]) -> Result<Certificate, CertificateError> {
+        read(der).ok_or(CertificateError::Malformed)
+    }
+
+    /// Reads the first certificate of `pem`.
+    ///
+    /// # Errors
+    /// [`CertificateError`].
+    pub fn from_pem(pem: &[u8]) -> Result<Certificate, CertificateError> {
+        all_from_pem(pem)?.into_iter().next().ok_or(CertificateError::Missing)
+    }
+
+    /// The certificate in PEM.
+    pub fn to_pem(&self) -> String {
+        encode_pem(&pem::Pem::new("CERTIFICATE", self.der.clone()))
+    }
+
+    /// SHA-256 of the DER, hex: identifies a leaf.
+    pub fn fingerprint(&self) -> String {
+        sha256_hex(&self.der)
+    }
+
+    /// SHA-256 of the public key, hex: identifies an authority.
+    pub fn key_fingerprint(&self) -> String {
+        sha256_hex(&self.public_key)
+    }
+
+    /// Whether `issuer`'s key signed this certificate and its name stands in it.
+    pub fn is_issued_by(&self, issuer: &Certificate) -> bool {
+        self.issuer == issuer.subject && signed_by(&self.der, &issuer.public_key).unwrap_or(false)
+    }
+
+    /// Whether it is valid at `now`.
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        self.not_before <= now && now < self.not_after
+    }
+}
+
+/// Reads every certificate of `pem`, in order; text and other blocks are passed over.
+///
+/// # Errors
+/// [`CertificateError::Malformed`] where PEM or a certificate in it cannot be read.
+pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
+    let blocks = pem::parse_many(pem).map_err(|_| CertificateError::Malformed)?;
+    let ours = blocks.iter().filter(|block| matches!(block.tag(), "CERTIFICATE" | "X509 CERTIFICATE"));
+    ours.map(|block| Certificate::from_der(block.contents())).collect()
+}
+
+fn read(der: &[u8]) -> Option<Certificate> {
+    let signed = SignedCertificate::from_der(der).ok()?;
+    let tbs_der = signed.tbs.to_der().ok()?;
+    let tbs = Tbs::from_der(&tbs_der).ok()?;
+    let public_key = tbs.public_key.to_der().ok()?;
+    let subject = tbs.subject.to_der().ok()?;
+    let extensions = tbs.extensions.clone().unwrap_or_default();
+    let (dns_names, ip_addresses) = alternative_names(&extensions)?;
+    Some(Certificate {
+        der: der.to_vec(),
+        serial: hex(tbs.serial_number.as_bytes()),
+        issuer: tbs.issuer.to_der().ok()?,
+        common_name: name::common_name(&subject),
+        subject,
+        not_before: instant(tbs.validity.not_before)?,
+        not_after: instant(tbs.validity.not_after)?,
+        algorithm: PublicKeyInfo::from_der(&public_key).ok().and_then(|info| public_algorithm(&info)),
+        public_key,
+        digest: signature_digest(signed.signature_algorithm.oid),
+        is_ca: extension::<BasicConstraints>(&extensions)?.is_some_and(|basic| basic.ca),
+        may_sign: extension::<KeyUsage>(&extensions)?.map(|usage| usage.key_cert_sign()),
+        extended_usage: extension::<ExtendedKeyUsage>(&extensions)?.map(|usage| usage.0),
+        dns_names,
+        ip_addresses,
+        name_constraints: extension::<NameConstraints>(&extensions)?,
+        subject_key_id: extension::<SubjectKeyIdentifier>(&extensions)?.map(|id| id.0.as_bytes().to_vec()),
+        authority_key_id: extension::<AuthorityKeyIdentifier>(&extensions)?
+            .and_then(|id| id.key_identifier)
+            .map(|id| id.as_bytes().to_vec()),
+    })
+}
+
+/// `None` where the extension is there and cannot be read.
+fn extension<E>(extensions: &Extensions) -> Option<Option<E>>
+where
+    E: for<'a> Decode<'a> + x509_cert::der::oid::AssociatedOid,
+{
+    match extensions.iter().find(|extension| extension.extn_id == E::OID) {
+        None => Some(None),
+        Some(extension) => E::from_der(extension.extn_value.as_bytes()).ok().map(Some),
+    }
+}
+
+fn alternative_names(extensions: &Extensions) -> Option<(Vec<String>, Vec<IpAddr>)> {
+    let names = extension::<SubjectAltName>(extensions)?.map(|names| names.0).unwrap_or_default();
+    let (mut dns, mut ip) = (Vec::new(), Vec::new());
+    for name in names {
+        match name {
+            GeneralName::DnsName(name) => dns.push(name.as_str().to_owned()),
+            GeneralName::IpAddress(bytes) => ip.push(address(bytes.as_bytes())?),
+            _ => {}
+        }
+    }
+    Some((dns, ip))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => None,
+    }
+}
+
+fn instant(time: x509_cert::time::Time) -> Option<Timestamp> {
+    Timestamp::from_second(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok()
+}
+
+const SHA256_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");
+const SHA384_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.12");
+const SHA512_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.13");
+const SHA1_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.5");
+const SHA1_ECDSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.1");
+const SHA256_ECDSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.2");
+const SHA384_ECDSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.3");
+const SHA512_ECDSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.4.3.4");
+const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
+
+fn signature_digest(oid: ObjectIdentifier) -> SignatureDigest {
+    match oid {
+        SHA1_RSA | SHA1_ECDSA => SignatureDigest::Sha1,
+        SHA256_RSA | SHA384_RSA | SHA512_RSA | SHA256_ECDSA | SHA384_ECDSA | SHA512_ECDSA | ED25519 => {
+            SignatureDigest::Sound
+        }
+        _ => SignatureDigest::Unsupported,
+    }
+}
+
+/// Whether the key `public_key` (SubjectPublicKeyInfo, DER) made the signature of the certificate `der`.
+fn signed_by(der: &[u8], public_key: &[u8]) -> Option<bool> {
+    let signed = SignedCertificate::from_der(der).ok()?;
+    let info = PublicKeyInfo::from_der(public_key).ok()?;
+    let algorithm = verification(public_algorithm(&info)?, signed.signature_algorithm.oid)?;
+    let key = UnparsedPublicKey::new(algorithm, info.subject_public_key.as_bytes()?);
+    Some(key.verify(&signed.tbs.to_der().ok()?, signed.signature.as_bytes()?).is_ok())
+}
+
+fn verification(key: KeyAlgorithm, signature: ObjectIdentifier) -> Option<&'static dyn VerificationAlgorithm> {
+    use KeyAlgorithm::{EcdsaP256, EcdsaP384, EcdsaP521, Ed25519, Rsa};
+    Some(match (key, signature) {
+        (Rsa(_), SHA256_RSA) => &sig::RSA_PKCS1_2048_8192_SHA256,
+        (Rsa(_), SHA384_RSA) => &sig::RSA_PKCS1_2048_8192_SHA384,
+        (Rsa(_), SHA512_RSA) => &sig::RSA_PKCS1_2048_8192_SHA512,
+        (EcdsaP256, SHA256_ECDSA) => &sig::ECDSA_P256_SHA256_ASN1,
+        (EcdsaP256, SHA384_ECDSA) => &sig::ECDSA_P256_SHA384_ASN1,
+        (EcdsaP256, SHA512_ECDSA) => &sig::ECDSA_P256_SHA512_ASN1,
+        (EcdsaP384, SHA256_ECDSA) => &sig::ECDSA_P384_SHA256_ASN1,
+        (EcdsaP384, SHA384_ECDSA) => &sig::ECDSA_P384_SHA384_ASN1,
+        (EcdsaP384, SHA512_ECDSA) => &sig::ECDSA_P384_SHA512_ASN1,
+        (EcdsaP521, SHA256_ECDSA) => &sig::ECDSA_P521_SHA256_ASN1,
+        (EcdsaP521, SHA384_ECDSA) => &sig::ECDSA_P521_SHA384_ASN1,
+        (EcdsaP521, SHA512_ECDSA) => &sig::ECDSA_P521_SHA512_ASN1,
+        (Ed25519, ED25519) => &sig::ED25519,
+        _ => return None,
+    })
+}

@@ -1,0 +1,125 @@
+//! Encrypted private keys: PKCS#8 (RFC 8018, PBES2) read and written, OpenSSL's traditional PEM read.
+
+use super::key::{KeyError, PrivateKey, encode_pem};
+use cbc::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
+use der::Decode;
+use md5::{Digest, Md5};
+use pkcs8::pkcs5::{EncryptionScheme, pbes2};
+use zeroize::Zeroizing;
+
+/// PBKDF2 rounds of what is written; OWASP's figure for HMAC-SHA-256.
+const ROUNDS: u32 = 600_000;
+/// PBKDF2 rounds of what is read at most: some seconds of a core.
+const MAX_ROUNDS: u32 = 10_000_000;
+/// scrypt memory of what is read at most, in bytes: 128 * N * r.
+const MAX_SCRYPT_BYTES: u64 = 256 << 20;
+
+/// Salt and initialisation vector of an encryption, from the caller's entropy.
+pub struct Salt {
+    /// PBKDF2's salt.
+    pub salt: [u8; 16],
+    /// AES's initialisation vector.
+    pub iv: [u8; 16],
+}
+
+/// Whether a private key block is encrypted, in either form.
+pub fn is_encrypted(block: &pem::Pem) -> bool {
+    block.tag() == "ENCRYPTED PRIVATE KEY" || block.headers().get("Proc-Type").is_some_and(|p| p.contains("ENCRYPTED"))
+}
+
+/// Encrypts `key` as PKCS#8 PEM: PBES2, PBKDF2 with HMAC-SHA-256, AES-256-CBC. `openssl pkey -passin` reads it.
+pub fn seal(key: &PrivateKey, passphrase: &[u8], salt: &Salt) -> String {
+    let invariant = "PBES2 with fixed parameters";
+    let der = key.to_pkcs8_der();
+    let info = pkcs8::PrivateKeyInfoRef::from_der(&der).expect("PKCS#8 that we wrote");
+    let parameters =
+        pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS, &salt.salt, salt.iv).expect(invariant);
+    let sealed = info.encrypt_with_params(parameters, passphrase).expect(invariant);
+    encode_pem(&pem::Pem::new("ENCRYPTED PRIVATE KEY", sealed.as_bytes()))
+}
+
+/// Decrypts a private key block to the DER within.
+///
+/// # Errors
+/// [`KeyError::PassphraseWrong`] or [`KeyError::EncryptionUnsupported`].
+pub fn open(block: &pem::Pem, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    if block.tag() == "ENCRYPTED PRIVATE KEY" {
+        return open_pkcs8(block.contents(), passphrase);
+    }
+    open_traditional(block, passphrase)
+}
+
+fn open_pkcs8(der: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let info = pkcs8::EncryptedPrivateKeyInfoRef::from_der(der).map_err(|_| KeyError::EncryptionUnsupported)?;
+    if !affordable(&info.encryption_algorithm) {
+        return Err(KeyError::EncryptionUnsupported);
+    }
+    let opened = info.decrypt(passphrase).map_err(|error| match error {
+        pkcs8::Error::EncryptedPrivateKey(pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. }) => {
+            KeyError::EncryptionUnsupported
+        }
+        _ => KeyError::PassphraseWrong,
+    })?;
+    Ok(opened.to_bytes())
+}
+
+/// Whether a stranger's parameters cost no more than a user would wait for.
+fn affordable(scheme: &EncryptionScheme) -> bool {
+    let EncryptionScheme::Pbes2(parameters) = scheme else { return false };
+    match &parameters.kdf {
+        pbes2::Kdf::Pbkdf2(kdf) => kdf.iteration_count <= MAX_ROUNDS,
+        pbes2::Kdf::Scrypt(kdf) => {
+            let bytes = 128u64.saturating_mul(kdf.cost_parameter).saturating_mul(u64::from(kdf.block_size));
+            bytes.saturating_mul(u64::from(kdf.parallelization)) <= MAX_SCRYPT_BYTES
+        }
+        _ => false,
+    }
+}
+
+/// OpenSSL's PEM encryption: one MD5 round over passphrase and salt, CBC (openssl-format-options(1), EVP_BytesToKey).
+fn open_traditional(block: &pem::Pem, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let info = block.headers().get("DEK-Info").ok_or(KeyError::EncryptionUnsupported)?;
+    let (cipher, iv) = info.split_once(',').ok_or(KeyError::EncryptionUnsupported)?;
+    let iv = unhex(iv.trim()).ok_or(KeyError::EncryptionUnsupported)?;
+    let data = block.contents();
+    match cipher.trim() {
+        "AES-128-CBC" => decrypt::<cbc::Decryptor<aes::Aes128>>(passphrase, &iv, data),
+        "AES-192-CBC" => decrypt::<cbc::Decryptor<aes::Aes192>>(passphrase, &iv, data),
+        "AES-256-CBC" => decrypt::<cbc::Decryptor<aes::Aes256>>(passphrase, &iv, data),
+        "DES-EDE3-CBC" => decrypt::<cbc::Decryptor<des::TdesEde3>>(passphrase, &iv, data),
+        _ => Err(KeyError::EncryptionUnsupported),
+    }
+}
+
+fn decrypt<C: KeyIvInit + BlockModeDecrypt>(
+    passphrase: &[u8],
+    iv: &[u8],
+    data: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let salt = iv.get(..8).ok_or(KeyError::EncryptionUnsupported)?;
+    let key = bytes_to_key(passphrase, salt, C::key_size());
+    let cipher = C::new_from_slices(&key, iv).map_err(|_| KeyError::EncryptionUnsupported)?;
+    cipher.decrypt_padded_vec::<Pkcs7>(data).map(Zeroizing::new).map_err(|_| KeyError::PassphraseWrong)
+}
+
+fn bytes_to_key(passphrase: &[u8], salt: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
+    let mut key = Zeroizing::new(Vec::with_capacity(length + 16));
+    let mut previous = Zeroizing::new(Vec::new());
+    while key.len() < length {
+        let mut digest = Md5::new();
+        digest.update(&*previous);
+        digest.update(passphrase);
+        digest.update(salt);
+        previous = Zeroizing::new(digest.finalize().to_vec());
+        key.extend_from_slice(&previous);
+    }
+    key.truncate(length);
+    key
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
+        return None;
+    }
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}

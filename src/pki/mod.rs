@@ -1,0 +1,30 @@
+//! What a certificate is: keys, names, profiles, signing, reading and lifetimes. No I/O, no clock, no policy.
+
+pub mod bundle;
+pub mod certificate;
+pub mod constraints;
+pub mod encrypted;
+pub mod key;
+pub mod lifecycle;
+pub mod material;
+pub mod name;
+pub mod profile;
+pub mod sign;
+pub mod wire;
+
+pub use bundle::TrustBundle;
+pub use certificate::Certificate;
+pub use key::{KeyAlgorithm, PrivateKey};
+pub use sign::Authority;
+
+use aws_lc_rs::digest;
+
+/// SHA-256 of `bytes`, 64 lower-case hex digits.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+/// Lower-case hex digits of `bytes`.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}

@@ -1,0 +1,89 @@
+//! Distinguished names: fields in, DER out, in the order that openssl writes them.
+
+use der::asn1::{Any, Ia5StringRef, ObjectIdentifier, PrintableStringRef, SetOfVec, Utf8StringRef};
+use der::{Decode, Encode};
+use x509_cert::attr::AttributeTypeAndValue;
+use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
+
+const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
+const COUNTRY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.6");
+const LOCALITY: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.7");
+const PROVINCE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.8");
+const ORGANIZATION: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.10");
+const UNIT: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.11");
+const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9.1");
+
+/// A subject whose fields fit X.509's bounds (RFC 5280, appendix A.1); an empty field is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// CN, 1 to 64 bytes.
+    pub common_name: String,
+    /// O.
+    pub organization: String,
+    /// OU.
+    pub organizational_unit: String,
+    /// C, two letters.
+    pub country: String,
+    /// ST.
+    pub province: String,
+    /// L.
+    pub locality: String,
+    /// emailAddress, ASCII.
+    pub email_address: String,
+}
+
+/// A subject cannot be written: country or e-mail address have letters that ASN.1 does not take there.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("country takes letters only, emailAddress ASCII only")]
+pub struct NameError;
+
+impl Subject {
+    /// A subject of a common name alone.
+    pub fn of(common_name: &str) -> Subject {
+        Subject { common_name: common_name.to_owned(), ..Subject::default() }
+    }
+
+    /// The name in DER: C and e-mail as PrintableString and IA5String, the rest as UTF8String.
+    ///
+    /// # Errors
+    /// [`NameError`].
+    pub fn to_der(&self) -> Result<Vec<u8>, NameError> {
+        let mut rdns = RdnSequence::default();
+        if !self.country.is_empty() {
+            let value = PrintableStringRef::new(&self.country).map_err(|_| NameError)?;
+            rdns.push(rdn(COUNTRY, Any::from(value))?);
+        }
+        let texts = [
+            (PROVINCE, &self.province),
+            (LOCALITY, &self.locality),
+            (ORGANIZATION, &self.organization),
+            (UNIT, &self.organizational_unit),
+            (COMMON_NAME, &self.common_name),
+        ];
+        for (oid, text) in texts.into_iter().filter(|(_, text)| !text.is_empty()) {
+            rdns.push(rdn(oid, Any::from(Utf8StringRef::new(text).map_err(|_| NameError)?))?);
+        }
+        if !self.email_address.is_empty() {
+            let value = Ia5StringRef::new(&self.email_address).map_err(|_| NameError)?;
+            rdns.push(rdn(EMAIL, Any::from(value))?);
+        }
+        rdns.to_der().map_err(|_| NameError)
+    }
+}
+
+fn rdn(oid: ObjectIdentifier, value: Any) -> Result<RelativeDistinguishedName, NameError> {
+    let set = SetOfVec::try_from(vec![AttributeTypeAndValue { oid, value }]).map_err(|_| NameError)?;
+    Ok(RelativeDistinguishedName::from(set))
+}
+
+/// The last common name in a name's DER.
+pub fn common_name(der: &[u8]) -> Option<String> {
+    let name = Name::from_der(der).ok()?;
+    let value = name.iter().filter(|attribute| attribute.oid == COMMON_NAME).last()?.value.clone();
+    String::from_utf8(value.value().to_vec()).ok()
+}
+
+/// A name's DER as text, for messages: `CN=Docker CA,O=Bodky`.
+pub fn display(der: &[u8]) -> String {
+    Name::from_der(der).map(|name| name.to_string()).unwrap_or_else(|_| "an unreadable name".into())
+}
