@@ -1,5 +1,7 @@
 //! Dockseal: mutual TLS for Docker hosts.
 
 pub mod api;
-pub mod pki;
 pub mod decide;
+pub mod hallway;
+pub mod pki;
+pub mod world;

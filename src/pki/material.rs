@@ -88,14 +88,14 @@ fn read_pair(data: &Data) -> Option<Certificate> {
 }
 
 /// An authority's Secret: what signs, what went before it, and what is trusted.
-pub fn authority(authority: &Authority, key_pem: &str, former: &[Certificate], bundle_pem: &str) -> Data {
+pub fn authority(certificate: &Certificate, key_pem: &[u8], former: &[Certificate], bundle_pem: &str) -> Data {
     let mut data = Data::default();
-    data.insert("tls.crt", authority.certificate.to_pem());
+    data.insert("tls.crt", certificate.to_pem());
     data.insert("tls.key", key_pem);
     data.insert("ca.crt", bundle_pem);
     if !former.is_empty() {
         let pem: String = former.iter().map(Certificate::to_pem).collect();
-        data.insert(&former_key(&authority.certificate), pem);
+        data.insert(&former_key(certificate), pem);
     }
     data
 }
@@ -114,7 +114,7 @@ pub fn stored_key(key: &PrivateKey, passphrase: Option<&[u8]>, salt: &Salt) -> Z
 }
 
 /// An authority as its Secret holds it.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct StoredAuthority {
     /// Certificate and opened key.
     pub authority: Authority,
@@ -122,6 +122,14 @@ pub struct StoredAuthority {
     pub former: Vec<Certificate>,
     /// `ca.crt`, as it is.
     pub bundle: Vec<u8>,
+    /// `tls.key`, as it is.
+    pub key_pem: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for StoredAuthority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "StoredAuthority({})", self.authority.certificate.key_fingerprint())
+    }
 }
 
 /// Why an authority's Secret is of no use.
@@ -143,8 +151,8 @@ pub fn read_authority(data: &Data, passphrase: Option<&[u8]>) -> Result<StoredAu
     use AuthorityError::Damaged;
     let certificate = data.get("tls.crt").ok_or(Damaged("tls.crt is missing"))?;
     let certificate = Certificate::from_pem(certificate).map_err(|_| Damaged("tls.crt cannot be read"))?;
-    let key = data.get("tls.key").ok_or(Damaged("tls.key is missing"))?;
-    let key = match PrivateKey::from_pem(key, passphrase) {
+    let key_pem = data.get("tls.key").ok_or(Damaged("tls.key is missing"))?;
+    let key = match PrivateKey::from_pem(key_pem, passphrase) {
         Ok(key) => key,
         Err(KeyError::Malformed) => return Err(Damaged("tls.key cannot be read")),
         Err(error) => return Err(error.into()),
@@ -156,7 +164,7 @@ pub fn read_authority(data: &Data, passphrase: Option<&[u8]>) -> Result<StoredAu
     let former = former.unwrap_or(Ok(Vec::new())).unwrap_or_default();
     let former = former.into_iter().filter(|old| old.public_key == certificate.public_key).collect();
     let bundle = data.get("ca.crt").unwrap_or_default().to_vec();
-    Ok(StoredAuthority { authority: Authority { certificate, key: Arc::new(key) }, former, bundle })
+    Ok(StoredAuthority { authority: Authority { certificate, key: Arc::new(key) }, former, bundle, key_pem: Zeroizing::new(key_pem.to_vec()) })
 }
 
 /// Every certificate and every private key of a Secret, whatever its keys are called.

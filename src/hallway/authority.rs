@@ -1,0 +1,328 @@
+//! A DockerCA's walk: step by step until nothing is left to do, then the authority is lent to its leaves.
+
+use super::registry::Entry;
+use super::{House, Slot, Surroundings, Walk, report};
+use crate::api::condition::Reason;
+use crate::api::{AUTHORITY_ANNOTATION, Object, Place, REPLACE_AUTHORITY_ANNOTATION, Spec};
+use crate::decide::Refusal;
+use crate::decide::authority::plan::{PublicBundle, Stored as Kept};
+use crate::decide::authority::status::{Outcome, status};
+use crate::decide::authority::{Desired, Observed, Origin, Plan, Step, desired, plan};
+use crate::decide::leaf::AuthorityView;
+use crate::pki::material::{self, Contents, Data, StoredAuthority};
+use crate::pki::sign::{self, Dates};
+use crate::pki::{Authority, Certificate, TrustBundle, certificate};
+use crate::world::entropy::{salt, serial};
+use crate::world::store::{AUTHORITY_TYPE, Item, LEAF_TYPE, Shelf, Stored};
+use crate::world::{Store, StoreError};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// More steps than any authority needs: make, remember, publish the bundle, keep.
+const MOST_STEPS: usize = 8;
+
+type Passphrase = Option<Zeroizing<Vec<u8>>>;
+
+/// Walks a DockerCA.
+pub async fn walk<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    around: &Surroundings,
+    slot: &Slot,
+) -> Result<Walk, StoreError> {
+    let desired = match desired(object) {
+        Ok(desired) => desired,
+        Err(refusal) => return end(house, object, None, Outcome { refusal: Some(refusal), ..Outcome::default() }).await,
+    };
+    let mut outcome = Outcome::default();
+    let mut remembered = object.annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
+    for _ in 0..MOST_STEPS {
+        let seen = observe(house, object, &desired, around, remembered.clone()).await?;
+        let plan = plan(&desired, &seen.observed, house.clock.now());
+        outcome.notice = plan.notice.clone();
+        match plan.step.clone() {
+            Step::Keep => return open(house, object, &desired, outcome, &plan).await,
+            Step::Refuse(refusal) => {
+                outcome.refusal = Some(refusal);
+                return end(house, object, Some(&desired), outcome).await;
+            }
+            Step::Remember(fingerprint) => {
+                house.store.remember(object, &fingerprint).await?;
+                remembered = Some(fingerprint);
+            }
+            step => outcome.issued_for = apply(house, &desired, step, &plan, &seen, slot).await?.or(outcome.issued_for),
+        }
+    }
+    unreachable!("an applied plan is a fixed point")
+}
+
+/// What was read, with what apply needs of it.
+struct Seen {
+    observed: Observed,
+    secret: Option<Stored>,
+    config_map: Option<Stored>,
+    passphrase: Passphrase,
+}
+
+async fn observe<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    desired: &Desired,
+    around: &Surroundings,
+    remembered: Option<String>,
+) -> Result<Seen, StoreError> {
+    let passphrase = passphrase(house, desired).await?;
+    let given = passphrase.as_ref().ok().cloned().flatten();
+    let secret = house.store.read(Shelf::Secrets, &desired.secret).await?;
+    let config_map = house.store.read(Shelf::ConfigMaps, &desired.bundle).await?;
+    let stored = kept(object, secret.as_ref(), given.clone()).await;
+    let observed = Observed {
+        existing: existing(house, desired, &stored, given.clone()).await?,
+        trust: trust(house, object).await?,
+        bundle: public_bundle(object, config_map.as_ref()),
+        passphrase: passphrase.map(|_| ()),
+        remembered,
+        replace: object.annotation(REPLACE_AUTHORITY_ANNOTATION).map(str::to_owned),
+        reported: object.previous.fingerprint.clone(),
+        rival: around.rival.clone(),
+        stored,
+    };
+    Ok(Seen { observed, secret, config_map, passphrase: given })
+}
+
+/// The passphrase; a line end after it is not part of it, as openssl has it.
+async fn passphrase<S: Store>(house: &House<S>, desired: &Desired) -> Result<Result<Passphrase, Refusal>, StoreError> {
+    let Some((from, key)) = &desired.passphrase else { return Ok(Ok(None)) };
+    let refuse = |message| Err(Refusal::issue(Reason::PassphraseNotFound, message));
+    let Some(stored) = house.store.read(Shelf::Secrets, from).await? else {
+        return Ok(refuse(format!("spec.passphraseSecretRef: there is no Secret {from}")));
+    };
+    let bytes = stored.data.get(key).unwrap_or_default();
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Ok(refuse(format!("spec.passphraseSecretRef: Secret {from} has no key {key}, or it is empty")));
+    }
+    Ok(Ok(Some(Zeroizing::new(line.to_vec()))))
+}
+
+/// Opening a key takes a moment of a core, so it happens beside everything else.
+async fn kept(object: &Object, secret: Option<&Stored>, passphrase: Passphrase) -> Kept {
+    let Some(secret) = secret else { return Kept::Absent };
+    if secret.owner.as_ref() != Some(&object.at) {
+        return Kept::Foreign(secret.owner.clone());
+    }
+    let data = secret.data.clone();
+    let read = beside(move || material::read_authority(&data, passphrase.as_ref().map(|bytes| bytes.as_slice()))).await;
+    match read {
+        Ok(stored) => Kept::Sound(Arc::new(stored)),
+        Err(error) => Kept::Unsound(Arc::new(error), secret.authority.clone()),
+    }
+}
+
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.expect("reading and writing keys does not panic")
+}
+
+/// The Secret to adopt is read only while no authority is stored: it is copied once.
+async fn existing<S: Store>(
+    house: &House<S>,
+    desired: &Desired,
+    stored: &Kept,
+    passphrase: Passphrase,
+) -> Result<Option<Arc<Contents>>, StoreError> {
+    let Origin::Existing(from) = &desired.origin else { return Ok(None) };
+    if matches!(stored, Kept::Sound(_) | Kept::Foreign(_)) {
+        return Ok(None);
+    }
+    let Some(secret) = house.store.read(Shelf::Secrets, from).await? else { return Ok(None) };
+    let read = move || material::read_anything(&secret.data, passphrase.as_ref().map(|bytes| bytes.as_slice()));
+    Ok(Some(Arc::new(beside(read).await)))
+}
+
+async fn trust<S: Store>(house: &House<S>, object: &Object) -> Result<Result<Vec<Certificate>, Refusal>, StoreError> {
+    let Spec::Authority(spec) = &object.spec else { return Ok(Ok(Vec::new())) };
+    let mut trusted = Vec::new();
+    for source in &spec.additional_trust {
+        let from = object.at.beside(&source.secret_ref.name);
+        match house.store.read(Shelf::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
+            Some(certificates) if !certificates.is_empty() => trusted.extend(certificates),
+            found => return Ok(Err(no_trust(&from, found.is_some()))),
+        }
+    }
+    Ok(Ok(trusted))
+}
+
+fn certificates(data: &Data) -> Vec<Certificate> {
+    data.iter().flat_map(|(_, bytes)| certificate::all_from_pem(bytes).unwrap_or_default()).collect()
+}
+
+fn no_trust(from: &Place, there: bool) -> Refusal {
+    let what = if there { format!("Secret {from} holds no certificate in PEM") } else { format!("there is no Secret {from}") };
+    Refusal::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))
+}
+
+fn public_bundle(object: &Object, stored: Option<&Stored>) -> PublicBundle {
+    match stored {
+        None => PublicBundle::Absent,
+        Some(stored) if stored.owner.as_ref() == Some(&object.at) => {
+            PublicBundle::Ours(stored.data.get("ca.crt").unwrap_or_default().to_vec())
+        }
+        Some(_) => PublicBundle::Foreign,
+    }
+}
+
+/// Does one step; says why, where a certificate was made.
+async fn apply<S: Store>(
+    house: &House<S>,
+    desired: &Desired,
+    step: Step,
+    plan: &Plan,
+    seen: &Seen,
+    slot: &Slot,
+) -> Result<Option<Reason>, StoreError> {
+    match step {
+        Step::Make(reason, dates) => {
+            let authority = slot.aside(make(house, desired, dates)).await;
+            install(house, desired, authority, seen).await?;
+            Ok(Some(reason))
+        }
+        Step::Adopt(reason, authority) => {
+            install(house, desired, authority, seen).await?;
+            Ok(Some(reason))
+        }
+        Step::Renew(dates) => {
+            let current = plan.current.as_ref().expect("only what is there is renewed");
+            rewrite(house, desired, &renewed(current, dates), &plan.bundle, seen).await?;
+            Ok(Some(Reason::Renewal))
+        }
+        Step::Rebundle => {
+            let current = plan.current.as_ref().expect("only what is there gets a bundle");
+            rewrite(house, desired, current, &plan.bundle, seen).await?;
+            Ok(None)
+        }
+        Step::PublishBundle => publish_bundle(house, desired, &plan.bundle, seen).await.map(|()| None),
+        Step::Keep | Step::Remember(_) | Step::Refuse(_) => unreachable!("the walk does these itself"),
+    }
+}
+
+async fn make<S: Store>(house: &House<S>, desired: &Desired, dates: Dates) -> Authority {
+    let Origin::New { subject, algorithm, constraints, .. } = &desired.origin else {
+        unreachable!("only a new authority is made")
+    };
+    let key = house.forge.make(*algorithm).await;
+    sign::new_authority(subject, constraints.as_ref(), key, dates, serial()).expect("desired checked the subject")
+}
+
+/// Writes an authority for the first time, or in place of a damaged one that the user gave up.
+async fn install<S: Store>(
+    house: &House<S>,
+    desired: &Desired,
+    authority: Authority,
+    seen: &Seen,
+) -> Result<(), StoreError> {
+    let trust = seen.observed.trust.clone().unwrap_or_default();
+    let own = std::iter::once(authority.certificate.clone());
+    let bundle = TrustBundle::new(own.chain(trust)).unexpired(house.clock.now());
+    let (key, passphrase) = (Arc::clone(&authority.key), seen.passphrase.clone());
+    let seal = move || material::stored_key(&key, passphrase.as_ref().map(|bytes| bytes.as_slice()), &salt());
+    let key_pem = beside(seal).await;
+    let data = material::authority(&authority.certificate, key_pem.as_bytes(), &[], &bundle.to_pem());
+    write(house, &item(desired, &authority.certificate, data), seen.secret.as_ref()).await
+}
+
+fn renewed(current: &StoredAuthority, dates: Dates) -> StoredAuthority {
+    let certificate = current.authority.renew(dates, serial());
+    let former = std::iter::once(current.authority.certificate.clone()).chain(current.former.iter().cloned()).collect();
+    let key = Arc::clone(&current.authority.key);
+    StoredAuthority { authority: Authority { certificate, key }, former, ..current.clone() }
+}
+
+/// Writes certificates anew; the key stays as it is stored, byte for byte.
+async fn rewrite<S: Store>(
+    house: &House<S>,
+    desired: &Desired,
+    stored: &StoredAuthority,
+    bundle: &TrustBundle,
+    seen: &Seen,
+) -> Result<(), StoreError> {
+    let now = house.clock.now();
+    let certificate = &stored.authority.certificate;
+    let former = TrustBundle::new(stored.former.clone()).unexpired(now);
+    let known = [certificate.clone()].into_iter().chain(former.certificates().iter().cloned());
+    let bundle = TrustBundle::new(known.chain(bundle.certificates().iter().cloned()));
+    let data = material::authority(certificate, &stored.key_pem, former.certificates(), &bundle.to_pem());
+    write(house, &item(desired, certificate, data), seen.secret.as_ref()).await
+}
+
+fn item(desired: &Desired, certificate: &Certificate, data: Data) -> Item {
+    Item {
+        shelf: Shelf::Secrets,
+        at: desired.secret.clone(),
+        type_: AUTHORITY_TYPE,
+        owner: desired.object.clone(),
+        authority: Some(certificate.key_fingerprint()),
+        data,
+    }
+}
+
+async fn publish_bundle<S: Store>(
+    house: &House<S>,
+    desired: &Desired,
+    bundle: &TrustBundle,
+    seen: &Seen,
+) -> Result<(), StoreError> {
+    let mut data = Data::default();
+    data.insert("ca.crt", bundle.to_pem());
+    let at = desired.bundle.clone();
+    let owner = desired.object.clone();
+    let item = Item { shelf: Shelf::ConfigMaps, at, type_: LEAF_TYPE, owner, authority: None, data };
+    write(house, &item, seen.config_map.as_ref()).await
+}
+
+async fn write<S: Store>(house: &House<S>, item: &Item, there: Option<&Stored>) -> Result<(), StoreError> {
+    match there {
+        None => house.store.create(item).await,
+        Some(stored) => house.store.replace(item, &stored.version).await,
+    }
+}
+
+async fn open<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    desired: &Desired,
+    mut outcome: Outcome,
+    plan: &Plan,
+) -> Result<Walk, StoreError> {
+    let current = plan.current.as_ref().expect("what is kept is there");
+    let certificate = current.authority.certificate.clone();
+    let view = AuthorityView::new(certificate.clone(), plan.bundle.to_pem());
+    outcome.certificate = Some(certificate);
+    let entry = Entry::Open(Arc::new(current.authority.clone()), Arc::new(view));
+    let mut walk = finish(house, object, Some(desired), outcome, entry).await?;
+    walk.wake = plan.wake;
+    Ok(walk)
+}
+
+async fn end<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    desired: Option<&Desired>,
+    outcome: Outcome,
+) -> Result<Walk, StoreError> {
+    let why = outcome.refusal.as_ref().map(|refusal| refusal.message.clone()).unwrap_or_default();
+    finish(house, object, desired, outcome, Entry::Closed(why)).await
+}
+
+async fn finish<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    desired: Option<&Desired>,
+    outcome: Outcome,
+    entry: Entry,
+) -> Result<Walk, StoreError> {
+    let (status, events) = status(object, desired, &outcome, house.clock.now());
+    let authority_changed = house.authorities.note(&object.at.beside(&object.at.name), entry);
+    report(house, object, &status, &events).await?;
+    Ok(Walk { wake: None, status: Some(status), issued: outcome.issued_for, authority_changed })
+}

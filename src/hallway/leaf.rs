@@ -1,0 +1,204 @@
+//! A leaf's walk: facts, plan, at most one certificate, status. Two writes for an issuance, none where nothing is due.
+
+use super::registry::Entry;
+use super::{House, Slot, Surroundings, Walk, report};
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
+use crate::decide::Refusal;
+use crate::decide::leaf::plan::{Signer, Stored as Kept, wake};
+use crate::decide::leaf::status::{Outcome, status};
+use crate::decide::leaf::{AuthorityView, Desired, Observed, Plan, Step, desired, plan};
+use crate::decide::status::previous_reason;
+use crate::pki::material::{self, Data};
+use crate::pki::sign::Dates;
+use crate::pki::{Authority, Certificate, PrivateKey};
+use crate::world::entropy::{is_slow, serial};
+use crate::world::store::{Item, LEAF_TYPE, Shelf, StoredLeaf};
+use crate::world::{Store, StoreError};
+use k8s_openapi::jiff::SignedDuration;
+use std::sync::Arc;
+
+/// How often a Secret that is not ours is looked at again: nothing watches it.
+const CONFLICT_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
+/// Walks a leaf.
+pub async fn walk<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    around: &Surroundings,
+    slot: &Slot,
+) -> Result<Walk, StoreError> {
+    let entry = match (around.authority_exists, object.authority()) {
+        (true, Some(at)) => match house.authorities.find(&at) {
+            Some(entry) => Some(entry),
+            None => return Ok(Walk::over(None)), // its DockerCA's own walk comes first, and wakes this one
+        },
+        _ => None,
+    };
+    let known = stored(house, object).await?;
+    match attempt(house, object, around, slot, entry.as_ref(), known).await {
+        // What no watch shows: somebody's Secret, or ours without its label.
+        Err(StoreError::Exists(at)) => {
+            let read = house.store.read(Shelf::Secrets, &at).await?;
+            attempt(house, object, around, slot, entry.as_ref(), read.as_ref().map(StoredLeaf::from)).await
+        }
+        done => done,
+    }
+}
+
+/// The Secret from memory; from the store itself where a conflict was reported, which no watch shows the end of.
+async fn stored<S: Store>(house: &House<S>, object: &Object) -> Result<Option<StoredLeaf>, StoreError> {
+    let at = object.secret();
+    let known = house.store.leaf(&at).await?;
+    let conflict = previous_reason(&object.previous, ConditionType::Issued) == Some(Reason::SecretConflict.as_str());
+    if known.is_some() || !conflict {
+        return Ok(known);
+    }
+    Ok(house.store.read(Shelf::Secrets, &at).await?.as_ref().map(StoredLeaf::from))
+}
+
+async fn attempt<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    around: &Surroundings,
+    slot: &Slot,
+    entry: Option<&Entry>,
+    stored: Option<StoredLeaf>,
+) -> Result<Walk, StoreError> {
+    let now = house.clock.now();
+    let observed = observed(object, around, entry, stored.as_ref());
+    let desired = match desired(object, &around.registrars) {
+        Ok(desired) => desired,
+        Err(refusal) => return refused(house, object, &observed, refusal).await,
+    };
+    let Plan { step, current, wake: next } = plan(&desired, &observed, now);
+    let mut outcome = Outcome { certificate: current, issuer: issuer(entry), ..Outcome::default() };
+    let mut next = next;
+    match step {
+        Step::Keep => {}
+        Step::Refuse(refusal) => {
+            next = next.or(Some(crate::pki::lifecycle::saturating(now, CONFLICT_PATIENCE)));
+            outcome.refusal = Some(refusal);
+        }
+        Step::Rebundle => rebundle(house, &desired, entry).await?,
+        Step::Issue { reason, dates, keep_key } => {
+            let Some(Entry::Open(authority, view)) = entry else { unreachable!("only an open authority signs") };
+            let order = Order { desired: &desired, authority, view, dates, keep_key };
+            let certificate = issue(house, &order, stored.as_ref(), slot).await?;
+            next = Some(wake(&desired, &certificate, &observed, now));
+            outcome.certificate = Some(certificate);
+            outcome.issued_for = Some(reason);
+        }
+    }
+    let (status, events) = status(object, Some(&desired), &outcome, now);
+    report(house, object, &status, &events).await?;
+    Ok(Walk { wake: next, status: Some(status), issued: outcome.issued_for, authority_changed: false })
+}
+
+fn observed(object: &Object, around: &Surroundings, entry: Option<&Entry>, stored: Option<&StoredLeaf>) -> Observed {
+    let kept = match stored {
+        None => Kept::Absent,
+        Some(stored) if stored.owner.as_ref() == Some(&object.at) => Kept::Ours(stored.facts.clone()),
+        Some(stored) => Kept::Foreign(stored.owner.clone()),
+    };
+    let signer = match entry {
+        None => Signer::NotFound,
+        Some(Entry::Closed(why)) => Signer::NotReady(why.clone()),
+        Some(Entry::Open(_, view)) => Signer::Ready(Arc::clone(view)),
+    };
+    Observed {
+        stored: kept,
+        signer,
+        rival: around.rival.clone(),
+        requested: object.annotation(RENEW_REQUESTED_ANNOTATION).map(str::to_owned),
+        issued_before: object.previous.serial.is_some(),
+    }
+}
+
+fn issuer(entry: Option<&Entry>) -> Option<String> {
+    match entry {
+        Some(Entry::Open(_, view)) => Some(view.fingerprint.clone()),
+        _ => None,
+    }
+}
+
+/// The spec cannot be used: what is stored stays, and its facts are reported on.
+async fn refused<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    observed: &Observed,
+    refusal: Refusal,
+) -> Result<Walk, StoreError> {
+    let certificate = match &observed.stored {
+        Kept::Ours(facts) => facts.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok()),
+        _ => None,
+    };
+    let wake = certificate.as_ref().map(|certificate| certificate.not_after).filter(|end| *end > house.clock.now());
+    let outcome = Outcome { certificate, refusal: Some(refusal), ..Outcome::default() };
+    let (status, events) = status(object, None, &outcome, house.clock.now());
+    report(house, object, &status, &events).await?;
+    Ok(Walk { wake, status: Some(status), issued: None, authority_changed: false })
+}
+
+/// What is to be signed, and by whom.
+struct Order<'a> {
+    desired: &'a Desired,
+    authority: &'a Authority,
+    view: &'a AuthorityView,
+    dates: Dates,
+    keep_key: bool,
+}
+
+async fn issue<S: Store>(
+    house: &House<S>,
+    order: &Order<'_>,
+    stored: Option<&StoredLeaf>,
+    slot: &Slot,
+) -> Result<Certificate, StoreError> {
+    let desired = order.desired;
+    let kept = if order.keep_key { stored_key(house, desired).await? } else { None };
+    let key = match kept {
+        Some(key) => key,
+        None if is_slow(desired.algorithm) => slot.aside(house.forge.make(desired.algorithm)).await,
+        None => house.forge.make(desired.algorithm).await,
+    };
+    let signed = order.authority.sign_leaf(&desired.profile, &key, order.dates, serial());
+    let certificate = signed.expect("desired checked the name");
+    let data = material::leaf(&certificate, &key.to_pem(), &order.view.bundle_pem);
+    write(house, desired, data, stored.map(|stored| stored.version.as_str())).await?;
+    Ok(certificate)
+}
+
+async fn stored_key<S: Store>(house: &House<S>, desired: &Desired) -> Result<Option<PrivateKey>, StoreError> {
+    let stored = house.store.read(Shelf::Secrets, &desired.secret).await?;
+    let key = stored.as_ref().and_then(|stored| stored.data.get("tls.key"));
+    Ok(key.and_then(|pem| PrivateKey::from_pem(pem, None).ok()))
+}
+
+/// Writes the bundle beside the same pair.
+async fn rebundle<S: Store>(house: &House<S>, desired: &Desired, entry: Option<&Entry>) -> Result<(), StoreError> {
+    let Some(Entry::Open(_, view)) = entry else { unreachable!("only an open authority has a bundle") };
+    let Some(stored) = house.store.read(Shelf::Secrets, &desired.secret).await? else {
+        return Err(StoreError::Changed(desired.secret.clone()));
+    };
+    let pair = stored.data.get("tls.crt").zip(stored.data.get("tls.key"));
+    let pair = pair.and_then(|(crt, key)| Some((Certificate::from_pem(crt).ok()?, PrivateKey::from_pem(key, None).ok()?)));
+    let Some((certificate, key)) = pair else { return Err(StoreError::Changed(desired.secret.clone())) };
+    let data = material::leaf(&certificate, &key.to_pem(), &view.bundle_pem);
+    write(house, desired, data, Some(&stored.version)).await
+}
+
+async fn write<S: Store>(
+    house: &House<S>,
+    desired: &Desired,
+    data: Data,
+    version: Option<&str>,
+) -> Result<(), StoreError> {
+    let at = desired.secret.clone();
+    let owner = desired.object.clone();
+    let item = Item { shelf: Shelf::Secrets, at, type_: LEAF_TYPE, owner, authority: None, data };
+    match version {
+        None => house.store.create(&item).await,
+        Some(version) => house.store.replace(&item, version).await,
+    }
+}

@@ -1,0 +1,106 @@
+//! The hallway: observe, desire, plan, apply, report. The same for every kind and behind every door.
+
+pub mod authority;
+pub mod leaf;
+pub mod registry;
+pub mod removal;
+pub mod slot;
+
+pub use registry::Authorities;
+pub use slot::Slot;
+
+use crate::api::condition::Reason;
+use crate::api::status::CertificateStatus;
+use crate::api::{Kind, Object, ObjectRef};
+use crate::decide::status::Event;
+use crate::world::entropy::KeyForge;
+use crate::world::store::Announcement;
+use crate::world::{Clock, Store, StoreError};
+use k8s_openapi::jiff::Timestamp;
+
+/// What the rooms share.
+pub struct House<S> {
+    /// Where Secrets and statuses are kept.
+    pub store: S,
+    /// The time.
+    pub clock: Clock,
+    /// Where keys are made.
+    pub forge: KeyForge,
+    /// The authorities that can sign.
+    pub authorities: Authorities,
+}
+
+impl<S: Store> House<S> {
+    /// A house over that store and clock.
+    pub fn new(store: S, clock: Clock) -> House<S> {
+        House { store, clock, forge: KeyForge::new(), authorities: Authorities::default() }
+    }
+}
+
+/// What stands around an object.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// Another object that has its Secret.
+    pub rival: Option<ObjectRef>,
+    /// PortainerClients with a server that select it.
+    pub registrars: Vec<String>,
+    /// There is a DockerCA of the name in `caRef`.
+    pub authority_exists: bool,
+    /// A DockerCA still has hosts or clients.
+    pub in_use: bool,
+}
+
+/// What came of a walk.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    /// When to walk again, if nothing changes.
+    pub wake: Option<Timestamp>,
+    /// The status as it is now; none while the authority has not been looked at, and for objects that are gone.
+    pub status: Option<CertificateStatus>,
+    /// Why a certificate was made.
+    pub issued: Option<Reason>,
+    /// An authority changed for its leaves.
+    pub authority_changed: bool,
+}
+
+impl Walk {
+    fn over(wake: Option<Timestamp>) -> Walk {
+        Walk { wake, status: None, issued: None, authority_changed: false }
+    }
+}
+
+/// Walks an object through all rooms.
+///
+/// # Errors
+/// [`StoreError`] where the store fails: to be tried again, nothing half done stands in the way.
+pub async fn walk<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    around: &Surroundings,
+    slot: &Slot,
+) -> Result<Walk, StoreError> {
+    if let Some(wake) = removal::walk(house, object, around).await? {
+        return Ok(Walk::over(wake));
+    }
+    match object.at.kind {
+        Kind::DockerCA => authority::walk(house, object, around, slot).await,
+        _ => leaf::walk(house, object, around, slot).await,
+    }
+}
+
+/// Publishes a status that differs from the last, then tells what happened.
+async fn report<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    status: &CertificateStatus,
+    events: &[Event],
+) -> Result<(), StoreError> {
+    if *status != object.previous {
+        house.store.publish(object, status).await?;
+    }
+    for event in events {
+        let what = Announcement { warning: event.warning, reason: event.reason.as_str(), message: event.message.clone() };
+        house.store.announce(object, &what).await;
+    }
+    Ok(())
+}

@@ -1,0 +1,26 @@
+//! The one place that reads the time of day.
+
+use k8s_openapi::jiff::Timestamp;
+use std::sync::Arc;
+
+/// A clock: the system's, or one that a caller moves.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The system's clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock's door")]
+    pub fn system() -> Clock {
+        Clock(Arc::new(Timestamp::now))
+    }
+
+    /// A clock that shows what `read` says.
+    pub fn showing(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Clock {
+        Clock(Arc::new(read))
+    }
+
+    /// The instant.
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}

@@ -1,0 +1,95 @@
+//! Randomness: serial numbers, salts and private keys. Keys that take a while to make hold up nobody.
+
+use crate::pki::encrypted::Salt;
+use crate::pki::sign::Serial;
+use crate::pki::{KeyAlgorithm, PrivateKey};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+const FAILED: &str = "the system's random source answers";
+
+/// A fresh serial number.
+pub fn serial() -> Serial {
+    Serial(random())
+}
+
+/// A fresh salt.
+pub fn salt() -> Salt {
+    Salt { salt: random(), iv: random() }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is entropy's door")]
+fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    SystemRandom::new().fill(&mut bytes).expect(FAILED);
+    bytes
+}
+
+/// Makes private keys, RSA ones a few at a time beside everything else: each takes up to seconds of a core.
+#[derive(Debug)]
+pub struct KeyForge {
+    slow: Semaphore,
+}
+
+impl KeyForge {
+    /// A forge that leaves one core to the others.
+    pub fn new() -> KeyForge {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        KeyForge { slow: Semaphore::new(cores.saturating_sub(1).max(1)) }
+    }
+
+    /// Makes a key.
+    pub async fn make(&self, algorithm: KeyAlgorithm) -> PrivateKey {
+        if !is_slow(algorithm) {
+            return make(algorithm);
+        }
+        let _turn = self.slow.acquire().await.expect("the semaphore is never closed");
+        tokio::task::spawn_blocking(move || make(algorithm)).await.expect("making a key does not panic")
+    }
+}
+
+impl Default for KeyForge {
+    fn default() -> KeyForge {
+        KeyForge::new()
+    }
+}
+
+/// Whether making a key of that algorithm takes more than a moment.
+pub fn is_slow(algorithm: KeyAlgorithm) -> bool {
+    matches!(algorithm, KeyAlgorithm::Rsa(_))
+}
+
+fn make(algorithm: KeyAlgorithm) -> PrivateKey {
+    PrivateKey::from_der(&der(algorithm)).expect("a key that was just made can be read")
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is entropy's door")]
+fn der(algorithm: KeyAlgorithm) -> Zeroizing<Vec<u8>> {
+    let ecdsa = |curve| {
+        let pair = EcdsaKeyPair::generate(curve).expect(FAILED);
+        Zeroizing::new(pair.to_pkcs8v1().expect(FAILED).as_ref().to_vec())
+    };
+    match algorithm {
+        KeyAlgorithm::EcdsaP256 => ecdsa(&signature::ECDSA_P256_SHA256_ASN1_SIGNING),
+        KeyAlgorithm::EcdsaP384 => ecdsa(&signature::ECDSA_P384_SHA384_ASN1_SIGNING),
+        KeyAlgorithm::EcdsaP521 => ecdsa(&signature::ECDSA_P521_SHA512_ASN1_SIGNING),
+        KeyAlgorithm::Ed25519 => {
+            let pair = Ed25519KeyPair::generate().expect(FAILED);
+            Zeroizing::new(pair.to_pkcs8v1().expect(FAILED).as_ref().to_vec())
+        }
+        KeyAlgorithm::Rsa(bits) => {
+            let size = match bits {
+                2048 => KeySize::Rsa2048,
+                3072 => KeySize::Rsa3072,
+                _ => KeySize::Rsa4096,
+            };
+            let pair = RsaKeyPair::generate(size).expect(FAILED);
+            let der: Pkcs8V1Der<'_> = pair.as_der().expect(FAILED);
+            Zeroizing::new(der.as_ref().to_vec())
+        }
+    }
+}
