@@ -1,3 +1,13 @@
-fn main() {
-    for (f, crd) in dockseal::api::definitions() { println!("# {f}\n{}", serde_saphyr::to_string(&crd).unwrap()); }
+//! dockseal: parse, dispatch, exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match dockseal::cli::main() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("dockseal: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -10,11 +10,22 @@ use serde::{Deserialize, Serialize};
 /// Certificate authority for Docker hosts and their clients: made new, or adopted from one made by hand.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "dockseal.dev", version = "v1alpha1", kind = "DockerCA", namespaced)]
-#[kube(status = "CertificateStatus", shortname = "dca", category = "dockseal", derive = "PartialEq", derive = "Default")]
+#[kube(
+    status = "CertificateStatus",
+    shortname = "dca",
+    category = "dockseal",
+    derive = "PartialEq",
+    derive = "Default"
+)]
 #[kube(doc = "An authority that signs the certificates of Docker hosts and of their clients.")]
 #[kube(printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"))]
 #[kube(printcolumn(name = "Expires", type_ = "string", json_path = ".status.notAfter"))]
-#[kube(printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1))]
+#[kube(printcolumn(
+    name = "Reason",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+    priority = 1
+))]
 #[kube(printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
@@ -97,7 +108,10 @@ pub struct Subject {
 pub struct NameConstraints {
     /// DNS domains, each with all that is below it. At most 64. Example: [bodkys.house]
     #[serde(rename = "permittedDNSDomains", default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 64), inner(length(min = 1, max = 253), regex(pattern = "^[a-zA-Z0-9_]([-_a-zA-Z0-9.]*[a-zA-Z0-9_])?$")))]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 253), regex(pattern = "^[a-zA-Z0-9_]([-_a-zA-Z0-9.]*[a-zA-Z0-9_])?$"))
+    )]
     pub permitted_dns_domains: Vec<String>,
     /// Networks in CIDR notation; 127.0.0.0/8 is needed for hosts with includeLoopback. At most 64.
     /// Example: [192.168.0.0/16, 127.0.0.0/8, 1.2.3.4/32]

@@ -9,12 +9,23 @@ use serde::{Deserialize, Serialize};
 /// Client certificate for the Docker CLI, CI or Terraform.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "dockseal.dev", version = "v1alpha1", kind = "DockerClientCert", namespaced)]
-#[kube(status = "CertificateStatus", shortname = "dcc", category = "dockseal", derive = "PartialEq", derive = "Default")]
+#[kube(
+    status = "CertificateStatus",
+    shortname = "dcc",
+    category = "dockseal",
+    derive = "PartialEq",
+    derive = "Default"
+)]
 #[kube(doc = "A client certificate for the Docker CLI, CI or Terraform.")]
 #[kube(printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"))]
 #[kube(printcolumn(name = "CommonName", type_ = "string", json_path = ".spec.commonName"))]
 #[kube(printcolumn(name = "Expires", type_ = "string", json_path = ".status.notAfter"))]
-#[kube(printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1))]
+#[kube(printcolumn(
+    name = "Reason",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+    priority = 1
+))]
 #[kube(printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]

@@ -15,10 +15,23 @@ use serde::{Deserialize, Serialize};
 #[kube(validation = rules::NOT_CA)]
 #[kube(printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"))]
 #[kube(printcolumn(name = "Hostname", type_ = "string", json_path = ".spec.hostname"))]
-#[kube(printcolumn(name = "Serving", type_ = "string", json_path = ".status.conditions[?(@.type==\"Serving\")].status"))]
-#[kube(printcolumn(name = "Registered", type_ = "string", json_path = ".status.conditions[?(@.type==\"Registered\")].status"))]
+#[kube(printcolumn(
+    name = "Serving",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Serving\")].status"
+))]
+#[kube(printcolumn(
+    name = "Registered",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Registered\")].status"
+))]
 #[kube(printcolumn(name = "Expires", type_ = "string", json_path = ".status.notAfter"))]
-#[kube(printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1))]
+#[kube(printcolumn(
+    name = "Reason",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+    priority = 1
+))]
 #[kube(printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]
@@ -34,7 +47,13 @@ pub struct DockerHostCertSpec {
     pub hostname: Option<String>,
     /// Further DNS names, at most 100. Example: [pandora, docker.bodkys.house]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 100), inner(length(min = 1, max = 254), regex(pattern = "^([*][.])?([a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.]?)+$")))]
+    #[schemars(
+        length(max = 100),
+        inner(
+            length(min = 1, max = 254),
+            regex(pattern = "^([*][.])?([a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.]?)+$")
+        )
+    )]
     pub dns_names: Vec<String>,
     /// IP addresses, at most 100. Example: [192.168.1.7]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -151,7 +170,10 @@ pub struct Daemon {
     /// IP:PORT that dockerd listens on, at most 16. Default the port of address on all addresses.
     /// Example: ["192.168.1.7:2376"]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), inner(length(max = 53), regex(pattern = "^([0-9.]+|[[][0-9a-fA-F:]+[]]):[0-9]{1,5}$")))]
+    #[schemars(
+        length(max = 16),
+        inner(length(max = 53), regex(pattern = "^([0-9.]+|[[][0-9a-fA-F:]+[]]):[0-9]{1,5}$"))
+    )]
     pub listen: Vec<String>,
     /// When dockerd may be restarted: Never, WhenLiveRestore (default: containers keep running) or Always.
     #[serde(default)]

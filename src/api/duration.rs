@@ -29,7 +29,8 @@ pub fn parse(text: &str) -> Result<SignedDuration, DurationError> {
         (_, Some(digits)) => (digits, 24),
         _ => return Err(malformed()),
     };
-    let plain = (1..=6).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
+    let plain =
+        (1..=6).contains(&digits.len()) && !digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit());
     let count: i64 = digits.parse().ok().filter(|_| plain).ok_or_else(malformed)?;
     let hours = count * hours_each;
     if hours > MAX_HOURS {

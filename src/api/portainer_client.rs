@@ -11,13 +11,28 @@ use serde::{Deserialize, Serialize};
 /// Portainer's client certificate, and the hosts that it reaches with it.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[kube(group = "dockseal.dev", version = "v1alpha1", kind = "PortainerClient", namespaced)]
-#[kube(status = "PortainerClientStatus", shortname = "ptc", category = "dockseal", derive = "PartialEq", derive = "Default")]
+#[kube(
+    status = "PortainerClientStatus",
+    shortname = "ptc",
+    category = "dockseal",
+    derive = "PartialEq",
+    derive = "Default"
+)]
 #[kube(doc = "The client certificate of a Portainer server, and the hosts that are registered in it.")]
 #[kube(printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"))]
 #[kube(printcolumn(name = "Server", type_ = "string", json_path = ".spec.server.url"))]
-#[kube(printcolumn(name = "Registered", type_ = "string", json_path = ".status.conditions[?(@.type==\"Registered\")].status"))]
+#[kube(printcolumn(
+    name = "Registered",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Registered\")].status"
+))]
 #[kube(printcolumn(name = "Expires", type_ = "string", json_path = ".status.notAfter"))]
-#[kube(printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1))]
+#[kube(printcolumn(
+    name = "Reason",
+    type_ = "string",
+    json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+    priority = 1
+))]
 #[kube(printcolumn(name = "Secret", type_ = "string", json_path = ".status.secretName", priority = 1))]
 #[kube(printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"))]
 #[serde(rename_all = "camelCase")]

@@ -11,7 +11,19 @@ macro_rules! hours {
 
 macro_rules! unchanged {
     ($field:literal) => {
-        concat!("has(self.", $field, ") == has(oldSelf.", $field, ") && (!has(self.", $field, ") || self.", $field, " == oldSelf.", $field, ")")
+        concat!(
+            "has(self.",
+            $field,
+            ") == has(oldSelf.",
+            $field,
+            ") && (!has(self.",
+            $field,
+            ") || self.",
+            $field,
+            " == oldSelf.",
+            $field,
+            ")"
+        )
     };
 }
 
@@ -31,10 +43,8 @@ pub const RENEW_BEFORE: Rule = (
     "renewBefore must be shorter than duration",
 );
 /// A subject, or an authority to adopt.
-pub const SUBJECT_OR_EXISTING: Rule = (
-    "has(self.subject) != has(self.existing)",
-    "give either subject, for a new authority, or existing, to adopt one",
-);
+pub const SUBJECT_OR_EXISTING: Rule =
+    ("has(self.subject) != has(self.existing)", "give either subject, for a new authority, or existing, to adopt one");
 /// An adopted authority brings its own duration and key.
 pub const EXISTING_ALONE: Rule = (
     "!has(self.existing) || (!has(self.duration) && !has(self.privateKey) && !has(self.nameConstraints))",

@@ -60,7 +60,8 @@ pub fn conditions(verdicts: &[Verdict], previous: &[Condition], generation: i64,
 fn condition(verdict: &Verdict, previous: &[Condition], generation: i64, now: Timestamp) -> Condition {
     let status = if verdict.holds { "True" } else { "False" };
     let before = previous.iter().find(|condition| condition.type_ == verdict.condition.as_str());
-    let since = before.filter(|condition| condition.status == status).map(|condition| condition.last_transition_time.clone());
+    let since =
+        before.filter(|condition| condition.status == status).map(|condition| condition.last_transition_time.clone());
     Condition {
         type_: verdict.condition.as_str().to_owned(),
         status: status.to_owned(),
@@ -90,7 +91,12 @@ fn reported(verdict: &Verdict, previous: &[Condition]) -> bool {
 }
 
 /// What a certificate says of itself.
-pub fn describe(certificate: &Certificate, fingerprint: String, issuer: String, renew_at: Timestamp) -> CertificateStatus {
+pub fn describe(
+    certificate: &Certificate,
+    fingerprint: String,
+    issuer: String,
+    renew_at: Timestamp,
+) -> CertificateStatus {
     CertificateStatus {
         serial: Some(certificate.serial.clone()),
         fingerprint: Some(fingerprint),

@@ -32,7 +32,9 @@ pub async fn walk<S: Store>(
 ) -> Result<Walk, StoreError> {
     let desired = match desired(object) {
         Ok(desired) => desired,
-        Err(refusal) => return end(house, object, None, Outcome { refusal: Some(refusal), ..Outcome::default() }).await,
+        Err(refusal) => {
+            return end(house, object, None, Outcome { refusal: Some(refusal), ..Outcome::default() }).await;
+        }
     };
     let mut outcome = Outcome::default();
     let mut remembered = object.annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
@@ -158,7 +160,8 @@ fn certificates(data: &Data) -> Vec<Certificate> {
 }
 
 fn no_trust(from: &Place, there: bool) -> Refusal {
-    let what = if there { format!("Secret {from} holds no certificate in PEM") } else { format!("there is no Secret {from}") };
+    let what =
+        if there { format!("Secret {from} holds no certificate in PEM") } else { format!("there is no Secret {from}") };
     Refusal::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))
 }
 

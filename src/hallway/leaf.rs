@@ -182,7 +182,8 @@ async fn rebundle<S: Store>(house: &House<S>, desired: &Desired, entry: Option<&
         return Err(StoreError::Changed(desired.secret.clone()));
     };
     let pair = stored.data.get("tls.crt").zip(stored.data.get("tls.key"));
-    let pair = pair.and_then(|(crt, key)| Some((Certificate::from_pem(crt).ok()?, PrivateKey::from_pem(key, None).ok()?)));
+    let pair =
+        pair.and_then(|(crt, key)| Some((Certificate::from_pem(crt).ok()?, PrivateKey::from_pem(key, None).ok()?)));
     let Some((certificate, key)) = pair else { return Err(StoreError::Changed(desired.secret.clone())) };
     let data = material::leaf(&certificate, &key.to_pem(), &view.bundle_pem);
     write(house, desired, data, Some(&stored.version)).await

@@ -99,7 +99,8 @@ async fn report<S: Store>(
         house.store.publish(object, status).await?;
     }
     for event in events {
-        let what = Announcement { warning: event.warning, reason: event.reason.as_str(), message: event.message.clone() };
+        let what =
+            Announcement { warning: event.warning, reason: event.reason.as_str(), message: event.message.clone() };
         house.store.announce(object, &what).await;
     }
     Ok(())

@@ -50,7 +50,9 @@ async fn let_go<S: Store>(house: &House<S>, object: &Object) -> Result<Option<Op
 async fn delete<S: Store>(house: &House<S>, object: &Object, shelf: Shelf, name: &str) -> Result<(), StoreError> {
     let at = object.at.beside(name);
     match house.store.read(shelf, &at).await? {
-        Some(stored) if stored.owner.as_ref() == Some(&object.at) => house.store.delete(shelf, &at, &stored.version).await,
+        Some(stored) if stored.owner.as_ref() == Some(&object.at) => {
+            house.store.delete(shelf, &at, &stored.version).await
+        }
         _ => Ok(()),
     }
 }

@@ -110,9 +110,14 @@ mod tests {
         ] {
             assert_eq!(permits_dns(&rules, name), expected, "{name}");
         }
-        for (address, expected) in
-            [("192.168.255.1", true), ("192.169.0.1", false), ("1.2.3.4", true), ("1.2.3.5", false), ("fd12::1", true), ("::1", false)]
-        {
+        for (address, expected) in [
+            ("192.168.255.1", true),
+            ("192.169.0.1", false),
+            ("1.2.3.4", true),
+            ("1.2.3.5", false),
+            ("fd12::1", true),
+            ("::1", false),
+        ] {
             assert_eq!(permits_ip(&rules, address.parse().unwrap()), expected, "{address}");
         }
         assert!(permits_ip(&permit(&["a.example".into()], &[]), "10.0.0.1".parse().unwrap()));

@@ -32,8 +32,7 @@ pub fn seal(key: &PrivateKey, passphrase: &[u8], salt: &Salt) -> String {
     let invariant = "PBES2 with fixed parameters";
     let der = key.to_pkcs8_der();
     let info = pkcs8::PrivateKeyInfoRef::from_der(&der).expect("PKCS#8 that we wrote");
-    let parameters =
-        pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS, &salt.salt, salt.iv).expect(invariant);
+    let parameters = pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS, &salt.salt, salt.iv).expect(invariant);
     let sealed = info.encrypt_with_params(parameters, passphrase).expect(invariant);
     encode_pem(&pem::Pem::new("ENCRYPTED PRIVATE KEY", sealed.as_bytes()))
 }

@@ -55,7 +55,9 @@ pub enum KeyError {
     #[error("the private key is encrypted in a way that is not supported; `openssl pkcs8 -topk8` makes it one that is")]
     EncryptionUnsupported,
     /// Of an algorithm that is not supported here.
-    #[error("the private key is of an unsupported algorithm: ECDSA (P-256, P-384, P-521), RSA (2048 to 8192 bits) and Ed25519 are")]
+    #[error(
+        "the private key is of an unsupported algorithm: ECDSA (P-256, P-384, P-521), RSA (2048 to 8192 bits) and Ed25519 are"
+    )]
     AlgorithmUnsupported,
     /// No private key at all.
     #[error("the private key cannot be read")]

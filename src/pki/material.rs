@@ -164,7 +164,12 @@ pub fn read_authority(data: &Data, passphrase: Option<&[u8]>) -> Result<StoredAu
     let former = former.unwrap_or(Ok(Vec::new())).unwrap_or_default();
     let former = former.into_iter().filter(|old| old.public_key == certificate.public_key).collect();
     let bundle = data.get("ca.crt").unwrap_or_default().to_vec();
-    Ok(StoredAuthority { authority: Authority { certificate, key: Arc::new(key) }, former, bundle, key_pem: Zeroizing::new(key_pem.to_vec()) })
+    Ok(StoredAuthority {
+        authority: Authority { certificate, key: Arc::new(key) },
+        former,
+        bundle,
+        key_pem: Zeroizing::new(key_pem.to_vec()),
+    })
 }
 
 /// Every certificate and every private key of a Secret, whatever its keys are called.

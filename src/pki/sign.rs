@@ -67,7 +67,10 @@ pub fn new_authority(
     let subject = subject.to_der()?;
     let key_id = profile::key_id(&key.public_der());
     let extensions = profile::authority(&key_id, constraints);
-    let certificate = build(&Body { issuer: &subject, subject: &subject, public_key: &key.public_der(), dates, serial, extensions }, &key);
+    let certificate = build(
+        &Body { issuer: &subject, subject: &subject, public_key: &key.public_der(), dates, serial, extensions },
+        &key,
+    );
     Ok(Authority { certificate, key: Arc::new(key) })
 }
 
@@ -95,8 +98,7 @@ impl Authority {
         let public_key = leaf_key.public_der();
         let rsa = matches!(leaf_key.algorithm(), KeyAlgorithm::Rsa(_));
         let key_id = profile::key_id(&public_key);
-        let extensions =
-            profile::leaf(leaf.usage, &leaf.dns_names, &leaf.ip_addresses, &key_id, &self.key_id(), rsa);
+        let extensions = profile::leaf(leaf.usage, &leaf.dns_names, &leaf.ip_addresses, &key_id, &self.key_id(), rsa);
         let issuer = &self.certificate.subject;
         Ok(build(&Body { issuer, subject: &subject, public_key: &public_key, dates, serial, extensions }, &self.key))
     }

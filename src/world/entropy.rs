@@ -93,3 +93,9 @@ fn der(algorithm: KeyAlgorithm) -> Zeroizing<Vec<u8>> {
         }
     }
 }
+
+/// A name that no other process has: the host's and a random number.
+pub fn identity() -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    format!("{host}-{}", crate::pki::hex(&random()[..4]))
+}

@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod kube_store;
+pub mod lease;
 pub mod store;
 
 pub use clock::Clock;

@@ -134,7 +134,11 @@ pub trait Store: Send + Sync {
     fn set_finalizer(&self, object: &Object, held: bool) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Publishes a status.
-    fn publish(&self, object: &Object, status: &CertificateStatus) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn publish(
+        &self,
+        object: &Object,
+        status: &CertificateStatus,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Tells the user; what cannot be told is logged and forgotten.
     fn announce(&self, object: &Object, what: &Announcement) -> impl Future<Output = ()> + Send;

@@ -3,4 +3,5 @@
 #![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
 
 pub mod cluster;
+pub mod controller;
 pub mod faults;

@@ -29,7 +29,10 @@ fn pairs<'a>(from: &Place, contents: &'a Contents) -> Result<Vec<Pair<'a>>, Refu
         return refuse(Reason::ExistingUnusable, "holds no certificate in PEM");
     }
     if contents.keys.is_empty() {
-        return refuse(Reason::ExistingUnusable, "holds no private key in PEM: an authority cannot sign without its own");
+        return refuse(
+            Reason::ExistingUnusable,
+            "holds no private key in PEM: an authority cannot sign without its own",
+        );
     }
     let keys = || contents.keys.iter().filter_map(|key| key.as_ref().ok());
     let fits = |certificate: &'a Certificate| {
@@ -67,7 +70,8 @@ pub fn unreadable(from: &Place, error: &KeyError) -> Refusal {
 fn the_one<'a>(from: &Place, pairs: &[Pair<'a>]) -> Result<Pair<'a>, Refusal> {
     let authorities: Vec<_> = pairs.iter().filter(|(certificate, _)| certificate.is_ca).collect();
     let Some((first, _)) = authorities.first() else {
-        let message = "holds a certificate that is no authority (no CA:TRUE): give the CA's own, not a host's or client's";
+        let message =
+            "holds a certificate that is no authority (no CA:TRUE): give the CA's own, not a host's or client's";
         return Err(Refusal::issue(Reason::NotAnAuthority, format!("Secret {from} {message}")));
     };
     if authorities.iter().any(|(certificate, _)| certificate.public_key != first.public_key) {
@@ -85,21 +89,36 @@ fn sound(from: &Place, certificate: &Certificate, now: Timestamp) -> Result<(), 
         return refuse(Reason::WeakKey, "an RSA key below 2048 bits is not adopted: make a new authority".into());
     }
     if certificate.digest != SignatureDigest::Sound {
-        return refuse(Reason::WeakSignature, "it is signed with SHA-1 or worse, which Docker refuses: make a new authority".into());
+        return refuse(
+            Reason::WeakSignature,
+            "it is signed with SHA-1 or worse, which Docker refuses: make a new authority".into(),
+        );
     }
     if !certificate.is_issued_by(certificate) {
-        return refuse(Reason::IntermediateAuthority, "it is an intermediate, signed by another authority: give the root itself".into());
+        return refuse(
+            Reason::IntermediateAuthority,
+            "it is an intermediate, signed by another authority: give the root itself".into(),
+        );
     }
     if certificate.may_sign == Some(false) {
-        return refuse(Reason::SigningNotAllowed, "its keyUsage has no keyCertSign, so nobody trusts what it signs".into());
+        return refuse(
+            Reason::SigningNotAllowed,
+            "its keyUsage has no keyCertSign, so nobody trusts what it signs".into(),
+        );
     }
     if let Some(usages) = &certificate.extended_usage
         && !(usages.contains(&SERVER_AUTH) && usages.contains(&CLIENT_AUTH))
     {
-        return refuse(Reason::SigningNotAllowed, "its extKeyUsage does not allow both serverAuth and clientAuth".into());
+        return refuse(
+            Reason::SigningNotAllowed,
+            "its extKeyUsage does not allow both serverAuth and clientAuth".into(),
+        );
     }
     if now >= certificate.not_after {
-        return refuse(Reason::AuthorityExpired, format!("it ended at {}: make a new authority", certificate.not_after));
+        return refuse(
+            Reason::AuthorityExpired,
+            format!("it ended at {}: make a new authority", certificate.not_after),
+        );
     }
     Ok(())
 }

@@ -64,9 +64,10 @@ pub fn desired(object: &Object) -> Result<Desired, Refusal> {
 fn origin(object: &Object, spec: &DockerCASpec) -> Result<Origin, Refusal> {
     let own = spec.duration.is_some() || spec.private_key.is_some() || spec.name_constraints.is_some();
     match (&spec.subject, &spec.existing) {
-        (None, Some(_)) if own => {
-            Err(Refusal::field("existing", "an authority to adopt brings its own duration, privateKey and nameConstraints: leave them out"))
-        }
+        (None, Some(_)) if own => Err(Refusal::field(
+            "existing",
+            "an authority to adopt brings its own duration, privateKey and nameConstraints: leave them out",
+        )),
         (None, Some(source)) => Ok(Origin::Existing(object.at.beside(&source.secret_ref.name))),
         (Some(subject), None) => made(subject, spec),
         _ => Err(Refusal::field("subject", "give either subject, for a new authority, or existing, to adopt one")),

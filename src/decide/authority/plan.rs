@@ -1,7 +1,7 @@
 //! The next step of an authority. One at a time, each from what is stored, so that it goes on wherever it was cut off.
 
-use super::desired::{Desired, Origin};
 use super::adopt;
+use super::desired::{Desired, Origin};
 use crate::api::ObjectRef;
 use crate::api::condition::Reason;
 use crate::decide::Refusal;
@@ -122,9 +122,7 @@ fn current(desired: &Desired, observed: &Observed) -> Result<Option<Arc<StoredAu
     let known = observed.remembered.as_ref().or(observed.reported.as_ref());
     let replaced = |lost: &Option<&String>| lost.is_some() && observed.replace.as_ref() == *lost;
     match &observed.stored {
-        Stored::Foreign(owner) => {
-            Err(conflict(&owner.as_ref().map_or("somebody else".into(), ToString::to_string)))
-        }
+        Stored::Foreign(owner) => Err(conflict(&owner.as_ref().map_or("somebody else".into(), ToString::to_string))),
         Stored::Sound(stored) => {
             let fingerprint = stored.authority.certificate.key_fingerprint();
             if known.is_none_or(|known| *known == fingerprint) || replaced(&known) {
@@ -135,7 +133,11 @@ fn current(desired: &Desired, observed: &Observed) -> Result<Option<Arc<StoredAu
         Stored::Unsound(error, _) if matches!(**error, AuthorityError::Key(_)) => Err(locked(desired, observed, error)),
         Stored::Unsound(error, noted) => {
             let known = known.or(noted.as_ref());
-            if replaced(&known) { Ok(None) } else { Err(lost(desired, known, &format!("Secret {secret} is damaged: {error}"))) }
+            if replaced(&known) {
+                Ok(None)
+            } else {
+                Err(lost(desired, known, &format!("Secret {secret} is damaged: {error}")))
+            }
         }
         Stored::Absent if known.is_none() || replaced(&known) => Ok(None),
         Stored::Absent => Err(lost(desired, known, &format!("Secret {secret} is gone"))),
@@ -164,7 +166,9 @@ fn locked(desired: &Desired, observed: &Observed, error: &AuthorityError) -> Ref
     let AuthorityError::Key(error) = error else { unreachable!("asked for a locked key") };
     match (error, &desired.passphrase) {
         (KeyError::PassphraseWrong, Some((from, key))) => {
-            let message = format!("the passphrase in Secret {from}, key {key}, does not open tls.key of Secret {secret}: put the one back with which it was made");
+            let message = format!(
+                "the passphrase in Secret {from}, key {key}, does not open tls.key of Secret {secret}: put the one back with which it was made"
+            );
             Refusal::issue(Reason::PassphraseWrong, message)
         }
         _ => adopt::unreadable(secret, error),
@@ -174,7 +178,8 @@ fn locked(desired: &Desired, observed: &Observed, error: &AuthorityError) -> Ref
 fn create(desired: &Desired, observed: &Observed, now: Timestamp) -> Result<Step, Refusal> {
     observed.passphrase.clone()?;
     observed.trust.clone()?;
-    let replaced = observed.remembered.is_some() || observed.reported.is_some() || !matches!(observed.stored, Stored::Absent);
+    let replaced =
+        observed.remembered.is_some() || observed.reported.is_some() || !matches!(observed.stored, Stored::Absent);
     match &desired.origin {
         Origin::New { duration, .. } => {
             let reason = if replaced { Reason::AuthorityReplaced } else { Reason::FirstIssuance };

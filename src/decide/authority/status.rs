@@ -24,7 +24,12 @@ pub struct Outcome {
 }
 
 /// The status to publish and the events to send with it.
-pub fn status(object: &Object, desired: Option<&Desired>, outcome: &Outcome, now: Timestamp) -> (CertificateStatus, Vec<Event>) {
+pub fn status(
+    object: &Object,
+    desired: Option<&Desired>,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> (CertificateStatus, Vec<Event>) {
     let verdicts = with_ready(vec![accepted(outcome), issued(object, outcome)]);
     let previous = &object.previous.conditions;
     let mut events = fault_events(&verdicts, previous);

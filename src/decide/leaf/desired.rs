@@ -94,7 +94,10 @@ pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm
         (Algorithm::Ed25519, None) => Ok(KeyAlgorithm::Ed25519),
         (_, size) => Err(Refusal::field(
             "privateKey.size",
-            format!("{} does not go with the algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none", size.unwrap_or_default()),
+            format!(
+                "{} does not go with the algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none",
+                size.unwrap_or_default()
+            ),
         )),
     }
 }

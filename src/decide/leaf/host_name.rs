@@ -46,7 +46,8 @@ mod tests {
         assert_eq!(dns_name("*.bodkys.house", true), Ok("*.bodkys.house".into()));
         assert_eq!(dns_name("my_nas", false), Ok("my_nas".into()));
         let long = "a".repeat(64);
-        for bad in ["", ".", "a..b", "-a", "a-", "a b", "ü.example", "192.168.1.7", "::1", "*.a", "a/b", long.as_str()] {
+        for bad in ["", ".", "a..b", "-a", "a-", "a b", "ü.example", "192.168.1.7", "::1", "*.a", "a/b", long.as_str()]
+        {
             assert!(dns_name(bad, false).is_err(), "{bad:?}");
         }
     }

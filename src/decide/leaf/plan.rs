@@ -257,7 +257,8 @@ fn asked(current: &Certificate, requested: Option<Timestamp>, now: Timestamp) ->
 /// The next instant at which time alone changes something.
 pub fn wake(desired: &Desired, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Timestamp {
     let requested = requested_at(observed).ok().flatten();
-    let ahead = [Some(renew_at(desired, certificate)), requested].into_iter().flatten().filter(|instant| *instant > now);
+    let ahead =
+        [Some(renew_at(desired, certificate)), requested].into_iter().flatten().filter(|instant| *instant > now);
     let last = lifecycle::saturating(certificate.not_after, SignedDuration::from_secs(-1));
     ahead.min().unwrap_or(certificate.not_after).min(if last > now { last } else { certificate.not_after })
 }

@@ -68,9 +68,11 @@ fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {
         }
         (Some(refusal), None) => verdict(false, refusal.reason, "nothing is issued until the spec is mended".into()),
         (None, None) => verdict(false, Reason::SecretMissing, format!("Secret {secret} is not there yet")),
-        (_, Some(certificate)) if now >= certificate.not_after => {
-            verdict(false, Reason::Expired, format!("the certificate in Secret {secret} ended at {}", certificate.not_after))
-        }
+        (_, Some(certificate)) if now >= certificate.not_after => verdict(
+            false,
+            Reason::Expired,
+            format!("the certificate in Secret {secret} ended at {}", certificate.not_after),
+        ),
         (_, Some(certificate)) => {
             verdict(true, Reason::Issued, format!("Secret {secret} is valid until {}", certificate.not_after))
         }
@@ -80,6 +82,7 @@ fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {
 /// A first issuance sends none.
 fn issued_event(object: &Object, outcome: &Outcome, reason: Reason) -> Option<Event> {
     let certificate = outcome.certificate.as_ref()?;
-    let message = format!("issued a certificate into Secret {}, valid until {}", object.secret_name(), certificate.not_after);
+    let message =
+        format!("issued a certificate into Secret {}, valid until {}", object.secret_name(), certificate.not_after);
     (reason != Reason::FirstIssuance).then_some(Event { warning: false, reason, message })
 }

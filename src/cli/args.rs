@@ -1,0 +1,85 @@
+//! What was said: arguments and their help. No meaning yet.
+
+use clap::{Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Mutual TLS for Docker hosts, run by Kubernetes or by one machine alone.
+#[derive(Debug, Parser)]
+#[command(name = "dockseal", version, propagate_version = true)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Issue and renew in a cluster
+    Controller(ControllerArgs),
+    /// Print the CustomResourceDefinitions
+    Crds(CrdsArgs),
+}
+
+/// Arguments of `dockseal controller`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dockseal controller                                   # in a pod, or with your own kubeconfig; all namespaces
+  dockseal controller --namespace home --namespace lab  # only these
+
+It leads where it holds the Lease dockseal-controller, and stands by elsewhere.")]
+pub struct ControllerArgs {
+    /// Kubeconfig; default KUBECONFIG, ~/.kube/config, or the pod's own account
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Namespace to serve; may be given several times; default all
+    #[arg(short, long = "namespace", value_name = "NAME", env = "DOCKSEAL_NAMESPACES", value_delimiter = ',')]
+    pub namespaces: Vec<String>,
+    /// Namespace of the Lease; default the pod's own, else the context's
+    #[arg(long, value_name = "NAME", env = "DOCKSEAL_LEASE_NAMESPACE")]
+    pub lease_namespace: Option<String>,
+    /// Name of this replica in the Lease; default the host name and a random number
+    #[arg(long, value_name = "NAME", env = "DOCKSEAL_IDENTITY")]
+    pub identity: Option<String>,
+    /// Address of /healthz, /readyz and /metrics; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", env = "DOCKSEAL_ADMIN_ADDRESS")]
+    pub admin_address: SocketAddr,
+    /// How logs are written, to standard error
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How logs are written.
+#[derive(Debug, clap::Args)]
+pub struct LogArgs {
+    /// Form of the logs
+    #[arg(long, value_name = "FORM", default_value = "text", env = "DOCKSEAL_LOG_FORMAT")]
+    pub log_format: LogFormat,
+    /// Least level: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL", default_value = "info", env = "DOCKSEAL_LOG_LEVEL")]
+    pub log_level: tracing::Level,
+}
+
+/// Form of the logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// A line of words.
+    Text,
+    /// A JSON object a line.
+    Json,
+}
+
+/// Arguments of `dockseal crds`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dockseal crds | kubectl apply --server-side -f -
+  dockseal crds --dir crds                              # a file for each kind")]
+pub struct CrdsArgs {
+    /// Write a file for each kind into this directory instead
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}

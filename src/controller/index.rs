@@ -1,0 +1,188 @@
+//! All objects that the watches have shown, and who is touched when one changes.
+
+use crate::api::status::CertificateStatus;
+use crate::api::{Kind, Object, ObjectRef, Place, Spec};
+use crate::hallway::Surroundings;
+use k8s_openapi::jiff::Timestamp;
+use kube::core::{Selector, SelectorExt};
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+/// The objects, by kind, namespace and name, with the indexes that neighbours are found by.
+#[derive(Default)]
+pub struct Index {
+    objects: HashMap<ObjectRef, Arc<Object>>,
+    claims: HashMap<Place, BTreeSet<(Option<Timestamp>, ObjectRef)>>,
+    leaves: HashMap<Place, HashSet<ObjectRef>>,
+    portainers: HashMap<String, HashSet<ObjectRef>>,
+}
+
+impl Index {
+    /// The object, as it was last seen.
+    pub fn find(&self, at: &ObjectRef) -> Option<Arc<Object>> {
+        self.objects.get(at).cloned()
+    }
+
+    /// Every object of a kind.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &ObjectRef> {
+        self.objects.keys().filter(move |at| at.kind == kind)
+    }
+
+    /// Every object.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    /// Takes an object; says who is touched by what is new about it.
+    pub fn put(&mut self, object: Object) -> Vec<ObjectRef> {
+        let at = object.at.clone();
+        let before = self.objects.get(&at).cloned();
+        if before.as_ref().is_some_and(|before| before.version == object.version) {
+            return Vec::new();
+        }
+        let touched = match &before {
+            Some(before) if same_wishes(before, &object) => {
+                let quiet = before.previous == object.previous && same_marks(before, &object);
+                if quiet { Vec::new() } else { vec![at.clone()] }
+            }
+            Some(before) => [self.unlink(before), self.link(&object), vec![at.clone()]].concat(),
+            None => [self.link(&object), vec![at.clone()]].concat(),
+        };
+        self.objects.insert(at, Arc::new(object));
+        touched
+    }
+
+    /// Notes the status that was just published, so that its echo in the watch is no news.
+    pub fn note_status(&mut self, at: &ObjectRef, status: CertificateStatus) {
+        if let Some(object) = self.objects.get_mut(at)
+            && object.previous != status
+        {
+            Arc::make_mut(object).previous = status;
+        }
+    }
+
+    /// Takes the end of an object; says who is touched by it.
+    pub fn remove(&mut self, at: &ObjectRef) -> Vec<ObjectRef> {
+        let Some(object) = self.objects.remove(at) else { return Vec::new() };
+        let mut touched = self.unlink(&object);
+        touched.retain(|other| other != at);
+        touched
+    }
+
+    fn link(&mut self, object: &Object) -> Vec<ObjectRef> {
+        self.claims.entry(object.secret()).or_default().insert(claim(object));
+        if let Some(authority) = object.authority() {
+            self.leaves.entry(authority).or_default().insert(object.at.clone());
+        }
+        if registers(object) {
+            self.portainers.entry(object.at.namespace.clone()).or_default().insert(object.at.clone());
+        }
+        self.neighbours(object)
+    }
+
+    fn unlink(&mut self, object: &Object) -> Vec<ObjectRef> {
+        let touched = self.neighbours(object);
+        drop_from(&mut self.claims, &object.secret(), |claims| claims.remove(&claim(object)));
+        if let Some(authority) = object.authority() {
+            drop_from(&mut self.leaves, &authority, |leaves| leaves.remove(&object.at));
+        }
+        drop_from(&mut self.portainers, &object.at.namespace, |clients| clients.remove(&object.at));
+        touched
+    }
+
+    /// Those that look at this object when they decide.
+    fn neighbours(&self, object: &Object) -> Vec<ObjectRef> {
+        let mut touched: Vec<ObjectRef> = self.rivals(object).cloned().collect();
+        if object.at.kind == Kind::DockerCA {
+            touched.extend(self.leaves_of(&object.at));
+        }
+        if registers(object) {
+            let hosts = self.of_kind(Kind::DockerHostCert).filter(|host| host.namespace == object.at.namespace);
+            touched.extend(hosts.cloned());
+        }
+        let authority = object.authority().map(|place| ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name));
+        touched.extend(authority.filter(|at| self.objects.get(at).is_some_and(|ca| ca.deleted.is_some())));
+        touched
+    }
+
+    fn rivals(&self, object: &Object) -> impl Iterator<Item = &ObjectRef> {
+        let claims = self.claims.get(&object.secret()).into_iter().flatten();
+        let at = object.at.clone();
+        claims.map(|(_, rival)| rival).filter(move |rival| **rival != at)
+    }
+
+    /// The hosts and clients of a DockerCA.
+    pub fn leaves_of(&self, authority: &ObjectRef) -> Vec<ObjectRef> {
+        self.leaves.get(&authority.beside(&authority.name)).into_iter().flatten().cloned().collect()
+    }
+
+    /// What stands around an object; `owner` is the one that its Secret names.
+    pub fn surroundings(&self, object: &Object, owner: Option<&ObjectRef>) -> Surroundings {
+        Surroundings {
+            rival: self.rival(object, owner),
+            registrars: self.registrars(object),
+            authority_exists: object.authority().is_some_and(|place| {
+                self.objects.contains_key(&ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name))
+            }),
+            in_use: object.at.kind == Kind::DockerCA && !self.leaves_of(&object.at).is_empty(),
+        }
+    }
+
+    /// The object that has the Secret: the one that is named in it, else the older.
+    fn rival(&self, object: &Object, owner: Option<&ObjectRef>) -> Option<ObjectRef> {
+        let claims = self.claims.get(&object.secret())?;
+        let named = claims.iter().find(|(_, at)| Some(at) == owner);
+        let (_, first) = named.or_else(|| claims.first())?;
+        (*first != object.at).then(|| first.clone())
+    }
+
+    fn registrars(&self, object: &Object) -> Vec<String> {
+        let Spec::Host(_) = &object.spec else { return Vec::new() };
+        let clients = self.portainers.get(&object.at.namespace).into_iter().flatten();
+        let selecting = clients.filter(|at| self.objects.get(at).is_some_and(|client| selects(client, object)));
+        let mut names: Vec<String> = selecting.map(|at| at.name.clone()).collect();
+        names.sort();
+        names
+    }
+}
+
+fn claim(object: &Object) -> (Option<Timestamp>, ObjectRef) {
+    (object.created, object.at.clone())
+}
+
+/// Only status and version differ: nothing that others look at.
+fn same_wishes(before: &Object, now: &Object) -> bool {
+    before.spec == now.spec
+        && before.labels == now.labels
+        && before.created == now.created
+        && before.deleted == now.deleted
+        && before.uid == now.uid
+}
+
+/// Annotations and finalizers, which only the object's own walk looks at.
+fn same_marks(before: &Object, now: &Object) -> bool {
+    before.annotations == now.annotations && before.finalizers == now.finalizers
+}
+
+fn registers(object: &Object) -> bool {
+    matches!(&object.spec, Spec::Portainer(spec) if spec.server.is_some() && spec.host_selector.is_some())
+}
+
+fn selects(client: &Object, host: &Object) -> bool {
+    let Spec::Portainer(spec) = &client.spec else { return false };
+    let selector = spec.host_selector.clone().map(Selector::try_from);
+    matches!(selector, Some(Ok(selector)) if selector.matches(&host.labels))
+}
+
+fn drop_from<K, V>(map: &mut HashMap<K, V>, key: &K, remove: impl FnOnce(&mut V) -> bool)
+where
+    K: Eq + std::hash::Hash,
+    V: Default + PartialEq,
+{
+    if let Some(set) = map.get_mut(key) {
+        remove(set);
+        if *set == V::default() {
+            map.remove(key);
+        }
+    }
+}

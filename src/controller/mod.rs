@@ -1,0 +1,12 @@
+//! The cluster's door: watches in, walks out. One leader at a time.
+
+pub mod admin;
+pub mod index;
+pub mod metrics;
+pub mod queue;
+pub mod references;
+pub mod run;
+pub mod watches;
+pub mod work;
+
+pub use run::{ControllerError, Settings, run};

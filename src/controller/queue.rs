@@ -1,0 +1,176 @@
+//! Who is to be walked next: each object once at a time, woken by changes, by alarms on the clock, and after failures.
+
+use crate::api::ObjectRef;
+use k8s_openapi::jiff::Timestamp;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Mutex;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+const FIRST_DELAY: Duration = Duration::from_millis(500);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+
+/// The queue.
+#[derive(Default)]
+pub struct Queue {
+    state: Mutex<State>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    ready: VecDeque<ObjectRef>,
+    queued: HashSet<ObjectRef>,
+    walking: HashSet<ObjectRef>,
+    again: HashSet<ObjectRef>,
+    alarms: BTreeSet<(Timestamp, ObjectRef)>,
+    alarm_of: HashMap<ObjectRef, Timestamp>,
+    failures: HashMap<ObjectRef, u32>,
+}
+
+impl Queue {
+    /// Asks for a walk; one that is under way is followed by another.
+    pub fn add(&self, at: ObjectRef) {
+        self.state.lock().expect(UNPOISONED).add(at);
+        self.news.notify_one();
+    }
+
+    /// The next one to walk; it is under way until [`Queue::done`] or [`Queue::failed`].
+    pub async fn next(&self) -> ObjectRef {
+        loop {
+            let news = self.news.notified();
+            if let Some(at) = self.state.lock().expect(UNPOISONED).start() {
+                return at;
+            }
+            news.await;
+        }
+    }
+
+    /// A walk ended well; the next is at `wake`, if nothing changes.
+    pub fn done(&self, at: &ObjectRef, wake: Option<Timestamp>) {
+        let mut state = self.state.lock().expect(UNPOISONED);
+        state.failures.remove(at);
+        state.set_alarm(at, wake);
+        state.finish(at);
+        drop(state);
+        self.news.notify_one();
+    }
+
+    /// A walk failed; it is tried again after the delay that this says, which grows with each failure.
+    pub fn failed(&self, at: &ObjectRef) -> Duration {
+        let mut state = self.state.lock().expect(UNPOISONED);
+        let failures = state.failures.entry(at.clone()).or_default();
+        let delay = FIRST_DELAY.saturating_mul(1 << (*failures).min(10)).min(LONGEST_DELAY);
+        *failures += 1;
+        state.finish(at);
+        drop(state);
+        self.news.notify_one();
+        delay
+    }
+
+    /// Wakes those whose alarm is due at `now`.
+    pub fn ring(&self, now: Timestamp) {
+        let mut state = self.state.lock().expect(UNPOISONED);
+        while state.alarms.first().is_some_and(|(instant, _)| *instant <= now) {
+            let (_, at) = state.alarms.pop_first().expect("there is a first");
+            state.alarm_of.remove(&at);
+            state.add(at);
+        }
+        drop(state);
+        self.news.notify_one();
+    }
+
+    /// Forgets alarms and failures of an object that is gone.
+    pub fn forget(&self, at: &ObjectRef) {
+        let mut state = self.state.lock().expect(UNPOISONED);
+        state.set_alarm(at, None);
+        state.failures.remove(at);
+    }
+
+    /// Whether nobody waits and nobody walks.
+    pub fn is_idle(&self) -> bool {
+        let state = self.state.lock().expect(UNPOISONED);
+        state.ready.is_empty() && state.walking.is_empty() && state.again.is_empty()
+    }
+}
+
+impl State {
+    fn add(&mut self, at: ObjectRef) {
+        if self.walking.contains(&at) {
+            self.again.insert(at);
+        } else if self.queued.insert(at.clone()) {
+            self.ready.push_back(at);
+        }
+    }
+
+    fn start(&mut self) -> Option<ObjectRef> {
+        let at = self.ready.pop_front()?;
+        self.queued.remove(&at);
+        self.walking.insert(at.clone());
+        Some(at)
+    }
+
+    fn finish(&mut self, at: &ObjectRef) {
+        self.walking.remove(at);
+        if self.again.remove(at) {
+            self.add(at.clone());
+        }
+    }
+
+    fn set_alarm(&mut self, at: &ObjectRef, wake: Option<Timestamp>) {
+        if let Some(old) = self.alarm_of.remove(at) {
+            self.alarms.remove(&(old, at.clone()));
+        }
+        if let Some(wake) = wake {
+            self.alarm_of.insert(at.clone(), wake);
+            self.alarms.insert((wake, at.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Kind;
+
+    fn host(name: &str) -> ObjectRef {
+        ObjectRef::new(Kind::DockerHostCert, "home", name)
+    }
+
+    #[tokio::test]
+    async fn one_walk_at_a_time_and_another_after_news() {
+        let queue = Queue::default();
+        queue.add(host("a"));
+        queue.add(host("a"));
+        let at = queue.next().await;
+        assert!(tokio::time::timeout(Duration::from_millis(50), queue.next()).await.is_err());
+        queue.add(host("a"));
+        queue.done(&at, None);
+        assert_eq!(queue.next().await, host("a"));
+        queue.done(&at, None);
+        assert!(queue.is_idle());
+    }
+
+    #[tokio::test]
+    async fn alarms_ring_by_the_clock_and_the_last_one_set_counts() {
+        let queue = Queue::default();
+        let instant = |second| Timestamp::from_second(second).unwrap();
+        queue.done(&host("a"), Some(instant(10)));
+        queue.done(&host("a"), Some(instant(20)));
+        queue.ring(instant(15));
+        assert!(queue.is_idle());
+        queue.ring(instant(1_000_000_000));
+        assert_eq!(queue.next().await, host("a"));
+    }
+
+    #[test]
+    fn delays_grow_and_end_with_success() {
+        let queue = Queue::default();
+        let delays: Vec<_> = (0..9).map(|_| queue.failed(&host("a"))).collect();
+        assert_eq!(delays[0], FIRST_DELAY);
+        assert_eq!(delays[8], LONGEST_DELAY);
+        queue.done(&host("a"), None);
+        assert_eq!(queue.failed(&host("a")), FIRST_DELAY);
+    }
+}

@@ -1,0 +1,111 @@
+//! From settings to a running controller: admin server, lease, watches, workers, and a clean end.
+
+use super::admin::{self, Health};
+use super::metrics::Metrics;
+use super::watches::Scope;
+use super::work::Cluster;
+use super::{watches, work};
+use crate::world::lease::Leadership;
+use crate::world::{Clock, kube_store::KubeStore};
+use kube::Client;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Name of the Lease.
+pub const LEASE_NAME: &str = "dockseal-controller";
+
+/// What a controller is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces that it serves; none for all.
+    pub namespaces: Vec<String>,
+    /// Where it answers `/healthz`, `/readyz` and `/metrics`.
+    pub admin: SocketAddr,
+    /// Namespace of its Lease.
+    pub lease_namespace: String,
+    /// Its name among replicas: unique, in events and in the Lease.
+    pub identity: String,
+}
+
+/// Why a controller could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ControllerError {
+    /// The admin address is taken or not there.
+    #[error("failed to listen on {address} (--admin-address): {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+/// Runs a controller until `stop` is ready, then gives the lease up.
+///
+/// # Errors
+/// [`ControllerError`] before it starts; later faults are logged and retried.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    clock: Clock,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ControllerError> {
+    let metrics = Arc::new(Metrics::default());
+    let health = Arc::new(Health::default());
+    let address = admin::listen(settings.admin, Arc::clone(&metrics), Arc::clone(&health)).await?;
+    tracing::info!(%address, identity = settings.identity, "answering /healthz, /readyz and /metrics");
+    let leadership =
+        Leadership::new(client.clone(), &settings.lease_namespace, LEASE_NAME, &settings.identity, clock.clone());
+    tokio::select! {
+        () = terms(client, &settings, clock, &leadership, &metrics, &health) => {}
+        () = stop => tracing::info!("stopping"),
+    }
+    leadership.release().await;
+    Ok(())
+}
+
+/// One term of office after the other; it never ends by itself.
+async fn terms(
+    client: Client,
+    settings: &Settings,
+    clock: Clock,
+    leadership: &Leadership,
+    metrics: &Arc<Metrics>,
+    health: &Arc<Health>,
+) {
+    loop {
+        health.stand_by();
+        leadership.acquire().await;
+        tracing::info!(identity = settings.identity, "leading");
+        let store = KubeStore::new(client.clone(), settings.identity.clone());
+        let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics)));
+        metrics.lead(Some(Arc::clone(&cluster)));
+        tokio::select! {
+            () = leadership.hold() => tracing::warn!("the lease is lost: standing by"),
+            () = lead(client.clone(), settings, cluster, health) => {}
+        }
+        metrics.lead(None);
+    }
+}
+
+/// Watches and works; dropped, it stops at once, and every write that was under way stays guarded by its version.
+async fn lead(client: Client, settings: &Settings, cluster: Arc<Cluster>, health: &Health) {
+    health.start();
+    let mut tasks = JoinSet::new();
+    let scope = Scope::new(&settings.namespaces);
+    let synced = watches::start(&client, &scope, &cluster, &mut tasks);
+    synced.wait().await;
+    tracing::info!("every watch has shown what there is");
+    tasks.spawn(work::alarms(Arc::clone(&cluster)));
+    tasks.spawn(work::workers(Arc::clone(&cluster)));
+    cluster.settled().await;
+    health.ready();
+    tracing::info!("every object was looked at");
+    while let Some(ended) = tasks.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a watch or worker ended: starting over");
+            return;
+        }
+    }
+}

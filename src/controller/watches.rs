@@ -1,0 +1,285 @@
+//! The watches: four kinds, our Secrets and our ConfigMaps. Streams, no periodic lists.
+
+use super::work::Cluster;
+use crate::api::{
+    DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, Object, ObjectRef, Place, PortainerClient,
+};
+use crate::world::kube_store::{owner, place};
+use futures::StreamExt;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{Config, Event, watcher};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// The namespaces that are watched.
+pub struct Scope(Vec<Option<String>>);
+
+impl Scope {
+    /// Those namespaces; all of them where none is named.
+    pub fn new(namespaces: &[String]) -> Scope {
+        if namespaces.is_empty() {
+            return Scope(vec![None]);
+        }
+        let unique: HashSet<&String> = namespaces.iter().collect();
+        Scope(unique.into_iter().cloned().map(Some).collect())
+    }
+}
+
+/// Counts the watches that have not shown everything yet.
+#[derive(Default)]
+pub struct Synced {
+    missing: AtomicUsize,
+    news: Notify,
+}
+
+impl Synced {
+    /// Waits until every watch has shown what there is.
+    pub async fn wait(&self) {
+        loop {
+            let news = self.news.notified();
+            if self.missing.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    fn arrived(&self) {
+        self.missing.fetch_sub(1, Ordering::SeqCst);
+        self.news.notify_waiters();
+    }
+}
+
+/// Starts every watch.
+pub fn start(client: &Client, scope: &Scope, cluster: &Arc<Cluster>, tasks: &mut JoinSet<()>) -> Arc<Synced> {
+    let synced = Arc::new(Synced::default());
+    synced.missing.store(scope.0.len() * 6, Ordering::SeqCst);
+    for namespace in &scope.0 {
+        let namespace = namespace.as_deref();
+        objects::<DockerCA>(client, namespace, Kind::DockerCA, cluster, &synced, tasks);
+        objects::<DockerHostCert>(client, namespace, Kind::DockerHostCert, cluster, &synced, tasks);
+        objects::<DockerClientCert>(client, namespace, Kind::DockerClientCert, cluster, &synced, tasks);
+        objects::<PortainerClient>(client, namespace, Kind::PortainerClient, cluster, &synced, tasks);
+        secrets(client, namespace, cluster, &synced, tasks);
+        config_maps(client, namespace, cluster, &synced, tasks);
+    }
+    synced
+}
+
+/// What a watch does with its events.
+trait Sink<K>: Send {
+    fn apply(&mut self, item: K);
+    fn delete(&mut self, item: K);
+    /// A new beginning: what is not applied until the end of it is gone.
+    fn begin(&mut self);
+    fn end(&mut self);
+}
+
+/// Runs a watch for ever.
+async fn follow<K>(api: Api<K>, config: Config, mut sink: impl Sink<K>, synced: Arc<Synced>)
+where
+    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let mut stream = watcher(api, config.streaming_lists()).default_backoff().boxed();
+    let mut first = true;
+    while let Some(event) = stream.next().await {
+        match event {
+            Ok(Event::Init) => sink.begin(),
+            Ok(Event::Apply(item) | Event::InitApply(item)) => sink.apply(item),
+            Ok(Event::Delete(item)) => sink.delete(item),
+            Ok(Event::InitDone) => {
+                sink.end();
+                if std::mem::take(&mut first) {
+                    synced.arrived();
+                }
+            }
+            Err(error) => tracing::warn!(%error, "a watch failed and is started again"),
+        }
+    }
+}
+
+fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    match namespace {
+        Some(namespace) => Api::namespaced(client.clone(), namespace),
+        None => Api::all(client.clone()),
+    }
+}
+
+fn objects<K>(
+    client: &Client,
+    namespace: Option<&str>,
+    kind: Kind,
+    cluster: &Arc<Cluster>,
+    synced: &Arc<Synced>,
+    tasks: &mut JoinSet<()>,
+) where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    Object: From<K>,
+{
+    let sink = Objects {
+        cluster: Arc::clone(cluster),
+        client: client.clone(),
+        kind,
+        namespace: namespace.map(str::to_owned),
+        seen: None,
+    };
+    let api: Api<DeserializeGuard<K>> = api(client, namespace);
+    tasks.spawn(follow(api, Config::default(), sink, Arc::clone(synced)));
+}
+
+struct Objects {
+    cluster: Arc<Cluster>,
+    client: Client,
+    kind: Kind,
+    namespace: Option<String>,
+    seen: Option<HashSet<ObjectRef>>,
+}
+
+impl Objects {
+    fn in_scope(&self, at: &ObjectRef) -> bool {
+        self.namespace.as_ref().is_none_or(|namespace| *namespace == at.namespace)
+    }
+
+    fn references(&self) {
+        if self.kind == Kind::DockerCA {
+            super::references::follow(&self.client, &self.cluster);
+        }
+    }
+}
+
+impl<K> Sink<DeserializeGuard<K>> for Objects
+where
+    K: Resource<DynamicType = ()>,
+    Object: From<K>,
+{
+    fn apply(&mut self, item: DeserializeGuard<K>) {
+        match item.0 {
+            Ok(item) => {
+                let object = Object::from(item);
+                self.seen.iter_mut().for_each(|seen| {
+                    seen.insert(object.at.clone());
+                });
+                self.cluster.put(object);
+                self.references();
+            }
+            // One object of another version must not stop the watch of all.
+            Err(error) => {
+                tracing::error!(kind = %self.kind, name = error.metadata.name, error = error.error, "failed to read an object: are the CRDs of this version?")
+            }
+        }
+    }
+
+    fn delete(&mut self, item: DeserializeGuard<K>) {
+        let at = place(item.meta());
+        self.cluster.remove(&ObjectRef::new(self.kind, &at.namespace, &at.name));
+        self.references();
+    }
+
+    fn begin(&mut self) {
+        self.seen = Some(HashSet::new());
+    }
+
+    fn end(&mut self) {
+        let Some(seen) = self.seen.take() else { return };
+        let gone: Vec<ObjectRef> = {
+            let index = self.cluster.index.read().expect("nothing panics while it holds this lock");
+            index.of_kind(self.kind).filter(|at| self.in_scope(at) && !seen.contains(at)).cloned().collect()
+        };
+        gone.iter().for_each(|at| self.cluster.remove(at));
+        self.references();
+    }
+}
+
+fn secrets(
+    client: &Client,
+    namespace: Option<&str>,
+    cluster: &Arc<Cluster>,
+    synced: &Arc<Synced>,
+    tasks: &mut JoinSet<()>,
+) {
+    let sink = Secrets { cluster: Arc::clone(cluster), namespace: namespace.map(str::to_owned), seen: None };
+    tasks.spawn(follow(api::<Secret>(client, namespace), ours(), sink, Arc::clone(synced)));
+}
+
+/// The label by which our Secrets and ConfigMaps are watched.
+fn ours() -> Config {
+    Config::default().labels(&format!("{MANAGED_LABEL}=true"))
+}
+
+struct Secrets {
+    cluster: Arc<Cluster>,
+    namespace: Option<String>,
+    seen: Option<HashSet<Place>>,
+}
+
+impl Sink<Secret> for Secrets {
+    fn apply(&mut self, item: Secret) {
+        if let Some(seen) = &mut self.seen {
+            seen.insert(place(&item.metadata));
+        }
+        if let Some(owner) = self.cluster.house.store.notice(item) {
+            self.cluster.queue.add(owner);
+        }
+    }
+
+    fn delete(&mut self, item: Secret) {
+        if let Some(owner) = self.cluster.house.store.notice_gone(&place(&item.metadata)) {
+            self.cluster.queue.add(owner);
+        }
+    }
+
+    fn begin(&mut self) {
+        self.seen = Some(HashSet::new());
+    }
+
+    fn end(&mut self) {
+        let Some(seen) = self.seen.take() else { return };
+        let namespace = self.namespace.clone();
+        let elsewhere = |at: &Place| namespace.as_ref().is_some_and(|namespace| *namespace != at.namespace);
+        let gone = self.cluster.house.store.keep_only(|at| elsewhere(at) || seen.contains(at));
+        gone.into_iter().for_each(|owner| self.cluster.queue.add(owner));
+    }
+}
+
+fn config_maps(
+    client: &Client,
+    namespace: Option<&str>,
+    cluster: &Arc<Cluster>,
+    synced: &Arc<Synced>,
+    tasks: &mut JoinSet<()>,
+) {
+    let sink = ConfigMaps { cluster: Arc::clone(cluster) };
+    tasks.spawn(follow(api::<PartialObjectMeta<ConfigMap>>(client, namespace), ours(), sink, Arc::clone(synced)));
+}
+
+/// Only what changed is of interest: the walk reads it.
+struct ConfigMaps {
+    cluster: Arc<Cluster>,
+}
+
+impl Sink<PartialObjectMeta<ConfigMap>> for ConfigMaps {
+    fn apply(&mut self, item: PartialObjectMeta<ConfigMap>) {
+        owner(&item.metadata).into_iter().for_each(|owner| self.cluster.queue.add(owner));
+    }
+
+    fn delete(&mut self, item: PartialObjectMeta<ConfigMap>) {
+        self.apply(item);
+    }
+
+    fn begin(&mut self) {}
+
+    fn end(&mut self) {}
+}

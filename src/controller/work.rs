@@ -1,0 +1,138 @@
+//! The workers: an object from the queue, a walk, and what follows from it.
+
+use super::index::Index;
+use super::metrics::Metrics;
+use super::queue::Queue;
+use super::references::References;
+use crate::api::{Kind, Object, ObjectRef};
+use crate::hallway::{self, House, Slot, Walk};
+use crate::world::kube_store::KubeStore;
+use crate::world::{Clock, Store, StoreError};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// Walks at the same time, those that wait for a slow key left out.
+const PLACES: usize = 32;
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+/// Everything that one term of office knows.
+pub struct Cluster {
+    /// The rooms.
+    pub house: House<KubeStore>,
+    /// All objects.
+    pub index: RwLock<Index>,
+    /// Who is next.
+    pub queue: Queue,
+    /// Secrets watched by name.
+    pub references: References,
+    metrics: Arc<Metrics>,
+    places: Arc<Semaphore>,
+}
+
+impl Cluster {
+    /// An empty cluster over that store.
+    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>) -> Cluster {
+        Cluster {
+            house: House::new(store, clock),
+            index: RwLock::default(),
+            queue: Queue::default(),
+            references: References::default(),
+            metrics,
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
+    }
+
+    /// Takes an object from a watch.
+    pub fn put(&self, object: Object) {
+        let touched = self.index.write().expect(UNPOISONED).put(object);
+        touched.into_iter().for_each(|at| self.queue.add(at));
+    }
+
+    /// Takes the end of an object from a watch.
+    pub fn remove(&self, at: &ObjectRef) {
+        let touched = self.index.write().expect(UNPOISONED).remove(at);
+        if at.kind == Kind::DockerCA {
+            self.house.authorities.forget(&at.beside(&at.name));
+        }
+        self.queue.forget(at);
+        touched.into_iter().for_each(|at| self.queue.add(at));
+    }
+
+    /// Waits until nobody is left to walk.
+    pub async fn settled(&self) {
+        while !self.queue.is_idle() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Rings the alarms by the clock, which may jump.
+pub async fn alarms(cluster: Arc<Cluster>) {
+    loop {
+        cluster.queue.ring(cluster.house.clock.now());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Walks whoever is next, several at a time.
+pub async fn workers(cluster: Arc<Cluster>) {
+    let mut walks = tokio::task::JoinSet::new();
+    loop {
+        let slot = Slot::take(&cluster.places).await;
+        let at = cluster.queue.next().await;
+        walks.spawn(one(Arc::clone(&cluster), at, slot));
+        while let Some(ended) = walks.try_join_next() {
+            ended.expect("a walk does not panic");
+        }
+    }
+}
+
+async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
+    let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
+        cluster.queue.done(&at, None);
+        return;
+    };
+    let started = Instant::now();
+    let walked = walk(&cluster, &object, &slot).await;
+    drop((object, slot));
+    cluster.metrics.walked(at.kind, &walked, started.elapsed());
+    match walked {
+        Ok(walk) => follow(&cluster, &at, walk),
+        Err(StoreError::Gone(_)) => cluster.queue.done(&at, None),
+        Err(error) => retry(cluster, at, &error),
+    }
+}
+
+async fn walk(cluster: &Cluster, object: &Object, slot: &Slot) -> Result<Walk, StoreError> {
+    let owner = cluster.house.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
+    let around = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
+    hallway::walk(&cluster.house, object, &around, slot).await
+}
+
+fn follow(cluster: &Cluster, at: &ObjectRef, walk: Walk) {
+    if let Some(reason) = walk.issued {
+        tracing::info!(object = %at, reason = reason.as_str(), "issued");
+    }
+    let mut index = cluster.index.write().expect(UNPOISONED);
+    if let Some(status) = walk.status {
+        index.note_status(at, status);
+    }
+    let leaves = if walk.authority_changed { index.leaves_of(at) } else { Vec::new() };
+    drop(index);
+    leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
+    cluster.queue.done(at, walk.wake);
+}
+
+fn retry(cluster: Arc<Cluster>, at: ObjectRef, error: &StoreError) {
+    let told = match error {
+        StoreError::Failed { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    let delay = cluster.queue.failed(&at).max(told.unwrap_or_default());
+    tracing::warn!(object = %at, %error, retry_in = ?delay, "failed");
+    tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        cluster.queue.add(at);
+    });
+}

@@ -1,0 +1,355 @@
+//! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
+
+use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored, StoredLeaf};
+use crate::api::status::CertificateStatus;
+use crate::api::{
+    API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, OWNER_ANNOTATION, Object, ObjectRef,
+    Place,
+};
+use crate::pki::material::Data;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::GroupVersionKind;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::RwLock;
+use std::time::Duration;
+
+/// Field manager of what the controller writes.
+pub const FIELD_MANAGER: &str = "dockseal-controller";
+/// No request takes longer; the API server's own limit is 60 seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+/// Secrets, ConfigMaps and statuses in an API server. Leaf Secrets are kept as facts, which a watch feeds.
+pub struct KubeStore {
+    client: Client,
+    recorder: Recorder,
+    leaves: RwLock<HashMap<Place, StoredLeaf>>,
+}
+
+impl KubeStore {
+    /// The store behind `client`; events are sent under the name `instance`.
+    pub fn new(client: Client, instance: String) -> KubeStore {
+        let reporter = kube::runtime::events::Reporter { controller: "dockseal".into(), instance: Some(instance) };
+        KubeStore { recorder: Recorder::new(client.clone(), reporter), client, leaves: RwLock::default() }
+    }
+
+    /// Takes a labelled Secret from the watch; the owner, where that is news.
+    pub fn notice(&self, secret: Secret) -> Option<ObjectRef> {
+        let at = place(&secret.metadata);
+        let version = secret.metadata.resource_version.clone().unwrap_or_default();
+        if self.leaves.read().expect(UNPOISONED).get(&at).is_some_and(|known| known.version == version) {
+            return None;
+        }
+        let leaf = StoredLeaf::from(&stored_secret(secret));
+        let owner = leaf.owner.clone();
+        let before = self.leaves.write().expect(UNPOISONED).insert(at, leaf);
+        owner.or_else(|| before.and_then(|known| known.owner))
+    }
+
+    /// Takes the end of a labelled Secret from the watch; the owner that it had.
+    pub fn notice_gone(&self, at: &Place) -> Option<ObjectRef> {
+        self.leaves.write().expect(UNPOISONED).remove(at).and_then(|known| known.owner)
+    }
+
+    /// Forgets every Secret that is not among those; the owners that they had.
+    pub fn keep_only(&self, there: impl Fn(&Place) -> bool) -> Vec<ObjectRef> {
+        let mut leaves = self.leaves.write().expect(UNPOISONED);
+        let gone: Vec<Place> = leaves.keys().filter(|at| !there(at)).cloned().collect();
+        gone.iter().filter_map(|at| leaves.remove(at)).filter_map(|known| known.owner).collect()
+    }
+
+    fn secrets(&self, namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn objects(&self, at: &ObjectRef) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind))
+    }
+
+    /// Notes what was just written, so that its echo in the watch is no news.
+    fn note_written(&self, item: &Item, version: Option<String>) {
+        let Some(version) = version.filter(|_| item.shelf == Shelf::Secrets) else { return };
+        let stored = Stored {
+            owner: Some(item.owner.clone()),
+            authority: item.authority.clone(),
+            version,
+            labelled: true,
+            data: item.data.clone(),
+        };
+        self.leaves.write().expect(UNPOISONED).insert(item.at.clone(), StoredLeaf::from(&stored));
+    }
+
+    async fn create_secret(&self, item: &Item) -> kube::Result<Option<String>> {
+        let secret = Secret {
+            metadata: metadata(item),
+            type_: Some(item.type_.to_owned()),
+            data: Some(bytes(&item.data)),
+            ..Secret::default()
+        };
+        let made = self.secrets(&item.at.namespace).create(&post(), &secret).await?;
+        Ok(made.metadata.resource_version)
+    }
+
+    async fn create_config_map(&self, item: &Item) -> kube::Result<Option<String>> {
+        let map = ConfigMap { metadata: metadata(item), data: Some(texts(&item.data)), ..ConfigMap::default() };
+        let made = self.config_maps(&item.at.namespace).create(&post(), &map).await?;
+        Ok(made.metadata.resource_version)
+    }
+
+    /// Replaces data, label and annotations; what others added beside them stays. None where it has changed.
+    async fn replace_secret(&self, item: &Item, version: &str) -> kube::Result<Option<Option<String>>> {
+        let api = self.secrets(&item.at.namespace);
+        let Some(mut live) = api.get_opt(&item.at.name).await?.filter(|live| has(live, version)) else {
+            return Ok(None);
+        };
+        mark(&mut live.metadata, item);
+        live.data = Some(bytes(&item.data));
+        let written = api.replace(&item.at.name, &post(), &live).await?;
+        Ok(Some(written.metadata.resource_version))
+    }
+
+    async fn replace_config_map(&self, item: &Item, version: &str) -> kube::Result<Option<Option<String>>> {
+        let api = self.config_maps(&item.at.namespace);
+        let Some(mut live) = api.get_opt(&item.at.name).await?.filter(|live| has(live, version)) else {
+            return Ok(None);
+        };
+        mark(&mut live.metadata, item);
+        live.data = Some(texts(&item.data));
+        let written = api.replace(&item.at.name, &post(), &live).await?;
+        Ok(Some(written.metadata.resource_version))
+    }
+
+    async fn patch(&self, object: &Object, verb: &'static str, patch: serde_json::Value) -> Result<(), StoreError> {
+        let api = self.objects(&object.at);
+        let patch = Patch::Merge(patch);
+        let done = within(api.patch(&object.at.name, &PatchParams::default(), &patch)).await;
+        done.map(|_| ()).map_err(|error| failure_of(object, verb, error))
+    }
+}
+
+impl Store for KubeStore {
+    async fn read(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
+        let read = async {
+            Ok(match shelf {
+                Shelf::Secrets => self.secrets(&at.namespace).get_opt(&at.name).await?.map(stored_secret),
+                Shelf::ConfigMaps => self.config_maps(&at.namespace).get_opt(&at.name).await?.map(stored_config_map),
+            })
+        };
+        within(read).await.map_err(|error| failed("read", name(shelf, at), error))
+    }
+
+    async fn leaf(&self, at: &Place) -> Result<Option<StoredLeaf>, StoreError> {
+        Ok(self.leaves.read().expect(UNPOISONED).get(at).cloned())
+    }
+
+    async fn create(&self, item: &Item) -> Result<(), StoreError> {
+        let create = async {
+            match item.shelf {
+                Shelf::Secrets => self.create_secret(item).await,
+                Shelf::ConfigMaps => self.create_config_map(item).await,
+            }
+        };
+        match within(create).await {
+            Ok(version) => {
+                self.note_written(item, version);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Err(StoreError::Exists(item.at.clone())),
+            Err(error) => Err(failed("create", name(item.shelf, &item.at), error)),
+        }
+    }
+
+    async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+        let replace = async {
+            match item.shelf {
+                Shelf::Secrets => self.replace_secret(item, version).await,
+                Shelf::ConfigMaps => self.replace_config_map(item, version).await,
+            }
+        };
+        match within(replace).await {
+            Ok(Some(version)) => {
+                self.note_written(item, version);
+                Ok(())
+            }
+            Ok(None) => Err(StoreError::Changed(item.at.clone())),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(item.at.clone())),
+            Err(error) => Err(failed("replace", name(item.shelf, &item.at), error)),
+        }
+    }
+
+    async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+        let exactly = Preconditions { resource_version: Some(version.to_owned()), uid: None };
+        let how = DeleteParams::default().preconditions(exactly);
+        let delete = async {
+            match shelf {
+                Shelf::Secrets => self.secrets(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
+                Shelf::ConfigMaps => self.config_maps(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
+            }
+        };
+        match within(delete).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(at.clone())),
+            done => done.map_err(|error| failed("delete", name(shelf, at), error)),
+        }
+    }
+
+    async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
+        let metadata = json!({ "uid": object.uid, "annotations": { AUTHORITY_ANNOTATION: fingerprint } });
+        self.patch(object, "annotate", json!({ "metadata": metadata })).await
+    }
+
+    async fn set_finalizer(&self, object: &Object, held: bool) -> Result<(), StoreError> {
+        let others = object.finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned();
+        let finalizers: Vec<String> = others.chain(held.then(|| FINALIZER.to_owned())).collect();
+        let metadata = json!({ "resourceVersion": object.version, "finalizers": finalizers });
+        match self.patch(object, "set the finalizer of", json!({ "metadata": metadata })).await {
+            Err(StoreError::Gone(_)) => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
+        let at = &object.at;
+        let metadata = json!({ "name": at.name, "namespace": at.namespace, "uid": object.uid });
+        let patch =
+            json!({ "apiVersion": API_VERSION, "kind": at.kind.as_str(), "metadata": metadata, "status": status });
+        let how = PatchParams::apply(FIELD_MANAGER).force();
+        let api = self.objects(at);
+        let done = within(api.patch_status(&at.name, &how, &Patch::Apply(patch))).await;
+        done.map(|_| ()).map_err(|error| failure_of(object, "publish the status of", error))
+    }
+
+    async fn announce(&self, object: &Object, what: &Announcement) {
+        let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
+        let note = Some(what.message.chars().take(1000).collect());
+        let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
+        if let Err(error) = within(self.recorder.publish(&event, &reference(object))).await {
+            tracing::warn!(object = %object.at, reason = what.reason, %error, "failed to send an event");
+        }
+    }
+}
+
+/// The API resource of a kind.
+pub fn resource(kind: Kind) -> ApiResource {
+    let plural = format!("{}s", kind.as_str().to_lowercase());
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()), &plural)
+}
+
+/// Namespace and name out of metadata.
+pub fn place(meta: &ObjectMeta) -> Place {
+    Place { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
+}
+
+/// The owner that a Secret or ConfigMap names.
+pub fn owner(meta: &ObjectMeta) -> Option<ObjectRef> {
+    meta.annotations.as_ref()?.get(OWNER_ANNOTATION).and_then(|text| ObjectRef::parse(text))
+}
+
+async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(done) => done,
+        Err(_) => Err(kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into())),
+    }
+}
+
+fn failure_of(object: &Object, verb: &'static str, error: kube::Error) -> StoreError {
+    match error {
+        kube::Error::Api(status) if status.is_not_found() => StoreError::Gone(object.at.clone()),
+        error => failed(verb, object.at.to_string(), error),
+    }
+}
+
+fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError {
+    let seconds = match &error {
+        kube::Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
+        _ => None,
+    };
+    let retry_after = seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(u64::from(seconds)));
+    StoreError::Failed { verb, object, source: Box::new(error), retry_after }
+}
+
+fn name(shelf: Shelf, at: &Place) -> String {
+    match shelf {
+        Shelf::Secrets => format!("Secret {at}"),
+        Shelf::ConfigMaps => format!("ConfigMap {at}"),
+    }
+}
+
+fn post() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+}
+
+fn metadata(item: &Item) -> ObjectMeta {
+    let mut metadata = ObjectMeta {
+        name: Some(item.at.name.clone()),
+        namespace: Some(item.at.namespace.clone()),
+        ..ObjectMeta::default()
+    };
+    mark(&mut metadata, item);
+    metadata
+}
+
+fn mark(metadata: &mut ObjectMeta, item: &Item) {
+    metadata.labels.get_or_insert_default().insert(MANAGED_LABEL.into(), "true".into());
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(OWNER_ANNOTATION.into(), item.owner.to_string());
+    annotations.extend(item.authority.iter().map(|authority| (AUTHORITY_ANNOTATION.into(), authority.clone())));
+}
+
+fn has(live: &impl ResourceExt, version: &str) -> bool {
+    live.resource_version().as_deref() == Some(version)
+}
+
+fn bytes(data: &Data) -> BTreeMap<String, ByteString> {
+    data.iter().map(|(key, bytes)| (key.to_owned(), ByteString(bytes.to_vec()))).collect()
+}
+
+fn texts(data: &Data) -> BTreeMap<String, String> {
+    data.iter().map(|(key, bytes)| (key.to_owned(), String::from_utf8_lossy(bytes).into_owned())).collect()
+}
+
+fn stored_secret(secret: Secret) -> Stored {
+    let data = secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
+    stored(secret.metadata, data.collect())
+}
+
+fn stored_config_map(map: ConfigMap) -> Stored {
+    let data = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
+    stored(map.metadata, data.collect())
+}
+
+fn stored(meta: ObjectMeta, data: Data) -> Stored {
+    let annotation = |name: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(name).cloned());
+    Stored {
+        owner: owner(&meta),
+        authority: annotation(AUTHORITY_ANNOTATION),
+        labelled: meta
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(MANAGED_LABEL))
+            .is_some_and(|value| value == "true"),
+        version: meta.resource_version.unwrap_or_default(),
+        data,
+    }
+}
+
+fn reference(object: &Object) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(API_VERSION.into()),
+        kind: Some(object.at.kind.as_str().into()),
+        namespace: Some(object.at.namespace.clone()),
+        name: Some(object.at.name.clone()),
+        uid: Some(object.uid.clone()),
+        ..ObjectReference::default()
+    }
+}

@@ -1,0 +1,7 @@
+//! The controller on a real kube-apiserver and etcd.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod main_job;
+mod world;
