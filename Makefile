@@ -1,0 +1,52 @@
+# Dockseal's commands. Each does all its own set-up; what it cannot set up, it names with the way to get it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export CARGO_TERM_COLOR ?= auto
+
+.PHONY: help up test check deny bench fuzz generate tools rust go kubernetes
+
+help: ## show this
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+up: rust ## run the main job on examples/homelab.yaml, without a cluster
+	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
+
+test: rust go tools kubernetes ## run every test
+	cargo test --locked --no-fail-fast
+
+check: rust ## formatting, clippy, docs
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+deny: rust ## licences and advisories (cargo-deny, built on first use)
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
+	cargo deny check bans licenses sources
+	cargo deny check advisories || { echo "advisories: the database could not be fetched, or has a finding; see above" >&2; exit 1; }
+
+bench: rust go tools kubernetes ## measure the figures of docs/benchmarks.md
+	cargo bench --locked --bench figures $(BENCH)
+
+fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (cargo-fuzz and a nightly toolchain)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz@0.13.2
+	@rustc +nightly --version >/dev/null 2>&1 || { echo "fuzzing needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; }
+	for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=4096; \
+	done
+FUZZ_SECONDS ?= 60
+
+generate: rust ## write crds/ from the code
+	cargo run --quiet --locked -- crds --dir crds
+
+rust:
+	@tests/needs.sh rust
+
+go:
+	@tests/needs.sh go
+
+tools:
+	@tests/needs.sh tools
+
+kubernetes:
+	@tests/cluster/assets/build.sh >/dev/null

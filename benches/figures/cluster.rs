@@ -1,0 +1,142 @@
+//! (a) a bare loop of two writes, (b) issuing, (c) a restart, and the controller's memory.
+
+use super::server::{CONCURRENCY, Server, difference, words};
+use super::table::{Table, median, raw};
+use crate::support::controller::Controller;
+use dockseal::api::status::HostCertStatus;
+use dockseal::api::{API_VERSION, DockerHostCert};
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+use std::time::Instant;
+
+/// Rounds of (a) and (b) in turn, then (c) over the last (b).
+pub async fn issuing(server: &Server, table: &mut Table, hosts: usize, rounds: usize) -> anyhow::Result<()> {
+    let (mut bare, mut issued) = (Vec::new(), Vec::new());
+    for round in 0..rounds {
+        bare.push(bare_loop(server, &format!("bare-{round}"), hosts).await?);
+        issued.push(controller(server, table, &format!("issue-{round}"), hosts, round == 0).await?);
+        table.note(&format!("round {round}: bare {:.0}/s, controller {:.0}/s", bare[round], issued[round]));
+    }
+    table.row("(a) bare loop, two writes an object, objects/s", format!("{:.0} ({})", median(&bare), raw(&bare)));
+    table.row(format!("(b) controller, {hosts} hosts from nothing, objects/s"), format!("{:.0} ({})", median(&issued), raw(&issued)));
+    table.row("(b) of (a)", format!("{:.0} %", 100.0 * median(&issued) / median(&bare)));
+    restart(server, table, &format!("issue-{}", rounds - 1)).await
+}
+
+/// The two writes of an issuance with the same client library and nothing else.
+async fn bare_loop(server: &Server, namespace: &str, hosts: usize) -> anyhow::Result<f64> {
+    server.fleet(namespace, hosts, "365d").await?;
+    let secrets: &Api<Secret> = &Api::namespaced(server.client.clone(), namespace);
+    let objects: &Api<DockerHostCert> = &Api::namespaced(server.client.clone(), namespace);
+    let started = Instant::now();
+    let writes = stream::iter(0..hosts).map(|number| async move {
+        let name = format!("host-{number}");
+        secrets.create(&PostParams::default(), &payload(&name)).await?;
+        let patch = json!({ "apiVersion": API_VERSION, "kind": "DockerHostCert", "status": status() });
+        objects.patch_status(&name, &PatchParams::apply("bench").force(), &Patch::Apply(patch)).await.map(|_| ())
+    });
+    writes.buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
+    Ok(hosts as f64 / started.elapsed().as_secs_f64())
+}
+
+/// A Secret of a leaf's size.
+fn payload(name: &str) -> Secret {
+    let file = |size: usize| ByteString(vec![b'x'; size]);
+    let sizes = [("tls.crt", 750), ("cert.pem", 750), ("tls.key", 240), ("key.pem", 240), ("ca.crt", 600), ("ca.pem", 600)];
+    let mut secret = Secret { data: Some(sizes.map(|(key, size)| (key.to_owned(), file(size))).into()), ..Secret::default() };
+    secret.metadata.name = Some(format!("{name}-docker-host"));
+    secret
+}
+
+fn status() -> HostCertStatus {
+    let condition = |type_: &str| Condition {
+        type_: type_.into(),
+        status: "True".into(),
+        reason: type_.into(),
+        message: "Secret host-docker-host is valid until 2027-11-22T10:00:00Z".into(),
+        observed_generation: Some(1),
+        last_transition_time: Time("2026-11-22T10:00:00Z".parse().expect("an instant")),
+    };
+    let mut status = HostCertStatus::default();
+    status.certificate.conditions = ["Accepted", "Issued", "Ready"].map(condition).into();
+    status.certificate.secret_name = Some("host-docker-host".into());
+    status.certificate.serial = Some("40".repeat(16));
+    status.certificate.fingerprint = Some("ab".repeat(32));
+    status.certificate.issuer_fingerprint = Some("cd".repeat(32));
+    status
+}
+
+async fn start(server: &Server, namespace: &str) -> anyhow::Result<Controller> {
+    let scope = ["--namespace", namespace, "--lease-namespace", namespace];
+    Controller::start(server.cluster, &server.cluster.kubeconfig(), namespace, &scope).await
+}
+
+/// From the start of the process until every host was looked at, the authority's own issuance included.
+async fn controller(server: &Server, table: &mut Table, namespace: &str, hosts: usize, first: bool) -> anyhow::Result<f64> {
+    server.fleet(namespace, hosts, "365d").await?;
+    let before = server.writes().await?;
+    let started = Instant::now();
+    let controller = start(server, namespace).await?;
+    let issued = format!("dockseal_issuances_total{{kind=\"DockerHostCert\",reason=\"FirstIssuance\"}} {hosts}");
+    controller.ready("leading").await?;
+    while !controller.get("/metrics").await?.1.contains(&issued) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let rate = hosts as f64 / started.elapsed().as_secs_f64();
+    if first {
+        let writes = difference(&before, &server.writes().await?);
+        table.row(format!("(b) writes for {hosts} hosts and their authority"), words(&writes));
+    }
+    controller.stop()?;
+    Ok(rate)
+}
+
+async fn restart(server: &Server, table: &mut Table, namespace: &str) -> anyhow::Result<()> {
+    let before = server.writes().await?;
+    let started = Instant::now();
+    let controller = start(server, namespace).await?;
+    controller.ready("leading").await?;
+    let took = started.elapsed();
+    let writes = difference(&before, &server.writes().await?);
+    table.row("(c) restart over them: to Ready", format!("{:.2} s", took.as_secs_f64()));
+    table.row("(c) writes, the lease left out", words(&writes));
+    table.row("(c) memory (VmRSS) after it", resident(controller.pid())?);
+    controller.stop()
+}
+
+/// Memory idle, and with many hosts beside many Secrets of others.
+pub async fn memory(server: &Server, table: &mut Table, many: usize) -> anyhow::Result<()> {
+    server.cluster.kubectl(&["create", "namespace", "idle"]).await?;
+    let idle = start(server, "idle").await?;
+    idle.ready("leading").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    table.row("memory (VmRSS) idle, no objects", resident(idle.pid())?);
+    idle.stop()?;
+    server.fleet("many", many, "365d").await?;
+    server.foreign_secrets("many", many).await?;
+    let issuing = start(server, "many").await?;
+    table.note("issuing many");
+    while !issuing.ready("leading").await.is_ok() {}
+    let what = format!("{many} hosts and {many} foreign Secrets of 10 KiB");
+    table.row(format!("memory (VmRSS) after issuing {what}"), resident(issuing.pid())?);
+    issuing.stop()?;
+    let again = start(server, "many").await?;
+    let took = again.ready("leading").await?;
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    table.row(format!("memory (VmRSS) after a restart over {what}"), resident(again.pid())?);
+    table.row(format!("restart over {many} hosts: to Ready"), format!("{:.2} s", took.as_secs_f64()));
+    again.stop()
+}
+
+fn resident(pid: u32) -> anyhow::Result<String> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let kib = |key: &str| -> f64 {
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
+    };
+    Ok(format!("{:.1} MiB (anonymous {:.1}, peak {:.1})", kib("VmRSS") / 1024.0, kib("RssAnon") / 1024.0, kib("VmHWM") / 1024.0))
+}

@@ -1,0 +1,35 @@
+//! The figures of docs/benchmarks.md, measured in one run: `make bench`. Sizes by BENCH_HOSTS, BENCH_ROUNDS,
+//! BENCH_MANY and BENCH_LOCAL.
+
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod cluster;
+mod local;
+mod server;
+mod steady;
+mod table;
+
+use table::Table;
+
+fn main() -> anyhow::Result<()> {
+    let installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    installed.expect("nobody installed a provider before");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure())
+}
+
+async fn measure() -> anyhow::Result<()> {
+    let mut table = Table::default();
+    local::up_against_openssl(&mut table, size("BENCH_LOCAL", 1000))?;
+    let server = server::Server::start().await?;
+    cluster::issuing(&server, &mut table, size("BENCH_HOSTS", 2000), size("BENCH_ROUNDS", 3)).await?;
+    steady::day(&server, &mut table, size("BENCH_HOSTS", 2000)).await?;
+    cluster::memory(&server, &mut table, size("BENCH_MANY", 10_000)).await?;
+    table.print();
+    Ok(())
+}
+
+fn size(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}

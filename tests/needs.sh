@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# needs.sh rust|go|tools: looks whether this machine has what is needed; installs Debian packages where it may.
+set -euo pipefail
+
+fail() {
+  echo "needs.sh: $1" >&2
+  exit 1
+}
+
+# at_least HAVE WANT: compares versions.
+at_least() {
+  [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+need_rust() {
+  command -v cargo >/dev/null || fail "there is no Rust: install 1.95 or newer from rustup.rs, then run this again"
+  local have
+  have=$(rustc --version | awk '{print $2}')
+  at_least "$have" 1.95.0 || fail "Rust is $have, needed is 1.95 or newer: rustup update stable"
+  command -v cc >/dev/null || install_packages gcc libc6-dev
+}
+
+need_go() {
+  [ -n "${KUBEBUILDER_ASSETS:-}" ] && return
+  command -v go >/dev/null || fail "there is no Go, which builds kube-apiserver for the tests: install 1.26 from go.dev/dl, or set KUBEBUILDER_ASSETS to a directory with kube-apiserver, etcd and kubectl"
+}
+
+# The program of each package says whether it is there.
+need_tools() {
+  local missing=()
+  command -v openssl >/dev/null || missing+=(openssl)
+  command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || missing+=(docker.io)
+  command -v docker >/dev/null || missing+=(docker.io)
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+install_packages() {
+  local sudo=""
+  if [ "$(id -u)" != 0 ]; then
+    sudo="sudo -n"
+    $sudo true 2>/dev/null || fail "missing packages: sudo apt-get install $*"
+  fi
+  command -v apt-get >/dev/null || fail "missing programs: install the packages $* (these are Debian's names)"
+  echo "needs.sh: installing $*" >&2
+  # Services must not start: the tests run daemons of their own.
+  DEBIAN_FRONTEND=noninteractive $sudo apt-get -qq update >&2
+  DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 $sudo apt-get -qq install -y --no-install-recommends "$@" >&2 </dev/null
+}
+
+"need_$1"
