@@ -4,11 +4,20 @@ use super::server::{CONCURRENCY, Server, difference, words};
 use super::table::{Table, median, raw};
 use crate::support::controller::Controller;
 use dockseal::api::status::HostCertStatus;
-use dockseal::api::{API_VERSION, DockerHostCert};
+use dockseal::api::{API_VERSION, DockerHostCert, MANAGED_LABEL, OWNER_ANNOTATION};
+use dockseal::pki::material::{self, Data};
+use dockseal::pki::name::Subject;
+use dockseal::pki::profile::Usage;
+use dockseal::pki::sign::{self, LeafProfile};
+use dockseal::pki::{KeyAlgorithm, lifecycle};
+use dockseal::world::Clock;
+use dockseal::world::entropy::{KeyForge, serial};
+use dockseal::world::store::LEAF_TYPE;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 use std::time::Instant;
@@ -22,7 +31,10 @@ pub async fn issuing(server: &Server, table: &mut Table, hosts: usize, rounds: u
         table.note(&format!("round {round}: bare {:.0}/s, controller {:.0}/s", bare[round], issued[round]));
     }
     table.row("(a) bare loop, two writes an object, objects/s", format!("{:.0} ({})", median(&bare), raw(&bare)));
-    table.row(format!("(b) controller, {hosts} hosts from nothing, objects/s"), format!("{:.0} ({})", median(&issued), raw(&issued)));
+    table.row(
+        format!("(b) controller, {hosts} hosts from nothing, objects/s"),
+        format!("{:.0} ({})", median(&issued), raw(&issued)),
+    );
     table.row("(b) of (a)", format!("{:.0} %", 100.0 * median(&issued) / median(&bare)));
     restart(server, table, &format!("issue-{}", rounds - 1)).await
 }
@@ -32,10 +44,11 @@ async fn bare_loop(server: &Server, namespace: &str, hosts: usize) -> anyhow::Re
     server.fleet(namespace, hosts, "365d").await?;
     let secrets: &Api<Secret> = &Api::namespaced(server.client.clone(), namespace);
     let objects: &Api<DockerHostCert> = &Api::namespaced(server.client.clone(), namespace);
+    let data = &leaf().await;
     let started = Instant::now();
     let writes = stream::iter(0..hosts).map(|number| async move {
         let name = format!("host-{number}");
-        secrets.create(&PostParams::default(), &payload(&name)).await?;
+        secrets.create(&PostParams::default(), &payload(&name, data)).await?;
         let patch = json!({ "apiVersion": API_VERSION, "kind": "DockerHostCert", "status": status() });
         objects.patch_status(&name, &PatchParams::apply("bench").force(), &Patch::Apply(patch)).await.map(|_| ())
     });
@@ -43,13 +56,31 @@ async fn bare_loop(server: &Server, namespace: &str, hosts: usize) -> anyhow::Re
     Ok(hosts as f64 / started.elapsed().as_secs_f64())
 }
 
-/// A Secret of a leaf's size.
-fn payload(name: &str) -> Secret {
-    let file = |size: usize| ByteString(vec![b'x'; size]);
-    let sizes = [("tls.crt", 750), ("cert.pem", 750), ("tls.key", 240), ("key.pem", 240), ("ca.crt", 600), ("ca.pem", 600)];
-    let mut secret = Secret { data: Some(sizes.map(|(key, size)| (key.to_owned(), file(size))).into()), ..Secret::default() };
+/// The Secret that an issuance writes, with a real certificate in it: the API server reads those.
+fn payload(name: &str, data: &Data) -> Secret {
+    let data = data.iter().map(|(key, bytes)| (key.to_owned(), ByteString(bytes.to_vec()))).collect();
+    let mut secret = Secret { data: Some(data), type_: Some(LEAF_TYPE.into()), ..Secret::default() };
     secret.metadata.name = Some(format!("{name}-docker-host"));
+    secret.metadata.labels = Some([(MANAGED_LABEL.into(), "bench".into())].into());
+    secret.metadata.annotations = Some([(OWNER_ANNOTATION.into(), format!("DockerHostCert/bare/{name}"))].into());
     secret
+}
+
+/// One leaf, for all of them.
+async fn leaf() -> Data {
+    let forge = KeyForge::new();
+    let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(24), None);
+    let key = forge.make(KeyAlgorithm::EcdsaP256).await;
+    let authority = sign::new_authority(&Subject::of("Bench"), None, key, dates, serial()).expect("a short name");
+    let profile = LeafProfile {
+        common_name: "host-1000.bench.example".into(),
+        dns_names: vec!["host-1000.bench.example".into()],
+        ip_addresses: vec![[192, 168, 1, 7].into(), [127, 0, 0, 1].into()],
+        usage: Usage::Server,
+    };
+    let key = forge.make(KeyAlgorithm::EcdsaP256).await;
+    let certificate = authority.sign_leaf(&profile, &key, dates, serial()).expect("a short name");
+    material::leaf(&certificate, &key.to_pem(), &authority.certificate.to_pem())
 }
 
 fn status() -> HostCertStatus {
@@ -76,7 +107,13 @@ async fn start(server: &Server, namespace: &str) -> anyhow::Result<Controller> {
 }
 
 /// From the start of the process until every host was looked at, the authority's own issuance included.
-async fn controller(server: &Server, table: &mut Table, namespace: &str, hosts: usize, first: bool) -> anyhow::Result<f64> {
+async fn controller(
+    server: &Server,
+    table: &mut Table,
+    namespace: &str,
+    hosts: usize,
+    first: bool,
+) -> anyhow::Result<f64> {
     server.fleet(namespace, hosts, "365d").await?;
     let before = server.writes().await?;
     let started = Instant::now();
@@ -88,6 +125,8 @@ async fn controller(server: &Server, table: &mut Table, namespace: &str, hosts: 
     }
     let rate = hosts as f64 / started.elapsed().as_secs_f64();
     if first {
+        let each = processor_seconds(controller.pid())? * 1000.0 / hosts as f64;
+        table.row("(b) controller's own processor time for a host", format!("{each:.2} ms"));
         let writes = difference(&before, &server.writes().await?);
         table.row(format!("(b) writes for {hosts} hosts and their authority"), words(&writes));
     }
@@ -132,11 +171,24 @@ pub async fn memory(server: &Server, table: &mut Table, many: usize) -> anyhow::
     again.stop()
 }
 
+/// User and system time of a process (proc(5), stat: fields 14 and 15, in ticks of 10 ms).
+fn processor_seconds(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let after_name = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
+    let ticks = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
+    Ok(ticks.sum::<f64>() / 100.0)
+}
+
 fn resident(pid: u32) -> anyhow::Result<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = |key: &str| -> f64 {
         let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or_default()
     };
-    Ok(format!("{:.1} MiB (anonymous {:.1}, peak {:.1})", kib("VmRSS") / 1024.0, kib("RssAnon") / 1024.0, kib("VmHWM") / 1024.0))
+    Ok(format!(
+        "{:.1} MiB (anonymous {:.1}, peak {:.1})",
+        kib("VmRSS") / 1024.0,
+        kib("RssAnon") / 1024.0,
+        kib("VmHWM") / 1024.0
+    ))
 }

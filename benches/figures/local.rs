@@ -53,7 +53,13 @@ fn openssl(dir: &Path, hosts: usize) -> anyhow::Result<f64> {
          done"
     );
     let started = Instant::now();
-    let status = Command::new("sh").arg("-c").arg(script).current_dir(dir).stderr(Stdio::null()).stdout(Stdio::null()).status()?;
+    let status = Command::new("sh")
+        .arg("-c")
+        .arg(script)
+        .current_dir(dir)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
     ensure!(status.success(), "openssl: {status}");
     Ok(started.elapsed().as_secs_f64())
 }

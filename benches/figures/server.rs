@@ -67,7 +67,10 @@ impl Server {
 
     /// Writes that the server has taken, by resource, leases left out.
     pub async fn writes(&self) -> anyhow::Result<BTreeMap<String, u64>> {
-        self.requests(|verb, resource| matches!(verb, "POST" | "PUT" | "PATCH" | "APPLY" | "DELETE") && resource != "leases").await
+        self.requests(|verb, resource| {
+            matches!(verb, "POST" | "PUT" | "PATCH" | "APPLY" | "DELETE") && resource != "leases"
+        })
+        .await
     }
 
     /// Lists that the server has answered, by resource.
@@ -79,7 +82,9 @@ impl Server {
         let text = self.cluster.kubectl(&["get", "--raw", "/metrics"]).await?;
         let mut found = BTreeMap::new();
         for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
-            let label = |name: &str| line.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("");
+            let label = |name: &str| {
+                line.split(&format!("{name}=\"")).nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("")
+            };
             let relevant = ["dockseal.dev", "", "events.k8s.io"].contains(&label("group"));
             if relevant && counts(label("verb"), label("resource")) && label("code").starts_with('2') {
                 let key = [label("verb"), label("resource"), label("subresource")].join(" ");

@@ -35,7 +35,10 @@ pub async fn day(server: &Server, table: &mut Table, hosts: usize) -> anyhow::Re
     }
     quiet(server).await?;
     let writes = difference(&before, &server.writes().await?);
-    table.row(format!("(d) 24 hours over {hosts} hosts, {short} of them due: writes, the lease left out"), words(&writes));
+    table.row(
+        format!("(d) 24 hours over {hosts} hosts, {short} of them due: writes, the lease left out"),
+        words(&writes),
+    );
     table.row("(d) lists in that time", words(&difference(&lists, &server.lists().await?)));
     let _ = stop.send(());
     running.await??;

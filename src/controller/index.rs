@@ -8,6 +8,17 @@ use kube::core::{Selector, SelectorExt};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
+/// Who is touched by news.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// Nobody.
+    Nobody,
+    /// The object, whose status alone differs: mostly the echo of its own walk.
+    Status(ObjectRef),
+    /// Those.
+    All(Vec<ObjectRef>),
+}
+
 /// The objects, by kind, namespace and name, with the indexes that neighbours are found by.
 #[derive(Default)]
 pub struct Index {
@@ -33,32 +44,35 @@ impl Index {
         self.objects.values()
     }
 
-    /// Takes an object; says who is touched by what is new about it.
-    pub fn put(&mut self, object: Object) -> Vec<ObjectRef> {
+    /// Takes an object; says who is touched by what is new about it, and whether only its own walk writes that.
+    pub fn put(&mut self, object: Object) -> Touched {
         let at = object.at.clone();
         let before = self.objects.get(&at).cloned();
         if before.as_ref().is_some_and(|before| before.version == object.version) {
-            return Vec::new();
+            return Touched::Nobody;
         }
         let touched = match &before {
-            Some(before) if same_wishes(before, &object) => {
-                let quiet = before.previous == object.previous && same_marks(before, &object);
-                if quiet { Vec::new() } else { vec![at.clone()] }
-            }
-            Some(before) => [self.unlink(before), self.link(&object), vec![at.clone()]].concat(),
-            None => [self.link(&object), vec![at.clone()]].concat(),
+            Some(before) if same_wishes(before, &object) => match same_marks(before, &object) {
+                true if before.previous == object.previous => Touched::Nobody,
+                true => Touched::Status(at.clone()),
+                false => Touched::All(vec![at.clone()]),
+            },
+            Some(before) => Touched::All([self.unlink(before), self.link(&object), vec![at.clone()]].concat()),
+            None => Touched::All([self.link(&object), vec![at.clone()]].concat()),
         };
         self.objects.insert(at, Arc::new(object));
         touched
     }
 
-    /// Notes the status that was just published, so that its echo in the watch is no news.
-    pub fn note_status(&mut self, at: &ObjectRef, status: CertificateStatus) {
-        if let Some(object) = self.objects.get_mut(at)
-            && object.previous != status
-        {
+    /// Notes the status that a walk published, so that its echo in the watch is no news. False where the watch has
+    /// shown yet another one meanwhile; `before` is the one that the walk began with.
+    pub fn note_status(&mut self, at: &ObjectRef, before: &CertificateStatus, status: CertificateStatus) -> bool {
+        let Some(object) = self.objects.get_mut(at).filter(|object| object.previous != status) else { return true };
+        let ours = object.previous == *before;
+        if ours {
             Arc::make_mut(object).previous = status;
         }
+        ours
     }
 
     /// Takes the end of an object; says who is touched by it.

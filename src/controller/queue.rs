@@ -24,6 +24,7 @@ struct State {
     queued: HashSet<ObjectRef>,
     walking: HashSet<ObjectRef>,
     again: HashSet<ObjectRef>,
+    echoed: HashSet<ObjectRef>,
     alarms: BTreeSet<(Timestamp, ObjectRef)>,
     alarm_of: HashMap<ObjectRef, Timestamp>,
     failures: HashMap<ObjectRef, u32>,
@@ -33,6 +34,18 @@ impl Queue {
     /// Asks for a walk; one that is under way is followed by another.
     pub fn add(&self, at: ObjectRef) {
         self.state.lock().expect(UNPOISONED).add(at);
+        self.news.notify_one();
+    }
+
+    /// News that may be the echo of the object's own walk: while one is under way, its end decides.
+    pub fn hint(&self, at: ObjectRef) {
+        let mut state = self.state.lock().expect(UNPOISONED);
+        if state.walking.contains(&at) {
+            state.echoed.insert(at);
+            return;
+        }
+        state.add(at);
+        drop(state);
         self.news.notify_one();
     }
 
@@ -47,11 +60,15 @@ impl Queue {
         }
     }
 
-    /// A walk ended well; the next is at `wake`, if nothing changes.
-    pub fn done(&self, at: &ObjectRef, wake: Option<Timestamp>) {
+    /// A walk ended well; the next is at `wake`, if nothing changes. `settled` says whether what the watches have
+    /// shown meanwhile is what the walk wrote: then it was an echo.
+    pub fn done(&self, at: &ObjectRef, wake: Option<Timestamp>, settled: bool) {
         let mut state = self.state.lock().expect(UNPOISONED);
         state.failures.remove(at);
         state.set_alarm(at, wake);
+        if state.echoed.remove(at) && !settled {
+            state.again.insert(at.clone());
+        }
         state.finish(at);
         drop(state);
         self.news.notify_one();
@@ -63,6 +80,7 @@ impl Queue {
         let failures = state.failures.entry(at.clone()).or_default();
         let delay = FIRST_DELAY.saturating_mul(1 << (*failures).min(10)).min(LONGEST_DELAY);
         *failures += 1;
+        state.echoed.remove(at);
         state.finish(at);
         drop(state);
         self.news.notify_one();
@@ -146,9 +164,9 @@ mod tests {
         let at = queue.next().await;
         assert!(tokio::time::timeout(Duration::from_millis(50), queue.next()).await.is_err());
         queue.add(host("a"));
-        queue.done(&at, None);
+        queue.done(&at, None, true);
         assert_eq!(queue.next().await, host("a"));
-        queue.done(&at, None);
+        queue.done(&at, None, true);
         assert!(queue.is_idle());
     }
 
@@ -156,12 +174,24 @@ mod tests {
     async fn alarms_ring_by_the_clock_and_the_last_one_set_counts() {
         let queue = Queue::default();
         let instant = |second| Timestamp::from_second(second).unwrap();
-        queue.done(&host("a"), Some(instant(10)));
-        queue.done(&host("a"), Some(instant(20)));
+        queue.done(&host("a"), Some(instant(10)), true);
+        queue.done(&host("a"), Some(instant(20)), true);
         queue.ring(instant(15));
         assert!(queue.is_idle());
         queue.ring(instant(1_000_000_000));
         assert_eq!(queue.next().await, host("a"));
+    }
+
+    #[tokio::test]
+    async fn an_echo_is_followed_by_nothing_and_news_by_another_walk() {
+        let queue = Queue::default();
+        for settled in [true, false] {
+            queue.add(host("a"));
+            let at = queue.next().await;
+            queue.hint(host("a"));
+            queue.done(&at, None, settled);
+            assert_eq!(queue.is_idle(), settled);
+        }
     }
 
     #[test]
@@ -170,7 +200,7 @@ mod tests {
         let delays: Vec<_> = (0..9).map(|_| queue.failed(&host("a"))).collect();
         assert_eq!(delays[0], FIRST_DELAY);
         assert_eq!(delays[8], LONGEST_DELAY);
-        queue.done(&host("a"), None);
+        queue.done(&host("a"), None, true);
         assert_eq!(queue.failed(&host("a")), FIRST_DELAY);
     }
 }

@@ -231,7 +231,7 @@ impl Sink<Secret> for Secrets {
             seen.insert(place(&item.metadata));
         }
         if let Some(owner) = self.cluster.house.store.notice(item) {
-            self.cluster.queue.add(owner);
+            self.cluster.queue.hint(owner);
         }
     }
 

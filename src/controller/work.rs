@@ -1,6 +1,6 @@
 //! The workers: an object from the queue, a walk, and what follows from it.
 
-use super::index::Index;
+use super::index::{Index, Touched};
 use super::metrics::Metrics;
 use super::queue::Queue;
 use super::references::References;
@@ -46,7 +46,11 @@ impl Cluster {
     /// Takes an object from a watch.
     pub fn put(&self, object: Object) {
         let touched = self.index.write().expect(UNPOISONED).put(object);
-        touched.into_iter().for_each(|at| self.queue.add(at));
+        match touched {
+            Touched::Nobody => {}
+            Touched::Status(at) => self.queue.hint(at),
+            Touched::All(touched) => touched.into_iter().for_each(|at| self.queue.add(at)),
+        }
     }
 
     /// Takes the end of an object from a watch.
@@ -90,16 +94,16 @@ pub async fn workers(cluster: Arc<Cluster>) {
 
 async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
-        cluster.queue.done(&at, None);
+        cluster.queue.done(&at, None, true);
         return;
     };
     let started = Instant::now();
     let walked = walk(&cluster, &object, &slot).await;
-    drop((object, slot));
+    drop(slot);
     cluster.metrics.walked(at.kind, &walked, started.elapsed());
     match walked {
-        Ok(walk) => follow(&cluster, &at, walk),
-        Err(StoreError::Gone(_)) => cluster.queue.done(&at, None),
+        Ok(walk) => follow(&cluster, &object, walk),
+        Err(StoreError::Gone(_)) => cluster.queue.done(&at, None, true),
         Err(error) => retry(cluster, at, &error),
     }
 }
@@ -110,18 +114,18 @@ async fn walk(cluster: &Cluster, object: &Object, slot: &Slot) -> Result<Walk, S
     hallway::walk(&cluster.house, object, &around, slot).await
 }
 
-fn follow(cluster: &Cluster, at: &ObjectRef, walk: Walk) {
+fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
+    let at = &object.at;
     if let Some(reason) = walk.issued {
         tracing::info!(object = %at, reason = reason.as_str(), "issued");
     }
+    let secret_settled = cluster.house.store.is_as_written(&object.secret());
     let mut index = cluster.index.write().expect(UNPOISONED);
-    if let Some(status) = walk.status {
-        index.note_status(at, status);
-    }
+    let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
     let leaves = if walk.authority_changed { index.leaves_of(at) } else { Vec::new() };
     drop(index);
     leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
-    cluster.queue.done(at, walk.wake);
+    cluster.queue.done(at, walk.wake, secret_settled && status_settled);
 }
 
 fn retry(cluster: Arc<Cluster>, at: ObjectRef, error: &StoreError) {

@@ -6,7 +6,7 @@ use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, OWNER_ANNOTATION, Object, ObjectRef,
     Place,
 };
-use crate::pki::material::Data;
+use crate::pki::material::{Data, written_leaf};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -30,13 +30,19 @@ pub struct KubeStore {
     client: Client,
     recorder: Recorder,
     leaves: RwLock<HashMap<Place, StoredLeaf>>,
+    written: RwLock<HashMap<Place, String>>,
 }
 
 impl KubeStore {
     /// The store behind `client`; events are sent under the name `instance`.
     pub fn new(client: Client, instance: String) -> KubeStore {
         let reporter = kube::runtime::events::Reporter { controller: "dockseal".into(), instance: Some(instance) };
-        KubeStore { recorder: Recorder::new(client.clone(), reporter), client, leaves: RwLock::default() }
+        KubeStore {
+            recorder: Recorder::new(client.clone(), reporter),
+            client,
+            leaves: RwLock::default(),
+            written: RwLock::default(),
+        }
     }
 
     /// Takes a labelled Secret from the watch; the owner, where that is news.
@@ -64,6 +70,14 @@ impl KubeStore {
         gone.iter().filter_map(|at| leaves.remove(at)).filter_map(|known| known.owner).collect()
     }
 
+    /// Whether a Secret is still as the walk that ends now wrote it; true as well where it wrote nothing and there is
+    /// nothing.
+    pub fn is_as_written(&self, at: &Place) -> bool {
+        let written = self.written.write().expect(UNPOISONED).remove(at);
+        let leaves = self.leaves.read().expect(UNPOISONED);
+        leaves.get(at).map(|known| &known.version) == written.as_ref()
+    }
+
     fn secrets(&self, namespace: &str) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace)
     }
@@ -76,17 +90,15 @@ impl KubeStore {
         Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind))
     }
 
-    /// Notes what was just written, so that its echo in the watch is no news.
+    /// Notes what was just written, so that its echo in the watch is no news. An echo that came first is as good.
     fn note_written(&self, item: &Item, version: Option<String>) {
         let Some(version) = version.filter(|_| item.shelf == Shelf::Secrets) else { return };
-        let stored = Stored {
-            owner: Some(item.owner.clone()),
-            authority: item.authority.clone(),
-            version,
-            labelled: true,
-            data: item.data.clone(),
-        };
-        self.leaves.write().expect(UNPOISONED).insert(item.at.clone(), StoredLeaf::from(&stored));
+        self.written.write().expect(UNPOISONED).insert(item.at.clone(), version.clone());
+        let mut leaves = self.leaves.write().expect(UNPOISONED);
+        if leaves.get(&item.at).is_none_or(|known| known.version != version) {
+            let leaf = StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
+            leaves.insert(item.at.clone(), leaf);
+        }
     }
 
     async fn create_secret(&self, item: &Item) -> kube::Result<Option<String>> {

@@ -4,4 +4,6 @@
 
 pub mod cluster;
 pub mod controller;
+pub mod dockerd;
 pub mod faults;
+pub mod scratch;
