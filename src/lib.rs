@@ -3,5 +3,6 @@
 pub mod api;
 pub mod decide;
 pub mod hallway;
+pub mod local;
 pub mod pki;
 pub mod world;
