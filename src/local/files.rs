@@ -166,7 +166,9 @@ fn object(kind: Kind, fields: &Map<String, Value>) -> Result<Object, String> {
     let at = place(kind.as_str(), fields)?;
     let at = ObjectRef::new(kind, &at.namespace, &at.name);
     let mut fields = fields.clone();
-    fields.remove("status");
+    for read_already in ["apiVersion", "kind", "status"] {
+        fields.remove(read_already); // a status in the file is not ours to believe
+    }
     let document = Value::Object(fields);
     let fault = |message| format!("{}: {message}", named(&at));
     let mut object = match kind {

@@ -45,7 +45,10 @@ async fn a_running_door_puts_right_what_others_do() {
     let door = Door::new(&good());
     let settings = door.settings(false, Duration::ZERO);
     let running = tokio::spawn(run_on(settings, door.console(), Clock::system()));
-    let sound = || !door.read(&format!("{SECRET}/tls.crt")).is_empty() && door.read(&format!("{SECRET}/tls.crt")) == door.read(&format!("{SECRET}/cert.pem"));
+    let sound = || {
+        !door.read(&format!("{SECRET}/tls.crt")).is_empty()
+            && door.read(&format!("{SECRET}/tls.crt")) == door.read(&format!("{SECRET}/cert.pem"))
+    };
     door.until("issued", sound).await;
     let file = |name: &str| door.path(&format!("{SECRET}/{name}"));
     for (what, deed) in [
@@ -54,9 +57,12 @@ async fn a_running_door_puts_right_what_others_do() {
         ("key gone", Box::new(|| std::fs::remove_file(file("tls.key")).unwrap())),
         ("key cut short", Box::new(|| truncate(&file("tls.key")))),
         ("copy gone", Box::new(|| std::fs::remove_file(file("ca.pem")).unwrap())),
-        ("namespace deleted", Box::new(|| {
-            std::fs::remove_dir_all(door.path(SECRET)).unwrap();
-        })),
+        (
+            "namespace deleted",
+            Box::new(|| {
+                std::fs::remove_dir_all(door.path(SECRET)).unwrap();
+            }),
+        ),
     ] {
         let before = std::fs::metadata(door.path(SECRET)).unwrap();
         deed();
@@ -125,7 +131,8 @@ async fn an_interrupted_write_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_passphrase_is_seen_nowhere() {
-    let secret = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: ca-pass}}\nstringData: {{passphrase: {CANARY}}}\n");
+    let secret =
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: ca-pass}}\nstringData: {{passphrase: {CANARY}}}\n");
     let ca = CA.replace("Docker CA}", "Docker CA}, passphraseSecretRef: {name: ca-pass, key: passphrase}");
     let door = Door::new(&format!("{secret}{ca}{}", host("pandora", "hostname: pandora.lan")));
     door.ready().await;
@@ -163,7 +170,10 @@ async fn a_state_directory_is_exported_as_manifests() {
     assert_eq!(secret["metadata"]["annotations"]["dockseal.dev/owner"], "DockerHostCert/default/pandora");
     let ca = documents.iter().find(|document| document["metadata"]["name"] == "homelab-docker-ca").unwrap();
     assert_eq!(ca["type"], "dockseal.dev/ca");
-    assert_eq!(ca["metadata"]["annotations"]["dockseal.dev/authority"], door.read("authorities/default/homelab").trim());
+    assert_eq!(
+        ca["metadata"]["annotations"]["dockseal.dev/authority"],
+        door.read("authorities/default/homelab").trim()
+    );
     let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.clone()).unwrap();
     assert_eq!(secret.data.unwrap()["tls.key"].0, std::fs::read(door.path(&format!("{SECRET}/tls.key"))).unwrap());
     assert!(text.contains("# Secret default/foreign is not Dockseal's"));

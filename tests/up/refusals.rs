@@ -46,7 +46,8 @@ async fn references_to_nothing() {
     let nowhere = pandora.replace("{name: homelab}", "{name: nowhere}");
     refused(&format!("{CA}{nowhere}"), &["spec.caRef: there is no DockerCA default/nowhere"]).await;
     let unready = CA.replace("homelab", "unready").replace("Docker CA}", "Docker CA, country: DEU}");
-    let other = pandora.replace("{name: homelab}", "{name: unready}");
+    // A sound certificate goes on until it is due; another host gets none.
+    let other = host("attic", "hostname: attic.lan").replace("{name: homelab}", "{name: unready}");
     refused(&format!("{unready}{other}"), &["DockerCA default/unready: spec.subject.country", "cannot sign"]).await;
     refused(&format!("{CA}{}", host("ca", "hostname: pandora.lan")), &["metadata.name: ca is refused"]).await;
 }
@@ -87,7 +88,10 @@ async fn names_outside_the_constraints() {
     let ca = CA.replace("Docker CA}", "Docker CA}, nameConstraints: {permittedDNSDomains: [lan]}");
     let door = Door::new(&format!("{ca}{}", host("pandora", "hostname: pandora.house, includeLoopback: false")));
     let said = door.refused().await;
-    assert!(said.contains("DockerHostCert default/pandora: ") && said.contains("do not permit pandora.house"), "{said}");
+    assert!(
+        said.contains("DockerHostCert default/pandora: ") && said.contains("do not permit pandora.house"),
+        "{said}"
+    );
     assert!(!door.path("secrets/default/pandora-docker-host").exists());
 }
 
@@ -95,7 +99,10 @@ async fn names_outside_the_constraints() {
 async fn files_that_cannot_be_used_leave_no_state_directory() {
     let pandora = host("pandora", "hostname: pandora.lan");
     for (yaml, expected) in [
-        (format!("{CA}{}", host("pandora", "hostnam: x")), "homelab.yaml:6: DockerHostCert default/pandora: spec.hostnam"),
+        (
+            format!("{CA}{}", host("pandora", "hostnam: x")),
+            "homelab.yaml:7: DockerHostCert default/pandora: spec.hostnam",
+        ),
         (format!("{CA}{pandora}{pandora}"), "DockerHostCert default/pandora: it is in"),
         (pandora.replace("DockerHostCert", "Deployment"), "kind \"Deployment\""),
         ("a: [".to_owned(), "homelab.yaml:1: it is no YAML"),

@@ -96,7 +96,10 @@ async fn a_full_one_keeps_what_it_has_and_goes_on_when_there_is_room() {
     drop(full);
     door.write(&format!("{}{}", good(), host("attic", "hostname: attic.lan")));
     let said = door.refused().await;
-    assert!(said.contains("DockerHostCert default/attic: failed to write ") && said.contains("free some space"), "{said}");
+    assert!(
+        said.contains("DockerHostCert default/attic: failed to write ") && said.contains("free some space"),
+        "{said}"
+    );
     for (path, print) in &before {
         let now = door.tree();
         assert!(path.is_dir() || now.get(path) == Some(print), "{}", path.display());
