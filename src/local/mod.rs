@@ -172,16 +172,18 @@ async fn serve(
 /// Sleeps until something changed, time is due, a failure may be tried again, or the clock was set back.
 async fn rest(watch: &Watch, clock: &Clock, round: &Round, failures: u32, blind: bool) {
     let begun = clock.now();
+    let wake = round.wake.filter(|wake| *wake > begun); // what is overdue waits for something else, and for no spin
     let again = (failures > 0).then(|| Instant::now() + backoff(failures));
     loop {
-        let nap = nap(clock.now(), round.wake, blind);
+        let nap = nap(clock.now(), wake, blind);
         tokio::select! {
             () = watch.changed() => return sleep(DEBOUNCE).await,
             () = sleep_until(again.unwrap_or_else(|| Instant::now() + LONGEST_NAP)) => {}
             () = sleep(nap) => {}
         }
         let (now, tried) = (clock.now(), again.is_some_and(|again| Instant::now() >= again));
-        if tried || blind || now < begun || round.wake.is_some_and(|wake| now >= wake) {
+        let overdue = round.wake.is_some() && wake.is_none() && nap >= LONGEST_NAP;
+        if tried || overdue || blind || now < begun || wake.is_some_and(|wake| now >= wake) {
             return;
         }
     }

@@ -86,9 +86,11 @@ impl Board {
         Board { console, rows: Vec::new(), drawn: 0 }
     }
 
-    /// Starts anew with those rows. Where lines are printed, only what changes from now on is.
+    /// Shows those objects from now on; whoever was there before keeps its row.
     pub fn reset(&mut self, rows: Vec<Row>) {
-        self.rows = rows;
+        let known = std::mem::take(&mut self.rows);
+        let kept = |row: Row| known.iter().find(|old| old.name == row.name).cloned().unwrap_or(row);
+        self.rows = rows.into_iter().map(kept).collect();
     }
 
     /// Notes how an object stands; it is printed at once where there is no terminal.
@@ -150,7 +152,7 @@ impl Board {
         }
         if !whole {
             let ready = self.rows.iter().filter(|row| row.is_ready()).count();
-            lines.push(format!("{ready} of {} are Ready", self.rows.len()));
+            lines.push(format!("{ready} of {} are Ready", self.rows.len()).chars().take(columns).collect());
         }
         lines
     }
@@ -186,4 +188,43 @@ fn coloured(line: &str, row: &Row) -> String {
 /// What users wrote cannot move the cursor.
 fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn board(count: usize) -> Board {
+        let console = Console {
+            out: Box::new(std::io::sink()),
+            err: Box::new(std::io::sink()),
+            size: Box::new(|| None),
+            colour: true,
+        };
+        let row = |n| Row {
+            name: format!("DockerHostCert/{n}"),
+            ready: if n == 1 { "False" } else { "True" }.into(),
+            message: "a\tb".into(),
+            ..Row::default()
+        };
+        Board { console, rows: (0..count).map(row).collect(), drawn: 0 }
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        let whole = board(3).table(40, 10);
+        assert_eq!(whole.len(), 4);
+        assert!(
+            whole[0].starts_with("KIND/NAME         READY") && whole[2].starts_with(RED) && whole[3].starts_with(GREEN)
+        );
+        let long = board(100).table(30, 10);
+        assert_eq!(long.len(), 3, "header, the one that is not Ready, and the sum: {long:?}");
+        assert_eq!(long[2], "99 of 100 are Ready");
+        assert!(long.iter().all(|line| line.chars().count() <= 30 + RED.len() + PLAIN.len()));
+    }
+
+    #[test]
+    fn text_of_users_moves_no_cursor() {
+        assert_eq!(clean("a\x1b[2Jb\n"), "a [2Jb ");
+    }
 }
