@@ -5,5 +5,6 @@ pub mod cli;
 pub mod controller;
 pub mod decide;
 pub mod hallway;
+pub mod local;
 pub mod pki;
 pub mod world;

@@ -1,0 +1,74 @@
+//! A state directory as manifests, for the day it moves into a cluster. It holds private keys and reads only.
+
+use super::LocalError;
+use crate::api::{AUTHORITY_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION};
+use crate::world::disk_store::{Kept, read_all};
+use crate::world::store::Shelf;
+use base64::{Engine, prelude::BASE64_STANDARD};
+use std::io::Write;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+const HEADER: &str = "\
+# Secrets and ConfigMaps of a dockseal state directory. They hold private keys.
+# Apply these first, into a cluster where Dockseal is installed, and then the YAML that `dockseal up` was given:
+# the objects find their Secrets and go on with the certificates in them.
+";
+
+/// Prints every Secret and ConfigMap of the state directory `state` as a YAML document.
+///
+/// # Errors
+/// [`LocalError`] where the directory is none of ours or cannot be read, or `out` cannot be written.
+pub fn export(state: &Path, out: &mut dyn Write) -> Result<(), LocalError> {
+    let kept = read_all(state)?;
+    out.write_all(HEADER.as_bytes()).map_err(LocalError::Print)?;
+    for item in &kept {
+        let text = match &item.owner {
+            Some(owner) => manifest(item, owner)?,
+            None => Zeroizing::new(format!("# {} {} is not Dockseal's and is left out.\n", kind(item), item.at)),
+        };
+        out.write_all(text.as_bytes()).map_err(LocalError::Print)?;
+    }
+    out.flush().map_err(LocalError::Print)
+}
+
+fn kind(item: &Kept) -> &'static str {
+    match item.shelf {
+        Shelf::Secrets => "Secret",
+        Shelf::ConfigMaps => "ConfigMap",
+    }
+}
+
+/// Everything is quoted as JSON, which is YAML, and one line is one field.
+fn manifest(item: &Kept, owner: &str) -> Result<Zeroizing<String>, LocalError> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let mut lines = Zeroizing::new(String::new());
+    let mut line = |text: String| {
+        lines.push_str(&text);
+        lines.push('\n');
+    };
+    line("---".into());
+    line("apiVersion: v1".into());
+    line(format!("kind: {}", kind(item)));
+    line("metadata:".into());
+    line(format!("  name: {}", quoted(&item.at.name)));
+    line(format!("  namespace: {}", quoted(&item.at.namespace)));
+    line(format!("  labels: {{{}: \"true\"}}", quoted(MANAGED_LABEL)));
+    line("  annotations:".into());
+    line(format!("    {}: {}", quoted(OWNER_ANNOTATION), quoted(owner)));
+    if let Some(authority) = &item.authority {
+        line(format!("    {}: {}", quoted(AUTHORITY_ANNOTATION), quoted(authority)));
+    }
+    if let Some(type_) = item.type_.as_deref().filter(|_| item.shelf == Shelf::Secrets) {
+        line(format!("type: {}", quoted(type_)));
+    }
+    line("data:".into());
+    for (key, bytes) in item.data.iter() {
+        let value = match item.shelf {
+            Shelf::Secrets => BASE64_STANDARD.encode(bytes),
+            Shelf::ConfigMaps => String::from_utf8_lossy(bytes).into_owned(),
+        };
+        line(format!("  {}: {}", quoted(key), quoted(&value)));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,253 @@
+//! The door without a cluster: YAML files in, Secrets and statuses as files out, by the same hallway as the
+//! controller's. It issues and renews while it runs; it delivers and registers nothing.
+
+pub mod export;
+pub mod files;
+pub mod round;
+pub mod table;
+
+pub use export::export;
+
+use crate::world::Clock;
+use crate::world::disk_store::{DiskStore, Voice};
+use crate::world::state_directory::DirectoryError;
+use crate::world::synced_files::{FileError, read_text};
+use crate::world::watch::Watch;
+use files::{FileFault, Loaded, Text, load};
+use k8s_openapi::jiff::Timestamp;
+use round::{Door, Round};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use table::{Board, Console};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Editors write in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// The longest nap: a clock that was set shows after it.
+const LONGEST_NAP: Duration = Duration::from_secs(60);
+/// The longest nap where the system does not tell of changes.
+const BLIND_NAP: Duration = Duration::from_secs(5);
+/// The first wait after a failure; it doubles up to [`LONGEST_NAP`].
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+/// What `up` is to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// YAML files, in their order; `-` is standard input.
+    pub files: Vec<PathBuf>,
+    /// The state directory.
+    pub state: PathBuf,
+    /// End as soon as everything is Ready.
+    pub once: bool,
+    /// With `once`: how long that may take.
+    pub timeout: Duration,
+}
+
+/// How `up` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With `once`: everything is Ready.
+    Ready,
+    /// With `once`: it is not, and the time is over.
+    NotReady,
+    /// Somebody asked it to stop.
+    Stopped,
+}
+
+/// Why `up` or `export` could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum LocalError {
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] FileError),
+    /// A file holds something wrong.
+    #[error(transparent)]
+    File(#[from] FileFault),
+    /// No file holds an object.
+    #[error("there is no object of Dockseal in {0}")]
+    Nothing(String),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    Directory(#[from] DirectoryError),
+    /// Signals cannot be heard.
+    #[error("failed to listen for signals: {0}")]
+    Signals(std::io::Error),
+    /// The output cannot be written.
+    #[error("failed to print: {0}")]
+    Print(std::io::Error),
+}
+
+/// Runs the door on standard output and standard error, until everything is Ready (`once`) or somebody stops it.
+///
+/// # Errors
+/// [`LocalError`] where it cannot begin; the state directory is as it was then.
+pub async fn run(settings: Settings) -> Result<Ended, LocalError> {
+    run_on(settings, Console::standard(), Clock::system()).await
+}
+
+/// Runs the door on that console and by that clock.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(settings: Settings, console: Console, clock: Clock) -> Result<Ended, LocalError> {
+    let mut sources = Sources::read(&settings.files)?;
+    let loaded = load(&sources.texts)?;
+    if loaded.objects.is_empty() {
+        return Err(LocalError::Nothing(sources.names()));
+    }
+    let board = Arc::new(Mutex::new(Board::new(console)));
+    let store = DiskStore::open(&settings.state, voice(&board, &clock))?;
+    let mut door = Door::new(store, clock, Arc::clone(&board), loaded);
+    let ended = tokio::select! {
+        stopped = stop_signal() => stopped?,
+        () = deadline(&settings) => Ended::NotReady,
+        ended = serve(&settings, &mut sources, &mut door, &board) => ended?,
+    };
+    board.lock().expect(UNPOISONED).draw();
+    Ok(ended)
+}
+
+/// Deeds, each with its time.
+fn voice(board: &Arc<Mutex<Board>>, clock: &Clock) -> Voice {
+    let (board, clock) = (Arc::clone(board), clock.clone());
+    Arc::new(move |line| {
+        let now = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
+        board.lock().expect(UNPOISONED).say(&format!("{now} {line}"));
+    })
+}
+
+async fn stop_signal() -> Result<Ended, LocalError> {
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Signals)?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(Ended::Stopped)
+}
+
+async fn deadline(settings: &Settings) {
+    match settings.once {
+        true => sleep(settings.timeout).await,
+        false => std::future::pending().await,
+    }
+}
+
+/// Round after round; the files are read again before each.
+async fn serve(
+    settings: &Settings,
+    sources: &mut Sources,
+    door: &mut Door,
+    board: &Mutex<Board>,
+) -> Result<Ended, LocalError> {
+    let mut failures = 0;
+    let (mut watch, blind) = Watch::over(&settings.files, &door.store().secrets()?);
+    if let Some(why) = &blind {
+        let seconds = BLIND_NAP.as_secs();
+        let line =
+            format!("changes are looked for every {seconds} seconds, since the system does not tell of them: {why}");
+        board.lock().expect(UNPOISONED).say(&line);
+    }
+    loop {
+        let round = door.round().await;
+        if settings.once && round.ready {
+            return Ok(Ended::Ready);
+        }
+        failures = if round.failed { failures + 1 } else { 0 };
+        rest(&watch, door.clock(), &round, failures, blind.is_some()).await;
+        if !settings.state.join("secrets").is_dir() {
+            watch = Watch::over(&settings.files, &door.store().secrets()?).0; // the former went with the directory
+        }
+        match sources.changed() {
+            Ok(None) => {}
+            Ok(Some(loaded)) => door.take(loaded),
+            Err(error) => board.lock().expect(UNPOISONED).say(&format!("{error} (the files as they were before hold)")),
+        }
+    }
+}
+
+/// Sleeps until something changed, time is due, a failure may be tried again, or the clock was set back.
+async fn rest(watch: &Watch, clock: &Clock, round: &Round, failures: u32, blind: bool) {
+    let begun = clock.now();
+    let wake = round.wake.filter(|wake| *wake > begun); // what is overdue waits for something else, and for no spin
+    let again = (failures > 0).then(|| Instant::now() + backoff(failures));
+    loop {
+        let nap = nap(clock.now(), wake, blind);
+        tokio::select! {
+            () = watch.changed() => return sleep(DEBOUNCE).await,
+            () = sleep_until(again.unwrap_or_else(|| Instant::now() + LONGEST_NAP)) => {}
+            () = sleep(nap) => {}
+        }
+        let (now, tried) = (clock.now(), again.is_some_and(|again| Instant::now() >= again));
+        let overdue = round.wake.is_some() && wake.is_none() && nap >= LONGEST_NAP;
+        if tried || overdue || blind || now < begun || wake.is_some_and(|wake| now >= wake) {
+            return;
+        }
+    }
+}
+
+fn nap(now: Timestamp, wake: Option<Timestamp>, blind: bool) -> Duration {
+    let longest = if blind { BLIND_NAP } else { LONGEST_NAP };
+    let until = wake.map(|wake| Duration::try_from(now.duration_until(wake)).unwrap_or_default());
+    // An instant after it, so that its time has come then.
+    until.map_or(longest, |until| (until + Duration::from_millis(1)).min(longest))
+}
+
+fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST_NAP)
+}
+
+/// The files as they were last read.
+struct Sources {
+    files: Vec<PathBuf>,
+    texts: Vec<Text>,
+    fault: Option<String>,
+}
+
+impl Sources {
+    fn read(files: &[PathBuf]) -> Result<Sources, FileError> {
+        let texts = files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
+        Ok(Sources { files: files.to_vec(), texts, fault: None })
+    }
+
+    fn names(&self) -> String {
+        self.texts.iter().map(|text| text.file.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What the files hold now, where it is something else; what is wrong is said once.
+    fn changed(&mut self) -> Result<Option<Loaded>, LocalError> {
+        match self.reread() {
+            Ok(loaded) => {
+                self.fault = None;
+                Ok(loaded)
+            }
+            Err(error) if self.fault.as_ref() == Some(&error.to_string()) => Ok(None),
+            Err(error) => {
+                self.fault = Some(error.to_string());
+                Err(error)
+            }
+        }
+    }
+
+    fn reread(&mut self) -> Result<Option<Loaded>, LocalError> {
+        let mut texts = Vec::new();
+        for (file, known) in self.files.iter().zip(&self.texts) {
+            let once = file == Path::new("-");
+            texts.push(if once { Text { file: known.file.clone(), text: known.text.clone() } } else { read(file)? });
+        }
+        let same = texts.iter().zip(&self.texts).all(|(new, old)| new.text == old.text);
+        if same {
+            return Ok(None);
+        }
+        let loaded = load(&texts)?;
+        self.texts = texts;
+        Ok(Some(loaded))
+    }
+}
+
+fn read(file: &Path) -> Result<Text, FileError> {
+    Ok(Text { file: file.display().to_string(), text: read_text(file)? })
+}

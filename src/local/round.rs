@@ -1,0 +1,264 @@
+//! One round over all objects: what stands around each, its walk, and where it stands after it.
+
+use super::UNPOISONED;
+use super::files::{Found, Loaded, named};
+use super::table::{Board, Row};
+use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
+use crate::hallway::{House, Slot, Surroundings, Walk, walk};
+use crate::world::{Clock, DiskStore, Store, StoreError};
+use k8s_openapi::jiff::Timestamp;
+use kube::core::{Selector, SelectorExt};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+/// Walks at a time; their writes are synced together, so more than there are cores.
+const PLACES: usize = 16;
+/// The table is not drawn more often.
+const FRAME: Duration = Duration::from_millis(100);
+
+/// What came of a round.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Round {
+    /// When time alone changes something.
+    pub wake: Option<Timestamp>,
+    /// Some walk could not be ended, and is to be tried again.
+    pub failed: bool,
+    /// Everything is Ready.
+    pub ready: bool,
+}
+
+/// All objects, and the house that they are walked through.
+pub struct Door {
+    house: Arc<House<DiskStore>>,
+    objects: Vec<Found>,
+    board: Arc<Mutex<Board>>,
+    said: HashMap<ObjectRef, String>,
+}
+
+/// One object on its way.
+struct Errand {
+    index: usize,
+    object: Object,
+    around: Surroundings,
+}
+
+type Done = (usize, Result<Walk, StoreError>);
+
+impl Door {
+    /// A door over that store.
+    pub fn new(store: DiskStore, clock: Clock, board: Arc<Mutex<Board>>, loaded: Loaded) -> Door {
+        let house = Arc::new(House::new(store, clock));
+        let mut door = Door { house, objects: Vec::new(), board, said: HashMap::new() };
+        door.take(loaded);
+        door
+    }
+
+    /// The store.
+    pub fn store(&self) -> &DiskStore {
+        &self.house.store
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Clock {
+        &self.house.clock
+    }
+
+    /// Takes what the files hold now. Objects that left are no longer looked after; what is stored stays.
+    pub fn take(&mut self, loaded: Loaded) {
+        let present: HashSet<&ObjectRef> = loaded.objects.iter().map(|found| &found.object.at).collect();
+        for gone in self.objects.iter().filter(|found| !present.contains(&found.object.at)) {
+            self.said.remove(&gone.object.at);
+            self.house.authorities.forget(&own_place(&gone.object));
+        }
+        self.objects = loaded.objects;
+        for found in &mut self.objects {
+            leave_delivery_out(&mut found.object);
+            found.object.previous = self.house.store.previous(&found.object.at);
+        }
+        self.house.store.set_inputs(loaded.inputs);
+        let blank = |found: &Found| Row::new(&found.object.at, self.namespaced(), &Default::default());
+        let rows = self.objects.iter().map(blank).collect();
+        self.board.lock().expect(UNPOISONED).reset(rows);
+    }
+
+    fn namespaced(&self) -> bool {
+        self.objects.iter().any(|found| found.object.at.namespace != "default")
+    }
+
+    /// Walks every object once.
+    pub async fn round(&mut self) -> Round {
+        let mut round = Round { ready: true, ..Round::default() };
+        let mut walks = self.set_out();
+        let mut drawn = Instant::now();
+        while let Some(done) = walks.join_next().await {
+            let (index, walk) = done.expect("a walk does not panic");
+            self.note(&mut round, index, walk);
+            if drawn.elapsed() >= FRAME {
+                self.board.lock().expect(UNPOISONED).draw();
+                drawn = Instant::now();
+            }
+        }
+        self.board.lock().expect(UNPOISONED).draw();
+        round
+    }
+
+    /// Starts every walk; a leaf's waits for its authority's, and for no other.
+    fn set_out(&mut self) -> JoinSet<Done> {
+        let places = Arc::new(Semaphore::new(PLACES));
+        let mut walks = JoinSet::new();
+        let mut gates = HashMap::new();
+        let (authorities, leaves): (Vec<_>, Vec<_>) =
+            self.errands().into_iter().partition(|errand| errand.object.at.kind == Kind::DockerCA);
+        for errand in authorities {
+            let (open, gate) = watch::channel(());
+            gates.insert(own_place(&errand.object), gate);
+            let (house, places) = (Arc::clone(&self.house), Arc::clone(&places));
+            walks.spawn(async move {
+                let done = go(&house, errand, &places).await;
+                drop(open);
+                done
+            });
+        }
+        for errand in leaves {
+            let gate = errand.object.authority().and_then(|at| gates.get(&at).cloned());
+            let (house, places) = (Arc::clone(&self.house), Arc::clone(&places));
+            walks.spawn(async move {
+                if let Some(mut gate) = gate {
+                    while gate.changed().await.is_ok() {}
+                }
+                go(&house, errand, &places).await
+            });
+        }
+        walks
+    }
+
+    fn errands(&mut self) -> Vec<Errand> {
+        let store = &self.house.store;
+        for found in &mut self.objects {
+            recall(store, &mut found.object);
+        }
+        let rivals = rivals(&self.objects, store);
+        let authorities: HashSet<Place> = self
+            .objects
+            .iter()
+            .filter(|found| found.object.at.kind == Kind::DockerCA)
+            .map(|found| own_place(&found.object))
+            .collect();
+        let registrars = registrars(&self.objects);
+        let errand = |(index, found): (usize, &Found)| {
+            let object = found.object.clone();
+            let around = Surroundings {
+                rival: rivals.get(&index).cloned(),
+                registrars: selecting(&registrars, &object),
+                authority_exists: object.authority().is_some_and(|at| authorities.contains(&at)),
+                in_use: false,
+            };
+            Errand { index, object, around }
+        };
+        self.objects.iter().enumerate().map(errand).collect()
+    }
+
+    fn note(&mut self, round: &mut Round, index: usize, walk: Result<Walk, StoreError>) {
+        let namespaced = self.namespaced();
+        let Found { object, file } = &mut self.objects[index];
+        let mut row = Row::new(&object.at, namespaced, &object.previous);
+        match walk {
+            Ok(walk) => {
+                round.wake = [round.wake, walk.wake].into_iter().flatten().min();
+                if let Some(status) = walk.status {
+                    row = Row::new(&object.at, namespaced, &status);
+                    object.previous = status;
+                }
+            }
+            Err(error) => {
+                round.failed = true;
+                row = Row { ready: "False".into(), reason: "Failed".into(), message: error.to_string(), ..row };
+            }
+        }
+        round.ready &= row.is_ready();
+        let fault = (!row.is_ready() && !row.message.is_empty()).then(|| row.message.clone());
+        let mut board = self.board.lock().expect(UNPOISONED);
+        board.note(index, row);
+        let before = match &fault {
+            Some(message) => self.said.insert(object.at.clone(), message.clone()),
+            None => self.said.remove(&object.at),
+        };
+        if let Some(message) = fault.filter(|message| before.as_ref() != Some(message)) {
+            board.say(&format!("{file}: {}: {message}", named(&object.at)));
+        }
+    }
+}
+
+async fn go<S: Store>(house: &House<S>, errand: Errand, places: &Arc<Semaphore>) -> Done {
+    let slot = Slot::take(places).await;
+    (errand.index, walk(house, &errand.object, &errand.around, &slot).await)
+}
+
+fn own_place(object: &Object) -> Place {
+    object.at.beside(&object.at.name)
+}
+
+/// Nobody delivers here, and deliveries to other machines do not count in Ready.
+fn leave_delivery_out(object: &mut Object) {
+    if let Spec::Host(spec) = &mut object.spec {
+        spec.delivery = None;
+    }
+}
+
+/// What the state directory knows of a DockerCA goes before what its YAML says. Where it cannot be read, its walk
+/// fails on the way to the Secret beside it.
+fn recall(store: &DiskStore, object: &mut Object) {
+    if object.at.kind != Kind::DockerCA {
+        return;
+    }
+    if let Ok(Some(fingerprint)) = store.remembered(&object.at) {
+        object.annotations.insert(AUTHORITY_ANNOTATION.to_owned(), fingerprint);
+    }
+}
+
+/// The objects that have no right to the Secret they want: by index, with the one that has it. Whoever is named in the
+/// Secret has it, else the first in the files.
+fn rivals(objects: &[Found], store: &DiskStore) -> HashMap<usize, ObjectRef> {
+    let mut wanted: HashMap<Place, Vec<usize>> = HashMap::new();
+    for (index, found) in objects.iter().enumerate() {
+        wanted.entry(found.object.secret()).or_default().push(index);
+    }
+    let mut rivals = HashMap::new();
+    for (place, claimants) in wanted.into_iter().filter(|(_, claimants)| claimants.len() > 1) {
+        let named = store.owner(&place);
+        let holder = claimants.iter().find(|index| Some(&objects[**index].object.at) == named.as_ref());
+        let holder = *holder.unwrap_or(&claimants[0]);
+        let others = claimants.into_iter().filter(|index| *index != holder);
+        rivals.extend(others.map(|index| (index, objects[holder].object.at.clone())));
+    }
+    rivals
+}
+
+struct Registrar {
+    at: ObjectRef,
+    selector: Selector,
+}
+
+fn registrars(objects: &[Found]) -> Vec<Registrar> {
+    let registrar = |found: &Found| {
+        let Spec::Portainer(spec) = &found.object.spec else { return None };
+        spec.server.as_ref()?;
+        let selector = Selector::try_from(spec.host_selector.clone()?).ok()?; // checked as it was loaded
+        Some(Registrar { at: found.object.at.clone(), selector })
+    };
+    objects.iter().filter_map(registrar).collect()
+}
+
+fn selecting(registrars: &[Registrar], object: &Object) -> Vec<String> {
+    if object.at.kind != Kind::DockerHostCert {
+        return Vec::new();
+    }
+    let near = registrars.iter().filter(|registrar| registrar.at.namespace == object.at.namespace);
+    near.filter(|registrar| registrar.selector.matches(&object.labels))
+        .map(|registrar| registrar.at.name.clone())
+        .collect()
+}

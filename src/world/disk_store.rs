@@ -1,0 +1,316 @@
+//! Secrets, bundles and statuses as files of one directory: a Secret is a directory that is replaced as a whole.
+
+use super::state_directory::{DirectoryError, StateDirectory};
+use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored};
+use super::synced_files::{self, FileError, NewFile};
+use crate::api::status::CertificateStatus;
+use crate::api::{Kind, Object, ObjectRef, Place};
+use crate::pki::material::{self, Data};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+/// File beside the data that says whose it is.
+const NOTE: &str = ".dockseal.json";
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+/// Where lines for the user go, one at a time.
+pub type Voice = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A store over a directory that no other process writes.
+///
+/// It watches nothing and retries nothing. Secrets that the user wrote into YAML are served first, as nobody's.
+#[derive(Clone)]
+pub struct DiskStore {
+    directory: Arc<StateDirectory>,
+    inputs: Arc<RwLock<HashMap<Place, Data>>>,
+    voice: Voice,
+}
+
+/// Whose a Secret or ConfigMap is.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    owner: String,
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    type_: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    authority: Option<String>,
+}
+
+impl DiskStore {
+    /// Opens the state directory and holds it; what happens to objects is said through `voice`.
+    ///
+    /// # Errors
+    /// [`DirectoryError`] where it cannot be used; it is as it was then.
+    pub fn open(path: &Path, voice: Voice) -> Result<DiskStore, DirectoryError> {
+        let directory = Arc::new(StateDirectory::open(path)?);
+        Ok(DiskStore { directory, inputs: Arc::default(), voice })
+    }
+
+    /// Takes the Secrets that the user wrote in place of those before.
+    pub fn set_inputs(&self, inputs: HashMap<Place, Data>) {
+        *self.inputs.write().expect(UNPOISONED) = inputs;
+    }
+
+    /// Makes the directory of the Secrets, so that it can be watched, and says where it is.
+    ///
+    /// # Errors
+    /// [`FileError`] where it cannot be made.
+    pub fn secrets(&self) -> Result<PathBuf, FileError> {
+        let path = self.root().join(shelf_name(Shelf::Secrets));
+        synced_files::make_directory(self.root(), &path)?;
+        Ok(path)
+    }
+
+    /// The status that was last published; empty where there is none, or none that can be read.
+    pub fn previous(&self, at: &ObjectRef) -> CertificateStatus {
+        let text = synced_files::read(&self.status_file(at)).ok().flatten().unwrap_or_default();
+        let text = String::from_utf8(text).unwrap_or_default();
+        serde_saphyr::from_str(&text).unwrap_or_default()
+    }
+
+    /// Fingerprint of the authority that was made for a DockerCA.
+    ///
+    /// # Errors
+    /// [`FileError`] where it is noted and cannot be read.
+    pub fn remembered(&self, at: &ObjectRef) -> Result<Option<String>, FileError> {
+        let bytes = synced_files::read(&self.memory_file(at))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty()))
+    }
+
+    /// Whose the Secret of that name is, without its data.
+    pub fn owner(&self, at: &Place) -> Option<ObjectRef> {
+        let bytes = synced_files::read(&self.item_directory(Shelf::Secrets, at).join(NOTE)).ok().flatten()?;
+        read_note(&bytes).and_then(|note| ObjectRef::parse(&note.owner))
+    }
+
+    fn root(&self) -> &Path {
+        &self.directory.path
+    }
+
+    fn item_directory(&self, shelf: Shelf, at: &Place) -> PathBuf {
+        self.root().join(shelf_name(shelf)).join(&at.namespace).join(&at.name)
+    }
+
+    fn status_file(&self, at: &ObjectRef) -> PathBuf {
+        let file = format!("{}.yaml", at.name);
+        self.root().join("status").join(at.kind.as_str()).join(&at.namespace).join(file)
+    }
+
+    fn memory_file(&self, at: &ObjectRef) -> PathBuf {
+        debug_assert_eq!(at.kind, Kind::DockerCA, "only authorities are remembered");
+        self.root().join("authorities").join(&at.namespace).join(&at.name)
+    }
+
+    fn read_now(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
+        let input = (shelf == Shelf::Secrets).then(|| self.inputs.read().expect(UNPOISONED).get(at).cloned()).flatten();
+        if let Some(data) = input {
+            return Ok(Some(stored(data, None)));
+        }
+        if !is_file_name(&at.namespace) || !is_file_name(&at.name) {
+            return Ok(None);
+        }
+        let path = self.item_directory(shelf, at);
+        let found = read_item(&path).map_err(|error| store_error(error, at, shelf))?;
+        Ok(found.map(|(data, note)| stored(data, note)))
+    }
+
+    fn create_now(&self, item: &Item) -> Result<(), StoreError> {
+        let path = self.item_directory(item.shelf, &item.at);
+        let fail = |error| store_error(error, &item.at, item.shelf);
+        if self.read_now(item.shelf, &item.at)?.is_some() {
+            return Err(StoreError::Exists(item.at.clone()));
+        }
+        synced_files::make_directory(self.root(), path.parent().expect("an item is in a namespace")).map_err(fail)?;
+        let note = note(item);
+        let created = synced_files::create_directory(&path, &files(item, &note)).map_err(fail)?;
+        if created { Ok(()) } else { Err(StoreError::Exists(item.at.clone())) }
+    }
+
+    fn replace_now(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+        self.check(item.shelf, &item.at, version)?;
+        let path = self.item_directory(item.shelf, &item.at);
+        let note = note(item);
+        synced_files::replace_directory(&path, &files(item, &note))
+            .map_err(|error| store_error(error, &item.at, item.shelf))
+    }
+
+    fn delete_now(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+        self.check(shelf, at, version)?;
+        synced_files::remove_directory(&self.item_directory(shelf, at)).map_err(|error| store_error(error, at, shelf))
+    }
+
+    fn check(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+        match self.read_now(shelf, at)? {
+            Some(stored) if stored.version == version => Ok(()),
+            _ => Err(StoreError::Changed(at.clone())),
+        }
+    }
+
+    fn write_text(&self, path: &Path, text: &str) -> Result<(), FileError> {
+        synced_files::make_directory(self.root(), path.parent().expect("a file is in a directory"))?;
+        synced_files::replace_file(path, text.as_bytes())
+    }
+
+    /// Writes beside everything else: a sync takes its time.
+    async fn beside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&DiskStore) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || work(&store)).await.expect("writing files does not panic")
+    }
+}
+
+/// One Secret or ConfigMap of ours, for whoever reads the whole directory.
+#[derive(Debug)]
+pub struct Kept {
+    /// Secret or ConfigMap.
+    pub shelf: Shelf,
+    /// Its namespace and name.
+    pub at: Place,
+    /// Whose it is; none where it is not ours, and then it has neither type nor data.
+    pub owner: Option<String>,
+    /// Type, of a Secret.
+    pub type_: Option<String>,
+    /// Fingerprint of the authority in it.
+    pub authority: Option<String>,
+    /// What it holds.
+    pub data: Data,
+}
+
+/// Reads everything that a state directory keeps, Secrets first, beside whoever writes it.
+///
+/// # Errors
+/// [`DirectoryError`] where it is none of ours, or cannot be read.
+pub fn read_all(path: &Path) -> Result<Vec<Kept>, DirectoryError> {
+    StateDirectory::recognise(path)?;
+    let mut kept = Vec::new();
+    for shelf in [Shelf::Secrets, Shelf::ConfigMaps] {
+        let shelf_path = path.join(shelf_name(shelf));
+        for namespace in synced_files::names(&shelf_path)? {
+            for name in synced_files::names(&shelf_path.join(&namespace))? {
+                let Some((data, note)) = read_item(&shelf_path.join(&namespace).join(&name))? else { continue };
+                let at = Place { namespace: namespace.clone(), name };
+                kept.push(match note {
+                    Some(Note { owner, type_, authority }) => {
+                        Kept { shelf, at, owner: Some(owner), type_, authority, data }
+                    }
+                    None => Kept { shelf, at, owner: None, type_: None, authority: None, data: Data::default() },
+                });
+            }
+        }
+    }
+    Ok(kept)
+}
+
+/// What is there; something other than a directory is somebody else's.
+fn read_item(path: &Path) -> Result<Option<(Data, Option<Note>)>, FileError> {
+    if path.is_file() {
+        return Ok(Some((Data::default(), None)));
+    }
+    let Some(files) = synced_files::read_directory(path)? else { return Ok(None) };
+    let note = files.iter().find(|(name, _)| name == NOTE).and_then(|(_, bytes)| read_note(bytes));
+    let visible = files.iter().filter(|(name, _)| !name.starts_with('.'));
+    let mut data = Data::default();
+    for (name, bytes) in visible {
+        data.insert(name, bytes.as_slice());
+    }
+    Ok(Some((data, note)))
+}
+
+fn read_note(bytes: &[u8]) -> Option<Note> {
+    serde_json::from_slice::<Note>(bytes).ok().filter(|note| ObjectRef::parse(&note.owner).is_some())
+}
+
+fn stored(data: Data, note: Option<Note>) -> Stored {
+    let owner = note.as_ref().and_then(|note| ObjectRef::parse(&note.owner));
+    let authority = note.and_then(|note| note.authority);
+    Stored { owner, authority, version: material::digest(&data), labelled: true, data }
+}
+
+fn note(item: &Item) -> Vec<u8> {
+    let type_ = (item.shelf == Shelf::Secrets).then(|| item.type_.to_owned());
+    let note = Note { owner: item.owner.to_string(), type_, authority: item.authority.clone() };
+    serde_json::to_vec(&note).expect("three texts are JSON")
+}
+
+fn files<'a>(item: &'a Item, note: &'a [u8]) -> Vec<NewFile<'a>> {
+    let data = item.data.iter().map(|(name, bytes)| NewFile { name, bytes });
+    data.chain([NewFile { name: NOTE, bytes: note }]).collect()
+}
+
+fn shelf_name(shelf: Shelf) -> &'static str {
+    match shelf {
+        Shelf::Secrets => "secrets",
+        Shelf::ConfigMaps => "configmaps",
+    }
+}
+
+/// One step down, and nothing hidden.
+fn is_file_name(name: &str) -> bool {
+    !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
+}
+
+fn store_error(error: FileError, at: &Place, shelf: Shelf) -> StoreError {
+    let what = if shelf == Shelf::Secrets { "Secret" } else { "ConfigMap" };
+    failed(error, format!("{what} {at}"))
+}
+
+fn failed(error: FileError, object: String) -> StoreError {
+    let verb = if error.verb == "read" { "read" } else { "write" };
+    StoreError::Failed { verb, object, source: Box::new(error), retry_after: None }
+}
+
+impl Store for DiskStore {
+    async fn read(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
+        self.read_now(shelf, at)
+    }
+
+    async fn create(&self, item: &Item) -> Result<(), StoreError> {
+        let item = item.clone();
+        self.beside(move |store| store.create_now(&item)).await
+    }
+
+    async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+        let (item, version) = (item.clone(), version.to_owned());
+        self.beside(move |store| store.replace_now(&item, &version)).await
+    }
+
+    async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+        let (at, version) = (at.clone(), version.to_owned());
+        self.beside(move |store| store.delete_now(shelf, &at, &version)).await
+    }
+
+    async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
+        let (at, text) = (object.at.clone(), format!("{fingerprint}\n"));
+        self.beside(move |store| {
+            store.write_text(&store.memory_file(&at), &text).map_err(|error| failed(error, at.to_string()))
+        })
+        .await
+    }
+
+    /// Nothing: an object that leaves the files is not deleted, it is no longer looked after.
+    async fn set_finalizer(&self, _object: &Object, _held: bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
+        let at = object.at.clone();
+        let text = serde_saphyr::to_string(status).expect("a status is YAML");
+        self.beside(move |store| {
+            store
+                .write_text(&store.status_file(&at), &text)
+                .map_err(|error| failed(error, format!("the status of {at}")))
+        })
+        .await
+    }
+
+    /// Deeds alone: the door says what is wrong itself, with the file that the object is in.
+    async fn announce(&self, object: &Object, what: &Announcement) {
+        if !what.warning {
+            (self.voice)(&format!("{} {}: {}", object.at, what.reason, what.message));
+        }
+    }
+}

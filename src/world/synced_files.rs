@@ -1,0 +1,312 @@
+//! Files that are whole or not there: written aside, synced, and renamed into place. It knows no Secrets.
+
+use rustix::fs::{Access, AtFlags, CWD, RenameFlags, accessat, renameat_with};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use zeroize::Zeroizing;
+
+/// What every name begins with that is not in its place yet, or no longer.
+const ASIDE: &str = ".dockseal-";
+/// How often a directory is read again that was replaced meanwhile.
+const MOST_READS: usize = 8;
+
+/// A file or directory that could not be read or written, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {verb} {path}: {}", advice(source))]
+pub struct FileError {
+    /// What was tried.
+    pub verb: &'static str,
+    /// On what.
+    pub path: String,
+    /// Why not.
+    pub source: io::Error,
+}
+
+/// The system's word for it, and what to do.
+pub fn advice(error: &io::Error) -> String {
+    let way_out = match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there",
+        ErrorKind::ReadOnlyFilesystem => "mount it writable, or choose another directory",
+        ErrorKind::PermissionDenied => "run as the user it belongs to, or choose another directory",
+        ErrorKind::InvalidInput => "directories cannot be swapped on that file system: choose one on a local disk",
+        ErrorKind::NotFound => "make the directory it is to be in",
+        _ => return error.to_string(),
+    };
+    format!("{error}: {way_out}")
+}
+
+fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError + use<> {
+    let path = path.display().to_string();
+    move |source| FileError { verb, path: path.clone(), source }
+}
+
+/// A file to write into a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct NewFile<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// What it holds.
+    pub bytes: &'a [u8],
+}
+
+/// Permissions of a file of that name: keys are their owner's alone, and nothing is written in place.
+fn mode(name: &str) -> u32 {
+    if name.ends_with(".key") || name == "key.pem" { 0o400 } else { 0o444 }
+}
+
+/// Reads a text that a user wrote; `-` is standard input.
+///
+/// # Errors
+/// [`FileError`] where it cannot be read, or is no UTF-8.
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
+    let mut text = Zeroizing::new(String::new());
+    let done = if path == Path::new("-") {
+        io::stdin().read_to_string(&mut text)
+    } else {
+        File::open(path).and_then(|mut file| file.read_to_string(&mut text))
+    };
+    done.map_err(|source| FileError { verb: "read", path: path.display().to_string(), source })?;
+    Ok(text)
+}
+
+/// Reads a file that may be absent.
+///
+/// # Errors
+/// [`FileError`] where it is there and cannot be read.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path)(error)),
+    }
+}
+
+/// A file in a directory, as it was read.
+pub type ReadFile = (String, Zeroizing<Vec<u8>>);
+
+/// Reads the plain files of a directory as they were at one instant; none where there is no directory.
+///
+/// # Errors
+/// [`FileError`] where it is there and cannot be read.
+pub fn read_directory(path: &Path) -> Result<Option<Vec<ReadFile>>, FileError> {
+    let fail = failed("read", path);
+    for _ in 0..MOST_READS {
+        let Some(before) = identity(path).map_err(&fail)? else { return Ok(None) };
+        let read = read_entries(path);
+        if identity(path).map_err(&fail)? == Some(before) {
+            return read.map(Some).map_err(&fail);
+        }
+    }
+    Err(fail(io::Error::other("it changes all the time")))
+}
+
+fn identity(path: &Path) -> io::Result<Option<(u64, u64, i64, i64)>> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(Some((found.dev(), found.ino(), found.ctime(), found.ctime_nsec()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read_entries(path: &Path) -> io::Result<Vec<ReadFile>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        if entry.path().is_file() {
+            files.push((name, Zeroizing::new(fs::read(entry.path())?)));
+        }
+    }
+    Ok(files)
+}
+
+/// Names of what is in a directory, sorted; what is not in its place is left out. Empty where there is none.
+///
+/// # Errors
+/// [`FileError`] where it is there and cannot be read.
+pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("read", path)(error)),
+    };
+    let named = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    let mut names = named.collect::<io::Result<Vec<_>>>().map_err(failed("read", path))?;
+    names.retain(|name| !name.starts_with(ASIDE));
+    names.sort();
+    Ok(names)
+}
+
+/// Makes a directory and those above it up to `root`, for its owner alone; each is synced into the one above.
+///
+/// # Errors
+/// [`FileError`] where it cannot be made.
+pub fn make_directory(root: &Path, path: &Path) -> Result<(), FileError> {
+    if path == root || path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(root);
+    make_directory(root, parent)?;
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed("make", path)(error)),
+        _ => sync(parent),
+    }
+}
+
+/// Makes one directory for its owner alone, whose parent must be there; true where it is new.
+///
+/// # Errors
+/// [`FileError`] where it cannot be made.
+pub fn make_root(path: &Path) -> Result<bool, FileError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(failed("make", path)(error)),
+    }
+}
+
+/// Takes everybody else's permissions on a directory away.
+///
+/// # Errors
+/// [`FileError`] where it is not ours to change.
+pub fn keep_private(path: &Path) -> Result<(), FileError> {
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed("restrict", path))
+}
+
+/// Fails where the directory cannot be written, a read-only mount included.
+///
+/// # Errors
+/// [`FileError`], with what is in the way.
+pub fn check_writable(path: &Path) -> Result<(), FileError> {
+    let asked = accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK | Access::READ_OK, AtFlags::EACCESS);
+    asked.map_err(|error| failed("write", path)(error.into()))
+}
+
+fn sync(directory: &Path) -> Result<(), FileError> {
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("sync", directory))
+}
+
+/// Replaces one file at once. A file that holds those bytes already is left alone.
+///
+/// # Errors
+/// [`FileError`]; what was there is still there then.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    if fs::read(path).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let (parent, name) = split(path);
+    let aside = aside(parent);
+    let written = write_file(&aside, mode(name), bytes).and_then(|()| fs::rename(&aside, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&aside);
+        return Err(failed("write", path)(error));
+    }
+    sync(parent)
+}
+
+fn split(path: &Path) -> (&Path, &str) {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    (parent, path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
+}
+
+fn aside(parent: &Path) -> PathBuf {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    parent.join(format!("{ASIDE}{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+}
+
+fn write_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.set_permissions(Permissions::from_mode(mode))?; // whatever the umask is
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes a directory with those files at once. False, and nothing is changed, where something has its name.
+///
+/// # Errors
+/// [`FileError`]; nothing is there then.
+pub fn create_directory(path: &Path, files: &[NewFile<'_>]) -> Result<bool, FileError> {
+    let (parent, _) = split(path);
+    let aside = stage(path, files)?;
+    let done = renameat_with(CWD, &aside, CWD, path, RenameFlags::NOREPLACE).map_err(io::Error::from);
+    match done {
+        Ok(()) => sync(parent).map(|()| true),
+        Err(error) => {
+            let _ = fs::remove_dir_all(&aside);
+            if error.kind() == ErrorKind::AlreadyExists { Ok(false) } else { Err(failed("write", path)(error)) }
+        }
+    }
+}
+
+/// Replaces a directory and all that is in it at once.
+///
+/// # Errors
+/// [`FileError`]; what was there is still there then.
+pub fn replace_directory(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileError> {
+    let (parent, _) = split(path);
+    let aside = stage(path, files)?;
+    let done = renameat_with(CWD, &aside, CWD, path, RenameFlags::EXCHANGE).map_err(io::Error::from);
+    if done.is_ok() {
+        sync(parent)?;
+    }
+    let _ = fs::remove_dir_all(&aside); // the former one, or the new one that did not find its place
+    done.map_err(failed("write", path))
+}
+
+/// Removes a directory at once.
+///
+/// # Errors
+/// [`FileError`]; it is still there then.
+pub fn remove_directory(path: &Path) -> Result<(), FileError> {
+    let (parent, _) = split(path);
+    let aside = aside(parent);
+    fs::rename(path, &aside).map_err(failed("remove", path))?;
+    sync(parent)?;
+    fs::remove_dir_all(&aside).map_err(failed("remove", &aside))
+}
+
+fn stage(path: &Path, files: &[NewFile<'_>]) -> Result<PathBuf, FileError> {
+    let aside = aside(split(path).0);
+    match fill(&aside, files) {
+        Ok(()) => Ok(aside),
+        Err(error) => {
+            let _ = fs::remove_dir_all(&aside);
+            Err(failed("write", path)(error))
+        }
+    }
+}
+
+fn fill(directory: &Path, files: &[NewFile<'_>]) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(directory)?;
+    for (index, file) in files.iter().enumerate() {
+        let target = directory.join(file.name);
+        let same = |other: &&NewFile<'_>| other.bytes == file.bytes && mode(other.name) == mode(file.name);
+        let linked = files[..index].iter().find(same).map(|twin| fs::hard_link(directory.join(twin.name), &target));
+        if !matches!(linked, Some(Ok(()))) {
+            write_file(&target, mode(file.name), file.bytes)?;
+        }
+    }
+    File::open(directory)?.sync_all()
+}
+
+/// Removes what an interrupted write left behind, at most `depth` directories below `path`.
+///
+/// # Errors
+/// [`FileError`] where something cannot be removed.
+pub fn remove_leftovers(path: &Path, depth: usize) -> Result<(), FileError> {
+    let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
+    for entry in entries {
+        let entry = entry.map_err(failed("read", path))?;
+        let directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if entry.file_name().to_string_lossy().starts_with(ASIDE) {
+            let removed = if directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
+            removed.map_err(failed("remove", &entry.path()))?;
+        } else if directory && depth > 0 {
+            remove_leftovers(&entry.path(), depth - 1)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! `up` and `export` over a real directory.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "up/bench.rs"]
+mod bench;
+#[path = "up/door.rs"]
+mod door;
+#[path = "up/life.rs"]
+mod life;
+#[path = "up/refusals.rs"]
+mod refusals;
+#[path = "up/state.rs"]
+mod state;

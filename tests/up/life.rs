@@ -1,0 +1,208 @@
+//! Issuing, renewing and putting right.
+
+use crate::door::{CA, CANARY, Door, host};
+use dockseal::local::{Ended, export, run_on};
+use dockseal::world::Clock;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+fn good() -> String {
+    format!("{CA}{}", host("pandora", "hostname: pandora.bodkys.house, ipAddresses: [192.168.1.7]"))
+}
+
+const SECRET: &str = "secrets/default/pandora-docker-host";
+
+#[tokio::test]
+async fn files_are_issued_and_a_second_run_writes_nothing() {
+    let door = Door::new(&good());
+    door.ready().await;
+    let mode = |below: &str| std::fs::metadata(door.path(below)).unwrap().permissions().mode() & 0o7777;
+    for (file, expected) in [
+        ("tls.key", 0o400),
+        ("key.pem", 0o400),
+        ("tls.crt", 0o444),
+        ("cert.pem", 0o444),
+        ("ca.crt", 0o444),
+        ("ca.pem", 0o444),
+        ("", 0o700),
+    ] {
+        assert_eq!(mode(&format!("{SECRET}/{file}")), expected, "{file}");
+    }
+    assert_eq!(mode("secrets/default/homelab-docker-ca/tls.key"), 0o400);
+    assert_eq!(mode(""), 0o700);
+    assert!(door.read("configmaps/default/homelab-ca-bundle/ca.crt").contains("BEGIN CERTIFICATE"));
+    assert!(door.read("status/DockerHostCert/default/pandora.yaml").contains("Ready"));
+    assert_eq!(door.read("authorities/default/homelab").trim().len(), 64);
+    assert_eq!(door.err.text(), "", "a first issuance is no event");
+    let before = door.tree();
+    door.ready().await;
+    assert_eq!(before, door.tree());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_door_puts_right_what_others_do() {
+    let door = Door::new(&good());
+    let settings = door.settings(false, Duration::ZERO);
+    let running = tokio::spawn(run_on(settings, door.console(), Clock::system()));
+    let sound = || {
+        !door.read(&format!("{SECRET}/tls.crt")).is_empty()
+            && door.read(&format!("{SECRET}/tls.crt")) == door.read(&format!("{SECRET}/cert.pem"))
+    };
+    door.until("issued", sound).await;
+    let file = |name: &str| door.path(&format!("{SECRET}/{name}"));
+    for (what, deed) in [
+        ("deleted", Box::new(|| std::fs::remove_dir_all(door.path(SECRET)).unwrap()) as Box<dyn Fn()>),
+        ("cut short", Box::new(|| truncate(&file("tls.crt")))),
+        ("key gone", Box::new(|| std::fs::remove_file(file("tls.key")).unwrap())),
+        ("key cut short", Box::new(|| truncate(&file("tls.key")))),
+        ("copy gone", Box::new(|| std::fs::remove_file(file("ca.pem")).unwrap())),
+    ] {
+        let before = std::fs::metadata(door.path(SECRET)).unwrap();
+        deed();
+        door.until(what, || {
+            use std::os::unix::fs::MetadataExt;
+            sound()
+                && door.read(&format!("{SECRET}/key.pem")).contains("PRIVATE KEY")
+                && std::fs::metadata(door.path(SECRET))
+                    .is_ok_and(|now| (now.ino(), now.ctime_nsec()) != (before.ino(), before.ctime_nsec()))
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // An edited file, a broken one, and a mended one.
+    door.write(&format!("{}{}", good(), host("attic", "ipAddresses: [192.168.1.8]")));
+    door.until("added", || door.path("secrets/default/attic-docker-host/tls.crt").exists()).await;
+    door.write("kind: [");
+    door.until("broken", || door.err.text().contains("homelab.yaml:1: it is no YAML")).await;
+    door.write(&format!("{}{}", good(), host("cellar", "ipAddresses: [192.168.1.9]")));
+    door.until("mended", || door.path("secrets/default/cellar-docker-host/tls.crt").exists()).await;
+    assert!(door.path("secrets/default/attic-docker-host/tls.crt").exists(), "what left the files stays");
+    running.abort();
+    let _ = running.await;
+}
+
+fn truncate(path: &Path) {
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(path, "-----BEGIN").unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_authority_is_lost_until_its_user_says_otherwise() {
+    let door = Door::new(&good());
+    door.ready().await;
+    let fingerprint = door.read("authorities/default/homelab").trim().to_owned();
+    let leaf = door.read(&format!("{SECRET}/tls.crt"));
+    std::fs::remove_dir_all(door.path("secrets/default/homelab-docker-ca")).unwrap();
+    let said = door.refused().await;
+    assert!(said.contains("homelab.yaml: DockerCA default/homelab: "), "{said}");
+    assert!(door.out.text().contains("AuthorityLost"), "{}", door.out.text());
+    assert!(!door.path("secrets/default/homelab-docker-ca").exists());
+    assert_eq!(door.read(&format!("{SECRET}/tls.crt")), leaf);
+    assert_eq!(door.read("authorities/default/homelab").trim(), fingerprint);
+    let annotated = format!("{{name: homelab, annotations: {{dockseal.dev/replace-authority: {fingerprint}}}}}");
+    door.write(&good().replace("metadata: {name: homelab}", &format!("metadata: {annotated}")));
+    door.ready().await;
+    assert_ne!(door.read("authorities/default/homelab").trim(), fingerprint);
+    assert_ne!(door.read(&format!("{SECRET}/tls.crt")), leaf);
+    assert!(door.err.text().contains("IssuerChanged"), "{}", door.err.text());
+}
+
+#[tokio::test]
+async fn a_renewal_is_said_once() {
+    let door = Door::new(&good());
+    door.ready().await;
+    let leaf = door.read(&format!("{SECRET}/tls.crt"));
+    let later = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_hours(24 * 300);
+    for _ in 0..2 {
+        let settings = door.settings(true, Duration::from_secs(10));
+        let ended = run_on(settings, door.console(), Clock::showing(move || later)).await.unwrap();
+        assert_eq!(ended, Ended::Ready);
+    }
+    assert_ne!(door.read(&format!("{SECRET}/tls.crt")), leaf);
+    let said = door.err.text();
+    let lines: Vec<&str> =
+        said.lines().filter(|line| line.contains("DockerHostCert/default/pandora Renewal: ")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn an_interrupted_write_leaves_nothing() {
+    let door = Door::new(&good());
+    door.ready().await;
+    let before = door.tree();
+    for left in ["secrets/default/.dockseal-0", "status/DockerHostCert/default/.dockseal-7"] {
+        std::fs::create_dir(door.path(left)).unwrap();
+        std::fs::write(door.path(left).join("tls.key"), "half").unwrap();
+    }
+    door.ready().await;
+    let content = |tree: std::collections::BTreeMap<_, crate::door::Print>| {
+        tree.into_iter().map(|(path, print)| (path, print.4)).collect::<Vec<_>>()
+    };
+    assert_eq!(content(before), content(door.tree()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passphrase_is_seen_nowhere() {
+    let secret =
+        format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: ca-pass}}\nstringData: {{passphrase: {CANARY}}}\n");
+    let ca = CA.replace("Docker CA}", "Docker CA}, passphraseSecretRef: {name: ca-pass, key: passphrase}");
+    let door = Door::new(&format!("{secret}{ca}{}", host("pandora", "hostname: pandora.lan")));
+    door.ready().await;
+    assert!(door.read("secrets/default/homelab-docker-ca/tls.key").contains("ENCRYPTED PRIVATE KEY"));
+    let before = door.tree();
+    door.write(&format!("{}{ca}", secret.replace(CANARY, &format!("wrong-{CANARY}"))));
+    let said = door.refused().await;
+    assert!(said.contains("DockerCA default/homelab: ") && door.out.text().contains("PassphraseWrong"), "{said}");
+    door.write(&ca);
+    let said = door.refused().await;
+    assert!(said.contains("spec.passphraseSecretRef: there is no Secret default/ca-pass"), "{said}");
+    for (path, print) in door.tree() {
+        assert!(!String::from_utf8_lossy(&print.4).contains(CANARY), "{}", path.display());
+        if path.starts_with(door.path("secrets")) {
+            assert_eq!(before.get(&path), Some(&print));
+        }
+    }
+    assert!(!door.out.text().contains(CANARY) && !door.err.text().contains(CANARY));
+}
+
+#[tokio::test]
+async fn a_state_directory_is_exported_as_manifests() {
+    let door = Door::new(&good());
+    door.ready().await;
+    std::fs::create_dir(door.path("secrets/default/foreign")).unwrap();
+    let before = door.tree();
+    let mut printed = Vec::new();
+    export(&door.state, &mut printed).unwrap();
+    let text = String::from_utf8(printed).unwrap();
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+    assert_eq!(documents.len(), 3, "{text}");
+    let secret = documents.iter().find(|document| document["metadata"]["name"] == "pandora-docker-host").unwrap();
+    assert_eq!(secret["type"], "kubernetes.io/tls");
+    assert_eq!(secret["metadata"]["labels"]["dockseal.dev/managed"], "true");
+    assert_eq!(secret["metadata"]["annotations"]["dockseal.dev/owner"], "DockerHostCert/default/pandora");
+    let ca = documents.iter().find(|document| document["metadata"]["name"] == "homelab-docker-ca").unwrap();
+    assert_eq!(ca["type"], "dockseal.dev/ca");
+    assert_eq!(
+        ca["metadata"]["annotations"]["dockseal.dev/authority"],
+        door.read("authorities/default/homelab").trim()
+    );
+    let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.clone()).unwrap();
+    assert_eq!(secret.data.unwrap()["tls.key"].0, std::fs::read(door.path(&format!("{SECRET}/tls.key"))).unwrap());
+    assert!(text.contains("# Secret default/foreign is not Dockseal's"));
+    assert_eq!(before, door.tree());
+    let missing = export(&door.root, &mut Vec::new()).unwrap_err().to_string();
+    assert!(missing.contains("is no state directory of dockseal"), "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_becomes_ready() {
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let door = Door::new(&std::fs::read_to_string(&path).unwrap());
+        assert_eq!(door.once(Duration::from_secs(120)).await.unwrap(), Ended::Ready, "{}", path.display());
+    }
+}
