@@ -1,7 +1,7 @@
 //! A DockerCA's walk: step by step until nothing is left to do, then the authority is lent to its leaves.
 
 use super::registry::Entry;
-use super::{House, Slot, Surroundings, Walk, report};
+use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
 use crate::api::condition::Reason;
 use crate::api::{AUTHORITY_ANNOTATION, Object, Place, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use crate::decide::Refusal;
@@ -9,6 +9,7 @@ use crate::decide::authority::plan::{PublicBundle, Stored as Kept};
 use crate::decide::authority::status::{Outcome, status};
 use crate::decide::authority::{Desired, Observed, Origin, Plan, Step, desired, plan};
 use crate::decide::leaf::AuthorityView;
+use crate::pki::lifecycle::saturating;
 use crate::pki::material::{self, Contents, Data, StoredAuthority};
 use crate::pki::sign::{self, Dates};
 use crate::pki::{Authority, Certificate, TrustBundle, certificate};
@@ -303,7 +304,7 @@ async fn open<S: Store>(
     outcome.certificate = Some(certificate);
     let entry = Entry::Open(Arc::new(current.authority.clone()), Arc::new(view));
     let mut walk = finish(house, object, Some(desired), outcome, entry).await?;
-    walk.wake = plan.wake;
+    walk.wake = [walk.wake, plan.wake].into_iter().flatten().min();
     Ok(walk)
 }
 
@@ -325,7 +326,15 @@ async fn finish<S: Store>(
     entry: Entry,
 ) -> Result<Walk, StoreError> {
     let (status, events) = status(object, desired, &outcome, house.clock.now());
-    let authority_changed = house.authorities.note(&object.at.beside(&object.at.name), entry);
     report(house, object, &status, &events).await?;
-    Ok(Walk { wake: None, status: Some(status), issued: outcome.issued_for, authority_changed })
+    // Noted last: were the report to fail after it, the next walk would see no change and the leaves never hear of it.
+    let authority_changed = house.authorities.note(&object.at.beside(&object.at.name), entry);
+    let wake = in_conflict(&outcome).then(|| saturating(house.clock.now(), CONFLICT_PATIENCE));
+    Ok(Walk { wake, status: Some(status), issued: outcome.issued_for, authority_changed })
+}
+
+/// Something of the name that it needs is somebody else's.
+fn in_conflict(outcome: &Outcome) -> bool {
+    let refusals = outcome.refusal.iter().chain(&outcome.notice);
+    refusals.into_iter().any(|refusal| matches!(refusal.reason, Reason::SecretConflict | Reason::ConfigMapConflict))
 }

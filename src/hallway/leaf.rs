@@ -1,7 +1,7 @@
 //! A leaf's walk: facts, plan, at most one certificate, status. Two writes for an issuance, none where nothing is due.
 
 use super::registry::Entry;
-use super::{House, Slot, Surroundings, Walk, report};
+use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
 use crate::decide::Refusal;
@@ -15,11 +15,7 @@ use crate::pki::{Authority, Certificate, PrivateKey};
 use crate::world::entropy::{is_slow, serial};
 use crate::world::store::{Item, LEAF_TYPE, Shelf, StoredLeaf};
 use crate::world::{Store, StoreError};
-use k8s_openapi::jiff::SignedDuration;
 use std::sync::Arc;
-
-/// How often a Secret that is not ours is looked at again: nothing watches it.
-const CONFLICT_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Walks a leaf.
 pub async fn walk<S: Store>(
@@ -85,7 +81,7 @@ async fn attempt<S: Store>(
             let Some(Entry::Open(authority, view)) = entry else { unreachable!("only an open authority signs") };
             let order = Order { desired: &desired, authority, view, dates, keep_key };
             let certificate = issue(house, &order, stored.as_ref(), slot).await?;
-            next = Some(wake(&desired, &certificate, &observed, now));
+            next = wake(&desired, &certificate, &observed, now);
             outcome.certificate = Some(certificate);
             outcome.issued_for = Some(reason);
         }

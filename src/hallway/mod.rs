@@ -16,7 +16,10 @@ use crate::decide::status::Event;
 use crate::world::entropy::KeyForge;
 use crate::world::store::Announcement;
 use crate::world::{Clock, Store, StoreError};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// How often what is not ours is looked at again: nothing watches it.
+const CONFLICT_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What the rooms share.
 pub struct House<S> {

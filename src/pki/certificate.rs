@@ -199,8 +199,10 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
+/// The end of 9999, which says that there is none (RFC 5280, 4.1.2.5), is a little beyond the last instant here.
 fn instant(time: x509_cert::time::Time) -> Option<Timestamp> {
-    Timestamp::from_second(i64::try_from(time.to_unix_duration().as_secs()).ok()?).ok()
+    let seconds = i64::try_from(time.to_unix_duration().as_secs()).ok()?;
+    Timestamp::from_second(seconds.min(Timestamp::MAX.as_second())).ok()
 }
 
 const SHA256_RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.11");

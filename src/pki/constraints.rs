@@ -68,10 +68,15 @@ fn permits(constraints: &NameConstraints, judge: impl Fn(&GeneralName) -> Option
     (permitted.is_empty() || permitted.contains(&true)) && !excluded.contains(&true)
 }
 
+/// A domain with a dot in front, as an adopted authority may have it, holds what is below it and not itself (as Go and
+/// OpenSSL have it).
 fn within_domain(name: &str, domain: &str) -> bool {
-    let name = name.strip_prefix("*.").unwrap_or(name).to_ascii_lowercase();
-    let domain = domain.strip_prefix('.').unwrap_or(domain).to_ascii_lowercase();
-    domain.is_empty() || name == domain || name.strip_suffix(&domain).is_some_and(|rest| rest.ends_with('.'))
+    let (name, domain) = (name.to_ascii_lowercase(), domain.to_ascii_lowercase());
+    let rest = name.strip_suffix(&domain);
+    match domain.starts_with('.') {
+        true => rest.is_some_and(|rest| !rest.is_empty()),
+        false => domain.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+    }
 }
 
 fn within_network(address: IpAddr, network: &[u8]) -> bool {
@@ -120,6 +125,8 @@ mod tests {
         ] {
             assert_eq!(permits_ip(&rules, address.parse().unwrap()), expected, "{address}");
         }
+        let below = permit(&[".bodkys.house".into()], &[]);
+        assert!(!permits_dns(&below, "bodkys.house") && permits_dns(&below, "pandora.bodkys.house"));
         assert!(permits_ip(&permit(&["a.example".into()], &[]), "10.0.0.1".parse().unwrap()));
         for bad in ["1.2.3.4", "1.2.3.4/33", "1.2.3.4/", "1.2.3.4/+8", "x/8", "::/129"] {
             assert_eq!(Network::parse(bad), None, "{bad}");

@@ -13,6 +13,9 @@ use crate::pki::{Authority, Certificate, TrustBundle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
+/// No authority is renewed for less.
+const SHORTEST: SignedDuration = SignedDuration::from_hours(1);
+
 /// The authority's Secret as it is.
 #[derive(Clone, Debug)]
 pub enum Stored {
@@ -61,6 +64,7 @@ pub struct Observed {
 }
 
 /// What to do next.
+#[expect(clippy::large_enum_variant, reason = "one step at a time, and for a moment")]
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Nothing.
@@ -200,7 +204,7 @@ fn keep_alive(desired: &Desired, observed: &Observed, current: Arc<StoredAuthori
     let fingerprint = certificate.key_fingerprint();
     let (bundle, notice) = match &observed.trust {
         Ok(trust) => (bundle(&current, trust, now), None),
-        Err(refusal) => (stored_bundle(&current), Some(refusal.clone())),
+        Err(refusal) => (stored_bundle(&current, now), Some(refusal.clone())),
     };
     let step = if observed.remembered.as_ref() != Some(&fingerprint) {
         Step::Remember(fingerprint)
@@ -223,11 +227,11 @@ fn bundle(current: &StoredAuthority, trust: &[Certificate], now: Timestamp) -> T
 }
 
 /// While a Secret of `additionalTrust` is away, what was trusted stays.
-fn stored_bundle(current: &StoredAuthority) -> TrustBundle {
+fn stored_bundle(current: &StoredAuthority, now: Timestamp) -> TrustBundle {
     TrustBundle::from_pem(&current.bundle)
         .ok()
         .filter(|bundle| bundle.certificates().contains(&current.authority.certificate))
-        .unwrap_or_else(|| TrustBundle::new([current.authority.certificate.clone()]))
+        .unwrap_or_else(|| bundle(current, &[], now))
 }
 
 fn publish(stored: &PublicBundle, bundle: &TrustBundle) -> Option<Step> {
@@ -245,11 +249,11 @@ fn foreign_config_map(desired: &Desired, stored: &PublicBundle) -> Option<Refusa
     })
 }
 
-/// An adopted authority is renewed for as long as it was made for.
+/// An adopted authority is renewed for as long as it was made for, yet not for minutes: it would be due at once.
 fn duration(desired: &Desired, certificate: &Certificate) -> SignedDuration {
     match &desired.origin {
         Origin::New { duration, .. } => *duration,
-        Origin::Existing(_) => issued_at(certificate.not_before).duration_until(certificate.not_after),
+        Origin::Existing(_) => issued_at(certificate.not_before).duration_until(certificate.not_after).max(SHORTEST),
     }
 }
 

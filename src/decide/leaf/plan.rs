@@ -86,7 +86,7 @@ pub struct Plan {
 pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let current = current(&observed.stored);
     let step = step(desired, observed, current.as_ref(), now).unwrap_or_else(Step::Refuse);
-    let wake = current.as_ref().map(|certificate| wake(desired, certificate, observed, now));
+    let wake = current.as_ref().and_then(|certificate| wake(desired, certificate, observed, now));
     Plan { step, current, wake }
 }
 
@@ -108,6 +108,10 @@ fn step(
         Signer::NotFound => return Err(no_authority(desired)),
         Signer::NotReady(why) => return without_authority(desired, current, why, now),
     };
+    // After a long sleep a leaf may be walked before its authority: what it signed now would be born expired.
+    if now >= authority.certificate.not_after {
+        return without_authority(desired, current, "its certificate has ended and is renewed first", now);
+    }
     permitted(desired, authority)?;
     let dates = lifecycle::dates(now, desired.duration, Some(authority.certificate.not_after));
     let reason = reissue_reason(desired, observed, current, authority)
@@ -223,7 +227,9 @@ fn due(desired: &Desired, current: &Certificate, next: Dates, now: Timestamp) ->
     }
     let bounded = next.not_after < lifecycle::dates(now, desired.duration, None).not_after;
     let gain = current.not_after.duration_until(next.not_after);
-    let worth = !bounded || gain >= tenth(desired.duration) || (now >= current.not_after && next.not_after > now);
+    // Of the life that it has: an authority far shorter than the duration never grants a tenth of the latter.
+    let life = issued_at(current.not_before).duration_until(current.not_after);
+    let worth = !bounded || gain >= tenth(desired.duration.min(life)) || (now >= current.not_after && next.not_after > now);
     now >= renew_at(desired, current) && worth
 }
 
@@ -254,11 +260,10 @@ fn asked(current: &Certificate, requested: Option<Timestamp>, now: Timestamp) ->
     requested.is_some_and(|requested| requested > issued_at(current.not_before) && requested <= now)
 }
 
-/// The next instant at which time alone changes something.
-pub fn wake(desired: &Desired, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Timestamp {
+/// The next instant at which time alone changes something; none where it has run out.
+pub fn wake(desired: &Desired, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
     let requested = requested_at(observed).ok().flatten();
-    let ahead =
-        [Some(renew_at(desired, certificate)), requested].into_iter().flatten().filter(|instant| *instant > now);
     let last = lifecycle::saturating(certificate.not_after, SignedDuration::from_secs(-1));
-    ahead.min().unwrap_or(certificate.not_after).min(if last > now { last } else { certificate.not_after })
+    let instants = [Some(renew_at(desired, certificate)), requested, Some(last), Some(certificate.not_after)];
+    instants.into_iter().flatten().filter(|instant| *instant > now).min()
 }

@@ -1,0 +1,225 @@
+//! The door: it walks what is due or was touched, authorities first, and their leaves when an authority changed.
+
+use super::store::{Cut, Memory};
+use dockseal::api::condition::{ConditionType, Reason};
+use dockseal::api::{Kind, Object, ObjectRef, Place};
+use dockseal::hallway::{self, House, Slot, Surroundings};
+use dockseal::pki::material::{StoredAuthority, read_authority};
+use dockseal::pki::{Certificate, PrivateKey, TrustBundle};
+use dockseal::world::store::{Shelf, Stored};
+use dockseal::world::Clock;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+/// A house, its store and its clock, walked until nothing is left to do.
+pub struct World {
+    /// The store behind the house.
+    pub store: Memory,
+    /// When each object is to be walked again.
+    pub wakes: BTreeMap<ObjectRef, Option<Timestamp>>,
+    house: House<Memory>,
+    now: Arc<Mutex<Timestamp>>,
+    due: BTreeSet<ObjectRef>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl World {
+    /// A world of those objects in which nothing was walked yet.
+    pub fn of(objects: impl IntoIterator<Item = Object>) -> World {
+        let start: Timestamp = super::START.parse().expect("an instant");
+        let now = Arc::new(Mutex::new(start));
+        let (store, shown) = (Memory::default(), Arc::clone(&now));
+        let house = House::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let mut world = World { store, wakes: BTreeMap::new(), house, now, due: BTreeSet::new(), runtime };
+        objects.into_iter().for_each(|object| world.apply(object));
+        world
+    }
+
+    /// The same store after a restart: nothing is known but what was stored.
+    pub fn restarted(self) -> World {
+        let now = self.now();
+        let mut world = World::of([]);
+        world.store = self.store.clone();
+        let shown = Arc::clone(&world.now);
+        world.house = House::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
+        world.jump(now);
+        world.touch_all();
+        world
+    }
+
+    /// The instant.
+    pub fn now(&self) -> Timestamp {
+        *self.now.lock().expect("nothing panics here")
+    }
+
+    /// Moves the clock; what is due by then is walked at the next settling.
+    pub fn jump(&mut self, now: Timestamp) {
+        *self.now.lock().expect("nothing panics here") = now;
+        let due = self.wakes.iter().filter(|(_, wake)| wake.is_some_and(|wake| wake <= now)).map(|(at, _)| at.clone());
+        self.due.extend(due);
+    }
+
+    /// Moves the clock by a span.
+    pub fn pass(&mut self, span: SignedDuration) {
+        let then = self.now().saturating_add(span).expect("an instant");
+        self.jump(then);
+    }
+
+    /// Moves the clock to the next wake, if there is one.
+    pub fn jump_to_wake(&mut self) -> Option<Timestamp> {
+        let next = self.wakes.values().flatten().min().copied()?;
+        assert!(next > self.now(), "a wake in the past is a busy loop: {next} at {}, {:?}", self.now(), self.wakes);
+        self.jump(next);
+        Some(next)
+    }
+
+    /// Creates or changes an object, as its user does.
+    pub fn apply(&mut self, object: Object) {
+        self.due.insert(object.at.clone());
+        self.store.open().objects.insert(object.at.clone(), object);
+    }
+
+    /// Changes an object in place.
+    pub fn edit(&mut self, at: &ObjectRef, change: impl FnOnce(&mut Object)) {
+        self.due.insert(at.clone());
+        change(self.store.open().objects.get_mut(at).expect("an object of this world"));
+    }
+
+    /// Everything is walked at the next settling.
+    pub fn touch_all(&mut self) {
+        self.due.extend(self.store.open().objects.keys().cloned());
+    }
+
+    /// Walks until nothing is due.
+    pub fn settle(&mut self) {
+        let most = 20 * (self.store.open().objects.len() + 2);
+        for _ in 0..most {
+            let Some(at) = self.due.pop_first() else { return };
+            self.walk(&at);
+        }
+        panic!("the door never comes to rest: {:?}", self.store.open().log);
+    }
+
+    fn walk(&mut self, at: &ObjectRef) {
+        let Some(object) = self.store.open().objects.get(at).cloned() else { return };
+        let around = self.around(&object);
+        let slot = Slot::unlimited();
+        match self.runtime.block_on(hallway::walk(&self.house, &object, &around, &slot)) {
+            Err(_) => drop(self.due.insert(at.clone())),
+            Ok(walk) => {
+                self.wakes.insert(at.clone(), walk.wake);
+                if walk.authority_changed {
+                    let leaves: Vec<_> = self.leaves().into_iter().map(|leaf| leaf.at).collect();
+                    self.due.extend(leaves);
+                }
+            }
+        }
+    }
+
+    fn around(&self, object: &Object) -> Surroundings {
+        let shelves = self.store.open();
+        let authority = object.authority().map(|at| ObjectRef::new(Kind::DockerCA, &at.namespace, &at.name));
+        let wanting = || shelves.objects.values().filter(|other| other.secret() == object.secret());
+        let named = shelves.things.get(&(Shelf::Secrets, object.secret())).and_then(|stored| stored.owner.clone());
+        let named = named.filter(|owner| wanting().any(|other| other.at == *owner));
+        let oldest = wanting().min_by_key(|other| (other.created, other.at.clone())).map(|other| other.at.clone());
+        Surroundings {
+            rival: named.or(oldest).filter(|holder| *holder != object.at),
+            registrars: Vec::new(),
+            authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
+            in_use: false,
+        }
+    }
+
+    /// Every object that is no authority.
+    pub fn leaves(&self) -> Vec<Object> {
+        self.store.open().objects.values().filter(|object| object.at.kind != Kind::DockerCA).cloned().collect()
+    }
+
+    /// An object as it is stored.
+    pub fn object(&self, at: &ObjectRef) -> Object {
+        self.store.open().objects[at].clone()
+    }
+
+    /// Reason of a condition, with a minus where it is false.
+    pub fn says(&self, at: &ObjectRef, condition: ConditionType) -> String {
+        let object = self.object(at);
+        let found = object.previous.conditions.iter().find(|known| known.type_ == condition.as_str());
+        found.map_or("nothing".into(), |found| format!("{}{}", if found.status == "True" { "" } else { "-" }, found.reason))
+    }
+
+    /// Whether the object is Ready.
+    pub fn is_ready(&self, at: &ObjectRef) -> bool {
+        self.says(at, ConditionType::Ready) == Reason::Ready.as_str()
+    }
+
+    /// A Secret.
+    pub fn secret(&self, at: &Place) -> Option<Stored> {
+        self.store.open().things.get(&(Shelf::Secrets, at.clone())).cloned()
+    }
+
+    /// The certificate in an object's Secret.
+    pub fn certificate(&self, at: &ObjectRef) -> Certificate {
+        let stored = self.secret(&self.object(at).secret()).expect("a Secret");
+        Certificate::from_pem(stored.data.get("tls.crt").expect("tls.crt")).expect("a certificate")
+    }
+
+    /// The authority in its Secret.
+    pub fn authority(&self, at: &ObjectRef) -> StoredAuthority {
+        let stored = self.secret(&self.object(at).secret()).expect("an authority's Secret");
+        read_authority(&stored.data, None).expect("a sound authority")
+    }
+
+    /// How many certificates were stored for an object.
+    pub fn issuances(&self, at: &ObjectRef) -> usize {
+        let place = self.object(at).secret();
+        self.store.open().issued.values().filter(|(stored, _)| *stored == place).count()
+    }
+
+    /// Law: an applied plan is a fixed point.
+    pub fn assert_rests(&mut self) {
+        let (writes, events) = { let shelves = self.store.open(); (shelves.log.len(), shelves.events.len()) };
+        self.touch_all();
+        self.settle();
+        let shelves = self.store.open();
+        assert_eq!(shelves.log[writes..], [] as [String; 0], "a second walk at the same instant writes");
+        assert_eq!(shelves.events[events..], [], "a second walk at the same instant tells something");
+    }
+
+    /// Laws of what is live: chains, bundles, pairs, dates and wakes.
+    pub fn assert_sound(&self, at: &ObjectRef) {
+        let ca = self.authority(at);
+        let own: Vec<_> = std::iter::once(&ca.authority.certificate).chain(&ca.former).collect();
+        let newest = own[0];
+        assert!(newest.is_valid_at(self.now()), "the authority is not valid at {}", self.now());
+        let config_map = self.store.open().things[&(Shelf::ConfigMaps, at.beside(&format!("{}-ca-bundle", at.name)))].clone();
+        assert_eq!(config_map.data.get("ca.crt"), Some(ca.bundle.as_slice()), "the public bundle is another");
+        for leaf in self.leaves().iter().filter(|leaf| self.is_ready(&leaf.at)) {
+            let data = self.secret(&leaf.secret()).expect("a ready leaf has a Secret").data;
+            let certificate = self.certificate(&leaf.at);
+            let key = PrivateKey::from_pem(data.get("tls.key").expect("tls.key"), None).expect("a key");
+            assert_eq!(key.public_der(), certificate.public_key, "key and certificate are no pair");
+            assert!(own.iter().all(|issuer| certificate.is_issued_by(issuer)), "{} does not verify", leaf.at);
+            assert!(certificate.is_valid_at(self.now()), "{} is not valid at {}", leaf.at, self.now());
+            assert!(certificate.not_after <= newest.not_after, "{} outlives its issuer", leaf.at);
+            for bundle in [data.get("ca.crt"), data.get("ca.pem"), Some(&ca.bundle)] {
+                let bundle = TrustBundle::from_pem(bundle.expect("a bundle")).expect("certificates");
+                let live = own.iter().filter(|issuer| self.now() < issuer.not_after);
+                assert!(live.clone().count() > 0, "no live issuer");
+                assert!(live.into_iter().all(|issuer| bundle.certificates().contains(issuer)), "an issuer is missing");
+            }
+            let wake = self.wakes[&leaf.at].expect("a live leaf has a wake");
+            assert!(self.now() < wake && wake < certificate.not_after, "{} wakes at {wake}", leaf.at);
+        }
+        let wake = self.wakes[at].expect("a live authority has a wake");
+        assert!(self.now() < wake && wake < newest.not_after, "the authority wakes at {wake}");
+    }
+
+    /// Cuts off the write that comes so many after the present one.
+    pub fn cut_off(&self, nth: usize, cut: Cut) {
+        let mut shelves = self.store.open();
+        shelves.fault = Some((shelves.log.len() + nth, cut));
+    }
+}

@@ -1,0 +1,40 @@
+//! An in-memory world: a store that counts, forgets and fails on demand, a clock that jumps, and a door that walks.
+#![allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
+
+mod door;
+mod store;
+
+pub use door::World;
+pub use store::Cut;
+
+use dockseal::api::{DockerCA, DockerClientCert, DockerHostCert, Object, PortainerClient};
+use serde_json::{Value, json};
+
+/// When every story here begins; off the second, as clocks are.
+pub const START: &str = "2026-11-22T10:00:00.123456789Z";
+
+/// An object as a user would write it: kind, name and spec.
+pub fn object(kind: &str, name: &str, spec: Value) -> Object {
+    let metadata = json!({"namespace": "home", "name": name, "generation": 1, "creationTimestamp": "2026-11-22T10:00:00Z"});
+    let api_version = dockseal::api::API_VERSION;
+    let manifest = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec});
+    let readable = "a manifest of the schema";
+    match kind {
+        "DockerCA" => serde_json::from_value::<DockerCA>(manifest).expect(readable).into(),
+        "DockerHostCert" => serde_json::from_value::<DockerHostCert>(manifest).expect(readable).into(),
+        "DockerClientCert" => serde_json::from_value::<DockerClientCert>(manifest).expect(readable).into(),
+        _ => serde_json::from_value::<PortainerClient>(manifest).expect(readable).into(),
+    }
+}
+
+/// The authority that most stories have.
+pub fn authority(duration: &str) -> Object {
+    object("DockerCA", "homelab", json!({"subject": {"commonName": "Docker CA"}, "duration": duration}))
+}
+
+/// A host of that authority.
+pub fn host(name: &str, duration: &str) -> Object {
+    let hostname = format!("{name}.bodkys.house");
+    let spec = json!({"caRef": {"name": "homelab"}, "hostname": hostname, "duration": duration});
+    object("DockerHostCert", name, spec)
+}

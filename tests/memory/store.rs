@@ -1,0 +1,182 @@
+//! The store: Secrets, ConfigMaps and objects in maps, every write counted, and one of them cut off where a test asks.
+
+use dockseal::api::status::CertificateStatus;
+use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Object, ObjectRef, Place};
+use dockseal::pki::Certificate;
+use dockseal::pki::material::Data;
+use dockseal::world::store::{Announcement, Item, Shelf, Stored, StoredLeaf};
+use dockseal::world::{Store, StoreError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+/// Where a write is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing was written.
+    Before,
+    /// It was written, and nobody said so.
+    After,
+}
+
+/// What the store holds and remembers.
+#[derive(Default)]
+pub struct Shelves {
+    /// Secrets and ConfigMaps.
+    pub things: BTreeMap<(Shelf, Place), Stored>,
+    /// Objects as they were last written.
+    pub objects: BTreeMap<ObjectRef, Object>,
+    /// Every write: verb and place.
+    pub log: Vec<String>,
+    /// Every event: object and reason.
+    pub events: Vec<(ObjectRef, &'static str)>,
+    /// Every certificate that was ever stored, by serial.
+    pub issued: BTreeMap<String, (Place, Certificate)>,
+    /// The write that is cut off, counted from nought, and how.
+    pub fault: Option<(usize, Cut)>,
+    /// Leaves are shown as they were one look ago.
+    pub lagging: bool,
+    seen: BTreeMap<Place, Option<StoredLeaf>>,
+    versions: u64,
+}
+
+/// A handle to the store.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Mutex<Shelves>>);
+
+impl Memory {
+    /// The store itself, for tests to look and to meddle.
+    pub fn open(&self) -> MutexGuard<'_, Shelves> {
+        self.0.lock().expect("no test panics while it holds this")
+    }
+
+    /// Writes what somebody else writes: past the log.
+    pub fn meddle(&self, shelf: Shelf, at: &Place, change: impl FnOnce(&mut Stored)) {
+        let mut shelves = self.open();
+        shelves.versions += 1;
+        let version = shelves.versions.to_string();
+        if let Some(stored) = shelves.things.get_mut(&(shelf, at.clone())) {
+            change(stored);
+            stored.version = version;
+        }
+    }
+
+    /// Puts something there, past the log.
+    pub fn put(&self, shelf: Shelf, at: &Place, owner: Option<ObjectRef>, data: Data) {
+        let mut shelves = self.open();
+        shelves.versions += 1;
+        let version = shelves.versions.to_string();
+        let stored = Stored { labelled: owner.is_some(), owner, authority: None, version, data };
+        shelves.things.insert((shelf, at.clone()), stored);
+    }
+}
+
+fn failed(verb: &'static str, object: String) -> StoreError {
+    StoreError::Failed { verb, object, source: "cut off by the test".into(), retry_after: None }
+}
+
+impl Shelves {
+    fn write(
+        &mut self,
+        verb: &'static str,
+        on: String,
+        change: impl FnOnce(&mut Shelves) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let cut = self.fault.filter(|(nth, _)| *nth == self.log.len()).map(|(_, cut)| cut);
+        self.log.push(format!("{verb} {on}"));
+        if cut == Some(Cut::Before) {
+            return Err(failed(verb, on));
+        }
+        change(self)?;
+        if cut == Some(Cut::After) { Err(failed(verb, on)) } else { Ok(()) }
+    }
+
+    fn store(&mut self, item: &Item) {
+        self.versions += 1;
+        if let Some(certificate) = item.data.get("tls.crt").and_then(|pem| Certificate::from_pem(pem).ok()) {
+            let known = self.issued.insert(certificate.serial.clone(), (item.at.clone(), certificate.clone()));
+            assert!(known.is_none_or(|known| known.1 == certificate), "two certificates have one serial");
+        }
+        let (owner, authority) = (Some(item.owner.clone()), item.authority.clone());
+        let stored = Stored { owner, authority, version: self.versions.to_string(), labelled: true, data: item.data.clone() };
+        self.things.insert((item.shelf, item.at.clone()), stored);
+    }
+
+    fn object(&mut self, object: &Object) -> Result<&mut Object, StoreError> {
+        self.objects.get_mut(&object.at).ok_or_else(|| StoreError::Gone(object.at.clone()))
+    }
+}
+
+impl Store for Memory {
+    async fn read(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
+        Ok(self.open().things.get(&(shelf, at.clone())).cloned())
+    }
+
+    /// As a watch shows them: labelled ones alone, and perhaps late.
+    async fn leaf(&self, at: &Place) -> Result<Option<StoredLeaf>, StoreError> {
+        let mut shelves = self.open();
+        let there = shelves.things.get(&(Shelf::Secrets, at.clone())).filter(|stored| stored.labelled);
+        let fresh = there.map(StoredLeaf::from);
+        let before = shelves.seen.insert(at.clone(), fresh.clone());
+        Ok(if shelves.lagging { before.unwrap_or_default() } else { fresh })
+    }
+
+    async fn create(&self, item: &Item) -> Result<(), StoreError> {
+        self.open().write("create", item.at.to_string(), |shelves| {
+            if shelves.things.contains_key(&(item.shelf, item.at.clone())) {
+                return Err(StoreError::Exists(item.at.clone()));
+            }
+            shelves.store(item);
+            Ok(())
+        })
+    }
+
+    async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+        self.open().write("replace", item.at.to_string(), |shelves| {
+            match shelves.things.get(&(item.shelf, item.at.clone())) {
+                Some(stored) if stored.version == version => {
+                    assert_eq!(stored.owner.as_ref(), Some(&item.owner), "somebody else's {} is overwritten", item.at);
+                    shelves.store(item);
+                    Ok(())
+                }
+                _ => Err(StoreError::Changed(item.at.clone())),
+            }
+        })
+    }
+
+    async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+        self.open().write("delete", at.to_string(), |shelves| {
+            match shelves.things.get(&(shelf, at.clone())) {
+                Some(stored) if stored.version == version => shelves.things.remove(&(shelf, at.clone())).map_or(Ok(()), |_| Ok(())),
+                _ => Err(StoreError::Changed(at.clone())),
+            }
+        })
+    }
+
+    async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
+        self.open().write("remember", object.at.to_string(), |shelves| {
+            let annotations = &mut shelves.object(object)?.annotations;
+            annotations.insert(AUTHORITY_ANNOTATION.to_owned(), fingerprint.to_owned());
+            Ok(())
+        })
+    }
+
+    async fn set_finalizer(&self, object: &Object, held: bool) -> Result<(), StoreError> {
+        self.open().write("finalizer", object.at.to_string(), |shelves| {
+            let finalizers = &mut shelves.object(object)?.finalizers;
+            finalizers.retain(|finalizer| finalizer != FINALIZER);
+            finalizers.extend(held.then(|| FINALIZER.to_owned()));
+            Ok(())
+        })
+    }
+
+    async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
+        self.open().write("publish", object.at.to_string(), |shelves| {
+            shelves.object(object)?.previous = status.clone();
+            Ok(())
+        })
+    }
+
+    async fn announce(&self, object: &Object, what: &Announcement) {
+        self.open().events.push((object.at.clone(), what.reason));
+    }
+}
