@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand, ValueEnum};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Mutual TLS for Docker hosts, run by Kubernetes or by one machine alone.
 #[derive(Debug, Parser)]
@@ -16,10 +17,61 @@ pub struct Args {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Issue and renew on this machine, without a cluster
+    Up(UpArgs),
+    /// Print a state directory of `up` as manifests, to move into a cluster
+    Export(ExportArgs),
     /// Issue and renew in a cluster
     Controller(ControllerArgs),
     /// Print the CustomResourceDefinitions
     Crds(CrdsArgs),
+}
+
+/// Arguments of `dockseal up`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dockseal up examples/homelab.yaml                     # issue, then renew while it runs
+  dockseal up home.yaml passphrase.yaml --once          # issue and end; exit code 4 where not all is Ready
+
+The files hold DockerCA, DockerHostCert, DockerClientCert and PortainerClient objects, and v1 Secrets as inputs
+(passphrases, authorities to adopt). Certificates and keys are kept in STATE/secrets/NAMESPACE/NAME.")]
+pub struct UpArgs {
+    /// YAML files; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Directory in which Secrets and statuses are kept
+    #[arg(long, value_name = "DIR", default_value = "dockseal-state", env = "DOCKSEAL_STATE")]
+    pub state: PathBuf,
+    /// End as soon as everything is Ready
+    #[arg(long)]
+    pub once: bool,
+    /// How long --once waits: seconds, minutes or hours, like 60s, 5m or 1h
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span, requires = "once")]
+    pub timeout: Duration,
+}
+
+/// Arguments of `dockseal export`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dockseal export | kubectl apply -f -                  # then apply the YAML that `up` was given
+  dockseal export --state /srv/dockseal > backup.yaml   # holds private keys")]
+pub struct ExportArgs {
+    /// Directory in which `up` keeps Secrets and statuses
+    #[arg(long, value_name = "DIR", default_value = "dockseal-state", env = "DOCKSEAL_STATE")]
+    pub state: PathBuf,
+}
+
+/// Reads `60s`, `5m` or `1h`.
+fn span(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no span: write 60s, 5m or 1h");
+    let seconds_each = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        _ => return Err(wrong()),
+    };
+    let count: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    Ok(Duration::from_secs(u64::from(count) * seconds_each))
 }
 
 /// Arguments of `dockseal controller`.

@@ -314,7 +314,9 @@ async fn end<S: Store>(
     desired: Option<&Desired>,
     outcome: Outcome,
 ) -> Result<Walk, StoreError> {
-    let why = outcome.refusal.as_ref().map(|refusal| refusal.message.clone()).unwrap_or_default();
+    // Its leaves say the fault; the way out stands on the authority itself.
+    let fault = |refusal: &Refusal| refusal.message.split(". ").next().unwrap_or_default().to_owned();
+    let why = outcome.refusal.as_ref().map(fault).unwrap_or_default();
     finish(house, object, desired, outcome, Entry::Closed(why)).await
 }
 

@@ -132,29 +132,23 @@ fn current(desired: &Desired, observed: &Observed) -> Result<Option<Arc<StoredAu
             if known.is_none_or(|known| *known == fingerprint) || replaced(&known) {
                 return Ok(Some(Arc::clone(stored)));
             }
-            Err(lost(desired, known, &format!("Secret {secret} holds another authority, {fingerprint}")))
+            Err(lost(known, &format!("Secret {secret} holds another authority, {fingerprint}")))
         }
         Stored::Unsound(error, _) if matches!(**error, AuthorityError::Key(_)) => Err(locked(desired, observed, error)),
         Stored::Unsound(error, noted) => {
             let known = known.or(noted.as_ref());
-            if replaced(&known) {
-                Ok(None)
-            } else {
-                Err(lost(desired, known, &format!("Secret {secret} is damaged: {error}")))
-            }
+            if replaced(&known) { Ok(None) } else { Err(lost(known, &format!("Secret {secret} is damaged: {error}"))) }
         }
         Stored::Absent if known.is_none() || replaced(&known) => Ok(None),
-        Stored::Absent => Err(lost(desired, known, &format!("Secret {secret} is gone"))),
+        Stored::Absent => Err(lost(known, &format!("Secret {secret} is gone"))),
     }
 }
 
-fn lost(desired: &Desired, known: Option<&String>, what: &str) -> Refusal {
-    let name = &desired.object.name;
-    let namespace = &desired.object.namespace;
+fn lost(known: Option<&String>, what: &str) -> Refusal {
     let way_out = match known {
         Some(known) => format!(
-            "Restore it from a backup. Only if it is gone for good, and every host and client may get a new certificate: \
-             kubectl -n {namespace} annotate dockerca {name} dockseal.dev/replace-authority={known}"
+            "Restore it from a backup. Only if it is gone for good, and every host and client may get a new certificate, \
+             annotate the DockerCA with dockseal.dev/replace-authority: {known}"
         ),
         None => "Restore it from a backup, or delete it if its authority is of no use".to_owned(),
     };
@@ -215,7 +209,8 @@ fn keep_alive(desired: &Desired, observed: &Observed, current: Arc<StoredAuthori
     } else {
         publish(&observed.bundle, &bundle).unwrap_or(Step::Keep)
     };
-    let notice = notice.or_else(|| foreign_config_map(desired, &observed.bundle));
+    let notice =
+        notice.or_else(|| foreign_config_map(desired, &observed.bundle)).or_else(|| other_wishes(desired, certificate));
     let wake = wake(desired, certificate, &bundle, now);
     Plan { step, bundle, notice, wake: Some(wake), current: Some(current) }
 }
@@ -247,6 +242,25 @@ fn foreign_config_map(desired: &Desired, stored: &PublicBundle) -> Option<Refusa
         let message = format!("ConfigMap {} belongs to somebody else and stays untouched: delete it", desired.bundle);
         Refusal::spec(Reason::ConfigMapConflict, message)
     })
+}
+
+/// An authority is made once: a spec that asks for another one, in a file or on an object made again, is told so.
+fn other_wishes(desired: &Desired, certificate: &Certificate) -> Option<Refusal> {
+    let Origin::New { subject, algorithm, constraints, .. } = &desired.origin else { return None };
+    let field = if subject.to_der().ok().as_ref() != Some(&certificate.subject) {
+        "subject"
+    } else if certificate.algorithm != Some(*algorithm) {
+        "privateKey"
+    } else if certificate.name_constraints != *constraints {
+        "nameConstraints"
+    } else {
+        return None;
+    };
+    let message = format!(
+        "it is not that of the authority in Secret {}, which stays as it was made: put it back, or make another DockerCA",
+        desired.secret
+    );
+    Some(Refusal::field(field, message))
 }
 
 /// An adopted authority is renewed for as long as it was made for, yet not for minutes: it would be due at once.

@@ -229,7 +229,8 @@ fn due(desired: &Desired, current: &Certificate, next: Dates, now: Timestamp) ->
     let gain = current.not_after.duration_until(next.not_after);
     // Of the life that it has: an authority far shorter than the duration never grants a tenth of the latter.
     let life = issued_at(current.not_before).duration_until(current.not_after);
-    let worth = !bounded || gain >= tenth(desired.duration.min(life)) || (now >= current.not_after && next.not_after > now);
+    let worth =
+        !bounded || gain >= tenth(desired.duration.min(life)) || (now >= current.not_after && next.not_after > now);
     now >= renew_at(desired, current) && worth
 }
 

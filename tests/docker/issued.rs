@@ -45,11 +45,6 @@ impl Issued {
         self.0.path().join("state/secrets/default").join(name)
     }
 
-    /// The first certificate of a file of a Secret.
-    pub fn certificate(&self, secret: &str, file: &str) -> anyhow::Result<Certificate> {
-        Ok(Certificate::from_pem(&std::fs::read(self.secret(secret).join(file))?)?)
-    }
-
     /// The authority, opened as the product opens it.
     pub fn authority(&self) -> anyhow::Result<Authority> {
         let directory = self.secret("ca-docker-ca");

@@ -1,0 +1,18 @@
+//! `dockseal up`.
+
+use super::args::UpArgs;
+use crate::local::{self, Ended, Settings};
+use std::process::ExitCode;
+
+/// Exit code where not everything is Ready in time.
+const NOT_READY: u8 = 4;
+
+/// Runs the door without a cluster.
+pub fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
+    let settings = Settings { files: args.files, state: args.state, once: args.once, timeout: args.timeout };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    Ok(match runtime.block_on(local::run(settings))? {
+        Ended::Ready | Ended::Stopped => ExitCode::SUCCESS,
+        Ended::NotReady => ExitCode::from(NOT_READY),
+    })
+}
