@@ -13,6 +13,9 @@ use crate::pki::{Authority, Certificate, TrustBundle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
+/// No authority is renewed for less.
+const SHORTEST: SignedDuration = SignedDuration::from_hours(1);
+
 /// The authority's Secret as it is.
 #[derive(Clone, Debug)]
 pub enum Stored {
@@ -61,6 +64,7 @@ pub struct Observed {
 }
 
 /// What to do next.
+#[expect(clippy::large_enum_variant, reason = "one step at a time, and for a moment")]
 #[derive(Clone, Debug)]
 pub enum Step {
     /// Nothing.
@@ -240,11 +244,11 @@ fn foreign_config_map(desired: &Desired, stored: &PublicBundle) -> Option<Refusa
     })
 }
 
-/// An adopted authority is renewed for as long as it was made for.
+/// An adopted authority is renewed for as long as it was made for, yet not for minutes: it would be due at once.
 fn duration(desired: &Desired, certificate: &Certificate) -> SignedDuration {
     match &desired.origin {
         Origin::New { duration, .. } => *duration,
-        Origin::Existing(_) => issued_at(certificate.not_before).duration_until(certificate.not_after),
+        Origin::Existing(_) => issued_at(certificate.not_before).duration_until(certificate.not_after).max(SHORTEST),
     }
 }
 
