@@ -1,5 +1,7 @@
 //! What users write: the four kinds, their fields and their conditions. No behaviour beyond reading a field.
 
+#![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type, and kube takes them one by one")]
+
 pub mod condition;
 pub mod docker_ca;
 pub mod docker_client_cert;

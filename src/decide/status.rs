@@ -103,7 +103,7 @@ pub fn describe(certificate: &Certificate, fingerprint: String, issuer: String, 
 }
 
 /// Reasons as the status that was last published has them.
-pub fn previous_reason<'a>(previous: &'a CertificateStatus, condition: ConditionType) -> Option<&'a str> {
+pub fn previous_reason(previous: &CertificateStatus, condition: ConditionType) -> Option<&str> {
     let found = previous.conditions.iter().find(|known| known.type_ == condition.as_str());
     found.map(|condition| condition.reason.as_str())
 }
