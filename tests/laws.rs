@@ -129,7 +129,7 @@ fn a_renewed_authority_reissues_nothing_and_leaves_verify_under_both_its_certifi
     world.settle();
     let new = world.authority(&homelab());
     assert_ne!(new.authority.certificate, old);
-    assert_eq!(new.former, [old.clone()]);
+    assert_eq!(new.former, std::slice::from_ref(&old));
     assert_eq!(world.certificate(&leaf.at), first, "a renewal of the authority reissued a leaf");
     for issuer in [&old, &new.authority.certificate] {
         let der = issuer.der.as_slice().into();
@@ -151,7 +151,8 @@ fn an_authority_is_made_once_and_comes_back_only_from_its_backup() {
     let mut world = settled([authority("1825d"), leaf.clone()]);
     let (backup, leaf_before) = (world.secret(&world.object(&homelab()).secret()).unwrap(), world.certificate(&leaf.at));
     let at = world.object(&homelab()).secret();
-    let mut damages: Vec<Box<dyn Fn(&World)>> = vec![Box::new(|world: &World| {
+    type Damage = Box<dyn Fn(&World)>;
+    let mut damages: Vec<Damage> = vec![Box::new(|world: &World| {
         let at = world.object(&homelab()).secret();
         world.store.open().things.remove(&(Shelf::Secrets, at)).unwrap();
     })];
@@ -257,7 +258,7 @@ fn nothing_is_issued_twice_however_a_write_is_cut_off() {
         world.settle();
         world.assert_rests();
         world.assert_sound(&homelab());
-        assert!(world.store.open().objects.values().all(|object| world_ready(object)), "{fault:?}");
+        assert!(world.store.open().objects.values().all(world_ready), "{fault:?}");
         let issuances = [homelab(), host("pandora", "365d").at, client.at].map(|at| world.issuances(&at));
         let writes = world.store.open().log.len();
         (issuances, writes)
