@@ -30,7 +30,8 @@ fn an_authority_of_openssl_req_is_adopted_under_any_file_names_and_beside_others
     bench.authority("ca-docker_api", "");
     bench.openssl("ecparam -genkey -name prime256v1 -out host.key");
     bench.openssl("req -new -key host.key -subj /CN=pandora -out host.csr");
-    bench.openssl("x509 -req -in host.csr -CA ca-docker_api.pem -CAkey ca-docker_api.key -CAcreateserial -out host.pem");
+    bench
+        .openssl("x509 -req -in host.csr -CA ca-docker_api.pem -CAkey ca-docker_api.key -CAcreateserial -out host.pem");
     bench.write("README", "made in 2019");
     let alone = bench.contents(&["ca-docker_api.key", "ca-docker_api.pem"], None);
     let crowded = bench.contents(&["host.key", "host.pem", "ca-docker_api.key", "ca-docker_api.pem", "README"], None);
@@ -59,7 +60,12 @@ fn key_usage_and_path_length_may_be_missing_and_the_how_tos_variants_are_adopted
 
 #[test]
 fn every_key_algorithm_is_adopted() {
-    for words in ["genrsa -out ca.key 2048", "genpkey -algorithm ed25519 -out ca.key", "ecparam -genkey -name secp384r1 -out ca.key", "ecparam -genkey -name secp521r1 -out ca.key"] {
+    for words in [
+        "genrsa -out ca.key 2048",
+        "genpkey -algorithm ed25519 -out ca.key",
+        "ecparam -genkey -name secp384r1 -out ca.key",
+        "ecparam -genkey -name secp521r1 -out ca.key",
+    ] {
         let bench = Bench::new();
         bench.openssl(words);
         bench.openssl("req -x509 -new -key ca.key -subj /CN=ca -days 30 -out ca.pem");
@@ -100,11 +106,20 @@ fn a_leaf_is_no_authority_and_an_intermediate_no_root() {
     bench.authority("ca", "");
     bench.openssl("ecparam -genkey -name prime256v1 -out sub.key");
     bench.openssl("req -new -key sub.key -subj /CN=sub -out sub.csr");
-    for (extensions, expected) in [("basicConstraints=CA:FALSE", Reason::NotAnAuthority), ("basicConstraints=critical,CA:TRUE", Reason::IntermediateAuthority)] {
+    for (extensions, expected) in [
+        ("basicConstraints=CA:FALSE", Reason::NotAnAuthority),
+        ("basicConstraints=critical,CA:TRUE", Reason::IntermediateAuthority),
+    ] {
         bench.write("ext", extensions);
-        bench.openssl("x509 -req -in sub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile ext -days 30 -out sub.pem");
+        bench.openssl(
+            "x509 -req -in sub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile ext -days 30 -out sub.pem",
+        );
         assert_eq!(reason(&bench.contents(&["sub.key", "sub.pem"], None)), expected);
-        assert_eq!(reason(&bench.contents(&["sub.key", "sub.pem", "ca.pem"], None)), expected, "with its root beside it");
+        assert_eq!(
+            reason(&bench.contents(&["sub.key", "sub.pem", "ca.pem"], None)),
+            expected,
+            "with its root beside it"
+        );
     }
 }
 
@@ -146,7 +161,10 @@ fn keys_that_are_missing_foreign_locked_or_several_are_named() {
         assert_eq!(reason(&bench.contents(names, passphrase)), expected, "{names:?} {passphrase:?}");
     }
     assert!(adopted(&bench.contents(&["ca.pem", "locked.key"], Some("secret"))).is_ok());
-    assert!(adopted(&bench.contents(&["ca.pem", "ca.key", "other.pem"], None)).is_ok(), "a certificate without key confuses nobody");
+    assert!(
+        adopted(&bench.contents(&["ca.pem", "ca.key", "other.pem"], None)).is_ok(),
+        "a certificate without key confuses nobody"
+    );
 }
 
 #[test]

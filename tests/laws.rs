@@ -4,8 +4,14 @@
 mod memory;
 
 use dockseal::api::condition::{ConditionType, Reason};
-use dockseal::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION};
+use dockseal::api::{
+    AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION,
+};
 use dockseal::pki::material::Data;
+use dockseal::pki::name::Subject;
+use dockseal::pki::sign::{Dates, new_authority};
+use dockseal::pki::{Certificate, KeyAlgorithm, TrustBundle};
+use dockseal::world::entropy::serial;
 use dockseal::world::store::Shelf;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memory::{Cut, World, authority, host, object};
@@ -82,7 +88,9 @@ fn a_decade_with_the_defaults_and_with_short_leaves() {
 /// The authority bounds every leaf: nothing may wait for a gain that never comes.
 #[test]
 fn a_leaf_far_longer_than_its_authority_never_expires() {
-    for (authority_for, leaf_for, span) in [("1h", "365d", days(3)), ("1h", "1h", days(3)), ("30d", "3650d", days(730)), ("365d", "3650d", days(3650))] {
+    for (authority_for, leaf_for, span) in
+        [("1h", "365d", days(3)), ("1h", "1h", days(3)), ("30d", "3650d", days(730)), ("365d", "3650d", days(3650))]
+    {
         let duration = dockseal::api::duration::parse(authority_for).unwrap();
         let (authorities, leaves) = story(authority_for, leaf_for, span);
         assert_about(authorities, span, duration);
@@ -98,7 +106,8 @@ fn a_fleet_made_in_one_minute_does_not_renew_in_one() {
     let renewals: Vec<_> = world.leaves().iter().map(|leaf| leaf.previous.renew_at.clone().unwrap().0).collect();
     let days: BTreeSet<_> = renewals.iter().map(|at| at.as_second() / DAY.as_secs()).collect();
     assert!(days.len() >= 10, "200 hosts renew on {} days", days.len());
-    let busiest = days.iter().map(|day| renewals.iter().filter(|at| at.as_second() / DAY.as_secs() == *day).count()).max();
+    let busiest =
+        days.iter().map(|day| renewals.iter().filter(|at| at.as_second() / DAY.as_secs() == *day).count()).max();
     assert!(busiest.unwrap() < 40, "{busiest:?} hosts renew on one day");
 }
 
@@ -109,7 +118,10 @@ fn two_writes_and_no_event_for_a_first_issuance_and_one_event_for_a_renewal() {
     let before = world.store.open().log.len();
     world.apply(leaf.clone());
     world.settle();
-    assert_eq!(world.store.open().log[before..], ["create home/pandora-docker-host", "publish DockerHostCert/home/pandora"]);
+    assert_eq!(
+        world.store.open().log[before..],
+        ["create home/pandora-docker-host", "publish DockerHostCert/home/pandora"]
+    );
     assert_eq!(world.store.open().events, []);
     world.pass(days(300));
     world.settle();
@@ -136,7 +148,9 @@ fn a_renewed_authority_reissues_nothing_and_leaves_verify_under_both_its_certifi
         let anchor = webpki::anchor_from_trusted_cert(&der).unwrap();
         let der = first.der.as_slice().into();
         let leaf = webpki::EndEntityCert::try_from(&der).unwrap();
-        let now = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(world.now().as_second() as u64));
+        let now = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+            world.now().as_second() as u64,
+        ));
         let usage = webpki::KeyUsage::server_auth();
         leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[anchor], &[], now, usage, None, None).unwrap();
     }
@@ -149,7 +163,8 @@ fn a_renewed_authority_reissues_nothing_and_leaves_verify_under_both_its_certifi
 fn an_authority_is_made_once_and_comes_back_only_from_its_backup() {
     let leaf = host("pandora", "365d");
     let mut world = settled([authority("1825d"), leaf.clone()]);
-    let (backup, leaf_before) = (world.secret(&world.object(&homelab()).secret()).unwrap(), world.certificate(&leaf.at));
+    let (backup, leaf_before) =
+        (world.secret(&world.object(&homelab()).secret()).unwrap(), world.certificate(&leaf.at));
     let at = world.object(&homelab()).secret();
     type Damage = Box<dyn Fn(&World)>;
     let mut damages: Vec<Damage> = vec![Box::new(|world: &World| {
@@ -209,7 +224,11 @@ fn an_authority_is_replaced_where_its_user_names_the_lost_one_and_only_once() {
                 assert!(world.is_ready(&leaf.at));
                 world.assert_sound(&homelab());
             }
-            _ => assert_eq!(world.says(&homelab(), ConditionType::Issued), "-AuthorityLost", "one word replaces one authority"),
+            _ => assert_eq!(
+                world.says(&homelab(), ConditionType::Issued),
+                "-AuthorityLost",
+                "one word replaces one authority"
+            ),
         }
         world.assert_rests();
     }
@@ -269,7 +288,10 @@ fn nothing_is_issued_twice_however_a_write_is_cut_off() {
         for cut in [Cut::Before, Cut::After] {
             for (lagging, restart) in [(false, false), (true, false), (true, true)] {
                 let (issuances, _) = life(Some((nth, cut)), lagging, restart);
-                assert_eq!(issuances, undisturbed, "write {nth} cut off {cut:?}, lagging {lagging}, restarted {restart}");
+                assert_eq!(
+                    issuances, undisturbed,
+                    "write {nth} cut off {cut:?}, lagging {lagging}, restarted {restart}"
+                );
             }
         }
     }
@@ -313,7 +335,10 @@ fn a_secret_of_somebody_else_is_never_written() {
         assert!(world.secret(&place).unwrap().data == foreign, "{owner} was written");
         world.assert_rests();
         world.store.open().things.remove(&(Shelf::Secrets, place));
-        assert!(world.jump_to_wake().is_some(), "nothing watches a Secret that is not ours, so somebody must look again");
+        assert!(
+            world.jump_to_wake().is_some(),
+            "nothing watches a Secret that is not ours, so somebody must look again"
+        );
         world.settle();
         assert!(world.is_ready(&at), "{:?}", world.object(&at).previous);
         assert!(world.is_ready(&leaf.at));
@@ -403,6 +428,93 @@ fn a_clock_that_was_minutes_off_costs_nothing() {
     assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (1, 1));
 }
 
+/// The Secret of an openssl evening, with an authority made at the beginning of every story and valid for so long.
+fn evening(world: &World, life: SignedDuration) -> Data {
+    let key = world.key(KeyAlgorithm::EcdsaP256);
+    let pem = key.to_pem();
+    let dates = Dates { not_before: world.now(), not_after: world.now().saturating_add(life).unwrap() };
+    let made = new_authority(&Subject::of("by hand"), None, key, dates, serial()).unwrap();
+    let mut data = Data::default();
+    data.insert("ca-key.pem", pem.as_bytes());
+    data.insert("ca.pem", made.certificate.to_pem());
+    data
+}
+
+#[test]
+fn an_adopted_authority_is_copied_once_and_lives_on_however_short_it_was() {
+    for life in [days(365), SignedDuration::from_secs(240)] {
+        let leaf = host("pandora", "30d");
+        let adopting = object("DockerCA", "homelab", json!({"existing": {"secretRef": {"name": "old-ca"}}}));
+        let mut world = World::of([adopting, leaf.clone()]);
+        let (from, data) = (homelab().beside("old-ca"), evening(&world, life));
+        let ours = Certificate::from_pem(data.get("ca.pem").unwrap()).unwrap().key_fingerprint();
+        world.settle();
+        assert_eq!(world.says(&homelab(), ConditionType::Issued), "-ExistingNotFound");
+        world.store.put(Shelf::Secrets, &from, None, data.clone());
+        world.touch_all();
+        world.settle();
+        assert!(world.secret(&from).unwrap().data == data, "the original is read and no more");
+        world.store.open().things.remove(&(Shelf::Secrets, from));
+        world.touch_all();
+        world.settle();
+        world.assert_sound(&homelab());
+        let end = world.now().saturating_add(life.min(days(365)) + DAY).unwrap();
+        live(&mut world, end);
+        assert_eq!(world.object(&homelab()).previous.fingerprint, Some(ours));
+    }
+}
+
+#[test]
+fn while_trust_is_missing_the_authority_works_on_with_the_bundle_that_was() {
+    let spec = json!({"subject": {"commonName": "Docker CA"}, "additionalTrust": [{"secretRef": {"name": "older"}}]});
+    let leaf = host("pandora", "365d");
+    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    let from = homelab().beside("older");
+    world.store.put(Shelf::Secrets, &from, None, evening(&world, days(9000)));
+    world.settle();
+    world.pass(days(1216));
+    world.settle();
+    let bundle = world.authority(&homelab()).bundle;
+    assert_eq!(TrustBundle::from_pem(&bundle).unwrap().certificates().len(), 3, "new, old and trusted besides");
+    world.store.open().things.remove(&(Shelf::Secrets, from)).unwrap();
+    world.touch_all();
+    world.settle();
+    assert_eq!(world.says(&homelab(), ConditionType::Accepted), "-TrustNotFound");
+    assert_eq!(world.authority(&homelab()).bundle, bundle);
+    assert!(world.is_ready(&leaf.at));
+    let at = world.object(&homelab()).secret();
+    world.store.meddle(Shelf::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
+    world.touch_all();
+    world.settle();
+    world.assert_sound(&homelab()); // both certificates of the authority are trusted still
+    world.assert_rests();
+}
+
+#[test]
+fn a_passphrase_seals_the_key_and_without_it_nothing_is_lost() {
+    let spec = json!({"subject": {"commonName": "Docker CA"}, "passphraseSecretRef": {"name": "pass", "key": "word"}});
+    let leaf = host("pandora", "365d");
+    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    world.settle();
+    assert_eq!(world.says(&homelab(), ConditionType::Issued), "-PassphraseNotFound");
+    let pass = homelab().beside("pass");
+    for (word, says) in
+        [("secret\n", "Issued"), ("wrong", "-PassphraseWrong"), ("", "-PassphraseNotFound"), ("secret", "Issued")]
+    {
+        let mut data = Data::default();
+        data.insert("word", word.as_bytes());
+        world.store.put(Shelf::Secrets, &pass, None, data);
+        world.touch_all();
+        world.settle();
+        assert_eq!(world.says(&homelab(), ConditionType::Issued), says, "{word:?}");
+        assert!(world.is_ready(&leaf.at));
+        world.assert_rests();
+    }
+    let stored = world.secret(&world.object(&homelab()).secret()).unwrap();
+    assert!(stored.data.get("tls.key").unwrap().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
+    assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (1, 1));
+}
+
 /// A meddler, a user or the clock.
 #[derive(Clone, Debug)]
 enum Act {
@@ -451,32 +563,37 @@ fn key() -> impl Strategy<Value = serde_json::Value> {
 }
 
 fn leaf(number: usize) -> impl Strategy<Value = Object> {
-    (span(), key(), prop::bool::ANY, prop::option::of(1i64..60), 0usize..3).prop_map(move |(duration, mut key, keep, before, kind)| {
-        let name = format!("leaf-{number}");
-        let hours = dockseal::api::duration::parse(duration).unwrap().as_hours();
-        key["rotationPolicy"] = json!(if keep { "Never" } else { "Always" });
-        let mut spec = json!({"caRef": {"name": "homelab"}, "duration": duration, "privateKey": key});
-        if let Some(before) = before.map(|percent| hours * percent / 100).filter(|hours| *hours > 0 && duration != "36525d") {
-            spec["renewBefore"] = json!(format!("{before}h"));
-        }
-        match kind {
-            0 => {
-                spec["hostname"] = json!(format!("{name}.bodkys.house."));
-                spec["ipAddresses"] = json!(["192.168.1.7", "127.0.0.1"]);
-                spec["address"] = json!({"host": "1.2.3.4"});
-                object("DockerHostCert", &name, spec)
+    (span(), key(), prop::bool::ANY, prop::option::of(1i64..60), 0usize..3).prop_map(
+        move |(duration, mut key, keep, before, kind)| {
+            let name = format!("leaf-{number}");
+            let hours = dockseal::api::duration::parse(duration).unwrap().as_hours();
+            key["rotationPolicy"] = json!(if keep { "Never" } else { "Always" });
+            let mut spec = json!({"caRef": {"name": "homelab"}, "duration": duration, "privateKey": key});
+            if let Some(before) =
+                before.map(|percent| hours * percent / 100).filter(|hours| *hours > 0 && duration != "36525d")
+            {
+                spec["renewBefore"] = json!(format!("{before}h"));
             }
-            kind => {
-                spec["commonName"] = json!(format!("{name}.bodkys.house"));
-                object(if kind == 1 { "DockerClientCert" } else { "PortainerClient" }, &name, spec)
+            match kind {
+                0 => {
+                    spec["hostname"] = json!(format!("{name}.bodkys.house."));
+                    spec["ipAddresses"] = json!(["192.168.1.7", "127.0.0.1"]);
+                    spec["address"] = json!({"host": "1.2.3.4"});
+                    object("DockerHostCert", &name, spec)
+                }
+                kind => {
+                    spec["commonName"] = json!(format!("{name}.bodkys.house"));
+                    object(if kind == 1 { "DockerClientCert" } else { "PortainerClient" }, &name, spec)
+                }
             }
-        }
-    })
+        },
+    )
 }
 
 fn ca() -> impl Strategy<Value = Object> {
     (span(), key(), prop::bool::ANY).prop_map(|(duration, key, constrained)| {
-        let mut spec = json!({"subject": {"commonName": "Docker CA", "country": "de"}, "duration": duration, "privateKey": key});
+        let mut spec =
+            json!({"subject": {"commonName": "Docker CA", "country": "de"}, "duration": duration, "privateKey": key});
         if constrained {
             let ranges = ["192.168.0.0/16", "127.0.0.0/8", "1.2.3.4/32"];
             spec["nameConstraints"] = json!({"permittedDNSDomains": ["bodkys.house"], "permittedIPRanges": ranges});
@@ -497,7 +614,9 @@ fn perform(world: &mut World, act: &Act, leaves: &[Object]) {
             let cut = bytes[..bytes.len().min(*length)].to_vec();
             stored.data.insert(key, cut);
         }),
-        Act::Unlabel(number) => world.store.meddle(Shelf::Secrets, &secret_of(&pick(number)), |stored| stored.labelled = false),
+        Act::Unlabel(number) => {
+            world.store.meddle(Shelf::Secrets, &secret_of(&pick(number)), |stored| stored.labelled = false)
+        }
         Act::Disown(number) => disown(world, &pick(number)),
         Act::Rename(number) => world.edit(&pick(number).at, |object| {
             if let dockseal::api::Spec::Host(spec) = &mut object.spec {
@@ -506,9 +625,13 @@ fn perform(world: &mut World, act: &Act, leaves: &[Object]) {
         }),
         Act::Ask(number) => {
             let now = world.now().to_string();
-            world.edit(&pick(number).at, |object| drop(object.annotations.insert(RENEW_REQUESTED_ANNOTATION.into(), now)));
+            world.edit(&pick(number).at, |object| {
+                drop(object.annotations.insert(RENEW_REQUESTED_ANNOTATION.into(), now))
+            });
         }
-        Act::LoseBundle => drop(world.store.open().things.remove(&(Shelf::ConfigMaps, homelab().beside("homelab-ca-bundle")))),
+        Act::LoseBundle => {
+            drop(world.store.open().things.remove(&(Shelf::ConfigMaps, homelab().beside("homelab-ca-bundle"))))
+        }
         Act::EditBundle => {
             let at = world.object(&homelab()).secret();
             world.store.meddle(Shelf::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
@@ -529,7 +652,11 @@ fn disown(world: &mut World, leaf: &Object) {
     world.touch_all();
     world.settle();
     let after = world.secret(&leaf.secret());
-    assert_eq!(before.as_ref().map(|stored| &stored.version), after.as_ref().map(|stored| &stored.version), "a stranger's Secret was written");
+    assert_eq!(
+        before.as_ref().map(|stored| &stored.version),
+        after.as_ref().map(|stored| &stored.version),
+        "a stranger's Secret was written"
+    );
     if before.is_some() {
         assert_eq!(world.says(&leaf.at, ConditionType::Issued), format!("-{}", Reason::SecretConflict.as_str()));
     }

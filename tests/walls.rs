@@ -142,7 +142,8 @@ fn imports_point_down() {
 
 #[test]
 fn a_tree_of_imports_is_read_to_its_leaves() {
-    let code = "use crate::{api::{self, Kind}, world::{Clock, store::Item},\n pki};\ncrate::decide::x(); use dockseal::cli;";
+    let code =
+        "use crate::{api::{self, Kind}, world::{Clock, store::Item},\n pki};\ncrate::decide::x(); use dockseal::cli;";
     assert_eq!(imports(code), ["api", "world", "pki", "decide", "cli"]);
 }
 
@@ -171,7 +172,11 @@ fn no_name_is_empty() {
         for name in source.path.trim_end_matches(".rs").split('/') {
             for part in name.split('_') {
                 let singular = part.strip_suffix('s').unwrap_or(part);
-                assert!(!EMPTY_NAMES.contains(&part) && !EMPTY_NAMES.contains(&singular), "src/{}: {name}", source.path);
+                assert!(
+                    !EMPTY_NAMES.contains(&part) && !EMPTY_NAMES.contains(&singular),
+                    "src/{}: {name}",
+                    source.path
+                );
                 assert!(part != "info", "src/{}: {name}", source.path);
             }
         }

@@ -134,7 +134,8 @@ fn ed25519_is_written_as_pkcs8_version_1() {
 fn made(algorithm: KeyAlgorithm) -> Authority {
     let subject = Subject { country: "DE".into(), organization: "Bodky & Söhne".into(), ..Subject::of("Docker CA") };
     let networks = ["192.168.0.0/16", "127.0.0.0/8"].map(|network| Network::parse(network).unwrap());
-    new_authority(&subject, Some(&permit(&["bodkys.house".into()], &networks)), key(algorithm), dates(), serial()).unwrap()
+    new_authority(&subject, Some(&permit(&["bodkys.house".into()], &networks)), key(algorithm), dates(), serial())
+        .unwrap()
 }
 
 #[test]
@@ -144,8 +145,16 @@ fn what_we_sign_passes_openssl_s_strict_check_and_webpki_under_every_algorithm()
         let authority = made(algorithm);
         bench.write("ca.pem", authority.certificate.to_pem());
         bench.write("new.pem", authority.renew(dates(), serial()).to_pem());
-        let client = LeafProfile { common_name: "portainer.bodkys.house".into(), dns_names: vec![], ip_addresses: vec![], usage: Usage::Client };
-        let leaves = [(host(&["pandora.bodkys.house", "*.bodkys.house"], &["192.168.1.7", "127.0.0.1"]), "sslserver"), (client, "sslclient")];
+        let client = LeafProfile {
+            common_name: "portainer.bodkys.house".into(),
+            dns_names: vec![],
+            ip_addresses: vec![],
+            usage: Usage::Client,
+        };
+        let leaves = [
+            (host(&["pandora.bodkys.house", "*.bodkys.house"], &["192.168.1.7", "127.0.0.1"]), "sslserver"),
+            (client, "sslclient"),
+        ];
         for (profile, purpose) in leaves {
             let leaf = authority.sign_leaf(&profile, &key(KeyAlgorithm::EcdsaP256), dates(), serial()).unwrap();
             bench.write("leaf.pem", leaf.to_pem());
@@ -153,10 +162,15 @@ fn what_we_sign_passes_openssl_s_strict_check_and_webpki_under_every_algorithm()
                 bench.openssl(&format!("verify -x509_strict -purpose {purpose} -CAfile {issuer} leaf.pem"));
             }
             let other = if purpose == "sslserver" { "sslclient" } else { "sslserver" };
-            assert!(!bench.openssl_says(&format!("verify -purpose {other} -CAfile ca.pem leaf.pem")).0, "one usage each");
+            assert!(
+                !bench.openssl_says(&format!("verify -purpose {other} -CAfile ca.pem leaf.pem")).0,
+                "one usage each"
+            );
             assert!(webpki_accepts(&authority.certificate, &leaf, profile.usage));
         }
-        let outside = authority.sign_leaf(&host(&["pandora.example"], &[]), &key(KeyAlgorithm::EcdsaP256), dates(), serial()).unwrap();
+        let outside = authority
+            .sign_leaf(&host(&["pandora.example"], &[]), &key(KeyAlgorithm::EcdsaP256), dates(), serial())
+            .unwrap();
         assert!(!webpki_accepts(&authority.certificate, &outside, Usage::Server), "name constraints hold");
     }
 }
@@ -178,8 +192,12 @@ fn an_authority_says_what_it_is() {
     let bench = Bench::new();
     bench.write("ca.pem", made(KeyAlgorithm::EcdsaP256).certificate.to_pem());
     let text = bench.openssl("x509 -in ca.pem -noout -text");
-    let critical = |name: &str, value: &str| text.contains(&format!("X509v3 {name}: critical\n                {value}"));
-    assert!(critical("Basic Constraints", "CA:TRUE, pathlen:0") && critical("Key Usage", "Certificate Sign, CRL Sign"), "{text}");
+    let critical =
+        |name: &str, value: &str| text.contains(&format!("X509v3 {name}: critical\n                {value}"));
+    assert!(
+        critical("Basic Constraints", "CA:TRUE, pathlen:0") && critical("Key Usage", "Certificate Sign, CRL Sign"),
+        "{text}"
+    );
     assert!(text.contains("X509v3 Name Constraints: critical"), "{text}");
 }
 
@@ -217,7 +235,13 @@ fn leaves_verify_under_adopted_authorities_of_any_name() {
 fn dates_from_1970_to_the_end_of_time_are_written_and_read() {
     let key = key(KeyAlgorithm::EcdsaP256);
     let authority = Authority { certificate: made(KeyAlgorithm::EcdsaP256).certificate, key: Arc::new(key) };
-    for (now, hours) in [("1970-01-01T00:00:00Z", 1), ("2049-12-31T23:59:30Z", 1), ("2050-01-01T00:00:00.9Z", 24), ("2026-11-22T10:00:00Z", 876_600), ("9998-01-01T00:00:00Z", 876_600)] {
+    for (now, hours) in [
+        ("1970-01-01T00:00:00Z", 1),
+        ("2049-12-31T23:59:30Z", 1),
+        ("2050-01-01T00:00:00.9Z", 24),
+        ("2026-11-22T10:00:00Z", 876_600),
+        ("9998-01-01T00:00:00Z", 876_600),
+    ] {
         let wanted = lifecycle::dates(now.parse().unwrap(), SignedDuration::from_hours(hours), None);
         let read = authority.renew(wanted, serial());
         assert_eq!(read.not_after.as_second(), wanted.not_after.as_second(), "{now}");
@@ -245,12 +269,21 @@ fn no_debug_shows_key_bytes() {
     let stored = material::read_authority(&data, None).unwrap();
     let der = authority.key.to_pkcs8_der();
     let secret = &der[36..60]; // within the private scalar
-    let shapes = [format!("{authority:?}"), format!("{:?}", authority.key), format!("{data:?}"), format!("{stored:?}"), format!("{:#?}", data.clone())];
+    let shapes = [
+        format!("{authority:?}"),
+        format!("{:?}", authority.key),
+        format!("{data:?}"),
+        format!("{stored:?}"),
+        format!("{:#?}", data.clone()),
+    ];
     let decimal = format!("{:?}", secret);
     let decimal = decimal.trim_matches(['[', ']']);
     for shape in shapes {
         let shape = shape.replace('\n', " ");
-        assert!(!shape.contains(decimal) && !shape.contains(&dockseal::pki::hex(secret)) && !shape.contains("PRIVATE"), "{shape}");
+        assert!(
+            !shape.contains(decimal) && !shape.contains(&dockseal::pki::hex(secret)) && !shape.contains("PRIVATE"),
+            "{shape}"
+        );
         assert!(!pem.lines().filter(|line| line.len() > 20).any(|line| shape.contains(line)), "{shape}");
     }
 }

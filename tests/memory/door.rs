@@ -5,9 +5,9 @@ use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::{Kind, Object, ObjectRef, Place};
 use dockseal::hallway::{self, House, Slot, Surroundings};
 use dockseal::pki::material::{StoredAuthority, read_authority};
-use dockseal::pki::{Certificate, PrivateKey, TrustBundle};
-use dockseal::world::store::{Shelf, Stored};
+use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle};
 use dockseal::world::Clock;
+use dockseal::world::store::{Shelf, Stored};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -147,7 +147,9 @@ impl World {
     pub fn says(&self, at: &ObjectRef, condition: ConditionType) -> String {
         let object = self.object(at);
         let found = object.previous.conditions.iter().find(|known| known.type_ == condition.as_str());
-        found.map_or("nothing".into(), |found| format!("{}{}", if found.status == "True" { "" } else { "-" }, found.reason))
+        found.map_or("nothing".into(), |found| {
+            format!("{}{}", if found.status == "True" { "" } else { "-" }, found.reason)
+        })
     }
 
     /// Whether the object is Ready.
@@ -172,6 +174,11 @@ impl World {
         read_authority(&stored.data, None).expect("a sound authority")
     }
 
+    /// A new private key.
+    pub fn key(&self, algorithm: KeyAlgorithm) -> PrivateKey {
+        self.runtime.block_on(self.house.forge.make(algorithm))
+    }
+
     /// How many certificates were stored for an object.
     pub fn issuances(&self, at: &ObjectRef) -> usize {
         let place = self.object(at).secret();
@@ -180,7 +187,10 @@ impl World {
 
     /// Law: an applied plan is a fixed point.
     pub fn assert_rests(&mut self) {
-        let (writes, events) = { let shelves = self.store.open(); (shelves.log.len(), shelves.events.len()) };
+        let (writes, events) = {
+            let shelves = self.store.open();
+            (shelves.log.len(), shelves.events.len())
+        };
         self.touch_all();
         self.settle();
         let shelves = self.store.open();
@@ -194,7 +204,8 @@ impl World {
         let own: Vec<_> = std::iter::once(&ca.authority.certificate).chain(&ca.former).collect();
         let newest = own[0];
         assert!(newest.is_valid_at(self.now()), "the authority is not valid at {}", self.now());
-        let config_map = self.store.open().things[&(Shelf::ConfigMaps, at.beside(&format!("{}-ca-bundle", at.name)))].clone();
+        let config_map =
+            self.store.open().things[&(Shelf::ConfigMaps, at.beside(&format!("{}-ca-bundle", at.name)))].clone();
         assert_eq!(config_map.data.get("ca.crt"), Some(ca.bundle.as_slice()), "the public bundle is another");
         for leaf in self.leaves().iter().filter(|leaf| self.is_ready(&leaf.at)) {
             let data = self.secret(&leaf.secret()).expect("a ready leaf has a Secret").data;

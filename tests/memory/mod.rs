@@ -15,7 +15,8 @@ pub const START: &str = "2026-11-22T10:00:00.123456789Z";
 
 /// An object as a user would write it: kind, name and spec.
 pub fn object(kind: &str, name: &str, spec: Value) -> Object {
-    let metadata = json!({"namespace": "home", "name": name, "generation": 1, "creationTimestamp": "2026-11-22T10:00:00Z"});
+    let metadata =
+        json!({"namespace": "home", "name": name, "generation": 1, "creationTimestamp": "2026-11-22T10:00:00Z"});
     let api_version = dockseal::api::API_VERSION;
     let manifest = json!({"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec});
     let readable = "a manifest of the schema";

@@ -97,7 +97,8 @@ impl Shelves {
             assert!(known.is_none_or(|known| known.1 == certificate), "two certificates have one serial");
         }
         let (owner, authority) = (Some(item.owner.clone()), item.authority.clone());
-        let stored = Stored { owner, authority, version: self.versions.to_string(), labelled: true, data: item.data.clone() };
+        let stored =
+            Stored { owner, authority, version: self.versions.to_string(), labelled: true, data: item.data.clone() };
         self.things.insert((item.shelf, item.at.clone()), stored);
     }
 
@@ -144,11 +145,11 @@ impl Store for Memory {
     }
 
     async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
-        self.open().write("delete", at.to_string(), |shelves| {
-            match shelves.things.get(&(shelf, at.clone())) {
-                Some(stored) if stored.version == version => shelves.things.remove(&(shelf, at.clone())).map_or(Ok(()), |_| Ok(())),
-                _ => Err(StoreError::Changed(at.clone())),
+        self.open().write("delete", at.to_string(), |shelves| match shelves.things.get(&(shelf, at.clone())) {
+            Some(stored) if stored.version == version => {
+                shelves.things.remove(&(shelf, at.clone())).map_or(Ok(()), |_| Ok(()))
             }
+            _ => Err(StoreError::Changed(at.clone())),
         })
     }
 
