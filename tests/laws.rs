@@ -8,6 +8,10 @@ use dockseal::api::{
     AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION,
 };
 use dockseal::pki::material::Data;
+use dockseal::pki::name::Subject;
+use dockseal::pki::sign::{Dates, new_authority};
+use dockseal::pki::{Certificate, KeyAlgorithm, TrustBundle};
+use dockseal::world::entropy::serial;
 use dockseal::world::store::Shelf;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memory::{Cut, World, authority, host, object};
@@ -421,6 +425,93 @@ fn a_clock_that_was_minutes_off_costs_nothing() {
         world.settle();
         assert!(world.is_ready(&leaf.at));
     }
+    assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (1, 1));
+}
+
+/// The Secret of an openssl evening, with an authority made at the beginning of every story and valid for so long.
+fn evening(world: &World, life: SignedDuration) -> Data {
+    let key = world.key(KeyAlgorithm::EcdsaP256);
+    let pem = key.to_pem();
+    let dates = Dates { not_before: world.now(), not_after: world.now().saturating_add(life).unwrap() };
+    let made = new_authority(&Subject::of("by hand"), None, key, dates, serial()).unwrap();
+    let mut data = Data::default();
+    data.insert("ca-key.pem", pem.as_bytes());
+    data.insert("ca.pem", made.certificate.to_pem());
+    data
+}
+
+#[test]
+fn an_adopted_authority_is_copied_once_and_lives_on_however_short_it_was() {
+    for life in [days(365), SignedDuration::from_secs(240)] {
+        let leaf = host("pandora", "30d");
+        let adopting = object("DockerCA", "homelab", json!({"existing": {"secretRef": {"name": "old-ca"}}}));
+        let mut world = World::of([adopting, leaf.clone()]);
+        let (from, data) = (homelab().beside("old-ca"), evening(&world, life));
+        let ours = Certificate::from_pem(data.get("ca.pem").unwrap()).unwrap().key_fingerprint();
+        world.settle();
+        assert_eq!(world.says(&homelab(), ConditionType::Issued), "-ExistingNotFound");
+        world.store.put(Shelf::Secrets, &from, None, data.clone());
+        world.touch_all();
+        world.settle();
+        assert!(world.secret(&from).unwrap().data == data, "the original is read and no more");
+        world.store.open().things.remove(&(Shelf::Secrets, from));
+        world.touch_all();
+        world.settle();
+        world.assert_sound(&homelab());
+        let end = world.now().saturating_add(life.min(days(365)) + DAY).unwrap();
+        live(&mut world, end);
+        assert_eq!(world.object(&homelab()).previous.fingerprint, Some(ours));
+    }
+}
+
+#[test]
+fn while_trust_is_missing_the_authority_works_on_with_the_bundle_that_was() {
+    let spec = json!({"subject": {"commonName": "Docker CA"}, "additionalTrust": [{"secretRef": {"name": "older"}}]});
+    let leaf = host("pandora", "365d");
+    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    let from = homelab().beside("older");
+    world.store.put(Shelf::Secrets, &from, None, evening(&world, days(9000)));
+    world.settle();
+    world.pass(days(1216));
+    world.settle();
+    let bundle = world.authority(&homelab()).bundle;
+    assert_eq!(TrustBundle::from_pem(&bundle).unwrap().certificates().len(), 3, "new, old and trusted besides");
+    world.store.open().things.remove(&(Shelf::Secrets, from)).unwrap();
+    world.touch_all();
+    world.settle();
+    assert_eq!(world.says(&homelab(), ConditionType::Accepted), "-TrustNotFound");
+    assert_eq!(world.authority(&homelab()).bundle, bundle);
+    assert!(world.is_ready(&leaf.at));
+    let at = world.object(&homelab()).secret();
+    world.store.meddle(Shelf::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
+    world.touch_all();
+    world.settle();
+    world.assert_sound(&homelab()); // both certificates of the authority are trusted still
+    world.assert_rests();
+}
+
+#[test]
+fn a_passphrase_seals_the_key_and_without_it_nothing_is_lost() {
+    let spec = json!({"subject": {"commonName": "Docker CA"}, "passphraseSecretRef": {"name": "pass", "key": "word"}});
+    let leaf = host("pandora", "365d");
+    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    world.settle();
+    assert_eq!(world.says(&homelab(), ConditionType::Issued), "-PassphraseNotFound");
+    let pass = homelab().beside("pass");
+    for (word, says) in
+        [("secret\n", "Issued"), ("wrong", "-PassphraseWrong"), ("", "-PassphraseNotFound"), ("secret", "Issued")]
+    {
+        let mut data = Data::default();
+        data.insert("word", word.as_bytes());
+        world.store.put(Shelf::Secrets, &pass, None, data);
+        world.touch_all();
+        world.settle();
+        assert_eq!(world.says(&homelab(), ConditionType::Issued), says, "{word:?}");
+        assert!(world.is_ready(&leaf.at));
+        world.assert_rests();
+    }
+    let stored = world.secret(&world.object(&homelab()).secret()).unwrap();
+    assert!(stored.data.get("tls.key").unwrap().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
     assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (1, 1));
 }
 

@@ -5,7 +5,7 @@ use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::{Kind, Object, ObjectRef, Place};
 use dockseal::hallway::{self, House, Slot, Surroundings};
 use dockseal::pki::material::{StoredAuthority, read_authority};
-use dockseal::pki::{Certificate, PrivateKey, TrustBundle};
+use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle};
 use dockseal::world::Clock;
 use dockseal::world::store::{Shelf, Stored};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -172,6 +172,11 @@ impl World {
     pub fn authority(&self, at: &ObjectRef) -> StoredAuthority {
         let stored = self.secret(&self.object(at).secret()).expect("an authority's Secret");
         read_authority(&stored.data, None).expect("a sound authority")
+    }
+
+    /// A new private key.
+    pub fn key(&self, algorithm: KeyAlgorithm) -> PrivateKey {
+        self.runtime.block_on(self.house.forge.make(algorithm))
     }
 
     /// How many certificates were stored for an object.

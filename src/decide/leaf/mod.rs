@@ -4,6 +4,8 @@ pub mod desired;
 pub mod host_name;
 pub mod plan;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use desired::{Desired, desired};
 pub use plan::{Observed, Plan, Step, plan};
