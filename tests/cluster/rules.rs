@@ -64,7 +64,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (CA, "SUBJECT_OR_EXISTING", "existing: {secretRef: {name: old}}"),
     (CA, "EXISTING_ALONE", "{subject: null, existing: {secretRef: {name: old}}, duration: 10d}"),
     (CA, "EXISTING_ALONE", "{subject: null, existing: {secretRef: {name: old}}, privateKey: {algorithm: RSA}}"),
-    (CA, "EXISTING_ALONE", "{subject: null, existing: {secretRef: {name: old}}, nameConstraints: {permittedDNSDomains: [a]}}"),
+    (
+        CA,
+        "EXISTING_ALONE",
+        "{subject: null, existing: {secretRef: {name: old}}, nameConstraints: {permittedDNSDomains: [a]}}",
+    ),
     (CA, "RANGES", "nameConstraints: {permittedIPRanges: [192.168.0.0]}"),
     (CA, "RANGES", "nameConstraints: {permittedIPRanges: [10.0.0.0/8, 10.0.0.0/33]}"),
     (CA, "RANGES", "nameConstraints: {permittedIPRanges: [bodkys.house]}"),
@@ -81,7 +85,6 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (CLIENT, "spec.secretName", "secretName: ''"),
     (PORTAINER, "spec.secretName", "secretName: a-"),
     (CA, "Unsupported value", "secretDeletionPolicy: Orphan"),
-    (HOST, "spec.caRef", "caRef: null"),
     (HOST, "spec.caRef.name", "caRef: {name: ''}"),
     (HOST, "HOSTNAME", "hostname: 192.168.1.7"),
     (HOST, "HOST_NAMED", "hostname: null"),
@@ -123,32 +126,54 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (HOST, "Unsupported value", "delivery: {mode: Daemon, daemon: {restart: Sometimes}}"),
     (HOST, "Unsupported value", "delivery: {target: Host}"),
     (CLIENT, "spec.commonName", "commonName: ''"),
-    (CLIENT, "spec.commonName", "commonName: null"),
     (PORTAINER, "spec.commonName", "commonName: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
     (PORTAINER, "HTTP_ALLOWED", "server: {url: 'http://a', credentialsSecretRef: {name: a}}"),
     (PORTAINER, "HTTP_ALLOWED", "server: {url: 'http://a', allowHTTP: false, credentialsSecretRef: {name: a}}"),
     (PORTAINER, "spec.server.url", "server: {url: portainer, credentialsSecretRef: {name: a}}"),
     (PORTAINER, "spec.server.url", "server: {url: 'https://admin:secret@a', credentialsSecretRef: {name: a}}"),
-    (PORTAINER, "spec.server.credentialsSecretRef", "server: {url: 'https://a'}"),
     (PORTAINER, "UNVERIFIED_ACKNOWLEDGED", "environment: {tlsVerification: ClientOnly}"),
-    (PORTAINER, "UNVERIFIED_ACKNOWLEDGED", "environment: {tlsVerification: ClientOnly, acknowledgeUnverifiedServer: false}"),
+    (
+        PORTAINER,
+        "UNVERIFIED_ACKNOWLEDGED",
+        "environment: {tlsVerification: ClientOnly, acknowledgeUnverifiedServer: false}",
+    ),
     (PORTAINER, "Unsupported value", "environment: {tlsVerification: None}"),
     (PORTAINER, "Unsupported value", "adoption: Always"),
 ];
 
 /// Kind, the rules that it lets pass, what is added to a good spec.
 const PASSES: &[(&str, &str, &str)] = &[
-    (CA, "KEY_SIZE OPTIONAL_DURATION SUBJECT_OR_EXISTING EXISTING_ALONE", "{duration: 36525d, privateKey: {algorithm: RSA, size: 3072}}"),
+    (
+        CA,
+        "KEY_SIZE OPTIONAL_DURATION SUBJECT_OR_EXISTING EXISTING_ALONE",
+        "{duration: 36525d, privateKey: {algorithm: RSA, size: 3072}}",
+    ),
     (CA, "KEY_SIZE OPTIONAL_DURATION", "{duration: 876600h, privateKey: {algorithm: ECDSA, size: 384}}"),
     (CA, "KEY_SIZE", "{duration: 1h, privateKey: {algorithm: Ed25519}}"),
-    (CA, "SUBJECT_OR_EXISTING EXISTING_ALONE", "{subject: null, existing: {secretRef: {name: old}}, passphraseSecretRef: {name: a, key: b}}"),
+    (
+        CA,
+        "SUBJECT_OR_EXISTING EXISTING_ALONE",
+        "{subject: null, existing: {secretRef: {name: old}}, passphraseSecretRef: {name: a, key: b}}",
+    ),
     (CA, "RANGES CONSTRAINTS_SAY", "nameConstraints: {permittedIPRanges: [192.168.0.0/16, 'fd00::/8', 1.2.3.4/32]}"),
     (CA, "CONSTRAINTS_SAY", "nameConstraints: {permittedDNSDomains: [bodkys.house]}"),
-    (CA, "", "subject: {commonName: a, organization: , organizationalUnit: , country: , province: , locality: , emailAddress: }"),
+    (
+        CA,
+        "",
+        "subject: {commonName: a, organization: , organizationalUnit: , country: , province: , locality: , emailAddress: }",
+    ),
     (CA, "", "subject: {commonName: a, organization: '', country: '', emailAddress: ''}"),
-    (CA, "OPTIONAL_DURATION EXISTING_ALONE", "{duration: , privateKey: , passphraseSecretRef: , existing: , additionalTrust: , nameConstraints: , secretName: , secretDeletionPolicy: }"),
+    (
+        CA,
+        "OPTIONAL_DURATION EXISTING_ALONE",
+        "{duration: , privateKey: , passphraseSecretRef: , existing: , additionalTrust: , nameConstraints: , secretName: , secretDeletionPolicy: }",
+    ),
     (HOST, "KEY_SIZE", "privateKey: {algorithm: RSA}"),
-    (HOST, "KEY_SIZE DURATION RENEW_BEFORE HOSTNAME HOST_NAMED HOSTNAME_FITS NOT_CA", "{duration: 36525d, renewBefore: 36524d}"),
+    (
+        HOST,
+        "KEY_SIZE DURATION RENEW_BEFORE HOSTNAME HOST_NAMED HOSTNAME_FITS NOT_CA",
+        "{duration: 36525d, renewBefore: 36524d}",
+    ),
     (HOST, "DURATION RENEW_BEFORE", "{duration: 2h, renewBefore: 1h}"),
     (HOST, "HOSTNAME", "hostname: ip-192-168-1-7"),
     (HOST, "HOST_NAMED ADDRESSES", "{hostname: null, ipAddresses: [192.168.1.7, 'fd00::1']}"),
@@ -158,16 +183,32 @@ const PASSES: &[(&str, &str, &str)] = &[
     (HOST, "", "dnsNames: ['*.bodkys.house', Pandora.]"),
     (HOST, "", "address: {host: 'fd00::1', port: 65535}"),
     (HOST, "NODE_NAMED DIRECTORY", "delivery: {target: Node, nodeName: pandora}"),
-    (HOST, "NODE_NAMED DAEMON_MODE", "delivery: {target: Enrolled, mode: Daemon, daemon: {listen: ['192.168.1.7:2376', '[fd00::1]:2376']}}"),
+    (
+        HOST,
+        "NODE_NAMED DAEMON_MODE",
+        "delivery: {target: Enrolled, mode: Daemon, daemon: {listen: ['192.168.1.7:2376', '[fd00::1]:2376']}}",
+    ),
     (HOST, "NODE_NAMED DAEMON_MODE", "delivery: {}"),
     (HOST, "DIRECTORY", "delivery: {directory: /srv/..docker/a.b/...}"),
     (HOST, "DIRECTORY", "delivery: {directory: /}"),
-    (HOST, "HOST_NAMED", "{dnsNames: , ipAddresses: , address: , renewBefore: , privateKey: , duration: , secretName: , delivery: , portainer: , includeLoopback: }"),
+    (
+        HOST,
+        "HOST_NAMED",
+        "{dnsNames: , ipAddresses: , address: , renewBefore: , privateKey: , duration: , secretName: , delivery: , portainer: , includeLoopback: }",
+    ),
     (HOST, "", "portainer: {name: pandora, publicURL: , group: , tags: []}"),
     (CLIENT, "KEY_SIZE DURATION RENEW_BEFORE", "{duration: 90d, renewBefore: 30d, privateKey: {size: 384}}"),
-    (PORTAINER, "DURATION RENEW_BEFORE HTTP_ALLOWED", "server: {url: 'https://a:9443/portainer', credentialsSecretRef: {name: a}}"),
+    (
+        PORTAINER,
+        "DURATION RENEW_BEFORE HTTP_ALLOWED",
+        "server: {url: 'https://a:9443/portainer', credentialsSecretRef: {name: a}}",
+    ),
     (PORTAINER, "HTTP_ALLOWED", "server: {url: 'http://a', allowHTTP: true, credentialsSecretRef: {name: a}}"),
-    (PORTAINER, "UNVERIFIED_ACKNOWLEDGED", "environment: {tlsVerification: ClientOnly, acknowledgeUnverifiedServer: true}"),
+    (
+        PORTAINER,
+        "UNVERIFIED_ACKNOWLEDGED",
+        "environment: {tlsVerification: ClientOnly, acknowledgeUnverifiedServer: true}",
+    ),
     (PORTAINER, "UNVERIFIED_ACKNOWLEDGED", "environment: {}"),
     (PORTAINER, "", "{hostSelector: {}, environment: {group: , tags: []}}"),
 ];
@@ -180,21 +221,41 @@ const CHANGES: &[(&str, &str, &str, &str)] = &[
     (CA, "PRIVATE_KEY_STAYS", "", "privateKey: {algorithm: RSA}"),
     (CA, "PRIVATE_KEY_STAYS", "privateKey: {algorithm: RSA}", "privateKey: {algorithm: RSA, size: 2048}"),
     (CA, "PRIVATE_KEY_STAYS", "privateKey: {algorithm: RSA}", "privateKey: null"),
-    (CA, "EXISTING_STAYS", "{subject: null, existing: {secretRef: {name: a}}}", "{subject: null, existing: {secretRef: {name: b}}}"),
+    (
+        CA,
+        "EXISTING_STAYS",
+        "{subject: null, existing: {secretRef: {name: a}}}",
+        "{subject: null, existing: {secretRef: {name: b}}}",
+    ),
     (CA, "EXISTING_STAYS", "{subject: null, existing: {secretRef: {name: a}}}", ""),
     (CA, "PASSPHRASE_STAYS", "", "passphraseSecretRef: {name: a, key: b}"),
     (CA, "PASSPHRASE_STAYS", "passphraseSecretRef: {name: a, key: b}", "passphraseSecretRef: {name: a, key: c}"),
     (CA, "PASSPHRASE_STAYS", "passphraseSecretRef: {name: a, key: b}", ""),
     (CA, "CONSTRAINTS_STAY", "", "nameConstraints: {permittedDNSDomains: [a]}"),
-    (CA, "CONSTRAINTS_STAY", "nameConstraints: {permittedDNSDomains: [a]}", "nameConstraints: {permittedDNSDomains: [a, b]}"),
+    (
+        CA,
+        "CONSTRAINTS_STAY",
+        "nameConstraints: {permittedDNSDomains: [a]}",
+        "nameConstraints: {permittedDNSDomains: [a, b]}",
+    ),
     (CA, "SECRET_NAME_STAYS", "", "secretName: a"),
     (HOST, "SECRET_NAME_STAYS", "secretName: a", "secretName: b"),
     (CLIENT, "SECRET_NAME_STAYS", "secretName: a", ""),
     (PORTAINER, "SECRET_NAME_STAYS", "", "secretName: b"),
     (CA, "", "", "{duration: 10d, additionalTrust: [{secretRef: {name: a}}], secretDeletionPolicy: Delete}"),
     (CA, "", "privateKey: {algorithm: ECDSA}", "privateKey: {algorithm: ECDSA}"),
-    (CA, "", "", "{duration: null, privateKey: null, passphraseSecretRef: null, nameConstraints: null, secretName: null}"),
-    (HOST, "", "", "{duration: 10d, hostname: another.example, privateKey: {algorithm: RSA}, delivery: {}, caRef: {name: b}}"),
+    (
+        CA,
+        "",
+        "",
+        "{duration: null, privateKey: null, passphraseSecretRef: null, nameConstraints: null, secretName: null}",
+    ),
+    (
+        HOST,
+        "",
+        "",
+        "{duration: 10d, hostname: another.example, privateKey: {algorithm: RSA}, delivery: {}, caRef: {name: b}}",
+    ),
     (CLIENT, "", "", "{commonName: another, secretDeletionPolicy: Delete}"),
     (PORTAINER, "", "", "{commonName: another, hostSelector: {}}"),
 ];
@@ -217,7 +278,8 @@ fn object(kind: &str, name: &str, changes: &str) -> Value {
 }
 
 fn documents(objects: impl IntoIterator<Item = Value>) -> String {
-    serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects.into_iter().collect::<Vec<_>>()}).to_string()
+    serde_json::json!({"apiVersion": "v1", "kind": "List", "items": objects.into_iter().collect::<Vec<_>>()})
+        .to_string()
 }
 
 fn says(why: &str) -> &str {
@@ -228,9 +290,12 @@ fn says(why: &str) -> &str {
 async fn complaints(namespace: &Namespace, objects: impl IntoIterator<Item = Value>) -> BTreeMap<String, String> {
     let dry_run = ["-n", &namespace.name, "apply", "--dry-run=server", "-f", "-"];
     let outcome = namespace.cluster.kubectl_stdin(&dry_run, &documents(objects)).await;
-    let text = format!("\n{:#}", outcome.expect_err("something is refused"));
-    let of = |part: &str| Some((part.split('"').nth(1)?.to_owned(), part.to_owned()));
-    text.split("The ").filter(|part| part.contains("is invalid")).filter_map(of).collect()
+    let text = format!("{:#}", outcome.expect_err("something is refused"));
+    let parts: Vec<&str> = text.split("\" is invalid: ").collect();
+    // A name ends one part, what is said of it begins the next.
+    let name = |part: &str| part.rsplit('"').next().unwrap_or_default().to_owned();
+    let said = |part: &str| part.split("Error from server").next().unwrap_or_default().to_owned();
+    parts.windows(2).map(|pair| (name(pair[0]), said(pair[1]))).collect()
 }
 
 #[tokio::test]
@@ -285,7 +350,8 @@ fn every_rule_is_in_the_schemas_and_in_the_tables() -> anyhow::Result<()> {
         REFUSED.iter().map(|(_, why, _)| *why).chain(CHANGES.iter().map(|(_, why, ..)| *why)).collect();
     let mut passing: BTreeSet<&str> = PASSES.iter().flat_map(|(_, whys, _)| whys.split(' ')).collect();
     // Objects that change without a complaint pass all of these.
-    passing.extend(RULES.iter().map(|(name, _)| *name).filter(|name| name.ends_with("STAYS") || name.ends_with("STAY")));
+    passing
+        .extend(RULES.iter().map(|(name, _)| *name).filter(|name| name.ends_with("STAYS") || name.ends_with("STAY")));
     for (name, (rule, message)) in RULES {
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
         assert!(crds.contains(&quoted(rule)) && crds.contains(&quoted(message)), "{name} is in no CRD");
@@ -296,7 +362,7 @@ fn every_rule_is_in_the_schemas_and_in_the_tables() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn unknown_fields_are_refused() -> anyhow::Result<()> {
+async fn unknown_and_missing_fields_are_refused() -> anyhow::Result<()> {
     let namespace = Namespace::new("unknown-fields").await?;
     for (kind, changes, path) in [
         (CA, "subjekt: {}", "spec.subjekt"),
@@ -307,6 +373,17 @@ async fn unknown_fields_are_refused() -> anyhow::Result<()> {
         let refused = namespace.apply(&object(kind, "typo", changes).to_string()).await;
         let text = format!("{:#}", refused.expect_err("an unknown field is refused"));
         assert!(text.contains("strict decoding error: unknown field") && text.contains(path), "{text}");
+    }
+    for (kind, changes, field) in [
+        (CA, "{subject: {organization: Bodky}}", "commonName"),
+        (HOST, "caRef: null", "caRef"),
+        (CLIENT, "commonName: null", "commonName"),
+        (PORTAINER, "server: {url: 'https://a'}", "credentialsSecretRef"),
+    ] {
+        let refused = namespace.apply(&object(kind, "lacking", changes).to_string()).await;
+        let text = format!("{:#}", refused.expect_err("a required field is missing"));
+        let says = [format!("missing required field \"{field}\""), format!("{field}: Required value")];
+        assert!(says.iter().any(|says| text.contains(says)), "{text}");
     }
     Ok(())
 }

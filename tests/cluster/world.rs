@@ -88,7 +88,8 @@ impl Namespace {
     }
 
     fn path(&self, what: &str) -> String {
-        let (kind, name) = what.split_once('/').map_or((what, String::new()), |(kind, name)| (kind, format!("/{name}")));
+        let (kind, name) =
+            what.split_once('/').map_or((what, String::new()), |(kind, name)| (kind, format!("/{name}")));
         let namespace = &self.name;
         match kind {
             "secret" | "configmap" | "event" => format!("/api/v1/namespaces/{namespace}/{kind}s{name}"),
