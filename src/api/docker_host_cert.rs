@@ -43,7 +43,12 @@ pub struct DockerHostCertSpec {
     /// DNS name of the host: common name and first DNS name of the certificate, at most 64 bytes. May be left out
     /// where there is an address, which is the common name then. Example: pandora.bodkys.house
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 65), regex(pattern = "^([a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.]?)+$"))]
+    #[schemars(
+        length(min = 1, max = 65),
+        regex(
+            pattern = "^([a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.])*[a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.]?$"
+        )
+    )]
     pub hostname: Option<String>,
     /// Further DNS names, at most 100. Example: [pandora, docker.bodkys.house]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -51,7 +56,9 @@ pub struct DockerHostCertSpec {
         length(max = 100),
         inner(
             length(min = 1, max = 254),
-            regex(pattern = "^([*][.])?([a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.]?)+$")
+            regex(
+                pattern = "^([*][.])?([a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.])*[a-zA-Z0-9_]([-_a-zA-Z0-9]{0,61}[a-zA-Z0-9_])?[.]?$"
+            )
         )
     )]
     pub dns_names: Vec<String>,
