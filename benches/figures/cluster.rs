@@ -159,7 +159,7 @@ pub async fn memory(server: &Server, table: &mut Table, many: usize) -> anyhow::
     server.foreign_secrets("many", many).await?;
     let issuing = start(server, "many").await?;
     table.note("issuing many");
-    while !issuing.ready("leading").await.is_ok() {}
+    while issuing.ready("leading").await.is_err() {}
     let what = format!("{many} hosts and {many} foreign Secrets of 10 KiB");
     table.row(format!("memory (VmRSS) after issuing {what}"), resident(issuing.pid())?);
     issuing.stop()?;

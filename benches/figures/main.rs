@@ -1,6 +1,8 @@
 //! The figures of docs/benchmarks.md, measured in one run: `make bench`. Sizes by BENCH_HOSTS, BENCH_ROUNDS,
 //! BENCH_MANY and BENCH_LOCAL.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark starts programs and reads /proc")]
+
 #[path = "../../tests/support/mod.rs"]
 mod support;
 

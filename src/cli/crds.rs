@@ -2,7 +2,7 @@
 
 use super::args::CrdsArgs;
 use crate::api;
-use anyhow::Context;
+use crate::world::synced_files::print_file;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 pub fn run(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
     for (file, text) in files()? {
         match &args.dir {
-            Some(dir) => write(&dir.join(file), &text)?,
+            Some(dir) => print_file(&dir.join(file), text.as_bytes())?,
             None => std::io::stdout().write_all(format!("---\n{text}").as_bytes())?,
         }
     }
@@ -21,9 +21,4 @@ pub fn run(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
 pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
     let definitions = api::definitions().into_iter();
     definitions.map(|(file, definition)| Ok((file, serde_saphyr::to_string(&definition)?))).collect()
-}
-
-#[expect(clippy::disallowed_methods, reason = "a door writes what its user asked for")]
-fn write(path: &std::path::Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
 }

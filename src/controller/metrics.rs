@@ -111,11 +111,14 @@ impl Metrics {
     }
 }
 
+/// A figure of an object, where it has one.
+type Figure = fn(&Object) -> Option<i64>;
+
 impl Collector for Led {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         let Some(cluster) = self.0.read().expect(UNPOISONED).clone() else { return Ok(()) };
         let objects: Vec<Arc<Object>> = cluster.index.read().expect(UNPOISONED).all().cloned().collect();
-        let gauges: [(&str, &str, fn(&Object) -> Option<i64>); 3] = [
+        let gauges: [(&str, &str, Figure); 3] = [
             ("certificate_not_after_timestamp", "End of the certificate", not_after),
             ("certificate_renew_at_timestamp", "When the certificate is renewed", renew_at),
             ("ready", "1 where the object is Ready", ready),

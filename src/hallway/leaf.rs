@@ -67,8 +67,8 @@ async fn attempt<S: Store>(
         Ok(desired) => desired,
         Err(refusal) => return refused(house, object, &observed, refusal).await,
     };
-    let Plan { step, current, wake: next } = plan(&desired, &observed, now);
-    let mut outcome = Outcome { certificate: current, issuer: issuer(entry), ..Outcome::default() };
+    let Plan { step, current, notice, wake: next } = plan(&desired, &observed, now);
+    let mut outcome = Outcome { certificate: current, issuer: issuer(entry), refusal: notice, ..Outcome::default() };
     let mut next = next;
     match step {
         Step::Keep => {}

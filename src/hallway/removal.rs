@@ -22,24 +22,38 @@ pub async fn walk<S: Store>(
             Ok(None)
         }
         Step::Gone => Ok(Some(None)),
-        Step::DeleteSecret => {
-            delete(house, object, Shelf::Secrets, &object.secret_name()).await?;
-            if object.at.kind == Kind::DockerCA {
-                delete(house, object, Shelf::ConfigMaps, &format!("{}-ca-bundle", object.at.name)).await?;
+        Step::DeleteSecret(last) => match delete_secret(house, object).await {
+            Err(error) if last => {
+                tracing::warn!(object = %object.at, %error, "its Secret stays");
+                give_up(house, object).await
             }
-            let_go(house, object).await
-        }
+            done => {
+                done?;
+                let_go(house, object).await
+            }
+        },
         Step::Wait(until) => {
             wait(house, object).await?;
             Ok(Some(Some(until)))
         }
-        Step::LetGo => {
-            let message = "removed without deleting its Secret".to_owned();
-            let event = Event { warning: true, reason: Reason::FinalizerForced, message };
-            super::report(house, object, &object.previous, &[event]).await?;
-            let_go(house, object).await
-        }
+        Step::LetGo => let_go(house, object).await,
+        Step::GiveUp => give_up(house, object).await,
     }
+}
+
+async fn delete_secret<S: Store>(house: &House<S>, object: &Object) -> Result<(), StoreError> {
+    delete(house, object, Shelf::Secrets, &object.secret_name()).await?;
+    if object.at.kind == Kind::DockerCA {
+        delete(house, object, Shelf::ConfigMaps, &format!("{}-ca-bundle", object.at.name)).await?;
+    }
+    Ok(())
+}
+
+async fn give_up<S: Store>(house: &House<S>, object: &Object) -> Result<Option<Option<Timestamp>>, StoreError> {
+    let message = format!("removed without deleting its Secret {}", object.secret_name());
+    let event = Event { warning: true, reason: Reason::FinalizerForced, message };
+    super::report(house, object, &object.previous, &[event]).await?;
+    let_go(house, object).await
 }
 
 async fn let_go<S: Store>(house: &House<S>, object: &Object) -> Result<Option<Option<Timestamp>>, StoreError> {

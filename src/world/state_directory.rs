@@ -1,5 +1,7 @@
 //! The directory that keeps Secrets and statuses without a cluster: made, recognised, and held by one process.
 
+#![expect(clippy::disallowed_methods, reason = "this is the state directory's door")]
+
 use super::synced_files::{self, FileError};
 use std::fs::{File, TryLockError};
 use std::io;

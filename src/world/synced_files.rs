@@ -1,5 +1,7 @@
 //! Files that are whole or not there: written aside, synced, and renamed into place. It knows no Secrets.
 
+#![expect(clippy::disallowed_methods, reason = "this is the files' door")]
+
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, accessat, renameat_with};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -205,6 +207,14 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         return Err(failed("write", path)(error));
     }
     sync(parent)
+}
+
+/// Writes a file that is nobody's state: what a user asked to have printed into it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn print_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    fs::write(path, bytes).map_err(failed("write", path))
 }
 
 fn split(path: &Path) -> (&Path, &str) {

@@ -91,7 +91,8 @@ fn sound(from: &Place, certificate: &Certificate, now: Timestamp) -> Result<(), 
     if certificate.digest != SignatureDigest::Sound {
         return refuse(
             Reason::WeakSignature,
-            "it is signed with SHA-1 or worse, which Docker refuses: make a new authority".into(),
+            "it is signed with SHA-1, which Docker refuses, or in a way that is not supported: make a new authority"
+                .into(),
         );
     }
     if !certificate.is_issued_by(certificate) {

@@ -134,7 +134,9 @@ fn current(desired: &Desired, observed: &Observed) -> Result<Option<Arc<StoredAu
             }
             Err(lost(known, &format!("Secret {secret} holds another authority, {fingerprint}")))
         }
-        Stored::Unsound(error, _) if matches!(**error, AuthorityError::Key(_)) => Err(locked(desired, observed, error)),
+        Stored::Unsound(error, _) if matches!(**error, AuthorityError::Key(_)) && !replaced(&known) => {
+            Err(locked(desired, observed, error))
+        }
         Stored::Unsound(error, noted) => {
             let known = known.or(noted.as_ref());
             if replaced(&known) { Ok(None) } else { Err(lost(known, &format!("Secret {secret} is damaged: {error}"))) }

@@ -8,10 +8,11 @@ use crate::pki::constraints::{permits_dns, permits_ip};
 use crate::pki::lifecycle::{self, issued_at, jitter};
 use crate::pki::material::LeafFacts;
 use crate::pki::profile::Usage;
-use crate::pki::sign::Dates;
+use crate::pki::sign::{Dates, LeafProfile};
 use crate::pki::{Certificate, KeyAlgorithm};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 /// The Secret as it is.
@@ -78,6 +79,8 @@ pub struct Plan {
     pub step: Step,
     /// The sound certificate that is stored.
     pub current: Option<Certificate>,
+    /// What the user should mend although everything else goes on.
+    pub notice: Option<Refusal>,
     /// The next look, if nothing changes.
     pub wake: Option<Timestamp>,
 }
@@ -87,7 +90,7 @@ pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
     let current = current(&observed.stored);
     let step = step(desired, observed, current.as_ref(), now).unwrap_or_else(Step::Refuse);
     let wake = current.as_ref().and_then(|certificate| wake(desired, certificate, observed, now));
-    Plan { step, current, wake }
+    Plan { step, current, notice: requested_at(observed).err(), wake }
 }
 
 fn current(stored: &Stored) -> Option<Certificate> {
@@ -102,7 +105,7 @@ fn step(
     now: Timestamp,
 ) -> Result<Step, Refusal> {
     claim(desired, observed)?;
-    let requested = requested_at(observed)?;
+    let requested = requested_at(observed).ok().flatten(); // a request that cannot be read must not stop a renewal
     let authority = match &observed.signer {
         Signer::Ready(authority) => authority,
         Signer::NotFound => return Err(no_authority(desired)),
@@ -159,15 +162,17 @@ fn without_authority(
     }
 }
 
-/// Names and addresses lie within the authority's name constraints; a client's name that looks like a host's counts.
+/// Names and addresses lie within the authority's name constraints.
 fn permitted(desired: &Desired, authority: &AuthorityView) -> Result<(), Refusal> {
     let Some(constraints) = &authority.certificate.name_constraints else { return Ok(()) };
     let profile = &desired.profile;
-    let client_name = (profile.usage == Usage::Client && host_name::looks_like_dns_name(&profile.common_name))
-        .then_some(&profile.common_name);
-    let name = profile.dns_names.iter().chain(client_name).find(|name| !permits_dns(constraints, name));
+    let names = profile.dns_names.iter().chain(counted_common_name(profile));
+    let name = names.into_iter().find(|name| !permits_dns(constraints, name));
     let address = profile.ip_addresses.iter().find(|address| !permits_ip(constraints, **address));
     let outside = match (name, address) {
+        (Some(name), _) if profile.usage == Usage::Server && profile.dns_names.is_empty() => {
+            format!("the common name {name}, which OpenSSL takes for a DNS name: give it a hostname that they permit")
+        }
         (Some(name), _) => name.clone(),
         (None, Some(address)) if address.is_loopback() => {
             format!("{address} (set includeLoopback: false where nobody dials it)")
@@ -177,6 +182,14 @@ fn permitted(desired: &Desired, authority: &AuthorityView) -> Result<(), Refusal
     };
     let message = format!("DockerCA {} has name constraints that do not permit {outside}", desired.authority);
     Err(Refusal::spec(Reason::NotPermitted, message))
+}
+
+/// The common name, where verifiers hold DNS constraints against it: one that looks like a name in a certificate that
+/// has no DNS names. To OpenSSL an IPv4 address looks like one, too.
+fn counted_common_name(profile: &LeafProfile) -> Option<&String> {
+    let name = &profile.common_name;
+    let like_a_name = host_name::looks_like_dns_name(name) || name.parse::<Ipv4Addr>().is_ok();
+    (profile.dns_names.is_empty() && like_a_name).then_some(name)
 }
 
 /// No Secret, a damaged pair, another issuer, another spec: in this order.

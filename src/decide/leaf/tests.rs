@@ -319,7 +319,13 @@ fn a_request_counts_once_and_only_when_its_time_has_come() {
     assert_eq!(issued(&asked("2026-12-22T10:00:00Z")), Some(Reason::Requested));
     let ahead = asked("2026-12-22T10:00:00.1Z");
     assert_eq!((ahead.step, ahead.wake), (Step::Keep, Some(at("2026-12-22T10:00:01Z"))));
-    assert_eq!(refused(&asked("yesterday")), Some(Reason::InvalidSpec));
+    let typo = asked("yesterday");
+    assert_eq!((typo.step, typo.notice.map(|notice| notice.reason)), (Step::Keep, Some(Reason::InvalidSpec)));
+    let due = planned(|case| {
+        case.observed.requested = Some("yesterday".into());
+        case.now = case.now + days(300);
+    });
+    assert_eq!(issued(&due), Some(Reason::Renewal), "a typo in an annotation must not let a host expire");
 }
 
 #[test]
