@@ -1,5 +1,7 @@
 //! The controller on a real kube-apiserver and etcd.
 
+#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
+
 #[path = "../support/mod.rs"]
 mod support;
 

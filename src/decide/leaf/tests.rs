@@ -323,7 +323,7 @@ fn a_request_counts_once_and_only_when_its_time_has_come() {
     assert_eq!((typo.step, typo.notice.map(|notice| notice.reason)), (Step::Keep, Some(Reason::InvalidSpec)));
     let due = planned(|case| {
         case.observed.requested = Some("yesterday".into());
-        case.now = case.now + days(300);
+        case.now += days(300);
     });
     assert_eq!(issued(&due), Some(Reason::Renewal), "a typo in an annotation must not let a host expire");
 }
