@@ -376,7 +376,7 @@ fn two_objects_that_want_one_secret_leave_it_to_one() {
             world.jump_to_wake();
             world.settle();
         }
-        assert_eq!(world.certificate(&order[0].at).common_name, Some(order[0].at.name.clone()));
+        assert_eq!(world.certificate(&order[0].at).common_name, Some(order[0].at.name.to_string()));
         assert!(world.is_ready(&order[0].at));
     }
 }

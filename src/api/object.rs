@@ -8,6 +8,7 @@ use super::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// An object, without what others wrote on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,21 +148,21 @@ impl From<PortainerClient> for Object {
     }
 }
 
-/// One object of ours.
+/// One object of ours. Cheap to clone, as the indexes do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
     /// Its kind.
     pub kind: Kind,
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
 }
 
 impl ObjectRef {
     /// The object of that kind, namespace and name.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> ObjectRef {
-        ObjectRef { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+        ObjectRef { kind, namespace: namespace.into(), name: name.into() }
     }
 
     /// Reads `Kind/namespace/name`, as the owner annotation has it.
@@ -174,7 +175,7 @@ impl ObjectRef {
 
     /// Something in the same namespace.
     pub fn beside(&self, name: &str) -> Place {
-        Place { namespace: self.namespace.clone(), name: name.to_owned() }
+        Place { namespace: Arc::clone(&self.namespace), name: name.into() }
     }
 }
 
@@ -184,13 +185,20 @@ impl std::fmt::Display for ObjectRef {
     }
 }
 
-/// Where a Secret or a ConfigMap is.
+/// Where a Secret or a ConfigMap is. Cheap to clone, as the indexes do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place {
     /// Its namespace.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// Its name.
-    pub name: String,
+    pub name: Arc<str>,
+}
+
+impl Place {
+    /// The place of that namespace and name.
+    pub fn new(namespace: &str, name: &str) -> Place {
+        Place { namespace: namespace.into(), name: name.into() }
+    }
 }
 
 impl std::fmt::Display for Place {

@@ -25,7 +25,7 @@ pub struct Index {
     objects: HashMap<ObjectRef, Arc<Object>>,
     claims: HashMap<Place, BTreeSet<(Option<Timestamp>, ObjectRef)>>,
     leaves: HashMap<Place, HashSet<ObjectRef>>,
-    portainers: HashMap<String, HashSet<ObjectRef>>,
+    portainers: HashMap<Arc<str>, HashSet<ObjectRef>>,
 }
 
 impl Index {
@@ -154,7 +154,7 @@ impl Index {
         let Spec::Host(_) = &object.spec else { return Vec::new() };
         let clients = self.portainers.get(&object.at.namespace).into_iter().flatten();
         let selecting = clients.filter(|at| self.objects.get(at).is_some_and(|client| selects(client, object)));
-        let mut names: Vec<String> = selecting.map(|at| at.name.clone()).collect();
+        let mut names: Vec<String> = selecting.map(|at| at.name.to_string()).collect();
         names.sort();
         names
     }

@@ -150,7 +150,7 @@ struct Objects {
 
 impl Objects {
     fn in_scope(&self, at: &ObjectRef) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| *namespace == at.namespace)
+        self.namespace.as_ref().is_none_or(|namespace| **namespace == *at.namespace)
     }
 
     fn references(&self) {
@@ -248,7 +248,7 @@ impl Sink<Secret> for Secrets {
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
         let namespace = self.namespace.clone();
-        let elsewhere = |at: &Place| namespace.as_ref().is_some_and(|namespace| *namespace != at.namespace);
+        let elsewhere = |at: &Place| namespace.as_ref().is_some_and(|namespace| **namespace != *at.namespace);
         let gone = self.cluster.house.store.keep_only(|at| elsewhere(at) || seen.contains(at));
         gone.into_iter().for_each(|owner| self.cluster.queue.add(owner));
     }

@@ -146,7 +146,7 @@ fn place(kind: &str, fields: &Map<String, Value>) -> Result<Place, String> {
             "{kind} {name}: metadata.namespace: {namespace:?} is no namespace: lower case letters, digits and -"
         ));
     }
-    Ok(Place { namespace, name })
+    Ok(Place::new(&namespace, &name))
 }
 
 /// `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`, as Kubernetes and the schema have it.

@@ -86,7 +86,7 @@ impl Door {
     }
 
     fn namespaced(&self) -> bool {
-        self.objects.iter().any(|found| found.object.at.namespace != "default")
+        self.objects.iter().any(|found| &*found.object.at.namespace != "default")
     }
 
     /// Walks every object once.
@@ -259,6 +259,6 @@ fn selecting(registrars: &[Registrar], object: &Object) -> Vec<String> {
     }
     let near = registrars.iter().filter(|registrar| registrar.at.namespace == object.at.namespace);
     near.filter(|registrar| registrar.selector.matches(&object.labels))
-        .map(|registrar| registrar.at.name.clone())
+        .map(|registrar| registrar.at.name.to_string())
         .collect()
 }

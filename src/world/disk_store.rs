@@ -90,17 +90,17 @@ impl DiskStore {
     }
 
     fn item_directory(&self, shelf: Shelf, at: &Place) -> PathBuf {
-        self.root().join(shelf_name(shelf)).join(&at.namespace).join(&at.name)
+        self.root().join(shelf_name(shelf)).join(&*at.namespace).join(&*at.name)
     }
 
     fn status_file(&self, at: &ObjectRef) -> PathBuf {
         let file = format!("{}.yaml", at.name);
-        self.root().join("status").join(at.kind.as_str()).join(&at.namespace).join(file)
+        self.root().join("status").join(at.kind.as_str()).join(&*at.namespace).join(file)
     }
 
     fn memory_file(&self, at: &ObjectRef) -> PathBuf {
         debug_assert_eq!(at.kind, Kind::DockerCA, "only authorities are remembered");
-        self.root().join("authorities").join(&at.namespace).join(&at.name)
+        self.root().join("authorities").join(&*at.namespace).join(&*at.name)
     }
 
     fn read_now(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
@@ -192,7 +192,7 @@ pub fn read_all(path: &Path) -> Result<Vec<Kept>, DirectoryError> {
         for namespace in synced_files::names(&shelf_path)? {
             for name in synced_files::names(&shelf_path.join(&namespace))? {
                 let Some((data, note)) = read_item(&shelf_path.join(&namespace).join(&name))? else { continue };
-                let at = Place { namespace: namespace.clone(), name };
+                let at = Place::new(&namespace, &name);
                 kept.push(match note {
                     Some(Note { owner, type_, authority }) => {
                         Kept { shelf, at, owner: Some(owner), type_, authority, data }

@@ -232,7 +232,7 @@ impl Store for KubeStore {
 
     async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
         let at = &object.at;
-        let metadata = json!({ "name": at.name, "namespace": at.namespace, "uid": object.uid });
+        let metadata = json!({ "name": &*at.name, "namespace": &*at.namespace, "uid": object.uid });
         let patch =
             json!({ "apiVersion": API_VERSION, "kind": at.kind.as_str(), "metadata": metadata, "status": status });
         let how = PatchParams::apply(FIELD_MANAGER).force();
@@ -259,7 +259,7 @@ pub fn resource(kind: Kind) -> ApiResource {
 
 /// Namespace and name out of metadata.
 pub fn place(meta: &ObjectMeta) -> Place {
-    Place { namespace: meta.namespace.clone().unwrap_or_default(), name: meta.name.clone().unwrap_or_default() }
+    Place::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 /// The owner that a Secret or ConfigMap names.
@@ -303,8 +303,8 @@ fn post() -> PostParams {
 
 fn metadata(item: &Item) -> ObjectMeta {
     let mut metadata = ObjectMeta {
-        name: Some(item.at.name.clone()),
-        namespace: Some(item.at.namespace.clone()),
+        name: Some(item.at.name.to_string()),
+        namespace: Some(item.at.namespace.to_string()),
         ..ObjectMeta::default()
     };
     mark(&mut metadata, item);
@@ -359,8 +359,8 @@ fn reference(object: &Object) -> ObjectReference {
     ObjectReference {
         api_version: Some(API_VERSION.into()),
         kind: Some(object.at.kind.as_str().into()),
-        namespace: Some(object.at.namespace.clone()),
-        name: Some(object.at.name.clone()),
+        namespace: Some(object.at.namespace.to_string()),
+        name: Some(object.at.name.to_string()),
         uid: Some(object.uid.clone()),
         ..ObjectReference::default()
     }

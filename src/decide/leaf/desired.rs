@@ -116,7 +116,7 @@ fn client_profile(common_name: &str) -> Result<LeafProfile, Refusal> {
 }
 
 fn host_profile(object: &Object, spec: &DockerHostCertSpec) -> Result<LeafProfile, Refusal> {
-    if object.at.name == "ca" {
+    if &*object.at.name == "ca" {
         let message = "metadata.name: ca is refused, since its files would be named as the authority's, ca.pem";
         return Err(Refusal::spec(Reason::InvalidSpec, message));
     }
