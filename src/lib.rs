@@ -1,4 +1,24 @@
-//! Dockseal: mutual TLS for Docker hosts.
+//! Dockseal: mutual TLS for Docker hosts, run by Kubernetes or by one machine alone.
+//!
+//! A user writes an authority ([`api::DockerCA`]) and who it signs for: hosts ([`api::DockerHostCert`]), people and
+//! tools ([`api::DockerClientCert`]), Portainer ([`api::PortainerClient`]). Dockseal keeps each certificate in a
+//! Secret, renews it before it ends, puts it right when somebody breaks it, and says in the object's conditions where
+//! it stands.
+//!
+//! ```text
+//!   cli            what was said, what it means, and the commands
+//!   controller     the cluster's door: watches, index, queue, lease, admin server
+//!   local          the door without a cluster: files in, a directory out
+//!   -----------------------------------------------------------------------------------
+//!   hallway        observe - desire - plan - apply - report, the same behind every door
+//!   -----------------------------------------------------------------------------------
+//!   decide         what should happen: pure    | world    the outside: clock, entropy, stores
+//!   -----------------------------------------------------------------------------------
+//!   api            what users write            | pki      what a certificate is
+//! ```
+//!
+//! Imports only point down; `decide` and `world` do not know each other (`tests/walls.rs`). `docs/tour.md` follows one
+//! object through the rooms.
 
 pub mod api;
 pub mod cli;
