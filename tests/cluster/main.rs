@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backup;
+mod faults;
 mod main_job;
 mod rules;
 mod world;
