@@ -325,7 +325,8 @@ async fn finish<S: Store>(
     entry: Entry,
 ) -> Result<Walk, StoreError> {
     let (status, events) = status(object, desired, &outcome, house.clock.now());
-    let authority_changed = house.authorities.note(&object.at.beside(&object.at.name), entry);
     report(house, object, &status, &events).await?;
+    // Last: a walk that fails tells nobody that the authority changed, and the next one would see nothing new.
+    let authority_changed = house.authorities.note(&object.at.beside(&object.at.name), entry);
     Ok(Walk { wake: None, status: Some(status), issued: outcome.issued_for, authority_changed })
 }
