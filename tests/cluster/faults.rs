@@ -96,9 +96,10 @@ fn everything(entry: &Entry) -> bool {
 async fn issues_under(name: &'static str, action: Action, fits: fn(&Entry) -> bool) -> anyhow::Result<()> {
     let bench = Bench::new(name).await?;
     let fault = bench.proxy.inject(Fault::new(action).when(first_attempts(fits)).always());
-    let _controller = bench.controller().await?;
+    let controller = bench.controller().await?;
     bench.namespace.apply(&homelab(&HOSTS)).await?;
-    bench.sound().await.with_context(|| format!("{name}: {} faults", fault.fired()))?;
+    let told = || format!("{name}: {} faults; the controller's log:\n{}", fault.fired(), controller.log());
+    bench.sound().await.with_context(told)?;
     ensure!(fault.fired() >= 4, "{name}: only {} faults", fault.fired());
     Ok(())
 }
