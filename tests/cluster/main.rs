@@ -3,8 +3,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adoption;
 mod backup;
 mod faults;
 mod main_job;
+mod outside;
 mod rules;
 mod world;
