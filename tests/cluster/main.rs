@@ -5,6 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adoption;
+mod backup;
+mod faults;
 mod main_job;
+mod outside;
 mod rules;
 mod world;

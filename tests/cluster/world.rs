@@ -162,7 +162,10 @@ impl Namespace {
             if !objects.is_empty() && waiting.is_empty() {
                 return Ok(objects);
             }
-            ensure!(Instant::now() < deadline, "not Ready: {:#}", serde_json::to_value(waiting)?);
+            if Instant::now() >= deadline {
+                let told = |object: &&Value| format!("{}: {:#}", object["metadata"]["name"], object["status"]);
+                anyhow::bail!("not Ready: {}", waiting.iter().map(told).collect::<Vec<_>>().join("\n"));
+            }
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }

@@ -1,0 +1,137 @@
+//! What a controller shows to the outside: metrics, health, logs, events and statuses, and never a secret in them.
+
+use crate::support::controller::Controller;
+use crate::world::{Namespace, base64, homelab, secret_bytes};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+const PASSPHRASE: &str = "canary-passphrase-7c1f0e";
+
+#[tokio::test]
+async fn no_key_and_no_passphrase_is_ever_told() -> anyhow::Result<()> {
+    let namespace = Namespace::new("canary").await?;
+    let config = namespace.cluster.kubeconfig();
+    let arguments = [&namespace.scope()[..], &["--log-level", "trace"]].concat();
+    let controller = Controller::start(namespace.cluster, &config, "canary", &arguments).await?;
+    let pass = |passphrase: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pass"}, "data": {"passphrase": base64(passphrase)}});
+    namespace.create(&pass(PASSPHRASE)).await?;
+    let authority = json!({
+        "apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerCA", "metadata": {"name": "homelab"},
+        "spec": {"subject": {"commonName": "Docker CA"}, "passphraseSecretRef": {"name": "pass", "key": "passphrase"}}
+    });
+    namespace.create(&authority).await?;
+    let hosts = homelab(&["pandora", "janus"]);
+    namespace.apply(hosts.split_once("---\n").map(|(_, hosts)| hosts).unwrap_or_default()).await?;
+    namespace.all_ready().await?;
+    let mut secrets = namespace.list(&["secret"]).await?;
+    // Everything that makes it speak: damage, a wrong passphrase, a key that does not fit, an authority to adopt that
+    // cannot be.
+    namespace.merge("secret/pandora-docker-host", json!({"data": {"tls.crt": base64("-----BEGIN nonsense")}})).await?;
+    namespace.merge("secret/janus-docker-host", json!({"data": {"tls.key": secrets[0]["data"]["tls.key"]}})).await?;
+    let adopt = json!({
+        "apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerCA", "metadata": {"name": "adopted"},
+        "spec": {"existing": {"secretRef": {"name": "pass"}}, "passphraseSecretRef": {"name": "pass", "key": "passphrase"}}
+    });
+    namespace.create(&adopt).await?;
+    namespace.until("dockerca/adopted", |ca| crate::world::fails(ca, "Ready", "ExistingUnusable")).await?;
+    namespace.merge("secret/pass", pass("canary-passphrase-wrong")).await?;
+    namespace.until("dockerca/homelab", |ca| crate::world::fails(ca, "Ready", "PassphraseWrong")).await?;
+    namespace.merge("secret/pass", pass(PASSPHRASE)).await?;
+    namespace.until("dockerca/homelab", |ca| crate::world::is(ca, "Ready", "True")).await?;
+    secrets.extend(namespace.list(&["secret"]).await?);
+    let (_, metrics) = controller.get("/metrics").await?;
+    let mut places = vec![("the log", controller.log()), ("the metrics", metrics)];
+    places.push(("events", Value::from(namespace.list(&["event"]).await?).to_string()));
+    places.push(("objects", Value::from(namespace.objects().await?).to_string()));
+    places.push(("config maps", Value::from(namespace.list(&["configmap"]).await?).to_string()));
+    places.push(("the lease", namespace.get("lease/dockseal-controller").await?.to_string()));
+    let canaries = canaries(&secrets);
+    assert!(canaries.len() > 10 && places.iter().all(|(_, text)| text.len() > 100));
+    for (place, text) in &places {
+        for canary in &canaries {
+            assert!(!text.contains(canary), "{place} tell a secret that begins with {:.12}", canary);
+        }
+    }
+    Ok(())
+}
+
+/// The passphrases and every line of every private key, each plain and in base64.
+fn canaries(secrets: &[Value]) -> Vec<String> {
+    let mut found = vec!["canary-passphrase".to_owned(), base64(PASSPHRASE), base64("canary-passphrase-wrong")];
+    for secret in secrets {
+        for key in ["tls.key", "key.pem"] {
+            let pem = secret_bytes(secret, key);
+            found.extend(secret["data"][key].as_str().map(|text| text.chars().take(400).skip(60).collect()));
+            let pem = String::from_utf8_lossy(&pem).into_owned();
+            found.extend(pem.lines().filter(|line| !line.starts_with("-----") && line.len() >= 16).map(str::to_owned));
+        }
+    }
+    found.retain(|canary| canary.len() >= 16);
+    found
+}
+
+#[tokio::test]
+async fn health_and_metrics_say_how_it_is() -> anyhow::Result<()> {
+    let namespace = Namespace::new("metrics").await?;
+    let controller = namespace.controller("metrics").await?;
+    controller.ready("leading").await?;
+    let standing_by = namespace.controller("metrics-two").await?;
+    standing_by.ready("standing by").await?;
+    namespace.apply(&homelab(&["pandora"])).await?;
+    let objects = namespace.all_ready().await?;
+    assert_eq!(controller.get("/healthz").await?, (200, "ok\n".to_owned()));
+    assert_eq!(controller.get("/nothing").await?.0, 404);
+    let samples = samples(&controller.get("/metrics").await?.1);
+    assert_eq!(samples["dockseal_leader"], 1.0);
+    assert_eq!(self::samples(&standing_by.get("/metrics").await?.1)["dockseal_leader"], 0.0);
+    for object in objects {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
+        let labels = format!("{{kind=\"{kind}\",namespace=\"metrics\",name=\"{name}\"}}");
+        let seconds = |field: &str| {
+            let instant: k8s_openapi::jiff::Timestamp = text(&object["status"][field]).parse().expect("an instant");
+            instant.as_second() as f64
+        };
+        let sample = |name: &str| samples.get(&format!("dockseal_{name}{labels}")).copied();
+        assert_eq!(sample("certificate_not_after_timestamp_seconds"), Some(seconds("notAfter")));
+        assert_eq!(sample("certificate_renew_at_timestamp_seconds"), Some(seconds("renewAt")));
+        assert_eq!(sample("ready"), Some(1.0));
+    }
+    assert_eq!(samples["dockseal_issuances_total{kind=\"DockerHostCert\",reason=\"FirstIssuance\"}"], 1.0);
+    // No object, no series.
+    namespace.delete("dockerhostcert/pandora").await?;
+    namespace.gone("dockerhostcert/pandora").await?;
+    for _ in 0..300 {
+        if !controller.get("/metrics").await?.1.contains("name=\"pandora\"") {
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("an object that is gone has series still")
+}
+
+/// Reads OpenMetrics text strictly: every sample of a described family, each once, an end.
+fn samples(text: &str) -> HashMap<String, f64> {
+    let mut families: Vec<String> = Vec::new();
+    let mut samples = HashMap::new();
+    assert!(text.ends_with("# EOF\n"), "{text}");
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        if let Some(comment) = line.strip_prefix("# ") {
+            let mut words = comment.splitn(3, ' ');
+            let (word, name) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+            assert!(["HELP", "TYPE", "UNIT"].contains(&word) && words.next().is_some(), "{line}");
+            if word == "TYPE" {
+                assert!(!families.contains(&name.to_owned()), "{name} is described twice");
+                families.push(name.to_owned());
+            }
+            continue;
+        }
+        let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no value: {line}"));
+        let name = series.split('{').next().unwrap_or_default();
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'), "{line}");
+        assert!(families.iter().any(|family| name.starts_with(family.as_str())), "{name} is not described");
+        let value = value.parse().unwrap_or_else(|_| panic!("no number: {line}"));
+        assert!(samples.insert(series.to_owned(), value).is_none(), "{series} is there twice");
+    }
+    samples
+}
