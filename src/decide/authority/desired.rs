@@ -18,7 +18,7 @@ pub enum Origin {
     /// Made new.
     New {
         /// Its name.
-        subject: name::Subject,
+        subject: Box<name::Subject>,
         /// Its key.
         algorithm: KeyAlgorithm,
         /// What it may sign for.
@@ -78,7 +78,7 @@ fn made(subject: &Subject, spec: &DockerCASpec) -> Result<Origin, Refusal> {
     let text = spec.duration.as_deref().unwrap_or(DEFAULT_DURATION);
     let key = spec.private_key.clone().unwrap_or_default();
     Ok(Origin::New {
-        subject: checked_subject(subject)?,
+        subject: Box::new(checked_subject(subject)?),
         algorithm: algorithm(key.algorithm, key.size)?,
         constraints: spec.name_constraints.as_ref().map(checked_constraints).transpose()?,
         duration: duration::parse(text).map_err(|error| Refusal::field("duration", error))?,
