@@ -54,3 +54,18 @@ fn walk(path: &str, schema: &Value, faults: &mut Vec<String>) {
         walk(&format!("{path}.{name}"), property, faults);
     }
 }
+
+#[test]
+fn examples_can_all_be_applied_to_one_namespace() -> anyhow::Result<()> {
+    let mut seen = BTreeSet::new();
+    for file in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples"))? {
+        let path = file?.path();
+        for document in std::fs::read_to_string(&path)?.split("\n---\n") {
+            let object: Value = serde_saphyr::from_str(document)?;
+            let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
+            assert!(seen.insert(name.clone()), "{}: {name} is in another example, too", path.display());
+        }
+    }
+    assert!(seen.len() > 10, "{seen:?}");
+    Ok(())
+}
