@@ -51,7 +51,8 @@ pub enum Spec {
 }
 
 impl Object {
-    fn new(kind: Kind, meta: ObjectMeta, spec: Spec, previous: CertificateStatus) -> Object {
+    fn new(kind: Kind, meta: ObjectMeta, spec: Spec, mut previous: CertificateStatus) -> Object {
+        previous.conditions.shrink_to_fit(); // thousands of them are kept
         let ours = |annotation: &(String, String)| annotation.0.starts_with("dockseal.dev/");
         Object {
             at: ObjectRef::new(kind, &meta.namespace.unwrap_or_default(), &meta.name.unwrap_or_default()),

@@ -5,7 +5,7 @@ use crate::api::{Kind, Object, ObjectRef, Place, Spec};
 use crate::hallway::Surroundings;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// Who is touched by news.
@@ -23,7 +23,7 @@ pub enum Touched {
 #[derive(Default)]
 pub struct Index {
     objects: HashMap<ObjectRef, Arc<Object>>,
-    claims: HashMap<Place, BTreeSet<(Option<Timestamp>, ObjectRef)>>,
+    claims: HashMap<Place, Vec<(Option<Timestamp>, ObjectRef)>>, // sorted; nearly always one
     leaves: HashMap<Place, HashSet<ObjectRef>>,
     portainers: HashMap<Arc<str>, HashSet<ObjectRef>>,
 }
@@ -84,7 +84,9 @@ impl Index {
     }
 
     fn link(&mut self, object: &Object) -> Vec<ObjectRef> {
-        self.claims.entry(object.secret()).or_default().insert(claim(object));
+        let claims = self.claims.entry(object.secret()).or_default();
+        claims.push(claim(object));
+        claims.sort();
         if let Some(authority) = object.authority() {
             self.leaves.entry(authority).or_default().insert(object.at.clone());
         }
@@ -96,11 +98,15 @@ impl Index {
 
     fn unlink(&mut self, object: &Object) -> Vec<ObjectRef> {
         let touched = self.neighbours(object);
-        drop_from(&mut self.claims, &object.secret(), |claims| claims.remove(&claim(object)));
+        drop_from(&mut self.claims, &object.secret(), |claims| claims.retain(|known| *known != claim(object)));
         if let Some(authority) = object.authority() {
-            drop_from(&mut self.leaves, &authority, |leaves| leaves.remove(&object.at));
+            drop_from(&mut self.leaves, &authority, |leaves| {
+                leaves.remove(&object.at);
+            });
         }
-        drop_from(&mut self.portainers, &object.at.namespace, |clients| clients.remove(&object.at));
+        drop_from(&mut self.portainers, &object.at.namespace, |clients| {
+            clients.remove(&object.at);
+        });
         touched
     }
 
@@ -188,7 +194,7 @@ fn selects(client: &Object, host: &Object) -> bool {
     matches!(selector, Some(Ok(selector)) if selector.matches(&host.labels))
 }
 
-fn drop_from<K, V>(map: &mut HashMap<K, V>, key: &K, remove: impl FnOnce(&mut V) -> bool)
+fn drop_from<K, V>(map: &mut HashMap<K, V>, key: &K, remove: impl FnOnce(&mut V))
 where
     K: Eq + std::hash::Hash,
     V: Default + PartialEq,
