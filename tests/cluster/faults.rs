@@ -104,7 +104,10 @@ async fn issues_under(name: &'static str, action: Action, fits: fn(&Entry) -> bo
     Ok(())
 }
 
-async fn all_of(cases: Vec<(&'static str, Action, fn(&Entry) -> bool)>) -> anyhow::Result<()> {
+/// A namespace's name, what goes wrong, and with which requests.
+type Case = (&'static str, Action, fn(&Entry) -> bool);
+
+async fn all_of(cases: Vec<Case>) -> anyhow::Result<()> {
     let runs = cases.into_iter().map(|(name, action, fits)| issues_under(name, action, fits));
     futures::stream::iter(runs).buffer_unordered(8).try_collect().await
 }
