@@ -1,6 +1,7 @@
 //! A DockerCA's walk: step by step until nothing is left to do, then the authority is lent to its leaves.
 
 use super::registry::Entry;
+use super::removal::in_use;
 use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
 use crate::api::condition::Reason;
 use crate::api::{AUTHORITY_ANNOTATION, Object, Place, REPLACE_AUTHORITY_ANNOTATION, Spec};
@@ -16,6 +17,7 @@ use crate::pki::{Authority, Certificate, TrustBundle, certificate};
 use crate::world::entropy::{salt, serial};
 use crate::world::store::{AUTHORITY_TYPE, Item, LEAF_TYPE, Shelf, Stored};
 use crate::world::{Store, StoreError};
+use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -24,12 +26,13 @@ const MOST_STEPS: usize = 8;
 
 type Passphrase = Option<Zeroizing<Vec<u8>>>;
 
-/// Walks a DockerCA.
+/// Walks a DockerCA; `until`, one that is to be deleted then and signs for its leaves as long as it waits for them.
 pub async fn walk<S: Store>(
     house: &House<S>,
     object: &Object,
     around: &Surroundings,
     slot: &Slot,
+    until: Option<Timestamp>,
 ) -> Result<Walk, StoreError> {
     let desired = match desired(object) {
         Ok(desired) => desired,
@@ -42,9 +45,13 @@ pub async fn walk<S: Store>(
     for _ in 0..MOST_STEPS {
         let seen = observe(house, object, &desired, around, remembered.clone()).await?;
         let plan = plan(&desired, &seen.observed, house.clock.now());
-        outcome.notice = plan.notice.clone();
+        outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
         match plan.step.clone() {
-            Step::Keep => return open(house, object, &desired, outcome, &plan).await,
+            Step::Keep => {
+                let mut walk = open(house, object, &desired, outcome, &plan).await?;
+                walk.wake = walk.wake.into_iter().chain(until).min();
+                return Ok(walk);
+            }
             Step::Refuse(refusal) => {
                 outcome.refusal = Some(refusal);
                 return end(house, object, Some(&desired), outcome).await;

@@ -6,6 +6,8 @@ pub mod registry;
 pub mod removal;
 pub mod slot;
 
+use removal::Way;
+
 pub use registry::Authorities;
 pub use slot::Slot;
 
@@ -82,11 +84,13 @@ pub async fn walk<S: Store>(
     around: &Surroundings,
     slot: &Slot,
 ) -> Result<Walk, StoreError> {
-    if let Some(wake) = removal::walk(house, object, around).await? {
-        return Ok(Walk::over(wake));
-    }
+    let until = match removal::walk(house, object, around).await? {
+        Way::Out => return Ok(Walk::over(None)),
+        Way::OnUntil(until) => Some(until),
+        Way::On => None,
+    };
     match object.at.kind {
-        Kind::DockerCA => authority::walk(house, object, around, slot).await,
+        Kind::DockerCA => authority::walk(house, object, around, slot, until).await,
         _ => leaf::walk(house, object, around, slot).await,
     }
 }

@@ -1,27 +1,35 @@
 //! Objects that go: their Secret goes with them where the policy says so, else everything stays.
 
 use super::{House, Surroundings};
-use crate::api::condition::{ConditionType, Reason};
+use crate::api::condition::Reason;
 use crate::api::{Kind, Object};
+use crate::decide::Refusal;
 use crate::decide::deletion::{self, Step};
-use crate::decide::status::{Event, Verdict, conditions, fault_events, with_ready};
+use crate::decide::status::Event;
 use crate::world::store::Shelf;
 use crate::world::{Store, StoreError};
 use k8s_openapi::jiff::Timestamp;
 
-/// Some where the walk ends here, with the instant of the next one.
-pub async fn walk<S: Store>(
-    house: &House<S>,
-    object: &Object,
-    around: &Surroundings,
-) -> Result<Option<Option<Timestamp>>, StoreError> {
+/// Where an object's walk leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// On: the object lives.
+    On,
+    /// On until then: it is to be deleted, and others still need it.
+    OnUntil(Timestamp),
+    /// Out: nothing is left to do.
+    Out,
+}
+
+/// Does what goes with an object's end, or with its finalizer.
+pub async fn walk<S: Store>(house: &House<S>, object: &Object, around: &Surroundings) -> Result<Way, StoreError> {
     match deletion::plan(object, around.in_use, house.clock.now()) {
-        Step::Live => Ok(None),
+        Step::Live => Ok(Way::On),
         Step::SetFinalizer(held) => {
             house.store.set_finalizer(object, held).await?;
-            Ok(None)
+            Ok(Way::On)
         }
-        Step::Gone => Ok(Some(None)),
+        Step::Gone => Ok(Way::Out),
         Step::DeleteSecret(last) => match delete_secret(house, object).await {
             Err(error) if last => {
                 tracing::warn!(object = %object.at, %error, "its Secret stays");
@@ -32,13 +40,17 @@ pub async fn walk<S: Store>(
                 let_go(house, object).await
             }
         },
-        Step::Wait(until) => {
-            wait(house, object).await?;
-            Ok(Some(Some(until)))
-        }
+        Step::Wait(until) => Ok(Way::OnUntil(until)),
         Step::LetGo => let_go(house, object).await,
         Step::GiveUp => give_up(house, object).await,
     }
+}
+
+/// What the user reads while it waits.
+pub fn in_use() -> Refusal {
+    let message = "it is to be deleted with its Secret, and waits for the hosts and clients that it signs for: \
+                   delete them first";
+    Refusal::spec(Reason::InUse, message)
 }
 
 async fn delete_secret<S: Store>(house: &House<S>, object: &Object) -> Result<(), StoreError> {
@@ -49,16 +61,16 @@ async fn delete_secret<S: Store>(house: &House<S>, object: &Object) -> Result<()
     Ok(())
 }
 
-async fn give_up<S: Store>(house: &House<S>, object: &Object) -> Result<Option<Option<Timestamp>>, StoreError> {
+async fn give_up<S: Store>(house: &House<S>, object: &Object) -> Result<Way, StoreError> {
     let message = format!("removed without deleting its Secret {}", object.secret_name());
     let event = Event { warning: true, reason: Reason::FinalizerForced, message };
     super::report(house, object, &object.previous, &[event]).await?;
     let_go(house, object).await
 }
 
-async fn let_go<S: Store>(house: &House<S>, object: &Object) -> Result<Option<Option<Timestamp>>, StoreError> {
+async fn let_go<S: Store>(house: &House<S>, object: &Object) -> Result<Way, StoreError> {
     house.store.set_finalizer(object, false).await?;
-    Ok(Some(None))
+    Ok(Way::Out)
 }
 
 async fn delete<S: Store>(house: &House<S>, object: &Object, shelf: Shelf, name: &str) -> Result<(), StoreError> {
@@ -69,14 +81,4 @@ async fn delete<S: Store>(house: &House<S>, object: &Object, shelf: Shelf, name:
         }
         _ => Ok(()),
     }
-}
-
-async fn wait<S: Store>(house: &House<S>, object: &Object) -> Result<(), StoreError> {
-    let message = "it is to be deleted with its Secret, and waits for the hosts and clients that it signs for: \
-                   delete them first";
-    let verdicts = with_ready(vec![Verdict::new(ConditionType::Accepted, false, Reason::InUse, message)]);
-    let previous = &object.previous.conditions;
-    let mut status = object.previous.clone();
-    status.conditions = conditions(&verdicts, previous, object.generation, house.clock.now());
-    super::report(house, object, &status, &fault_events(&verdicts, previous)).await
 }

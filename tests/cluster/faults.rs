@@ -104,7 +104,7 @@ async fn issues_under(name: &'static str, action: Action, fits: fn(&Entry) -> bo
     Ok(())
 }
 
-/// A name, what happens, and to which requests.
+/// A namespace's name, what goes wrong, and with which requests.
 type Case = (&'static str, Action, fn(&Entry) -> bool);
 
 async fn all_of(cases: Vec<Case>) -> anyhow::Result<()> {

@@ -423,3 +423,21 @@ async fn one_leads_and_another_takes_over() -> anyhow::Result<()> {
     namespace.apply(&host("three", "")).await?;
     namespace.all_ready().await.map(|_| ())
 }
+
+#[tokio::test]
+async fn an_authority_that_waits_to_be_deleted_still_signs_after_a_restart() -> anyhow::Result<()> {
+    let namespace = Namespace::new("waits").await?;
+    let first = namespace.controller("waits-first").await?;
+    namespace.apply(&homelab(&["pandora"])).await?;
+    namespace.merge(CA, json!({"spec": {"secretDeletionPolicy": "Delete"}})).await?;
+    namespace.all_ready().await?;
+    namespace.until(CA, |ca| ca["metadata"]["finalizers"] == json!(["dockseal.dev/secret"])).await?;
+    namespace.delete(CA).await?;
+    namespace.until(CA, |ca| fails(ca, "Ready", "InUse")).await?;
+    namespace.delete(SECRET).await?;
+    namespace.until(SECRET, |_| true).await?;
+    first.stop()?;
+    let _second = namespace.controller("waits-second").await?;
+    namespace.delete(SECRET).await?;
+    namespace.until(SECRET, |_| true).await.map(|_| ())
+}
