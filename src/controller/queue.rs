@@ -25,6 +25,7 @@ struct State {
     walking: HashSet<ObjectRef>,
     again: HashSet<ObjectRef>,
     echoed: HashSet<ObjectRef>,
+    resting: HashSet<ObjectRef>,
     alarms: BTreeSet<(Timestamp, ObjectRef)>,
     alarm_of: HashMap<ObjectRef, Timestamp>,
     failures: HashMap<ObjectRef, u32>,
@@ -87,6 +88,20 @@ impl Queue {
         delay
     }
 
+    /// Lets an object rest whatever happens, since the server asked for it; [`Queue::rested`] ends that.
+    pub fn rest(&self, at: &ObjectRef) {
+        let mut state = self.state.lock().expect(UNPOISONED);
+        state.ready.retain(|ready| ready != at);
+        state.queued.remove(at);
+        state.resting.insert(at.clone());
+    }
+
+    /// Ends an object's rest, and asks for its walk.
+    pub fn rested(&self, at: ObjectRef) {
+        self.state.lock().expect(UNPOISONED).resting.remove(&at);
+        self.add(at);
+    }
+
     /// Wakes those whose alarm is due at `now`.
     pub fn ring(&self, now: Timestamp) {
         let mut state = self.state.lock().expect(UNPOISONED);
@@ -117,6 +132,8 @@ impl State {
     fn add(&mut self, at: ObjectRef) {
         if self.walking.contains(&at) {
             self.again.insert(at);
+        } else if self.resting.contains(&at) {
+            // Its walk comes with the end of its rest.
         } else if self.queued.insert(at.clone()) {
             self.ready.push_back(at);
         }
@@ -192,6 +209,17 @@ mod tests {
             queue.done(&at, None, settled);
             assert_eq!(queue.is_idle(), settled);
         }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_asked_for_a_rest_gets_it() {
+        let queue = Queue::default();
+        queue.add(host("a"));
+        queue.rest(&host("a"));
+        queue.add(host("a"));
+        assert!(queue.is_idle());
+        queue.rested(host("a"));
+        assert_eq!(queue.next().await, host("a"));
     }
 
     #[test]

@@ -135,8 +135,11 @@ fn retry(cluster: Arc<Cluster>, at: ObjectRef, error: &StoreError) {
     };
     let delay = cluster.queue.failed(&at).max(told.unwrap_or_default());
     tracing::warn!(object = %at, %error, retry_in = ?delay, "failed");
+    if told.is_some() {
+        cluster.queue.rest(&at);
+    }
     tokio::spawn(async move {
         tokio::time::sleep(delay).await;
-        cluster.queue.add(at);
+        cluster.queue.rested(at);
     });
 }

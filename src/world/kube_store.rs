@@ -287,7 +287,15 @@ fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError 
         _ => None,
     };
     let retry_after = seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(u64::from(seconds)));
-    StoreError::Failed { verb, object, source: Box::new(error), retry_after }
+    StoreError::Failed { verb, object, source: words(error), retry_after }
+}
+
+/// The server's own words, without the structure around them.
+fn words(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.as_str().into(),
+        error => Box::new(error),
+    }
 }
 
 fn name(shelf: Shelf, at: &Place) -> String {
