@@ -1,7 +1,6 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
 use super::metrics::Metrics;
-use super::run::ControllerError;
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -10,6 +9,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::net::TcpListener;
+
+/// The admin address is taken or not there.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to listen on {address} (--admin-address): {source}")]
+pub struct ListenError {
+    address: SocketAddr,
+    source: std::io::Error,
+}
 
 /// How far a controller is.
 #[derive(Debug, Default)]
@@ -47,13 +54,13 @@ impl Health {
 /// Answers on `address`, in the background; says on which, since its port may be 0.
 ///
 /// # Errors
-/// [`ControllerError::Listen`].
+/// [`ListenError`].
 pub async fn listen(
     address: SocketAddr,
     metrics: Arc<Metrics>,
     health: Arc<Health>,
-) -> Result<SocketAddr, ControllerError> {
-    let failed = |source| ControllerError::Listen { address, source };
+) -> Result<SocketAddr, ListenError> {
+    let failed = |source| ListenError { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let routes = Router::new()

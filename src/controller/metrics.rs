@@ -1,6 +1,6 @@
 //! Metrics: counters of walks, and what every object says of itself, read when asked. No object, no series.
 
-use super::work::Cluster;
+use super::index::Index;
 use crate::api::{Kind, Object};
 use crate::hallway::Walk;
 use crate::world::StoreError;
@@ -54,9 +54,9 @@ pub struct Metrics {
     led: Led,
 }
 
-/// The cluster that is led, if any.
+/// The objects of the cluster that is led, if any.
 #[derive(Clone, Default)]
-struct Led(Arc<RwLock<Option<Arc<Cluster>>>>);
+struct Led(Arc<RwLock<Option<Arc<RwLock<Index>>>>>);
 
 impl std::fmt::Debug for Led {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -81,10 +81,10 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Notes which cluster is led.
-    pub fn lead(&self, cluster: Option<Arc<Cluster>>) {
-        self.leader.set(i64::from(cluster.is_some()));
-        *self.led.0.write().expect(UNPOISONED) = cluster;
+    /// Notes which objects are led, if any.
+    pub fn lead(&self, index: Option<Arc<RwLock<Index>>>) {
+        self.leader.set(i64::from(index.is_some()));
+        *self.led.0.write().expect(UNPOISONED) = index;
     }
 
     /// Notes a walk.
@@ -116,8 +116,8 @@ type Figure = fn(&Object) -> Option<i64>;
 
 impl Collector for Led {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let Some(cluster) = self.0.read().expect(UNPOISONED).clone() else { return Ok(()) };
-        let objects: Vec<Arc<Object>> = cluster.index.read().expect(UNPOISONED).all().cloned().collect();
+        let Some(index) = self.0.read().expect(UNPOISONED).clone() else { return Ok(()) };
+        let objects: Vec<Arc<Object>> = index.read().expect(UNPOISONED).all().cloned().collect();
         let gauges: [(&str, &str, Figure); 3] = [
             ("certificate_not_after_timestamp", "End of the certificate", not_after),
             ("certificate_renew_at_timestamp", "When the certificate is renewed", renew_at),

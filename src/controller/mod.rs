@@ -9,4 +9,4 @@ pub mod run;
 pub mod watches;
 pub mod work;
 
-pub use run::{ControllerError, Settings, run};
+pub use run::{Settings, run};

@@ -1,6 +1,7 @@
 //! Secrets that DockerCAs refer to, each watched by its name: nobody else's Secret is ever read.
 
-use super::work::Cluster;
+use super::index::Index;
+use super::queue::Queue;
 use crate::api::{Kind, ObjectRef, Place};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
@@ -9,7 +10,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, RwLock};
 use tokio::task::AbortHandle;
 
 const UNPOISONED: &str = "nothing panics while it holds this lock";
@@ -24,44 +25,45 @@ impl Drop for References {
     }
 }
 
-/// Starts and ends watches so that they are those of the Secrets referred to now.
-pub fn follow(client: &Client, cluster: &Arc<Cluster>) {
-    let wanted: HashSet<Place> = {
-        let index = cluster.index.read().expect(UNPOISONED);
-        let authorities = index.of_kind(Kind::DockerCA).filter_map(|at| index.find(at));
-        authorities.flat_map(|object| object.referenced_secrets()).collect()
-    };
-    let mut running = cluster.references.0.lock().expect(UNPOISONED);
-    running.retain(|at, watch| {
-        wanted.contains(at) || {
-            watch.abort();
-            false
+impl References {
+    /// Starts and ends watches so that they are those of the Secrets that DockerCAs refer to now.
+    pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queue: &Arc<Queue>) {
+        let wanted: HashSet<Place> = {
+            let index = index.read().expect(UNPOISONED);
+            let authorities = index.of_kind(Kind::DockerCA).filter_map(|at| index.find(at));
+            authorities.flat_map(|object| object.referenced_secrets()).collect()
+        };
+        let mut running = self.0.lock().expect(UNPOISONED);
+        running.retain(|at, watch| {
+            let wanted = wanted.contains(at);
+            if !wanted {
+                watch.abort();
+            }
+            wanted
+        });
+        for at in wanted {
+            running.entry(at.clone()).or_insert_with(|| {
+                tokio::spawn(watch(client.clone(), at, Arc::clone(index), Arc::clone(queue))).abort_handle()
+            });
         }
-    });
-    for at in wanted {
-        running
-            .entry(at.clone())
-            .or_insert_with(|| tokio::spawn(watch(client.clone(), at, Arc::downgrade(cluster))).abort_handle());
     }
 }
 
-/// The term of office may end while a watch runs, so it holds the cluster only while it works.
-async fn watch(client: Client, at: Place, cluster: Weak<Cluster>) {
+async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queue: Arc<Queue>) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
     let config = Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
     let mut stream = watcher(api, config).default_backoff().boxed();
     while let Some(event) = stream.next().await {
-        let Some(cluster) = cluster.upgrade() else { return };
         match event {
             Ok(Event::Init | Event::InitDone) => {}
-            Ok(_) => referring(&cluster, &at).into_iter().for_each(|owner| cluster.queue.add(owner)),
+            Ok(_) => referring(&index, &at).into_iter().for_each(|owner| queue.add(owner)),
             Err(error) => tracing::warn!(secret = %at, %error, "a watch failed and is started again"),
         }
     }
 }
 
-fn referring(cluster: &Cluster, at: &Place) -> Vec<ObjectRef> {
-    let index = cluster.index.read().expect(UNPOISONED);
+fn referring(index: &RwLock<Index>, at: &Place) -> Vec<ObjectRef> {
+    let index = index.read().expect(UNPOISONED);
     let refers = |owner: &&ObjectRef| index.find(owner).is_some_and(|object| object.referenced_secrets().contains(at));
     index.of_kind(Kind::DockerCA).filter(refers).cloned().collect()
 }

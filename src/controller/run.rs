@@ -1,6 +1,6 @@
 //! From settings to a running controller: admin server, lease, watches, workers, and a clean end.
 
-use super::admin::{self, Health};
+use super::admin::{self, Health, ListenError};
 use super::metrics::Metrics;
 use super::watches::Scope;
 use super::work::Cluster;
@@ -28,29 +28,16 @@ pub struct Settings {
     pub identity: String,
 }
 
-/// Why a controller could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum ControllerError {
-    /// The admin address is taken or not there.
-    #[error("failed to listen on {address} (--admin-address): {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why not.
-        source: std::io::Error,
-    },
-}
-
 /// Runs a controller until `stop` is ready, then gives the lease up.
 ///
 /// # Errors
-/// [`ControllerError`] before it starts; later faults are logged and retried.
+/// [`ListenError`] before it starts; later faults are logged and retried.
 pub async fn run(
     client: Client,
     settings: Settings,
     clock: Clock,
     stop: impl Future<Output = ()>,
-) -> Result<(), ControllerError> {
+) -> Result<(), ListenError> {
     let metrics = Arc::new(Metrics::default());
     let health = Arc::new(Health::default());
     let address = admin::listen(settings.admin, Arc::clone(&metrics), Arc::clone(&health)).await?;
@@ -80,7 +67,7 @@ async fn terms(
         tracing::info!(identity = settings.identity, "leading");
         let store = KubeStore::new(client.clone(), settings.identity.clone());
         let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics)));
-        metrics.lead(Some(Arc::clone(&cluster)));
+        metrics.lead(Some(Arc::clone(&cluster.index)));
         tokio::select! {
             () = leadership.hold() => tracing::warn!("the lease is lost: standing by"),
             () = lead(client.clone(), settings, cluster, health) => {}

@@ -155,7 +155,8 @@ impl Objects {
 
     fn references(&self) {
         if self.kind == Kind::DockerCA {
-            super::references::follow(&self.client, &self.cluster);
+            let cluster = &self.cluster;
+            cluster.references.follow(&self.client, &cluster.index, &cluster.queue);
         }
     }
 }

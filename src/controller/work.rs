@@ -21,9 +21,9 @@ pub struct Cluster {
     /// The rooms.
     pub house: House<KubeStore>,
     /// All objects.
-    pub index: RwLock<Index>,
+    pub index: Arc<RwLock<Index>>,
     /// Who is next.
-    pub queue: Queue,
+    pub queue: Arc<Queue>,
     /// Secrets watched by name.
     pub references: References,
     metrics: Arc<Metrics>,
@@ -35,8 +35,8 @@ impl Cluster {
     pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>) -> Cluster {
         Cluster {
             house: House::new(store, clock),
-            index: RwLock::default(),
-            queue: Queue::default(),
+            index: Arc::default(),
+            queue: Arc::default(),
             references: References::default(),
             metrics,
             places: Arc::new(Semaphore::new(PLACES)),
