@@ -14,13 +14,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads `192.168.0.0/16` or `fd00::/8`; bits beyond the prefix are cleared.
+    /// Reads `192.168.0.0/16` or `fd00::/8`, as the schema's isCIDR has them; bits beyond the prefix are cleared.
     pub fn parse(text: &str) -> Option<Network> {
         let (address, prefix) = text.split_once('/')?;
         let address: IpAddr = address.parse().ok()?;
-        let plain = !prefix.is_empty() && prefix.bytes().all(|b| b.is_ascii_digit());
+        let plain = prefix.bytes().all(|b| b.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0'));
         let prefix: u8 = prefix.parse().ok().filter(|_| plain)?;
-        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let bits = match address {
+            IpAddr::V4(_) => 32,
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => return None, // it would hold no IPv4 address
+            IpAddr::V6(_) => 128,
+        };
         (prefix <= bits).then_some(Network { address, prefix })
     }
 
@@ -128,7 +132,18 @@ mod tests {
         let below = permit(&[".bodkys.house".into()], &[]);
         assert!(!permits_dns(&below, "bodkys.house") && permits_dns(&below, "pandora.bodkys.house"));
         assert!(permits_ip(&permit(&["a.example".into()], &[]), "10.0.0.1".parse().unwrap()));
-        for bad in ["1.2.3.4", "1.2.3.4/33", "1.2.3.4/", "1.2.3.4/+8", "x/8", "::/129"] {
+        // The schema refused the last three, `dockseal up` did not.
+        for bad in [
+            "1.2.3.4",
+            "1.2.3.4/33",
+            "1.2.3.4/",
+            "1.2.3.4/+8",
+            "x/8",
+            "::/129",
+            "1.2.3.4/08",
+            "::/00",
+            "::ffff:1.2.3.0/120",
+        ] {
             assert_eq!(Network::parse(bad), None, "{bad}");
         }
     }

@@ -9,10 +9,12 @@ use zeroize::Zeroizing;
 
 /// PBKDF2 rounds of what is written; OWASP's figure for HMAC-SHA-256.
 const ROUNDS: u32 = 600_000;
-/// PBKDF2 rounds of what is read at most: some seconds of a core.
-const MAX_ROUNDS: u32 = 10_000_000;
-/// scrypt memory of what is read at most, in bytes: 128 * N * r.
-const MAX_SCRYPT_BYTES: u64 = 256 << 20;
+/// PBKDF2 rounds of what is read at most: above OWASP's highest figure, and a second of a core, some of a small one.
+const MAX_ROUNDS: u32 = 2_000_000;
+/// scrypt memory of what is read at most, in bytes: 128 * N * r. OpenSSL neither writes nor reads more.
+const MAX_SCRYPT_BYTES: u64 = 32 << 20;
+/// scrypt work of what is read at most: the memory, filled p times. About a second of a core.
+const MAX_SCRYPT_WORK: u64 = 256 << 20;
 
 /// Salt and initialisation vector of an encryption, from the caller's entropy.
 pub struct Salt {
@@ -69,7 +71,9 @@ fn affordable(scheme: &EncryptionScheme) -> bool {
         pbes2::Kdf::Pbkdf2(kdf) => kdf.iteration_count <= MAX_ROUNDS,
         pbes2::Kdf::Scrypt(kdf) => {
             let bytes = 128u64.saturating_mul(kdf.cost_parameter).saturating_mul(u64::from(kdf.block_size));
-            bytes.saturating_mul(u64::from(kdf.parallelization)) <= MAX_SCRYPT_BYTES
+            let work = bytes.saturating_mul(u64::from(kdf.parallelization));
+            // pkcs5 0.8 panics at a cost of 0, which has no logarithm
+            kdf.cost_parameter.is_power_of_two() && bytes <= MAX_SCRYPT_BYTES && work <= MAX_SCRYPT_WORK
         }
         _ => false,
     }
@@ -121,4 +125,37 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use der::Encode;
+
+    /// A key that is said to be sealed with scrypt of that N, r and p.
+    fn scrypt(cost: u64, block_size: u16, parallelization: u16) -> KeyError {
+        let salt = [1; 8].as_slice().try_into().expect("a salt");
+        let kdf = pbes2::ScryptParams { salt, cost_parameter: cost, block_size, parallelization, key_length: None };
+        let parameters = pbes2::Parameters {
+            kdf: pbes2::Kdf::Scrypt(kdf),
+            encryption: pbes2::EncryptionScheme::Aes256Cbc { iv: [2; 16] },
+        };
+        let info = pkcs8::EncryptedPrivateKeyInfoRef {
+            encryption_algorithm: EncryptionScheme::Pbes2(parameters),
+            encrypted_data: der::asn1::OctetStringRef::new(&[3; 32]).expect("bytes"),
+        };
+        open_pkcs8(&info.to_der().expect("it encodes"), b"secret").expect_err("nothing is in there")
+    }
+
+    /// N = 0 panicked in pkcs5, and with it a controller that was shown such a key.
+    #[test]
+    fn a_strangers_parameters_neither_panic_nor_take_long() {
+        assert_eq!(scrypt(1024, 8, 1), KeyError::PassphraseWrong);
+        for (cost, block_size, parallelization) in
+            [(0, 8, 1), (3, 8, 1), (u64::MAX, 8, 1), (1 << 63, u16::MAX, 1), (1 << 16, 8, 1), (1 << 14, 8, 17)]
+        {
+            let refused = scrypt(cost, block_size, parallelization);
+            assert_eq!(refused, KeyError::EncryptionUnsupported, "{cost}, {block_size}, {parallelization}");
+        }
+    }
 }

@@ -54,6 +54,9 @@ pub enum KeyError {
     /// Encrypted in a way that is not read here.
     #[error("the private key is encrypted in a way that is not supported; `openssl pkcs8 -topk8` makes it one that is")]
     EncryptionUnsupported,
+    /// One of more encrypted keys in one place than are opened.
+    #[error("there are too many encrypted private keys in one place: leave the one that is needed")]
+    TooMany,
     /// Of an algorithm that is not supported here.
     #[error(
         "the private key is of an unsupported algorithm: ECDSA (P-256, P-384, P-521), RSA (2048 to 8192 bits) and Ed25519 are"

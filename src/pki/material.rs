@@ -191,13 +191,21 @@ pub struct Contents {
     pub keys: Vec<Result<Arc<PrivateKey>, KeyError>>,
 }
 
-/// Reads everything in PEM from `data`; what is no PEM is passed over.
+/// Opening one takes a second or more, and a Secret has room for thousands.
+const MOST_ENCRYPTED: usize = 8;
+
+/// Reads everything in PEM from `data`; what is no PEM is passed over. Of encrypted keys the first few are opened.
 pub fn read_anything(data: &Data, passphrase: Option<&[u8]>) -> Contents {
     let mut contents = Contents::default();
+    let mut opened = 0;
     for (_, bytes) in data.iter() {
         for block in pem::parse_many(bytes).unwrap_or_default() {
             if is_private_key(block.tag()) {
-                contents.keys.push(PrivateKey::from_block(block, passphrase).map(Arc::new));
+                let encrypted = encrypted::is_encrypted(&block);
+                opened += usize::from(encrypted);
+                let too_many = encrypted && opened > MOST_ENCRYPTED;
+                let key = if too_many { Err(KeyError::TooMany) } else { PrivateKey::from_block(block, passphrase) };
+                contents.keys.push(key.map(Arc::new));
             } else if let Ok(certificate) = Certificate::from_der(block.contents()) {
                 contents.certificates.push(certificate);
             }
