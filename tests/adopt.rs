@@ -8,7 +8,7 @@ use dockseal::api::Place;
 use dockseal::api::condition::Reason;
 use dockseal::decide::authority::adopt::adopt;
 use dockseal::pki::Authority;
-use dockseal::pki::key::KeyError;
+use dockseal::pki::KeyError;
 use dockseal::pki::material::Contents;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use openssl::Bench;

@@ -4,10 +4,10 @@
 
 mod openssl;
 
+use dockseal::pki::KeyError;
 use dockseal::pki::certificate::all_from_pem;
 use dockseal::pki::constraints::{Network, permit};
 use dockseal::pki::encrypted::{Salt, seal};
-use dockseal::pki::key::KeyError;
 use dockseal::pki::lifecycle;
 use dockseal::pki::material::{self, Data};
 use dockseal::pki::name::Subject;
@@ -112,7 +112,7 @@ fn a_sealed_key_is_read_by_openssl_and_by_us_and_by_nobody_without_the_passphras
     let bench = Bench::new();
     for algorithm in FAST {
         let key = key(algorithm);
-        let sealed = seal(&key, "geheim, ü".as_bytes(), &salt());
+        let sealed = seal(&key.to_pkcs8_der(), "geheim, ü".as_bytes(), &salt());
         bench.write("sealed", &sealed);
         assert!(bench.openssl("pkey -in sealed -passin pass:geheim,~ü -text -noout").contains("Private-Key"));
         let asn1 = bench.openssl("asn1parse -in sealed");
@@ -123,7 +123,11 @@ fn a_sealed_key_is_read_by_openssl_and_by_us_and_by_nobody_without_the_passphras
     }
     let fixed = || Salt { salt: [7; 16], iv: [9; 16] };
     let key = key(KeyAlgorithm::Ed25519);
-    assert_eq!(seal(&key, b"x", &fixed()), seal(&key, b"x", &fixed()), "all chance comes from the caller");
+    assert_eq!(
+        seal(&key.to_pkcs8_der(), b"x", &fixed()),
+        seal(&key.to_pkcs8_der(), b"x", &fixed()),
+        "all chance comes from the caller"
+    );
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Reading certificates: DER or PEM in, facts out, and whether one signed another. It trusts nothing by itself.
 
-use super::key::{KeyAlgorithm, encode_pem, public_algorithm};
+use super::key::{KeyAlgorithm, public_algorithm};
 use super::name;
 use super::wire::{PublicKeyInfo, SignedCertificate, Tbs};
-use super::{hex, sha256_hex};
+use super::{encode_pem, hex, sha256_hex};
 use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
 use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode};

@@ -1,6 +1,7 @@
 //! Encrypted private keys: PKCS#8 (RFC 8018, PBES2) read and written, OpenSSL's traditional PEM read.
 
-use super::key::{KeyError, PrivateKey, encode_pem};
+use super::encode_pem;
+use super::key_error::KeyError;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
 use der::Decode;
 use md5::{Digest, Md5};
@@ -29,11 +30,10 @@ pub fn is_encrypted(block: &pem::Pem) -> bool {
     block.tag() == "ENCRYPTED PRIVATE KEY" || block.headers().get("Proc-Type").is_some_and(|p| p.contains("ENCRYPTED"))
 }
 
-/// Encrypts `key` as PKCS#8 PEM: PBES2, PBKDF2 with HMAC-SHA-256, AES-256-CBC. `openssl pkey -passin` reads it.
-pub fn seal(key: &PrivateKey, passphrase: &[u8], salt: &Salt) -> String {
+/// Encrypts a key's PKCS#8 DER as PKCS#8 PEM: PBES2, PBKDF2 with HMAC-SHA-256, AES-256-CBC. `openssl pkey -passin` reads it.
+pub fn seal(der: &[u8], passphrase: &[u8], salt: &Salt) -> String {
     let invariant = "PBES2 with fixed parameters";
-    let der = key.to_pkcs8_der();
-    let info = pkcs8::PrivateKeyInfoRef::from_der(&der).expect("PKCS#8 that we wrote");
+    let info = pkcs8::PrivateKeyInfoRef::from_der(der).expect("PKCS#8 that we wrote");
     let parameters = pbes2::Parameters::generate_pbkdf2_sha256_aes256cbc(ROUNDS, &salt.salt, salt.iv).expect(invariant);
     let sealed = info.encrypt_with_params(parameters, passphrase).expect(invariant);
     encode_pem(&pem::Pem::new("ENCRYPTED PRIVATE KEY", sealed.as_bytes()))

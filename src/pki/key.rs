@@ -1,6 +1,7 @@
 //! Private keys: PEM of any make in, PKCS#8 PEM out. Their bytes appear in no Debug and are zeroed after use.
 
-use super::encrypted;
+use super::key_error::KeyError;
+use super::{encode_pem, encrypted};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair, RsaKeyPair};
@@ -40,31 +41,6 @@ impl std::fmt::Display for KeyAlgorithm {
             KeyAlgorithm::Ed25519 => f.write_str("Ed25519"),
         }
     }
-}
-
-/// Why a private key could not be read.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum KeyError {
-    /// Encrypted, and no passphrase was given.
-    #[error("the private key is encrypted and no passphrase is given")]
-    PassphraseNeeded,
-    /// Encrypted with another passphrase.
-    #[error("the passphrase does not open the private key")]
-    PassphraseWrong,
-    /// Encrypted in a way that is not read here.
-    #[error("the private key is encrypted in a way that is not supported; `openssl pkcs8 -topk8` makes it one that is")]
-    EncryptionUnsupported,
-    /// One of more encrypted keys in one place than are opened.
-    #[error("there are too many encrypted private keys in one place: leave the one that is needed")]
-    TooMany,
-    /// Of an algorithm that is not supported here.
-    #[error(
-        "the private key is of an unsupported algorithm: ECDSA (P-256, P-384, P-521), RSA (2048 to 8192 bits) and Ed25519 are"
-    )]
-    AlgorithmUnsupported,
-    /// No private key at all.
-    #[error("the private key cannot be read")]
-    Malformed,
 }
 
 enum Pair {
@@ -215,11 +191,6 @@ impl PrivateKey {
 /// Whether a PEM block of that tag is a private key.
 pub fn is_private_key(tag: &str) -> bool {
     matches!(tag, "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY")
-}
-
-/// PEM with lines that end in LF.
-pub(super) fn encode_pem(block: &pem::Pem) -> String {
-    pem::encode_config(block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
 }
 
 /// Algorithm of a public key.

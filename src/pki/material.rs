@@ -2,7 +2,8 @@
 
 use super::certificate::{self, Certificate};
 use super::encrypted::{self, Salt};
-use super::key::{KeyError, PrivateKey, is_private_key};
+use super::key::{PrivateKey, is_private_key};
+use super::key_error::KeyError;
 use super::sha256_hex;
 use super::sign::Authority;
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ fn former_key(certificate: &Certificate) -> String {
 /// The key as it is stored: encrypted where there is a passphrase.
 pub fn stored_key(key: &PrivateKey, passphrase: Option<&[u8]>, salt: &Salt) -> Zeroizing<String> {
     match passphrase {
-        Some(passphrase) => Zeroizing::new(encrypted::seal(key, passphrase, salt)),
+        Some(passphrase) => Zeroizing::new(encrypted::seal(&key.to_pkcs8_der(), passphrase, salt)),
         None => key.to_pem(),
     }
 }

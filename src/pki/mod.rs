@@ -5,6 +5,7 @@ pub mod certificate;
 pub mod constraints;
 pub mod encrypted;
 pub mod key;
+pub mod key_error;
 pub mod lifecycle;
 pub mod material;
 pub mod name;
@@ -15,6 +16,7 @@ pub mod wire;
 pub use bundle::TrustBundle;
 pub use certificate::Certificate;
 pub use key::{KeyAlgorithm, PrivateKey};
+pub use key_error::KeyError;
 pub use sign::Authority;
 
 use aws_lc_rs::digest;
@@ -27,4 +29,9 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// Lower-case hex digits of `bytes`.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// PEM with lines that end in LF.
+fn encode_pem(block: &pem::Pem) -> String {
+    pem::encode_config(block, pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF))
 }

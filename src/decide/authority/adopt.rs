@@ -3,8 +3,8 @@
 use crate::api::Place;
 use crate::api::condition::Reason;
 use crate::decide::Refusal;
+use crate::pki::KeyError;
 use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH, SignatureDigest};
-use crate::pki::key::KeyError;
 use crate::pki::material::Contents;
 use crate::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey, name};
 use k8s_openapi::jiff::Timestamp;

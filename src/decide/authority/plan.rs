@@ -5,7 +5,7 @@ use super::desired::{Desired, Origin};
 use crate::api::ObjectRef;
 use crate::api::condition::Reason;
 use crate::decide::Refusal;
-use crate::pki::key::KeyError;
+use crate::pki::KeyError;
 use crate::pki::lifecycle::{self, issued_at, jitter};
 use crate::pki::material::{AuthorityError, Contents, StoredAuthority};
 use crate::pki::sign::Dates;
