@@ -346,6 +346,25 @@ fn a_secret_of_somebody_else_is_never_written() {
 }
 
 #[test]
+fn a_secret_that_became_somebody_elses_while_memory_lagged_is_never_written() {
+    let leaf = host("pandora", "1825d");
+    let mut world = settled([authority("1825d")]);
+    world.pass(days(900));
+    world.apply(leaf.clone());
+    world.settle();
+    world.assert_rests(); // memory shows its Secret now
+    world.pass(days(330)); // the authority is renewed, so the bundle beside the leaf's pair is to be written anew
+    world.store.open().lagging = true;
+    let at = leaf.secret();
+    world.store.meddle(Shelf::Secrets, &at, |stored| (stored.owner, stored.labelled) = (None, false));
+    let theirs = world.secret(&at).unwrap();
+    world.settle();
+    let found = world.secret(&at).unwrap();
+    assert!(found.version == theirs.version && found.data == theirs.data);
+    assert_eq!(world.says(&leaf.at, ConditionType::Issued), "-SecretConflict");
+}
+
+#[test]
 fn a_config_map_of_somebody_else_is_never_written_and_holds_up_nothing() {
     let mut foreign = Data::default();
     foreign.insert("ca.crt", b"theirs".to_vec());
