@@ -94,7 +94,7 @@ pub async fn workers(cluster: Arc<Cluster>) {
 
 async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
-        cluster.queue.done(&at, None, true);
+        cluster.queue.done(&at, None, || true);
         return;
     };
     let started = Instant::now();
@@ -103,7 +103,7 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     cluster.metrics.walked(at.kind, &walked, started.elapsed());
     match walked {
         Ok(walk) => follow(&cluster, &object, walk),
-        Err(StoreError::Gone(_)) => cluster.queue.done(&at, None, true),
+        Err(StoreError::Gone(_)) => cluster.queue.done(&at, None, || true),
         Err(error) => retry(cluster, at, &error),
     }
 }
@@ -119,13 +119,16 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
     if let Some(reason) = walk.issued {
         tracing::info!(object = %at, reason = reason.as_str(), "issued");
     }
-    let secret_settled = cluster.house.store.is_as_written(&object.secret());
-    let mut index = cluster.index.write().expect(UNPOISONED);
-    let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
-    let leaves = if walk.authority_changed { index.leaves_of(at) } else { Vec::new() };
-    drop(index);
-    leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
-    cluster.queue.done(at, walk.wake, secret_settled && status_settled);
+    if walk.authority_changed {
+        let leaves = cluster.index.read().expect(UNPOISONED).leaves_of(at);
+        leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
+    }
+    cluster.queue.done(at, walk.wake, || {
+        let secret_settled = cluster.house.store.is_as_written(&object.secret());
+        let mut index = cluster.index.write().expect(UNPOISONED);
+        let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
+        secret_settled && status_settled
+    });
 }
 
 fn retry(cluster: Arc<Cluster>, at: ObjectRef, error: &StoreError) {
