@@ -230,9 +230,7 @@ impl Sink<Secret> for Secrets {
         if let Some(seen) = &mut self.seen {
             seen.insert(place(&item.metadata));
         }
-        if let Some(owner) = self.cluster.house.store.notice(item) {
-            self.cluster.queue.hint(owner);
-        }
+        self.cluster.house.store.notice(item).into_iter().for_each(|owner| self.cluster.queue.hint(owner));
     }
 
     fn delete(&mut self, item: Secret) {
