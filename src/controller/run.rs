@@ -76,13 +76,13 @@ async fn terms(
 ) {
     loop {
         health.stand_by();
-        leadership.acquire().await;
+        let since = leadership.acquire().await;
         tracing::info!(identity = settings.identity, "leading");
         let store = KubeStore::new(client.clone(), settings.identity.clone());
         let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics)));
         metrics.lead(Some(Arc::clone(&cluster)));
         tokio::select! {
-            () = leadership.hold() => tracing::warn!("the lease is lost: standing by"),
+            () = leadership.hold(since) => tracing::warn!("the lease is lost: standing by"),
             () = lead(client.clone(), settings, cluster, health) => {}
         }
         metrics.lead(None);
