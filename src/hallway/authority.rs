@@ -56,7 +56,8 @@ pub async fn walk<S: Store>(
             step => outcome.issued_for = apply(house, &desired, step, &plan, &seen, slot).await?.or(outcome.issued_for),
         }
     }
-    unreachable!("an applied plan is a fixed point")
+    // An applied plan is a fixed point: somebody undoes it as it is written.
+    Err(StoreError::Changed(desired.secret))
 }
 
 /// What was read, with what apply needs of it.
