@@ -365,6 +365,35 @@ fn a_secret_that_became_somebody_elses_while_memory_lagged_is_never_written() {
 }
 
 #[test]
+fn an_authority_gets_its_label_back_and_keeps_its_certificate() {
+    let mut world = settled([authority("1825d"), host("pandora", "365d")]);
+    let at = world.object(&homelab()).secret();
+    let before = world.secret(&at).unwrap();
+    world.store.meddle(Shelf::Secrets, &at, |stored| stored.labelled = false);
+    world.touch_all();
+    world.settle();
+    let after = world.secret(&at).unwrap();
+    assert!(after.labelled, "without it no watch shows when it goes");
+    assert!(after.data == before.data);
+    world.assert_sound(&homelab());
+    world.assert_rests();
+}
+
+#[test]
+fn an_empty_fingerprint_is_none() {
+    let mut world = settled([authority("1825d")]);
+    let fingerprint = world.object(&homelab()).annotations[AUTHORITY_ANNOTATION].clone();
+    world.edit(&homelab(), |object| {
+        for annotation in [AUTHORITY_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION] {
+            object.annotations.insert(annotation.into(), String::new());
+        }
+    });
+    world.settle();
+    assert!(world.is_ready(&homelab()), "{:?}", world.object(&homelab()).previous);
+    assert_eq!(world.object(&homelab()).annotations[AUTHORITY_ANNOTATION], fingerprint);
+}
+
+#[test]
 fn a_config_map_of_somebody_else_is_never_written_and_holds_up_nothing() {
     let mut foreign = Data::default();
     foreign.insert("ca.crt", b"theirs".to_vec());

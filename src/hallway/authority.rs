@@ -38,12 +38,17 @@ pub async fn walk<S: Store>(
         }
     };
     let mut outcome = Outcome::default();
-    let mut remembered = object.annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
+    let mut remembered = fingerprint_in(object, AUTHORITY_ANNOTATION);
     for _ in 0..MOST_STEPS {
         let seen = observe(house, object, &desired, around, remembered.clone()).await?;
         let plan = plan(&desired, &seen.observed, house.clock.now());
         outcome.notice = plan.notice.clone();
-        match plan.step.clone() {
+        let step = match plan.step.clone() {
+            // No watch shows a Secret without its label: nobody would hear of its end.
+            Step::Keep if seen.secret.as_ref().is_some_and(|secret| !secret.labelled) => Step::Rebundle,
+            step => step,
+        };
+        match step {
             Step::Keep => return open(house, object, &desired, outcome, &plan).await,
             Step::Refuse(refusal) => {
                 outcome.refusal = Some(refusal);
@@ -58,6 +63,10 @@ pub async fn walk<S: Store>(
     }
     // An applied plan is a fixed point: somebody undoes it as it is written.
     Err(StoreError::Changed(desired.secret))
+}
+
+fn fingerprint_in(object: &Object, annotation: &str) -> Option<String> {
+    object.annotation(annotation).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// What was read, with what apply needs of it.
@@ -86,7 +95,7 @@ async fn observe<S: Store>(
         bundle: public_bundle(object, config_map.as_ref()),
         passphrase: passphrase.map(|_| ()),
         remembered,
-        replace: object.annotation(REPLACE_AUTHORITY_ANNOTATION).map(str::to_owned),
+        replace: fingerprint_in(object, REPLACE_AUTHORITY_ANNOTATION),
         reported: object.previous.fingerprint.clone(),
         rival: around.rival.clone(),
         stored,
