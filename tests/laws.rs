@@ -9,7 +9,8 @@ use dockseal::api::{
 };
 use dockseal::pki::material::Data;
 use dockseal::pki::name::Subject;
-use dockseal::pki::sign::{Dates, new_authority};
+use dockseal::pki::profile::Usage;
+use dockseal::pki::sign::{Dates, LeafProfile, new_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, TrustBundle};
 use dockseal::world::entropy::serial;
 use dockseal::world::store::Shelf;
@@ -536,6 +537,36 @@ fn while_trust_is_missing_the_authority_works_on_with_the_bundle_that_was() {
     world.settle();
     world.assert_sound(&homelab()); // both certificates of the authority are trusted still
     world.assert_rests();
+}
+
+#[test]
+fn trust_that_cannot_be_read_or_is_too_much_changes_no_bundle_and_says_so() {
+    let spec = json!({"subject": {"commonName": "Docker CA"}, "additionalTrust": [{"secretRef": {"name": "older"}}]});
+    let leaf = host("pandora", "365d");
+    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    let from = homelab().beside("older");
+    let data = evening(&world, days(9000));
+    world.store.put(Shelf::Secrets, &from, None, data.clone());
+    world.settle();
+    let bundle = world.authority(&homelab()).bundle;
+    let mut damaged = data.clone();
+    damaged.insert("other.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let mut huge = data;
+    let ca = world.authority(&homelab()).authority;
+    let dns_names = (0..8000).map(|number| format!("a-name-of-some-length-{number}.bodkys.house")).collect();
+    let profile = LeafProfile { common_name: "x".into(), dns_names, ip_addresses: Vec::new(), usage: Usage::Server };
+    let dates = Dates { not_before: world.now(), not_after: world.now().saturating_add(days(30)).unwrap() };
+    let leaf_key = world.key(KeyAlgorithm::EcdsaP256);
+    huge.insert("other.pem", ca.sign_leaf(&profile, &leaf_key, dates, serial()).unwrap().to_pem());
+    for (data, said) in [(damaged, "-TrustNotFound"), (huge, "-InvalidSpec")] {
+        world.store.put(Shelf::Secrets, &from, None, data);
+        world.touch_all();
+        world.settle();
+        assert_eq!(world.says(&homelab(), ConditionType::Accepted), said);
+        assert_eq!(world.authority(&homelab()).bundle, bundle);
+        assert!(world.is_ready(&leaf.at));
+        world.assert_rests();
+    }
 }
 
 #[test]

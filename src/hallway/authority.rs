@@ -3,7 +3,7 @@
 use super::registry::Entry;
 use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
 use crate::api::condition::Reason;
-use crate::api::{AUTHORITY_ANNOTATION, Object, Place, REPLACE_AUTHORITY_ANNOTATION, Spec};
+use crate::api::{AUTHORITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use crate::decide::Refusal;
 use crate::decide::authority::plan::{PublicBundle, Stored as Kept};
 use crate::decide::authority::status::{Outcome, status};
@@ -21,6 +21,9 @@ use zeroize::Zeroizing;
 
 /// More steps than any authority needs: make, remember, publish the bundle, keep.
 const MOST_STEPS: usize = 8;
+/// A leaf's Secret holds the bundle twice, and 1 MiB in all.
+const MOST_TRUST: usize = 384 * 1024;
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 type Passphrase = Option<Zeroizing<Vec<u8>>>;
 
@@ -158,22 +161,39 @@ async fn trust<S: Store>(house: &House<S>, object: &Object) -> Result<Result<Vec
     let mut trusted = Vec::new();
     for source in &spec.additional_trust {
         let from = object.at.beside(&source.secret_ref.name);
+        let refuse = |what| Ok(Err(Refusal::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
         match house.store.read(Shelf::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
-            Some(certificates) if !certificates.is_empty() => trusted.extend(certificates),
-            found => return Ok(Err(no_trust(&from, found.is_some()))),
+            None => return refuse(format!("there is no Secret {from}")),
+            Some(Err(key)) => {
+                return refuse(format!("Secret {from}, key {key}, holds a certificate that cannot be read"));
+            }
+            Some(Ok(certificates)) if certificates.is_empty() => {
+                return refuse(format!("Secret {from} holds no certificate in PEM"));
+            }
+            Some(Ok(certificates)) => trusted.extend(certificates),
         }
     }
-    Ok(Ok(trusted))
+    let trusted = TrustBundle::new(trusted);
+    let (size, most) = (trusted.to_pem().len() / 1024, MOST_TRUST / 1024);
+    if size >= most {
+        let message = format!("{size} KiB of certificates are too many for a Secret of each host: {most} KiB at most");
+        return Ok(Err(Refusal::field("additionalTrust", message)));
+    }
+    Ok(Ok(trusted.certificates().to_vec()))
 }
 
-fn certificates(data: &Data) -> Vec<Certificate> {
-    data.iter().flat_map(|(_, bytes)| certificate::all_from_pem(bytes).unwrap_or_default()).collect()
-}
-
-fn no_trust(from: &Place, there: bool) -> Refusal {
-    let what =
-        if there { format!("Secret {from} holds no certificate in PEM") } else { format!("there is no Secret {from}") };
-    Refusal::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))
+/// All of them, or the key under which one cannot be read: were it passed over, hosts would refuse whom they should
+/// trust, and nobody would know why.
+fn certificates(data: &Data) -> Result<Vec<Certificate>, String> {
+    let mut found = Vec::new();
+    for (key, bytes) in data.iter() {
+        match certificate::all_from_pem(bytes) {
+            Ok(certificates) => found.extend(certificates),
+            Err(_) if bytes.windows(BEGIN.len()).any(|part| part == BEGIN) => return Err(key.to_owned()),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 fn public_bundle(object: &Object, stored: Option<&Stored>) -> PublicBundle {
