@@ -173,10 +173,16 @@ where
                     seen.insert(object.at.clone());
                 });
                 self.cluster.put(object);
-                self.references();
+                if self.seen.is_none() {
+                    self.references(); // else the end of the beginning does it once for all
+                }
             }
-            // One object of another version must not stop the watch of all.
+            // One object of another version must not stop the watch of all, and is not gone either.
             Err(error) => {
+                let at = place(&error.metadata);
+                self.seen.iter_mut().for_each(|seen| {
+                    seen.insert(ObjectRef::new(self.kind, &at.namespace, &at.name));
+                });
                 tracing::error!(kind = %self.kind, name = error.metadata.name, error = error.error, "failed to read an object: are the CRDs of this version?")
             }
         }
