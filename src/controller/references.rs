@@ -50,12 +50,42 @@ async fn watch(client: Client, at: Place, cluster: Weak<Cluster>) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
     let config = Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
     let mut stream = watcher(api, config).default_backoff().boxed();
+    let mut presence = Presence::default();
     while let Some(event) = stream.next().await {
         let Some(cluster) = cluster.upgrade() else { return };
         match event {
-            Ok(Event::Init | Event::InitDone) => {}
-            Ok(_) => referring(&cluster, &at).into_iter().for_each(|owner| cluster.queue.add(owner)),
+            Ok(event) if presence.is_news(&event) => {
+                referring(&cluster, &at).into_iter().for_each(|owner| cluster.queue.add(owner));
+            }
+            Ok(_) => {}
             Err(error) => tracing::warn!(secret = %at, %error, "a watch failed and is started again"),
+        }
+    }
+}
+
+/// Whether the Secret is there. A watch that begins anew says nothing of what has gone meanwhile.
+#[derive(Default)]
+struct Presence {
+    there: bool,
+    missed: bool,
+}
+
+impl Presence {
+    fn is_news<K>(&mut self, event: &Event<K>) -> bool {
+        match event {
+            Event::Init => {
+                self.missed |= std::mem::take(&mut self.there);
+                false
+            }
+            Event::InitDone => std::mem::take(&mut self.missed) && !self.there,
+            Event::Apply(_) | Event::InitApply(_) => {
+                self.there = true;
+                true
+            }
+            Event::Delete(_) => {
+                self.there = false;
+                true
+            }
         }
     }
 }
@@ -64,4 +94,33 @@ fn referring(cluster: &Cluster, at: &Place) -> Vec<ObjectRef> {
     let index = cluster.index.read().expect(UNPOISONED);
     let refers = |owner: &&ObjectRef| index.find(owner).is_some_and(|object| object.referenced_secrets().contains(at));
     index.of_kind(Kind::DockerCA).filter(refers).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_while_nobody_watched_is_news() {
+        let mut presence = Presence::default();
+        for (event, expected) in [
+            (Event::Init, false),
+            (Event::InitDone, false),
+            (Event::Apply(()), true),
+            (Event::Init, false),
+            (Event::InitApply(()), true),
+            (Event::InitDone, false),
+            (Event::Init, false),
+            (Event::Init, false),
+            (Event::InitDone, true),
+            (Event::Init, false),
+            (Event::InitDone, false),
+            (Event::Apply(()), true),
+            (Event::Delete(()), true),
+            (Event::Init, false),
+            (Event::InitDone, false),
+        ] {
+            assert_eq!(presence.is_news(&event), expected, "{event:?}");
+        }
+    }
 }
