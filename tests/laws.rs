@@ -9,7 +9,8 @@ use dockseal::api::{
 };
 use dockseal::pki::material::Data;
 use dockseal::pki::name::Subject;
-use dockseal::pki::sign::{Dates, new_authority};
+use dockseal::pki::profile::Usage;
+use dockseal::pki::sign::{Dates, LeafProfile, new_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, TrustBundle};
 use dockseal::world::entropy::serial;
 use dockseal::world::store::Shelf;
@@ -346,6 +347,54 @@ fn a_secret_of_somebody_else_is_never_written() {
 }
 
 #[test]
+fn a_secret_that_became_somebody_elses_while_memory_lagged_is_never_written() {
+    let leaf = host("pandora", "1825d");
+    let mut world = settled([authority("1825d")]);
+    world.pass(days(900));
+    world.apply(leaf.clone());
+    world.settle();
+    world.assert_rests(); // memory shows its Secret now
+    world.pass(days(330)); // the authority is renewed, so the bundle beside the leaf's pair is to be written anew
+    world.store.open().lagging = true;
+    let at = leaf.secret();
+    world.store.meddle(Shelf::Secrets, &at, |stored| (stored.owner, stored.labelled) = (None, false));
+    let theirs = world.secret(&at).unwrap();
+    world.settle();
+    let found = world.secret(&at).unwrap();
+    assert!(found.version == theirs.version && found.data == theirs.data);
+    assert_eq!(world.says(&leaf.at, ConditionType::Issued), "-SecretConflict");
+}
+
+#[test]
+fn an_authority_gets_its_label_back_and_keeps_its_certificate() {
+    let mut world = settled([authority("1825d"), host("pandora", "365d")]);
+    let at = world.object(&homelab()).secret();
+    let before = world.secret(&at).unwrap();
+    world.store.meddle(Shelf::Secrets, &at, |stored| stored.labelled = false);
+    world.touch_all();
+    world.settle();
+    let after = world.secret(&at).unwrap();
+    assert!(after.labelled, "without it no watch shows when it goes");
+    assert!(after.data == before.data);
+    world.assert_sound(&homelab());
+    world.assert_rests();
+}
+
+#[test]
+fn an_empty_fingerprint_is_none() {
+    let mut world = settled([authority("1825d")]);
+    let fingerprint = world.object(&homelab()).annotations[AUTHORITY_ANNOTATION].clone();
+    world.edit(&homelab(), |object| {
+        for annotation in [AUTHORITY_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION] {
+            object.annotations.insert(annotation.into(), String::new());
+        }
+    });
+    world.settle();
+    assert!(world.is_ready(&homelab()), "{:?}", world.object(&homelab()).previous);
+    assert_eq!(world.object(&homelab()).annotations[AUTHORITY_ANNOTATION], fingerprint);
+}
+
+#[test]
 fn a_config_map_of_somebody_else_is_never_written_and_holds_up_nothing() {
     let mut foreign = Data::default();
     foreign.insert("ca.crt", b"theirs".to_vec());
@@ -488,6 +537,36 @@ fn while_trust_is_missing_the_authority_works_on_with_the_bundle_that_was() {
     world.settle();
     world.assert_sound(&homelab()); // both certificates of the authority are trusted still
     world.assert_rests();
+}
+
+#[test]
+fn trust_that_cannot_be_read_or_is_too_much_changes_no_bundle_and_says_so() {
+    let spec = json!({"subject": {"commonName": "Docker CA"}, "additionalTrust": [{"secretRef": {"name": "older"}}]});
+    let leaf = host("pandora", "365d");
+    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    let from = homelab().beside("older");
+    let data = evening(&world, days(9000));
+    world.store.put(Shelf::Secrets, &from, None, data.clone());
+    world.settle();
+    let bundle = world.authority(&homelab()).bundle;
+    let mut damaged = data.clone();
+    damaged.insert("other.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let mut huge = data;
+    let ca = world.authority(&homelab()).authority;
+    let dns_names = (0..8000).map(|number| format!("a-name-of-some-length-{number}.bodkys.house")).collect();
+    let profile = LeafProfile { common_name: "x".into(), dns_names, ip_addresses: Vec::new(), usage: Usage::Server };
+    let dates = Dates { not_before: world.now(), not_after: world.now().saturating_add(days(30)).unwrap() };
+    let leaf_key = world.key(KeyAlgorithm::EcdsaP256);
+    huge.insert("other.pem", ca.sign_leaf(&profile, &leaf_key, dates, serial()).unwrap().to_pem());
+    for (data, said) in [(damaged, "-TrustNotFound"), (huge, "-InvalidSpec")] {
+        world.store.put(Shelf::Secrets, &from, None, data);
+        world.touch_all();
+        world.settle();
+        assert_eq!(world.says(&homelab(), ConditionType::Accepted), said);
+        assert_eq!(world.authority(&homelab()).bundle, bundle);
+        assert!(world.is_ready(&leaf.at));
+        world.assert_rests();
+    }
 }
 
 #[test]

@@ -62,11 +62,13 @@ impl Queue {
     }
 
     /// A walk ended well; the next is at `wake`, if nothing changes. `settled` says whether what the watches have
-    /// shown meanwhile is what the walk wrote: then it was an echo.
-    pub fn done(&self, at: &ObjectRef, wake: Option<Timestamp>, settled: bool) {
+    /// shown meanwhile is what the walk wrote: then it was an echo. It is asked while no hint can come in between,
+    /// else one that came after the answer would be taken for an echo.
+    pub fn done(&self, at: &ObjectRef, wake: Option<Timestamp>, settled: impl FnOnce() -> bool) {
         let mut state = self.state.lock().expect(UNPOISONED);
         state.failures.remove(at);
         state.set_alarm(at, wake);
+        let settled = settled();
         if state.echoed.remove(at) && !settled {
             state.again.insert(at.clone());
         }
@@ -181,9 +183,9 @@ mod tests {
         let at = queue.next().await;
         assert!(tokio::time::timeout(Duration::from_millis(50), queue.next()).await.is_err());
         queue.add(host("a"));
-        queue.done(&at, None, true);
+        queue.done(&at, None, || true);
         assert_eq!(queue.next().await, host("a"));
-        queue.done(&at, None, true);
+        queue.done(&at, None, || true);
         assert!(queue.is_idle());
     }
 
@@ -191,8 +193,8 @@ mod tests {
     async fn alarms_ring_by_the_clock_and_the_last_one_set_counts() {
         let queue = Queue::default();
         let instant = |second| Timestamp::from_second(second).unwrap();
-        queue.done(&host("a"), Some(instant(10)), true);
-        queue.done(&host("a"), Some(instant(20)), true);
+        queue.done(&host("a"), Some(instant(10)), || true);
+        queue.done(&host("a"), Some(instant(20)), || true);
         queue.ring(instant(15));
         assert!(queue.is_idle());
         queue.ring(instant(1_000_000_000));
@@ -206,7 +208,7 @@ mod tests {
             queue.add(host("a"));
             let at = queue.next().await;
             queue.hint(host("a"));
-            queue.done(&at, None, settled);
+            queue.done(&at, None, || settled);
             assert_eq!(queue.is_idle(), settled);
         }
     }
@@ -222,13 +224,28 @@ mod tests {
         assert_eq!(queue.next().await, host("a"));
     }
 
+    #[tokio::test]
+    async fn news_that_comes_as_the_end_is_judged_is_no_echo() {
+        let queue = Queue::default();
+        queue.add(host("a"));
+        let at = queue.next().await;
+        std::thread::scope(|threads| {
+            queue.done(&at, None, || {
+                threads.spawn(|| queue.hint(host("a")));
+                std::thread::sleep(Duration::from_millis(50));
+                true
+            });
+        });
+        assert!(!queue.is_idle(), "what came after the answer is news");
+    }
+
     #[test]
     fn delays_grow_and_end_with_success() {
         let queue = Queue::default();
         let delays: Vec<_> = (0..9).map(|_| queue.failed(&host("a"))).collect();
         assert_eq!(delays[0], FIRST_DELAY);
         assert_eq!(delays[8], LONGEST_DELAY);
-        queue.done(&host("a"), None, true);
+        queue.done(&host("a"), None, || true);
         assert_eq!(queue.failed(&host("a")), FIRST_DELAY);
     }
 }

@@ -53,11 +53,41 @@ async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queue: Arc<
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
     let config = Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
     let mut stream = watcher(api, config).default_backoff().boxed();
+    let mut presence = Presence::default();
     while let Some(event) = stream.next().await {
         match event {
-            Ok(Event::Init | Event::InitDone) => {}
-            Ok(_) => referring(&index, &at).into_iter().for_each(|owner| queue.add(owner)),
+            Ok(event) if presence.is_news(&event) => {
+                referring(&index, &at).into_iter().for_each(|owner| queue.add(owner));
+            }
+            Ok(_) => {}
             Err(error) => tracing::warn!(secret = %at, %error, "a watch failed and is started again"),
+        }
+    }
+}
+
+/// Whether the Secret is there. A watch that begins anew says nothing of what has gone meanwhile.
+#[derive(Default)]
+struct Presence {
+    there: bool,
+    missed: bool,
+}
+
+impl Presence {
+    fn is_news<K>(&mut self, event: &Event<K>) -> bool {
+        match event {
+            Event::Init => {
+                self.missed |= std::mem::take(&mut self.there);
+                false
+            }
+            Event::InitDone => std::mem::take(&mut self.missed) && !self.there,
+            Event::Apply(_) | Event::InitApply(_) => {
+                self.there = true;
+                true
+            }
+            Event::Delete(_) => {
+                self.there = false;
+                true
+            }
         }
     }
 }
@@ -66,4 +96,33 @@ fn referring(index: &RwLock<Index>, at: &Place) -> Vec<ObjectRef> {
     let index = index.read().expect(UNPOISONED);
     let refers = |owner: &&ObjectRef| index.find(owner).is_some_and(|object| object.referenced_secrets().contains(at));
     index.of_kind(Kind::DockerCA).filter(refers).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_while_nobody_watched_is_news() {
+        let mut presence = Presence::default();
+        for (event, expected) in [
+            (Event::Init, false),
+            (Event::InitDone, false),
+            (Event::Apply(()), true),
+            (Event::Init, false),
+            (Event::InitApply(()), true),
+            (Event::InitDone, false),
+            (Event::Init, false),
+            (Event::Init, false),
+            (Event::InitDone, true),
+            (Event::Init, false),
+            (Event::InitDone, false),
+            (Event::Apply(()), true),
+            (Event::Delete(()), true),
+            (Event::Init, false),
+            (Event::InitDone, false),
+        ] {
+            assert_eq!(presence.is_news(&event), expected, "{event:?}");
+        }
+    }
 }

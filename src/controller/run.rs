@@ -10,7 +10,12 @@ use crate::world::{Clock, kube_store::KubeStore};
 use kube::Client;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+/// Before a term that follows one which ended by a fault of ours.
+const BREATH: Duration = Duration::from_secs(5);
 
 /// Name of the Lease.
 pub const LEASE_NAME: &str = "dockseal-controller";
@@ -63,16 +68,20 @@ async fn terms(
 ) {
     loop {
         health.stand_by();
-        leadership.acquire().await;
+        let since = leadership.acquire().await;
         tracing::info!(identity = settings.identity, "leading");
         let store = KubeStore::new(client.clone(), settings.identity.clone());
         let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics)));
         metrics.lead(Some(Arc::clone(&cluster.index)));
-        tokio::select! {
-            () = leadership.hold() => tracing::warn!("the lease is lost: standing by"),
-            () = lead(client.clone(), settings, cluster, health) => {}
-        }
+        let lost = tokio::select! {
+            () = leadership.hold(since) => true,
+            () = lead(client.clone(), settings, cluster, health) => false,
+        };
         metrics.lead(None);
+        match lost {
+            true => tracing::warn!("the lease is lost: standing by"),
+            false => sleep(BREATH).await,
+        }
     }
 }
 
@@ -82,17 +91,22 @@ async fn lead(client: Client, settings: &Settings, cluster: Arc<Cluster>, health
     let mut tasks = JoinSet::new();
     let scope = Scope::new(&settings.namespaces);
     let synced = watches::start(&client, &scope, &cluster, &mut tasks);
-    synced.wait().await;
-    tracing::info!("every watch has shown what there is");
+    tokio::select! {
+        () = synced.wait() => tracing::info!("every watch has shown what there is"),
+        () = first_end(&mut tasks) => return,
+    }
     tasks.spawn(work::alarms(Arc::clone(&cluster)));
     tasks.spawn(work::workers(Arc::clone(&cluster)));
-    cluster.settled().await;
-    health.ready();
-    tracing::info!("every object was looked at");
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            tracing::error!(%error, "a watch or worker ended: starting over");
-            return;
-        }
+    tokio::select! {
+        () = cluster.settled() => tracing::info!("every object was looked at"),
+        () = first_end(&mut tasks) => return,
     }
+    health.ready();
+    first_end(&mut tasks).await;
+}
+
+/// The end of a watch or worker, none of which ends: what waits for the others would wait for ever.
+async fn first_end(tasks: &mut JoinSet<()>) {
+    let error = tasks.join_next().await.and_then(Result::err).map(|error| error.to_string()).unwrap_or_default();
+    tracing::error!(error, "a watch or worker ended: starting over");
 }

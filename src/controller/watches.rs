@@ -174,10 +174,16 @@ where
                     seen.insert(object.at.clone());
                 });
                 self.cluster.put(object);
-                self.references();
+                if self.seen.is_none() {
+                    self.references(); // else the end of the beginning does it once for all
+                }
             }
-            // One object of another version must not stop the watch of all.
+            // One object of another version must not stop the watch of all, and is not gone either.
             Err(error) => {
+                let at = place(&error.metadata);
+                self.seen.iter_mut().for_each(|seen| {
+                    seen.insert(ObjectRef::new(self.kind, &at.namespace, &at.name));
+                });
                 tracing::error!(kind = %self.kind, name = error.metadata.name, error = error.error, "failed to read an object: are the CRDs of this version?")
             }
         }
@@ -231,9 +237,7 @@ impl Sink<Secret> for Secrets {
         if let Some(seen) = &mut self.seen {
             seen.insert(place(&item.metadata));
         }
-        if let Some(owner) = self.cluster.house.store.notice(item) {
-            self.cluster.queue.hint(owner);
-        }
+        self.cluster.house.store.notice(item).into_iter().for_each(|owner| self.cluster.queue.hint(owner));
     }
 
     fn delete(&mut self, item: Secret) {

@@ -8,12 +8,16 @@ use crate::api::{Kind, Object, ObjectRef};
 use crate::hallway::{self, House, Slot, Walk};
 use crate::world::kube_store::KubeStore;
 use crate::world::{Clock, Store, StoreError};
+use futures::FutureExt;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Walks at the same time, those that wait for a slow key left out.
 const PLACES: usize = 32;
+/// A server that wants to be left alone for longer than that is asked again all the same.
+const LONGEST_TOLD: Duration = Duration::from_mins(5);
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Everything that one term of office knows.
@@ -85,16 +89,23 @@ pub async fn workers(cluster: Arc<Cluster>) {
     loop {
         let slot = Slot::take(&cluster.places).await;
         let at = cluster.queue.next().await;
-        walks.spawn(one(Arc::clone(&cluster), at, slot));
-        while let Some(ended) = walks.try_join_next() {
-            ended.expect("a walk does not panic");
-        }
+        walks.spawn(guarded(Arc::clone(&cluster), at, slot));
+        while walks.try_join_next().is_some() {}
+    }
+}
+
+/// A walk that panics is a fault of ours with one object, which must not keep the others waiting.
+async fn guarded(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
+    let walk = AssertUnwindSafe(one(Arc::clone(&cluster), at.clone(), slot));
+    if walk.catch_unwind().await.is_err() {
+        tracing::error!(object = %at, "its walk panicked, which is a fault of Dockseal: please report it");
+        again(&cluster, at, Duration::ZERO);
     }
 }
 
 async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
-        cluster.queue.done(&at, None, true);
+        cluster.queue.done(&at, None, || true);
         return;
     };
     let started = Instant::now();
@@ -103,8 +114,9 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     cluster.metrics.walked(at.kind, &walked, started.elapsed());
     match walked {
         Ok(walk) => follow(&cluster, &object, walk),
-        Err(StoreError::Gone(_)) => cluster.queue.done(&at, None, true),
-        Err(error) => retry(cluster, at, &error),
+        // Where it is gone, the watch will say so and the next walk end at once; else its alarm must not be lost.
+        Err(StoreError::Gone(_)) => drop(again(&cluster, at, Duration::ZERO)),
+        Err(error) => retry(&cluster, at, &error),
     }
 }
 
@@ -119,27 +131,39 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
     if let Some(reason) = walk.issued {
         tracing::info!(object = %at, reason = reason.as_str(), "issued");
     }
-    let secret_settled = cluster.house.store.is_as_written(&object.secret());
-    let mut index = cluster.index.write().expect(UNPOISONED);
-    let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
-    let leaves = if walk.authority_changed { index.leaves_of(at) } else { Vec::new() };
-    drop(index);
-    leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
-    cluster.queue.done(at, walk.wake, secret_settled && status_settled);
+    if walk.authority_changed {
+        let leaves = cluster.index.read().expect(UNPOISONED).leaves_of(at);
+        leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
+    }
+    cluster.queue.done(at, walk.wake, || {
+        let secret_settled = cluster.house.store.is_as_written(&object.secret());
+        let mut index = cluster.index.write().expect(UNPOISONED);
+        let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
+        secret_settled && status_settled
+    });
 }
 
-fn retry(cluster: Arc<Cluster>, at: ObjectRef, error: &StoreError) {
+fn retry(cluster: &Arc<Cluster>, at: ObjectRef, error: &StoreError) {
     let told = match error {
         StoreError::Failed { retry_after, .. } => *retry_after,
         _ => None,
     };
-    let delay = cluster.queue.failed(&at).max(told.unwrap_or_default());
+    let delay = again(cluster, at.clone(), told.unwrap_or_default());
     tracing::warn!(object = %at, %error, retry_in = ?delay, "failed");
-    if told.is_some() {
+}
+
+/// Another try, after `told` at least and later each time. The term of office may end until then.
+fn again(cluster: &Arc<Cluster>, at: ObjectRef, told: Duration) -> Duration {
+    let delay = cluster.queue.failed(&at).max(told.min(LONGEST_TOLD));
+    if !told.is_zero() {
         cluster.queue.rest(&at);
     }
+    let cluster = Arc::downgrade(cluster);
     tokio::spawn(async move {
         tokio::time::sleep(delay).await;
-        cluster.queue.rested(at);
+        if let Some(cluster) = cluster.upgrade() {
+            cluster.queue.rested(at);
+        }
     });
+    delay
 }

@@ -4,7 +4,7 @@ use super::registry::Entry;
 use super::removal::in_use;
 use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
 use crate::api::condition::Reason;
-use crate::api::{AUTHORITY_ANNOTATION, Object, Place, REPLACE_AUTHORITY_ANNOTATION, Spec};
+use crate::api::{AUTHORITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use crate::decide::Refusal;
 use crate::decide::authority::plan::{PublicBundle, Stored as Kept};
 use crate::decide::authority::status::{Outcome, status};
@@ -23,6 +23,9 @@ use zeroize::Zeroizing;
 
 /// More steps than any authority needs: make, remember, publish the bundle, keep.
 const MOST_STEPS: usize = 8;
+/// A leaf's Secret holds the bundle twice, and 1 MiB in all.
+const MOST_TRUST: usize = 384 * 1024;
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 type Passphrase = Option<Zeroizing<Vec<u8>>>;
 
@@ -41,12 +44,17 @@ pub async fn walk<S: Store>(
         }
     };
     let mut outcome = Outcome::default();
-    let mut remembered = object.annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
+    let mut remembered = fingerprint_in(object, AUTHORITY_ANNOTATION);
     for _ in 0..MOST_STEPS {
         let seen = observe(house, object, &desired, around, remembered.clone()).await?;
         let plan = plan(&desired, &seen.observed, house.clock.now());
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
-        match plan.step.clone() {
+        let step = match plan.step.clone() {
+            // No watch shows a Secret without its label: nobody would hear of its end.
+            Step::Keep if seen.secret.as_ref().is_some_and(|secret| !secret.labelled) => Step::Rebundle,
+            step => step,
+        };
+        match step {
             Step::Keep => {
                 let mut walk = open(house, object, &desired, outcome, &plan).await?;
                 walk.wake = walk.wake.into_iter().chain(until).min();
@@ -63,7 +71,12 @@ pub async fn walk<S: Store>(
             step => outcome.issued_for = apply(house, &desired, step, &plan, &seen, slot).await?.or(outcome.issued_for),
         }
     }
-    unreachable!("an applied plan is a fixed point")
+    // An applied plan is a fixed point: somebody undoes it as it is written.
+    Err(StoreError::Changed(desired.secret))
+}
+
+fn fingerprint_in(object: &Object, annotation: &str) -> Option<String> {
+    object.annotation(annotation).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
 /// What was read, with what apply needs of it.
@@ -92,7 +105,7 @@ async fn observe<S: Store>(
         bundle: public_bundle(object, config_map.as_ref()),
         passphrase: passphrase.map(|_| ()),
         remembered,
-        replace: object.annotation(REPLACE_AUTHORITY_ANNOTATION).map(str::to_owned),
+        replace: fingerprint_in(object, REPLACE_AUTHORITY_ANNOTATION),
         reported: object.previous.fingerprint.clone(),
         rival: around.rival.clone(),
         stored,
@@ -155,22 +168,39 @@ async fn trust<S: Store>(house: &House<S>, object: &Object) -> Result<Result<Vec
     let mut trusted = Vec::new();
     for source in &spec.additional_trust {
         let from = object.at.beside(&source.secret_ref.name);
+        let refuse = |what| Ok(Err(Refusal::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
         match house.store.read(Shelf::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
-            Some(certificates) if !certificates.is_empty() => trusted.extend(certificates),
-            found => return Ok(Err(no_trust(&from, found.is_some()))),
+            None => return refuse(format!("there is no Secret {from}")),
+            Some(Err(key)) => {
+                return refuse(format!("Secret {from}, key {key}, holds a certificate that cannot be read"));
+            }
+            Some(Ok(certificates)) if certificates.is_empty() => {
+                return refuse(format!("Secret {from} holds no certificate in PEM"));
+            }
+            Some(Ok(certificates)) => trusted.extend(certificates),
         }
     }
-    Ok(Ok(trusted))
+    let trusted = TrustBundle::new(trusted);
+    let (size, most) = (trusted.to_pem().len() / 1024, MOST_TRUST / 1024);
+    if size >= most {
+        let message = format!("{size} KiB of certificates are too many for a Secret of each host: {most} KiB at most");
+        return Ok(Err(Refusal::field("additionalTrust", message)));
+    }
+    Ok(Ok(trusted.certificates().to_vec()))
 }
 
-fn certificates(data: &Data) -> Vec<Certificate> {
-    data.iter().flat_map(|(_, bytes)| certificate::all_from_pem(bytes).unwrap_or_default()).collect()
-}
-
-fn no_trust(from: &Place, there: bool) -> Refusal {
-    let what =
-        if there { format!("Secret {from} holds no certificate in PEM") } else { format!("there is no Secret {from}") };
-    Refusal::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))
+/// All of them, or the key under which one cannot be read: were it passed over, hosts would refuse whom they should
+/// trust, and nobody would know why.
+fn certificates(data: &Data) -> Result<Vec<Certificate>, String> {
+    let mut found = Vec::new();
+    for (key, bytes) in data.iter() {
+        match certificate::all_from_pem(bytes) {
+            Ok(certificates) => found.extend(certificates),
+            Err(_) if bytes.windows(BEGIN.len()).any(|part| part == BEGIN) => return Err(key.to_owned()),
+            Err(_) => {}
+        }
+    }
+    Ok(found)
 }
 
 fn public_bundle(object: &Object, stored: Option<&Stored>) -> PublicBundle {

@@ -174,7 +174,9 @@ async fn stored_key<S: Store>(house: &House<S>, desired: &Desired) -> Result<Opt
 /// Writes the bundle beside the same pair.
 async fn rebundle<S: Store>(house: &House<S>, desired: &Desired, entry: Option<&Entry>) -> Result<(), StoreError> {
     let Some(Entry::Open(_, view)) = entry else { unreachable!("only an open authority has a bundle") };
-    let Some(stored) = house.store.read(Shelf::Secrets, &desired.secret).await? else {
+    // Memory may lag: what it shows as ours may be gone by now, or somebody else's.
+    let read = house.store.read(Shelf::Secrets, &desired.secret).await?;
+    let Some(stored) = read.filter(|stored| stored.owner.as_ref() == Some(&desired.object)) else {
         return Err(StoreError::Changed(desired.secret.clone()));
     };
     let pair = stored.data.get("tls.crt").zip(stored.data.get("tls.key"));

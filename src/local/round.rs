@@ -5,7 +5,7 @@ use super::files::{Found, Loaded, named};
 use super::table::{Board, Row};
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
 use crate::hallway::{House, Slot, Surroundings, Walk, walk};
-use crate::world::{Clock, DiskStore, Store, StoreError};
+use crate::world::{Clock, DiskStore, StoreError};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
 use std::collections::{HashMap, HashSet};
@@ -193,9 +193,27 @@ impl Door {
     }
 }
 
-async fn go<S: Store>(house: &House<S>, errand: Errand, places: &Arc<Semaphore>) -> Done {
+async fn go(house: &House<DiskStore>, errand: Errand, places: &Arc<Semaphore>) -> Done {
     let slot = Slot::take(places).await;
-    (errand.index, walk(house, &errand.object, &errand.around, &slot).await)
+    let done = match memory_is_sound(&house.store, &errand.object) {
+        Ok(()) => walk(house, &errand.object, &errand.around, &slot).await,
+        Err(error) => Err(error),
+    };
+    (errand.index, done)
+}
+
+/// An authority whose memory cannot be read would be taken for one that never was, and made again.
+fn memory_is_sound(store: &DiskStore, object: &Object) -> Result<(), StoreError> {
+    if object.at.kind != Kind::DockerCA {
+        return Ok(());
+    }
+    let failed = |error| StoreError::Failed {
+        verb: "recall",
+        object: object.at.to_string(),
+        source: Box::new(error),
+        retry_after: None,
+    };
+    store.remembered(&object.at).map(|_| ()).map_err(failed)
 }
 
 fn own_place(object: &Object) -> Place {
@@ -209,8 +227,8 @@ fn leave_delivery_out(object: &mut Object) {
     }
 }
 
-/// What the state directory knows of a DockerCA goes before what its YAML says. Where it cannot be read, its walk
-/// fails on the way to the Secret beside it.
+/// What the state directory knows of a DockerCA goes before what its YAML says. Where it cannot be read, there is no
+/// walk.
 fn recall(store: &DiskStore, object: &mut Object) {
     if object.at.kind != Kind::DockerCA {
         return;

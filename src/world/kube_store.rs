@@ -29,8 +29,26 @@ const UNPOISONED: &str = "nothing panics while it holds this lock";
 pub struct KubeStore {
     client: Client,
     recorder: Recorder,
-    leaves: RwLock<HashMap<Place, StoredLeaf>>,
+    leaves: RwLock<Leaves>,
     written: RwLock<HashMap<Place, String>>,
+}
+
+#[derive(Default)]
+struct Leaves {
+    known: HashMap<Place, StoredLeaf>,
+    /// Those that are being written; true where the watch has told of one meanwhile.
+    writing: HashMap<Place, bool>,
+}
+
+impl Leaves {
+    fn told(&mut self, at: &Place) {
+        self.writing.entry(at.clone()).and_modify(|told| *told = true);
+    }
+
+    fn forget(&mut self, at: &Place) -> Option<ObjectRef> {
+        self.told(at);
+        self.known.remove(at).and_then(|known| known.owner)
+    }
 }
 
 impl KubeStore {
@@ -45,29 +63,32 @@ impl KubeStore {
         }
     }
 
-    /// Takes a labelled Secret from the watch; the owner, where that is news.
-    pub fn notice(&self, secret: Secret) -> Option<ObjectRef> {
+    /// Takes a labelled Secret from the watch; the owners that it has and had, where that is news.
+    pub fn notice(&self, secret: Secret) -> Vec<ObjectRef> {
         let at = place(&secret.metadata);
         let version = secret.metadata.resource_version.clone().unwrap_or_default();
-        if self.leaves.read().expect(UNPOISONED).get(&at).is_some_and(|known| known.version == version) {
-            return None;
+        if self.leaves.read().expect(UNPOISONED).known.get(&at).is_some_and(|known| known.version == version) {
+            return Vec::new();
         }
         let leaf = StoredLeaf::from(&stored_secret(secret));
         let owner = leaf.owner.clone();
-        let before = self.leaves.write().expect(UNPOISONED).insert(at, leaf);
-        owner.or_else(|| before.and_then(|known| known.owner))
+        let mut leaves = self.leaves.write().expect(UNPOISONED);
+        leaves.told(&at);
+        let before = leaves.known.insert(at, leaf).and_then(|known| known.owner);
+        let before = before.filter(|before| Some(before) != owner.as_ref());
+        owner.into_iter().chain(before).collect()
     }
 
     /// Takes the end of a labelled Secret from the watch; the owner that it had.
     pub fn notice_gone(&self, at: &Place) -> Option<ObjectRef> {
-        self.leaves.write().expect(UNPOISONED).remove(at).and_then(|known| known.owner)
+        self.leaves.write().expect(UNPOISONED).forget(at)
     }
 
     /// Forgets every Secret that is not among those; the owners that they had.
     pub fn keep_only(&self, there: impl Fn(&Place) -> bool) -> Vec<ObjectRef> {
         let mut leaves = self.leaves.write().expect(UNPOISONED);
-        let gone: Vec<Place> = leaves.keys().filter(|at| !there(at)).cloned().collect();
-        gone.iter().filter_map(|at| leaves.remove(at)).filter_map(|known| known.owner).collect()
+        let gone: Vec<Place> = leaves.known.keys().filter(|at| !there(at)).cloned().collect();
+        gone.iter().filter_map(|at| leaves.forget(at)).collect()
     }
 
     /// Whether a Secret is still as the walk that ends now wrote it; true as well where it wrote nothing and there is
@@ -75,7 +96,7 @@ impl KubeStore {
     pub fn is_as_written(&self, at: &Place) -> bool {
         let written = self.written.write().expect(UNPOISONED).remove(at);
         let leaves = self.leaves.read().expect(UNPOISONED);
-        leaves.get(at).map(|known| &known.version) == written.as_ref()
+        leaves.known.get(at).map(|known| &known.version) == written.as_ref()
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -90,15 +111,27 @@ impl KubeStore {
         Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind))
     }
 
-    /// Notes what was just written, so that its echo in the watch is no news. An echo that came first is as good.
-    fn note_written(&self, item: &Item, version: Option<String>) {
-        let Some(version) = version.filter(|_| item.shelf == Shelf::Secrets) else { return };
-        self.written.write().expect(UNPOISONED).insert(item.at.clone(), version.clone());
-        let mut leaves = self.leaves.write().expect(UNPOISONED);
-        if leaves.get(&item.at).is_none_or(|known| known.version != version) {
-            let leaf = StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
-            leaves.insert(item.at.clone(), leaf);
+    /// Writes, and notes what was written, so that its echo in the watch is no news. Where the watch has told of the
+    /// Secret meanwhile, it knows better: of this version, or of what somebody made of it before the answer came.
+    async fn noting(
+        &self,
+        item: &Item,
+        write: impl Future<Output = Result<Option<String>, StoreError>>,
+    ) -> Result<(), StoreError> {
+        if item.shelf != Shelf::Secrets {
+            return write.await.map(|_| ());
         }
+        self.leaves.write().expect(UNPOISONED).writing.entry(item.at.clone()).or_default();
+        let written = write.await;
+        let mut leaves = self.leaves.write().expect(UNPOISONED);
+        let untold = leaves.writing.remove(&item.at) == Some(false);
+        let Some(version) = written? else { return Ok(()) };
+        self.written.write().expect(UNPOISONED).insert(item.at.clone(), version.clone());
+        if untold {
+            let leaf = StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
+            leaves.known.insert(item.at.clone(), leaf);
+        }
+        Ok(())
     }
 
     async fn create_secret(&self, item: &Item) -> kube::Result<Option<String>> {
@@ -161,7 +194,7 @@ impl Store for KubeStore {
     }
 
     async fn leaf(&self, at: &Place) -> Result<Option<StoredLeaf>, StoreError> {
-        Ok(self.leaves.read().expect(UNPOISONED).get(at).cloned())
+        Ok(self.leaves.read().expect(UNPOISONED).known.get(at).cloned())
     }
 
     async fn create(&self, item: &Item) -> Result<(), StoreError> {
@@ -171,14 +204,13 @@ impl Store for KubeStore {
                 Shelf::ConfigMaps => self.create_config_map(item).await,
             }
         };
-        match within(create).await {
-            Ok(version) => {
-                self.note_written(item, version);
-                Ok(())
-            }
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Err(StoreError::Exists(item.at.clone())),
-            Err(error) => Err(failed("create", name(item.shelf, &item.at), error)),
-        }
+        let create = async {
+            within(create).await.map_err(|error| match error {
+                kube::Error::Api(status) if status.is_already_exists() => StoreError::Exists(item.at.clone()),
+                error => failed("create", name(item.shelf, &item.at), error),
+            })
+        };
+        self.noting(item, create).await
     }
 
     async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
@@ -188,15 +220,15 @@ impl Store for KubeStore {
                 Shelf::ConfigMaps => self.replace_config_map(item, version).await,
             }
         };
-        match within(replace).await {
-            Ok(Some(version)) => {
-                self.note_written(item, version);
-                Ok(())
+        let replace = async {
+            match within(replace).await {
+                Ok(Some(version)) => Ok(version),
+                Ok(None) => Err(StoreError::Changed(item.at.clone())),
+                Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(item.at.clone())),
+                Err(error) => Err(failed("replace", name(item.shelf, &item.at), error)),
             }
-            Ok(None) => Err(StoreError::Changed(item.at.clone())),
-            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(item.at.clone())),
-            Err(error) => Err(failed("replace", name(item.shelf, &item.at), error)),
-        }
+        };
+        self.noting(item, replace).await
     }
 
     async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
@@ -262,9 +294,11 @@ pub fn place(meta: &ObjectMeta) -> Place {
     Place::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
-/// The owner that a Secret or ConfigMap names.
+/// The owner that a Secret or ConfigMap names: in its own namespace, else whoever may write in one could have objects
+/// of another looked at.
 pub fn owner(meta: &ObjectMeta) -> Option<ObjectRef> {
-    meta.annotations.as_ref()?.get(OWNER_ANNOTATION).and_then(|text| ObjectRef::parse(text))
+    let named = meta.annotations.as_ref()?.get(OWNER_ANNOTATION).and_then(|text| ObjectRef::parse(text));
+    named.filter(|owner| meta.namespace.as_deref() == Some(&owner.namespace))
 }
 
 async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
@@ -371,5 +405,76 @@ fn reference(object: &Object) -> ObjectReference {
         name: Some(object.at.name.to_string()),
         uid: Some(object.uid.clone()),
         ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::store::LEAF_TYPE;
+
+    fn at() -> Place {
+        Place { namespace: "home".into(), name: "pandora-docker-host".into() }
+    }
+
+    fn host(namespace: &str, name: &str) -> ObjectRef {
+        ObjectRef::new(Kind::DockerHostCert, namespace, name)
+    }
+
+    fn item() -> Item {
+        let (owner, data) = (host("home", "pandora"), Data::default());
+        Item { shelf: Shelf::Secrets, at: at(), type_: LEAF_TYPE, owner, authority: None, data }
+    }
+
+    fn secret(version: &str, owner: &ObjectRef) -> Secret {
+        let metadata = metadata(&Item { owner: owner.clone(), ..item() });
+        Secret { metadata: ObjectMeta { resource_version: Some(version.into()), ..metadata }, ..Secret::default() }
+    }
+
+    fn store() -> KubeStore {
+        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));
+        KubeStore::new(Client::try_from(nowhere).expect("a client"), "test".into())
+    }
+
+    async fn known(store: &KubeStore) -> Option<String> {
+        store.leaf(&at()).await.expect("it is memory").map(|leaf| leaf.version)
+    }
+
+    #[tokio::test]
+    async fn an_owner_is_of_its_own_namespace_and_the_former_one_hears_of_the_change() {
+        let store = store();
+        assert_eq!(store.notice(secret("1", &host("elsewhere", "pandora"))), []);
+        assert_eq!(store.notice(secret("2", &host("home", "pandora"))), [host("home", "pandora")]);
+        assert_eq!(store.notice(secret("2", &host("home", "pandora"))), []);
+        assert_eq!(store.notice(secret("3", &host("home", "pan"))), [host("home", "pan"), host("home", "pandora")]);
+        assert_eq!(store.notice(secret("4", &host("elsewhere", "x"))), [host("home", "pan")]);
+    }
+
+    #[tokio::test]
+    async fn what_the_watch_told_during_a_write_is_newer_than_its_answer() {
+        let owner = host("home", "pandora");
+        let store = store();
+        let answer = |version: &str| Ok(Some(version.to_owned()));
+        store.noting(&item(), async { answer("1") }).await.expect("it is written");
+        assert_eq!(known(&store).await.as_deref(), Some("1"));
+        assert!(store.is_as_written(&at()));
+        let touched_at_once = async {
+            store.notice(secret("2", &owner));
+            store.notice(secret("3", &owner));
+            answer("2")
+        };
+        store.noting(&item(), touched_at_once).await.expect("it is written");
+        assert_eq!(known(&store).await.as_deref(), Some("3"), "replacing version 2 would fail for ever");
+        assert!(!store.is_as_written(&at()), "the walk is followed by another");
+        let gone_at_once = async {
+            store.notice_gone(&at());
+            answer("4")
+        };
+        store.noting(&item(), gone_at_once).await.expect("it is written");
+        assert_eq!(known(&store).await, None, "what is gone would be thought to be there");
+        let failed = async { Err(StoreError::Changed(at())) };
+        store.noting(&item(), failed).await.expect_err("it fails");
+        assert_eq!(known(&store).await, None);
+        assert!(store.leaves.read().expect(UNPOISONED).writing.is_empty());
     }
 }

@@ -31,12 +31,13 @@ impl Leadership {
         Leadership { api, name: name.to_owned(), identity: identity.to_owned(), clock }
     }
 
-    /// Waits until the lease is ours.
-    pub async fn acquire(&self) {
+    /// Waits until the lease is ours; says since when at least, as others see it.
+    pub async fn acquire(&self) -> Instant {
         let mut seen: Option<(LeaseSpec, Instant)> = None;
         loop {
-            match self.attempt(&mut seen).await {
-                Ok(true) => return,
+            let asked = Instant::now();
+            match timeout(DEADLINE, self.attempt(&mut seen)).await.map_err(silent).flatten() {
+                Ok(true) => return asked,
                 Ok(false) => {}
                 Err(error) => tracing::warn!(lease = self.name, %error, "failed to acquire the lease"),
             }
@@ -44,13 +45,15 @@ impl Leadership {
         }
     }
 
-    /// Keeps the lease; returns when it is lost.
-    pub async fn hold(&self) {
-        let mut renewed = Instant::now();
+    /// Keeps the lease that is ours since then; returns when it is lost. Time counts from when a renewal was asked for:
+    /// others may have seen it then already, however late the answer comes.
+    pub async fn hold(&self, since: Instant) {
+        let mut renewed = since;
         while renewed.elapsed() < DEADLINE {
             sleep(BEAT).await;
+            let asked = Instant::now();
             match timeout(DEADLINE.saturating_sub(renewed.elapsed()), self.renew()).await {
-                Ok(Ok(true)) => renewed = Instant::now(),
+                Ok(Ok(true)) => renewed = asked,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "failed to renew the lease"),
                 Err(_) => tracing::warn!(lease = self.name, "failed to renew the lease: no answer"),
@@ -79,7 +82,7 @@ impl Leadership {
     /// Takes a lease that is free, or whose holder was silent for its whole length as seen from here: nobody's clock
     /// is compared with ours.
     async fn attempt(&self, seen: &mut Option<(LeaseSpec, Instant)>) -> kube::Result<bool> {
-        let Some(lease) = timeout(DEADLINE, self.api.get_opt(&self.name)).await.map_err(silent)?? else {
+        let Some(lease) = self.api.get_opt(&self.name).await? else {
             return self.settle(self.api.create(&post(), &self.ours(None)).await);
         };
         let spec = lease.spec.clone().unwrap_or_default();
@@ -122,7 +125,7 @@ impl Leadership {
         let now = MicroTime(self.clock.now());
         let old = before.as_ref().and_then(|lease| lease.spec.clone()).unwrap_or_default();
         let held = before.as_ref().is_some_and(|lease| self.is_ours(lease));
-        let transitions = old.lease_transitions.unwrap_or_default() + i32::from(!held);
+        let transitions = old.lease_transitions.unwrap_or_default().saturating_add(i32::from(!held));
         let metadata = before.map(|lease| lease.metadata);
         Lease {
             metadata: metadata.unwrap_or(ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }),

@@ -120,3 +120,20 @@ async fn a_read_only_one_is_refused_or_waited_for() {
     assert!(said.contains("failed to write ") && said.contains("mount it writable"), "{said}");
     assert_eq!(before, door.tree());
 }
+
+#[tokio::test]
+async fn an_authority_whose_memory_cannot_be_read_is_not_made_again() {
+    let door = Door::new(&good());
+    door.ready().await;
+    let memory = door.path("authorities/default/homelab");
+    std::fs::remove_file(&memory).unwrap();
+    std::fs::create_dir(&memory).unwrap();
+    std::fs::remove_dir_all(door.path("secrets/default/homelab-docker-ca")).unwrap();
+    std::fs::remove_dir_all(door.path("status")).unwrap();
+    let said = door.refused().await;
+    assert!(
+        said.contains("DockerCA default/homelab: failed to recall DockerCA/default/homelab: failed to read"),
+        "{said}"
+    );
+    assert!(!door.path("secrets/default/homelab-docker-ca").exists());
+}

@@ -4,6 +4,8 @@ pub mod adopt;
 pub mod desired;
 pub mod plan;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 pub use desired::{Desired, Origin, desired};
 pub use plan::{Observed, Plan, Step, plan};
