@@ -28,11 +28,16 @@ deny: rust ## licences and advisories (cargo-deny, built on first use)
 bench: rust go tools kubernetes ## measure the figures of docs/benchmarks.md
 	cargo bench --locked --bench figures $(BENCH)
 
-fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (cargo-fuzz and a nightly toolchain)
-	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz@0.13.2
+fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (needs a nightly toolchain and a C++ compiler), or FUZZ=target
 	@rustc +nightly --version >/dev/null 2>&1 || { echo "fuzzing needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; }
-	for target in $$(cargo +nightly fuzz list); do \
-	  cargo +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS) -timeout=30 -rss_limit_mb=4096; \
+	@command -v c++ >/dev/null || { echo "fuzzing needs a C++ compiler: sudo apt-get install g++" >&2; exit 1; }
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz@0.13.2
+	fuzz/seeds.sh
+	cargo +nightly fuzz build
+	for target in $${FUZZ:-$$(cargo +nightly fuzz list)}; do \
+	  mkdir -p "fuzz/corpus/$$target"; \
+	  cargo +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -timeout=30 -rss_limit_mb=4096 -print_final_stats=1; \
 	done
 FUZZ_SECONDS ?= 60
 
