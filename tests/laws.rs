@@ -12,6 +12,7 @@ use dockseal::pki::name::Subject;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Dates, LeafProfile, new_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, TrustBundle};
+use dockseal::world::StoreError;
 use dockseal::world::entropy::serial;
 use dockseal::world::store::Shelf;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -443,6 +444,19 @@ fn an_object_made_again_goes_on_with_its_certificate() {
     assert!(world.is_ready(&leaf.at));
     assert_eq!(world.store.open().events, []);
     world.assert_rests();
+}
+
+#[test]
+fn a_clock_of_1970_dates_nothing() {
+    let leaf = host("pandora", "365d");
+    let mut world = settled([authority("1825d"), leaf.clone()]);
+    let (today, before) = (world.now(), world.certificate(&leaf.at));
+    world.jump(Timestamp::from_second(3600).unwrap());
+    assert!(matches!(world.failure(&leaf.at), Some(StoreError::ClockBehind(_))));
+    world.jump(today);
+    world.touch_all();
+    world.settle();
+    assert_eq!(world.certificate(&leaf.at), before);
 }
 
 #[test]

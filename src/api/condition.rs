@@ -117,6 +117,8 @@ reasons! {
     AuthorityReplaced,
     /// The certificate has expired.
     Expired,
+    /// The API server refuses what has to be written, again and again.
+    StoreFailed,
     /// This version does not do it yet.
     NotAvailable,
     /// Everything that was asked for is there.

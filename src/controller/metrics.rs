@@ -93,7 +93,7 @@ impl Metrics {
             Ok(_) => "ok",
             Err(StoreError::Gone(_)) => "gone",
             Err(StoreError::Changed(_) | StoreError::Exists(_)) => "conflict",
-            Err(StoreError::Failed { .. }) => "failed",
+            Err(StoreError::Failed { .. } | StoreError::ClockBehind(_)) => "failed",
         };
         let kind = kind.as_str();
         self.reconciles.get_or_create(&Outcome { kind, outcome }).inc();

@@ -90,6 +90,11 @@ impl Queue {
         delay
     }
 
+    /// How often its walks have failed since one ended well.
+    pub fn failures(&self, at: &ObjectRef) -> u32 {
+        self.state.lock().expect(UNPOISONED).failures.get(at).copied().unwrap_or_default()
+    }
+
     /// Lets an object rest whatever happens, since the server asked for it; [`Queue::rested`] ends that.
     pub fn rest(&self, at: &ObjectRef) {
         let mut state = self.state.lock().expect(UNPOISONED);

@@ -18,6 +18,8 @@ use tokio::sync::Semaphore;
 const PLACES: usize = 32;
 /// A server that wants to be left alone for longer than that is asked again all the same.
 const LONGEST_TOLD: Duration = Duration::from_mins(5);
+/// Failures in a row that are nobody's business but the log's.
+const UNTOLD_FAILURES: u32 = 2;
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Everything that one term of office knows.
@@ -116,7 +118,12 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
         Ok(walk) => follow(&cluster, &object, walk),
         // Where it is gone, the watch will say so and the next walk end at once; else its alarm must not be lost.
         Err(StoreError::Gone(_)) => drop(again(&cluster, at, Duration::ZERO)),
-        Err(error) => retry(&cluster, at, &error),
+        Err(error) => {
+            if cluster.queue.failures(&at) >= UNTOLD_FAILURES {
+                hallway::tell(&cluster.house, &object, &error).await;
+            }
+            retry(&cluster, at, &error);
+        }
     }
 }
 

@@ -11,10 +11,10 @@ use removal::Way;
 pub use registry::Authorities;
 pub use slot::Slot;
 
-use crate::api::condition::Reason;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::api::{Kind, Object, ObjectRef};
-use crate::decide::status::Event;
+use crate::decide::status::{Event, Verdict, conditions, previous_reason};
 use crate::world::entropy::KeyForge;
 use crate::world::store::Announcement;
 use crate::world::{Clock, Store, StoreError};
@@ -22,6 +22,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// How often what is not ours is looked at again: nothing watches it.
 const CONFLICT_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+
+/// 2026-01-01T00:00:00Z: no clock that is right shows less.
+const WRITTEN: i64 = 1_767_225_600;
 
 /// What the rooms share.
 pub struct House<S> {
@@ -84,6 +87,11 @@ pub async fn walk<S: Store>(
     around: &Surroundings,
     slot: &Slot,
 ) -> Result<Walk, StoreError> {
+    // A machine without a battery wakes in 1970, and would replace everything by certificates that have ended.
+    let now = house.clock.now();
+    if now.as_second() < WRITTEN {
+        return Err(StoreError::ClockBehind(now));
+    }
     let until = match removal::walk(house, object, around).await? {
         Way::Out => return Ok(Walk::over(None)),
         Way::OnUntil(until) => Some(until),
@@ -92,6 +100,25 @@ pub async fn walk<S: Store>(
     match object.at.kind {
         Kind::DockerCA => authority::walk(house, object, around, slot, until).await,
         _ => leaf::walk(house, object, around, slot).await,
+    }
+}
+
+/// Tells the user, once, that an object's walk fails again and again, and why. The next walk that ends well takes it
+/// back. What is stored is what it was.
+pub async fn tell<S: Store>(house: &House<S>, object: &Object, error: &StoreError) {
+    let told = previous_reason(&object.previous, ConditionType::Ready) == Some(Reason::StoreFailed.as_str());
+    if told || object.deleted.is_some() {
+        return;
+    }
+    let message = format!("{error}; it is tried again and again");
+    let verdict = Verdict::new(ConditionType::Ready, false, Reason::StoreFailed, message.clone());
+    let ready = conditions(&[verdict], &object.previous.conditions, object.generation, house.clock.now());
+    let others = object.previous.conditions.iter().filter(|known| known.type_ != ConditionType::Ready.as_str());
+    let mut status = object.previous.clone();
+    status.conditions = others.cloned().chain(ready).collect();
+    let event = Event { warning: true, reason: Reason::StoreFailed, message };
+    if let Err(error) = report(house, object, &status, &[event]).await {
+        tracing::warn!(object = %object.at, %error, "failed to say so in its status, too");
     }
 }
 

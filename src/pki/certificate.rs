@@ -172,9 +172,11 @@ fn extension<E>(extensions: &Extensions) -> Option<Option<E>>
 where
     E: for<'a> Decode<'a> + x509_cert::der::oid::AssociatedOid,
 {
-    match extensions.iter().find(|extension| extension.extn_id == E::OID) {
-        None => Some(None),
-        Some(extension) => E::from_der(extension.extn_value.as_bytes()).ok().map(Some),
+    let mut found = extensions.iter().filter(|extension| extension.extn_id == E::OID);
+    match (found.next(), found.next()) {
+        (None, _) => Some(None),
+        (Some(extension), None) => E::from_der(extension.extn_value.as_bytes()).ok().map(Some),
+        (Some(_), Some(_)) => None, // RFC 5280, 4.2: no extension stands twice
     }
 }
 

@@ -248,7 +248,7 @@ impl Store for KubeStore {
     }
 
     async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
-        let metadata = json!({ "uid": object.uid, "annotations": { AUTHORITY_ANNOTATION: fingerprint } });
+        let metadata = json!({ "uid": object.uid, "resourceVersion": object.version, "annotations": { AUTHORITY_ANNOTATION: fingerprint } });
         self.patch(object, "annotate", json!({ "metadata": metadata })).await
     }
 

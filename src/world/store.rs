@@ -3,6 +3,7 @@
 use crate::api::status::CertificateStatus;
 use crate::api::{Object, ObjectRef, Place};
 use crate::pki::material::{Data, LeafFacts, read_leaf};
+use k8s_openapi::jiff::Timestamp;
 use std::future::Future;
 use std::time::Duration;
 
@@ -94,6 +95,9 @@ pub enum StoreError {
     /// The object is gone.
     #[error("{0} is gone")]
     Gone(ObjectRef),
+    /// The clock shows an instant before this program was written: what it would date were of no use.
+    #[error("the clock says {0}, which is past: set it (timedatectl set-ntp true); nothing is dated until then")]
+    ClockBehind(Timestamp),
     /// The store is out of reach, or refuses.
     #[error("failed to {verb} {object}: {source}")]
     Failed {

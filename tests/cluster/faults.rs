@@ -2,9 +2,10 @@
 
 use crate::support::controller::Controller;
 use crate::support::faults::{Action, Entry, Fault, FaultProxy};
-use crate::world::{Namespace, homelab, host, secret_bytes, serial};
+use crate::world::{Namespace, fails, homelab, host, secret_bytes, serial};
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
+use http::Method;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
@@ -206,4 +207,19 @@ async fn killed_before_any_write_it_goes_on() -> anyhow::Result<()> {
 #[tokio::test]
 async fn killed_after_any_write_it_goes_on() -> anyhow::Result<()> {
     killed_at_every_write(Action::PauseAfter).await
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_again_and_again_shows_in_the_status_until_it_takes() -> anyhow::Result<()> {
+    let bench = Bench::new("refusing").await?;
+    let _controller = bench.controller().await?;
+    bench.namespace.apply(&homelab(&[])).await?;
+    bench.namespace.all_ready().await?;
+    let refusing = bench.proxy.inject(Fault::status(500).method(Method::POST).path("/secrets").always());
+    bench.namespace.apply(&host("one", "")).await?;
+    bench.namespace.until("dockerhostcert/one", |host| fails(host, "Ready", "StoreFailed")).await?;
+    ensure!(refusing.fired() >= 3, "it was told after {} failures", refusing.fired());
+    bench.proxy.heal();
+    bench.namespace.all_ready().await?;
+    Ok(())
 }

@@ -6,8 +6,8 @@ use dockseal::api::{Kind, Object, ObjectRef, Place};
 use dockseal::hallway::{self, House, Slot, Surroundings};
 use dockseal::pki::material::{StoredAuthority, read_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle};
-use dockseal::world::Clock;
 use dockseal::world::store::{Shelf, Stored};
+use dockseal::world::{Clock, StoreError};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -100,6 +100,13 @@ impl World {
             self.walk(&at);
         }
         panic!("the door never comes to rest: {:?}", self.store.open().log);
+    }
+
+    /// How a walk that cannot end well ends.
+    pub fn failure(&self, at: &ObjectRef) -> Option<StoreError> {
+        let object = self.store.open().objects.get(at).cloned()?;
+        let around = self.around(&object);
+        self.runtime.block_on(hallway::walk(&self.house, &object, &around, &Slot::unlimited())).err()
     }
 
     fn walk(&mut self, at: &ObjectRef) {

@@ -3,7 +3,7 @@
 use crate::api::docker_ca::{DockerCASpec, NameConstraints, Subject};
 use crate::api::{Object, ObjectRef, Place, Spec, duration};
 use crate::decide::Refusal;
-use crate::decide::leaf::desired::algorithm;
+use crate::decide::leaf::desired::{algorithm, short_enough};
 use crate::decide::leaf::host_name::dns_name;
 use crate::pki::constraints::{self, Network};
 use crate::pki::{KeyAlgorithm, name};
@@ -52,11 +52,13 @@ pub struct Desired {
 pub fn desired(object: &Object) -> Result<Desired, Refusal> {
     let Spec::Authority(spec) = &object.spec else { unreachable!("a leaf is no authority") };
     let reference = spec.passphrase_secret_ref.as_ref();
+    let bundle = format!("{}-ca-bundle", object.at.name);
+    [&object.secret_name(), &bundle].into_iter().try_for_each(|name| short_enough(name))?;
     Ok(Desired {
         object: object.at.clone(),
         origin: origin(object, spec)?,
         secret: object.secret(),
-        bundle: object.at.beside(&format!("{}-ca-bundle", object.at.name)),
+        bundle: object.at.beside(&bundle),
         passphrase: reference.map(|reference| (object.at.beside(&reference.name), reference.key.clone())),
     })
 }

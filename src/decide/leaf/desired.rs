@@ -51,6 +51,7 @@ pub fn desired(object: &Object, registrars: &[String]) -> Result<Desired, Refusa
         }
         Spec::Authority(_) => unreachable!("an authority is no leaf"),
     };
+    short_enough(&object.secret_name())?;
     let (duration, renew_before) = spans(duration, renew_before.as_deref())?;
     Ok(Desired {
         object: object.at.clone(),
@@ -63,6 +64,17 @@ pub fn desired(object: &Object, registrars: &[String]) -> Result<Desired, Refusa
         authority: object.authority().expect("a leaf has an authority"),
         unavailable: unavailable(object, registrars),
     })
+}
+
+/// Names of Secrets and ConfigMaps have at most 253 bytes (RFC 1123 subdomains).
+///
+/// # Errors
+/// The refusal of a longer one.
+pub fn short_enough(name: &str) -> Result<(), Refusal> {
+    match name.len() {
+        0..=253 => Ok(()),
+        _ => Err(Refusal::spec(Reason::InvalidSpec, format!("metadata.name is too long: {name} has over 253 bytes"))),
+    }
 }
 
 fn keeps_key(key: &LeafKey) -> bool {

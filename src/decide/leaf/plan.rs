@@ -261,6 +261,7 @@ pub fn renew_at(desired: &Desired, certificate: &Certificate) -> Timestamp {
 fn requested_at(observed: &Observed) -> Result<Option<Timestamp>, Refusal> {
     let Some(text) = &observed.requested else { return Ok(None) };
     let instant: Timestamp = text.parse().map_err(|_| {
+        let text: String = text.chars().take(40).collect();
         let message = format!(
             "annotation dockseal.dev/renew-requested-at: {text:?} is no RFC 3339 instant like 2026-11-22T10:00:00Z"
         );
