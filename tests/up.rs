@@ -2,8 +2,6 @@
 #![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-#[path = "up/bench.rs"]
-mod bench;
 #[path = "up/door.rs"]
 mod door;
 #[path = "up/life.rs"]
