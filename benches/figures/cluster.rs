@@ -24,11 +24,13 @@ use std::time::Instant;
 
 /// Rounds of (a) and (b) in turn, then (c) over the last (b).
 pub async fn issuing(server: &Server, table: &mut Table, hosts: usize, rounds: usize) -> anyhow::Result<()> {
-    let (mut bare, mut issued) = (Vec::new(), Vec::new());
+    let (mut bare, mut issued, mut running) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..rounds {
         bare.push(bare_loop(server, &format!("bare-{round}"), hosts).await?);
-        issued.push(controller(server, table, &format!("issue-{round}"), hosts, round == 0).await?);
-        table.note(&format!("round {round}: bare {:.0}/s, controller {:.0}/s", bare[round], issued[round]));
+        let (whole, from_first) = controller(server, table, &format!("issue-{round}"), hosts, round == 0).await?;
+        issued.push(whole);
+        running.push(from_first);
+        table.note(&format!("round {round}: bare {:.0}/s, controller {whole:.0}/s and {from_first:.0}/s", bare[round]));
     }
     table.row("(a) bare loop, two writes an object, objects/s", format!("{:.0} ({})", median(&bare), raw(&bare)));
     table.row(
@@ -36,6 +38,9 @@ pub async fn issuing(server: &Server, table: &mut Table, hosts: usize, rounds: u
         format!("{:.0} ({})", median(&issued), raw(&issued)),
     );
     table.row("(b) of (a)", format!("{:.0} %", 100.0 * median(&issued) / median(&bare)));
+    let what = "(b) from the authority's issuance on, its start left out, objects/s";
+    table.row(what, format!("{:.0} ({})", median(&running), raw(&running)));
+    table.row("that of (a)", format!("{:.0} %", 100.0 * median(&running) / median(&bare)));
     restart(server, table, &format!("issue-{}", rounds - 1)).await
 }
 
@@ -106,24 +111,26 @@ async fn start(server: &Server, namespace: &str) -> anyhow::Result<Controller> {
     Controller::start(server.cluster, &server.cluster.kubeconfig(), namespace, &scope).await
 }
 
-/// From the start of the process until every host was looked at, the authority's own issuance included.
+/// Objects a second: from the start of the process, and from the authority's issuance, until every host has its
+/// certificate.
 async fn controller(
     server: &Server,
     table: &mut Table,
     namespace: &str,
     hosts: usize,
     first: bool,
-) -> anyhow::Result<f64> {
+) -> anyhow::Result<(f64, f64)> {
     server.fleet(namespace, hosts, "365d").await?;
     let before = server.writes().await?;
     let started = Instant::now();
     let controller = start(server, namespace).await?;
-    let issued = format!("dockseal_issuances_total{{kind=\"DockerHostCert\",reason=\"FirstIssuance\"}} {hosts}");
+    said(&controller, "dockseal_issuances_total{kind=\"DockerCA\"").await?;
+    let first_issuance = Instant::now();
     controller.ready("leading").await?;
-    while !controller.get("/metrics").await?.1.contains(&issued) {
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
-    let rate = hosts as f64 / started.elapsed().as_secs_f64();
+    let issued = format!("dockseal_issuances_total{{kind=\"DockerHostCert\",reason=\"FirstIssuance\"}} {hosts}");
+    said(&controller, &issued).await?;
+    let rate = |since: Instant| hosts as f64 / since.elapsed().as_secs_f64();
+    let rates = (rate(started), rate(first_issuance));
     if first {
         let each = processor_seconds(controller.pid())? * 1000.0 / hosts as f64;
         table.row("(b) controller's own processor time for a host", format!("{each:.2} ms"));
@@ -131,7 +138,15 @@ async fn controller(
         table.row(format!("(b) writes for {hosts} hosts and their authority"), words(&writes));
     }
     controller.stop()?;
-    Ok(rate)
+    Ok(rates)
+}
+
+/// Waits until a metric says so.
+async fn said(controller: &Controller, words: &str) -> anyhow::Result<()> {
+    while !controller.get("/metrics").await?.1.contains(words) {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    Ok(())
 }
 
 async fn restart(server: &Server, table: &mut Table, namespace: &str) -> anyhow::Result<()> {

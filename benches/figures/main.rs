@@ -28,7 +28,7 @@ async fn measure() -> anyhow::Result<()> {
         hosts => local::up_against_openssl(&mut table, hosts)?,
     }
     let server = server::Server::start().await?;
-    cluster::issuing(&server, &mut table, size("BENCH_HOSTS", 2000), size("BENCH_ROUNDS", 3)).await?;
+    cluster::issuing(&server, &mut table, size("BENCH_HOSTS", 2000), size("BENCH_ROUNDS", 5)).await?;
     steady::day(&server, &mut table, size("BENCH_HOSTS", 2000)).await?;
     cluster::memory(&server, &mut table, size("BENCH_MANY", 10_000)).await?;
     table.print();
