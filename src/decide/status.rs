@@ -2,6 +2,7 @@
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
+use crate::decide::Refusal;
 use crate::pki::Certificate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -35,6 +36,14 @@ pub struct Event {
     pub reason: Reason,
     /// For the user.
     pub message: String,
+}
+
+/// Accepted: false where one of what the user must mend is at fault in the spec.
+pub fn accepted<'a>(refusals: impl IntoIterator<Item = &'a Refusal>) -> Verdict {
+    match refusals.into_iter().find(|refusal| refusal.condition == ConditionType::Accepted) {
+        Some(refusal) => Verdict::new(ConditionType::Accepted, false, refusal.reason, &refusal.message),
+        None => Verdict::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is accepted"),
+    }
 }
 
 /// Adds Ready: true where every verdict holds, else the first that does not.

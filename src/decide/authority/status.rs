@@ -6,7 +6,7 @@ use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::decide::Refusal;
-use crate::decide::status::{Event, Verdict, conditions, describe, fault_events, with_ready};
+use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
 
@@ -30,7 +30,7 @@ pub fn status(
     outcome: &Outcome,
     now: Timestamp,
 ) -> (CertificateStatus, Vec<Event>) {
-    let verdicts = with_ready(vec![accepted(outcome), issued(object, outcome)]);
+    let verdicts = with_ready(vec![accepted(outcome.refusal.iter().chain(&outcome.notice)), issued(object, outcome)]);
     let previous = &object.previous.conditions;
     let mut events = fault_events(&verdicts, previous);
     events.extend(issued_event(object, outcome));
@@ -45,14 +45,6 @@ pub fn status(
     status.secret_name = Some(object.secret_name());
     status.conditions = conditions(&verdicts, previous, object.generation, now);
     (status, events)
-}
-
-fn accepted(outcome: &Outcome) -> Verdict {
-    let refusals = outcome.refusal.iter().chain(&outcome.notice);
-    match refusals.into_iter().find(|refusal| refusal.condition == ConditionType::Accepted) {
-        Some(refusal) => Verdict::new(ConditionType::Accepted, false, refusal.reason, &refusal.message),
-        None => Verdict::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is accepted"),
-    }
 }
 
 fn issued(object: &Object, outcome: &Outcome) -> Verdict {

@@ -6,7 +6,7 @@ use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::decide::Refusal;
-use crate::decide::status::{Event, Verdict, conditions, describe, fault_events, with_ready};
+use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
 
@@ -30,7 +30,7 @@ pub fn status(
     outcome: &Outcome,
     now: Timestamp,
 ) -> (CertificateStatus, Vec<Event>) {
-    let mut verdicts = vec![accepted(outcome), issued(object, outcome, now)];
+    let mut verdicts = vec![accepted(&outcome.refusal), issued(object, outcome, now)];
     verdicts.extend(desired.iter().flat_map(|desired| desired.unavailable.clone()));
     let verdicts = with_ready(verdicts);
     let previous = &object.previous.conditions;
@@ -48,15 +48,6 @@ pub fn status(
     status.secret_name = Some(object.secret_name());
     status.conditions = conditions(&verdicts, previous, object.generation, now);
     (status, events)
-}
-
-fn accepted(outcome: &Outcome) -> Verdict {
-    match &outcome.refusal {
-        Some(refusal) if refusal.condition == ConditionType::Accepted => {
-            Verdict::new(ConditionType::Accepted, false, refusal.reason, &refusal.message)
-        }
-        _ => Verdict::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is accepted"),
-    }
 }
 
 fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {
