@@ -5,7 +5,7 @@ mod memory;
 
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::{
-    AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION,
+    AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION, Spec,
 };
 use dockseal::pki::material::Data;
 use dockseal::pki::name::Subject;
@@ -444,6 +444,22 @@ fn an_object_made_again_goes_on_with_its_certificate() {
     assert!(world.is_ready(&leaf.at));
     assert_eq!(world.store.open().events, []);
     world.assert_rests();
+}
+
+#[test]
+fn a_spec_that_asks_for_another_authority_is_told_and_the_one_that_was_made_works_on() {
+    let mut world = settled([authority("1825d")]);
+    let made = world.authority(&homelab()).authority.certificate;
+    world.edit(&homelab(), |object| {
+        let Spec::Authority(spec) = &mut object.spec else { unreachable!("it is an authority") };
+        spec.subject.get_or_insert_default().common_name = "Another".into();
+    });
+    let later = host("attic", "365d");
+    world.apply(later.clone());
+    world.settle();
+    assert_eq!(world.authority(&homelab()).authority.certificate, made);
+    assert!(world.is_ready(&later.at), "the authority signs on");
+    assert!(!world.is_ready(&homelab()), "its spec is not what it is");
 }
 
 #[test]

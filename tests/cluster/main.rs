@@ -11,4 +11,5 @@ mod faults;
 mod main_job;
 mod outside;
 mod rules;
+mod scope;
 mod world;

@@ -27,6 +27,11 @@ impl Namespace {
         let cluster = Cluster::shared().await?;
         static CRDS: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
         CRDS.get_or_try_init(|| crds(cluster)).await?;
+        Namespace::of(cluster, name).await
+    }
+
+    /// A fresh namespace in that cluster.
+    pub async fn of(cluster: &'static Cluster, name: &str) -> anyhow::Result<Namespace> {
         cluster.kubectl(&["create", "namespace", name]).await?;
         Ok(Namespace { cluster, name: name.to_owned(), client: client(cluster).await? })
     }
@@ -171,7 +176,8 @@ impl Namespace {
     }
 }
 
-async fn crds(cluster: &Cluster) -> anyhow::Result<()> {
+/// Applies the CRDs and waits until they are served.
+pub async fn crds(cluster: &Cluster) -> anyhow::Result<()> {
     let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
     cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
