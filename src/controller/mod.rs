@@ -6,6 +6,7 @@ pub mod metrics;
 pub mod queue;
 pub mod references;
 pub mod run;
+pub mod watch_faults;
 pub mod watches;
 pub mod work;
 

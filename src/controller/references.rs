@@ -2,6 +2,7 @@
 
 use super::index::Index;
 use super::queue::Queue;
+use super::watch_faults::words;
 use crate::api::{Kind, ObjectRef, Place};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
@@ -60,7 +61,7 @@ async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queue: Arc<
                 referring(&index, &at).into_iter().for_each(|owner| queue.add(owner));
             }
             Ok(_) => {}
-            Err(error) => tracing::warn!(secret = %at, %error, "a watch failed and is started again"),
+            Err(error) => tracing::warn!(secret = %at, error = words(&error), "a watch failed and is started again"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The watches: four kinds, our Secrets and our ConfigMaps. Streams, no periodic lists.
 
+use super::watch_faults::words;
 use super::work::Cluster;
 use crate::api::{
     DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, Object, ObjectRef, Place, PortainerClient,
@@ -102,7 +103,7 @@ where
                     synced.arrived();
                 }
             }
-            Err(error) => tracing::warn!(%error, "a watch failed and is started again"),
+            Err(error) => tracing::warn!(error = words(&error), "a watch failed and is started again"),
         }
     }
 }
