@@ -119,8 +119,9 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
         // Where it is gone, the watch will say so and the next walk end at once; else its alarm must not be lost.
         Err(StoreError::Gone(_)) => drop(again(&cluster, at, Duration::ZERO)),
         Err(error) => {
-            if cluster.queue.failures(&at) >= UNTOLD_FAILURES {
-                hallway::tell(&cluster.house, &object, &error).await;
+            let telling = cluster.queue.failures(&at) >= UNTOLD_FAILURES;
+            if telling && hallway::tell(&cluster.house, &object, &error).await {
+                wake_leaves(&cluster, &at);
             }
             retry(&cluster, at, &error);
         }
@@ -139,8 +140,7 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
         tracing::info!(object = %at, reason = reason.as_str(), "issued");
     }
     if walk.authority_changed {
-        let leaves = cluster.index.read().expect(UNPOISONED).leaves_of(at);
-        leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
+        wake_leaves(cluster, at);
     }
     cluster.queue.done(at, walk.wake, || {
         let secret_settled = cluster.house.store.is_as_written(&object.secret());
@@ -148,6 +148,11 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
         let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
         secret_settled && status_settled
     });
+}
+
+fn wake_leaves(cluster: &Cluster, authority: &ObjectRef) {
+    let leaves = cluster.index.read().expect(UNPOISONED).leaves_of(authority);
+    leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
 }
 
 fn retry(cluster: &Arc<Cluster>, at: ObjectRef, error: &StoreError) {

@@ -6,6 +6,7 @@ pub mod registry;
 pub mod removal;
 pub mod slot;
 
+use registry::Entry;
 use removal::Way;
 
 pub use registry::Authorities;
@@ -104,12 +105,18 @@ pub async fn walk<S: Store>(
 }
 
 /// Tells the user, once, that an object's walk fails again and again, and why. The next walk that ends well takes it
-/// back. What is stored is what it was.
-pub async fn tell<S: Store>(house: &House<S>, object: &Object, error: &StoreError) {
+/// back. What is stored is what it was. True where the leaves of an authority that was never opened should hear of it.
+pub async fn tell<S: Store>(house: &House<S>, object: &Object, error: &StoreError) -> bool {
     let told = previous_reason(&object.previous, ConditionType::Ready) == Some(Reason::StoreFailed.as_str());
-    if told || object.deleted.is_some() {
-        return;
+    if !told && object.deleted.is_none() {
+        report_failure(house, object, error).await;
     }
+    let at = object.at.beside(&object.at.name);
+    let unopened = object.at.kind == Kind::DockerCA && house.authorities.find(&at).is_none();
+    unopened && house.authorities.note(&at, Entry::Closed(error.to_string()))
+}
+
+async fn report_failure<S: Store>(house: &House<S>, object: &Object, error: &StoreError) {
     let message = format!("{error}; it is tried again and again");
     let verdict = Verdict::new(ConditionType::Ready, false, Reason::StoreFailed, message.clone());
     let ready = conditions(&[verdict], &object.previous.conditions, object.generation, house.clock.now());

@@ -223,3 +223,16 @@ async fn a_store_that_refuses_again_and_again_shows_in_the_status_until_it_takes
     bench.namespace.all_ready().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn an_authority_that_cannot_be_stored_tells_its_leaves() -> anyhow::Result<()> {
+    let bench = Bench::new("unstored").await?;
+    bench.proxy.inject(Fault::status(500).method(Method::POST).path("/secrets").always());
+    let _controller = bench.controller().await?;
+    bench.namespace.apply(&homelab(&["one"])).await?;
+    bench.namespace.until("dockerca/homelab", |ca| fails(ca, "Ready", "StoreFailed")).await?;
+    bench.namespace.until("dockerhostcert/one", |host| fails(host, "Issued", "AuthorityNotReady")).await?;
+    bench.proxy.heal();
+    bench.namespace.all_ready().await?;
+    Ok(())
+}

@@ -425,6 +425,34 @@ async fn one_leads_and_another_takes_over() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_finalizer_lets_go_when_its_user_says_so() -> anyhow::Result<()> {
+    let namespace = Namespace::new("forced").await?;
+    let _controller = namespace.controller("forced").await?;
+    namespace.apply(&homelab(&["pandora"])).await?;
+    namespace.merge(CA, json!({"spec": {"secretDeletionPolicy": "Delete"}})).await?;
+    namespace.until(CA, |ca| ca["metadata"]["finalizers"] == json!(["dockseal.dev/secret"])).await?;
+    namespace.delete(CA).await?;
+    namespace.until(CA, |ca| fails(ca, "Ready", "InUse")).await?;
+    namespace.annotate(CA, "dockseal.dev/force-remove", "yes").await?;
+    namespace.gone(CA).await?;
+    namespace.get(CA_SECRET).await.context("its Secret stays, since a host still needs it")?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_config_map_of_somebody_else_stays_and_the_authority_signs_on() -> anyhow::Result<()> {
+    let namespace = Namespace::new("config-map").await?;
+    let _controller = namespace.controller("config-map").await?;
+    namespace.kubectl(&["create", "configmap", "homelab-ca-bundle", "--from-literal=theirs=yes"]).await?;
+    namespace.apply(&homelab(&["pandora"])).await?;
+    namespace.until(CA, |ca| fails(ca, "Accepted", "ConfigMapConflict")).await?;
+    namespace.until(PANDORA, |host| is(host, "Ready", "True")).await?;
+    let theirs = namespace.get("configmap/homelab-ca-bundle").await?;
+    ensure!(theirs["data"] == json!({"theirs": "yes"}), "it was written: {theirs:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_authority_that_waits_to_be_deleted_still_signs_after_a_restart() -> anyhow::Result<()> {
     let namespace = Namespace::new("waits").await?;
     let first = namespace.controller("waits-first").await?;
