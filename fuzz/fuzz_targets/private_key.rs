@@ -1,9 +1,8 @@
 //! Private keys in PEM, open and encrypted, PKCS#8 and traditional: what is read is a whole key that can be written.
 #![no_main]
 
-use dockseal::pki::PrivateKey;
 use dockseal::pki::encrypted::{Salt, is_encrypted, open, seal};
-use dockseal::pki::key::KeyError;
+use dockseal::pki::{KeyError, PrivateKey};
 use dockseal_fuzz::{assert_sound, parts, pem_of, quick};
 use libfuzzer_sys::fuzz_target;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -29,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
     let Ok(key) = PrivateKey::from_pem(&pem, Some(passphrase)) else { return };
     assert_sound(&key);
     if READ.fetch_add(1, Ordering::Relaxed).is_multiple_of(SEALED) {
-        let sealed = seal(&key, passphrase, &Salt { salt: [1; 16], iv: [2; 16] });
+        let sealed = seal(&key.to_pkcs8_der(), passphrase, &Salt { salt: [1; 16], iv: [2; 16] });
         let opened = PrivateKey::from_pem(sealed.as_bytes(), Some(passphrase)).expect("what was sealed opens");
         assert_eq!(opened.to_pkcs8_der(), key.to_pkcs8_der());
     }
