@@ -2,7 +2,7 @@
 
 use super::reference::{DeletionPolicy, SecretKeyRef, SecretSource};
 use super::status::CertificateStatus;
-use super::{key::AuthorityKey, rules};
+use super::{duration, key::AuthorityKey, rules};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ pub struct DockerCASpec {
     /// How long the authority's certificate is valid: hours or days, 1h to 36525d, default 1825d. It is renewed with
     /// the same key at two thirds of that. Example: 3650d
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 7), regex(pattern = "^[1-9][0-9]{0,5}[hd]$"))]
+    #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub duration: Option<String>,
     /// Private key of a new authority. Default ECDSA 256. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +62,7 @@ pub struct DockerCASpec {
     pub name_constraints: Option<NameConstraints>,
     /// Name of the Secret that holds the authority. Default NAME-docker-ca. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
     pub secret_name: Option<String>,
     /// Retain (default): the Secret outlives this object. Delete: it goes with it, once no host or client needs it.
     #[serde(default)]

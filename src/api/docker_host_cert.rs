@@ -2,7 +2,7 @@
 
 use super::reference::{CaRef, DeletionPolicy};
 use super::status::HostCertStatus;
-use super::{key::LeafKey, rules};
+use super::{duration, key::LeafKey, rules};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -75,18 +75,18 @@ pub struct DockerHostCertSpec {
     pub address: Option<Address>,
     /// How long the certificate is valid: hours or days, 1h to 36525d. Example: 365d
     #[serde(default = "year")]
-    #[schemars(length(max = 7), regex(pattern = "^[1-9][0-9]{0,5}[hd]$"))]
+    #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub duration: String,
     /// How long before its end it is renewed: hours or days, below duration. Default a third of duration. Example: 122d
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 7), regex(pattern = "^[1-9][0-9]{0,5}[hd]$"))]
+    #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub renew_before: Option<String>,
     /// Private key. Default ECDSA 256, a new one with every renewal.
     #[serde(default)]
     pub private_key: LeafKey,
     /// Name of the Secret that holds certificate and key. Default NAME-docker-host. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
     pub secret_name: Option<String>,
     /// Retain (default): the Secret outlives this object. Delete: it goes with it.
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::SignedDuration;
 
-/// `^[1-9][0-9]{0,5}[hd]$`.
+/// What the schemas take for a duration.
 pub const PATTERN: &str = "^[1-9][0-9]{0,5}[hd]$";
 /// A century, in hours.
 pub const MAX_HOURS: i64 = 876_600;

@@ -2,7 +2,7 @@
 
 use super::reference::{CaRef, DeletionPolicy, SecretKeyRef, SecretRef};
 use super::status::PortainerClientStatus;
-use super::{docker_host_cert::year, key::LeafKey, rules};
+use super::{docker_host_cert::year, duration, key::LeafKey, rules};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -45,18 +45,18 @@ pub struct PortainerClientSpec {
     pub common_name: String,
     /// How long the certificate is valid: hours or days, 1h to 36525d. Example: 365d
     #[serde(default = "year")]
-    #[schemars(length(max = 7), regex(pattern = "^[1-9][0-9]{0,5}[hd]$"))]
+    #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub duration: String,
     /// How long before its end it is renewed: hours or days, below duration. Default a third of duration. Example: 122d
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 7), regex(pattern = "^[1-9][0-9]{0,5}[hd]$"))]
+    #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub renew_before: Option<String>,
     /// Private key. Default ECDSA 256, a new one with every renewal.
     #[serde(default)]
     pub private_key: LeafKey,
     /// Name of the Secret that holds certificate and key. Default NAME-portainer-client. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
     pub secret_name: Option<String>,
     /// Retain (default): the Secret outlives this object. Delete: it goes with it.
     #[serde(default)]

@@ -27,7 +27,7 @@ pub async fn walk<S: Store>(
     let entry = match (around.authority_exists, object.authority()) {
         (true, Some(at)) => match house.authorities.find(&at) {
             Some(entry) => Some(entry),
-            None => return Ok(Walk::over(None)), // its DockerCA's own walk comes first, and wakes this one
+            None => return Ok(Walk::over()), // its DockerCA's own walk comes first, and wakes this one
         },
         _ => None,
     };

@@ -73,8 +73,9 @@ pub struct Walk {
 }
 
 impl Walk {
-    fn over(wake: Option<Timestamp>) -> Walk {
-        Walk { wake, status: None, issued: None, authority_changed: false }
+    /// One that ends before anything was decided.
+    fn over() -> Walk {
+        Walk { wake: None, status: None, issued: None, authority_changed: false }
     }
 }
 
@@ -94,7 +95,7 @@ pub async fn walk<S: Store>(
         return Err(StoreError::ClockBehind(now));
     }
     let until = match removal::walk(house, object, around).await? {
-        Way::Out => return Ok(Walk::over(None)),
+        Way::Out => return Ok(Walk::over()),
         Way::OnUntil(until) => Some(until),
         Way::On => None,
     };

@@ -13,9 +13,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::GroupVersionKind;
 use kube::runtime::events::{Event, EventType, Recorder};
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
 use std::sync::RwLock;
 use std::time::Duration;
 
@@ -151,29 +154,6 @@ impl KubeStore {
         Ok(made.metadata.resource_version)
     }
 
-    /// Replaces data, label and annotations; what others added beside them stays. None where it has changed.
-    async fn replace_secret(&self, item: &Item, version: &str) -> kube::Result<Option<Option<String>>> {
-        let api = self.secrets(&item.at.namespace);
-        let Some(mut live) = api.get_opt(&item.at.name).await?.filter(|live| has(live, version)) else {
-            return Ok(None);
-        };
-        mark(&mut live.metadata, item);
-        live.data = Some(bytes(&item.data));
-        let written = api.replace(&item.at.name, &post(), &live).await?;
-        Ok(Some(written.metadata.resource_version))
-    }
-
-    async fn replace_config_map(&self, item: &Item, version: &str) -> kube::Result<Option<Option<String>>> {
-        let api = self.config_maps(&item.at.namespace);
-        let Some(mut live) = api.get_opt(&item.at.name).await?.filter(|live| has(live, version)) else {
-            return Ok(None);
-        };
-        mark(&mut live.metadata, item);
-        live.data = Some(texts(&item.data));
-        let written = api.replace(&item.at.name, &post(), &live).await?;
-        Ok(Some(written.metadata.resource_version))
-    }
-
     async fn patch(&self, object: &Object, verb: &'static str, patch: serde_json::Value) -> Result<(), StoreError> {
         let api = self.objects(&object.at);
         let patch = Patch::Merge(patch);
@@ -216,8 +196,14 @@ impl Store for KubeStore {
     async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
         let replace = async {
             match item.shelf {
-                Shelf::Secrets => self.replace_secret(item, version).await,
-                Shelf::ConfigMaps => self.replace_config_map(item, version).await,
+                Shelf::Secrets => {
+                    let fill = |live: &mut Secret| live.data = Some(bytes(&item.data));
+                    replace_live(&self.secrets(&item.at.namespace), item, version, fill).await
+                }
+                Shelf::ConfigMaps => {
+                    let fill = |live: &mut ConfigMap| live.data = Some(texts(&item.data));
+                    replace_live(&self.config_maps(&item.at.namespace), item, version, fill).await
+                }
             }
         };
         let replace = async {
@@ -299,6 +285,24 @@ pub fn place(meta: &ObjectMeta) -> Place {
 pub fn owner(meta: &ObjectMeta) -> Option<ObjectRef> {
     let named = meta.annotations.as_ref()?.get(OWNER_ANNOTATION).and_then(|text| ObjectRef::parse(text));
     named.filter(|owner| meta.namespace.as_deref() == Some(&owner.namespace))
+}
+
+/// Replaces data, label and annotations; what others added beside them stays. None where it has changed.
+async fn replace_live<K>(
+    api: &Api<K>,
+    item: &Item,
+    version: &str,
+    fill: impl FnOnce(&mut K),
+) -> kube::Result<Option<Option<String>>>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let Some(mut live) = api.get_opt(&item.at.name).await?.filter(|live| has(live, version)) else {
+        return Ok(None);
+    };
+    mark(live.meta_mut(), item);
+    fill(&mut live);
+    Ok(Some(api.replace(&item.at.name, &post(), &live).await?.resource_version()))
 }
 
 async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
