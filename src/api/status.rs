@@ -58,7 +58,10 @@ pub struct HostReport {
     /// Fingerprint of the certificate in place on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_fingerprint: Option<String>,
-    /// When it was put there.
+    /// SHA-256 in hex of the trust bundle (ca.crt) in place on the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered_bundle: Option<String>,
+    /// When both were put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<Time>,
     /// Fingerprint of the certificate that dockerd served when last asked.
@@ -67,6 +70,18 @@ pub struct HostReport {
     /// When dockerd was first seen to serve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub served_at: Option<Time>,
+}
+
+/// All that the companion on a host writes into the status, under a field manager of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CompanionStatus {
+    /// What it last delivered and saw.
+    #[serde(default)]
+    pub host: HostReport,
+    /// Delivered, and Serving where there is something to serve.
+    #[serde(default)]
+    pub conditions: Vec<Condition>,
 }
 
 /// A host's environment in one Portainer.
