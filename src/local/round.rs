@@ -4,6 +4,7 @@ use super::UNPOISONED;
 use super::files::{Found, Loaded, named};
 use super::table::{Board, Row};
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
+use crate::decide::delivery::Courier;
 use crate::hallway::{House, Slot, Surroundings, Walk, walk};
 use crate::world::{Clock, DiskStore, StoreError};
 use k8s_openapi::jiff::Timestamp;
@@ -77,7 +78,7 @@ impl Door {
         self.objects = loaded.objects;
         for found in &mut self.objects {
             leave_delivery_out(&mut found.object);
-            found.object.previous = self.house.store.previous(&found.object.at);
+            (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at).parted();
         }
         self.house.store.set_inputs(loaded.inputs);
         let blank = |found: &Found| Row::new(&found.object.at, self.namespaced(), &Default::default());
@@ -156,6 +157,7 @@ impl Door {
                 registrars: selecting(&registrars, &object),
                 authority_exists: object.authority().is_some_and(|at| authorities.contains(&at)),
                 in_use: false,
+                courier: Courier::Nobody,
             };
             Errand { index, object, around }
         };
