@@ -1,5 +1,6 @@
 //! The hallway: observe, desire, plan, apply, report. The same for every kind and behind every door.
 
+pub mod accounts;
 pub mod authority;
 pub mod leaf;
 pub mod registry;

@@ -102,6 +102,21 @@ impl KubeStore {
         leaves.known.get(at).map(|known| &known.version) == written.as_ref()
     }
 
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Sends an event about an object.
+    pub(super) async fn send(&self, about: &ObjectReference, what: &Announcement) {
+        let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
+        let note = Some(what.message.chars().take(1000).collect());
+        let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
+        if let Err(error) = within(self.recorder.publish(&event, about)).await {
+            let name = about.name.as_deref().unwrap_or_default();
+            tracing::warn!(name, reason = what.reason, %error, "failed to send an event");
+        }
+    }
+
     fn secrets(&self, namespace: &str) -> Api<Secret> {
         Api::namespaced(self.client.clone(), namespace)
     }
@@ -260,12 +275,7 @@ impl Store for KubeStore {
     }
 
     async fn announce(&self, object: &Object, what: &Announcement) {
-        let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
-        let note = Some(what.message.chars().take(1000).collect());
-        let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
-        if let Err(error) = within(self.recorder.publish(&event, &reference(object))).await {
-            tracing::warn!(object = %object.at, reason = what.reason, %error, "failed to send an event");
-        }
+        self.send(&reference(object), what).await;
     }
 }
 
@@ -305,7 +315,7 @@ where
     Ok(Some(api.replace(&item.at.name, &post(), &live).await?.resource_version()))
 }
 
-async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     match tokio::time::timeout(PATIENCE, request).await {
         Ok(done) => done,
         Err(_) => Err(kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into())),
@@ -319,7 +329,7 @@ fn failure_of(object: &Object, verb: &'static str, error: kube::Error) -> StoreE
     }
 }
 
-fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError {
+pub(super) fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError {
     let seconds = match &error {
         kube::Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
         _ => None,
@@ -343,7 +353,7 @@ fn name(shelf: Shelf, at: &Place) -> String {
     }
 }
 
-fn post() -> PostParams {
+pub(super) fn post() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 

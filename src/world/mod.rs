@@ -1,8 +1,10 @@
-//! The outside itself: clock, entropy, and where Secrets and statuses are kept. It decides nothing.
+//! The outside itself: clock, entropy, and where Secrets, statuses and accounts are kept. It decides nothing.
 
+pub mod account_store;
 pub mod clock;
 pub mod disk_store;
 pub mod entropy;
+pub mod kube_accounts;
 pub mod kube_store;
 pub mod lease;
 pub mod state_directory;
