@@ -99,7 +99,7 @@ pub async fn walk<S: Store>(
         return Err(StoreError::ClockBehind(now));
     }
     let until = match removal::walk(house, object, around).await? {
-        Way::Out => return Ok(Walk::over()),
+        Way::Out(walk) => return Ok(*walk),
         Way::OnUntil(until) => Some(until),
         Way::On => None,
     };

@@ -1,7 +1,7 @@
 //! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
 
 use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored, StoredLeaf};
-use crate::api::status::CertificateStatus;
+use crate::api::status::{CertificateStatus, CompanionStatus, HostReport};
 use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, OWNER_ANNOTATION, Object, ObjectRef,
     Place,
@@ -274,9 +274,39 @@ impl Store for KubeStore {
         done.map(|_| ()).map_err(|error| failure_of(object, "publish the status of", error))
     }
 
+    /// By a merge at exactly the version that was seen: an apply removes no field of another's.
+    async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
+        let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
+        let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
+        let patch = json!({ "metadata": metadata, "status": { "conditions": conditions, "host": host(&kept.host) } });
+        let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let api = self.objects(&object.at);
+        match within(api.patch_status(&object.at.name, &how, &Patch::Merge(patch))).await {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                Err(StoreError::Changed(object.at.beside(&object.at.name)))
+            }
+            done => done.map(|_| ()).map_err(|error| failure_of(object, "take back the companion's report on", error)),
+        }
+    }
+
     async fn announce(&self, object: &Object, what: &Announcement) {
         self.send(&reference(object), what).await;
     }
+}
+
+/// A report for a merge: every field that it lacks goes.
+fn host(report: &HostReport) -> serde_json::Value {
+    if *report == HostReport::default() {
+        return serde_json::Value::Null;
+    }
+    let HostReport { delivered_fingerprint, delivered_bundle, delivered_at, served_fingerprint, served_at } = report;
+    json!({
+        "deliveredFingerprint": delivered_fingerprint,
+        "deliveredBundle": delivered_bundle,
+        "deliveredAt": delivered_at,
+        "servedFingerprint": served_fingerprint,
+        "servedAt": served_at,
+    })
 }
 
 /// The API resource of a kind.

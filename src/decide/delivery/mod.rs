@@ -4,6 +4,7 @@ pub mod arrival;
 pub mod assign;
 pub mod contest;
 pub mod courier;
+pub mod leftover;
 pub mod listing;
 pub mod rights;
 pub mod turns;

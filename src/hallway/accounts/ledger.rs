@@ -28,7 +28,7 @@ pub(super) struct Ledger {
     /// Who had no place at the last walk.
     losers: HashMap<String, BTreeSet<ObjectRef>>,
     faults: HashMap<String, Refusal>,
-    /// When each host was last given a turn.
+    /// When each host last had a turn.
     turns: HashMap<ObjectRef, Timestamp>,
 }
 
@@ -120,7 +120,9 @@ impl Ledger {
         now: Timestamp,
     ) -> Option<Timestamp> {
         if let Some(turn) = had {
-            return Some(turn).filter(|turn| turns::keeps(host, *turn, now));
+            let kept = turns::keeps(host, turn, now);
+            self.turns.insert(host.at.clone(), now); // in vain, perhaps: then others come first
+            return Some(turn).filter(|_| kept);
         }
         turns::waits_since(host)?;
         if self.next(&host.authority()?, census)?.at != host.at {
