@@ -1,6 +1,8 @@
 //! The hallway: observe, desire, plan, apply, report. The same for every kind and behind every door.
 
 pub mod authority;
+pub mod daemon;
+pub mod delivery;
 pub mod leaf;
 pub mod registry;
 pub mod removal;

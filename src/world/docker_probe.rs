@@ -1,5 +1,6 @@
 //! Questions to a dockerd, over TCP and its unix socket: who is answered, with which certificate. It changes nothing.
 
+use crate::docker::engine::Engine;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -102,17 +103,6 @@ pub async fn tls(address: SocketAddr, identity: Option<&Identity>) -> Tls {
     }
 }
 
-/// What dockerd says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Engine {
-    /// live-restore is on.
-    pub live_restore: bool,
-    /// It is a node of a swarm.
-    pub swarm: bool,
-    /// Containers that run.
-    pub running: u64,
-}
-
 /// Asks over the unix socket.
 ///
 /// # Errors
@@ -121,13 +111,8 @@ pub async fn engine(socket: &Path) -> io::Result<Engine> {
     let mut stream = within(UnixStream::connect(socket)).await?;
     let answer = ask(&mut stream, "/info").await?;
     let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map(|at| &answer[at + 4..]);
-    let unknown = || io::Error::other("it answered something else than Docker does");
-    let body: serde_json::Value = serde_json::from_slice(body.ok_or_else(unknown)?).map_err(|_| unknown())?;
-    Ok(Engine {
-        live_restore: body["LiveRestoreEnabled"].as_bool().unwrap_or_default(),
-        swarm: !matches!(body["Swarm"]["LocalNodeState"].as_str(), None | Some("" | "inactive")),
-        running: body["ContainersRunning"].as_u64().ok_or_else(unknown)?,
-    })
+    let engine = body.and_then(Engine::parse);
+    engine.ok_or_else(|| io::Error::other("it answered something else than Docker does"))
 }
 
 /// Whether dockerd answers on its unix socket.
