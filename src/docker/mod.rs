@@ -1,1 +1,9 @@
 //! What Docker expects: daemon.json, units, listeners and files. No I/O, no policy.
+
+pub mod daemon_json;
+pub mod listen;
+pub mod unit;
+
+pub use daemon_json::{DaemonJson, DaemonJsonError, TlsPaths, TlsSettings, Unsealed, Wanted, sealed};
+pub use listen::{DockerHost, Listen, ListenError, docker_host};
+pub use unit::{ExecError, ExecLine};
