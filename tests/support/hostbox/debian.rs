@@ -1,0 +1,27 @@
+//! Finds the root that boxes are made of, and builds it where the machine has none.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+/// What `build.sh` makes or made before. A failure is remembered: it would take as long again.
+pub fn root() -> Result<PathBuf> {
+    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let found = ROOT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    found.clone().map_err(|error| anyhow!("{error}"))
+}
+
+fn build() -> Result<PathBuf> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostbox/assets/build.sh");
+    let output = Command::new("bash")
+        .arg(&script)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit()) // the progress of a long build is worth seeing
+        .output()
+        .with_context(|| format!("failed to run {}", script.display()))?;
+    ensure!(output.status.success(), "{} failed ({}); it said why above", script.display(), output.status);
+    let said = String::from_utf8(output.stdout).context("build.sh printed no UTF-8")?;
+    Ok(PathBuf::from(said.lines().last().context("build.sh printed no directory")?))
+}
