@@ -127,6 +127,11 @@ pub async fn ping(socket: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether an address is one of this machine's at the moment.
+pub fn is_local(ip: std::net::IpAddr) -> bool {
+    std::net::TcpListener::bind((ip, 0)).is_ok()
+}
+
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     within(TcpStream::connect(address)).await
 }

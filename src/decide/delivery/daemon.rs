@@ -130,7 +130,8 @@ type Decision = Result<(Step, Verdict), Verdict>;
 
 fn decide(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp) -> Decision {
     let listen = order.listens();
-    let listen = listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
+    let listen =
+        listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
     let gave_up = observed.unfinished.is_some_and(|stage| stage != Stage::Closing) && observed.failed;
     if observed.unfinished == Some(Stage::RollingBack) || gave_up {
         return Ok((Step::RollBack, serving(Reason::RolledBack, "dockerd did not start after a change")));
@@ -170,7 +171,8 @@ fn exposure(
         return Some(target::closed(&observed.found, listen).map(|layout| (Step::Close(layout), verdict)));
     }
     let open = observed.exposed.first()?;
-    let ours = |address: &SocketAddr| listen.iter().any(|wanted| wanted.covers(*address));
+    let at = |address: &SocketAddr| Listen::parse(&address.to_string()).ok();
+    let ours = |address: &SocketAddr| at(address).is_some_and(|open| listen.iter().any(|wanted| wanted.covers(&open)));
     let all_ours = observed.exposed.iter().all(ours) && memory.configured.is_some();
     if !all_ours && !order.host.delivery.take_over {
         let message = format!(
@@ -236,7 +238,10 @@ fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
     }
     if !observed.running && observed.unfinished != Some(Stage::Restarting) {
         let message = "dockerd does not run; start it: systemctl start docker";
-        return Ok((if written && pointed { Step::Keep } else { Step::Write(layout) }, serving(Reason::NotServed, message)));
+        return Ok((
+            if written && pointed { Step::Keep } else { Step::Write(layout) },
+            serving(Reason::NotServed, message),
+        ));
     }
     match hindrance(order, observed, memory, now, &why) {
         Some(waiting) if written && pointed => Err(waiting),
@@ -297,8 +302,7 @@ pub fn served_well(observed: &Observed) -> Verdict {
         observed.heard.iter().filter(|heard| !heard.absent).map(|heard| heard.address.to_string()).collect();
     let absent: Vec<String> =
         observed.heard.iter().filter(|heard| heard.absent).map(|heard| heard.address.to_string()).collect();
-    let mut message =
-        format!("dockerd serves the certificate on {}, and nobody without one", addresses.join(" and "));
+    let mut message = format!("dockerd serves the certificate on {}, and nobody without one", addresses.join(" and "));
     if !absent.is_empty() {
         message += &format!("; {} is not on this host now", absent.join(" and "));
     }
@@ -314,7 +318,8 @@ fn sockets_change(observed: &Observed, layout: &Layout) -> bool {
 
 fn removal(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp) -> Decision {
     let layout = target::removed(&observed.found, &paths(order))?;
-    let gone = Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses what was delivered");
+    let gone =
+        Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses what was delivered");
     *memory = Memory::default();
     if layout == observed.written && observed.unfinished.is_none() {
         return Ok((Step::Keep, gone));

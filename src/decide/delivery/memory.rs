@@ -65,7 +65,8 @@ impl Memory {
     /// A new spec or a user's consent ends what was held against the old one.
     pub fn forgive(&mut self, spec: i64, consent: Option<&str>) {
         if self.spec != spec || self.is_news(consent) {
-            *self = Memory { configured: self.configured.take(), spec, consent: self.consent.take(), ..Memory::default() };
+            *self =
+                Memory { configured: self.configured.take(), spec, consent: self.consent.take(), ..Memory::default() };
         }
     }
 }

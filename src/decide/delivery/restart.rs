@@ -16,7 +16,8 @@ pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
 pub fn hindrance(order: &Order, observed: &Observed, memory: &Memory, now: Timestamp, why: &str) -> Option<Verdict> {
     let daemon = order.host.delivery.daemon.clone().unwrap_or_default();
     let swarm = observed.engine.is_some_and(|engine| engine.swarm);
-    let keeps_running = observed.engine.is_some_and(|engine| engine.live_restore) || (daemon.enable_live_restore && !swarm);
+    let keeps_running =
+        observed.engine.is_some_and(|engine| engine.live_restore) || (daemon.enable_live_restore && !swarm);
     let consented = memory.is_news(order.host.restart_requested_at.as_deref());
     let held = match daemon.restart {
         _ if (observed.kubelet || order.contained) && !keeps_running => {
@@ -47,6 +48,7 @@ fn pending(order: &Order, observed: &Observed, why: &str, held: &str) -> Verdict
         ),
     };
     let by = by.unwrap_or_default();
-    let message = format!("{why}, and {held}: restart it{by} with: systemctl restart docker; or consent with: {consent}");
+    let message =
+        format!("{why}, and {held}: restart it{by} with: systemctl restart docker; or consent with: {consent}");
     serving(Reason::RestartPending, message)
 }

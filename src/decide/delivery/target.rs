@@ -4,7 +4,7 @@ use super::restart::serving;
 use crate::api::condition::Reason;
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted};
-use crate::docker::listen::{DockerHost, Listen, docker_host};
+use crate::docker::listen::Listen;
 use crate::docker::unit::{self, ExecLine};
 use serde::{Deserialize, Serialize};
 
@@ -129,7 +129,8 @@ impl Read {
         let json = DaemonJson::parse(bytes);
         let json = json.map_err(|error| unusable(format!("daemon.json is left as it is, since {error}: mend it")))?;
         let exec = ExecLine::parse(&found.exec);
-        let exec = exec.map_err(|error| unusable(format!("ExecStart of docker.service is left as it is, since {error}")))?;
+        let exec =
+            exec.map_err(|error| unusable(format!("ExecStart of docker.service is left as it is, since {error}")))?;
         Ok(Read { exec, options: found.options.clone(), streams: found.streams.clone(), json })
     }
 
@@ -139,7 +140,7 @@ impl Read {
 
     /// The whole command line, DOCKER_OPTS put in where it tells dockerd how to listen.
     fn command(&self) -> ExecLine {
-        unit::inlined(&self.exec, &|name| self.variable(name))
+        self.exec.inlined(&|name| self.variable(name))
     }
 
     /// The command line without others' listeners, where there are any.
@@ -155,14 +156,13 @@ impl Read {
 
     fn flags_in_the_way(&self) -> Vec<String> {
         let command = self.command();
-        let listeners = command.listeners();
-        let alone = listeners.len() == 1 && matches!(docker_host(&listeners[0]), DockerHost::Fd);
-        let listeners = match listeners.as_slice() {
-            [] => vec!["no -H fd:// in ExecStart".to_owned()],
-            _ if alone => Vec::new(),
-            _ => listeners.iter().map(|host| format!("-H {host} in ExecStart")).collect(),
-        };
-        listeners.into_iter().chain(command.tls_flags().into_iter().map(|flag| format!("{flag} in ExecStart"))).collect()
+        if !command.must_change() {
+            return Vec::new();
+        }
+        let listeners: Vec<String> = command.listeners().iter().map(|host| format!("-H {host} in ExecStart")).collect();
+        let none = listeners.is_empty().then(|| "ExecStart without -H fd://".to_owned());
+        let tls = command.tls_flags().into_iter().map(|flag| format!("--{} in ExecStart", flag.name));
+        listeners.into_iter().chain(none).chain(tls).collect()
     }
 
     fn in_the_way(&self, ours: Option<&TlsPaths>) -> Vec<String> {

@@ -51,6 +51,20 @@ impl DaemonJson {
         next
     }
 
+    /// The text without `hosts`.
+    pub fn without_hosts(&self) -> DaemonJson {
+        let mut next = self.clone();
+        next.remove("hosts");
+        next
+    }
+
+    /// The text in which live-restore is on.
+    pub fn with_live_restore(&self) -> DaemonJson {
+        let mut next = self.clone();
+        next.set("live-restore", "true");
+        next
+    }
+
     /// The text without TLS. `hosts` and `live-restore` stay as they are.
     ///
     /// # Errors

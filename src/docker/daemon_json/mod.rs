@@ -35,6 +35,19 @@ pub struct TlsSettings {
     pub tlskey: Option<String>,
 }
 
+impl TlsSettings {
+    /// Anything is said of TLS.
+    pub fn is_set(&self) -> bool {
+        *self != TlsSettings::default()
+    }
+
+    /// The three files, where all are named.
+    pub fn paths(&self) -> Option<TlsPaths> {
+        let (ca, cert, key) = (self.tlscacert.clone()?, self.tlscert.clone()?, self.tlskey.clone()?);
+        Some(TlsPaths { ca, cert, key })
+    }
+}
+
 impl DaemonJson {
     /// What it says of TLS.
     pub fn tls(&self) -> TlsSettings {

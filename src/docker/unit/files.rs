@@ -61,6 +61,18 @@ pub fn drop_in(exec: Option<&ExecLine>) -> String {
     )
 }
 
+/// The drop-in of docker.service that is left behind where without it dockerd would listen as others once told it to.
+pub fn closed_drop_in(exec: &ExecLine) -> String {
+    format!(
+        "# Left by Dockseal: dockerd's command line without the TCP listener that it had before Dockseal came.\n\
+         # Without this file, dockerd listens as docker.service says again.\n\
+         [Service]\n\
+         ExecStart=\n\
+         ExecStart={}\n",
+        exec.render()
+    )
+}
+
 /// The drop-in of docker.socket: the unix sockets that it had, as D-Bus names them, and nothing else.
 pub fn docker_socket_drop_in(unix_paths: &[String]) -> String {
     let streams: String = unix_paths.iter().fold(String::new(), |mut lines, path| {

@@ -9,8 +9,8 @@ mod quoting;
 pub use environment::variable;
 pub use exec_line::{ExecError, ExecLine};
 pub use files::{
-    BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, docker_socket_drop_in, drop_in,
-    socket_unit,
+    BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, closed_drop_in,
+    docker_socket_drop_in, drop_in, socket_unit,
 };
 pub use flags::TlsFlag;
 

@@ -10,11 +10,11 @@ use crate::decide::delivery::target::Layout;
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::{DaemonJson, sealed};
 use crate::docker::unit;
+use crate::world::Clock;
 use crate::world::daemon_host::{self, Entry};
 use crate::world::host_files::Directory;
 use crate::world::synced_files::FileError;
 use crate::world::systemd::{Systemd, Verb};
-use crate::world::Clock;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub struct Host<'a> {
 
 /// The files that a change touches.
 const TOUCHED: [&str; 5] =
-    [DAEMON_JSON, unit::SOCKET_UNIT, unit::DROP_IN, unit::DOCKER_SOCKET_DROP_IN, unit::WANTED_BY];
+    [DAEMON_JSON, unit::SOCKET_UNIT, unit::DROP_IN, unit::DOCKER_SOCKET_DROP_IN, unit::SOCKET_WANT];
 
 /// The change has ended.
 pub fn forget() -> Result<(), FileError> {
@@ -107,7 +107,7 @@ impl Host<'_> {
     /// Takes our files away, the listener first.
     pub async fn remove(&self, observed: &Observed, layout: &Layout, restart: bool) -> Result<(), Trouble> {
         self.begin(observed, Stage::Writing)?;
-        daemon_host::put(unit::WANTED_BY.as_ref(), &Entry::Absent)?;
+        daemon_host::put(unit::SOCKET_WANT.as_ref(), &Entry::Absent)?;
         if self.systemd.unit(OUR_SOCKET).await?.loaded {
             self.systemd.run(Verb::Stop, OUR_SOCKET).await?;
         }
@@ -141,9 +141,13 @@ impl Host<'_> {
         forget()?;
         let fault = &fault.0;
         Ok(match started {
-            Ok(()) => format!("{fault}{said}; everything is as it was before, and dockerd runs. It is not tried again \
-                               until the certificate, the spec or dockerd's configuration changes"),
-            Err(error) => format!("{fault}{said}; everything is as it was before, and dockerd does not run even so: {error}"),
+            Ok(()) => format!(
+                "{fault}{said}; everything is as it was before, and dockerd runs. It is not tried again \
+                               until the certificate, the spec or dockerd's configuration changes"
+            ),
+            Err(error) => {
+                format!("{fault}{said}; everything is as it was before, and dockerd does not run even so: {error}")
+            }
         })
     }
 
@@ -177,7 +181,7 @@ impl Host<'_> {
         }
         put_text(unit::DOCKER_SOCKET_DROP_IN, layout.docker_socket.as_deref())?;
         let link = Entry::Link(PathBuf::from(unit::SOCKET_UNIT));
-        daemon_host::put(unit::WANTED_BY.as_ref(), if layout.wanted { &link } else { &Entry::Absent })
+        daemon_host::put(unit::SOCKET_WANT.as_ref(), if layout.wanted { &link } else { &Entry::Absent })
     }
 
     /// Permissions and owner stay.
@@ -270,9 +274,13 @@ impl Host<'_> {
         loop {
             let now = observe(self.order, self.systemd).await?;
             let fault = match (now.exposed.first(), &now.engine) {
-                (Some(open), _) => return Err(Fault(format!("dockerd answered {open} to somebody without a certificate"))),
+                (Some(open), _) => {
+                    return Err(Fault(format!("dockerd answered {open} to somebody without a certificate")));
+                }
                 (None, None) => Some("dockerd does not answer on its unix socket".to_owned()),
-                (None, Some(_)) => unserved(&now, self.clock.now()).filter(|_| !now.heard.iter().all(|heard| heard.absent)),
+                (None, Some(_)) => {
+                    unserved(&now, self.clock.now()).filter(|_| !now.heard.iter().all(|heard| heard.absent))
+                }
             };
             let lost = before.engine.filter(|engine| engine.live_restore).zip(now.engine);
             let lost = lost.filter(|(before, now)| now.running < before.running);

@@ -2,7 +2,6 @@
 
 use super::Trouble;
 use crate::decide::delivery::daemon::{Files, Heard, Observed, paths};
-use crate::decide::delivery::memory::Stage;
 use crate::decide::delivery::order::Order;
 use crate::decide::delivery::target::{Found, Layout};
 use crate::docker::daemon_json::DaemonJson;
@@ -37,7 +36,7 @@ pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Troub
     }
     let seen = seen(order)?;
     let found = found(systemd).await?;
-    let files = order.files.and_then(|number| files(&seen, number));
+    let files = order.files.and_then(|number| files_of(&seen, number));
     let unix = found.streams.iter().find(|stream| stream.starts_with('/')).cloned();
     let unix = unix.unwrap_or_else(|| "/run/docker.sock".into());
     let running = matches!(service.active.as_str(), "active" | "reloading");
@@ -97,10 +96,6 @@ fn seen(order: &Order) -> Result<Seen, Trouble> {
     })
 }
 
-fn files(seen: &Seen, number: u64) -> Option<Files> {
-    files_of(seen, number)
-}
-
 fn files_of(seen: &Seen, number: u64) -> Option<Files> {
     let generation = seen.generations.iter().find(|generation| generation.number == number)?;
     let leaf = Certificate::from_pem(generation.cert.as_ref()?).ok()?.fingerprint();
@@ -120,7 +115,8 @@ fn identity(generation: &Generation) -> Option<(u64, Identity)> {
 /// Text of a unit's files in systemd's order, ours left out.
 fn texts(unit: &Unit) -> Result<Vec<String>, Trouble> {
     let files = [&unit.fragment].into_iter().chain(&unit.drop_ins);
-    let others = files.filter(|file| !file.is_empty() && !file.ends_with(unit::DROP_IN_NAME));
+    let others =
+        files.filter(|file| !file.is_empty() && *file != unit::DROP_IN && *file != unit::DOCKER_SOCKET_DROP_IN);
     others.map(|file| Ok(text(file)?.unwrap_or_default())).collect()
 }
 
@@ -143,7 +139,7 @@ async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
     let mut options = None;
     for file in systemd.environment_files(SERVICE).await? {
         let text = text(&file)?.unwrap_or_default();
-        options = unit::environment_value(&text, "DOCKER_OPTS").or(options);
+        options = unit::variable(&text, "DOCKER_OPTS").or(options);
     }
     Ok(Found {
         exec: values(&service, "Service", "ExecStart").pop().unwrap_or_default(),
@@ -160,7 +156,7 @@ fn written() -> Result<Layout, Trouble> {
         drop_in: own(unit::DROP_IN)?,
         socket: own(unit::SOCKET_UNIT)?,
         docker_socket: own(unit::DOCKER_SOCKET_DROP_IN)?,
-        wanted: daemon_host::read(unit::WANTED_BY.as_ref())? != Entry::Absent,
+        wanted: daemon_host::read(unit::SOCKET_WANT.as_ref())? != Entry::Absent,
     })
 }
 
@@ -169,20 +165,23 @@ async fn exposed(systemd: &Systemd) -> Result<Vec<SocketAddr>, Trouble> {
     let Some(pid) = systemd.main_pid(SERVICE).await? else { return Ok(Vec::new()) };
     let mut exposed = Vec::new();
     for address in daemon_host::listeners(pid).unwrap_or_default() {
-        let dialled = SocketAddr::new(reachable(address.ip()), address.port());
-        let plain = docker_probe::plain(dialled).await == Plain::Answered;
-        if plain || matches!(docker_probe::tls(dialled, None).await, Tls::Answered(_)) {
-            exposed.push(address);
+        for ip in reachable(address.ip()) {
+            let dialled = SocketAddr::new(ip, address.port());
+            let plain = docker_probe::plain(dialled).await == Plain::Answered;
+            if plain || matches!(docker_probe::tls(dialled, None).await, Tls::Answered(_)) {
+                exposed.push(address);
+                break;
+            }
         }
     }
     Ok(exposed)
 }
 
-fn reachable(ip: IpAddr) -> IpAddr {
+fn reachable(ip: IpAddr) -> Vec<IpAddr> {
     match ip {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        ip => vec![ip],
     }
 }
 
@@ -205,7 +204,8 @@ async fn heard(order: &Order, seen: &Seen) -> Vec<(Heard, Option<k8s_openapi::ji
 }
 
 async fn ask(address: SocketAddr, identities: &[(u64, Identity)]) -> (Heard, Option<k8s_openapi::jiff::Timestamp>) {
-    let mut heard = Heard { address, absent: !docker_probe::is_local(address.ip()), leaf: None, admits: None, fault: None };
+    let mut heard =
+        Heard { address, absent: !docker_probe::is_local(address.ip()), leaf: None, admits: None, fault: None };
     let mut end = None;
     let strangers = [None].into_iter().filter(|_| identities.is_empty());
     for identity in identities.iter().map(Some).chain(strangers) {
@@ -232,13 +232,13 @@ async fn ask(address: SocketAddr, identities: &[(u64, Identity)]) -> (Heard, Opt
 fn trusted_before(found: &Found, order: &Order) -> Vec<Certificate> {
     let json = DaemonJson::parse(found.daemon_json.as_deref().unwrap_or_default()).ok();
     let named = json.and_then(|json| json.tls().tlscacert);
-    let flag = ExecLine::parse(&found.exec).ok().and_then(|exec| exec.flag("--tlscacert"));
+    let flag = ExecLine::parse(&found.exec)
+        .ok()
+        .and_then(|exec| exec.tls_flags().into_iter().find(|flag| flag.name == "tlscacert")?.value);
     let files = named.into_iter().chain(flag).filter(|file| *file != paths(order).ca);
-    files.flat_map(|file| text(&file).ok().flatten().and_then(|pem| all_from_pem(pem.as_bytes()).ok()).unwrap_or_default())
+    files
+        .flat_map(|file| {
+            text(&file).ok().flatten().and_then(|pem| all_from_pem(pem.as_bytes()).ok()).unwrap_or_default()
+        })
         .collect()
-}
-
-/// How far the change is that has begun, if one has.
-pub fn stage() -> Option<Stage> {
-    daemon_host::recall::<super::change::Journal>(super::change::JOURNAL).ok().flatten().map(|journal| journal.stage)
 }
