@@ -39,6 +39,7 @@ fn it_boots_to_a_docker_that_answers_and_again_after_a_reboot() -> Result<()> {
     assert!(host.docker_ping().is_err(), "it is off");
     assert_eq!(std::fs::read_to_string(host.root().join("etc/dockseal/kept"))?, "kept");
     assert_eq!(host.read("/etc/dockseal/kept")?, "kept");
+    assert!(host.journal("docker.service")?.contains("Stopped docker.service"));
     host.start()?;
 
     host.docker_ready()?;
@@ -90,6 +91,8 @@ fn a_container_outlives_dockerd_under_live_restore() -> Result<()> {
 fn what_is_installed_and_started_inside_is_there_and_ends() -> Result<()> {
     let host = HostBox::boot_with(|host| host.install("/bin/sh".as_ref(), "/opt/dockseal/bin/early"))?;
     host.install("/bin/sh".as_ref(), "/usr/local/bin/late")?;
+    host.install(env!("CARGO_BIN_EXE_dockseal").as_ref(), "/usr/local/bin/dockseal")?;
+    assert!(host.sh("dockseal --version")?.starts_with("dockseal "), "the product runs in it");
     let mut program = host.spawn(&["/opt/dockseal/bin/early", "-c", "echo here $$; while :; do sleep 1; done"])?;
     program.says("here ", Duration::from_secs(5))?;
     let inside = program.log().trim().trim_start_matches("here ").to_owned();

@@ -1,7 +1,7 @@
 //! A Docker host of Debian's own systemd and docker.service, in namespaces of this machine; it does not outlive the
 //! test process. How it is made is in tests/hostbox/assets; it takes root.
 
-mod debian;
+pub mod debian;
 mod docker;
 mod hold;
 pub mod probe;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
+use debian::Debian;
 use hold::Hold;
 
 use program::Program;
@@ -60,18 +61,24 @@ impl HostBox {
 
     /// As `boot`, but before it is switched on for the first time, `prepare` may write to it.
     pub fn boot_with(prepare: impl FnOnce(&HostBox) -> Result<()>) -> Result<HostBox> {
+        HostBox::boot_debian(Debian::default(), prepare)
+    }
+
+    /// As `boot_with`, but of that Debian.
+    pub fn boot_debian(debian: Debian, prepare: impl FnOnce(&HostBox) -> Result<()>) -> Result<HostBox> {
         let [turn] = turns::take();
-        HostBox::boot_in(turn, prepare)
+        HostBox::boot_in(turn, debian, prepare)
     }
 
     /// Two at the same time.
     pub fn boot_pair() -> Result<[HostBox; 2]> {
         let [one, other] = turns::take();
-        Ok([HostBox::boot_in(one, |_| Ok(()))?, HostBox::boot_in(other, |_| Ok(()))?])
+        let boot = |turn| HostBox::boot_in(turn, Debian::default(), |_| Ok(()));
+        Ok([boot(one)?, boot(other)?])
     }
 
-    fn boot_in(turn: Turn, prepare: impl FnOnce(&HostBox) -> Result<()>) -> Result<HostBox> {
-        let made = HostBox { running: Mutex::new(None), hold: Hold::take(&debian::root()?)?, _turn: turn };
+    fn boot_in(turn: Turn, debian: Debian, prepare: impl FnOnce(&HostBox) -> Result<()>) -> Result<HostBox> {
+        let made = HostBox { running: Mutex::new(None), hold: Hold::take(&debian.root()?)?, _turn: turn };
         prepare(&made).context("failed to prepare the box")?;
         made.start()?;
         Ok(made)

@@ -32,10 +32,11 @@ up() { # TREE
   mount -t tmpfs -o mode=755 dockseal-hostbox "$dir"
   mkdir -p "$dir"/{root,run,upper,work}
   for part in "$1"/*; do [[ $part == */usr ]] || cp -a "$part" "$dir/root/"; done
-  # Only /usr is an overlay: nothing there is watched, renamed or changed as /etc and /var are.
+  # Only /usr is an overlay: on one, a file is another once it is written, and who watches it hears nothing more.
+  # xino: its files are all of one device, as on any other file system.
   mkdir "$dir/root/usr"
   chmod 755 "$dir/upper" "$dir/root/usr"
-  mount -t overlay -o "lowerdir=$1/usr,upperdir=$dir/upper,workdir=$dir/work" dockseal-hostbox "$dir/root/usr" \
+  mount -t overlay -o "lowerdir=$1/usr,upperdir=$dir/upper,workdir=$dir/work,xino=on" dockseal-hostbox "$dir/root/usr" \
     || cp -a "$1/usr/." "$dir/root/usr/"
   tr -d - </proc/sys/kernel/random/uuid >"$dir/root/etc/machine-id"
   mkdir "$cgroup"
@@ -78,28 +79,32 @@ choose() { # FIRST
     names $((($1 + i) % boxes + 1))
     exec 9>"$dir.lock"
     flock --nonblock 9 || continue
-    down # a box whose guardian was killed
+    down || continue # a box whose guardian was killed
     [[ -n $(ip -o addr show to "10.213.$number.0/24") ]] || return 0
   done
   say "no free number for a box"
   return 1
 }
 
-# Its stdin ends when the test process drops the box, or dies of whatever.
+# Its stdin ends when the test process drops the box, or dies of whatever. Anything but "box …" says why there is none.
 hold() { # TREE FIRST
+  local made
   trap '' INT TERM HUP PIPE
   choose "$2"
   exec 2>"$dir.log"
-  if (set -e; up "$1"); then
+  # Not as a condition: bash would then go on after an error in it.
+  set +e
+  (set -e; up "$1")
+  made=$?
+  set -e
+  if [[ $made == 0 ]]; then
     echo "box $number $cgroup"
-    exec >&-
+    exec >/dev/null
     read -r _ || true
-    down
   else
-    down
-    printf 'failed to make a box: %s\n' "$(tail -n 5 "$dir.log" | tr '\n' ' ')"
-    exit 1
+    tail -n 5 "$dir.log" | tr '\n' ' '
   fi
+  down
 }
 
 # The box's pid 1 becomes a child of this process, which ends with it, and it with this process.

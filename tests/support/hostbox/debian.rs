@@ -6,17 +6,35 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-/// What `build.sh` makes or made before. A failure is remembered: it would take as long again.
-pub fn root() -> Result<PathBuf> {
-    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let found = ROOT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
-    found.clone().map_err(|error| anyhow!("{error}"))
+/// Which Debian a box has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Debian {
+    /// 13: systemd 257, dockerd 26.1.
+    #[default]
+    Trixie,
+    /// 12: systemd 252, dockerd 20.10.
+    Bookworm,
 }
 
-fn build() -> Result<PathBuf> {
+impl Debian {
+    /// What `build.sh` makes or made before. A failure is remembered: it would take as long again.
+    pub fn root(self) -> Result<PathBuf> {
+        static TRIXIE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        static BOOKWORM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+        let (root, name) = match self {
+            Debian::Trixie => (&TRIXIE, "trixie"),
+            Debian::Bookworm => (&BOOKWORM, "bookworm"),
+        };
+        let found = root.get_or_init(|| build(name).map_err(|error| format!("{error:#}")));
+        found.clone().map_err(|error| anyhow!("{error}"))
+    }
+}
+
+fn build(name: &str) -> Result<PathBuf> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostbox/assets/build.sh");
     let output = Command::new("bash")
         .arg(&script)
+        .arg(name)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit()) // the progress of a long build is worth seeing
         .output()

@@ -4,8 +4,11 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+
+const DEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// `box.sh hold` is the guardian: it waits for the end of its stdin, whose other end only the test process holds; so
 /// for `drop`, or for that process's death of whatever kind.
@@ -35,7 +38,7 @@ impl Hold {
         let ["box", number, cgroup] = words[..] else {
             let _ = guardian.wait();
             ensure!(rustix::process::geteuid().is_root(), "a box takes root: run the tests as root");
-            anyhow::bail!("failed to make a box: {}", said.trim());
+            bail!("failed to make a box: {}", said.trim());
         };
         let dir = Path::new("/run/dockseal-hostbox").join(number);
         Ok(Hold { guardian, number: number.parse()?, dir, cgroup: cgroup.into() })
@@ -56,9 +59,15 @@ impl Hold {
         format!("dockseal-{}", self.number)
     }
 
-    /// Ends all that runs in the box.
+    /// Ends all that runs in the box, at once, and waits until it has ended.
     pub fn kill(&self) -> Result<()> {
-        std::fs::write(self.cgroup.join("cgroup.kill"), "1").context("failed to kill the box")
+        std::fs::write(self.cgroup.join("cgroup.kill"), "1").context("failed to kill the box")?;
+        let deadline = Instant::now() + DEAD_WITHIN;
+        while !std::fs::read_to_string(self.cgroup.join("cgroup.events"))?.contains("populated 0") {
+            ensure!(Instant::now() < deadline, "the box does not die");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 }
 
