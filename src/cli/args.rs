@@ -42,6 +42,7 @@ pub enum Command {
 #[command(after_help = "Examples:
   dockseal up examples/homelab.yaml                     # issue, then renew while it runs
   dockseal up home.yaml passphrase.yaml --once          # issue and end; exit code 4 where not all is Ready
+  sudo dockseal up home.yaml --host pandora             # this machine is pandora: deliver here, have dockerd serve
 
 The files hold DockerCA, DockerHostCert, DockerClientCert and PortainerClient objects, and v1 Secrets as inputs
 (passphrases, authorities to adopt). Certificates and keys are kept in STATE/secrets/NAMESPACE/NAME.")]
@@ -58,6 +59,9 @@ pub struct UpArgs {
     /// How long --once waits: seconds, minutes or hours, like 60s, 5m or 1h
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span, requires = "once")]
     pub timeout: Duration,
+    /// Deliver the DockerHostCert of that name to this machine, whatever its target
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
 }
 
 /// Arguments of `dockseal export`.

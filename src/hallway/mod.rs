@@ -17,6 +17,7 @@ pub use slot::Slot;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::api::{Kind, Object, ObjectRef};
+use crate::decide::delivery::Courier;
 use crate::decide::status::{Event, Verdict, conditions, previous_reason};
 use crate::world::entropy::KeyForge;
 use crate::world::store::Announcement;
@@ -59,6 +60,8 @@ pub struct Surroundings {
     pub authority_exists: bool,
     /// A DockerCA still has hosts or clients.
     pub in_use: bool,
+    /// Who brings a host's certificate there.
+    pub courier: Courier,
 }
 
 /// What came of a walk.

@@ -3,6 +3,7 @@
 use super::store::{Cut, Memory};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::{Kind, Object, ObjectRef, Place};
+use dockseal::decide::delivery::Courier;
 use dockseal::hallway::{self, House, Slot, Surroundings};
 use dockseal::pki::material::{StoredAuthority, read_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle};
@@ -137,6 +138,7 @@ impl World {
             registrars: Vec::new(),
             authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
             in_use: false,
+            courier: Courier::asked(object),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Deliveries to hosts: is what the Secret holds fit for a host, and what must become of its files and its dockerd.
 
+pub mod arrival;
+pub mod courier;
 pub mod daemon;
 pub mod files;
 pub mod material;
@@ -9,6 +11,8 @@ pub mod report;
 pub mod restart;
 pub mod target;
 
+pub use arrival::{Arrival, Stored, arrival};
+pub use courier::Courier;
 pub use daemon::{Observed, Plan, plan};
 pub use material::Material;
 pub use memory::Memory;
