@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod disk_store;
 pub mod entropy;
+pub mod host_files;
 pub mod kube_store;
 pub mod lease;
 pub mod state_directory;
