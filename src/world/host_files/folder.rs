@@ -138,7 +138,7 @@ impl Folder {
     pub(super) fn names(&self) -> Result<Vec<OsString>, DeliveryError> {
         let fail = |error| failed("read", &self.path, error);
         let mut names = Vec::new();
-        for entry in Dir::read_from(&self.fd).map_err(fail)? {
+        for entry in self.readable().and_then(Dir::new).map_err(fail)? {
             let entry = entry.map_err(fail)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {

@@ -136,7 +136,9 @@ impl Directory {
     /// [`DeliveryError`]; they show what they showed before then.
     pub fn point(&self, generation: u64) -> Result<(), DeliveryError> {
         check_room(&self.folder, &[])?;
-        Turn::make(&self.folder)?.point(generation)
+        let turn = Turn::of(&self.folder)?;
+        let turn = turn.ok_or_else(|| DeliveryError::NoGeneration(self.folder.at(KEEP)))?;
+        turn.point(generation)
     }
 
     /// Makes the public names whose files the current generation has.

@@ -54,14 +54,14 @@ pub struct Seen {
 
 impl Seen {
     /// The generation that the public names show, where `current` names one that is there.
-    pub fn current(&self) -> Option<&Generation> {
+    pub fn shown(&self) -> Option<&Generation> {
         self.generations.iter().find(|generation| Some(generation.number) == self.current)
     }
 
     /// Whether we had the public names already: then a foreign file under one of them is somebody's edit, and else it
     /// is somebody's own.
     pub fn is_delivered_by(&self, owner: &Owner) -> bool {
-        self.owner.as_ref() == Some(owner) && self.current().is_some()
+        self.owner.as_ref() == Some(owner) && self.shown().is_some()
     }
 }
 
