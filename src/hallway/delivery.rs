@@ -261,7 +261,7 @@ fn shown(seen: &Seen, host: &AssignedHost, material: &Material) -> Shown {
     let matching = seen.generations.iter().rev().find(|generation| holds(generation, material));
     Shown {
         owner: another.map(|there| there.object.clone()),
-        delivered: another.is_none() && seen.owner.is_some() && seen.current().is_some(),
+        delivered: another.is_none() && seen.owner.is_some() && seen.current.is_some(),
         current: seen.current,
         matching: matching.map(|generation| generation.number),
         linked: names.iter().all(|(_, there)| **there == PublicName::Ours),
