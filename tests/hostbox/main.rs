@@ -6,4 +6,6 @@
 mod support;
 
 mod faithful;
+mod first;
 mod probe;
+mod world;
