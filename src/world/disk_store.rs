@@ -353,3 +353,43 @@ impl Store for DiskStore {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::condition::ConditionType;
+    use crate::api::status::HostReport;
+    use crate::api::{DockerHostCert, DockerHostCertSpec};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+    use k8s_openapi::jiff::Timestamp;
+
+    fn condition(type_: ConditionType) -> Condition {
+        Condition {
+            type_: type_.as_str().into(),
+            status: "True".into(),
+            reason: type_.as_str().into(),
+            message: "it is".into(),
+            observed_generation: Some(1),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_published_and_what_a_companion_reports_are_kept_beside_each_other() {
+        let directory = std::env::temp_dir().join(format!("dockseal-statuses-{}", std::process::id()));
+        let store = DiskStore::open(&directory, Arc::new(|_| {})).expect("a state directory");
+        let mut host = DockerHostCert::new("pandora", DockerHostCertSpec::default());
+        host.metadata.namespace = Some("home".into());
+        let host = Object::from(host);
+        let report = HostReport { delivered_fingerprint: Some("leaf".into()), ..HostReport::default() };
+        let companion = CompanionStatus { host: report, conditions: vec![condition(ConditionType::Delivered)] };
+        let status = CertificateStatus { conditions: vec![condition(ConditionType::Ready)], ..Default::default() };
+        store.report(&host.at, &companion).expect("it is written");
+        store.publish(&host, &status).await.expect("it is written");
+        assert_eq!(store.status(&host.at).parted(), (status.clone(), companion));
+        store.report(&host.at, &CompanionStatus::default()).expect("it is written");
+        assert_eq!(store.status(&host.at).parted(), (status, CompanionStatus::default()));
+        drop(store);
+        synced_files::remove_directory(&directory).expect("it was made here");
+    }
+}
