@@ -6,4 +6,5 @@ pub mod cluster;
 pub mod controller;
 pub mod dockerd;
 pub mod faults;
+pub mod helm;
 pub mod scratch;
