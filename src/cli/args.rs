@@ -252,4 +252,7 @@ pub struct CrdsArgs {
     /// Write a file for each kind into this directory instead
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// As templates of the Helm chart
+    #[arg(long, hide = true)]
+    pub templates: bool,
 }
