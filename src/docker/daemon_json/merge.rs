@@ -51,13 +51,17 @@ impl DaemonJson {
         next
     }
 
-    /// The text without TLS. `hosts` and `live-restore` stay as they are.
+    /// The text without TLS. `hosts` and `live-restore` stay as they are, and so does TLS that names no files.
     ///
     /// # Errors
     /// [`NotOurs`]: a path is not one of `ours`, so that dockerd's TLS has become somebody else's.
     pub fn without_tls(&self, ours: &TlsPaths) -> Result<DaemonJson, NotOurs> {
         let mut next = self.clone();
-        for (key, path) in [("tlscacert", &ours.ca), ("tlscert", &ours.cert), ("tlskey", &ours.key)] {
+        let paths = [("tlscacert", &ours.ca), ("tlscert", &ours.cert), ("tlskey", &ours.key)];
+        if !paths.iter().any(|(key, _)| self.mentions(key)) {
+            return Ok(next);
+        }
+        for (key, path) in paths {
             let foreign = self.members.iter().find(|member| member.is(key) && !says(&member.value, &quoted(path)));
             if let Some(member) = foreign {
                 return Err(NotOurs { key, value: member.value.clone() });
@@ -81,22 +85,16 @@ impl DaemonJson {
         if !says(&member.value, value) {
             member.value = value.to_owned();
         }
-        while let Some(next) = self.members.iter().rposition(|member| member.is(key)).filter(|next| *next != first) {
-            self.take_out(next);
-        }
+        let mut index = 0..;
+        self.members.retain(|member| index.next() == Some(first) || !member.is(key));
     }
 
+    /// The space that led to the first member leads to the one that is first then.
     fn remove(&mut self, key: &str) {
-        while let Some(index) = self.members.iter().position(|member| member.is(key)) {
-            self.take_out(index);
-        }
-    }
-
-    /// The space that led to the first member leads to the next one then.
-    fn take_out(&mut self, index: usize) {
-        let removed = self.members.remove(index);
-        if let Some(first) = self.members.first_mut().filter(|_| index == 0) {
-            first.lead = removed.lead;
+        let lead = self.members.first().map(|first| first.lead.clone()).unwrap_or_default();
+        self.members.retain(|member| !member.is(key));
+        if let Some(first) = self.members.first_mut() {
+            first.lead = lead;
         }
     }
 
@@ -109,8 +107,8 @@ impl DaemonJson {
                 ("\n  ".to_owned(), ": ".to_owned())
             }
         };
-        let (key, value) = (quoted(key), value.to_owned());
-        self.members.push(Member { lead, key, colon, value, trail: String::new() });
+        let (name, value, trail) = (key.to_owned(), value.to_owned(), String::new());
+        self.members.push(Member { lead, key: quoted(key), name, colon, value, trail });
     }
 }
 
