@@ -86,15 +86,22 @@ impl DaemonJson {
             member.value = value.to_owned();
         }
         let mut index = 0..;
-        self.members.retain(|member| index.next() == Some(first) || !member.is(key));
+        self.keep(|member| index.next() == Some(first) || !member.is(key));
     }
 
-    /// The space that led to the first member leads to the one that is first then.
     fn remove(&mut self, key: &str) {
+        self.keep(|member| !member.is(key));
+    }
+
+    /// The space that led to the first member leads to the one that is first then; behind the last one all is closing.
+    fn keep(&mut self, kept: impl FnMut(&Member) -> bool) {
         let lead = self.members.first().map(|first| first.lead.clone()).unwrap_or_default();
-        self.members.retain(|member| !member.is(key));
+        self.members.retain(kept);
         if let Some(first) = self.members.first_mut() {
             first.lead = lead;
+        }
+        if let Some(last) = self.members.last_mut() {
+            self.closing.insert_str(0, &std::mem::take(&mut last.trail));
         }
     }
 
