@@ -166,24 +166,23 @@ impl ExecLine {
     }
 
     /// The line in which variables that hold a flag that must go, or a part of one, are replaced by their values. The
-    /// others stay, for the unit's environment to fill in.
+    /// others stay, for the unit's environment to fill in. Taken over, it starts dockerd as the expanded line would.
     pub fn inlined(&self, variables: &dyn Fn(&str) -> Option<String>) -> ExecLine {
         let parts: Vec<Vec<String>> =
             self.words.iter().enumerate().map(|(index, word)| self.expansion(index, word, variables)).collect();
         let origins: Vec<usize> = parts.iter().enumerate().flat_map(|(index, part)| vec![index; part.len()]).collect();
         let expanded = ExecLine { prefix: self.prefix.clone(), words: parts.concat() };
-        let going: BTreeSet<usize> = expanded
-            .flags()
-            .iter()
-            .filter(|flag| flag.must_go())
-            .flat_map(|flag| origins[flag.range()].to_vec())
-            .collect();
+        let going = expanded.flags().into_iter().filter(Flag::must_go);
+        let going: BTreeSet<usize> = going.flat_map(|flag| origins[flag.range()].to_vec()).collect();
         let words = self.words.iter().zip(parts).enumerate();
         let words = words.flat_map(|(index, (word, part))| match going.contains(&index) {
             true => part,
             false => vec![word.clone()],
         });
-        ExecLine { prefix: self.prefix.clone(), words: words.collect() }
+        let inlined = ExecLine { prefix: self.prefix.clone(), words: words.collect() };
+        // A variable that ends in a flag without its value changes what the words behind it are.
+        let same = inlined.taken_over().expanded(variables) == expanded.taken_over();
+        if same { inlined } else { expanded }
     }
 
     /// What a word becomes when the unit starts: `$NAME` alone any number of words, `${NAME}` text within one.
@@ -218,22 +217,30 @@ impl ExecLine {
 fn braced(word: &str, variables: &dyn Fn(&str) -> Option<String>) -> String {
     let (mut text, mut rest) = (String::new(), word);
     while let Some(at) = rest.find('$') {
+        let (piece, length) = dollar(&rest[at..], variables);
         text.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let name = rest.strip_prefix("${").and_then(|inside| inside.split_once('}'));
-        rest = match name {
-            Some((name, after)) => {
-                text.push_str(&literal(&variables(name).unwrap_or_default()));
-                after
-            }
-            None => {
-                let length = if rest.starts_with("$$") { 2 } else { 1 };
-                text.push_str(&rest[..length]);
-                &rest[length..]
-            }
-        };
+        text.push_str(&piece);
+        rest = &rest[at + length..];
     }
     text + rest
+}
+
+/// What a text that begins with a dollar sign begins with, and how long that is. systemd takes no `${NAME}` with a
+/// colon in it, and nothing behind a brace that is not closed.
+fn dollar(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> (String, usize) {
+    let Some(inside) = text.strip_prefix("${") else {
+        let length = if text.starts_with("$$") { 2 } else { 1 };
+        return (text[..length].to_owned(), length);
+    };
+    match inside.find(['}', ':']) {
+        Some(end) if inside[end..].starts_with('}') => {
+            (literal(&variables(&inside[..end]).unwrap_or_default()), end + 3)
+        }
+        end => {
+            let length = end.map_or(text.len(), |end| end + 3);
+            (text[..length].replace('$', "$$"), length)
+        }
+    }
 }
 
 /// A text in which nothing is replaced.

@@ -130,7 +130,7 @@ impl Bytes {
 
 /// A word so that systemd reads it as it is: bare where nothing in it means anything, else in double quotes.
 pub(super) fn quoted(word: &str) -> String {
-    let bare = |letter: char| letter.is_alphanumeric() || "-_./:=,+@%${}~^*?[]#!<>|&()`".contains(letter);
+    let bare = |letter: char| letter.is_alphanumeric() || "-_./:=,+@%${}".contains(letter);
     if !word.is_empty() && word.chars().all(bare) {
         return word.to_owned();
     }
