@@ -1,6 +1,7 @@
 //! One opened directory and what is done in it, by descriptor. No link is followed, and no path is asked for twice.
 
 use super::error::{DeliveryError, Flaw, failed};
+use super::layout;
 use super::seen::Bytes;
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -61,7 +62,7 @@ impl Folder {
     }
 
     fn open(&self, name: impl AsRef<OsStr>, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = flags | OFlags::CLOEXEC;
         loop {
             match fs::openat2(&self.fd, name.as_ref(), flags, Mode::from_raw_mode(mode), BELOW) {
                 Err(Errno::INTR | Errno::AGAIN) => {}
@@ -165,8 +166,8 @@ impl Folder {
         let found = fs::fstat(&fd).map_err(&fail)?;
         self.check_plain(name, &found)?;
         match flaw(&found, 0o600) {
-            Some(flaw) if found.st_nlink != 0 => Err(DeliveryError::Insecure { path: self.at(name), flaw }),
-            _ => Ok(fd),
+            Some(flaw) => Err(DeliveryError::Insecure { path: self.at(name), flaw }),
+            None => Ok(fd),
         }
     }
 
@@ -190,10 +191,21 @@ impl Folder {
         Ok(Some((Bytes(bytes), found)))
     }
 
-    /// Reads a file that we wrote; none where there is nothing.
-    pub(super) fn read_own(&self, name: &str, most: u32) -> Result<Option<Bytes>, DeliveryError> {
+    /// Reads a file of a generation; none where there is nothing.
+    pub(super) fn read_own(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
-        match flaw(&found, most) {
+        let linked = (found.st_nlink != 1).then_some(Flaw::Links { count: found.st_nlink });
+        match flaw(&found, layout::mode(name)).or(linked) {
+            Some(flaw) => Err(DeliveryError::Insecure { path: self.at(name), flaw }),
+            None => Ok(Some(bytes)),
+        }
+    }
+
+    /// Reads our marker; none where there is nothing. Where the kernel lets others make hard links to it, that is no
+    /// reason to stop: only its owner writes to it.
+    pub(super) fn read_marker(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
+        let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
+        match flaw(&found, 0o644) {
             Some(flaw) => Err(DeliveryError::Insecure { path: self.at(name), flaw }),
             None => Ok(Some(bytes)),
         }
@@ -272,8 +284,9 @@ impl Folder {
     }
 }
 
+/// Without NOFOLLOW, which would open a link itself and find it no directory.
 fn path_flags() -> OFlags {
-    OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+    OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
 /// Another user's, that is neither ours nor root's.
@@ -282,10 +295,9 @@ fn others(found: &Stat) -> Option<Flaw> {
     (found.st_uid != 0 && found.st_uid != wanted).then_some(Flaw::Owner { uid: found.st_uid, wanted })
 }
 
-/// Why a file is not as we wrote it, with at most those permissions.
+/// Why a file may not hold what we wrote to it with at most those permissions.
 fn flaw(found: &Stat, most: u32) -> Option<Flaw> {
     let mode = found.st_mode & 0o7777;
     let loose = (mode & !most != 0).then_some(Flaw::Mode { mode });
-    let linked = (found.st_nlink != 1).then_some(Flaw::Links { count: found.st_nlink });
-    others(found).or(loose).or(linked)
+    others(found).or(loose)
 }

@@ -11,6 +11,10 @@
 //! ```
 //!
 //! A number is taken again only where its generation was removed and no later one is there.
+//!
+//! The order of calls that keeps the three names one set whenever it is interrupted: `tidy`, `claim`; `link_names` over
+//! anything where the directory was delivered to before ([`Seen::is_delivered_by`]), else `take_over` where that is
+//! wanted; `write_generation`, `point`, `link_names` over nothing, `retire`.
 
 mod error;
 mod folder;
@@ -22,11 +26,11 @@ mod turn;
 pub use error::{DeliveryError, Flaw};
 pub use seen::{Bytes, Generation, Owner, PublicName, Seen};
 
-use folder::Folder;
+use folder::{Folder, Guard};
 use ground::Missing;
 use layout::{CURRENT, KEEP, LOCK, Names, OWNER};
 use std::path::{Path, PathBuf};
-use turn::{NewFile, Turn, check_room};
+use turn::{NewFile, Turn, check_room, check_writable};
 
 /// What a generation holds.
 #[derive(Clone, Copy)]
@@ -135,7 +139,7 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`]; they show what they showed before then.
     pub fn point(&self, generation: u64) -> Result<(), DeliveryError> {
-        check_room(&self.folder, &[])?;
+        check_writable(&self.folder)?;
         let turn = Turn::of(&self.folder)?;
         let turn = turn.ok_or_else(|| DeliveryError::NoGeneration(self.folder.at(KEEP)))?;
         turn.point(generation)
@@ -146,7 +150,7 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError::Taken`], before anything is changed, where one is not ours and `over` does not cover it.
     pub fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
-        check_room(&self.folder, &[])?;
+        check_writable(&self.folder)?;
         let turn = Turn::make(&self.folder)?;
         self.link(&turn, &Names::of(name)?, over)
     }
@@ -176,8 +180,10 @@ impl Directory {
 
     /// What the current generation holds under that name.
     fn held(&self, turn: &Turn, name: &str) -> Result<Option<Bytes>, DeliveryError> {
-        let current = layout::current(&turn.keep)?.map(|number| turn.keep.folder(number.to_string())).transpose()?;
-        current.flatten().map_or(Ok(None), |folder| folder.read_own(name, layout::mode(name)))
+        let Some(number) = layout::current(&turn.keep)? else { return Ok(None) };
+        let Some(folder) = turn.keep.folder(number.to_string())? else { return Ok(None) };
+        folder.check(Guard::Own)?;
+        folder.read_own(name)
     }
 
     /// Takes the files over that are under the public names: copies them as they are into a generation, moves
@@ -188,7 +194,7 @@ impl Directory {
     /// [`DeliveryError::TakeOver`] where one of them is no plain file; nothing is changed then.
     pub fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
         let names = Names::of(name)?;
-        check_room(&self.folder, &[])?;
+        check_writable(&self.folder)?;
         let turn = Turn::make(&self.folder)?;
         let (mut files, mut foreign) = (Vec::new(), false);
         for name in names.public() {
@@ -276,3 +282,6 @@ fn copy_mode(name: &str, bytes: &[u8]) -> u32 {
     let private = b"PRIVATE KEY";
     if bytes.windows(private.len()).any(|window| window == private) { 0o400 } else { layout::mode(name) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -133,7 +133,7 @@ pub(super) fn public_name(folder: &Folder, name: &str) -> Result<PublicName, Del
 }
 
 pub(super) fn owner(keep: &Folder) -> Result<Option<Owner>, DeliveryError> {
-    let Some(bytes) = keep.read_own(layout::OWNER, 0o644)? else { return Ok(None) };
+    let Some(bytes) = keep.read_marker(layout::OWNER)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     let (object, uid) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
     Ok(Some(Owner { object: object.to_owned(), uid: uid.to_owned() }))
@@ -163,7 +163,7 @@ fn generation(keep: &Folder, number: u64, names: &Names) -> Result<Option<Genera
 }
 
 fn file(folder: &Folder, name: &str, flaws: &mut Vec<String>) -> Option<Bytes> {
-    let read = folder.read_own(name, layout::mode(name));
+    let read = folder.read_own(name);
     read.unwrap_or_else(|error| {
         flaws.push(error.to_string());
         None
