@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test check deny bench fuzz generate manifest tools rust go helm kubernetes
+.PHONY: help up test check deny bench fuzz generate manifest tools rust go helm kubernetes hostbox
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,7 +12,7 @@ help: ## show this
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
-test: rust go tools kubernetes helm ## run every test
+test: rust go tools kubernetes helm hostbox ## run every test
 	cargo test --locked --no-fail-fast
 
 check: rust ## formatting, clippy, docs
@@ -64,3 +64,7 @@ helm:
 
 kubernetes:
 	@tests/cluster/assets/build.sh >/dev/null
+
+hostbox:
+	@tests/needs.sh hostbox
+	@tests/hostbox/assets/build.sh >/dev/null

@@ -14,7 +14,7 @@
 //!   -----------------------------------------------------------------------------------
 //!   decide         what should happen: pure    | world    the outside: clock, entropy, stores
 //!   -----------------------------------------------------------------------------------
-//!   api            what users write            | pki      what a certificate is
+//!   api            what users write   | pki   what a certificate is   | docker   what Docker expects
 //! ```
 //!
 //! Imports only point down; `decide` and `world` do not know each other (`tests/walls.rs`). `docs/tour.md` follows one
@@ -22,8 +22,10 @@
 
 pub mod api;
 pub mod cli;
+pub mod companion;
 pub mod controller;
 pub mod decide;
+pub mod docker;
 pub mod hallway;
 pub mod local;
 pub mod pki;

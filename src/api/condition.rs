@@ -18,6 +18,9 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// Those that a companion writes, and nobody else.
+    pub const OF_COMPANION: [ConditionType; 2] = [ConditionType::Delivered, ConditionType::Serving];
+
     /// The name in `type:`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +48,11 @@ macro_rules! reasons {
             /// The reason's stable name.
             pub fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name),)* }
+            }
+
+            /// The reason of that name, if this version knows it.
+            pub fn parse(name: &str) -> Option<Reason> {
+                Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)
             }
         }
     };
@@ -121,6 +129,48 @@ reasons! {
     StoreFailed,
     /// This version does not do it yet.
     NotAvailable,
+    /// The certificate in place on the host is the one that is stored.
+    Delivered,
+    /// The companion has not put it there yet.
+    NotDelivered,
+    /// The companion has not put it there within ten minutes: it does not run, or cannot reach the API server.
+    CompanionSilent,
+    /// No companion is told to deliver it: its namespace or its directory is not listed in the chart.
+    NotListed,
+    /// No companion is enrolled for the object yet.
+    NotEnrolled,
+    /// Another object has this host's daemon, or this directory on it.
+    HostConflict,
+    /// Files that somebody else put there are in the way.
+    FileConflict,
+    /// The directory cannot be written: it is read-only, full, missing or reached through a link.
+    DirectoryUnusable,
+    /// What the Secret holds is not fit to be delivered.
+    MaterialUnsound,
+    /// What was delivered has been removed.
+    Removed,
+    /// dockerd serves the certificate, and nobody without one.
+    Serving,
+    /// dockerd does not serve the wanted certificate.
+    NotServed,
+    /// dockerd must be restarted to use the certificate, and the user's consent is needed for it.
+    RestartPending,
+    /// Another host of the authority is being restarted; this one's turn comes.
+    AwaitingTurn,
+    /// The host's dockerd is not run by systemd's docker.service and docker.socket.
+    UnsupportedHost,
+    /// dockerd's configuration holds settings of others that are in the way.
+    DaemonConflict,
+    /// daemon.json or the unit of dockerd cannot be read or used.
+    DaemonUnusable,
+    /// A change was taken back, since dockerd did not serve as wanted after it.
+    RolledBack,
+    /// A listener that others made answers clients without a certificate.
+    ExposedByOthers,
+    /// The listener was closed, since it answered clients without a certificate.
+    ExposureClosed,
+    /// Somebody changes the configuration back again and again.
+    DriftRepeats,
     /// Everything that was asked for is there.
     Ready,
     /// A DockerCA that is to be deleted still has hosts or clients.

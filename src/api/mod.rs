@@ -2,6 +2,7 @@
 #![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, reason = "fields are written for kubectl explain")]
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type, and kube takes them one by one")]
 
+pub mod assignment;
 pub mod condition;
 pub mod docker_ca;
 pub mod docker_client_cert;
@@ -14,6 +15,7 @@ pub mod reference;
 pub mod rules;
 pub mod status;
 
+pub use assignment::{AssignedHost, Assignment};
 pub use docker_ca::{DockerCA, DockerCASpec};
 pub use docker_client_cert::{DockerClientCert, DockerClientCertSpec};
 pub use docker_host_cert::{DockerHostCert, DockerHostCertSpec};

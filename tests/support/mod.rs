@@ -7,4 +7,5 @@ pub mod controller;
 pub mod dockerd;
 pub mod faults;
 pub mod helm;
+pub mod hostbox;
 pub mod scratch;

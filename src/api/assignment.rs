@@ -1,0 +1,68 @@
+//! What the controller tells a companion: an assignment, in a ConfigMap that bears the name of the companion's account.
+
+use super::docker_host_cert::{Delivery, Target};
+use super::{Kind, ObjectRef};
+use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Key of the assignment in its ConfigMap.
+pub const ASSIGNMENT_KEY: &str = "assignment.json";
+/// Annotation on a DockerHostCert by which a user lets dockerd be restarted: an RFC 3339 instant.
+pub const RESTART_REQUESTED_ANNOTATION: &str = "dockseal.dev/restart-requested-at";
+
+/// Annotation on a DockerHostCert with target Enrolled: when it was enrolled. Without it, it has no account.
+pub const ENROLLED_ANNOTATION: &str = "dockseal.dev/enrolled";
+
+/// All that is a companion's business.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Assignment {
+    /// The hosts, by namespace and name.
+    pub hosts: Vec<AssignedHost>,
+}
+
+/// One DockerHostCert that a companion delivers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedHost {
+    /// Namespace of the DockerHostCert and of its Secret.
+    pub namespace: String,
+    /// Name of the DockerHostCert.
+    pub name: String,
+    /// Its UID; empty without a cluster.
+    pub uid: String,
+    /// Its generation, for the conditions' observedGeneration.
+    pub generation: i64,
+    /// Name of its Secret.
+    pub secret_name: String,
+    /// The wishes.
+    pub delivery: Delivery,
+    /// TCP port that clients dial, for a daemon that is told no address to listen on.
+    pub port: u16,
+    /// Until when dockerd may be restarted: one host of an authority at a time. None: not now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Timestamp>,
+    /// The user's consent to a restart, as the annotation has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_requested_at: Option<String>,
+    /// The object is going, and what was delivered is to go with it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removing: bool,
+}
+
+impl AssignedHost {
+    /// The DockerHostCert.
+    pub fn object(&self) -> ObjectRef {
+        ObjectRef::new(Kind::DockerHostCert, &self.namespace, &self.name)
+    }
+}
+
+/// Name of the account of the companion that delivers an object, and of its assignment: `node-NODE` or
+/// `host-NAMESPACE.NAME` (a namespace has no dot). None where no companion does.
+pub fn account(object: &ObjectRef, delivery: &Delivery) -> Option<String> {
+    match (delivery.target?, &delivery.node_name) {
+        (Target::Node, Some(node)) => Some(format!("node-{node}")),
+        (Target::Node, None) => None,
+        (Target::Enrolled, _) => Some(format!("host-{}.{}", object.namespace, object.name)),
+    }
+}

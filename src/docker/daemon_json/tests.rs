@@ -1,0 +1,1 @@
+//! daemon.json in tables.
