@@ -99,6 +99,13 @@ impl Set {
     }
 
     /// The same, so large.
+    pub fn of_size(word: &str, bytes: usize) -> Set {
+        let Set(files) = Set::new(word);
+        Set(files.map(|mut file| {
+            file.resize(bytes, b'.');
+            file
+        }))
+    }
 
     pub fn files(&self) -> Files<'_> {
         let [ca, cert, key, probe_cert, probe_key] = &self.0;
