@@ -26,6 +26,8 @@ const TWO_CONDITIONS: &str = "a companion may change Delivered and Serving only"
 const NAMESPACE_NOT_LISTED: &str = "nothing is delivered to nodes from the namespace ";
 const DIRECTORY_NOT_LISTED: &str = "which is not below one of /etc/docker/certs, /srv/docker";
 
+/// A watch as the companion's: it begins with what there is.
+const STREAMED: &str = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
 const HOME: &str = "/api/v1/namespaces/home";
 const LAB: &str = "/api/v1/namespaces/lab";
 const OURS: &str = "/apis/dockseal.dev/v1alpha1/namespaces";
@@ -193,8 +195,9 @@ fn pods() -> Vec<Row> {
 fn nodes_read() -> Vec<Row> {
     let node = "node-pandora";
     let selected = |path: &str, selector: &str| get(&format!("{path}?fieldSelector={selector}"));
-    let watched =
-        |path: &str, name: &str| get(&format!("{path}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name={name}"));
+    let watched = |path: &str, name: &str| {
+        get(&format!("{path}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name={name}&{STREAMED}"))
+    };
     let (secrets, maps) = (format!("{HOME}/secrets"), format!("/api/v1/namespaces/{COMPANIONS}/configmaps"));
     vec![
         (node, get(&secret("home", "pandora-docker-host")), YES),
