@@ -15,6 +15,9 @@ pub struct ExecLine {
     words: Vec<String>,
 }
 
+/// What may stand before a program.
+const PREFIXES: [char; 6] = ['@', '-', ':', '+', '!', '|'];
+
 /// Why a command line cannot be edited.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ExecError {
@@ -27,9 +30,12 @@ pub enum ExecError {
     /// A quote that is not closed; systemd ignores such a line.
     #[error("failed to read ExecStart: a quote is not closed")]
     Unbalanced,
-    /// Escapes for bytes that are no text.
-    #[error("failed to read ExecStart: it holds bytes that are not UTF-8")]
+    /// Escapes for bytes that are not UTF-8, or a zero byte, which no argument holds.
+    #[error("failed to read ExecStart: it holds bytes that are no text")]
     NotText,
+    /// A name that a unit could not say, since it begins as a prefix does.
+    #[error("failed to read ExecStart: {0:?} is not a program")]
+    NotAProgram(String),
     /// What D-Bus says of it is not known here.
     #[error("failed to read ExecStart: {0:?} is not known here")]
     UnknownFlag(String),
@@ -51,6 +57,9 @@ impl ExecLine {
     /// [`ExecError`]: it is empty, more than one command, or not what systemd would take.
     pub fn parse(text: &str) -> Result<ExecLine, ExecError> {
         let mut words = Vec::new();
+        if text.contains('\0') {
+            return Err(ExecError::NotText);
+        }
         for word in split(text)? {
             match word.written {
                 ";" => return Err(ExecError::MoreThanOne),
@@ -59,7 +68,7 @@ impl ExecLine {
             }
         }
         let first = words.first_mut().ok_or(ExecError::Empty)?;
-        let program = first.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned();
+        let program = first.trim_start_matches(PREFIXES).to_owned();
         let prefix = first[..first.len() - program.len()].to_owned();
         *first = program;
         let line = ExecLine { prefix, words };
@@ -69,7 +78,7 @@ impl ExecLine {
     /// The line of an argv as D-Bus has it: split, specifiers replaced, variables not.
     ///
     /// # Errors
-    /// [`ExecError::Empty`].
+    /// [`ExecError`]: it is empty, holds a zero byte, or begins with no program.
     pub fn from_argv(argv: &[String]) -> Result<ExecLine, ExecError> {
         let path = argv.first().ok_or(ExecError::Empty)?;
         ExecLine::from_exec(path, argv, &[])
@@ -78,9 +87,15 @@ impl ExecLine {
     /// The line of one element of the D-Bus property ExecStartEx: path, argv and flags.
     ///
     /// # Errors
-    /// [`ExecError`]: it is empty, or has a flag that is not known here.
+    /// [`ExecError`]: it is empty, holds a zero byte, begins with no program, or a flag is not known here.
     pub fn from_exec(path: &str, argv: &[String], flags: &[&str]) -> Result<ExecLine, ExecError> {
-        let name = argv.first().filter(|_| !path.is_empty()).ok_or(ExecError::Empty)?;
+        let name = argv.first().ok_or(ExecError::Empty)?;
+        if path.is_empty() || path.starts_with(PREFIXES) {
+            return Err(ExecError::NotAProgram(path.to_owned()));
+        }
+        if path.contains('\0') || argv.iter().any(|word| word.contains('\0')) {
+            return Err(ExecError::NotText);
+        }
         let mut prefix = String::new();
         for flag in flags {
             prefix.push_str(match *flag {
@@ -187,7 +202,7 @@ impl ExecLine {
 
     /// What a word becomes when the unit starts: `$NAME` alone any number of words, `${NAME}` text within one.
     fn expansion(&self, index: usize, word: &str, variables: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-        if index == 0 || self.prefix.contains(':') {
+        if index < self.start() || self.prefix.contains(':') {
             return vec![word.to_owned()];
         }
         match word.strip_prefix('$').filter(|name| !name.starts_with(['{', '$'])) {
@@ -225,12 +240,11 @@ fn braced(word: &str, variables: &dyn Fn(&str) -> Option<String>) -> String {
     text + rest
 }
 
-/// What a text that begins with a dollar sign begins with, and how long that is. systemd takes no `${NAME}` with a
-/// colon in it, and nothing behind a brace that is not closed.
+/// What a text that begins with a dollar sign begins with, and how long that is. Within a word systemd takes no `$NAME`,
+/// no `${NAME}` with a colon in it, and nothing behind a brace that is not closed: such a sign is doubled.
 fn dollar(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> (String, usize) {
     let Some(inside) = text.strip_prefix("${") else {
-        let length = if text.starts_with("$$") { 2 } else { 1 };
-        return (text[..length].to_owned(), length);
+        return ("$$".to_owned(), if text.starts_with("$$") { 2 } else { 1 });
     };
     match inside.find(['}', ':']) {
         Some(end) if inside[end..].starts_with('}') => {
