@@ -157,19 +157,20 @@ impl ExecLine {
     pub fn taken_over(&self) -> ExecLine {
         let going: Vec<Flag> = self.flags().into_iter().filter(Flag::must_go).collect();
         let place = going.iter().find(|flag| flag.name == "host").map_or(self.start(), |flag| flag.at);
+        let systemd = || ["-H".to_owned(), "fd://".to_owned()];
         let mut words = Vec::new();
         for (index, word) in self.words.iter().enumerate() {
             let gone = going.iter().find(|flag| flag.range().contains(&index));
-            let left = gone.map_or(Some(word), |flag| flag.left.as_ref().filter(|_| flag.at == index));
-            let before = index == place && gone.is_none();
-            words.extend(left.cloned().filter(|_| !before));
-            if index == place {
-                words.extend(["-H".to_owned(), "fd://".to_owned()]);
+            if index == place && gone.is_none() {
+                words.extend(systemd());
             }
-            words.extend(left.cloned().filter(|_| before));
+            words.extend(gone.map_or(Some(word), |flag| flag.left.as_ref().filter(|_| flag.at == index)).cloned());
+            if index == place && gone.is_some() {
+                words.extend(systemd());
+            }
         }
         if place >= self.words.len() {
-            words.extend(["-H".to_owned(), "fd://".to_owned()]);
+            words.extend(systemd());
         }
         ExecLine { prefix: self.prefix.clone(), words }
     }
