@@ -84,11 +84,11 @@ pub fn closed_drop_in(exec: &ExecLine) -> String {
     )
 }
 
-/// The drop-in of docker.socket: the unix sockets that it had, as D-Bus names them, and nothing else, since an empty
+/// The drop-in of docker.socket: the unix sockets that it had, as unit files have them, and nothing else, since an empty
 /// `ListenStream=` takes listeners of every kind away (systemd.socket(5)).
 pub fn docker_socket_drop_in(unix_paths: &[String]) -> String {
     let streams: String = unix_paths.iter().fold(String::new(), |mut lines, path| {
-        let _ = writeln!(lines, "ListenStream={}", path.replace('%', "%%"));
+        let _ = writeln!(lines, "ListenStream={path}");
         lines
     });
     format!(

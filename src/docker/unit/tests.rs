@@ -224,9 +224,9 @@ fn files_of_ours_say_what_they_are() {
             .contains("[Service]\nExecStart=\nExecStart=/usr/bin/dockerd -H fd:// \"a b\"\nExecStartPre=/bin/sh")
     );
     assert!(!drop_in(None).contains("ExecStart="));
-    let unix = docker_socket_drop_in(&["/run/docker.sock".to_owned(), "/run/100%.sock".to_owned()]);
+    let unix = docker_socket_drop_in(&["/run/docker.sock".to_owned(), "%t/docker.sock".to_owned()]);
     assert!(
-        unix.ends_with("[Socket]\nListenStream=\nListenStream=/run/docker.sock\nListenStream=/run/100%%.sock\n"),
+        unix.ends_with("[Socket]\nListenStream=\nListenStream=/run/docker.sock\nListenStream=%t/docker.sock\n"),
         "{unix}"
     );
     for text in [socket, drop_in_with, drop_in(None), unix] {
