@@ -10,6 +10,9 @@ pub const ASSIGNMENT_KEY: &str = "assignment.json";
 /// Annotation on a DockerHostCert by which a user lets dockerd be restarted: an RFC 3339 instant.
 pub const RESTART_REQUESTED_ANNOTATION: &str = "dockseal.dev/restart-requested-at";
 
+/// Annotation on a DockerHostCert with target Enrolled: when it was enrolled. Without it, it has no account.
+pub const ENROLLED_ANNOTATION: &str = "dockseal.dev/enrolled";
+
 /// All that is a companion's business.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -18,6 +18,9 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// Those that a companion writes, and nobody else.
+    pub const OF_COMPANION: [ConditionType; 2] = [ConditionType::Delivered, ConditionType::Serving];
+
     /// The name in `type:`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,6 +48,11 @@ macro_rules! reasons {
             /// The reason's stable name.
             pub fn as_str(self) -> &'static str {
                 match self { $(Reason::$name => stringify!($name),)* }
+            }
+
+            /// The reason of that name, if this version knows it.
+            pub fn parse(name: &str) -> Option<Reason> {
+                Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)
             }
         }
     };

@@ -1,6 +1,7 @@
 //! One object of the four kinds, reduced to the parts that decisions need, and how it is referred to.
 
-use super::status::CertificateStatus;
+use super::docker_host_cert::Delivery;
+use super::status::{CertificateStatus, CompanionStatus};
 use super::{
     DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec, Kind,
     PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
@@ -35,6 +36,8 @@ pub struct Object {
     pub spec: Spec,
     /// What was last reported.
     pub previous: CertificateStatus,
+    /// What the companion on the host reported; empty for all but hosts.
+    pub companion: CompanionStatus,
 }
 
 /// The spec of one of the four kinds.
@@ -66,6 +69,7 @@ impl Object {
             labels: meta.labels.unwrap_or_default(),
             spec,
             previous,
+            companion: CompanionStatus::default(),
         }
     }
 
@@ -106,6 +110,14 @@ impl Object {
         }
     }
 
+    /// How a host's certificate gets there, where its user says so.
+    pub fn delivery(&self) -> Option<&Delivery> {
+        match &self.spec {
+            Spec::Host(spec) => spec.delivery.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Secrets that it refers to by name.
     pub fn referenced_secrets(&self) -> Vec<Place> {
         let Spec::Authority(spec) = &self.spec else { return Vec::new() };
@@ -130,8 +142,9 @@ impl From<DockerCA> for Object {
 
 impl From<DockerHostCert> for Object {
     fn from(object: DockerHostCert) -> Object {
-        let previous = object.status.unwrap_or_default().certificate;
-        Object::new(Kind::DockerHostCert, object.metadata, Spec::Host(Box::new(object.spec)), previous)
+        let (previous, companion) = object.status.unwrap_or_default().parted();
+        let spec = Spec::Host(Box::new(object.spec));
+        Object { companion, ..Object::new(Kind::DockerHostCert, object.metadata, spec, previous) }
     }
 }
 

@@ -1,5 +1,6 @@
 //! What Dockseal reports: the status that all kinds share, and what hosts and Portainer add.
 
+use super::condition::ConditionType;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,34 @@ pub struct CompanionStatus {
     /// Delivered, and Serving where there is something to serve.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+}
+
+impl CompanionStatus {
+    /// Its condition of that type.
+    pub fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        self.conditions.iter().find(|condition| condition.type_ == type_.as_str())
+    }
+}
+
+impl HostCertStatus {
+    /// What the controller wrote, and what the companion did.
+    pub fn parted(self) -> (CertificateStatus, CompanionStatus) {
+        let mut certificate = self.certificate;
+        let (theirs, ours) = certificate.conditions.into_iter().partition(is_of_companion);
+        certificate.conditions = ours;
+        (certificate, CompanionStatus { host: self.host.unwrap_or_default(), conditions: theirs })
+    }
+
+    /// Both parts in one.
+    pub fn joined(mut certificate: CertificateStatus, companion: CompanionStatus) -> HostCertStatus {
+        certificate.conditions.extend(companion.conditions);
+        let host = Some(companion.host).filter(|host| *host != HostReport::default());
+        HostCertStatus { certificate, host, environments: Vec::new() }
+    }
+}
+
+fn is_of_companion(condition: &Condition) -> bool {
+    ConditionType::OF_COMPANION.iter().any(|theirs| condition.type_ == theirs.as_str())
 }
 
 /// A host's environment in one Portainer.

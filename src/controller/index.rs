@@ -2,6 +2,7 @@
 
 use crate::api::status::CertificateStatus;
 use crate::api::{Kind, Object, ObjectRef, Place, Spec};
+use crate::decide::delivery::Courier;
 use crate::hallway::Surroundings;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
@@ -53,6 +54,8 @@ impl Index {
         }
         let touched = match &before {
             Some(before) if same_wishes(before, &object) => match same_marks(before, &object) {
+                // What the companion says is news, and never the echo of a walk.
+                true if before.companion != object.companion => Touched::All(vec![at.clone()]),
                 true if before.previous == object.previous => Touched::Nobody,
                 true => Touched::Status(at.clone()),
                 false => Touched::All(vec![at.clone()]),
@@ -145,6 +148,7 @@ impl Index {
                 self.objects.contains_key(&ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name))
             }),
             in_use: object.at.kind == Kind::DockerCA && !self.leaves_of(&object.at).is_empty(),
+            courier: Courier::asked(object),
         }
     }
 

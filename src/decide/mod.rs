@@ -2,6 +2,7 @@
 
 pub mod authority;
 pub mod deletion;
+pub mod delivery;
 pub mod leaf;
 pub mod refusal;
 pub mod status;

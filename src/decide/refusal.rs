@@ -5,7 +5,7 @@ use crate::api::condition::{ConditionType, Reason};
 /// What is wrong, and in which condition it shows. It walks on to status; what is stored stays untouched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// `Accepted` where the spec is at fault, `Issued` where its surroundings are.
+    /// `Accepted` where the spec is at fault, `Issued` where its surroundings are, `Delivered` where nobody delivers.
     pub condition: ConditionType,
     /// Why.
     pub reason: Reason,
@@ -27,5 +27,10 @@ impl Refusal {
     /// The surroundings are at fault: no certificate can be issued for now.
     pub fn issue(reason: Reason, message: impl Into<String>) -> Refusal {
         Refusal { condition: ConditionType::Issued, reason, message: message.into() }
+    }
+
+    /// A certificate is issued, and nobody brings it to its host for now.
+    pub fn delivery(reason: Reason, message: impl Into<String>) -> Refusal {
+        Refusal { condition: ConditionType::Delivered, reason, message: message.into() }
     }
 }

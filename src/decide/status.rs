@@ -62,8 +62,13 @@ fn ready_message(verdicts: &[Verdict]) -> String {
 }
 
 /// The conditions; an instant of transition stays where the status stays.
-pub fn conditions(verdicts: &[Verdict], previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
-    verdicts.iter().map(|verdict| condition(verdict, previous, generation, now)).collect()
+pub fn conditions<'a>(
+    verdicts: impl IntoIterator<Item = &'a Verdict>,
+    previous: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    verdicts.into_iter().map(|verdict| condition(verdict, previous, generation, now)).collect()
 }
 
 fn condition(verdict: &Verdict, previous: &[Condition], generation: i64, now: Timestamp) -> Condition {
@@ -84,15 +89,29 @@ fn condition(verdict: &Verdict, previous: &[Condition], generation: i64, now: Ti
 /// Events of verdicts that do not hold and were not reported so before.
 pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<Event> {
     let faults = verdicts.iter().filter(|verdict| !verdict.holds && verdict.condition != ConditionType::Ready);
+    let first = faults.clone().next();
     faults
-        .filter(|verdict| !reported(verdict, previous))
+        .filter(|verdict| match ConditionType::OF_COMPANION.contains(&verdict.condition) {
+            // Ready alone says it, where nothing comes before it.
+            true => {
+                first == Some(verdict)
+                    && !passes_by_itself(verdict.reason)
+                    && !reported(ConditionType::Ready, verdict, previous)
+            }
+            false => !reported(verdict.condition, verdict, previous),
+        })
         .map(|verdict| Event { warning: true, reason: verdict.reason, message: verdict.message.clone() })
         .collect()
 }
 
-fn reported(verdict: &Verdict, previous: &[Condition]) -> bool {
+/// No fault, but a step on the way of every delivery.
+fn passes_by_itself(reason: Reason) -> bool {
+    matches!(reason, Reason::NotDelivered | Reason::AwaitingTurn | Reason::Removed)
+}
+
+fn reported(type_: ConditionType, verdict: &Verdict, previous: &[Condition]) -> bool {
     previous.iter().any(|condition| {
-        condition.type_ == verdict.condition.as_str()
+        condition.type_ == type_.as_str()
             && condition.status == "False"
             && condition.reason == verdict.reason.as_str()
             && condition.message == verdict.message

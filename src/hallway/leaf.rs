@@ -5,16 +5,19 @@ use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
 use crate::decide::Refusal;
+use crate::decide::delivery::{Arrival, Courier, Stored, arrival};
 use crate::decide::leaf::plan::{Signer, Stored as Kept, wake};
 use crate::decide::leaf::status::{Outcome, status};
 use crate::decide::leaf::{AuthorityView, Desired, Observed, Plan, Step, desired, plan};
 use crate::decide::status::previous_reason;
+use crate::pki::lifecycle::issued_at;
 use crate::pki::material::{self, Data};
 use crate::pki::sign::Dates;
-use crate::pki::{Authority, Certificate, PrivateKey};
+use crate::pki::{Authority, Certificate, PrivateKey, hex};
 use crate::world::entropy::{is_slow, serial};
 use crate::world::store::{Item, LEAF_TYPE, Shelf, StoredLeaf};
 use crate::world::{Store, StoreError};
+use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
 /// Walks a leaf.
@@ -68,6 +71,7 @@ async fn attempt<S: Store>(
         Err(refusal) => return refused(house, object, &observed, refusal).await,
     };
     let Plan { step, current, notice, wake: next } = plan(&desired, &observed, now);
+    let bundle = bundle(&step, &observed, entry);
     let mut outcome = Outcome { certificate: current, issuer: issuer(entry), refusal: notice, ..Outcome::default() };
     let mut next = next;
     match step {
@@ -86,9 +90,38 @@ async fn attempt<S: Store>(
             outcome.issued_for = Some(reason);
         }
     }
+    let arrival = arrived(object, &around.courier, outcome.certificate.as_ref(), bundle, now);
+    outcome.delivery = arrival.verdict;
+    let next = next.into_iter().chain(arrival.wake).min();
     let (status, events) = status(object, Some(&desired), &outcome, now);
     report(house, object, &status, &events).await?;
     Ok(Walk { wake: next, status: Some(status), issued: outcome.issued_for, authority_changed: false })
+}
+
+/// Digest of the bundle that is stored once the step is done.
+fn bundle(step: &Step, observed: &Observed, entry: Option<&Entry>) -> Option<[u8; 32]> {
+    match (step, &observed.stored, entry) {
+        (Step::Issue { .. } | Step::Rebundle, _, Some(Entry::Open(_, view))) => Some(view.bundle_digest),
+        (_, Kept::Ours(facts), _) => Some(facts.bundle_digest),
+        _ => None,
+    }
+}
+
+/// How far the delivery of what is stored is; where nothing is stored, Issued says enough.
+fn arrived(
+    object: &Object,
+    courier: &Courier,
+    certificate: Option<&Certificate>,
+    bundle: Option<[u8; 32]>,
+    now: Timestamp,
+) -> Arrival {
+    let Some((certificate, bundle)) = certificate.zip(bundle) else { return Arrival::default() };
+    let stored = Stored {
+        fingerprint: certificate.fingerprint(),
+        bundle: hex(&bundle),
+        issued_at: issued_at(certificate.not_before),
+    };
+    arrival(object, courier, &stored, now)
 }
 
 fn observed(object: &Object, around: &Surroundings, entry: Option<&Entry>, stored: Option<&StoredLeaf>) -> Observed {

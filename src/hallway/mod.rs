@@ -1,6 +1,8 @@
 //! The hallway: observe, desire, plan, apply, report. The same for every kind and behind every door.
 
 pub mod authority;
+pub mod daemon;
+pub mod delivery;
 pub mod leaf;
 pub mod registry;
 pub mod removal;
@@ -15,6 +17,7 @@ pub use slot::Slot;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::api::{Kind, Object, ObjectRef};
+use crate::decide::delivery::Courier;
 use crate::decide::status::{Event, Verdict, conditions, previous_reason};
 use crate::world::entropy::KeyForge;
 use crate::world::store::Announcement;
@@ -57,6 +60,8 @@ pub struct Surroundings {
     pub authority_exists: bool,
     /// A DockerCA still has hosts or clients.
     pub in_use: bool,
+    /// Who brings a host's certificate there.
+    pub courier: Courier,
 }
 
 /// What came of a walk.

@@ -3,16 +3,19 @@
 use super::state_directory::{DirectoryError, StateDirectory};
 use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored};
 use super::synced_files::{self, FileError, NewFile};
-use crate::api::status::CertificateStatus;
+use crate::api::status::{CertificateStatus, CompanionStatus, HostCertStatus};
 use crate::api::{Kind, Object, ObjectRef, Place};
 use crate::pki::material::{self, Data};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 /// File beside the data that says whose it is.
 const NOTE: &str = ".dockseal.json";
+/// Locks for the statuses: one for each would be kept for ever, and one for all would sync them one by one.
+const STRIPES: usize = 64;
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Where lines for the user go, one at a time.
@@ -25,6 +28,7 @@ pub type Voice = Arc<dyn Fn(&str) + Send + Sync>;
 pub struct DiskStore {
     directory: Arc<StateDirectory>,
     inputs: Arc<RwLock<HashMap<Place, Data>>>,
+    statuses: Arc<[Mutex<()>; STRIPES]>,
     voice: Voice,
 }
 
@@ -45,7 +49,12 @@ impl DiskStore {
     /// [`DirectoryError`] where it cannot be used; it is as it was then.
     pub fn open(path: &Path, voice: Voice) -> Result<DiskStore, DirectoryError> {
         let directory = Arc::new(StateDirectory::open(path)?);
-        Ok(DiskStore { directory, inputs: Arc::default(), voice })
+        Ok(DiskStore {
+            directory,
+            inputs: Arc::default(),
+            statuses: Arc::new([const { Mutex::new(()) }; STRIPES]),
+            voice,
+        })
     }
 
     /// Takes the Secrets that the user wrote in place of those before.
@@ -63,8 +72,9 @@ impl DiskStore {
         Ok(path)
     }
 
-    /// The status that was last published; empty where there is none, or none that can be read.
-    pub fn previous(&self, at: &ObjectRef) -> CertificateStatus {
+    /// The status that was last published, with what a companion reported; empty where there is none, or none that can
+    /// be read. What only hosts have is empty elsewhere.
+    pub fn status(&self, at: &ObjectRef) -> HostCertStatus {
         let text = synced_files::read(&self.status_file(at)).ok().flatten().unwrap_or_default();
         let text = String::from_utf8(text).unwrap_or_default();
         serde_saphyr::from_str(&text).unwrap_or_default()
@@ -83,6 +93,31 @@ impl DiskStore {
     pub fn owner(&self, at: &Place) -> Option<ObjectRef> {
         let bytes = synced_files::read(&self.item_directory(Shelf::Secrets, at).join(NOTE)).ok().flatten()?;
         read_note(&bytes).and_then(|note| ObjectRef::parse(&note.owner))
+    }
+
+    /// Keeps what a companion reports, beside what was published.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the file cannot be written.
+    pub fn report(&self, at: &ObjectRef, companion: &CompanionStatus) -> Result<(), StoreError> {
+        self.change_status(at, |(published, _)| (published, companion.clone()))
+    }
+
+    /// Changes one part of a host's status, as nobody else does at the same time.
+    fn change_status(
+        &self,
+        at: &ObjectRef,
+        change: impl FnOnce((CertificateStatus, CompanionStatus)) -> (CertificateStatus, CompanionStatus),
+    ) -> Result<(), StoreError> {
+        let _alone = self.statuses[stripe(at)].lock().expect(UNPOISONED);
+        let (published, companion) = change(self.status(at).parted());
+        self.write_status(at, &HostCertStatus::joined(published, companion))
+    }
+
+    fn write_status(&self, at: &ObjectRef, status: &impl Serialize) -> Result<(), StoreError> {
+        let text = serde_saphyr::to_string(status).expect("a status is YAML");
+        let done = self.write_text(&self.status_file(at), &text);
+        done.map_err(|error| failed(error, format!("the status of {at}")))
     }
 
     fn root(&self) -> &Path {
@@ -161,6 +196,12 @@ impl DiskStore {
         let store = self.clone();
         tokio::task::spawn_blocking(move || work(&store)).await.expect("writing files does not panic")
     }
+}
+
+fn stripe(at: &ObjectRef) -> usize {
+    let mut hasher = DefaultHasher::new();
+    at.hash(&mut hasher);
+    usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or_default()
 }
 
 /// One Secret or ConfigMap of ours, for whoever reads the whole directory.
@@ -297,12 +338,10 @@ impl Store for DiskStore {
     }
 
     async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
-        let at = object.at.clone();
-        let text = serde_saphyr::to_string(status).expect("a status is YAML");
-        self.beside(move |store| {
-            store
-                .write_text(&store.status_file(&at), &text)
-                .map_err(|error| failed(error, format!("the status of {at}")))
+        let (at, status) = (object.at.clone(), status.clone());
+        self.beside(move |store| match at.kind {
+            Kind::DockerHostCert => store.change_status(&at, |(_, companion)| (status, companion)),
+            _ => store.write_status(&at, &status),
         })
         .await
     }
@@ -312,5 +351,45 @@ impl Store for DiskStore {
         if !what.warning {
             (self.voice)(&format!("{} {}: {}", object.at, what.reason, what.message));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::condition::ConditionType;
+    use crate::api::status::HostReport;
+    use crate::api::{DockerHostCert, DockerHostCertSpec};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+    use k8s_openapi::jiff::Timestamp;
+
+    fn condition(type_: ConditionType) -> Condition {
+        Condition {
+            type_: type_.as_str().into(),
+            status: "True".into(),
+            reason: type_.as_str().into(),
+            message: "it is".into(),
+            observed_generation: Some(1),
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_published_and_what_a_companion_reports_are_kept_beside_each_other() {
+        let directory = std::env::temp_dir().join(format!("dockseal-statuses-{}", std::process::id()));
+        let store = DiskStore::open(&directory, Arc::new(|_| {})).expect("a state directory");
+        let mut host = DockerHostCert::new("pandora", DockerHostCertSpec::default());
+        host.metadata.namespace = Some("home".into());
+        let host = Object::from(host);
+        let report = HostReport { delivered_fingerprint: Some("leaf".into()), ..HostReport::default() };
+        let companion = CompanionStatus { host: report, conditions: vec![condition(ConditionType::Delivered)] };
+        let status = CertificateStatus { conditions: vec![condition(ConditionType::Ready)], ..Default::default() };
+        store.report(&host.at, &companion).expect("it is written");
+        store.publish(&host, &status).await.expect("it is written");
+        assert_eq!(store.status(&host.at).parted(), (status.clone(), companion));
+        store.report(&host.at, &CompanionStatus::default()).expect("it is written");
+        assert_eq!(store.status(&host.at).parted(), (status, CompanionStatus::default()));
+        drop(store);
+        synced_files::remove_directory(&directory).expect("it was made here");
     }
 }

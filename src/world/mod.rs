@@ -1,7 +1,10 @@
 //! The outside itself: clock, entropy, and where Secrets and statuses are kept. It decides nothing.
 
 pub mod clock;
+pub mod companion_api;
+pub mod daemon_host;
 pub mod disk_store;
+pub mod docker_probe;
 pub mod entropy;
 pub mod host_files;
 pub mod kube_store;
@@ -9,7 +12,9 @@ pub mod lease;
 pub mod state_directory;
 pub mod store;
 pub mod synced_files;
+pub mod systemd;
 pub mod terminal;
+pub mod token;
 pub mod watch;
 
 pub use clock::Clock;

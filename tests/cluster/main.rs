@@ -8,6 +8,7 @@ mod support;
 mod adoption;
 mod backup;
 mod faults;
+mod isolation;
 mod main_job;
 mod outside;
 mod rules;

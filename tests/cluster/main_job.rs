@@ -363,9 +363,7 @@ async fn what_this_version_does_not_do_is_said_and_the_certificate_issued() -> a
     let _controller = namespace.controller("not-available").await?;
     let client = "---\n{apiVersion: dockseal.dev/v1alpha1, kind: PortainerClient, metadata: {name: portainer}, spec: {caRef: {name: homelab}, commonName: portainer.bodkys.house, hostSelector: {matchLabels: {site: home}}, server: {url: 'https://portainer.bodkys.house', credentialsSecretRef: {name: admin}}}}\n";
     namespace.apply(&homelab(&["selected", "other"])).await?;
-    namespace
-        .merge("dockerhostcert/other", json!({"metadata": {"labels": {"site": "office"}}, "spec": {"delivery": {}}}))
-        .await?;
+    namespace.merge("dockerhostcert/other", json!({"metadata": {"labels": {"site": "office"}}})).await?;
     namespace.apply(client).await?;
     for what in ["portainerclient/portainer", "dockerhostcert/selected"] {
         let object = namespace.until(what, |object| fails(object, "Registered", "NotAvailable")).await?;
@@ -373,14 +371,13 @@ async fn what_this_version_does_not_do_is_said_and_the_certificate_issued() -> a
             is(&object, "Issued", "True") && fails(&object, "Ready", "NotAvailable") && !serial(&object).is_empty()
         );
     }
-    let other = namespace.until("dockerhostcert/other", |host| fails(host, "Delivered", "NotAvailable")).await?;
-    assert!(is(&other, "Issued", "True") && find(&other, "Registered").is_none());
+    let other = namespace.until("dockerhostcert/other", |host| is(host, "Ready", "True")).await?;
+    assert!(find(&other, "Registered").is_none());
     // The condition goes with what asked for it.
     namespace.delete("portainerclient/portainer").await?;
     namespace
         .until("dockerhostcert/selected", |host| is(host, "Ready", "True") && find(host, "Registered").is_none())
         .await?;
-    namespace.merge("dockerhostcert/other", json!({"spec": {"delivery": null}})).await?;
     namespace.all_ready().await.map(|_| ())
 }
 

@@ -2,15 +2,33 @@
 
 use super::store::{Cut, Memory};
 use dockseal::api::condition::{ConditionType, Reason};
+use dockseal::api::docker_host_cert::Mode;
 use dockseal::api::{Kind, Object, ObjectRef, Place};
+use dockseal::decide::delivery::Courier;
+use dockseal::decide::status::Verdict;
 use dockseal::hallway::{self, House, Slot, Surroundings};
-use dockseal::pki::material::{StoredAuthority, read_authority};
-use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle};
+use dockseal::pki::material::{StoredAuthority, bundle_digest, read_authority};
+use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle, hex};
 use dockseal::world::store::{Shelf, Stored};
 use dockseal::world::{Clock, StoreError};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+
+/// A condition as a companion writes it.
+fn report(object: &Object, said: &Verdict, now: Timestamp) -> Condition {
+    let status = if said.holds { "True" } else { "False" };
+    let before = object.companion.condition(said.condition).filter(|known| known.status == status);
+    Condition {
+        type_: said.condition.as_str().into(),
+        status: status.into(),
+        reason: said.reason.as_str().into(),
+        message: said.message.clone(),
+        observed_generation: Some(object.generation),
+        last_transition_time: before.map_or(Time(now), |known| known.last_transition_time.clone()),
+    }
+}
 
 /// A house, its store and its clock, walked until nothing is left to do.
 pub struct World {
@@ -92,6 +110,34 @@ impl World {
         self.due.extend(self.store.open().objects.keys().cloned());
     }
 
+    /// The companion of a host delivers what is stored, and has it served where that is asked for.
+    pub fn deliver(&mut self, at: &ObjectRef) {
+        let fingerprint = self.certificate(at).fingerprint();
+        let data = self.secret(&self.object(at).secret()).expect("a Secret").data;
+        let bundle = hex(&bundle_digest(data.get("ca.crt").expect("a bundle")));
+        let now = self.now();
+        self.edit(at, |object| {
+            let daemon = object.delivery().is_some_and(|delivery| delivery.mode == Mode::Daemon);
+            let host = &mut object.companion.host;
+            (host.delivered_fingerprint, host.delivered_bundle) = (Some(fingerprint.clone()), Some(bundle));
+            host.served_fingerprint = daemon.then_some(fingerprint);
+            let said = [(ConditionType::Delivered, Reason::Delivered), (ConditionType::Serving, Reason::Serving)];
+            let said = said.map(|(type_, reason)| Verdict::new(type_, true, reason, "it is there"));
+            let said = said.iter().filter(|verdict| daemon || verdict.condition == ConditionType::Delivered);
+            object.companion.conditions = said.map(|verdict| report(object, verdict, now)).collect();
+        });
+    }
+
+    /// The companion of a host says something of it.
+    pub fn report(&mut self, at: &ObjectRef, type_: ConditionType, holds: bool, reason: Reason) {
+        let now = self.now();
+        self.edit(at, |object| {
+            let said = report(object, &Verdict::new(type_, holds, reason, "so says the companion"), now);
+            object.companion.conditions.retain(|known| known.type_ != type_.as_str());
+            object.companion.conditions.push(said);
+        });
+    }
+
     /// Walks until nothing is due.
     pub fn settle(&mut self) {
         let most = 20 * (self.store.open().objects.len() + 2);
@@ -137,6 +183,7 @@ impl World {
             registrars: Vec::new(),
             authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
             in_use: false,
+            courier: Courier::asked(object),
         }
     }
 

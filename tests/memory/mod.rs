@@ -33,6 +33,13 @@ pub fn authority(duration: &str) -> Object {
     object("DockerCA", "homelab", json!({"subject": {"commonName": "Docker CA"}, "duration": duration}))
 }
 
+/// A host of that authority which a node's companion delivers, in that mode.
+pub fn delivered(name: &str, mode: &str) -> Object {
+    let delivery = json!({"target": "Node", "nodeName": name, "mode": mode});
+    let spec = json!({"caRef": {"name": "homelab"}, "hostname": format!("{name}.bodkys.house"), "delivery": delivery});
+    object("DockerHostCert", name, spec)
+}
+
 /// A host of that authority.
 pub fn host(name: &str, duration: &str) -> Object {
     let hostname = format!("{name}.bodkys.house");

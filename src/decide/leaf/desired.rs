@@ -187,15 +187,6 @@ fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {
 fn unavailable(object: &Object, registrars: &[String]) -> Vec<Verdict> {
     let mut verdicts = Vec::new();
     let secret = object.secret_name();
-    if let Spec::Host(spec) = &object.spec
-        && spec.delivery.is_some()
-    {
-        let message = format!(
-            "this version of Dockseal issues certificates and does not deliver them yet: \
-             take them from Secret {secret}, or leave spec.delivery out"
-        );
-        verdicts.push(Verdict::new(ConditionType::Delivered, false, Reason::NotAvailable, message));
-    }
     let server = matches!(&object.spec, Spec::Portainer(spec) if spec.server.is_some());
     if server || !registrars.is_empty() {
         let message = format!(

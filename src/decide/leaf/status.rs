@@ -6,8 +6,10 @@ use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::decide::Refusal;
+use crate::decide::delivery::arrival::begins_to_wait;
 use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 /// What came of a plan.
@@ -21,6 +23,8 @@ pub struct Outcome {
     pub issued_for: Option<Reason>,
     /// What the user must mend.
     pub refusal: Option<Refusal>,
+    /// How far its delivery is, for Ready.
+    pub delivery: Option<Verdict>,
 }
 
 /// The status to publish and the events to send with it.
@@ -30,7 +34,8 @@ pub fn status(
     outcome: &Outcome,
     now: Timestamp,
 ) -> (CertificateStatus, Vec<Event>) {
-    let mut verdicts = vec![accepted(&outcome.refusal), issued(object, outcome, now)];
+    let mut verdicts = vec![said(object, accepted(&outcome.refusal)), issued(object, outcome, now)];
+    verdicts.extend(outcome.delivery.clone());
     verdicts.extend(desired.iter().flat_map(|desired| desired.unavailable.clone()));
     let verdicts = with_ready(verdicts);
     let previous = &object.previous.conditions;
@@ -46,8 +51,29 @@ pub fn status(
     });
     let mut status = described.unwrap_or_default();
     status.secret_name = Some(object.secret_name());
-    status.conditions = conditions(&verdicts, previous, object.generation, now);
+    let ours = verdicts.iter().filter(|verdict| !ConditionType::OF_COMPANION.contains(&verdict.condition));
+    status.conditions = conditions(ours, &remembered(object, &verdicts), object.generation, now);
     (status, events)
+}
+
+/// The conditions before; without Ready where a wait begins, which its lastTransitionTime dates.
+fn remembered(object: &Object, verdicts: &[Verdict]) -> Vec<Condition> {
+    let is_ready = |verdict: &&Verdict| verdict.condition == ConditionType::Ready;
+    let begins = verdicts.iter().find(is_ready).is_some_and(|ready| begins_to_wait(object, ready));
+    let kept = object.previous.conditions.iter();
+    kept.filter(|known| !begins || known.type_ != ConditionType::Ready.as_str()).cloned().collect()
+}
+
+/// A delivery without a target is for `up --host` on the machine itself; in a cluster it is as if there were none.
+fn said(object: &Object, accepted: Verdict) -> Verdict {
+    match object.delivery() {
+        Some(delivery) if delivery.target.is_none() && accepted.holds => {
+            let message = "the spec is accepted; no companion delivers it, since spec.delivery has no target: set \
+                           target to Node or Enrolled, or run dockseal up --host on the machine itself";
+            Verdict { message: message.to_owned(), ..accepted }
+        }
+        _ => accepted,
+    }
 }
 
 fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {

@@ -6,7 +6,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Address;
 use crate::api::key::{Algorithm, RotationPolicy};
 use crate::api::reference::CaRef;
-use crate::api::status::CertificateStatus;
+use crate::api::status::{CertificateStatus, CompanionStatus};
 use crate::api::{DockerClientCertSpec, DockerHostCertSpec, Kind, Object, ObjectRef, Spec};
 use crate::decide::Refusal;
 use crate::pki::constraints::{Network, permit};
@@ -63,6 +63,7 @@ fn object(spec: Spec) -> Object {
         labels: Default::default(),
         spec,
         previous: CertificateStatus::default(),
+        companion: CompanionStatus::default(),
     }
 }
 
