@@ -127,6 +127,9 @@ fn deliver_under_attack(certs: &Path, swapped: &Path, mut attacker: Attacker) ->
             Ok(()) => {
                 delivered += 1;
                 fs::remove_dir_all(swapped).unwrap(); // so that the way there is to be made again
+                if delivered % 2 == 0 {
+                    until_taken(swapped);
+                }
             }
             Err(error) => {
                 let expected = matches!(
@@ -141,6 +144,14 @@ fn deliver_under_attack(certs: &Path, swapped: &Path, mut attacker: Attacker) ->
     }
     println!("{delivered} delivered, {refused} refused");
     (delivered, refused)
+}
+
+/// Lets the attacker be the first for once.
+fn until_taken(path: &Path) {
+    let until = Instant::now() + LASTS;
+    while fs::symlink_metadata(path).is_err() {
+        assert!(Instant::now() < until, "the attacker puts nothing there");
+    }
 }
 
 #[test]

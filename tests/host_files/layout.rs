@@ -26,7 +26,8 @@ fn a_delivery_has_its_layout_and_modes_under_any_umask() {
         let certs = place.certs();
         plays(&[], &format!("round under umask {umask}"), &certs);
         let links = [".dockseal/current", "ca.pem", "pandora.key", "pandora.pem"];
-        let mut wanted: Vec<_> = LAYOUT.iter().map(|(name, _)| *name).chain(links).filter(|name| *name != "").collect();
+        let mut wanted: Vec<_> =
+            LAYOUT.iter().map(|(name, _)| *name).chain(links).filter(|name| !name.is_empty()).collect();
         wanted.sort_unstable();
         assert_eq!(tree(&certs), wanted);
         for (name, wanted) in LAYOUT {

@@ -20,13 +20,14 @@ mod error;
 mod folder;
 mod ground;
 mod layout;
+mod removal;
 mod seen;
 mod turn;
 
 pub use error::{DeliveryError, Flaw};
 pub use seen::{Bytes, Generation, Owner, PublicName, Seen};
 
-use folder::{Folder, Guard};
+use folder::Folder;
 use ground::Missing;
 use layout::{CURRENT, KEEP, LOCK, Names, OWNER};
 use std::path::{Path, PathBuf};
@@ -58,8 +59,9 @@ pub enum Over {
     Anything,
 }
 
-/// A directory that certificates are delivered to. Every call that writes waits for its turn, at most ten seconds, and
-/// blocks: not for an async thread.
+/// A directory that certificates are delivered to: the one that was opened, even where it is moved away later, so open
+/// it anew for each round. Every call that writes waits for its turn, at most ten seconds, and blocks: not for an async
+/// thread.
 #[derive(Debug)]
 pub struct Directory {
     folder: Folder,
@@ -100,15 +102,19 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError::Claimed`] where it is another's.
     pub fn claim(&self, owner: &Owner, instead_of: Option<&Owner>) -> Result<(), DeliveryError> {
+        if layout::keep(&self.folder)?.map_or(Ok(None), |keep| seen::owner(&keep))?.as_ref() == Some(owner) {
+            return Ok(()); // without a need for room
+        }
         let text = format!("{}\n{}\n", owner.object, owner.uid);
-        check_room(&self.folder, &[text.len()])?;
+        let marker = NewFile { name: OWNER, mode: layout::mode(OWNER), bytes: text.as_bytes() };
+        check_room(&self.folder, std::slice::from_ref(&marker))?;
         let turn = Turn::make(&self.folder)?;
         match seen::owner(&turn.keep)? {
             Some(there) if there == *owner => Ok(()),
             Some(there) if Some(&there) != instead_of => {
                 Err(DeliveryError::Claimed { path: self.path.clone(), owner: there.object })
             }
-            _ => turn.replace_file(OWNER, text.as_bytes()),
+            _ => turn.replace_file(&marker),
         }
     }
 
@@ -130,7 +136,7 @@ impl Directory {
     }
 
     fn write(&self, files: &[NewFile<'_>]) -> Result<u64, DeliveryError> {
-        check_room(&self.folder, &files.iter().map(|file| file.bytes.len()).collect::<Vec<_>>())?;
+        check_room(&self.folder, files)?;
         Turn::make(&self.folder)?.write(files)
     }
 
@@ -158,11 +164,15 @@ impl Directory {
     fn link(&self, turn: &Turn, names: &Names, over: Over) -> Result<(), DeliveryError> {
         let mut missing = Vec::new();
         for name in names.public() {
-            let Some(held) = self.held(turn, name)? else { continue };
+            if !self.shows(turn, name)? {
+                continue;
+            }
             match seen::public_name(&self.folder, name)? {
                 PublicName::Ours => {}
                 PublicName::Absent => missing.push((name, false)),
-                PublicName::File(there) if over == Over::Same && *there == *held => missing.push((name, true)),
+                PublicName::File(there) if over == Over::Same && self.held(turn, name)?.as_ref() == Some(&there) => {
+                    missing.push((name, true));
+                }
                 _ if over == Over::Anything => missing.push((name, true)),
                 _ => return Err(DeliveryError::Taken(self.folder.at(name))),
             }
@@ -178,12 +188,14 @@ impl Directory {
         if missing.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.folder.sync()) }
     }
 
+    /// The current generation has something of that name, flawed or not.
+    fn shows(&self, turn: &Turn, name: &str) -> Result<bool, DeliveryError> {
+        turn.current()?.map_or(Ok(false), |folder| folder.has(name))
+    }
+
     /// What the current generation holds under that name.
     fn held(&self, turn: &Turn, name: &str) -> Result<Option<Bytes>, DeliveryError> {
-        let Some(number) = layout::current(&turn.keep)? else { return Ok(None) };
-        let Some(folder) = turn.keep.folder(number.to_string())? else { return Ok(None) };
-        folder.check(Guard::Own)?;
-        folder.read_own(name)
+        turn.current()?.map_or(Ok(None), |folder| folder.read_own(name))
     }
 
     /// Takes the files over that are under the public names: copies them as they are into a generation, moves
@@ -196,37 +208,38 @@ impl Directory {
         let names = Names::of(name)?;
         check_writable(&self.folder)?;
         let turn = Turn::make(&self.folder)?;
-        let (mut files, mut foreign) = (Vec::new(), false);
+        let (mut shown, mut foreign) = (Vec::new(), false);
         for name in names.public() {
-            let shown = match seen::public_name(&self.folder, name)? {
-                PublicName::Ours => self.held(&turn, name)?,
-                PublicName::Absent => None,
-                PublicName::File(bytes) => {
-                    foreign = true;
-                    Some(bytes)
-                }
-                PublicName::Link(target) => return self.not_taken(name, format!("a link to {}", target.display())),
-                PublicName::Unreadable(why) => return self.not_taken(name, format!("not readable ({why})")),
-            };
-            files.extend(shown.map(|bytes| (name, bytes)));
+            let found = seen::public_name(&self.folder, name)?;
+            foreign |= matches!(found, PublicName::File(_));
+            shown.extend(self.bytes(&turn, name, found)?.map(|bytes| (name, bytes)));
         }
         if !foreign {
             return Ok(None);
         }
-        check_room(&self.folder, &files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>())?;
-        let copies: Vec<_> =
-            files.iter().map(|(name, bytes)| NewFile { name, mode: copy_mode(name, bytes), bytes }).collect();
-        let number = turn.write(&copies)?;
+        let copy = |(name, bytes)| NewFile { name, mode: copy_mode(name, bytes), bytes };
+        let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
+        check_room(&self.folder, &files)?;
+        let number = turn.write(&files)?;
         turn.point(number)?;
         self.link(&turn, &names, Over::Same)?;
         Ok(Some(number))
     }
 
-    fn not_taken<T>(&self, name: &str, what: String) -> Result<T, DeliveryError> {
+    /// What a public name shows.
+    fn bytes(&self, turn: &Turn, name: &str, found: PublicName) -> Result<Option<Bytes>, DeliveryError> {
+        let what = match found {
+            PublicName::Absent => return Ok(None),
+            PublicName::Ours => return self.held(turn, name),
+            PublicName::File(bytes) => return Ok(Some(bytes)),
+            PublicName::Link(target) => format!("a link to {}", target.display()),
+            PublicName::Unreadable(why) => format!("not readable ({why})"),
+        };
         Err(DeliveryError::TakeOver { path: self.folder.at(name), what })
     }
 
-    /// Removes every generation that is neither listed nor current, and what interrupted writes left behind.
+    /// Removes every generation that is neither listed nor current, and what interrupted writes left behind. `keep`
+    /// names what dockerd has loaded and what it may be rolled back to.
     ///
     /// # Errors
     /// [`DeliveryError`] where one cannot be removed.

@@ -88,6 +88,14 @@ impl Turn {
         folder.sync()
     }
 
+    /// The generation that `current` names, where it is there.
+    pub(super) fn current(&self) -> Result<Option<Folder>, DeliveryError> {
+        let Some(number) = layout::current(&self.keep)? else { return Ok(None) };
+        let folder = self.keep.folder(number.to_string())?;
+        folder.iter().try_for_each(|folder| folder.check(Guard::Own))?;
+        Ok(folder)
+    }
+
     /// Moves `current`.
     pub(super) fn point(&self, number: u64) -> Result<(), DeliveryError> {
         let name = number.to_string();
@@ -101,11 +109,11 @@ impl Turn {
     }
 
     /// Replaces one of our small files.
-    pub(super) fn replace_file(&self, name: &str, bytes: &[u8]) -> Result<(), DeliveryError> {
+    pub(super) fn replace_file(&self, file: &NewFile<'_>) -> Result<(), DeliveryError> {
         let aside = format!("{ASIDE}file");
         self.keep.remove(&aside)?;
-        let written = self.keep.create(&aside, layout::mode(name), bytes);
-        if let Err(error) = written.and_then(|()| self.keep.rename(&aside, &self.keep, name)) {
+        let written = self.keep.create(&aside, file.mode, file.bytes);
+        if let Err(error) = written.and_then(|()| self.keep.rename(&aside, &self.keep, file.name)) {
             let _ = self.keep.remove(&aside);
             return Err(error);
         }
@@ -146,19 +154,20 @@ pub(super) fn check_writable(folder: &Folder) -> Result<StatVfs, DeliveryError> 
     }
 }
 
-/// Fails before anything is touched where files of those sizes cannot be written.
-pub(super) fn check_room(folder: &Folder, sizes: &[usize]) -> Result<(), DeliveryError> {
+/// Fails before anything is touched where those files cannot be written.
+pub(super) fn check_room(folder: &Folder, files: &[NewFile<'_>]) -> Result<(), DeliveryError> {
     let room = check_writable(folder)?;
     let no_room = |why| Err(DeliveryError::NoRoom { path: folder.path().to_owned(), why });
     let block = room.f_frsize.max(1);
-    let needed = SLACK_BLOCKS + sizes.iter().map(|size| (*size as u64).div_ceil(block)).sum::<u64>();
+    let blocks = files.iter().map(|file| (file.bytes.len() as u64).div_ceil(block));
+    let needed = SLACK_BLOCKS + blocks.sum::<u64>();
     let free = if geteuid().is_root() { room.f_bfree } else { room.f_bavail };
     // Some file systems count neither, and say 0 of 0.
     if room.f_blocks > 0 && free < needed {
         let kib = |blocks: u64| (blocks * block).div_ceil(1024);
         return no_room(format!("{} KiB are needed, {} are free: remove some files there", kib(needed), kib(free)));
     }
-    let needed = SLACK_FILES + sizes.len() as u64;
+    let needed = SLACK_FILES + files.len() as u64;
     if room.f_files > 0 && room.f_ffree < needed {
         let free = room.f_ffree;
         return no_room(format!("{needed} more files are needed, and its file system takes {free}: remove some there"));
