@@ -148,10 +148,9 @@ fn policy_controller_and_companion_are_told_the_same_lists() -> anyhow::Result<(
 #[test]
 fn a_profile_has_the_mounts_that_it_needs_and_no_others() -> anyhow::Result<()> {
     let (bus, state) = ("/run/dbus", "/var/lib/dockseal");
-    for (profile, expected) in [
-        ("files", vec!["/etc/docker/certs", "/srv/a"]),
-        ("daemon", vec!["/etc/docker/certs", "/srv/a", bus, state]),
-    ] {
+    for (profile, expected) in
+        [("files", vec!["/etc/docker/certs", "/srv/a"]), ("daemon", vec!["/etc/docker/certs", "/srv/a", bus, state])]
+    {
         let profile = format!("--set=companion.profile={profile}");
         let chart = render(&[&profile, "--set=companion.directories={/etc/docker/certs,/srv/a}"])?;
         let daemon_set = only(&chart, "DaemonSet")?;
