@@ -159,6 +159,37 @@ fn a_file_that_is_not_as_we_wrote_it_is_a_flaw_and_nobody_reads_it() {
 }
 
 #[test]
+fn a_generation_that_others_can_change_is_replaced() {
+    needs_root();
+    let place = Place::new("generation");
+    let canary = place.canary();
+    let keep = place.certs().join(".dockseal");
+    let spoils: [(&str, Spoil); 3] = [
+        ("may be written by others", |folder, _| make(folder, 0o777)),
+        ("belongs to uid 65534", |folder, _| chown(folder, Some(NOBODY), None).unwrap()),
+        ("is a symbolic link", |folder, elsewhere| {
+            fs::remove_dir_all(folder).unwrap();
+            symlink(elsewhere, folder).unwrap();
+        }),
+    ];
+    for (number, (words, spoil)) in (1..).zip(spoils) {
+        round(&place.certs(), "one", false).unwrap();
+        spoil(&keep.join(number.to_string()), &canary.path);
+        fs::remove_file(place.certs().join("ca.pem")).unwrap();
+        fs::write(place.certs().join("ca.pem"), "edited").unwrap();
+        let seen = place.open().look(NAME).unwrap();
+        assert!(seen.shown().unwrap().flaws[0].contains(words), "{:?}", seen.shown());
+        round(&place.certs(), "one", false).unwrap();
+        place.open().retire(&[]).unwrap();
+        assert_eq!(
+            (shown(&place.certs()), names_are_ours(&place.open().look(NAME).unwrap())),
+            (vec!["one".to_owned(); 3], true)
+        );
+    }
+    canary.assert_untouched();
+}
+
+#[test]
 fn what_is_removed_is_not_followed() {
     let place = Place::new("removal");
     let canary = place.canary();

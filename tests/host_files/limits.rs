@@ -2,7 +2,7 @@
 
 use super::actor::{needs_root, plays};
 use super::place::*;
-use dockseal::world::host_files::{DeliveryError, Directory, Over};
+use dockseal::world::host_files::{DeliveryError, Directory};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -18,6 +18,7 @@ pub fn play(part: &str, certs: &Path) -> Result<(), DeliveryError> {
         "a full disk" => full_disk(certs),
         "a full table of files" => full_table(certs),
         "a read-only mount" => read_only(certs),
+        "a round on a read-only mount" => idle_round(certs),
         "a mount point" => mount_point(certs),
         _ => panic!("there is no part {part}"),
     }
@@ -86,15 +87,15 @@ fn a_read_only_mount_is_noticed_before_anything_is_touched() {
 fn read_only(certs: &Path) -> Result<(), DeliveryError> {
     let allowed = certs.parent().unwrap();
     round(certs, "one", false)?;
+    let two = open(certs)?.write_generation(NAME, &Set::new("two").files())?;
+    fs::write(certs.join(".dockseal/.aside-x"), "").unwrap();
     mount(&["-o", "bind", allowed.to_str().unwrap()], allowed);
     mount(&["-o", "remount,bind,ro"], allowed);
     let directory = open(certs)?;
-    assert_eq!(directory.look(NAME)?.current, Some(1));
     let before = facts(certs);
     for refused in [
-        directory.write_generation(NAME, &Set::new("two").files()).unwrap_err(),
-        directory.link_names(NAME, Over::Anything).unwrap_err(),
-        directory.take_over(NAME).unwrap_err(),
+        directory.write_generation(NAME, &Set::new("three").files()).unwrap_err(),
+        directory.point(two).unwrap_err(),
         directory.tidy().unwrap_err(),
         directory.retire(&[]).unwrap_err(),
         directory.release(NAME).unwrap_err(),
@@ -104,6 +105,21 @@ fn read_only(certs: &Path) -> Result<(), DeliveryError> {
     }
     assert_eq!((facts(certs), shown(certs)), (before, vec!["one".to_owned(); 3]));
     Ok(())
+}
+
+#[test]
+fn a_round_without_news_needs_nothing_to_be_writable() {
+    apart("a round on a read-only mount");
+}
+
+fn idle_round(certs: &Path) -> Result<(), DeliveryError> {
+    let allowed = certs.parent().unwrap();
+    round(certs, "one", true)?;
+    mount(&["-o", "bind", allowed.to_str().unwrap()], allowed);
+    mount(&["-o", "remount,bind,ro"], allowed);
+    round(certs, "one", true)?;
+    assert_eq!(open(certs)?.take_over(NAME)?, None);
+    open(certs)?.point(1)
 }
 
 #[test]

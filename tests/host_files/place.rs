@@ -128,8 +128,9 @@ pub fn round(certs: &Path, set: &str, take_over: bool) -> Result<(), DeliveryErr
     directory.tidy()?;
     directory.claim(&owner(), None)?;
     let seen = directory.look(NAME)?;
-    if seen.is_delivered_by(&owner()) {
-        directory.link_names(NAME, Over::Anything)?; // edits, before `current` moves
+    let over = if seen.is_delivered_by(&owner()) { Over::Anything } else { Over::Nothing };
+    if over == Over::Anything {
+        directory.link_names(NAME, over)?; // edits, before `current` moves
     } else if take_over {
         directory.take_over(NAME)?;
     }
@@ -137,7 +138,7 @@ pub fn round(certs: &Path, set: &str, take_over: bool) -> Result<(), DeliveryErr
         let number = directory.write_generation(NAME, &Set::new(set).files())?;
         directory.point(number)?;
     }
-    directory.link_names(NAME, Over::Nothing)?;
+    directory.link_names(NAME, over)?;
     directory.retire(&seen.current.into_iter().collect::<Vec<_>>())
 }
 

@@ -20,11 +20,13 @@ mod error;
 mod folder;
 mod ground;
 mod layout;
+mod names;
 mod removal;
 mod seen;
 mod turn;
 
 pub use error::{DeliveryError, Flaw};
+pub use names::Over;
 pub use seen::{Bytes, Generation, Owner, PublicName, Seen};
 
 use folder::Folder;
@@ -48,20 +50,9 @@ pub struct Files<'a> {
     pub probe_key: &'a [u8],
 }
 
-/// What a public name may be put over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Nothing: a file that is not ours is [`DeliveryError::Taken`].
-    Nothing,
-    /// A file that holds what the current generation holds.
-    Same,
-    /// Whatever is there, directories excepted.
-    Anything,
-}
-
 /// A directory that certificates are delivered to: the one that was opened, even where it is moved away later, so open
-/// it anew for each round. Every call that writes waits for its turn, at most ten seconds, and blocks: not for an async
-/// thread.
+/// it anew for each round. A call that has something to write waits for its turn, at most ten seconds, and blocks: not
+/// for an async thread. One that has nothing to write only reads.
 #[derive(Debug)]
 pub struct Directory {
     folder: Folder,
@@ -145,97 +136,13 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`]; they show what they showed before then.
     pub fn point(&self, generation: u64) -> Result<(), DeliveryError> {
+        let none = || DeliveryError::NoGeneration(self.folder.at(KEEP));
+        let keep = layout::keep(&self.folder)?.ok_or_else(none)?;
+        if layout::current(&keep)? == Some(generation) && layout::generation(&keep, generation)?.is_some() {
+            return Ok(());
+        }
         check_writable(&self.folder)?;
-        let turn = Turn::of(&self.folder)?;
-        let turn = turn.ok_or_else(|| DeliveryError::NoGeneration(self.folder.at(KEEP)))?;
-        turn.point(generation)
-    }
-
-    /// Makes the public names whose files the current generation has.
-    ///
-    /// # Errors
-    /// [`DeliveryError::Taken`], before anything is changed, where one is not ours and `over` does not cover it.
-    pub fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
-        check_writable(&self.folder)?;
-        let turn = Turn::make(&self.folder)?;
-        self.link(&turn, &Names::of(name)?, over)
-    }
-
-    fn link(&self, turn: &Turn, names: &Names, over: Over) -> Result<(), DeliveryError> {
-        let mut missing = Vec::new();
-        for name in names.public() {
-            if !self.shows(turn, name)? {
-                continue;
-            }
-            match seen::public_name(&self.folder, name)? {
-                PublicName::Ours => {}
-                PublicName::Absent => missing.push((name, false)),
-                PublicName::File(there) if over == Over::Same && self.held(turn, name)?.as_ref() == Some(&there) => {
-                    missing.push((name, true));
-                }
-                _ if over == Over::Anything => missing.push((name, true)),
-                _ => return Err(DeliveryError::Taken(self.folder.at(name))),
-            }
-        }
-        for (name, replace) in &missing {
-            let target = layout::public_target(name);
-            match replace {
-                true => turn.replace_link(&self.folder, name, &target)?,
-                false if self.folder.make_link(name, &target)? => {}
-                false => return Err(DeliveryError::Taken(self.folder.at(name))),
-            }
-        }
-        if missing.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.folder.sync()) }
-    }
-
-    /// The current generation has something of that name, flawed or not.
-    fn shows(&self, turn: &Turn, name: &str) -> Result<bool, DeliveryError> {
-        turn.current()?.map_or(Ok(false), |folder| folder.has(name))
-    }
-
-    /// What the current generation holds under that name.
-    fn held(&self, turn: &Turn, name: &str) -> Result<Option<Bytes>, DeliveryError> {
-        turn.current()?.map_or(Ok(None), |folder| folder.read_own(name))
-    }
-
-    /// Takes the files over that are under the public names: copies them as they are into a generation, moves
-    /// `current` to it, and has the names link to it. What they show is the same before, between and after. None where
-    /// there is nothing to take over.
-    ///
-    /// # Errors
-    /// [`DeliveryError::TakeOver`] where one of them is no plain file; nothing is changed then.
-    pub fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
-        let names = Names::of(name)?;
-        check_writable(&self.folder)?;
-        let turn = Turn::make(&self.folder)?;
-        let (mut shown, mut foreign) = (Vec::new(), false);
-        for name in names.public() {
-            let found = seen::public_name(&self.folder, name)?;
-            foreign |= matches!(found, PublicName::File(_));
-            shown.extend(self.bytes(&turn, name, found)?.map(|bytes| (name, bytes)));
-        }
-        if !foreign {
-            return Ok(None);
-        }
-        let copy = |(name, bytes)| NewFile { name, mode: copy_mode(name, bytes), bytes };
-        let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
-        check_room(&self.folder, &files)?;
-        let number = turn.write(&files)?;
-        turn.point(number)?;
-        self.link(&turn, &names, Over::Same)?;
-        Ok(Some(number))
-    }
-
-    /// What a public name shows.
-    fn bytes(&self, turn: &Turn, name: &str, found: PublicName) -> Result<Option<Bytes>, DeliveryError> {
-        let what = match found {
-            PublicName::Absent => return Ok(None),
-            PublicName::Ours => return self.held(turn, name),
-            PublicName::File(bytes) => return Ok(Some(bytes)),
-            PublicName::Link(target) => format!("a link to {}", target.display()),
-            PublicName::Unreadable(why) => format!("not readable ({why})"),
-        };
-        Err(DeliveryError::TakeOver { path: self.folder.at(name), what })
+        Turn::make(&self.folder)?.point(generation)
     }
 
     /// Removes every generation that is neither listed nor current, and what interrupted writes left behind. `keep`
@@ -244,11 +151,13 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`] where one cannot be removed.
     pub fn retire(&self, keep: &[u64]) -> Result<(), DeliveryError> {
-        let Some(turn) = Turn::of(&self.folder)? else { return Ok(()) };
-        turn.tidy()?;
-        let current = layout::current(&turn.keep)?;
-        let old = layout::numbers(&turn.keep)?.into_iter();
-        turn.retire(old.filter(|number| Some(*number) != current && !keep.contains(number)))
+        self.tidy()?;
+        let Some(there) = layout::keep(&self.folder)? else { return Ok(()) };
+        if old(&there, keep)?.is_empty() {
+            return Ok(());
+        }
+        let turn = Turn::make(&self.folder)?;
+        turn.retire(old(&turn.keep, keep)?)
     }
 
     /// Removes what interrupted writes left behind.
@@ -256,7 +165,9 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`] where something cannot be removed.
     pub fn tidy(&self) -> Result<(), DeliveryError> {
-        Turn::of(&self.folder)?.map_or(Ok(()), |turn| turn.tidy())
+        let there = layout::keep(&self.folder)?.map(|keep| layout::leftovers(&keep)).transpose()?;
+        let any = there.is_some_and(|mut leftovers| leftovers.next().is_some());
+        if any { Turn::make(&self.folder)?.tidy() } else { Ok(()) }
     }
 
     /// Removes all that is ours, the marker last. It is for when nothing refers to the files any more: a dockerd that
@@ -290,10 +201,12 @@ impl Directory {
     }
 }
 
-/// What was taken over keeps its content; a certificate file that a key is in as well is nobody else's to read.
-fn copy_mode(name: &str, bytes: &[u8]) -> u32 {
-    let private = b"PRIVATE KEY";
-    if bytes.windows(private.len()).any(|window| window == private) { 0o400 } else { layout::mode(name) }
+/// Generations that nobody needs.
+fn old(there: &Folder, keep: &[u64]) -> Result<Vec<u64>, DeliveryError> {
+    let current = layout::current(there)?;
+    let mut numbers = layout::numbers(there)?;
+    numbers.retain(|number| Some(*number) != current && !keep.contains(number));
+    Ok(numbers)
 }
 
 #[cfg(test)]

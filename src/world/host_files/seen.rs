@@ -1,7 +1,7 @@
 //! What is in a host's directory: facts for the one who decides. It changes nothing.
 
 use super::error::DeliveryError;
-use super::folder::{Folder, Guard};
+use super::folder::Folder;
 use super::layout::{self, Names};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -142,15 +142,11 @@ pub(super) fn owner(keep: &Folder) -> Result<Option<Owner>, DeliveryError> {
 fn generation(keep: &Folder, number: u64, names: &Names) -> Result<Option<Generation>, DeliveryError> {
     let mut found =
         Generation { number, ca: None, cert: None, key: None, probe_cert: None, probe_key: None, flaws: Vec::new() };
-    let folder = match keep.folder(number.to_string()) {
-        Ok(None) => return Ok(None), // it went meanwhile
-        Ok(Some(folder)) => folder.check(Guard::Own).map(|()| folder),
-        Err(error) => Err(error),
-    };
     let flaws = &mut found.flaws;
-    match folder {
+    match layout::generation(keep, number) {
+        Ok(None) => return Ok(None), // it went meanwhile
         Err(error) => flaws.push(error.to_string()),
-        Ok(folder) => {
+        Ok(Some(folder)) => {
             let [ca, cert, key] = names.public();
             found.ca = file(&folder, ca, flaws);
             found.cert = file(&folder, cert, flaws);

@@ -1,5 +1,6 @@
 //! Words and names. Everything that touches a file system is in tests/host_files.rs.
 
+use super::names::copy_mode;
 use super::*;
 use rustix::io::Errno;
 

@@ -88,19 +88,11 @@ impl Turn {
         folder.sync()
     }
 
-    /// The generation that `current` names, where it is there.
-    pub(super) fn current(&self) -> Result<Option<Folder>, DeliveryError> {
-        let Some(number) = layout::current(&self.keep)? else { return Ok(None) };
-        let folder = self.keep.folder(number.to_string())?;
-        folder.iter().try_for_each(|folder| folder.check(Guard::Own))?;
-        Ok(folder)
-    }
-
     /// Moves `current`.
     pub(super) fn point(&self, number: u64) -> Result<(), DeliveryError> {
         let name = number.to_string();
-        let generation = self.keep.folder(&name)?.ok_or_else(|| DeliveryError::NoGeneration(self.keep.at(&name)))?;
-        generation.check(Guard::Own)?;
+        let none = || DeliveryError::NoGeneration(self.keep.at(&name));
+        layout::generation(&self.keep, number)?.ok_or_else(none)?;
         if layout::current(&self.keep)? == Some(number) {
             return Ok(());
         }
