@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test check deny bench fuzz generate tools rust go kubernetes
+.PHONY: help up test check deny bench fuzz generate manifest tools rust go helm kubernetes hostbox
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -12,7 +12,7 @@ help: ## show this
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
-test: rust go tools kubernetes ## run every test
+test: rust go tools kubernetes helm hostbox ## run every test
 	cargo test --locked --no-fail-fast
 
 check: rust ## formatting, clippy, docs
@@ -41,8 +41,14 @@ fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (needs a nightly toolcha
 	done
 FUZZ_SECONDS ?= 60
 
-generate: rust ## write crds/ from the code
+generate: rust ## write crds/ and the chart's from the code
 	cargo run --quiet --locked -- crds --dir crds
+	cargo run --quiet --locked -- crds --dir charts/dockseal/templates/crds --templates
+
+manifest: ## print the chart for those without Helm; VALUES="--set companion.profile=daemon", FILE=dockseal.yaml
+	@helm=$$(tests/helm/build.sh); \
+	"$$helm" template dockseal charts/dockseal --namespace dockseal --set controller.createNamespace=true $(VALUES) \
+	  $(if $(FILE),> "$(FILE)")
 
 rust:
 	@tests/needs.sh rust
@@ -53,5 +59,12 @@ go:
 tools:
 	@tests/needs.sh tools
 
+helm:
+	@tests/helm/build.sh >/dev/null
+
 kubernetes:
 	@tests/cluster/assets/build.sh >/dev/null
+
+hostbox:
+	@tests/needs.sh hostbox
+	@tests/hostbox/assets/build.sh >/dev/null

@@ -22,6 +22,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod companion;
 pub mod controller;
 pub mod decide;
 pub mod docker;

@@ -5,19 +5,19 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-fn directory() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")
-}
-
 #[test]
-fn crds_are_what_the_code_generates() -> anyhow::Result<()> {
-    let generated = dockseal::cli::crds::files()?;
-    for (file, text) in &generated {
-        assert_eq!(std::fs::read_to_string(directory().join(file))?, *text, "crds/{file} is old: make generate");
+fn crds_and_the_charts_are_what_the_code_generates() -> anyhow::Result<()> {
+    for (directory, generated) in
+        [("crds", dockseal::cli::crds::files()?), ("charts/dockseal/templates/crds", dockseal::cli::crds::templates()?)]
+    {
+        let at = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+        for (file, text) in &generated {
+            assert_eq!(std::fs::read_to_string(at.join(file))?, *text, "{directory}/{file} is old: make generate");
+        }
+        let names: BTreeSet<_> = generated.iter().map(|(file, _)| (*file).to_owned()).collect();
+        let there = std::fs::read_dir(&at)?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+        assert_eq!(there.collect::<anyhow::Result<BTreeSet<_>>>()?, names, "{directory}");
     }
-    let names: BTreeSet<_> = generated.iter().map(|(file, _)| (*file).to_owned()).collect();
-    let there = std::fs::read_dir(directory())?.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
-    assert_eq!(there.collect::<anyhow::Result<BTreeSet<_>>>()?, names);
     Ok(())
 }
 

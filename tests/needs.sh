@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# needs.sh rust|go|tools: looks whether this machine has what is needed; installs Debian packages where it may.
+# needs.sh rust|go|tools|hostbox: looks whether this machine has what is needed; installs Debian packages where it may.
 set -euo pipefail
 
 fail() {
@@ -29,8 +29,20 @@ need_go() {
 need_tools() {
   local missing=()
   command -v openssl >/dev/null || missing+=(openssl)
+  command -v strace >/dev/null || missing+=(strace)
   command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || missing+=(docker.io)
   command -v docker >/dev/null || missing+=(docker.io)
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+# What builds a Docker host in a box, and what boots it.
+need_hostbox() {
+  local missing=()
+  command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+  [ -r /usr/share/keyrings/debian-archive-keyring.gpg ] || missing+=(debian-archive-keyring)
+  command -v ip >/dev/null || [ -x /sbin/ip ] || missing+=(iproute2)
+  command -v unshare >/dev/null && command -v nsenter >/dev/null && command -v flock >/dev/null || missing+=(util-linux)
+  command -v mount >/dev/null || missing+=(mount)
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 

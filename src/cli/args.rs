@@ -23,8 +23,18 @@ pub enum Command {
     Export(ExportArgs),
     /// Issue and renew in a cluster
     Controller(ControllerArgs),
+    /// Deliver certificates to this host, have dockerd serve them, and prove it
+    Companion(CompanionArgs),
+    /// Let a host outside the cluster fetch its certificate, and print the line to run there
+    Enroll(EnrollArgs),
     /// Print the CustomResourceDefinitions
     Crds(CrdsArgs),
+    /// Fails unless dockerd would demand client certificates; docker.service asks before each start
+    #[command(hide = true)]
+    Guard,
+    /// Takes the step that a companion asked for, on the host
+    #[command(hide = true)]
+    DaemonStep,
 }
 
 /// Arguments of `dockseal up`.
@@ -32,6 +42,7 @@ pub enum Command {
 #[command(after_help = "Examples:
   dockseal up examples/homelab.yaml                     # issue, then renew while it runs
   dockseal up home.yaml passphrase.yaml --once          # issue and end; exit code 4 where not all is Ready
+  sudo dockseal up home.yaml --host pandora             # this machine is pandora: deliver here, have dockerd serve
 
 The files hold DockerCA, DockerHostCert, DockerClientCert and PortainerClient objects, and v1 Secrets as inputs
 (passphrases, authorities to adopt). Certificates and keys are kept in STATE/secrets/NAMESPACE/NAME.")]
@@ -48,6 +59,9 @@ pub struct UpArgs {
     /// How long --once waits: seconds, minutes or hours, like 60s, 5m or 1h
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span, requires = "once")]
     pub timeout: Duration,
+    /// Deliver the DockerHostCert of that name to this machine, whatever its target
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
 }
 
 /// Arguments of `dockseal export`.
@@ -59,6 +73,110 @@ pub struct ExportArgs {
     /// Directory in which `up` keeps Secrets and statuses
     #[arg(long, value_name = "DIR", default_value = "dockseal-state", env = "DOCKSEAL_STATE")]
     pub state: PathBuf,
+}
+
+/// Arguments of `dockseal companion`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dockseal companion --node pandora                     # in a DaemonSet's pod
+  dockseal companion --once                             # on an enrolled host without systemd, from cron")]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct CompanionArgs {
+    /// Something else than delivering
+    #[command(subcommand)]
+    pub command: Option<CompanionCommand>,
+    /// Kubernetes Node that this pod runs on
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node: Option<String>,
+    /// Namespace of the companions' accounts; default the pod's own
+    #[arg(long, value_name = "NAME", env = "DOCKSEAL_COMPANION_NAMESPACE")]
+    pub namespace: Option<String>,
+    /// Namespace whose DockerHostCerts may be delivered here; may be given several times
+    #[arg(
+        long = "source-namespace",
+        value_name = "NAME",
+        env = "DOCKSEAL_COMPANION_SOURCE_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub source_namespaces: Vec<String>,
+    /// Directory that may be delivered to; may be given several times
+    #[arg(
+        long = "directory",
+        value_name = "DIR",
+        env = "DOCKSEAL_COMPANION_DIRECTORIES",
+        value_delimiter = ',',
+        default_value = "/etc/docker/certs"
+    )]
+    pub directories: Vec<PathBuf>,
+    /// What `companion install` wrote on an enrolled host
+    #[arg(long, value_name = "FILE", default_value = "/etc/dockseal/companion.json")]
+    pub config: PathBuf,
+    /// Deliver once and end; exit code 4 where not everything is delivered
+    #[arg(long)]
+    pub once: bool,
+    /// How logs are written, to standard error
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// What `dockseal companion` does beside delivering.
+#[derive(Debug, Subcommand)]
+pub enum CompanionCommand {
+    /// Put the companion in place on this host, as a service; safe to repeat
+    Install(InstallArgs),
+}
+
+/// Arguments of `dockseal companion install`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  dockseal enroll pandora --server https://10.0.0.1:6443 | ssh root@pandora sh
+
+It reads the token that `dockseal enroll` printed from standard input; an empty one keeps the token that is there.")]
+pub struct InstallArgs {
+    /// URL of the API server
+    #[arg(long, value_name = "URL")]
+    pub server: String,
+    /// Namespace of the companions' accounts
+    #[arg(long, value_name = "NAME")]
+    pub namespace: String,
+    /// Account of this host
+    #[arg(long, value_name = "NAME")]
+    pub account: String,
+    /// Authorities of the API server's certificate: PEM in base64
+    #[arg(long, value_name = "BASE64")]
+    pub ca_data: String,
+    /// Directory that may be delivered to; may be given several times
+    #[arg(long = "directory", value_name = "DIR", default_value = "/etc/docker/certs")]
+    pub directories: Vec<PathBuf>,
+}
+
+/// Arguments of `dockseal enroll`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  dockseal enroll pandora --server https://10.0.0.1:6443 | ssh root@pandora sh
+  dockseal enroll pandora --revoke                      # its tokens are refused from now on")]
+pub struct EnrollArgs {
+    /// Name of the DockerHostCert, with spec.delivery.target: Enrolled
+    #[arg(value_name = "HOST")]
+    pub host: String,
+    /// The API server as the host reaches it; default the kubeconfig's
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// Take the host's account away again
+    #[arg(long, conflicts_with = "server")]
+    pub revoke: bool,
+    /// Namespace of the DockerHostCert; default the context's
+    #[arg(short, long, value_name = "NAME")]
+    pub namespace: Option<String>,
+    /// Namespace of the companions' accounts
+    #[arg(long, value_name = "NAME", default_value = "dockseal-companions", env = "DOCKSEAL_COMPANION_NAMESPACE")]
+    pub companion_namespace: String,
+    /// Kubeconfig; default KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig
+    #[arg(long, value_name = "NAME")]
+    pub context: Option<String>,
 }
 
 /// Reads `60s`, `5m` or `1h`.
@@ -163,4 +281,7 @@ pub struct CrdsArgs {
     /// Write a file for each kind into this directory instead
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
+    /// As templates of the Helm chart
+    #[arg(long, hide = true)]
+    pub templates: bool,
 }

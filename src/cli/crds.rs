@@ -3,12 +3,14 @@
 use super::args::CrdsArgs;
 use crate::api;
 use crate::world::synced_files::print_file;
+use anyhow::Context;
 use std::io::Write;
 use std::process::ExitCode;
 
 /// Prints the definitions, or writes a file for each.
 pub fn run(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
-    for (file, text) in files()? {
+    let files = if args.templates { templates()? } else { files()? };
+    for (file, text) in files {
         match &args.dir {
             Some(dir) => print_file(&dir.join(file), text.as_bytes())?,
             None => std::io::stdout().write_all(format!("---\n{text}").as_bytes())?,
@@ -21,4 +23,19 @@ pub fn run(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
 pub fn files() -> anyhow::Result<Vec<(&'static str, String)>> {
     let definitions = api::definitions().into_iter();
     definitions.map(|(file, definition)| Ok((file, serde_saphyr::to_string(&definition)?))).collect()
+}
+
+/// File names and their text, as the chart has them among its templates: Helm upgrades nothing in a `crds/` folder.
+pub fn templates() -> anyhow::Result<Vec<(&'static str, String)>> {
+    files()?.into_iter().map(|(file, text)| Ok((file, template(&text)?))).collect()
+}
+
+fn template(definition: &str) -> anyhow::Result<String> {
+    let escaped = definition.replace("{{", "{{ \"{{\" }}");
+    let (head, rest) = escaped.split_once("\nmetadata:\n").context("a definition has metadata")?;
+    Ok(format!(
+        "{{{{- if .Values.crds.enabled }}}}\n{head}\nmetadata:\n  {{{{- if .Values.crds.keep }}}}\n  annotations:\n    \
+         helm.sh/resource-policy: keep\n  {{{{- end }}}}\n  labels:\n    \
+         {{{{- include \"dockseal.labels\" . | nindent 4 }}}}\n{rest}{{{{- end }}}}\n"
+    ))
 }

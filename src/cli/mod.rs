@@ -1,15 +1,23 @@
 //! The command line: what was said, what it means, and the commands.
 
 pub mod args;
+pub mod companion;
 pub mod controller;
 pub mod crds;
+pub mod daemon_step;
+pub mod enroll;
 pub mod export;
 pub mod logging;
 pub mod up;
 
+use anyhow::Context;
 use args::{Args, Command};
 use clap::Parser;
+use kube::Config;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::path::Path;
 use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the command that the arguments name.
 ///
@@ -22,6 +30,37 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Up(args) => up::run(args),
         Command::Export(args) => export::run(&args),
         Command::Controller(args) => controller::run(args),
+        Command::Companion(args) => companion::run(args),
+        Command::Enroll(args) => enroll::run(args),
         Command::Crds(args) => crds::run(&args),
+        Command::Guard => daemon_step::guard(),
+        Command::DaemonStep => daemon_step::run(),
     }
+}
+
+/// Ready at SIGTERM or SIGINT.
+fn stop() -> anyhow::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// The cluster that a kubeconfig names, or that this pod runs in.
+async fn kubeconfig(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    if let Some(file) = file {
+        let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("failed to read {}", file.display()))?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .with_context(|| format!("failed to use {}", file.display()));
+    }
+    if context.is_some() {
+        return Config::from_kubeconfig(&options).await.context("failed to use that context of the kubeconfig");
+    }
+    Config::infer().await.context("there is no cluster: give --kubeconfig, set KUBECONFIG, or run in a pod")
 }

@@ -9,7 +9,8 @@ const NOT_READY: u8 = 4;
 
 /// Runs the door without a cluster.
 pub fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
-    let settings = Settings { files: args.files, state: args.state, once: args.once, timeout: args.timeout };
+    let settings =
+        Settings { files: args.files, state: args.state, once: args.once, timeout: args.timeout, host: args.host };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(match runtime.block_on(local::run(settings))? {
         Ended::Ready | Ended::Stopped => ExitCode::SUCCESS,

@@ -61,14 +61,14 @@ fn ready_message(verdicts: &[Verdict]) -> String {
     issued.map(|verdict| verdict.message.clone()).unwrap_or_default()
 }
 
-/// The conditions; an instant of transition stays where the status stays. Those of the companion it writes itself.
-pub fn conditions(verdicts: &[Verdict], previous: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
-    let ours = verdicts.iter().filter(|verdict| !is_of_companion(verdict));
-    ours.map(|verdict| condition(verdict, previous, generation, now)).collect()
-}
-
-fn is_of_companion(verdict: &Verdict) -> bool {
-    ConditionType::OF_COMPANION.contains(&verdict.condition)
+/// The conditions; an instant of transition stays where the status stays.
+pub fn conditions<'a>(
+    verdicts: impl IntoIterator<Item = &'a Verdict>,
+    previous: &[Condition],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
+    verdicts.into_iter().map(|verdict| condition(verdict, previous, generation, now)).collect()
 }
 
 fn condition(verdict: &Verdict, previous: &[Condition], generation: i64, now: Timestamp) -> Condition {
@@ -91,7 +91,7 @@ pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<Event> 
     let faults = verdicts.iter().filter(|verdict| !verdict.holds && verdict.condition != ConditionType::Ready);
     let first = faults.clone().next();
     faults
-        .filter(|verdict| match is_of_companion(verdict) {
+        .filter(|verdict| match ConditionType::OF_COMPANION.contains(&verdict.condition) {
             // Ready alone says it, where nothing comes before it.
             true => {
                 first == Some(verdict)

@@ -1,1 +1,11 @@
 //! What Docker expects: daemon.json, units, listeners and files. No I/O, no policy.
+
+pub mod daemon_json;
+pub mod engine;
+pub mod listen;
+pub mod unit;
+pub mod unit_file;
+
+pub use daemon_json::{DaemonJson, DaemonJsonError, TlsPaths, TlsSettings, Unsealed, Wanted, sealed};
+pub use listen::{DockerHost, Listen, ListenError, docker_host};
+pub use unit::{ExecError, ExecLine};

@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod authority;
+pub mod daemon;
+pub mod delivery;
 pub mod leaf;
 pub mod registry;
 pub mod removal;

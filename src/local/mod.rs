@@ -3,6 +3,7 @@
 
 pub mod export;
 pub mod files;
+mod host;
 pub mod round;
 pub mod table;
 
@@ -44,6 +45,8 @@ pub struct Settings {
     pub once: bool,
     /// With `once`: how long that may take.
     pub timeout: Duration,
+    /// The DockerHostCert that is delivered to this machine.
+    pub host: Option<String>,
 }
 
 /// How `up` ended.
@@ -69,6 +72,9 @@ pub enum LocalError {
     /// No file holds an object.
     #[error("there is no object of Dockseal in {0}")]
     Nothing(String),
+    /// `--host` names nothing that could be delivered.
+    #[error("--host {0}: no file holds a DockerHostCert of that name with spec.delivery")]
+    NoHost(String),
     /// The state directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
@@ -98,9 +104,13 @@ pub async fn run_on(settings: Settings, console: Console, clock: Clock) -> Resul
     if loaded.objects.is_empty() {
         return Err(LocalError::Nothing(sources.names()));
     }
+    let deliverable = |name: &str| loaded.objects.iter().any(|found| host::wishes(&found.object, Some(name)).is_some());
+    if let Some(name) = settings.host.as_ref().filter(|name| !deliverable(name)) {
+        return Err(LocalError::NoHost(name.clone()));
+    }
     let board = Arc::new(Mutex::new(Board::new(console)));
     let store = DiskStore::open(&settings.state, voice(&board, &clock))?;
-    let mut door = Door::new(store, clock, Arc::clone(&board), loaded);
+    let mut door = Door::new(store, clock, Arc::clone(&board), settings.host.clone(), loaded);
     let ended = tokio::select! {
         stopped = stop_signal() => stopped?,
         () = deadline(&settings) => Ended::NotReady,

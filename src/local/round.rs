@@ -2,11 +2,13 @@
 
 use super::UNPOISONED;
 use super::files::{Found, Loaded, named};
+use super::host::wishes;
 use super::table::{Board, Row};
 use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
 use crate::hallway::{House, Slot, Surroundings, Walk, walk};
+use crate::world::entropy::KeyForge;
 use crate::world::{Clock, DiskStore, StoreError};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
@@ -36,8 +38,9 @@ pub struct Round {
 /// All objects, and the house that they are walked through.
 pub struct Door {
     house: Arc<House<DiskStore>>,
-    objects: Vec<Found>,
-    board: Arc<Mutex<Board>>,
+    pub(super) objects: Vec<Found>,
+    pub(super) board: Arc<Mutex<Board>>,
+    pub(super) host: Option<String>,
     said: HashMap<ObjectRef, String>,
 }
 
@@ -52,9 +55,9 @@ type Done = (usize, Result<Walk, StoreError>);
 
 impl Door {
     /// A door over that store.
-    pub fn new(store: DiskStore, clock: Clock, board: Arc<Mutex<Board>>, loaded: Loaded) -> Door {
+    pub fn new(store: DiskStore, clock: Clock, board: Arc<Mutex<Board>>, host: Option<String>, loaded: Loaded) -> Door {
         let house = Arc::new(House::new(store, clock));
-        let mut door = Door { house, objects: Vec::new(), board, said: HashMap::new() };
+        let mut door = Door { house, objects: Vec::new(), board, host, said: HashMap::new() };
         door.take(loaded);
         door
     }
@@ -69,6 +72,11 @@ impl Door {
         &self.house.clock
     }
 
+    /// Where keys are made.
+    pub fn forge(&self) -> &KeyForge {
+        &self.house.forge
+    }
+
     /// Takes what the files hold now. Objects that left are no longer looked after; what is stored stays.
     pub fn take(&mut self, loaded: Loaded) {
         let present: HashSet<&ObjectRef> = loaded.objects.iter().map(|found| &found.object.at).collect();
@@ -78,7 +86,7 @@ impl Door {
         }
         self.objects = loaded.objects;
         for found in &mut self.objects {
-            leave_delivery_out(&mut found.object);
+            leave_delivery_out(&mut found.object, self.host.as_deref());
             (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at).parted();
         }
         self.house.store.set_inputs(loaded.inputs);
@@ -91,8 +99,18 @@ impl Door {
         self.objects.iter().any(|found| &*found.object.at.namespace != "default")
     }
 
-    /// Walks every object once.
+    /// Walks every object once, and delivers to this machine.
     pub async fn round(&mut self) -> Round {
+        let mut round = self.walk_all().await;
+        if self.deliver(&mut round).await {
+            let wake = round.wake;
+            round = self.walk_all().await;
+            round.wake = [round.wake, wake].into_iter().flatten().min();
+        }
+        round
+    }
+
+    async fn walk_all(&mut self) -> Round {
         let mut round = Round { ready: true, ..Round::default() };
         let mut walks = self.set_out();
         let mut drawn = Instant::now();
@@ -158,7 +176,7 @@ impl Door {
                 registrars: selecting(&registrars, &object),
                 authority_exists: object.authority().is_some_and(|at| authorities.contains(&at)),
                 in_use: false,
-                courier: Courier::Nobody,
+                courier: if object.delivery().is_some() { Courier::Here } else { Courier::Nobody },
             };
             Errand { index, object, around }
         };
@@ -226,10 +244,11 @@ fn own_place(object: &Object) -> Place {
     object.at.beside(&object.at.name)
 }
 
-/// Nobody delivers here, and deliveries to other machines do not count in Ready.
-fn leave_delivery_out(object: &mut Object) {
+/// Deliveries to other machines do not count in Ready.
+fn leave_delivery_out(object: &mut Object, host: Option<&str>) {
+    let wishes = wishes(object, host);
     if let Spec::Host(spec) = &mut object.spec {
-        spec.delivery = None;
+        spec.delivery = wishes;
     }
 }
 

@@ -74,6 +74,24 @@ pub fn new_authority(
     Ok(Authority { certificate, key: Arc::new(key) })
 }
 
+/// Signs a client's certificate with the client's own key: who trusts it trusts this one client.
+///
+/// # Errors
+/// [`NameError`].
+pub fn self_signed_client(
+    name: &str,
+    key: &PrivateKey,
+    dates: Dates,
+    serial: Serial,
+) -> Result<Certificate, NameError> {
+    let subject = Subject::of(name).to_der()?;
+    let public_key = key.public_der();
+    let key_id = profile::key_id(&public_key);
+    let rsa = matches!(key.algorithm(), KeyAlgorithm::Rsa(_));
+    let extensions = profile::leaf(Usage::Client, &[], &[], &key_id, &key_id, rsa);
+    Ok(build(&Body { issuer: &subject, subject: &subject, public_key: &public_key, dates, serial, extensions }, key))
+}
+
 impl Authority {
     /// Signs a further certificate for the same key: same subject, same SKI, same name constraints, our profile.
     pub fn renew(&self, dates: Dates, serial: Serial) -> Certificate {

@@ -2,15 +2,21 @@
 
 pub mod account_store;
 pub mod clock;
+pub mod companion_api;
+pub mod daemon_host;
 pub mod disk_store;
+pub mod docker_probe;
 pub mod entropy;
+pub mod host_files;
 pub mod kube_accounts;
 pub mod kube_store;
 pub mod lease;
 pub mod state_directory;
 pub mod store;
 pub mod synced_files;
+pub mod systemd;
 pub mod terminal;
+pub mod token;
 pub mod watch;
 
 pub use clock::Clock;

@@ -23,6 +23,24 @@ impl Watch {
         }
     }
 
+    /// Watches what lies right in those directories, where they are there; what ends in one of `silent` is passed over.
+    pub fn within(directories: &[PathBuf], silent: &'static [&'static str]) -> Watch {
+        let changed = Arc::new(Notify::new());
+        let told = Arc::clone(&changed);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            let loud = |path: &PathBuf| !silent.iter().any(|name| path.ends_with(name));
+            if event.is_ok_and(|event| is_change(event.kind) && event.paths.iter().any(loud)) {
+                told.notify_one();
+            }
+        });
+        let mut watcher = watcher.ok();
+        for directory in directories {
+            // One that is missing is made by a delivery, after which this is called again.
+            let _ = watcher.as_mut().map(|watcher| watcher.watch(directory, RecursiveMode::NonRecursive));
+        }
+        Watch { changed, _watcher: watcher }
+    }
+
     /// Waits for a change since the last one that was waited for.
     pub async fn changed(&self) {
         self.changed.notified().await;

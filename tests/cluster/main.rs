@@ -9,6 +9,7 @@ mod adoption;
 mod backup;
 mod companions;
 mod faults;
+mod isolation;
 mod main_job;
 mod outside;
 mod rules;

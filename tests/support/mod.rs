@@ -6,4 +6,6 @@ pub mod cluster;
 pub mod controller;
 pub mod dockerd;
 pub mod faults;
+pub mod helm;
+pub mod hostbox;
 pub mod scratch;

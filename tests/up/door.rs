@@ -84,7 +84,7 @@ impl Door {
     }
 
     pub fn settings(&self, once: bool, timeout: Duration) -> Settings {
-        Settings { files: vec![self.root.join("homelab.yaml")], state: self.state.clone(), once, timeout }
+        Settings { files: vec![self.root.join("homelab.yaml")], state: self.state.clone(), once, timeout, host: None }
     }
 
     pub fn console(&self) -> Console {

@@ -1,14 +1,26 @@
-//! How a host's certificate gets there: who brings it, what they are told and may do, and whether it has arrived.
+//! How a host's certificate gets there: who brings it and what they may do, what must become of the host's files and of
+//! its dockerd, and whether it has arrived.
 
 pub mod arrival;
 pub mod assign;
 pub mod contest;
 pub mod courier;
+pub mod daemon;
+pub mod files;
 pub mod leftover;
 pub mod listing;
+pub mod material;
+pub mod memory;
+pub mod order;
+pub mod report;
+pub mod restart;
 pub mod rights;
+pub mod target;
 pub mod turns;
 
 pub use arrival::{Arrival, Stored, arrival};
 pub use courier::Courier;
+pub use daemon::{Observed, Plan, plan};
 pub use listing::Listing;
+pub use material::Material;
+pub use memory::Memory;

@@ -53,7 +53,8 @@ pub fn status(
     });
     let mut status = described.unwrap_or_default();
     status.secret_name = Some(object.secret_name());
-    status.conditions = conditions(&verdicts, &remembered(object, &verdicts), object.generation, now);
+    let ours = verdicts.iter().filter(|verdict| !ConditionType::OF_COMPANION.contains(&verdict.condition));
+    status.conditions = conditions(ours, &remembered(object, &verdicts), object.generation, now);
     (status, events)
 }
 

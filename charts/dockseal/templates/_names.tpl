@@ -1,0 +1,80 @@
+{{/* Names that several templates say, each said here once, so that accounts and policies cannot part. */}}
+
+{{- define "dockseal.controller" -}}dockseal-controller{{- end }}
+{{- define "dockseal.companion" -}}dockseal-companion{{- end }}
+{{- define "dockseal.mint" -}}dockseal-companion-mint{{- end }}
+
+{{/* The namespace of the companions' accounts: their own, since policies know them by it. */}}
+{{- define "dockseal.companions" -}}
+{{- $name := required "companion.namespace is empty: it names the namespace of the companions' accounts" .Values.companion.namespace -}}
+{{- if eq $name .Release.Namespace }}
+{{- fail (printf "companion.namespace is the release's own namespace, %s: companions need a namespace of their own" $name) }}
+{{- end }}
+{{- $name }}
+{{- end }}
+
+{{/* How the API server calls an account of the companions' namespace; the account's name follows. */}}
+{{- define "dockseal.companionUser" -}}system:serviceaccount:{{ include "dockseal.companions" . }}:{{- end }}
+{{- define "dockseal.controllerUser" -}}system:serviceaccount:{{ .Release.Namespace }}:{{ include "dockseal.controller" . }}{{- end }}
+
+{{/* The directories below which nodes are written, as a JSON list, once they are known to be such. */}}
+{{- define "dockseal.directories" -}}
+{{- range .Values.companion.directories }}
+{{- if or (not (regexMatch `^(/[^/,:'"\\\s]+)+$` .)) (regexMatch "/[.]{1,2}(/|$)" .) }}
+{{- fail (printf "companion.directories: %q is no directory to deliver to: give an absolute path below /, without spaces, quotes, commas, colons, //, . or .., and without a slash at its end" .) }}
+{{- end }}
+{{- end }}
+{{- .Values.companion.directories | uniq | toJson }}
+{{- end }}
+
+{{/* The namespaces from which nodes are delivered to, as a JSON list, likewise. */}}
+{{- define "dockseal.sources" -}}
+{{- range .Values.companion.namespaces }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .) }}
+{{- fail (printf "companion.namespaces: %q is no name of a namespace" .) }}
+{{- end }}
+{{- end }}
+{{- .Values.companion.namespaces | uniq | toJson }}
+{{- end }}
+
+{{- define "dockseal.profile" -}}
+{{- if not (has .Values.companion.profile (list "files" "daemon")) }}
+{{- fail (printf "companion.profile is %q: give files or daemon" .Values.companion.profile) }}
+{{- end }}
+{{- .Values.companion.profile }}
+{{- end }}
+
+{{- define "dockseal.image" -}}
+{{- with .Values.image -}}
+{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* Labels of an object. */}}
+{{- define "dockseal.labels" -}}
+app.kubernetes.io/name: dockseal
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{/* Labels by which pods are selected: those never change. Takes the component. */}}
+{{- define "dockseal.selector" -}}
+app.kubernetes.io/name: dockseal
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+
+{{/* A pod's token at its usual place. Said outright: the one that Kubernetes mounts by itself lives for a year. */}}
+{{- define "dockseal.tokenVolume" -}}
+- name: token
+  projected:
+    sources:
+    - serviceAccountToken: {path: token, expirationSeconds: 3600}
+    - configMap: {name: kube-root-ca.crt, items: [{key: ca.crt, path: ca.crt}]}
+    - downwardAPI: {items: [{path: namespace, fieldRef: {fieldPath: metadata.namespace}}]}
+{{- end }}
+{{- define "dockseal.tokenMount" -}}
+- {name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end }}

@@ -1,0 +1,79 @@
+//! `dockseal companion`, and `dockseal companion install`.
+
+use super::args::{CompanionArgs, CompanionCommand, InstallArgs};
+use super::logging;
+use crate::companion::account::Account;
+use crate::companion::install::{self, Enrolled, Installed};
+use crate::companion::{self, Ended, Settings};
+use crate::world::synced_files::read_text;
+use crate::world::{Clock, daemon_host};
+use anyhow::{Context, bail};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kube::Config;
+use std::path::Path;
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+/// Exit code where not everything is delivered.
+const NOT_READY: u8 = 4;
+
+/// Runs the companion until SIGTERM or SIGINT, or puts it in place.
+pub fn run(args: CompanionArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(CompanionCommand::Install(args)) = args.command {
+        return runtime.block_on(put_in_place(args));
+    }
+    logging::start(&args.log);
+    runtime.block_on(async {
+        let settings = settings(args).await?;
+        Ok(match companion::run(settings, Clock::system(), super::stop()?).await {
+            Ended::Delivered | Ended::Stopped => ExitCode::SUCCESS,
+            Ended::NotDelivered => ExitCode::from(NOT_READY),
+        })
+    })
+}
+
+async fn settings(args: CompanionArgs) -> anyhow::Result<Settings> {
+    let (account, sources, directories) = match (args.node, Enrolled::read(&args.config)?) {
+        (Some(node), _) => {
+            let config = Config::infer().await;
+            let mut config = config.context("there is no cluster: run this in a pod, or enroll this host")?;
+            config.default_retry = false;
+            let namespace = args.namespace.unwrap_or_else(|| config.default_namespace.clone());
+            if args.source_namespaces.is_empty() {
+                bail!("no namespace may be delivered from: give --source-namespace");
+            }
+            (Account::Node { config, namespace, node }, args.source_namespaces, args.directories)
+        }
+        (None, Some(enrolled)) => (enrolled.account()?, Vec::new(), enrolled.directories),
+        (None, None) => {
+            bail!("give --node in a pod; on a host outside, run dockseal enroll first (no {})", args.config.display())
+        }
+    };
+    let contained = daemon_host::is_there("/.dockerenv");
+    Ok(Settings { account, sources, directories, contained, once: args.once })
+}
+
+async fn put_in_place(args: InstallArgs) -> anyhow::Result<ExitCode> {
+    let ca = STANDARD.decode(&args.ca_data).ok().and_then(|pem| String::from_utf8(pem).ok());
+    let enrolled = Enrolled {
+        server: args.server,
+        ca: ca.context("--ca-data is no PEM in base64: take the whole line that dockseal enroll printed")?,
+        namespace: args.namespace,
+        account: args.account,
+        directories: args.directories,
+    };
+    let token = Zeroizing::new(read_text(Path::new("-"))?.trim().to_owned());
+    let token = Some(token).filter(|token| !token.is_empty());
+    match install::install(&enrolled, token.as_ref(), &Clock::system()).await? {
+        Installed::Service => {
+            println!("dockseal-companion.service runs; what it does: journalctl -u dockseal-companion")
+        }
+        Installed::WithoutSystemd => println!(
+            "there is no systemd here: have cron run, every ten minutes: {} companion --once",
+            install::PROGRAM
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}

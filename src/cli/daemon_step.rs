@@ -1,0 +1,23 @@
+//! What runs on a Docker host beside dockerd: the guard before each of its starts, and the step that works on it.
+
+use crate::hallway::daemon;
+use crate::world::Clock;
+use std::process::ExitCode;
+
+/// `dockseal guard`: succeeds only where dockerd will demand client certificates.
+pub fn guard() -> anyhow::Result<ExitCode> {
+    match daemon::guard() {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(why) => {
+            eprintln!("dockseal: dockerd starts without its TCP listener: {why}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// `dockseal daemon-step`.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(daemon::step(&Clock::system()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,80 @@
+//! What is to be done about a host's certificate files: what is there in, one step out.
+
+use super::material::{Material, valid_keys};
+use crate::api::condition::{ConditionType, Reason};
+use crate::decide::status::Verdict;
+use crate::pki::Certificate;
+use k8s_openapi::jiff::Timestamp;
+
+/// A host's directory as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Another object that has it.
+    pub owner: Option<String>,
+    /// We delivered here before: foreign files are somebody's edits.
+    pub delivered: bool,
+    /// Generation that the public names show.
+    pub current: Option<u64>,
+    /// A sound generation that holds what is wanted.
+    pub matching: Option<u64>,
+    /// Public names under which there is something that is not ours.
+    pub foreign: Vec<String>,
+    /// Every public name is our link.
+    pub linked: bool,
+    /// Anchors in a foreign ca.pem; none where it cannot be read as such.
+    pub trusted_before: Option<Vec<Certificate>>,
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing, or a move to a generation that is there.
+    Use(u64),
+    /// A new generation; with the flag, the files that are there are taken over first.
+    Write(bool),
+    /// The user must do something.
+    Refuse(Verdict),
+}
+
+/// Decides.
+pub fn plan(directory: &str, shown: &Shown, material: &Material, take_over: bool, now: Timestamp) -> Step {
+    let refuse = |reason, message: String| Step::Refuse(Verdict::new(ConditionType::Delivered, false, reason, message));
+    if let Some(owner) = shown.owner.as_ref().filter(|_| !take_over) {
+        let message = format!(
+            "{directory} holds what was delivered for {owner}: choose another directory, or set delivery.takeOver: true"
+        );
+        return refuse(Reason::HostConflict, message);
+    }
+    let foreign = !shown.foreign.is_empty() && !shown.delivered;
+    if foreign && !take_over {
+        let message = format!(
+            "{} in {directory} is somebody else's: move it away, or set delivery.takeOver: true to have it replaced",
+            shown.foreign.join(", ")
+        );
+        return refuse(Reason::FileConflict, message);
+    }
+    if foreign && let Some(message) = shuts_out(directory, shown, material, now) {
+        return refuse(Reason::FileConflict, message);
+    }
+    match shown.matching {
+        Some(generation) if !foreign => Step::Use(generation),
+        _ => Step::Write(foreign),
+    }
+}
+
+/// Old clients would be refused under the new ca.pem.
+fn shuts_out(directory: &str, shown: &Shown, material: &Material, now: Timestamp) -> Option<String> {
+    if !shown.foreign.iter().any(|name| name == "ca.pem") {
+        return None;
+    }
+    let Some(before) = &shown.trusted_before else {
+        return Some(format!("{directory}/ca.pem holds no certificate that can be read: move it away"));
+    };
+    let (before, after) = (valid_keys(before, now), valid_keys(&material.bundle, now));
+    let lost = before.difference(&after).next()?;
+    Some(format!(
+        "{directory}/ca.pem trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients \
+         would be shut out. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
+        &lost[..16]
+    ))
+}

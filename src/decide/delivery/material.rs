@@ -1,0 +1,102 @@
+//! What a Secret holds for a host: bytes in, a pair and a bundle that dockerd can serve out, or why not.
+
+use crate::api::condition::{ConditionType, Reason};
+use crate::decide::status::Verdict;
+use crate::pki::certificate::{SERVER_AUTH, all_from_pem};
+use crate::pki::lifecycle::saturating;
+use crate::pki::material::{Data, bundle_digest};
+use crate::pki::{Certificate, PrivateKey, hex};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
+use zeroize::Zeroizing;
+
+/// A certificate, its key, and whom the host trusts; they fit together.
+#[derive(Clone)]
+pub struct Material {
+    /// The leaf.
+    pub certificate: Certificate,
+    /// Its key, PEM.
+    pub key_pem: Zeroizing<Vec<u8>>,
+    /// The trust bundle, PEM.
+    pub bundle_pem: Vec<u8>,
+    /// The same, read.
+    pub bundle: Vec<Certificate>,
+}
+
+impl std::fmt::Debug for Material {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Material({})", self.certificate.fingerprint())
+    }
+}
+
+impl Material {
+    /// SHA-256 of the bundle, hex.
+    pub fn bundle_digest(&self) -> String {
+        hex(&bundle_digest(&self.bundle_pem))
+    }
+}
+
+/// Reads a host's Secret. dockerd itself notices neither an end that has passed nor a chain that does not fit.
+///
+/// # Errors
+/// Delivered=False MaterialUnsound, with what is wrong.
+pub fn read(secret: &str, data: &Data, now: Timestamp) -> Result<Material, Verdict> {
+    let unsound = |what: String| {
+        let message = format!("Secret {secret} {what}; the host keeps what it has");
+        Verdict::new(ConditionType::Delivered, false, Reason::MaterialUnsound, message)
+    };
+    let bytes = |key: &str| data.get(key).ok_or_else(|| unsound(format!("has no {key}")));
+    let certificate = Certificate::from_pem(bytes("tls.crt")?);
+    let certificate = certificate.map_err(|error| unsound(format!("has a tls.crt that is of no use: {error}")))?;
+    let key_pem = bytes("tls.key")?;
+    let key = PrivateKey::from_pem(key_pem, None);
+    let key = key.map_err(|error| unsound(format!("has a tls.key that is of no use: {error}")))?;
+    let bundle_pem = bytes("ca.crt")?;
+    let bundle = all_from_pem(bundle_pem);
+    let bundle = bundle.map_err(|error| unsound(format!("has a ca.crt that is of no use: {error}")))?;
+    if key.public_der() != certificate.public_key {
+        return Err(unsound("has a tls.key of another certificate".into()));
+    }
+    check(&certificate, &bundle, now).map_err(unsound)?;
+    let key_pem = Zeroizing::new(key_pem.to_vec());
+    Ok(Material { certificate, key_pem, bundle_pem: bundle_pem.to_vec(), bundle })
+}
+
+fn check(certificate: &Certificate, bundle: &[Certificate], now: Timestamp) -> Result<(), String> {
+    if !certificate.is_valid_at(now) {
+        let (from, until) = (certificate.not_before, certificate.not_after);
+        return Err(format!("has a certificate that is valid from {from} until {until}, and it is {now}"));
+    }
+    if certificate.extended_usage.as_ref().is_some_and(|usages| !usages.contains(&SERVER_AUTH)) {
+        return Err("has a certificate that is not for servers (extKeyUsage without serverAuth)".into());
+    }
+    if certificate.dns_names.is_empty() && certificate.ip_addresses.is_empty() {
+        return Err("has a certificate without subjectAltName, which Docker's clients refuse".into());
+    }
+    let signers = bundle.iter().filter(|anchor| certificate.is_issued_by(anchor));
+    match signers.filter(|anchor| anchor.is_valid_at(now)).count() {
+        0 => Err("has a certificate that no valid authority in its ca.crt signed".into()),
+        _ => Ok(()),
+    }
+}
+
+/// SHA-256 of the keys of those that are valid, hex.
+pub fn valid_keys(anchors: &[Certificate], now: Timestamp) -> BTreeSet<String> {
+    anchors.iter().filter(|anchor| anchor.is_valid_at(now)).map(Certificate::key_fingerprint).collect()
+}
+
+/// What dockerd loaded is replaced so long before it ends, where what is wanted lasts longer.
+const BEFORE_THE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// Why dockerd must load the wanted anchors in place of those that it loaded: a key came, one that is still valid
+/// went, or what it loaded for a key ends soon. None where the loaded ones do as well.
+pub fn anchors_differ(loaded: &[Certificate], wanted: &[Certificate], now: Timestamp) -> Option<&'static str> {
+    let lacks = |at: Timestamp| !valid_keys(wanted, at).is_subset(&valid_keys(loaded, at));
+    if lacks(now) {
+        return Some("dockerd does not trust an authority yet that it should");
+    }
+    if !valid_keys(loaded, now).is_subset(&wanted.iter().map(Certificate::key_fingerprint).collect()) {
+        return Some("dockerd still trusts an authority that it should not");
+    }
+    lacks(saturating(now, BEFORE_THE_END)).then_some("an authority's certificate that dockerd loaded ends soon")
+}

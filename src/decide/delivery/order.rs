@@ -1,0 +1,62 @@
+//! What a companion asks of the step that works on dockerd, and what it hears back: plain values, no keys.
+
+use super::memory::Rejected;
+use crate::api::AssignedHost;
+use crate::api::condition::Reason;
+use crate::docker::listen::{Listen, ListenError};
+use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// What is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The DockerHostCert and its wishes.
+    pub host: AssignedHost,
+    /// The generation of files that dockerd should serve; none while there is none.
+    pub files: Option<u64>,
+    /// The companion itself runs in a container of this dockerd, and would end with it.
+    pub contained: bool,
+}
+
+impl Order {
+    /// Addresses to listen on.
+    ///
+    /// # Errors
+    /// [`ListenError`] of the first that is none.
+    pub fn listens(&self) -> Result<Vec<Listen>, ListenError> {
+        let daemon = self.host.delivery.daemon.clone().unwrap_or_default();
+        if daemon.listen.is_empty() {
+            return Ok(vec![Listen::parse(&self.host.port.to_string())?]);
+        }
+        daemon.listen.iter().map(|text| Listen::parse(text)).collect()
+    }
+}
+
+/// What is heard back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The order that is answered.
+    pub order: Order,
+    /// Serving: holds, reason, message.
+    pub holds: bool,
+    /// Its reason, by name.
+    pub reason: String,
+    /// Its message.
+    pub message: String,
+    /// Fingerprint of the leaf that dockerd serves.
+    pub served: Option<String>,
+    /// Generation whose trust dockerd loaded.
+    pub loaded: Option<u64>,
+    /// What was tried, did not work and was taken back.
+    pub rejected: Option<Rejected>,
+    /// When to ask again though nothing changes.
+    pub wake: Option<Timestamp>,
+}
+
+impl Answer {
+    /// The reason, where this version knows it.
+    pub fn reason(&self) -> Reason {
+        let known = Reason::ALL.iter().find(|reason| reason.as_str() == self.reason);
+        known.copied().unwrap_or(Reason::NotServed)
+    }
+}

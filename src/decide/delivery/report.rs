@@ -1,0 +1,49 @@
+//! What a companion reports: files and dockerd as they are now in, the part of the status that is its own out.
+
+use super::Material;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::status::{CompanionStatus, HostReport};
+use crate::decide::status::{Verdict, conditions};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+
+/// What came of a delivery.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// Fingerprint of the leaf and digest of the bundle in place.
+    pub in_place: Option<(String, String)>,
+    /// Fingerprint of the leaf that dockerd serves.
+    pub served: Option<String>,
+    /// The condition Delivered.
+    pub delivered: Option<Verdict>,
+    /// The condition Serving.
+    pub serving: Option<Verdict>,
+}
+
+/// The files are in place.
+pub fn delivered(directory: &str, material: &Material) -> Verdict {
+    let message = format!("{directory} holds the certificate, valid until {}", material.certificate.not_after);
+    Verdict::new(ConditionType::Delivered, true, Reason::Delivered, message)
+}
+
+/// The report; instants stay where what they are about stays.
+pub fn report(outcome: &Outcome, previous: &CompanionStatus, generation: i64, now: Timestamp) -> CompanionStatus {
+    let verdicts: Vec<Verdict> = outcome.delivered.iter().chain(&outcome.serving).cloned().collect();
+    let second = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let before = &previous.host;
+    let (leaf, bundle) = outcome.in_place.clone().unzip();
+    let same_files = before.delivered_fingerprint == leaf && before.delivered_bundle == bundle;
+    let same_served = before.served_fingerprint == outcome.served;
+    let since = |same: bool, there: bool, at: &Option<Time>| {
+        let kept = at.clone().filter(|_| same);
+        there.then(|| kept.unwrap_or_else(|| second.clone()))
+    };
+    let host = HostReport {
+        delivered_at: since(same_files, leaf.is_some(), &before.delivered_at),
+        served_at: since(same_served, outcome.served.is_some(), &before.served_at),
+        delivered_fingerprint: leaf,
+        delivered_bundle: bundle,
+        served_fingerprint: outcome.served.clone(),
+    };
+    CompanionStatus { host, conditions: conditions(&verdicts, &previous.conditions, generation, now) }
+}

@@ -1,0 +1,100 @@
+//! Whether dockerd, started with a daemon.json, is certain to demand client certificates. Whatever is odd is no.
+
+use super::document::{Member, Tokens, folded};
+use super::{DaemonJson, DaemonJsonError, TlsPaths};
+
+const TLS_KEYS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
+
+/// Why it is not certain that dockerd demands client certificates.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unsealed {
+    /// Not an object in JSON.
+    #[error(transparent)]
+    Unreadable(#[from] DaemonJsonError),
+    /// A member that has to be there is not.
+    #[error("daemon.json does not say {0}")]
+    Missing(&'static str),
+    /// dockerd would take the last, readers the first.
+    #[error("daemon.json says {0} more than once")]
+    Repeated(&'static str),
+    /// Capitals or escapes, which Go reads as the same name.
+    #[error("daemon.json writes {key} as {written}")]
+    Disguised {
+        /// The name that dockerd reads.
+        key: &'static str,
+        /// The name in JSON.
+        written: String,
+    },
+    /// dockerd reads members of members as its own in part, in no certain order.
+    #[error("daemon.json says {key} once more, inside of {parent}")]
+    Nested {
+        /// The name that dockerd reads.
+        key: &'static str,
+        /// The member that it is in, in JSON.
+        parent: String,
+    },
+    /// Another value than the one that demands certificates.
+    #[error("daemon.json says {key} is {value}, which has to be {wanted}")]
+    Wrong {
+        /// The member.
+        key: &'static str,
+        /// Its value in JSON.
+        value: String,
+        /// In words.
+        wanted: &'static str,
+    },
+}
+
+/// The files by which dockerd demands and checks client certificates, if it is certain to do so with this daemon.json:
+/// `tlsverify` is true and the three paths are absolute, each said once, plainly. That the files are there is for
+/// the caller to see; dockerd does not start without them.
+///
+/// # Errors
+/// [`Unsealed`]: anything else, with the reason in words.
+pub fn sealed(text: &[u8]) -> Result<TlsPaths, Unsealed> {
+    let document = DaemonJson::parse(text)?;
+    nothing_nested(&document)?;
+    match only(&document, "tls")?.map(|member| member.value.as_str()) {
+        None | Some("true" | "false") => {}
+        Some(other) => return Err(Unsealed::Wrong { key: "tls", value: other.into(), wanted: "true or false" }),
+    }
+    let verify = only(&document, "tlsverify")?.ok_or(Unsealed::Missing("tlsverify"))?;
+    if verify.value != "true" {
+        return Err(Unsealed::Wrong { key: "tlsverify", value: verify.value.clone(), wanted: "true" });
+    }
+    let path = |key| path(&document, key);
+    Ok(TlsPaths { ca: path("tlscacert")?, cert: path("tlscert")?, key: path("tlskey")? })
+}
+
+/// The one member that dockerd reads as `key`.
+fn only<'a>(document: &'a DaemonJson, key: &'static str) -> Result<Option<&'a Member>, Unsealed> {
+    let mut members = document.members.iter().filter(|member| member.is(key));
+    match (members.next(), members.next()) {
+        (_, Some(_)) => Err(Unsealed::Repeated(key)),
+        (Some(one), None) if !one.is_plainly(key) => Err(Unsealed::Disguised { key, written: one.key.clone() }),
+        (one, None) => Ok(one),
+    }
+}
+
+fn path(document: &DaemonJson, key: &'static str) -> Result<String, Unsealed> {
+    let member = only(document, key)?.ok_or(Unsealed::Missing(key))?;
+    let path: Option<String> = serde_json::from_str(&member.value).ok();
+    path.filter(|path| path.starts_with('/') && !path.chars().any(char::is_control)).ok_or_else(|| Unsealed::Wrong {
+        key,
+        value: member.value.clone(),
+        wanted: "an absolute path",
+    })
+}
+
+/// dockerd flattens objects that it does not know and sets its switches from what it finds there (`configValuesSet`,
+/// daemon/config/config.go), so a second `tlsverify` hides in any member.
+fn nothing_nested(document: &DaemonJson) -> Result<(), Unsealed> {
+    for member in document.members.iter().filter(|member| member.value.starts_with('{')) {
+        let Ok(Tokens(inner)) = serde_json::from_str(&member.value) else { continue };
+        let ours = |name: String| TLS_KEYS.into_iter().find(|key| *key == name);
+        if let Some(key) = inner.iter().find_map(|(key, _)| ours(folded(key.get()))) {
+            return Err(Unsealed::Nested { key, parent: member.key.clone() });
+        }
+    }
+    Ok(())
+}

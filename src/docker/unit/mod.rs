@@ -1,0 +1,18 @@
+//! systemd's units of Docker: command lines read and changed, and the files that are ours. It starts nothing.
+
+mod environment;
+mod exec_line;
+mod files;
+mod flags;
+mod quoting;
+
+pub use environment::variable;
+pub use exec_line::{ExecError, ExecLine};
+pub use files::{
+    BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, closed_drop_in,
+    docker_socket_drop_in, drop_in, socket_unit,
+};
+pub use flags::TlsFlag;
+
+#[cfg(test)]
+mod tests;

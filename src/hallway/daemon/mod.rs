@@ -1,0 +1,214 @@
+//! The step that works on dockerd. It runs on the host, as root, in a unit of its own, so that it outlives whoever
+//! asked for it: observe, plan, one change at a time, prove, take back.
+
+mod change;
+mod observe;
+
+use crate::api::condition::{ConditionType, Reason};
+use crate::decide::delivery::daemon::{Observed, Step, plan, rejected, served_well, unserved};
+use crate::decide::delivery::order::{Answer, Order};
+use crate::decide::delivery::target::Layout;
+use crate::decide::delivery::{Memory, restart::serving};
+use crate::decide::status::Verdict;
+use crate::world::synced_files::FileError;
+use crate::world::systemd::{Systemd, SystemdError};
+use crate::world::{Clock, daemon_host, host_files};
+use change::Fault;
+use k8s_openapi::jiff::SignedDuration;
+
+/// Note with what is asked.
+pub const ORDER: &str = "order.json";
+/// Note with what came of it.
+pub const ANSWER: &str = "answer.json";
+/// Note that tells the guard to keep the listener out.
+pub const OUT: &str = "closed.json";
+const MEMORY: &str = "memory.json";
+/// Changes that one step makes: a door is closed, then dockerd is brought to serve.
+const MOST_CHANGES: usize = 3;
+/// What failed for a reason that may pass is asked for again.
+const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// Why a step could not be taken. What was there is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// A file of the host.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The certificate files.
+    #[error(transparent)]
+    Directory(#[from] host_files::DeliveryError),
+    /// systemd.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// dockerd is run in another way than by systemd's units of that name.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The user must mend something.
+    #[error("{}", .0.message)]
+    Refused(Verdict),
+}
+
+impl Trouble {
+    fn verdict(self) -> Verdict {
+        match self {
+            Trouble::Refused(verdict) => verdict,
+            Trouble::Unsupported(message) => serving(Reason::UnsupportedHost, message),
+            Trouble::Directory(error) => serving(Reason::DirectoryUnusable, error.to_string()),
+            error => serving(Reason::DaemonUnusable, error.to_string()),
+        }
+    }
+}
+
+/// Takes the step that the note asks for, and leaves another one with what came of it.
+///
+/// # Errors
+/// Where there is no note, or none can be left.
+pub async fn step(clock: &Clock) -> Result<(), FileError> {
+    let Some(order) = daemon_host::recall::<Order>(ORDER)? else { return Ok(()) };
+    let mut worker = Worker { order: &order, clock, last: None };
+    let (verdict, again) = match worker.work().await {
+        Ok(verdict) => (verdict, false),
+        Err(trouble) => (trouble.verdict(), true),
+    };
+    let memory = daemon_host::recall::<Memory>(MEMORY)?.unwrap_or_default();
+    let last = worker.last.as_ref();
+    let answer = Answer {
+        holds: verdict.holds,
+        reason: verdict.reason.as_str().to_owned(),
+        message: verdict.message,
+        served: last.and_then(|last| last.heard.iter().find_map(|heard| heard.leaf.clone())),
+        loaded: last.and_then(|last| last.heard.iter().find_map(|heard| heard.admits)),
+        rejected: memory.rejected,
+        wake: again.then(|| crate::pki::lifecycle::saturating(clock.now(), AGAIN)),
+        order: order.clone(),
+    };
+    daemon_host::keep(ANSWER, Some(&answer))
+}
+
+struct Worker<'a> {
+    order: &'a Order,
+    clock: &'a Clock,
+    last: Option<Observed>,
+}
+
+impl Worker<'_> {
+    async fn work(&mut self) -> Result<Verdict, Trouble> {
+        let systemd = Systemd::reach().await.map_err(|error| {
+            Trouble::Unsupported(format!(
+                "mode: Daemon needs systemd, which cannot be reached ({error}): use mode: Files and restart dockerd yourself"
+            ))
+        })?;
+        let mut verdict = None;
+        for _ in 0..MOST_CHANGES {
+            let observed = observe::observe(self.order, &systemd).await;
+            let observed = self.last.insert(observed?).clone();
+            let memory = daemon_host::recall::<Memory>(MEMORY)?.unwrap_or_default();
+            let plan = plan(self.order, &observed, memory, self.clock.now());
+            daemon_host::keep(OUT, plan.memory.out.then_some(&self.order.host.name))?;
+            daemon_host::keep(MEMORY, Some(&plan.memory))?;
+            let (found, more) = self.take(&systemd, &observed, plan.step, plan.verdict, plan.memory).await?;
+            verdict = Some(found);
+            if !more {
+                break;
+            }
+        }
+        Ok(verdict.unwrap_or_else(|| serving(Reason::NotServed, "nothing was done")))
+    }
+
+    /// Takes one step; true where another one may follow at once.
+    async fn take(
+        &mut self,
+        systemd: &Systemd,
+        observed: &Observed,
+        step: Step,
+        verdict: Verdict,
+        memory: Memory,
+    ) -> Result<(Verdict, bool), Trouble> {
+        let host = change::Host { systemd, order: self.order, clock: self.clock };
+        match step {
+            Step::Keep => Ok((verdict, false)),
+            Step::Write(layout) => {
+                host.write(observed, &layout).await?;
+                self.settle(verdict.holds, memory)?;
+                Ok((verdict, false))
+            }
+            Step::Close(layout) => {
+                host.close(observed, &layout).await?;
+                self.last = Some(observe::observe(self.order, systemd).await?);
+                Ok((verdict, true))
+            }
+            Step::RollBack => {
+                let message = host.roll_back(&Fault::of(&verdict)).await?;
+                Ok((serving(Reason::RolledBack, message), false))
+            }
+            Step::Remove(layout, restart) => {
+                host.remove(observed, &layout, restart).await?;
+                Ok((verdict, false))
+            }
+            Step::Serve(layout, sockets) => self.serve(&host, observed, (layout, sockets), memory).await,
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        host: &change::Host<'_>,
+        observed: &Observed,
+        (layout, sockets): (Layout, bool),
+        mut memory: Memory,
+    ) -> Result<(Verdict, bool), Trouble> {
+        match host.serve(observed, &layout, sockets).await {
+            Ok(proved) => {
+                let verdict = match unserved(&proved, self.clock.now()) {
+                    None => served_well(&proved),
+                    Some(why) => serving(Reason::NotServed, why),
+                };
+                self.last = Some(proved);
+                self.settle(true, memory)?;
+                Ok((verdict, false))
+            }
+            Err(fault) => {
+                let message = host.roll_back(&fault).await?;
+                memory.rejected = Some(rejected(&layout, observed, message.clone()));
+                daemon_host::keep(MEMORY, Some(&memory))?;
+                self.last = observe::observe(self.order, host.systemd).await.ok();
+                Ok((serving(Reason::RolledBack, message), false))
+            }
+        }
+    }
+
+    /// The change has ended: dockerd serves, or will on its next start.
+    fn settle(&self, proved: bool, memory: Memory) -> Result<(), Trouble> {
+        let memory = Memory {
+            configured: Some(self.order.host.object().to_string()),
+            spec: self.order.host.generation,
+            rejected: memory.rejected.filter(|_| !proved),
+            ..memory
+        };
+        daemon_host::keep(MEMORY, Some(&memory))?;
+        if proved {
+            change::forget()?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether dockerd may be handed its TCP listener: only where daemon.json makes it demand client certificates.
+///
+/// # Errors
+/// Why not, in words.
+pub fn guard() -> Result<(), String> {
+    let out = daemon_host::recall::<String>(OUT).map_err(|error| error.to_string())?;
+    if out.is_some() {
+        return Err("the listener is kept out, since somebody changed dockerd's configuration again and again".into());
+    }
+    let entry = daemon_host::read(observe::DAEMON_JSON.as_ref()).map_err(|error| error.to_string())?;
+    let text = entry.bytes().ok_or("there is no daemon.json")?;
+    let paths = crate::docker::daemon_json::sealed(text).map_err(|error| error.to_string())?;
+    let missing = [&paths.ca, &paths.cert, &paths.key].into_iter().find(|path| !daemon_host::is_there(path));
+    missing.map_or(Ok(()), |path| Err(format!("{path} is missing")))
+}
+
+/// Serving, as an answer has it.
+pub fn verdict(answer: &Answer) -> Verdict {
+    Verdict::new(ConditionType::Serving, answer.holds, answer.reason(), answer.message.clone())
+}

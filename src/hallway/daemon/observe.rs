@@ -1,0 +1,244 @@
+//! A Docker host as it is: units, files, sockets, and what dockerd answers to whom. It only reads and asks.
+
+use super::Trouble;
+use crate::decide::delivery::daemon::{Files, Heard, Observed, paths};
+use crate::decide::delivery::order::Order;
+use crate::decide::delivery::target::{Found, Layout};
+use crate::docker::daemon_json::DaemonJson;
+use crate::docker::unit::{self, ExecLine};
+use crate::docker::unit_file::values;
+use crate::pki::certificate::all_from_pem;
+use crate::pki::{Certificate, PrivateKey};
+use crate::world::daemon_host::{self, Entry};
+use crate::world::docker_probe::{self, Identity, Plain, Tls};
+use crate::world::host_files::{Directory, Generation, Seen};
+use crate::world::systemd::{Systemd, Unit};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+
+/// dockerd's configuration.
+pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+/// dockerd's unit.
+pub const SERVICE: &str = "docker.service";
+/// The unit of its unix socket.
+pub const SOCKET: &str = "docker.socket";
+/// Ours.
+pub const OUR_SOCKET: &str = "dockseal-docker.socket";
+/// Generations whose client certificate is tried.
+const MOST_TRIED: usize = 4;
+
+/// Looks at everything.
+pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Trouble> {
+    let (service, socket) = (systemd.unit(SERVICE).await?, systemd.unit(SOCKET).await?);
+    supported(systemd, &service, &socket).await?;
+    if service.stale || socket.stale {
+        systemd.reload().await?;
+    }
+    let seen = seen(order)?;
+    let found = found(systemd).await?;
+    let files = order.files.and_then(|number| files_of(&seen, number));
+    let unix = found.streams.iter().find(|stream| stream.starts_with('/')).cloned();
+    let unix = unix.unwrap_or_else(|| "/run/docker.sock".into());
+    let running = matches!(service.active.as_str(), "active" | "reloading");
+    let heard = heard(order, &seen).await;
+    let (heard, ends): (Vec<Heard>, Vec<_>) = heard.into_iter().unzip();
+    let loaded = heard.iter().find_map(|heard| heard.admits);
+    Ok(Observed {
+        trusted_before: trusted_before(&found, order),
+        written: written()?,
+        running,
+        failed: service.active == "failed",
+        stale: systemd.unit(OUR_SOCKET).await?.stale,
+        guarded: daemon_host::is_there(unit::BINARY),
+        engine: if running { docker_probe::engine(Path::new(&unix)).await.ok() } else { None },
+        exposed: exposed(systemd).await?,
+        current: seen.current,
+        loaded: loaded.and_then(|number| files_of(&seen, number)).map(|files| files.anchors),
+        heard,
+        files,
+        served_until: ends.into_iter().flatten().min(),
+        kubelet: systemd.unit("cri-docker.service").await?.active == "active",
+        unfinished: daemon_host::recall::<super::change::Journal>(super::change::JOURNAL)?.map(|journal| journal.stage),
+        found,
+    })
+}
+
+async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(), Trouble> {
+    if service.loaded && socket.loaded {
+        return Ok(());
+    }
+    let known = [
+        ("snap.docker.dockerd.service", "the snap package of Docker"),
+        ("pkg-ContainerManager-dockerd.service", "Synology's Container Manager"),
+        ("podman.socket", "Podman"),
+    ];
+    let mut what = match service.loaded {
+        true => "docker.service without docker.socket".to_owned(),
+        false => "no docker.service (rootless Docker, Docker Desktop, or none at all)".to_owned(),
+    };
+    for (unit, name) in known {
+        if systemd.unit(unit).await?.loaded {
+            what = name.to_owned();
+        }
+    }
+    Err(Trouble::Unsupported(format!(
+        "this host has {what}; mode: Daemon works with systemd's docker.service and docker.socket alone, and nothing \
+         was touched: use mode: Files, and point dockerd to the files yourself"
+    )))
+}
+
+fn seen(order: &Order) -> Result<Seen, Trouble> {
+    let directory = Path::new(&order.host.delivery.directory);
+    let roots = [directory.to_owned()];
+    Ok(match Directory::find(&roots, directory)? {
+        Some(directory) => directory.look(&order.host.name)?,
+        None => Seen::default(),
+    })
+}
+
+fn files_of(seen: &Seen, number: u64) -> Option<Files> {
+    let generation = seen.generations.iter().find(|generation| generation.number == number)?;
+    let leaf = Certificate::from_pem(generation.cert.as_ref()?).ok()?.fingerprint();
+    let probe = generation.probe_cert.as_ref().and_then(|pem| Certificate::from_pem(pem).ok());
+    let mut anchors = all_from_pem(generation.ca.as_ref()?).ok()?;
+    anchors.retain(|anchor| probe.as_ref().is_none_or(|probe| probe.der != anchor.der));
+    Some(Files { generation: number, leaf, anchors })
+}
+
+/// The client certificate that came with a generation.
+fn identity(generation: &Generation) -> Option<(u64, Identity)> {
+    let certificate = Certificate::from_pem(generation.probe_cert.as_ref()?).ok()?;
+    let key = PrivateKey::from_pem(generation.probe_key.as_ref()?, None).ok()?;
+    Some((generation.number, Identity { certificate: certificate.der, key: key.to_pkcs8_der() }))
+}
+
+/// Text of a unit's files in systemd's order, ours left out.
+fn texts(unit: &Unit) -> Result<Vec<String>, Trouble> {
+    let files = [&unit.fragment].into_iter().chain(&unit.drop_ins);
+    let others =
+        files.filter(|file| !file.is_empty() && *file != unit::DROP_IN && *file != unit::DOCKER_SOCKET_DROP_IN);
+    others.map(|file| Ok(text(file)?.unwrap_or_default())).collect()
+}
+
+fn text(path: &str) -> Result<Option<String>, Trouble> {
+    let mut path = Path::new(path).to_owned();
+    for _ in 0..8 {
+        match daemon_host::read(&path)? {
+            Entry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            entry => return Ok(entry.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
+        }
+    }
+    Ok(None)
+}
+
+async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
+    let service = texts(&systemd.unit(SERVICE).await?)?;
+    let service: Vec<&str> = service.iter().map(String::as_str).collect();
+    let socket = texts(&systemd.unit(SOCKET).await?)?;
+    let socket: Vec<&str> = socket.iter().map(String::as_str).collect();
+    let mut options = None;
+    for file in systemd.environment_files(SERVICE).await? {
+        let text = text(&file)?.unwrap_or_default();
+        options = unit::variable(&text, "DOCKER_OPTS").or(options);
+    }
+    Ok(Found {
+        exec: values(&service, "Service", "ExecStart").pop().unwrap_or_default(),
+        options,
+        streams: values(&socket, "Socket", "ListenStream"),
+        daemon_json: text(DAEMON_JSON)?.map(String::into_bytes),
+    })
+}
+
+fn written() -> Result<Layout, Trouble> {
+    let own = |path: &str| text(path);
+    Ok(Layout {
+        daemon_json: own(DAEMON_JSON)?.map(String::into_bytes),
+        drop_in: own(unit::DROP_IN)?,
+        socket: own(unit::SOCKET_UNIT)?,
+        docker_socket: own(unit::DOCKER_SOCKET_DROP_IN)?,
+        wanted: daemon_host::read(unit::SOCKET_WANT.as_ref())? != Entry::Absent,
+    })
+}
+
+/// Listeners of dockerd that answer Docker's API to somebody without a certificate.
+async fn exposed(systemd: &Systemd) -> Result<Vec<SocketAddr>, Trouble> {
+    let Some(pid) = systemd.main_pid(SERVICE).await? else { return Ok(Vec::new()) };
+    let mut exposed = Vec::new();
+    for address in daemon_host::listeners(pid).unwrap_or_default() {
+        for ip in reachable(address.ip()) {
+            let dialled = SocketAddr::new(ip, address.port());
+            let plain = docker_probe::plain(dialled).await == Plain::Answered;
+            if plain || matches!(docker_probe::tls(dialled, None).await, Tls::Answered(_)) {
+                exposed.push(address);
+                break;
+            }
+        }
+    }
+    Ok(exposed)
+}
+
+fn reachable(ip: IpAddr) -> Vec<IpAddr> {
+    match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
+        IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        ip => vec![ip],
+    }
+}
+
+/// Each wanted address, with the end of the certificate that it serves.
+async fn heard(order: &Order, seen: &Seen) -> Vec<(Heard, Option<k8s_openapi::jiff::Timestamp>)> {
+    let first = order.files.into_iter().chain(seen.current);
+    let mut numbers: Vec<u64> = first.collect();
+    numbers.extend(seen.generations.iter().rev().map(|generation| generation.number));
+    let mut identities: Vec<(u64, Identity)> = Vec::new();
+    for number in numbers {
+        let generation = seen.generations.iter().find(|generation| generation.number == number);
+        let known = identities.iter().any(|(known, _)| *known == number);
+        identities.extend(generation.filter(|_| !known && identities.len() < MOST_TRIED).and_then(identity));
+    }
+    let mut heard = Vec::new();
+    for listen in order.listens().unwrap_or_default() {
+        heard.push(ask(listen.dial(), &identities).await);
+    }
+    heard
+}
+
+async fn ask(address: SocketAddr, identities: &[(u64, Identity)]) -> (Heard, Option<k8s_openapi::jiff::Timestamp>) {
+    let mut heard =
+        Heard { address, absent: !docker_probe::is_local(address.ip()), leaf: None, admits: None, fault: None };
+    let mut end = None;
+    let strangers = [None].into_iter().filter(|_| identities.is_empty());
+    for identity in identities.iter().map(Some).chain(strangers) {
+        let answer = docker_probe::tls(address, identity.map(|(_, identity)| identity)).await;
+        let leaf = answer.leaf().and_then(|der| Certificate::from_der(der).ok());
+        end = leaf.as_ref().map(|leaf| leaf.not_after).or(end);
+        heard.leaf = leaf.map(|leaf| leaf.fingerprint()).or(heard.leaf);
+        match answer {
+            Tls::Closed(why) => {
+                heard.fault = Some(why);
+                break;
+            }
+            Tls::Refused(_, why) => heard.fault = Some(why),
+            Tls::Answered(_) => {
+                heard.admits = identity.map(|(number, _)| *number);
+                break;
+            }
+        }
+    }
+    (heard, end)
+}
+
+/// Certificates in the CA file that others had dockerd use.
+fn trusted_before(found: &Found, order: &Order) -> Vec<Certificate> {
+    let json = DaemonJson::parse(found.daemon_json.as_deref().unwrap_or_default()).ok();
+    let named = json.and_then(|json| json.tls().tlscacert);
+    let flag = ExecLine::parse(&found.exec)
+        .ok()
+        .and_then(|exec| exec.tls_flags().into_iter().find(|flag| flag.name == "tlscacert")?.value);
+    let files = named.into_iter().chain(flag).filter(|file| *file != paths(order).ca);
+    files
+        .flat_map(|file| {
+            text(&file).ok().flatten().and_then(|pem| all_from_pem(pem.as_bytes()).ok()).unwrap_or_default()
+        })
+        .collect()
+}

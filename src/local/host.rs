@@ -1,0 +1,98 @@
+//! `up --host NAME`: what a companion does, for the machine that `up` itself runs on.
+
+use super::UNPOISONED;
+use super::round::{Door, Round};
+use crate::api::assignment::RESTART_REQUESTED_ANNOTATION;
+use crate::api::docker_host_cert::{Address, Delivery as Wishes};
+use crate::api::{AssignedHost, Kind, Object, Spec};
+use crate::hallway::delivery::{Delivery, Done, deliver};
+use crate::world::store::{Shelf, Store};
+use crate::world::{StoreError, daemon_host};
+use k8s_openapi::jiff::Timestamp;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the machine's own files go, and how.
+pub fn wishes(object: &Object, host: Option<&str>) -> Option<Wishes> {
+    let Spec::Host(spec) = &object.spec else { return None };
+    spec.delivery.clone().filter(|_| host == Some(&*object.at.name))
+}
+
+impl Door {
+    /// Delivers to this machine, where it was asked to and a certificate is stored; true where that changed what is
+    /// known of the object, so that it should be looked at again.
+    pub async fn deliver(&mut self, round: &mut Round) -> bool {
+        let Some(index) = self.here() else { return false };
+        let object = self.objects[index].object.clone();
+        match self.bring(&object).await {
+            Ok(None) => false,
+            Ok(Some(done)) => {
+                round.wake = [round.wake, Some(done.wake)].into_iter().flatten().min();
+                let news = done.status != object.companion;
+                if news {
+                    self.say(&object, &done);
+                    if let Err(error) = self.store().report(&object.at, &done.status) {
+                        self.board.lock().expect(UNPOISONED).say(&error.to_string());
+                    }
+                    self.objects[index].object.companion = done.status;
+                }
+                news
+            }
+            Err(error) => {
+                round.failed = true;
+                self.board.lock().expect(UNPOISONED).say(&error.to_string());
+                false
+            }
+        }
+    }
+
+    fn here(&self) -> Option<usize> {
+        let host = self.host.as_deref()?;
+        let is_it = |object: &Object| object.at.kind == Kind::DockerHostCert && &*object.at.name == host;
+        self.objects.iter().position(|found| is_it(&found.object) && found.object.delivery().is_some())
+    }
+
+    async fn bring(&self, object: &Object) -> Result<Option<Done>, StoreError> {
+        let Some(stored) = self.store().read(Shelf::Secrets, &object.secret()).await? else { return Ok(None) };
+        if stored.owner.as_ref() != Some(&object.at) {
+            return Ok(None); // its own walk says whose it is
+        }
+        let Some(assigned) = assigned(object) else { return Ok(None) };
+        let delivery = Delivery {
+            roots: vec![PathBuf::from(&assigned.delivery.directory)],
+            host: assigned,
+            secret: Some(Arc::new(stored.data)),
+            previous: object.companion.clone(),
+            contained: daemon_host::is_there("/.dockerenv"),
+        };
+        Ok(Some(deliver(&delivery, self.clock(), self.forge()).await))
+    }
+
+    fn say(&self, object: &Object, done: &Done) {
+        let mut board = self.board.lock().expect(UNPOISONED);
+        for condition in &done.status.conditions {
+            let known = object.companion.conditions.contains(condition);
+            if !known && condition.status == "True" {
+                board.say(&format!("{}: {}", object.at.name, condition.message));
+            }
+        }
+    }
+}
+
+/// The object as a companion would be told of it. Nobody else's dockerd waits for this one's turn.
+fn assigned(object: &Object) -> Option<AssignedHost> {
+    let Spec::Host(spec) = &object.spec else { return None };
+    let port = spec.address.clone().unwrap_or_else(Address::default).port;
+    Some(AssignedHost {
+        namespace: object.at.namespace.to_string(),
+        name: object.at.name.to_string(),
+        uid: String::new(),
+        generation: object.generation,
+        secret_name: object.secret_name(),
+        delivery: spec.delivery.clone()?,
+        port: u16::try_from(port).ok()?,
+        turn: Some(Timestamp::MAX),
+        restart_requested_at: object.annotation(RESTART_REQUESTED_ANNOTATION).map(str::to_owned),
+        removing: false,
+    })
+}

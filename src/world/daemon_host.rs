@@ -1,0 +1,293 @@
+//! A Docker host from within, as root: dockerd's configuration files, its listeners, its last words, our own notes.
+
+#![expect(clippy::disallowed_methods, reason = "this is the door to the host's own files and programs")]
+
+use super::synced_files::FileError;
+use rustix::fs::{Gid, Uid};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where the binary, the journal and the notes of the daemon's delivery are: root's own.
+pub const HOME: &str = "/var/lib/dockseal";
+
+/// A file, or the link that stands in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Entry {
+    /// Nothing of that name.
+    Absent,
+    /// A file: bytes, permissions, owner and group.
+    File {
+        /// What it holds.
+        bytes: Vec<u8>,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// A symbolic link, and where it leads.
+    Link(PathBuf),
+}
+
+impl Entry {
+    /// A file of root's that everybody may read.
+    pub fn public(text: &str) -> Entry {
+        Entry::File { bytes: text.as_bytes().to_vec(), mode: 0o644, uid: 0, gid: 0 }
+    }
+
+    /// What it holds, if it is a file.
+    pub fn bytes(&self) -> Option<&[u8]> {
+        match self {
+            Entry::File { bytes, .. } => Some(bytes),
+            _ => None,
+        }
+    }
+}
+
+fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError + use<> {
+    let path = path.display().to_string();
+    move |source| FileError { verb, path: path.clone(), source }
+}
+
+/// Reads what stands at a path, links not followed.
+///
+/// # Errors
+/// [`FileError`] where it is there and cannot be read, or is neither file nor link.
+pub fn read(path: &Path) -> Result<Entry, FileError> {
+    let fail = failed("read", path);
+    let found = match fs::symlink_metadata(path) {
+        Ok(found) => found,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(Entry::Absent);
+        }
+        Err(error) => return Err(fail(error)),
+    };
+    if found.file_type().is_symlink() {
+        return fs::read_link(path).map(Entry::Link).map_err(fail);
+    }
+    if !found.is_file() {
+        return Err(fail(io::Error::other("it is no file")));
+    }
+    let bytes = fs::read(path).map_err(fail)?;
+    Ok(Entry::File { bytes, mode: found.permissions().mode() & 0o7777, uid: found.uid(), gid: found.gid() })
+}
+
+/// Puts that in its place at once; the directory is made where it is missing. What is there already is left alone.
+///
+/// # Errors
+/// [`FileError`]; what was there is still there then.
+pub fn put(path: &Path, entry: &Entry) -> Result<(), FileError> {
+    if read(path)? == *entry {
+        return Ok(());
+    }
+    let fail = failed("write", path);
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let done = match entry {
+        Entry::Absent => fs::remove_file(path),
+        _ => fs::create_dir_all(parent).and_then(|()| replace(path, entry)),
+    };
+    done.and_then(|()| File::open(parent)?.sync_all()).map_err(fail)
+}
+
+fn replace(path: &Path, entry: &Entry) -> io::Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = path.with_file_name(format!(".dockseal-{name}"));
+    let _ = fs::remove_file(&aside);
+    let made = match entry {
+        Entry::Link(to) => symlink(to, &aside),
+        Entry::File { bytes, mode, uid, gid } => write_file(&aside, bytes, *mode, *uid, *gid),
+        Entry::Absent => Ok(()),
+    };
+    let done = made.and_then(|()| fs::rename(&aside, path));
+    if done.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    done
+}
+
+fn write_file(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Reads a note of ours; none where there is none.
+///
+/// # Errors
+/// [`FileError`] where it is there and cannot be read.
+pub fn recall<T: DeserializeOwned>(name: &str) -> Result<Option<T>, FileError> {
+    let path = Path::new(HOME).join(name);
+    match read(&path)? {
+        Entry::File { bytes, .. } => {
+            serde_json::from_slice(&bytes).map(Some).map_err(|error| failed("read", &path)(io::Error::other(error)))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Keeps a note, for root alone; none takes it away.
+///
+/// # Errors
+/// [`FileError`]; the former one is still there then.
+pub fn keep<T: Serialize>(name: &str, note: Option<&T>) -> Result<(), FileError> {
+    let path = Path::new(HOME).join(name);
+    let Some(note) = note else { return put(&path, &Entry::Absent) };
+    make_home()?;
+    let bytes = serde_json::to_vec(note).expect("a note of plain values encodes");
+    put(&path, &Entry::File { bytes, mode: 0o600, uid: 0, gid: 0 })
+}
+
+fn make_home() -> Result<(), FileError> {
+    let home = Path::new(HOME);
+    fs::create_dir_all(home.join("bin")).map_err(failed("make", home))?;
+    fs::set_permissions(home, fs::Permissions::from_mode(0o711)).map_err(failed("restrict", home))
+}
+
+/// Copies the running program to where units find it; one that is the same stays. It is read piece by piece: whole, it
+/// would be most of a companion's memory.
+///
+/// # Errors
+/// [`FileError`].
+pub fn install_binary(to: &Path) -> Result<(), FileError> {
+    let own = Path::new("/proc/self/exe");
+    if fs::read_link(own).is_ok_and(|path| path == to) || same(own, to).unwrap_or(false) {
+        return Ok(());
+    }
+    make_home()?;
+    let fail = failed("write", to);
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(&fail)?;
+    let aside = parent.join(".dockseal-binary");
+    let copied = copy(own, &aside).and_then(|()| fs::rename(&aside, to));
+    copied.and_then(|()| File::open(parent)?.sync_all()).map_err(|error| {
+        let _ = fs::remove_file(&aside);
+        fail(error)
+    })
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(to);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(to)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    file.sync_all()
+}
+
+/// Whether two files hold the same bytes.
+fn same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if length == 0 || left[..length] != right[..length] {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        one.consume(length);
+        other.consume(length);
+    }
+}
+
+/// TCP addresses that a process listens on.
+///
+/// # Errors
+/// [`FileError`] where /proc does not tell.
+pub fn listeners(pid: u32) -> Result<Vec<SocketAddr>, FileError> {
+    let descriptors = PathBuf::from(format!("/proc/{pid}/fd"));
+    let entries = fs::read_dir(&descriptors).map_err(failed("read", &descriptors))?;
+    let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    let inodes: Vec<String> =
+        links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
+    let mut found = Vec::new();
+    for table in ["tcp", "tcp6"] {
+        let path = PathBuf::from(format!("/proc/{pid}/net/{table}"));
+        let text = fs::read_to_string(&path).unwrap_or_default(); // no IPv6, no table
+        found.extend(text.lines().skip(1).filter_map(|line| listener(line, &inodes)));
+    }
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// A line of /proc/net/tcp (proc(5)): local address in hex, state 0A for a listener, inode.
+fn listener(line: &str, inodes: &[String]) -> Option<SocketAddr> {
+    let columns: Vec<&str> = line.split_whitespace().collect();
+    let listens =
+        *columns.get(3)? == "0A" && inodes.iter().any(|inode| Some(inode.as_str()) == columns.get(9).copied());
+    let (address, port) = columns.get(1)?.split_once(':')?;
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let words = address
+        .as_bytes()
+        .chunks(8)
+        .map(|word| u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok().map(u32::to_ne_bytes));
+    let bytes = words.collect::<Option<Vec<_>>>()?.concat();
+    let ip = match <[u8; 4]>::try_from(bytes.as_slice()) {
+        Ok(four) => IpAddr::V4(Ipv4Addr::from(four)),
+        Err(_) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?)),
+    };
+    listens.then_some(SocketAddr::new(ip, port))
+}
+
+/// The last line in which dockerd said what is wrong, if it did.
+pub fn last_error(service: &str) -> Option<String> {
+    let output = Command::new("journalctl")
+        .args(["-u", service, "-o", "cat", "-n", "40", "-q", "--no-pager"])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let says = |line: &&str| {
+        ["failed to", "unable to", "level=error", "level=fatal", "error"].iter().any(|word| line.contains(word))
+    };
+    let ours = |line: &&str| !line.starts_with("docker.service:") && !line.starts_with("Failed to start");
+    text.lines().rev().filter(ours).find(says).map(|line| line.chars().take(300).collect())
+}
+
+/// What `dockerd --validate` says against a configuration, started with those words; none where it is content, or does
+/// not know the option (before 23.0).
+pub fn validate(words: &[String]) -> Option<String> {
+    let (program, arguments) = words.split_first()?;
+    let output = Command::new(program).arg("--validate").args(arguments).stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let unknown = text.contains("unknown flag");
+    (!output.status.success() && !unknown).then(|| text.trim().chars().take(300).collect())
+}
+
+/// Whether a path is there, links followed.
+pub fn is_there(path: &str) -> bool {
+    fs::metadata(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_is_read_from_the_table_of_the_kernel() {
+        let inodes = ["777".to_owned()];
+        let row = |address: &str, state: &str, inode: &str| {
+            format!(
+                "   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1 0 100 0 0 10 0"
+            )
+        };
+        let v4 = listener(&row("0100007F:0948", "0A", "777"), &inodes);
+        assert_eq!(v4, Some("127.0.0.1:2376".parse().unwrap()));
+        let v6 = listener(&row("00000000000000000000000001000000:0948", "0A", "777"), &inodes);
+        assert_eq!(v6, Some("[::1]:2376".parse().unwrap()));
+        assert_eq!(listener(&row("0100007F:0948", "01", "777"), &inodes), None, "a connection");
+        assert_eq!(listener(&row("0100007F:0948", "0A", "778"), &inodes), None, "somebody else's");
+        assert_eq!(listener("  sl  local_address rem_address", &inodes), None);
+    }
+}

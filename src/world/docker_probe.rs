@@ -1,0 +1,239 @@
+//! Questions to a dockerd, over TCP and its unix socket: who is answered, with which certificate. It changes nothing.
+
+use crate::docker::engine::Engine;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use zeroize::Zeroizing;
+
+/// No question takes longer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Answers are read no further.
+const LONGEST_ANSWER: u64 = 4 << 20;
+/// Go's answer to plain HTTP where TLS is spoken: TLS at work (net/http, server.go).
+const TLS_AT_WORK: &[u8] = b"Client sent an HTTP request to an HTTPS server.";
+const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+/// A client certificate and its key, DER.
+#[derive(Clone)]
+pub struct Identity {
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// PKCS#8.
+    pub key: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity(redacted)")
+    }
+}
+
+/// What a client got that spoke plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// No connection, and why.
+    Closed(String),
+    /// A connection and no answer of HTTP, or TLS's own refusal.
+    Refused,
+    /// Docker's API, without any certificate.
+    Answered,
+}
+
+/// What a client got that spoke TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// No connection, and why.
+    Closed(String),
+    /// No answer, and why; DER of the leaf that was served until then, if any.
+    Refused(Option<Vec<u8>>, String),
+    /// Docker's API; DER of the leaf that was served.
+    Answered(Vec<u8>),
+}
+
+impl Tls {
+    /// DER of the leaf that was served.
+    pub fn leaf(&self) -> Option<&[u8]> {
+        match self {
+            Tls::Closed(_) => None,
+            Tls::Refused(leaf, _) => leaf.as_deref(),
+            Tls::Answered(leaf) => Some(leaf),
+        }
+    }
+}
+
+/// Asks as a client that knows nothing of TLS.
+pub async fn plain(address: SocketAddr) -> Plain {
+    let mut stream = match connect(address).await {
+        Ok(stream) => stream,
+        Err(error) => return Plain::Closed(error.to_string()),
+    };
+    match ask(&mut stream, "/_ping").await {
+        Ok(answer) if is_docker(&answer) => Plain::Answered,
+        _ => Plain::Refused,
+    }
+}
+
+/// Asks over TLS, with a client certificate or without. Whose certificate is served does not matter: it is given back.
+pub async fn tls(address: SocketAddr, identity: Option<&Identity>) -> Tls {
+    let stream = match connect(address).await {
+        Ok(stream) => stream,
+        Err(error) => return Tls::Closed(error.to_string()),
+    };
+    let seen = Arc::new(Seen::new());
+    let answer = match config(&seen, identity) {
+        Ok(config) => within(exchange(stream, config)).await,
+        Err(error) => Err(io::Error::other(error)),
+    };
+    let leaf = seen.leaf.lock().expect(UNPOISONED).take();
+    match (answer, leaf) {
+        (Ok(answer), Some(leaf)) if is_docker(&answer) => Tls::Answered(leaf),
+        (Ok(_), leaf) => Tls::Refused(leaf, "it answered something else than Docker does".into()),
+        (Err(error), leaf) => Tls::Refused(leaf, error.to_string()),
+    }
+}
+
+/// Asks over the unix socket.
+///
+/// # Errors
+/// Where it does not answer, or not as Docker does.
+pub async fn engine(socket: &Path) -> io::Result<Engine> {
+    let mut stream = within(UnixStream::connect(socket)).await?;
+    let answer = ask(&mut stream, "/info").await?;
+    let body = answer.windows(4).position(|four| four == b"\r\n\r\n").map(|at| &answer[at + 4..]);
+    let engine = body.and_then(Engine::parse);
+    engine.ok_or_else(|| io::Error::other("it answered something else than Docker does"))
+}
+
+/// Whether dockerd answers on its unix socket.
+///
+/// # Errors
+/// Where it does not.
+pub async fn ping(socket: &Path) -> io::Result<()> {
+    let mut stream = within(UnixStream::connect(socket)).await?;
+    match is_docker(&ask(&mut stream, "/_ping").await?) {
+        true => Ok(()),
+        false => Err(io::Error::other("it answered something else than Docker does")),
+    }
+}
+
+/// Whether an address is one of this machine's at the moment.
+pub fn is_local(ip: std::net::IpAddr) -> bool {
+    std::net::TcpListener::bind((ip, 0)).is_ok()
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    within(TcpStream::connect(address)).await
+}
+
+async fn within<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PATIENCE, what).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+}
+
+async fn exchange(stream: TcpStream, config: ClientConfig) -> io::Result<Vec<u8>> {
+    let name = ServerName::try_from("docker").expect("a constant name");
+    let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
+    ask(&mut stream, "/_ping").await
+}
+
+/// HTTP/1.0, so that the answer ends with the connection and comes in one piece.
+async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> io::Result<Vec<u8>> {
+    let asked = async {
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").as_bytes()).await?;
+        let mut answer = Vec::new();
+        match stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await {
+            // Who hangs up without a word after it is no fault of the answer's.
+            Err(_) if !answer.is_empty() => Ok(answer),
+            done => done.map(|_| answer),
+        }
+    };
+    within(asked).await
+}
+
+/// Any answer of HTTP counts, but TLS's own refusal of plain HTTP.
+fn is_docker(answer: &[u8]) -> bool {
+    answer.starts_with(b"HTTP/") && !answer.windows(TLS_AT_WORK.len()).any(|part| part == TLS_AT_WORK)
+}
+
+fn config(seen: &Arc<Seen>, identity: Option<&Identity>) -> Result<ClientConfig, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&seen.provider))
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(seen) as Arc<dyn ServerCertVerifier>);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(identity) => {
+            let key = PrivateKeyDer::Pkcs8(identity.key.to_vec().into());
+            builder.with_client_auth_cert(vec![identity.certificate.clone().into()], key)
+        }
+    }
+}
+
+/// Takes every certificate whose key signs the handshake, and keeps the leaf: it is compared, not trusted.
+#[derive(Debug)]
+struct Seen {
+    provider: Arc<CryptoProvider>,
+    leaf: Mutex<Option<Vec<u8>>>,
+}
+
+impl Seen {
+    fn new() -> Seen {
+        Seen { provider: Arc::new(aws_lc_rs::default_provider()), leaf: Mutex::new(None) }
+    }
+}
+
+impl ServerCertVerifier for Seen {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        *self.leaf.lock().expect(UNPOISONED) = Some(leaf.to_vec());
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls12_signature(
+            message,
+            leaf,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        rustls::crypto::verify_tls13_signature(
+            message,
+            leaf,
+            signature,
+            &self.provider.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,56 @@
+//! Tokens of ServiceAccounts (authentication.k8s.io/v1, TokenRequest): minted, and when to mint the next.
+
+use super::Clock;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use zeroize::Zeroizing;
+
+/// A token. Its Debug is redacted, its memory is zeroed.
+#[derive(Clone)]
+pub struct Token {
+    /// What is sent.
+    pub text: Zeroizing<String>,
+    /// When it ends.
+    pub expires: Timestamp,
+    /// When the next should be minted: after a third of what the server gave.
+    pub renew_at: Timestamp,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token(redacted, until {})", self.expires)
+    }
+}
+
+/// Mints a token for an account, bound to a Node where one is given.
+///
+/// # Errors
+/// What the API server says.
+pub async fn mint(
+    client: &Client,
+    (namespace, account): (&str, &str),
+    node: Option<&str>,
+    life: SignedDuration,
+    clock: &Clock,
+) -> kube::Result<Token> {
+    let bound = node.map(|node| BoundObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Node".into()),
+        name: Some(node.to_owned()),
+        uid: None,
+    });
+    let spec =
+        TokenRequestSpec { audiences: Vec::new(), expiration_seconds: Some(life.as_secs()), bound_object_ref: bound };
+    let request = TokenRequest { spec, ..TokenRequest::default() };
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let asked = clock.now();
+    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+    let unreadable = || kube::Error::Service("the answer holds no token".into());
+    let status = answer.status.ok_or_else(unreadable)?;
+    let expires = status.expiration_timestamp.0;
+    let third = expires.duration_since(asked) / 3;
+    Ok(Token { text: Zeroizing::new(status.token), expires, renew_at: crate::pki::lifecycle::saturating(asked, third) })
+}

@@ -1,0 +1,21 @@
+//! A first delivery by `up --host`, on a host as Debian makes it.
+
+use crate::support::hostbox::HostBox;
+use crate::support::hostbox::probe::Probe;
+use crate::world::{World, YAML};
+use anyhow::Result;
+use std::net::SocketAddr;
+
+#[test]
+fn a_fresh_host_is_served_over_mutual_tls() -> Result<()> {
+    let host = HostBox::boot()?;
+    host.docker_ready()?;
+    let world = World::on(&host)?;
+    let probe = Probe::start([SocketAddr::from((host.ip(), 2376))])?;
+    world.up(YAML)?;
+    assert!(world.client_is_served()?, "{}", world.facts());
+    let count = probe.finish();
+    assert_eq!(count.leaked, 0, "{:?}", count.first_leak);
+    assert!(count.denied > 0);
+    Ok(())
+}
