@@ -7,6 +7,7 @@ mod support;
 
 mod adoption;
 mod backup;
+mod companion;
 mod faults;
 mod isolation;
 mod main_job;
