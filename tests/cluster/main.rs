@@ -8,6 +8,7 @@ mod support;
 mod adoption;
 mod backup;
 mod companion;
+mod companions;
 mod faults;
 mod isolation;
 mod main_job;

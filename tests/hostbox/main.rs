@@ -5,7 +5,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cuts;
 mod faithful;
 mod first;
+mod home;
+mod killed;
 mod probe;
 mod world;

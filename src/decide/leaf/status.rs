@@ -6,6 +6,7 @@ use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::decide::Refusal;
+use crate::decide::delivery::Courier;
 use crate::decide::delivery::arrival::begins_to_wait;
 use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
@@ -74,6 +75,24 @@ fn said(object: &Object, accepted: Verdict) -> Verdict {
         }
         _ => accepted,
     }
+}
+
+/// The status of an object that is going, while what was delivered goes before it. All else is as it was.
+pub fn removing(object: &Object, courier: &Courier, now: Timestamp) -> CertificateStatus {
+    let said = object.companion.condition(ConditionType::Delivered).filter(|said| said.status == "False");
+    let said = said.map(|said| format!(" (it says: {})", said.message)).unwrap_or_default();
+    let message = format!(
+        "it is to be deleted, and waits for {} to remove what it delivered{said}; the annotation {}=true lets it go \
+         at once, and leaves that there",
+        courier.words(),
+        crate::api::FORCE_REMOVE_ANNOTATION
+    );
+    let verdict = Verdict::new(ConditionType::Ready, false, Reason::Removing, message);
+    let ready = conditions(&[verdict], &object.previous.conditions, object.generation, now);
+    let mut status = object.previous.clone();
+    status.conditions.retain(|known| known.type_ != ConditionType::Ready.as_str());
+    status.conditions.extend(ready);
+    status
 }
 
 fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {

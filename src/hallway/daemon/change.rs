@@ -79,7 +79,7 @@ impl Host<'_> {
         self.begin(observed, Stage::Writing)?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
-        Ok(self.point(observed)?)
+        self.point(observed)
     }
 
     /// Closes what stands open: files, then dockerd with all its sockets.

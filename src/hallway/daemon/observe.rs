@@ -150,7 +150,7 @@ async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
 }
 
 fn written() -> Result<Layout, Trouble> {
-    let own = |path: &str| Ok::<_, Trouble>(text(path)?);
+    let own = |path: &str| text(path);
     Ok(Layout {
         daemon_json: own(DAEMON_JSON)?.map(String::into_bytes),
         drop_in: own(unit::DROP_IN)?,

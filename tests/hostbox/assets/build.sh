@@ -13,7 +13,7 @@ say() { printf 'build.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
 # What a Docker host has, and what tests look at it with.
-packages=systemd,systemd-sysv,dbus,docker.io,procps,iproute2,busybox-static
+packages=systemd,systemd-sysv,dbus,docker.io,procps,iproute2,busybox-static,strace
 case $release in
   bookworm) ;; # its docker.io has the client in it
   trixie) packages+=,docker-cli ;;

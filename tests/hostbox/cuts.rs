@@ -1,0 +1,100 @@
+//! The step on dockerd, begun again and again from the same state, and killed each time at another of its steps.
+
+use crate::home::At;
+use anyhow::{Context, Result, ensure};
+
+/// System calls that change what outlives the process. What is synced is there for whoever comes after a kill, synced
+/// or not; so fsync is no place of its own.
+const CHANGES: [&str; 3] = ["rename", "symlink", "unlink"];
+/// D-Bus calls that change something, as a message has their names.
+const CALLS: [&str; 6] =
+    ["StopUnit", "StartUnit", "RestartUnit", "ResetFailedUnit", "KillUnit", "\\0Reload\\0"];
+const KEPT: &str = "/etc/docker /etc/systemd/system";
+const TRACE: &str = "/root/trace";
+
+/// A place at which a step is killed.
+#[derive(Clone, Debug)]
+pub enum Cut {
+    /// Before the so-manyth call of that name is carried out; how it begins.
+    Call(String, usize, String),
+    /// After so many milliseconds: in the middle of a job of systemd's, for one.
+    After(usize),
+}
+
+/// A host at the beginning of a step.
+pub struct Cuts<'a> {
+    at: &'a At<'a>,
+}
+
+impl<'a> Cuts<'a> {
+    /// The beginning is what the host is now, with the step ordered.
+    pub fn begin(at: &'a At<'a>) -> Result<Cuts<'a>> {
+        at.host.sh(&format!(
+            "rm -rf /root/before; mkdir -p /root/before/notes; cp -a --parents {KEPT} /root/before
+            cp -a /var/lib/dockseal/*.json /root/before/notes"
+        ))?;
+        Ok(Cuts { at })
+    }
+
+    /// Back to the beginning, all that is dockerd's newly started.
+    pub fn back(&self) -> Result<()> {
+        let script = format!(
+            "cd /; ours=dockseal-docker.socket
+            while systemctl stop docker.socket docker.service $ours 2>/dev/null; \
+              systemctl -q is-active docker.socket docker.service $ours; do :; done
+            for kept in {KEPT}; do rm -rf /$kept; cp -a /root/before/$kept /$kept; done
+            rm -f /var/lib/dockseal/*.json; cp -a /root/before/notes/*.json /var/lib/dockseal
+            systemctl daemon-reload; systemctl reset-failed; systemctl start docker.socket docker.service"
+        );
+        self.at.host.sh(&script).map(drop).with_context(|| self.at.facts())
+    }
+
+    /// Takes the step once, to its end, and says where it can be cut.
+    pub fn record(&self) -> Result<Vec<Cut>> {
+        self.at.host.sh(&format!(
+            "strace -qq -s 600 -o {TRACE} -e trace={},sendmsg dockseal daemon-step",
+            CHANGES.join(",")
+        ))?;
+        let trace = self.at.host.read(TRACE)?;
+        let mut cuts = Vec::new();
+        let mut counts = std::collections::BTreeMap::<String, usize>::new();
+        let mut called = false;
+        for line in trace.lines() {
+            let Some((name, rest)) = line.split_once('(') else { continue };
+            let count = counts.entry(name.to_owned()).or_default();
+            *count += 1;
+            let changes = CHANGES.contains(&name) && line.ends_with("= 0");
+            let calls = name == "sendmsg" && CALLS.iter().any(|call| rest.contains(call));
+            if changes || calls || called {
+                cuts.push(Cut::Call(name.to_owned(), *count, rest.chars().take(160).collect()));
+            }
+            called = calls; // the message after it is sent once it is answered, or its job has ended
+        }
+        ensure!(cuts.len() > 5, "{trace}");
+        Ok(cuts)
+    }
+
+    /// From the beginning, killed there; false where it came to its end.
+    pub fn cut(&self, cut: &Cut) -> Result<bool> {
+        self.back()?;
+        let status = match cut {
+            Cut::Call(name, count, _) => self.at.host.exec(&[
+                "strace",
+                "-qq",
+                "-o",
+                "/dev/null",
+                "-e",
+                &format!("trace={name}"),
+                "-e",
+                &format!("inject={name}:signal=KILL:when={count}"),
+                "dockseal",
+                "daemon-step",
+            ])?,
+            Cut::After(milliseconds) => {
+                let seconds = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+                self.at.host.exec(&["sh", "-c", "timeout -s KILL $0 dockseal daemon-step", &seconds])?
+            }
+        };
+        Ok(!status.status.success())
+    }
+}

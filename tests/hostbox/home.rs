@@ -1,0 +1,222 @@
+//! A homelab of one host and one client in YAML, one setting at a time, and what `up` makes of it in a box.
+
+use crate::support::hostbox::HostBox;
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const UP: [&str; 9] =
+    ["dockseal", "up", "/root/home.yaml", "--state", "/root/state", "--once", "--host", "pandora", "--timeout"];
+const STEP_UNIT: &str = "dockseal-step.service";
+const CLIENT: &str = "/root/state/secrets/default/ci-docker-client";
+
+/// What is wished for. Each field is YAML, put where its name says.
+#[derive(Clone, Debug)]
+pub struct Home {
+    /// `spec.delivery.daemon`, without braces.
+    pub daemon: String,
+    /// More of `spec.delivery`: `, takeOver: true`.
+    pub delivery: String,
+    /// `metadata.annotations` of the host, without braces.
+    pub annotations: String,
+    /// More of the authority's spec.
+    pub authority: String,
+    /// More of the host's spec.
+    pub host: String,
+    /// More documents.
+    pub documents: String,
+}
+
+impl Default for Home {
+    fn default() -> Home {
+        let empty = String::new;
+        Home {
+            daemon: "restart: Always".into(),
+            delivery: empty(),
+            annotations: empty(),
+            authority: empty(),
+            host: empty(),
+            documents: empty(),
+        }
+    }
+}
+
+impl Home {
+    /// With a certificate that is newer than any until now.
+    pub fn renewed(&self) -> Home {
+        let now = Timestamp::now().as_second();
+        while Timestamp::now().as_second() == now {
+            std::thread::sleep(Duration::from_millis(20)); // certificates know no parts of a second
+        }
+        let asked = Timestamp::from_second(now + 1).unwrap_or_default();
+        Home { annotations: format!("dockseal.dev/renew-requested-at: \"{asked}\""), ..self.clone() }
+    }
+
+    fn yaml(&self, host: &HostBox) -> String {
+        let Home { daemon, delivery, annotations, authority, host: more, documents } = self;
+        let ip = host.ip();
+        format!(
+            "apiVersion: dockseal.dev/v1alpha1
+kind: DockerCA
+metadata: {{name: homelab}}
+spec: {{subject: {{commonName: Docker CA}}{authority}}}
+---
+apiVersion: dockseal.dev/v1alpha1
+kind: DockerHostCert
+metadata: {{name: pandora, annotations: {{{annotations}}}}}
+spec:
+  caRef: {{name: homelab}}
+  ipAddresses: [{ip}]
+  delivery: {{mode: Daemon, daemon: {{{daemon}}}{delivery}}}
+{more}
+---
+apiVersion: dockseal.dev/v1alpha1
+kind: DockerClientCert
+metadata: {{name: ci}}
+spec: {{caRef: {{name: homelab}}, commonName: ci}}
+{documents}"
+        )
+    }
+}
+
+/// A box with the program, and what is asked of it.
+pub struct At<'a> {
+    pub host: &'a HostBox,
+}
+
+/// A condition as `up` keeps it.
+#[derive(Clone, Debug)]
+pub struct Said {
+    pub holds: bool,
+    pub reason: String,
+    pub message: String,
+}
+
+impl At<'_> {
+    /// Puts the program there.
+    pub fn on(host: &HostBox) -> Result<At<'_>> {
+        host.install(Path::new(env!("CARGO_BIN_EXE_dockseal")), "/usr/local/bin/dockseal")?;
+        Ok(At { host })
+    }
+
+    /// Where dockerd is to serve.
+    pub fn address(&self) -> SocketAddr {
+        (self.host.ip(), 2376).into()
+    }
+
+    /// `up --once --host pandora`, whatever comes of it at once; what it said of Serving.
+    pub fn up(&self, home: &Home) -> Result<Said> {
+        self.up_within(home, "1s")
+    }
+
+    fn up_within(&self, home: &Home, timeout: &str) -> Result<Said> {
+        self.host.write("/root/home.yaml", home.yaml(self.host), 0o600)?;
+        let output = self.host.exec(&[&UP[..], &[timeout]].concat())?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        self.condition("Serving").with_context(|| format!("{said}\n{}", self.facts()))
+    }
+
+    /// As `up`, and dockerd serves.
+    pub fn up_and_served(&self, home: &Home) -> Result<()> {
+        let said = self.up_within(home, "30s")?;
+        ensure!(said.holds, "{said:?}\n{}", self.facts());
+        self.served()
+    }
+
+    /// Files, the order and the binary are put there, and the step is not taken.
+    pub fn order(&self, home: &Home) -> Result<()> {
+        self.host.sh(&format!("systemctl mask --quiet --runtime {STEP_UNIT}"))?;
+        self.up(home)?;
+        self.host.sh(&format!("systemctl unmask --quiet --runtime {STEP_UNIT}; systemctl daemon-reload"))?;
+        Ok(())
+    }
+
+    /// Takes the step that is ordered.
+    pub fn step(&self) -> Result<Said> {
+        self.host.sh("dockseal daemon-step")?;
+        self.answer()
+    }
+
+    /// What the last step said.
+    pub fn answer(&self) -> Result<Said> {
+        let answer = self.note("answer.json")?;
+        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        Ok(Said { holds: answer["holds"] == true, reason: text("reason"), message: text("message") })
+    }
+
+    /// A note of the step's.
+    pub fn note(&self, name: &str) -> Result<Value> {
+        Ok(serde_json::from_str(&self.host.read(&format!("/var/lib/dockseal/{name}"))?)?)
+    }
+
+    /// A condition of the host.
+    pub fn condition(&self, kind: &str) -> Result<Said> {
+        let status = self.host.read("/root/state/status/DockerHostCert/default/pandora.yaml")?;
+        let status: Value = serde_saphyr::from_str(&status)?;
+        let all = found(&status, kind).with_context(|| format!("no {kind} in {status}"))?;
+        let text = |key: &str| all[key].as_str().unwrap_or_default().to_owned();
+        Ok(Said { holds: all["status"] == "True", reason: text("reason"), message: text("message") })
+    }
+
+    /// dockerd runs, its unix socket answers, the client is served over TCP, and no change is left half done.
+    pub fn served(&self) -> Result<()> {
+        let script = format!(
+            "docker version >/dev/null && {} && test ! -e /var/lib/dockseal/journal.json",
+            self.client("version >/dev/null")
+        );
+        self.host.sh(&script).map(drop).with_context(|| self.facts())
+    }
+
+    /// The docker CLI as the client with a certificate, for `sh`.
+    pub fn client(&self, words: &str) -> String {
+        format!("DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={CLIENT} docker -H tcp://{}:2376 {words}", self.host.ip())
+    }
+
+    /// Serial number of the leaf that is served.
+    pub fn serial(&self) -> Result<String> {
+        let script = format!(
+            "openssl s_client -connect {} </dev/null 2>/dev/null | openssl x509 -noout -serial",
+            self.address()
+        );
+        let output = Command::new("sh").args(["-c", &script]).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// The process that is dockerd.
+    pub fn dockerd(&self) -> Result<String> {
+        self.host.sh("systemctl show -p MainPID --value docker.service")
+    }
+
+    /// Waits until something is so.
+    pub fn until(&self, what: &str, mut so: impl FnMut() -> bool) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while !so() {
+            ensure!(Instant::now() < deadline, "not so: {what}\n{}", self.facts());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// For a failure's message.
+    pub fn facts(&self) -> String {
+        let script = "systemctl status docker docker.socket dockseal-docker.socket --no-pager -l -n 3
+            cat /etc/docker/daemon.json /etc/systemd/system/docker.service.d/*
+            ls -la /etc/docker/certs /etc/docker/certs/.dockseal
+            for note in /var/lib/dockseal/*.json; do echo $note; cut -c 1-1500 $note; echo; done
+            journalctl --no-pager | grep -v 'TLS handshake error' | tail -n 40; true";
+        self.host.sh(script).unwrap_or_else(|error| error.to_string())
+    }
+}
+
+fn found(value: &Value, kind: &str) -> Option<Value> {
+    match value {
+        Value::Object(members) if members.get("type").is_some_and(|there| there == kind) => Some(value.clone()),
+        Value::Object(members) => members.values().find_map(|inner| found(inner, kind)),
+        Value::Array(items) => items.iter().find_map(|inner| found(inner, kind)),
+        _ => None,
+    }
+}
