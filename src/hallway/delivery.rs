@@ -27,6 +27,7 @@ use crate::world::host_files::{DeliveryError, Directory, Files, Generation, Over
 use crate::world::systemd::Systemd;
 use crate::world::{Clock, daemon_host};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,11 +116,48 @@ fn refusal(error: DeliveryError) -> Verdict {
 type Outcomes = Result<(Outcome, Option<Timestamp>), Verdict>;
 
 async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
+    match brought(delivery, clock, forge).await {
+        Err(verdict) if delivery.host.delivery.mode == Mode::Daemon => still(delivery, verdict).await,
+        outcome => outcome,
+    }
+}
+
+/// Nothing can be brought: a door that stands open is closed all the same.
+async fn still(delivery: &Delivery, verdict: Verdict) -> Outcomes {
+    let Ok(answer) = ask(delivery, None, BTreeSet::new()).await else { return Err(verdict) };
+    match answer.reason() {
+        Reason::ExposedByOthers | Reason::ExposureClosed => {
+            let serving = Some(daemon::verdict(&answer));
+            Ok((Outcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.wake))
+        }
+        _ => Err(verdict),
+    }
+}
+
+/// Before anything is written for the first time: whether dockerd could be told to use it.
+async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
+    let answer = ask(delivery, None, trusts.clone()).await?;
+    match answer.reason() {
+        Reason::NotServed => Ok(()),
+        _ => Err(daemon::verdict(&answer)),
+    }
+}
+
+async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
     let host = &delivery.host;
     let missing = || verdict(false, Reason::SecretMissing, format!("Secret {} is not there yet", host.secret_name));
     let secret = delivery.secret.as_ref().ok_or_else(missing)?;
     let now = clock.now();
     let material = material::read(&host.secret_name, secret, now)?;
+    let trusts = material::valid_keys(&material.bundle, now);
+    if host.delivery.mode == Mode::Daemon
+        && look(delivery)?.is_none_or(|seen| seen.current.is_none())
+        && let Err(serving) = could_be_served(delivery, &trusts).await
+    {
+        let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
+        let outcome = Outcome { delivered: Some(delivered), serving: Some(serving), ..Outcome::default() };
+        return Ok((outcome, Some(saturating(now, AGAIN))));
+    }
     let probe = probe(forge, now).await;
     let blocking = (delivery.clone(), material.clone());
     let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, &probe, now));
@@ -134,7 +172,7 @@ async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes
             Ok((outcome, None))
         }
         Mode::Daemon => {
-            let answer = ask(delivery, Some(placed.generation)).await;
+            let answer = ask(delivery, Some(placed.generation), trusts).await;
             Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome))
         }
     }
@@ -315,7 +353,8 @@ async fn look_at_daemon(
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
-    let order = Order { host: host.clone(), files: Some(placed.generation), contained: false };
+    let files = Some(placed.generation);
+    let order = Order { host: host.clone(), files, trusts: BTreeSet::new(), contained: false };
     let Some(address) = order.listens().ok().and_then(|listens| Some(listens.first()?.dial())) else {
         return (None, None);
     };
@@ -342,8 +381,8 @@ async fn look_at_daemon(
 }
 
 /// Has the step on this host's dockerd taken, in a unit of its own.
-async fn ask(delivery: &Delivery, files: Option<u64>) -> Result<Answer, Verdict> {
-    let order = Order { host: delivery.host.clone(), files, contained: delivery.contained };
+async fn ask(delivery: &Delivery, files: Option<u64>, trusts: BTreeSet<String>) -> Result<Answer, Verdict> {
+    let order = Order { host: delivery.host.clone(), files, trusts, contained: delivery.contained };
     let unsupported = |error: String| {
         let message = format!(
             "mode: Daemon needs systemd's system bus, which cannot be used ({error}), and nothing was touched: use mode: \
@@ -371,7 +410,7 @@ async fn remove(delivery: &Delivery, clock: &Clock) -> Outcomes {
     let gone = verdict(false, Reason::Removed, "what was delivered has been removed");
     let again = Some(saturating(clock.now(), AGAIN));
     if delivery.host.delivery.mode == Mode::Daemon {
-        match ask(delivery, None).await {
+        match ask(delivery, None, BTreeSet::new()).await {
             Ok(answer) if answer.reason() == Reason::Removed => {}
             Ok(answer) => return Ok((Outcome { serving: Some(daemon::verdict(&answer)), ..kept(delivery) }, again)),
             Err(serving) => return Ok((Outcome { serving: Some(serving), ..kept(delivery) }, again)),

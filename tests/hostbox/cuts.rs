@@ -7,8 +7,7 @@ use anyhow::{Context, Result, ensure};
 /// or not; so fsync is no place of its own.
 const CHANGES: [&str; 3] = ["rename", "symlink", "unlink"];
 /// D-Bus calls that change something, as a message has their names.
-const CALLS: [&str; 6] =
-    ["StopUnit", "StartUnit", "RestartUnit", "ResetFailedUnit", "KillUnit", "\\0Reload\\0"];
+const CALLS: [&str; 6] = ["StopUnit", "StartUnit", "RestartUnit", "ResetFailedUnit", "KillUnit", "\\0Reload\\0"];
 const KEPT: &str = "/etc/docker /etc/systemd/system";
 const TRACE: &str = "/root/trace";
 
@@ -51,10 +50,9 @@ impl<'a> Cuts<'a> {
 
     /// Takes the step once, to its end, and says where it can be cut.
     pub fn record(&self) -> Result<Vec<Cut>> {
-        self.at.host.sh(&format!(
-            "strace -qq -s 600 -o {TRACE} -e trace={},sendmsg dockseal daemon-step",
-            CHANGES.join(",")
-        ))?;
+        self.at
+            .host
+            .sh(&format!("strace -qq -s 600 -o {TRACE} -e trace={},sendmsg dockseal daemon-step", CHANGES.join(",")))?;
         let trace = self.at.host.read(TRACE)?;
         let mut cuts = Vec::new();
         let mut counts = std::collections::BTreeMap::<String, usize>::new();
