@@ -16,6 +16,9 @@ use std::process::{Command, Stdio};
 /// Where the binary, the journal and the notes of the daemon's delivery are: root's own.
 pub const HOME: &str = "/var/lib/dockseal";
 
+/// Links behind links that are followed.
+const MOST_LINKS: usize = 8;
+
 /// A file, or the link that stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Entry {
@@ -77,6 +80,21 @@ pub fn read(path: &Path) -> Result<Entry, FileError> {
     }
     let bytes = fs::read(path).map_err(fail)?;
     Ok(Entry::File { bytes, mode: found.permissions().mode() & 0o7777, uid: found.uid(), gid: found.gid() })
+}
+
+/// Where the links at a path lead in the end: a file that is kept elsewhere stays a link.
+///
+/// # Errors
+/// [`FileError`] as [`read`].
+pub fn behind_links(path: &Path) -> Result<PathBuf, FileError> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match read(&path)? {
+            Entry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            _ => break,
+        }
+    }
+    Ok(path)
 }
 
 /// Puts that in its place at once; the directory is made where it is missing. What is there already is left alone.

@@ -6,9 +6,16 @@
 mod support;
 
 mod cuts;
+mod drift;
+mod exposure;
 mod faithful;
 mod first;
 mod home;
+mod howto;
 mod killed;
 mod probe;
+mod race;
+mod removal;
+mod takeover;
+mod visit;
 mod world;

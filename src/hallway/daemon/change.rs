@@ -157,8 +157,10 @@ impl Host<'_> {
             return daemon_host::keep(JOURNAL, Some(&Journal { stage, ..journal }));
         }
         let mut prior = Vec::new();
-        for path in TOUCHED {
-            prior.push((PathBuf::from(path), daemon_host::read(path.as_ref())?));
+        for path in TOUCHED.map(PathBuf::from) {
+            let path = if path == Path::new(DAEMON_JSON) { daemon_host::behind_links(&path)? } else { path };
+            let entry = daemon_host::read(&path)?;
+            prior.push((path, entry));
         }
         daemon_host::keep(JOURNAL, Some(&Journal { stage, prior, current: observed.current }))
     }
@@ -186,12 +188,8 @@ impl Host<'_> {
 
     /// Permissions and owner stay.
     fn put_daemon_json(&self, layout: &Layout) -> Result<(), FileError> {
-        let mut path = PathBuf::from(DAEMON_JSON);
-        let mut there = daemon_host::read(&path)?;
-        if let Entry::Link(to) = &there {
-            path = path.parent().unwrap_or(Path::new("/")).join(to);
-            there = daemon_host::read(&path)?;
-        }
+        let path = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
+        let there = daemon_host::read(&path)?;
         let entry = match (&layout.daemon_json, there) {
             (None, _) => Entry::Absent,
             (Some(bytes), Entry::File { mode, uid, gid, .. }) => Entry::File { bytes: bytes.clone(), mode, uid, gid },
@@ -260,7 +258,14 @@ impl Host<'_> {
         }
         match sockets {
             true => {
-                self.systemd.run(Verb::Stop, SOCKET).await?;
+                // Sockets first, else a client starts dockerd between the two; each by name, since a unit that somebody
+                // edited may not be bound to the others.
+                for unit in [OUR_SOCKET, SOCKET, SERVICE] {
+                    if self.systemd.unit(unit).await?.loaded {
+                        self.systemd.run(Verb::Stop, unit).await?;
+                    }
+                }
+                self.systemd.run(Verb::Start, SOCKET).await?;
                 self.systemd.run(Verb::Start, SERVICE).await?;
             }
             false => self.systemd.run(Verb::Restart, SERVICE).await?,
