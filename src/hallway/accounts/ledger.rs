@@ -174,7 +174,8 @@ impl Ledger {
             let since = turns::waits_since(host)?;
             let account = host.account()?;
             let told = self.known(&account).and_then(|known| known.find(&host.at));
-            let able = told.is_some_and(|entry| entry.turn.is_none()) && self.fault(&account, &host.at.namespace).is_none();
+            let able =
+                told.is_some_and(|entry| entry.turn.is_none()) && self.fault(&account, &host.at.namespace).is_none();
             able.then(|| Waiting { at: host.at.clone(), since, last: self.turns.get(&host.at).copied() })
         });
         turns::first(waiting.collect::<Vec<_>>())
