@@ -179,7 +179,7 @@ reasons! {
     DriftRepeats,
     /// Everything that was asked for is there.
     Ready,
-    /// A DockerCA that is to be deleted still has hosts or clients.
+    /// A DockerCA that is to be deleted still has hosts or clients; or files that are to be removed are still dockerd's.
     InUse,
     /// The finalizer let go without its work being done.
     FinalizerForced,

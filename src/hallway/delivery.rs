@@ -1,23 +1,26 @@
 //! A delivery: what the Secret holds becomes files on this host, dockerd serves them, and what came of it is reported.
 //! The same for a companion in a cluster, one outside, and `up --host`.
 
-use super::daemon;
+use super::daemon::{self, DAEMON_JSON};
 use crate::api::AssignedHost;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
 use crate::decide::delivery::files::{Shown, Step, plan};
-use crate::decide::delivery::order::{Answer, Order};
+use crate::decide::delivery::order::{Answer, Order, listens};
 use crate::decide::delivery::report::{Outcome, delivered, report};
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::{Material, material};
 use crate::decide::status::Verdict;
+use crate::docker::daemon_json::DaemonJson;
+use crate::docker::listen::Listen;
 use crate::docker::unit::BINARY;
 use crate::pki::certificate::all_from_pem;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::Data;
 use crate::pki::sign::self_signed_client;
 use crate::pki::{Certificate, KeyAlgorithm};
+use crate::world::daemon_host::Entry;
 use crate::world::docker_probe::{self, Identity, Plain, Tls};
 use crate::world::entropy::{KeyForge, serial};
 use crate::world::host_files::{DeliveryError, Directory, Files, Generation, Over, Owner, PublicName, Seen};
@@ -76,6 +79,14 @@ pub async fn deliver(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Do
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
     let look = saturating(now, LOOK_EVERY);
     Done { status, wake: wake.map_or(look, |wake| wake.min(look)) }
+}
+
+/// What is reported of a host that may not be delivered here; nothing is touched.
+pub fn refuse(delivery: &Delivery, why: String, clock: &Clock) -> Done {
+    let now = clock.now();
+    let outcome = Outcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
+    let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
+    Done { status, wake: saturating(now, LOOK_EVERY) }
 }
 
 /// What is in place though nothing new could be brought.
@@ -343,9 +354,7 @@ async fn look_at_daemon(
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
-    let files = Some(placed.generation);
-    let order = Order { host: host.clone(), files, trusts: BTreeSet::new(), contained: false };
-    let Some(address) = order.listens().ok().and_then(|listens| Some(listens.first()?.dial())) else {
+    let Some(address) = listens(host).ok().and_then(|listens| Some(listens.first()?.dial())) else {
         return (None, None);
     };
     if docker_probe::plain(address).await == Plain::Answered {
@@ -410,8 +419,53 @@ async fn remove(delivery: &Delivery, clock: &Clock) -> Outcomes {
     if let Some(directory) = Directory::find(&delivery.roots, path).map_err(refusal)? {
         let seen = directory.look(&delivery.host.name).map_err(refusal)?;
         if seen.owner == Some(owner(&delivery.host)) {
+            if let Some(user) = user(&delivery.host, &seen).await {
+                return Ok((Outcome { delivered: Some(in_use(path, &user)), ..kept(delivery) }, again));
+            }
             directory.release(&delivery.host.name).map_err(refusal)?;
         }
     }
     Ok((Outcome { delivered: Some(gone), ..Outcome::default() }, None))
+}
+
+fn in_use(directory: &Path, user: &str) -> Verdict {
+    let directory = directory.display();
+    let message = format!(
+        "what was delivered to {directory} stays for now, since {user}: without the files dockerd would not start. Take \
+         the TLS settings that name them out of its configuration and restart it; then they are removed"
+    );
+    verdict(true, Reason::InUse, message)
+}
+
+/// Who still uses the files: a configuration that names them, or a dockerd that serves one of our certificates or lets
+/// our own proof in. What cannot be seen from here, as from a container without the host's network, is not asked.
+async fn user(host: &AssignedHost, seen: &Seen) -> Option<String> {
+    let below = |path: &str| Path::new(path).starts_with(&host.delivery.directory);
+    let configured = daemon_host::read(Path::new(DAEMON_JSON)).ok();
+    let configured = configured.as_ref().and_then(Entry::bytes).and_then(|bytes| DaemonJson::parse(bytes).ok());
+    let tls = configured.map(|json| json.tls()).unwrap_or_default();
+    if [tls.tlscacert, tls.tlscert, tls.tlskey].iter().flatten().any(|path| below(path)) {
+        return Some(format!("{DAEMON_JSON} names it"));
+    }
+    if let Ok(systemd) = Systemd::reach().await {
+        let command = systemd.command("docker.service").await.unwrap_or_default();
+        if command.iter().any(|word| word.split('=').any(below)) {
+            return Some("docker.service starts dockerd with it".into());
+        }
+    }
+    let ours = |leaf: &str| {
+        let certificates = seen.generations.iter().filter_map(|there| Certificate::from_pem(there.cert.as_ref()?).ok());
+        certificates.into_iter().any(|certificate| certificate.fingerprint() == leaf)
+    };
+    for address in listens(host).unwrap_or_default().iter().map(Listen::dial) {
+        let proof = seen.generations.iter().rev().find_map(identity);
+        let answer = docker_probe::tls(address, proof.as_ref()).await;
+        let served = answer.leaf().and_then(|der| Certificate::from_der(der).ok()).map(|leaf| leaf.fingerprint());
+        let lets_proof_in =
+            matches!(answer, Tls::Answered(_)) && !matches!(docker_probe::tls(address, None).await, Tls::Answered(_));
+        if lets_proof_in || served.is_some_and(|served| ours(&served)) {
+            return Some(format!("dockerd serves it on {address}"));
+        }
+    }
+    None
 }

@@ -1,6 +1,6 @@
 //! systemd over its D-Bus API (org.freedesktop.systemd1(5)): what a unit is, and jobs that are waited for.
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, proxy};
@@ -277,17 +277,13 @@ impl Systemd {
         timeout(JOB_PATIENCE, waited).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Waits for news of a unit: it was started, stopped, or failed.
+    /// News of a unit from now on, without saying what: it was started, stopped, or failed. It ends with the bus.
     ///
     /// # Errors
     /// [`SystemdError::Call`].
-    pub async fn changed(&self, unit: &str) -> Result<(), SystemdError> {
-        let changed = async {
-            let properties = self.properties(unit).await?;
-            properties.receive_properties_changed().await?.next().await;
-            Ok(())
-        };
-        changed.await.map_err(call("watch", unit))
+    pub async fn news(&self, unit: &str) -> Result<impl Stream<Item = ()> + Send + use<>, SystemdError> {
+        let told = async { self.properties(unit).await?.receive_properties_changed().await };
+        Ok(told.await.map_err(call("watch", unit))?.map(|_| ()))
     }
 
     async fn property<T>(&self, unit: &str, interface: &str, name: &str) -> Result<T, SystemdError>

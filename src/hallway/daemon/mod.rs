@@ -4,6 +4,8 @@
 mod change;
 mod observe;
 
+pub use observe::DAEMON_JSON;
+
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::delivery::daemon::{Observed, Step, plan, rejected, served_well, unserved};
 use crate::decide::delivery::order::{Answer, Order};
