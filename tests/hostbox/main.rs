@@ -6,9 +6,13 @@
 mod support;
 
 mod cuts;
+mod disk;
 mod faithful;
 mod first;
 mod home;
 mod killed;
+mod listen;
 mod probe;
+mod renewal;
+mod rollback;
 mod world;

@@ -49,7 +49,16 @@ spec: {{caRef: {{name: homelab}}, commonName: ci}}
     /// `up --once --host pandora`.
     pub fn up(&self, daemon: &str) -> Result<String> {
         self.host.write("/root/home.yaml", self.yaml(daemon), 0o600)?;
-        let output = self.host.exec(&["dockseal", "up", "/root/home.yaml", "--state", "/root/state", "--once", "--host", "pandora"])?;
+        let output = self.host.exec(&[
+            "dockseal",
+            "up",
+            "/root/home.yaml",
+            "--state",
+            "/root/state",
+            "--once",
+            "--host",
+            "pandora",
+        ])?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "{said}\n{}", self.facts());
         Ok(said)

@@ -21,6 +21,15 @@ pub struct Found {
     pub daemon_json: Option<Vec<u8>>,
 }
 
+impl Found {
+    /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
+    pub fn command(&self) -> Vec<String> {
+        let options = |name: &str| self.options.clone().filter(|_| name == "DOCKER_OPTS");
+        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&options).taken_over().argv());
+        exec.unwrap_or_else(|_| ["dockerd", "-H", "fd://"].map(str::to_owned).to_vec())
+    }
+}
+
 /// The files by which dockerd is told what to do: as they are, or as they should be. None: no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Layout {
