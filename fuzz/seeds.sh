@@ -10,7 +10,7 @@ command -v openssl >/dev/null || {
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 rm -rf seeds
-mkdir -p seeds/{stored_leaf,stored_authority,private_key,certificate,up_yaml,duration,object_ref,network}
+mkdir -p seeds/{stored_leaf,stored_authority,private_key,certificate,up_yaml,duration,object_ref,network,daemon_json,exec_start}
 
 # parts FILE PART...: one input of parts, as src/lib.rs takes it apart. HOW:FILE is a byte that says how and a file's
 # bytes, =TEXT is text.
@@ -177,3 +177,35 @@ for text in 192.168.0.0/16 1.2.3.4/32 fd00::/8 ::/0 0.0.0.0/0 10.0.0.0/08 ::ffff
   number=$((number + 1))
   printf '%s\nabcdefghijklmnopqrst' "$text" >"fuzz/seeds/network/$number"
 done
+paths='"tlscacert":"/a/ca.pem","tlscert":"/a/cert.pem","tlskey":"/a/key.pem"'
+number=0
+while IFS= read -r text; do
+  for how in 0 1 2 3; do
+    number=$((number + 1))
+    printf '%s%b' "$how" "${text//PATHS/$paths}" >"fuzz/seeds/daemon_json/$number"
+  done
+done <<'W'
+
+{}
+{\n  "a": 1e400,\n  "hosts": ["fd://"]\n}\n
+{"tlsverify":true,PATHS}
+{"tlsverify":true,"tls":false,PATHS}\n
+{"tlsverify":true,"tlsverify":false,PATHS}
+{"tlsverif\\u0079":true,"TLSVerify":false,"tl\\u017fkey":1,PATHS}
+{"features":{"tlsverify":true},"log-opts":{"max-size":"10m","max-size":"1m"},PATHS}
+{"tlsverify":"true","live-restore":false,"Live-Restore":null,PATHS}
+{\r\n\t"\\ud800":[18446744073709551616,-0.0,"\\ud83d\\ude00"]\r\n\t, "hosts" : [ ] }
+\xef\xbb\xbf{"tlsverify":true}
+{"a":[[[[{}]]]]} x
+W
+number=0
+while IFS= read -r text; do
+  number=$((number + 1))
+  parts "fuzz/seeds/exec_start/$number" "=$text" $'=# opts\nDOCKER_OPTS="-H tcp://0.0.0.0:2375 --tls \\\n --label=\'a b\' 5%$"\nLABEL=--label\nX=a b\n'
+done <<'W'
+/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS
+/usr/bin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --tlsverify --tlscacert=/a --tlscert /b --tlskey=/c
+/usr/bin/dockerd -H=0.0.0.0:2376 -DHtcp://x -DH unix:// -Dl debug -g /d
+-@:+/usr/bin/dockerd name "a b"'c' \x41\303\244\u00e4\; ";" \; %% %h $$ ${X}y $X ${X:-y} ${X
+/d $LABEL --tls $DOCKER_OPTS -- -H x
+W

@@ -16,7 +16,7 @@ use dockseal::world::StoreError;
 use dockseal::world::entropy::serial;
 use dockseal::world::store::Shelf;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use memory::{Cut, World, authority, delivered, host, object};
+use memory::{Cut, World, authority, host, object};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -622,90 +622,6 @@ fn a_passphrase_seals_the_key_and_without_it_nothing_is_lost() {
     let stored = world.secret(&world.object(&homelab()).secret()).unwrap();
     assert!(stored.data.get("tls.key").unwrap().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
     assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (1, 1));
-}
-
-const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-
-/// Ready follows the companion, through a renewal as at first.
-#[test]
-fn ready_follows_what_the_companion_delivers() {
-    for mode in ["Files", "Daemon"] {
-        let leaf = delivered("pandora", mode);
-        let mut world = settled([authority("1825d"), leaf.clone()]);
-        for _ in 0..3 {
-            assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
-            assert_eq!(world.says(&leaf.at, ConditionType::Issued), "Issued");
-            world.assert_rests();
-            world.pass(MINUTE);
-            world.deliver(&leaf.at);
-            world.settle();
-            assert!(world.is_ready(&leaf.at), "{:?}", world.object(&leaf.at));
-            world.assert_sound(&homelab());
-            world.assert_rests();
-            world.pass(days(250));
-            world.settle();
-        }
-        let own = &world.object(&leaf.at).previous.conditions;
-        assert!(own.iter().all(|known| !["Delivered", "Serving"].contains(&known.type_.as_str())), "they are not ours");
-        assert!(world.store.open().events.iter().all(|(_, reason)| *reason == "Renewal"), "a delivery is no event");
-    }
-}
-
-#[test]
-fn a_companion_that_is_silent_for_ten_minutes_is_told_of_once_and_forgiven_when_it_delivers() {
-    let leaf = delivered("pandora", "Files");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    for number in 1..=2 {
-        let began = world.now();
-        world = world.restarted(); // which forgets nothing of how long it was waited for
-        world.settle();
-        world.jump_to_wake();
-        assert!((599..=600).contains(&began.duration_until(world.now()).as_secs()), "at {}", world.now());
-        world.settle();
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-CompanionSilent");
-        world.assert_rests();
-        world.pass(DAY);
-        world.touch_all();
-        world.settle();
-        world.assert_rests();
-        let told = world.store.open().events.iter().filter(|(_, reason)| *reason == "CompanionSilent").count();
-        assert_eq!(told, number);
-        world.deliver(&leaf.at);
-        world.settle();
-        assert!(world.is_ready(&leaf.at));
-        world.edit(&leaf.at, |object| object.generation += 1);
-        world.settle();
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered", "it has not seen this spec yet");
-    }
-}
-
-#[test]
-fn what_the_companion_says_is_wrong_stands_in_ready_and_is_told_once() {
-    let leaf = delivered("pandora", "Daemon");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    world.report(&leaf.at, ConditionType::Delivered, false, Reason::FileConflict);
-    world.settle();
-    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-FileConflict");
-    world.deliver(&leaf.at);
-    for reason in [Reason::AwaitingTurn, Reason::RestartPending] {
-        world.report(&leaf.at, ConditionType::Serving, false, reason);
-        world.settle();
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), format!("-{}", reason.as_str()));
-        world.assert_rests();
-    }
-    let told: Vec<_> = world.store.open().events.iter().map(|(_, reason)| *reason).collect();
-    assert_eq!(told, ["FileConflict", "RestartPending"], "a turn comes by itself");
-}
-
-#[test]
-fn a_delivery_without_a_target_is_nobodys_and_says_so() {
-    let spec = json!({"caRef": {"name": "homelab"}, "hostname": "pandora", "delivery": {}});
-    let leaf = object("DockerHostCert", "pandora", spec);
-    let world = settled([authority("1825d"), leaf.clone()]);
-    assert!(world.is_ready(&leaf.at));
-    let object = world.object(&leaf.at);
-    let accepted = object.previous.conditions.iter().find(|known| known.type_ == "Accepted").unwrap();
-    assert!(accepted.message.contains("no target"), "{}", accepted.message);
 }
 
 /// A meddler, a user or the clock.

@@ -29,6 +29,7 @@ need_go() {
 need_tools() {
   local missing=()
   command -v openssl >/dev/null || missing+=(openssl)
+  command -v strace >/dev/null || missing+=(strace)
   command -v dockerd >/dev/null || [ -x /usr/sbin/dockerd ] || missing+=(docker.io)
   command -v docker >/dev/null || missing+=(docker.io)
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"

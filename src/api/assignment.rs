@@ -1,5 +1,6 @@
 //! What the controller tells a companion: an assignment, in a ConfigMap that bears the name of the companion's account.
 
+use super::account::{HOST_PREFIX, NODE_PREFIX};
 use super::docker_host_cert::{Delivery, Target};
 use super::{Kind, ObjectRef};
 use k8s_openapi::jiff::Timestamp;
@@ -10,7 +11,8 @@ pub const ASSIGNMENT_KEY: &str = "assignment.json";
 /// Annotation on a DockerHostCert by which a user lets dockerd be restarted: an RFC 3339 instant.
 pub const RESTART_REQUESTED_ANNOTATION: &str = "dockseal.dev/restart-requested-at";
 
-/// Annotation on a DockerHostCert with target Enrolled: when it was enrolled. Without it, it has no account.
+/// Annotation on a DockerHostCert with `target: Enrolled`: a host is enrolled for it. `dockseal enroll` sets it, and
+/// takes it away with `--revoke`.
 pub const ENROLLED_ANNOTATION: &str = "dockseal.dev/enrolled";
 
 /// All that is a companion's business.
@@ -39,7 +41,8 @@ pub struct AssignedHost {
     pub delivery: Delivery,
     /// TCP port that clients dial, for a daemon that is told no address to listen on.
     pub port: u16,
-    /// Until when dockerd may be restarted: one host of an authority at a time. None: not now.
+    /// Until when dockerd may be restarted: one host of an authority at a time. None: not now. Who asks for it says
+    /// Serving=False, AwaitingTurn, and goes on saying so until the restart is over: any other word gives it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Timestamp>,
     /// The user's consent to a restart, as the annotation has it.
@@ -48,6 +51,23 @@ pub struct AssignedHost {
     /// The object is going, and what was delivered is to go with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removing: bool,
+}
+
+impl Assignment {
+    /// The host of that object.
+    pub fn find(&self, at: &ObjectRef) -> Option<&AssignedHost> {
+        self.hosts.iter().find(|host| *host.namespace == *at.namespace && *host.name == *at.name)
+    }
+
+    /// Reads what a ConfigMap holds; none where it is not readable.
+    pub fn parse(text: &str) -> Option<Assignment> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// What a ConfigMap is to hold.
+    pub fn to_text(&self) -> String {
+        serde_json::to_string(self).expect("an assignment is JSON")
+    }
 }
 
 impl AssignedHost {
@@ -61,8 +81,8 @@ impl AssignedHost {
 /// `host-NAMESPACE.NAME` (a namespace has no dot). None where no companion does.
 pub fn account(object: &ObjectRef, delivery: &Delivery) -> Option<String> {
     match (delivery.target?, &delivery.node_name) {
-        (Target::Node, Some(node)) => Some(format!("node-{node}")),
+        (Target::Node, Some(node)) => Some(format!("{NODE_PREFIX}{node}")),
         (Target::Node, None) => None,
-        (Target::Enrolled, _) => Some(format!("host-{}.{}", object.namespace, object.name)),
+        (Target::Enrolled, _) => Some(format!("{HOST_PREFIX}{}.{}", object.namespace, object.name)),
     }
 }

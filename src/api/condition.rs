@@ -141,6 +141,8 @@ reasons! {
     NotEnrolled,
     /// Another object has this host's daemon, or this directory on it.
     HostConflict,
+    /// A name that the companion's account needs belongs to somebody else.
+    AccountConflict,
     /// Files that somebody else put there are in the way.
     FileConflict,
     /// The directory cannot be written: it is read-only, full, missing or reached through a link.
@@ -149,6 +151,10 @@ reasons! {
     MaterialUnsound,
     /// What was delivered has been removed.
     Removed,
+    /// The object is going, and what was delivered goes before it.
+    Removing,
+    /// What was delivered stays on the host, and nobody looks after it any more.
+    Retained,
     /// dockerd serves the certificate, and nobody without one.
     Serving,
     /// dockerd does not serve the wanted certificate.
@@ -173,7 +179,7 @@ reasons! {
     DriftRepeats,
     /// Everything that was asked for is there.
     Ready,
-    /// A DockerCA that is to be deleted still has hosts or clients.
+    /// A DockerCA that is to be deleted still has hosts or clients; or files that are to be removed are still dockerd's.
     InUse,
     /// The finalizer let go without its work being done.
     FinalizerForced,

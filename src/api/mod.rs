@@ -2,6 +2,7 @@
 #![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, reason = "fields are written for kubectl explain")]
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type, and kube takes them one by one")]
 
+pub mod account;
 pub mod assignment;
 pub mod condition;
 pub mod docker_ca;

@@ -1,5 +1,6 @@
 //! One object of the four kinds, reduced to the parts that decisions need, and how it is referred to.
 
+use super::assignment::account;
 use super::docker_host_cert::Delivery;
 use super::status::{CertificateStatus, CompanionStatus};
 use super::{
@@ -116,6 +117,11 @@ impl Object {
             Spec::Host(spec) => spec.delivery.as_ref(),
             _ => None,
         }
+    }
+
+    /// Name of the account of the companion that delivers it, where one does.
+    pub fn account(&self) -> Option<String> {
+        account(&self.at, self.delivery()?)
     }
 
     /// Secrets that it refers to by name.

@@ -192,6 +192,14 @@ fn span(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(u64::from(count) * seconds_each))
 }
 
+/// Reads an absolute path.
+fn absolute(text: &str) -> Result<String, String> {
+    match text.starts_with('/') {
+        true => Ok(text.to_owned()),
+        false => Err(format!("{text:?} is no absolute path, like /etc/docker/certs")),
+    }
+}
+
 /// Arguments of `dockseal controller`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -209,6 +217,27 @@ pub struct ControllerArgs {
     /// Namespace to serve; may be given several times; default all
     #[arg(short, long = "namespace", value_name = "NAME", env = "DOCKSEAL_NAMESPACES", value_delimiter = ',')]
     pub namespaces: Vec<String>,
+    /// Namespace of the companions' accounts and assignments, this controller's alone; default none: nothing is delivered
+    #[arg(long, value_name = "NAME", env = "DOCKSEAL_COMPANION_NAMESPACE")]
+    pub companion_namespace: Option<String>,
+    /// Namespace whose hosts are delivered to nodes; may be given several times; default none
+    #[arg(
+        long = "companion-source-namespace",
+        value_name = "NAME",
+        env = "DOCKSEAL_COMPANION_SOURCE_NAMESPACES",
+        value_delimiter = ','
+    )]
+    pub companion_source_namespaces: Vec<String>,
+    /// Directory below which nodes are written; may be given several times
+    #[arg(
+        long = "companion-directory",
+        value_name = "DIR",
+        default_value = "/etc/docker/certs",
+        env = "DOCKSEAL_COMPANION_DIRECTORIES",
+        value_delimiter = ',',
+        value_parser = absolute
+    )]
+    pub companion_directories: Vec<String>,
     /// Namespace of the Lease; default the pod's own, else the context's
     #[arg(long, value_name = "NAME", env = "DOCKSEAL_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,

@@ -66,7 +66,7 @@ async fn put_in_place(args: InstallArgs) -> anyhow::Result<ExitCode> {
     };
     let token = Zeroizing::new(read_text(Path::new("-"))?.trim().to_owned());
     let token = Some(token).filter(|token| !token.is_empty());
-    match install::install(&enrolled, token.as_ref(), &Clock::system()).await? {
+    match install::install(&enrolled, token, &Clock::system()).await? {
         Installed::Service => {
             println!("dockseal-companion.service runs; what it does: journalctl -u dockseal-companion")
         }

@@ -3,6 +3,7 @@
 use super::args::ControllerArgs;
 use super::logging;
 use crate::controller::{self, Settings};
+use crate::decide::delivery::Listing;
 use crate::world::{Clock, entropy};
 use anyhow::Context;
 use kube::{Client, Config};
@@ -28,6 +29,11 @@ fn settings(args: &ControllerArgs, config: &Config) -> Settings {
         namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
         admin: args.admin_address,
         lease_namespace: args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
+        listing: Listing {
+            companions: args.companion_namespace.clone().filter(|name| !name.is_empty()),
+            sources: args.companion_source_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
+            directories: args.companion_directories.clone(),
+        },
         identity: args.identity.clone().unwrap_or_else(entropy::identity),
     }
 }

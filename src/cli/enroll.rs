@@ -4,6 +4,7 @@ use super::args::EnrollArgs;
 use crate::api::assignment::{ENROLLED_ANNOTATION, account};
 use crate::api::docker_host_cert::Target;
 use crate::api::{DockerHostCert, Kind, ObjectRef};
+use crate::companion::install::is_url;
 use crate::world::Clock;
 use crate::world::token::mint;
 use anyhow::{Context, bail, ensure};
@@ -20,6 +21,8 @@ use tokio::time::{Instant, sleep};
 
 /// A bootstrap token is good for so long.
 const BOOTSTRAP_LIFE: SignedDuration = SignedDuration::from_mins(15);
+/// What `companion install` allows unless it is told otherwise.
+const DIRECTORY: &str = "/etc/docker/certs";
 /// The controller makes or removes the account within a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -45,6 +48,7 @@ struct Enrolment {
     at: ObjectRef,
     account: String,
     companions: String,
+    directory: String,
 }
 
 impl Enrolment {
@@ -61,7 +65,13 @@ impl Enrolment {
         }
         let account = account(&at, &delivery).context("an enrolled host has an account")?;
         let accounts = Api::namespaced(client.clone(), &args.companion_namespace);
-        Ok(Enrolment { hosts, accounts, client, at, account, companions: args.companion_namespace.clone() })
+        let directory = delivery.directory;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+        ensure!(
+            directory.bytes().all(plain),
+            "spec.delivery.directory of {at} holds characters that a shell would read"
+        );
+        Ok(Enrolment { hosts, accounts, client, at, account, companions: args.companion_namespace.clone(), directory })
     }
 
     async fn annotate(&self, value: Option<String>) -> anyhow::Result<()> {
@@ -71,6 +81,11 @@ impl Enrolment {
     }
 
     async fn enroll(&self, args: &EnrollArgs, config: &Config) -> anyhow::Result<()> {
+        // All that can be wrong is looked at before an account is asked for.
+        let server = args.server.clone().unwrap_or_else(|| config.cluster_url.to_string());
+        let server = server.trim_end_matches('/');
+        ensure!(is_url(server), "{server:?} is no URL of the form https://ADDRESS:PORT: give --server");
+        let ca = STANDARD.encode(authorities(config)?);
         let now = Clock::system().now();
         self.annotate(Some(now.round(k8s_openapi::jiff::Unit::Second)?.to_string())).await?;
         ensure!(
@@ -84,16 +99,18 @@ impl Enrolment {
         let at = (self.companions.as_str(), self.account.as_str());
         let token = mint(&self.client, at, None, BOOTSTRAP_LIFE, &Clock::system()).await;
         let token = token.with_context(|| format!("failed to mint a token of {}/{}", self.companions, self.account))?;
-        let server = args.server.clone().unwrap_or_else(|| config.cluster_url.to_string());
         if ["://127.", "://localhost", "://[::1]"].iter().any(|local| server.contains(local)) {
             eprintln!(
                 "{server} is this machine's own address: give --server URL, the API server as the host reaches it"
             );
         }
-        let ca = STANDARD.encode(authorities(config)?);
+        let directory = match self.directory.as_str() {
+            DIRECTORY => String::new(),
+            directory => format!(" --directory {directory}"),
+        };
         eprintln!("Run this on {} as root; the token in it is good for 15 minutes:", self.at.name);
         println!(
-            "dockseal companion install --server {server} --namespace {} --account {} --ca-data {ca} <<'END'",
+            "dockseal companion install --server {server} --namespace {} --account {}{directory} --ca-data {ca} <<'END'",
             self.companions, self.account
         );
         println!("{}\nEND", token.text.as_str());

@@ -15,8 +15,6 @@ use zeroize::Zeroizing;
 const NODE_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// A token of an enrolled host.
 pub const HOST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// A token this close to its end is no use to begin with.
-const TOO_LATE: SignedDuration = SignedDuration::from_secs(10);
 
 /// An account.
 #[derive(Clone, Debug)]
@@ -74,57 +72,71 @@ impl Account {
         }
     }
 
-    /// A token to work by.
+    /// A token to work by; a fresh one, whatever is kept, where the server `refused` the last one.
     ///
     /// # Errors
     /// What is wrong and what to do, for the log.
-    pub async fn token(&mut self, clock: &Clock) -> Result<Token, String> {
+    pub async fn token(&self, refused: bool, clock: &Clock) -> Result<Token, String> {
         match self {
             Account::Node { config, namespace, node } => {
+                // Made anew each time, so that it reads the pod's own token anew.
                 let client =
                     Client::try_from(config.clone()).map_err(|error| format!("failed to make a client: {error}"))?;
                 let account = format!("node-{node}");
                 let minted = mint(&client, (namespace, &account), Some(node), NODE_LIFE, clock).await;
                 minted.map_err(|error| {
-                    format!(
-                        "failed to mint a token of {namespace}/{account}: {}; the account is there as soon as a \
-                         DockerHostCert names this node",
-                        words(&error)
-                    )
+                    let hint = match &error {
+                        kube::Error::Api(_) => "; the account is there once a DockerHostCert names this node",
+                        _ => "",
+                    };
+                    format!("failed to mint a token of {namespace}/{account}: {}{hint}", words(&error))
                 })
             }
             Account::Host { config, namespace, name, token } => {
-                host_token(config, (namespace, name), token, clock).await
+                host_token(config, (namespace, name), token, refused, clock).await
             }
         }
     }
 }
 
-async fn host_token(config: &Config, at: (&str, &str), file: &Path, clock: &Clock) -> Result<Token, String> {
+async fn host_token(
+    config: &Config,
+    at: (&str, &str),
+    file: &Path,
+    refused: bool,
+    clock: &Clock,
+) -> Result<Token, String> {
     let kept = read(file)?;
     let now = clock.now();
-    if now >= crate::pki::lifecycle::saturating(kept.expires, -TOO_LATE) {
-        return Err(format!(
-            "this host's token ended at {} (it was off for longer, or the API server was): enroll it again with \
-             dockseal enroll, on a machine with a kubeconfig",
-            kept.expires
-        ));
-    }
     let token = Token { text: kept.token, expires: kept.expires, renew_at: kept.renew_at };
-    if now < token.renew_at {
+    if now < token.renew_at && !refused {
         return Ok(token);
     }
     let client = client(config.clone(), &token.text).map_err(|error| format!("failed to make a client: {error}"))?;
+    // Asked though it may have ended: whether it has is the server's to say, this host's clock may be wrong.
     match mint(&client, at, None, HOST_LIFE, clock).await {
         Ok(minted) => {
-            keep(file, &minted).map_err(|error| error.to_string())?;
+            // What cannot be kept is good until this process ends.
+            let kept = keep(file, &minted);
+            let _ = kept.inspect_err(|error| tracing::error!(%error, "failed to keep this host's new token"));
             Ok(minted)
         }
+        Err(error) if is_revoked(&error) => Err(match now >= token.expires {
+            true => format!(
+                "this host's token ended at {} (the host was off for longer, or could not reach the API server): run \
+                 dockseal enroll again, on a machine with a kubeconfig, and its line here",
+                token.expires
+            ),
+            false => format!(
+                "this host is no longer enrolled ({}): run dockseal enroll again, on a machine with a kubeconfig, and \
+                 its line here; or take the companion away: systemctl disable --now dockseal-companion",
+                words(&error)
+            ),
+        }),
+        Err(error) if now >= token.expires || refused => {
+            Err(format!("failed to renew this host's token: {}", words(&error)))
+        }
         // Good for a while yet; it is tried again before it ends.
-        Err(error) if revoked(&error) => Err(format!(
-            "this host is no longer enrolled ({}): enroll it again with dockseal enroll, or remove the companion",
-            words(&error)
-        )),
         Err(error) => {
             tracing::warn!(error = words(&error), expires = %token.expires, "failed to renew this host's token");
             let left = token.expires.duration_since(now) / 3;
@@ -133,14 +145,25 @@ async fn host_token(config: &Config, at: (&str, &str), file: &Path, clock: &Cloc
     }
 }
 
-fn revoked(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 401 || status.code == 404)
+fn is_revoked(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 404))
 }
 
 fn read(file: &Path) -> Result<Kept, String> {
     let entry = daemon_host::read(file).map_err(|error| error.to_string())?;
     let text = entry.bytes().ok_or_else(|| format!("{} is missing: enroll this host again", file.display()))?;
     serde_json::from_slice(text).map_err(|_| format!("{} cannot be read: enroll this host again", file.display()))
+}
+
+/// The token that is kept, where one is.
+///
+/// # Errors
+/// What is wrong and what to do.
+pub fn kept(file: &Path) -> Result<Option<Zeroizing<String>>, String> {
+    match daemon_host::read(file) {
+        Ok(Entry::Absent) => Ok(None),
+        _ => read(file).map(|kept| Some(kept.token)),
+    }
 }
 
 /// Keeps a token for its owner alone.

@@ -1,34 +1,41 @@
-//! The hosts of an assignment: what is wished for each, what its Secret holds, and what was reported.
+//! The hosts of an assignment, and the one loop that works on them: news, changes on this host and the clock in,
+//! deliveries and reports out. Nothing that the API server is slow with holds a delivery up.
 
-use super::Settings;
-use crate::api::status::CompanionStatus;
+use super::account::Account;
+use super::door::Door;
+use super::errand::{News, forward, recall, tell};
+use super::host::Host;
+use super::{Ended, Settings};
+use crate::api::docker_host_cert::Mode;
 use crate::api::{AssignedHost, Assignment, ObjectRef, Place};
-use crate::hallway::delivery::{Delivery, deliver};
-use crate::pki::material::Data;
+use crate::hallway::delivery::{Delivery, deliver, refuse};
 use crate::world::Clock;
-use crate::world::companion_api::CompanionApi;
+use crate::world::companion_api::ApiError;
 use crate::world::entropy::KeyForge;
 use crate::world::systemd::Systemd;
 use crate::world::watch::Watch;
-use futures::{Stream, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// Editors and package managers write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
-/// The longest nap: a clock that was set shows after it.
-const LONGEST_NAP: Duration = Duration::from_mins(5);
-/// What could not be reported is reported again.
-const REPORT_AGAIN: Duration = Duration::from_secs(5);
+/// Who changes files here all the time is looked at so seldom.
+const LONGEST_DEBOUNCE: Duration = Duration::from_secs(10);
+/// As long without changes, and the next one is looked at soon again.
+const QUIET: Duration = Duration::from_secs(60);
+/// The longest nap: a clock that was set, or a machine that slept, shows after it.
+const LONGEST_NAP: Duration = Duration::from_secs(60);
 /// With `once`: as long as the API server may take to show everything.
 const ONCE_PATIENCE: Duration = Duration::from_mins(2);
-/// Files that a delivery itself touches all the time.
+/// A system bus that is not there, or went, is looked for so often.
+const BUS_AGAIN: Duration = Duration::from_mins(5);
+/// Files that a look itself opens.
 const SILENT: &[&str] = &["lock"];
 /// Where dockerd's configuration is.
 const CONFIGURATION: [&str; 5] = [
@@ -39,100 +46,90 @@ const CONFIGURATION: [&str; 5] = [
     "/etc/default",
 ];
 
-enum News {
-    Assignment(Result<Option<Assignment>, String>),
-    Secret(ObjectRef, Result<Option<Data>, String>),
-}
-
-struct Host {
-    assigned: AssignedHost,
-    /// None: not seen yet.
-    secret: Option<Option<Arc<Data>>>,
-    /// None: what was published before was not read yet.
-    previous: Option<CompanionStatus>,
-    /// What is to be published.
-    unpublished: bool,
-    due: bool,
-    wake: Option<Timestamp>,
-    watch: Option<AbortHandle>,
-}
-
-impl Host {
-    fn new(assigned: AssignedHost) -> Host {
-        Host { assigned, secret: None, previous: None, unpublished: false, due: true, wake: None, watch: None }
-    }
-}
-
 /// All hosts.
 pub struct Desk {
     settings: Settings,
     clock: Clock,
     forge: KeyForge,
+    door: Door,
+    sender: Sender<News>,
+    news: Receiver<News>,
     hosts: BTreeMap<ObjectRef, Host>,
     assigned: bool,
+    changes: Changes,
+    bus: Option<JoinHandle<()>>,
+    complaints: BTreeMap<String, String>,
 }
 
 impl Desk {
     /// An empty one.
     pub fn new(settings: Settings, clock: Clock) -> Desk {
-        Desk { settings, clock, forge: KeyForge::new(), hosts: BTreeMap::new(), assigned: false }
+        let (sender, news) = channel(16);
+        Desk {
+            door: Door::new(settings.account.clone(), clock.clone(), sender.clone()),
+            settings,
+            clock,
+            forge: KeyForge::new(),
+            sender,
+            news,
+            hosts: BTreeMap::new(),
+            assigned: false,
+            changes: Changes::new(),
+            bus: None,
+            complaints: BTreeMap::new(),
+        }
     }
 
-    /// Works for that long, with an API server or without. With `once`: true where everything is delivered, false
-    /// where not; else none.
-    pub async fn serve(&mut self, api: Option<CompanionApi>, span: Duration) -> Option<bool> {
-        let end = Instant::now() + if self.settings.once { span.min(ONCE_PATIENCE) } else { span };
-        let (sender, mut news) = channel(16);
-        let mut watches = JoinSet::new();
-        if let Some(api) = &api {
-            let at = Place::new(self.settings.account.namespace(), &self.settings.account.name());
-            watches.spawn(forward(api.assignments(&at), sender.clone(), News::Assignment));
-        }
-        self.hosts.values_mut().for_each(|host| host.watch = None);
+    /// Works on; with `once`, until everything was tried.
+    pub async fn run(&mut self) -> Ended {
+        let end = Instant::now() + ONCE_PATIENCE;
         loop {
-            if let Some(api) = &api {
-                self.watch_secrets(api, &sender, &mut watches);
-                self.recall(api).await;
-            }
+            self.door.knock();
+            self.ask();
             self.work().await;
-            let reported = self.report(api.as_ref()).await;
-            if self.settings.once && self.is_done() && reported {
-                return Some(self.all_delivered());
+            self.report();
+            if self.settings.once
+                && let Some(ended) = self.ended(Instant::now() >= end)
+            {
+                return ended;
             }
-            if !self.wait(&mut news, end, reported).await {
-                return self.settings.once.then_some(false);
-            }
+            let wake = if self.settings.once { self.wake().min(end) } else { self.wake() };
+            self.wait(wake).await;
         }
     }
 
-    fn is_done(&self) -> bool {
-        self.assigned && self.hosts.values().all(|host| host.secret.is_some() && !host.due)
-    }
-
-    fn all_delivered(&self) -> bool {
-        let holds = |host: &Host| {
-            let conditions = host.previous.iter().flat_map(|status| &status.conditions);
-            conditions.filter(|condition| condition.status != "True").count() == 0
-        };
-        !self.hosts.is_empty() && self.hosts.values().all(holds)
-    }
-
-    fn watch_secrets(&mut self, api: &CompanionApi, sender: &Sender<News>, watches: &mut JoinSet<()>) {
-        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.watch.is_none()) {
-            let secret = at.beside(&host.assigned.secret_name);
-            let about = at.clone();
-            let stream = api.secrets(&secret);
-            let handle = watches.spawn(forward(stream, sender.clone(), move |news| News::Secret(about.clone(), news)));
-            host.watch = Some(handle);
+    /// With `once`: how it ended, if it did.
+    fn ended(&self, late: bool) -> Option<Ended> {
+        let shut = self.door.api().is_none() && self.complaints.contains_key("token");
+        let done = self.assigned && self.hosts.values().all(Host::is_done);
+        if !(late || shut || done) {
+            return None;
         }
+        if self.hosts.is_empty() && !shut {
+            tracing::error!(
+                "there is nothing to deliver: no DockerHostCert is assigned to {}",
+                self.settings.account.name()
+            );
+        }
+        if late && !done {
+            tracing::error!("not everything was delivered and reported within {} seconds", ONCE_PATIENCE.as_secs());
+        }
+        let whole = done && !self.hosts.is_empty() && self.hosts.values().all(Host::is_delivered);
+        Some(if whole { Ended::Delivered } else { Ended::NotDelivered })
     }
 
-    /// What was reported before this process began is read once, so that instants stay.
-    async fn recall(&mut self, api: &CompanionApi) {
-        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.previous.is_none()) {
-            match api.status(at).await {
-                Ok(status) => host.previous = Some(status),
-                Err(error) => tracing::warn!(object = %at, error, "failed to read its status"),
+    /// Has the API server asked for what is not known.
+    fn ask(&mut self) {
+        let Some(api) = self.door.api() else { return };
+        for (at, host) in &mut self.hosts {
+            let (secret, about) = (at.beside(&host.assigned.secret_name), at.clone());
+            if host.watch.is_none() {
+                let news = move |news| News::Secret(about.clone(), news);
+                host.watch = self.door.spawn(forward(api.secrets(&secret), self.sender.clone(), news));
+            }
+            if host.published.is_none() && host.asking.begin() {
+                let uid = host.assigned.uid.clone();
+                self.door.spawn(recall(api.clone(), at.clone(), uid, self.sender.clone()));
             }
         }
     }
@@ -140,101 +137,195 @@ impl Desk {
     /// Delivers wherever something changed or is due.
     async fn work(&mut self) {
         let now = self.clock.now();
-        for (at, host) in &mut self.hosts {
-            let due = host.due || host.wake.is_some_and(|wake| wake <= now);
-            let (Some(secret), Some(previous), true) = (&host.secret, &host.previous, due) else { continue };
+        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_ripe(now)) {
+            let previous = host.status.clone().unwrap_or_default();
             let delivery = Delivery {
                 host: host.assigned.clone(),
-                secret: secret.clone(),
+                secret: host.secret.clone().flatten(),
                 roots: self.settings.directories.clone(),
                 previous: previous.clone(),
                 contained: self.settings.contained,
             };
-            let done = deliver(&delivery, &self.clock, &self.forge).await;
+            let done = match self.settings.unlisted(&host.assigned) {
+                Some(why) => refuse(&delivery, why, &self.clock),
+                None => deliver(&delivery, &self.clock, &self.forge).await,
+            };
             host.due = false;
             host.wake = Some(done.wake);
-            if done.status != *previous {
-                for condition in &done.status.conditions {
-                    tracing::info!(object = %at, condition = condition.type_, status = condition.status, reason = condition.reason, "{}", condition.message);
-                }
-                host.previous = Some(done.status);
-                host.unpublished = true;
+            let before = |condition| previous.conditions.contains(condition);
+            for condition in done.status.conditions.iter().filter(|condition| !before(condition)) {
+                tracing::info!(object = %at, condition = condition.type_, status = condition.status, reason = condition.reason, "{}", condition.message);
             }
+            host.status = Some(done.status);
+        }
+        self.changes.keep_to(self.watched());
+        self.listen_to_daemon();
+    }
+
+    /// Has told what is not told yet.
+    fn report(&mut self) {
+        let Some(api) = self.door.api() else { return };
+        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_untold()) {
+            let Some(status) = host.status.clone().filter(|_| host.telling.begin()) else { continue };
+            let uid = host.assigned.uid.clone();
+            self.door.spawn(tell(api.clone(), at.clone(), uid, status, self.sender.clone()));
         }
     }
 
-    /// True where nothing is left to report.
-    async fn report(&mut self, api: Option<&CompanionApi>) -> bool {
-        let Some(api) = api else { return true };
-        let mut whole = true;
-        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.unpublished) {
-            let Some(status) = &host.previous else { continue };
-            match api.publish(at, &host.assigned.uid, status).await {
-                Ok(()) => host.unpublished = false,
-                Err(error) => {
-                    whole = false;
-                    tracing::warn!(object = %at, error, "failed to report");
-                }
-            }
-        }
-        whole
+    /// When there is something to do though nothing is told.
+    fn wake(&self) -> Instant {
+        let asked = self.hosts.values().filter(|host| host.published.is_none()).filter_map(|host| host.asking.next());
+        let told = self.hosts.values().filter(|host| host.is_untold()).filter_map(|host| host.telling.next());
+        let api = self.door.api().is_some();
+        let tries = asked.chain(told).filter(|_| api).chain(self.door.next());
+        let looks = tries.chain(self.changes.look).min();
+        let nap = Instant::now() + self.nap();
+        looks.map_or(nap, |look| look.min(nap))
     }
 
-    /// Waits for something to do; false at the end.
-    async fn wait(&mut self, news: &mut Receiver<News>, end: Instant, reported: bool) -> bool {
-        let watch = Watch::within(&self.watched(), SILENT);
-        let again = if reported { LONGEST_NAP } else { REPORT_AGAIN };
-        let nap = Instant::now() + self.nap().min(again);
+    /// By the clock.
+    fn nap(&self) -> Duration {
+        let now = self.clock.now();
+        let ripe = self.hosts.values().filter(|host| host.secret.is_some()).filter_map(|host| host.wake);
+        let next = ripe.chain(self.door.until().filter(|until| *until > now)).min();
+        let nap = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        next.map_or(LONGEST_NAP, nap).min(LONGEST_NAP)
+    }
+
+    async fn wait(&mut self, wake: Instant) {
         tokio::select! {
-            told = news.recv() => {
-                told.into_iter().for_each(|news| self.take(news));
-                while let Ok(news) = news.try_recv() {
+            news = self.news.recv() => {
+                news.into_iter().for_each(|news| self.take(news));
+                while let Ok(news) = self.news.try_recv() {
                     self.take(news);
                 }
             }
-            () = hint(&watch, !self.hosts.is_empty()) => {
+            () = self.changes.watch.changed() => {
                 sleep(DEBOUNCE).await;
-                self.hosts.values_mut().for_each(|host| host.due = true);
+                self.changes.hint();
             }
-            () = sleep_until(nap.min(end)) => {}
+            () = sleep_until(wake) => {}
         }
-        Instant::now() < end
+        if self.changes.take_look() {
+            self.hosts.values_mut().for_each(|host| host.due = true);
+        }
     }
 
-    fn nap(&self) -> Duration {
-        let now = self.clock.now();
-        let next = self.hosts.values().filter_map(|host| host.wake).min();
-        next.map_or(LONGEST_NAP, |wake| Duration::try_from(wake.duration_since(now)).unwrap_or_default())
-    }
-
-    fn watched(&self) -> Vec<PathBuf> {
+    fn watched(&self) -> BTreeSet<PathBuf> {
         let directories = self.hosts.values().map(|host| PathBuf::from(&host.assigned.delivery.directory));
-        let ours = directories.flat_map(|directory| [directory.clone(), directory.join(".dockseal")]);
-        ours.chain(CONFIGURATION.map(PathBuf::from)).collect()
+        let below = |root: &PathBuf| self.settings.directories.iter().any(|allowed| root.starts_with(allowed));
+        let ours = directories.filter(below).flat_map(|directory| {
+            let keep = directory.join(".dockseal");
+            [keep.join("current"), keep, directory]
+        });
+        let daemon = self.hosts.values().any(|host| host.assigned.delivery.mode == Mode::Daemon);
+        ours.chain(CONFIGURATION.iter().filter(|_| daemon).map(PathBuf::from)).collect()
+    }
+
+    /// From the first host on: a dockerd that was restarted serves something else, or somebody else's.
+    fn listen_to_daemon(&mut self) {
+        if self.bus.is_none() && !self.hosts.is_empty() {
+            self.bus = Some(tokio::spawn(daemon_news(self.sender.clone())));
+        }
     }
 
     fn take(&mut self, news: News) {
         match news {
-            News::Assignment(Ok(assignment)) => self.assign(assignment.unwrap_or_default()),
-            News::Assignment(Err(error)) => tracing::warn!(error, "failed to watch the assignment"),
-            News::Secret(at, Ok(data)) => {
-                if let Some(host) = self.hosts.get_mut(&at) {
-                    host.secret = Some(data.map(Arc::new));
+            News::Entered(entered) => self.enter(entered),
+            News::Daemon => self.changes.hint(),
+            News::Assignment(told) => {
+                if let Some(assignment) = self.answered("the assignment", told) {
+                    self.assign(assignment);
+                }
+            }
+            News::Secret(at, told) => {
+                let found = self.answered(&format!("the Secret of {at}"), told);
+                if let Some((data, host)) = found.zip(self.hosts.get_mut(&at))
+                    && host.secret.as_ref().map(Option::as_deref) != Some(data.as_ref())
+                {
+                    host.secret = Some(data.map(Into::into));
                     host.due = true;
                 }
             }
-            News::Secret(at, Err(error)) => tracing::warn!(object = %at, error, "failed to watch its Secret"),
+            News::Recalled(at, uid, told) => self.recalled(&at, &uid, told),
+            News::Told(at, uid, status, told) => {
+                let done = self.answered(&format!("the report on {at}"), told).is_some();
+                let Some(host) = self.hosts.get_mut(&at).filter(|host| host.assigned.uid == uid) else { return };
+                match done {
+                    true => {
+                        host.telling.done();
+                        host.published = Some(status);
+                    }
+                    false => host.telling.failed(),
+                }
+            }
         }
     }
 
-    fn assign(&mut self, assignment: Assignment) {
-        self.assigned = true;
-        let listed =
-            |host: &AssignedHost| self.settings.sources.is_empty() || self.settings.sources.contains(&host.namespace);
-        let (hosts, others): (Vec<_>, Vec<_>) = assignment.hosts.into_iter().partition(listed);
-        for host in others {
-            tracing::error!(object = %host.object(), "its namespace is not listed for this companion: it is not delivered");
+    fn recalled(&mut self, at: &ObjectRef, uid: &str, told: Result<crate::api::status::CompanionStatus, ApiError>) {
+        let found = self.answered(&format!("the status of {at}"), told);
+        let Some(host) = self.hosts.get_mut(at).filter(|host| host.assigned.uid == uid) else { return };
+        match found {
+            Some(status) => host.recalled(status),
+            None => {
+                host.asking.failed();
+                host.blind |= host.status.is_none();
+            }
         }
+    }
+
+    fn enter(&mut self, entered: Result<(crate::world::companion_api::CompanionApi, Timestamp), String>) {
+        match self.door.entered(entered) {
+            Err(error) => {
+                self.complain("token", &format!("{error}; what is delivered stays"));
+            }
+            Ok(()) => {
+                self.complaints.remove("token");
+                self.hosts.values_mut().for_each(Host::begin_term);
+                let account = &self.settings.account;
+                let at = Place::new(account.namespace(), &account.name());
+                if let Some(api) = self.door.api() {
+                    self.door.spawn(forward(api.assignments(&at), self.sender.clone(), News::Assignment));
+                }
+            }
+        }
+    }
+
+    /// What the API server said; where it did not, why is logged once.
+    fn answered<T>(&mut self, about: &str, told: Result<T, ApiError>) -> Option<T> {
+        match told {
+            Ok(value) => {
+                self.door.welcome();
+                if self.complaints.remove(about).is_some() {
+                    tracing::info!(about, "the API server answers again");
+                }
+                Some(value)
+            }
+            Err(error) => {
+                self.complain(about, &error.to_string());
+                if error.refused {
+                    self.door.refuse();
+                    self.hosts.values_mut().for_each(Host::begin_term);
+                }
+                None
+            }
+        }
+    }
+
+    /// Says what is wrong, unless it was the last thing that was said of it.
+    fn complain(&mut self, about: &str, error: &str) {
+        if self.complaints.insert(about.to_owned(), error.to_owned()).as_deref() != Some(error) {
+            tracing::error!(about, "{error}");
+        }
+    }
+
+    fn assign(&mut self, assignment: Option<Assignment>) {
+        self.assigned = true;
+        if assignment.is_none() && !self.hosts.is_empty() {
+            tracing::warn!("the assignment is gone: nothing is assigned to {} now", self.settings.account.name());
+            self.door.doubt();
+        }
+        let hosts = assignment.unwrap_or_default().hosts;
         let wanted: BTreeMap<ObjectRef, AssignedHost> = hosts.into_iter().map(|host| (host.object(), host)).collect();
         self.hosts.retain(|at, host| {
             let stays = wanted.contains_key(at);
@@ -245,44 +336,83 @@ impl Desk {
             stays
         });
         for (at, assigned) in wanted {
-            let host = self.hosts.entry(at).or_insert_with(|| Host::new(assigned.clone()));
-            if host.assigned == assigned {
-                continue;
+            match self.hosts.get_mut(&at) {
+                Some(host) => _ = host.assign(assigned),
+                None => _ = self.hosts.insert(at, Host::new(assigned)),
             }
-            if host.assigned.secret_name != assigned.secret_name || host.assigned.uid != assigned.uid {
-                host.watch.iter().for_each(AbortHandle::abort);
-                *host = Host::new(assigned);
-            } else {
-                host.assigned = assigned;
-                host.due = true;
-            }
+        }
+        let of_hosts =
+            |about: &String| !about.contains(' ') || self.hosts.keys().any(|at| about.ends_with(&at.to_string()));
+        self.complaints.retain(|about, _| about == "the assignment" || of_hosts(about));
+    }
+}
+
+impl Settings {
+    /// Why an object may not be delivered here, whatever the assignment says.
+    fn unlisted(&self, host: &AssignedHost) -> Option<String> {
+        match &self.account {
+            Account::Node { .. } => (!self.sources.contains(&host.namespace)).then(|| {
+                format!("nothing is delivered to nodes from the namespace {}: an administrator lists namespaces in companion.namespaces of the chart", host.namespace)
+            }),
+            Account::Host { name, .. } => (*name != format!("host-{}.{}", host.namespace, host.name))
+                .then(|| format!("this host was enrolled as {name}, and delivers nothing else")),
         }
     }
 }
 
-/// Somebody changed files here, or dockerd was started or stopped.
-async fn hint(watch: &Watch, looking: bool) {
-    if !looking {
-        return std::future::pending().await;
-    }
-    let daemon = async {
-        match Systemd::reach().await {
-            Ok(systemd) => systemd.changed("docker.service").await.is_ok(),
-            Err(_) => false,
-        }
-    };
-    tokio::pin!(daemon);
-    tokio::select! {
-        () = watch.changed() => {}
-        told = &mut daemon => if !told { watch.changed().await },
-    }
+/// What changes on this host, and when it is looked at.
+struct Changes {
+    watch: Watch,
+    /// When to look.
+    look: Option<Instant>,
+    last: Option<Instant>,
+    pause: Duration,
 }
 
-async fn forward<T>(stream: impl Stream<Item = T> + Send, sender: Sender<News>, news: impl Fn(T) -> News) {
-    let mut stream = std::pin::pin!(stream);
-    while let Some(item) = stream.next().await {
-        if sender.send(news(item)).await.is_err() {
+impl Changes {
+    fn new() -> Changes {
+        Changes { watch: Watch::new(SILENT), look: None, last: None, pause: Duration::ZERO }
+    }
+
+    fn keep_to(&mut self, directories: BTreeSet<PathBuf>) {
+        self.watch.keep_to(directories);
+    }
+
+    /// Something changed: looked at now, and the later the oftener it happens.
+    fn hint(&mut self) {
+        let now = Instant::now();
+        if self.look.is_some() {
             return;
         }
+        if self.last.is_none_or(|last| now.duration_since(last) > QUIET) {
+            self.pause = Duration::ZERO;
+        }
+        self.look = Some(self.last.map_or(now, |last| last + self.pause).max(now));
+        self.pause = (self.pause * 2).clamp(DEBOUNCE, LONGEST_DEBOUNCE);
+    }
+
+    fn take_look(&mut self) -> bool {
+        let now = self.look.is_some_and(|look| look <= Instant::now());
+        if now {
+            (self.look, self.last) = (None, Some(Instant::now()));
+        }
+        now
+    }
+}
+
+/// Tells whenever dockerd was started or stopped, over one connection to the bus, where there is one.
+async fn daemon_news(sender: Sender<News>) {
+    loop {
+        if let Ok(systemd) = Systemd::reach().await
+            && let Ok(news) = systemd.news("docker.service").await
+        {
+            let mut news = std::pin::pin!(news);
+            while news.next().await.is_some() {
+                if sender.send(News::Daemon).await.is_err() {
+                    return;
+                }
+            }
+        }
+        sleep(BUS_AGAIN).await;
     }
 }

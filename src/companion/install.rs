@@ -1,16 +1,22 @@
 //! A companion as a service on a host outside the cluster: its configuration, token, binary and unit. Safe to repeat.
 
 use super::account::{self, Account};
+use crate::pki::certificate::all_from_pem;
 use crate::world::Clock;
 use crate::world::companion_api::{client, words};
 use crate::world::daemon_host::{self, Entry};
 use crate::world::synced_files::FileError;
 use crate::world::systemd::{Systemd, SystemdError, Verb};
-use crate::world::token::mint;
+use crate::world::token::{Token, mint};
 use kube::Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
+
+/// The controller grants an account its rights right after making it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the configuration is.
 pub const CONFIG: &str = "/etc/dockseal/companion.json";
@@ -49,7 +55,8 @@ pub enum InstallError {
     Enrolment(String),
     /// The API server refuses the token.
     #[error(
-        "the API server at {server} does not take the token: {why}; it is good for 15 minutes: run dockseal enroll again"
+        "the API server at {server} does not take the token: {why}. Nothing was changed. A line of dockseal enroll is \
+         good for 15 minutes: run dockseal enroll again"
     )]
     Refused {
         /// Its URL.
@@ -57,8 +64,19 @@ pub enum InstallError {
         /// Its words.
         why: String,
     },
+    /// There is no API server, or another one than the line says.
+    #[error(
+        "failed to reach the API server at {server}: {why}. Nothing was changed. Give dockseal enroll the address by \
+         which this host reaches it: --server https://ADDRESS:PORT, a name or address that its certificate holds"
+    )]
+    Unreachable {
+        /// Its URL.
+        server: String,
+        /// What happened.
+        why: String,
+    },
     /// The service could not be started.
-    #[error("everything is in place, but the service did not start: {0}")]
+    #[error("everything is in place, but the service did not start: {0}; see journalctl -u dockseal-companion")]
     Start(#[from] SystemdError),
 }
 
@@ -79,15 +97,22 @@ impl Enrolled {
     /// # Errors
     /// [`InstallError::Enrolment`] where its URL or its authorities are none.
     pub fn account(&self) -> Result<Account, InstallError> {
-        let url = self.server.parse().map_err(|_| InstallError::Enrolment(format!("{} is no URL", self.server)))?;
+        let none = || InstallError::Enrolment(format!("{:?} is no URL of the form https://ADDRESS:PORT", self.server));
+        let url = self.server.parse().ok().filter(|_| is_url(&self.server)).ok_or_else(none)?;
         let mut config = Config::new(url);
-        let blocks = pem::parse_many(&self.ca).unwrap_or_default();
-        if blocks.is_empty() {
-            return Err(InstallError::Enrolment("the API server's authority holds no certificate in PEM".into()));
-        }
-        config.root_cert = Some(blocks.into_iter().map(pem::Pem::into_contents).collect());
+        let authorities = all_from_pem(self.ca.as_bytes()).ok().filter(|authorities| !authorities.is_empty());
+        let none = "--ca-data holds no certificate: take the whole line that dockseal enroll printed";
+        let authorities = authorities.ok_or_else(|| InstallError::Enrolment(none.into()))?;
+        config.root_cert = Some(authorities.into_iter().map(|authority| authority.der).collect());
         Ok(Account::Host { config, namespace: self.namespace.clone(), name: self.account.clone(), token: TOKEN.into() })
     }
+}
+
+/// Whether that may be an API server's URL: a token is never sent over plain HTTP, and a shell reads it as one word.
+pub fn is_url(server: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":/.-_[]%".contains(&byte);
+    let address = server.strip_prefix("https://").unwrap_or_default();
+    address.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[') && address.bytes().all(plain)
 }
 
 /// What became of it.
@@ -99,42 +124,95 @@ pub enum Installed {
     WithoutSystemd,
 }
 
-/// Installs. A bootstrap token is exchanged for one of this host's own first, so that nothing is written where it is of
-/// no use; without one, the token that is there goes on.
+/// Installs. A token of this host's own is minted first, by the bootstrap token or by the one that is there, so that
+/// nothing is changed where the enrolment is of no use.
 ///
 /// # Errors
 /// [`InstallError`].
 pub async fn install(
     enrolled: &Enrolled,
-    bootstrap: Option<&Zeroizing<String>>,
+    bootstrap: Option<Zeroizing<String>>,
     clock: &Clock,
 ) -> Result<Installed, InstallError> {
     let account = enrolled.account()?;
-    let token = match bootstrap {
-        Some(bootstrap) => {
-            let refused =
-                |error: kube::Error| InstallError::Refused { server: enrolled.server.clone(), why: words(&error) };
-            let client = client(account.config().clone(), bootstrap).map_err(refused)?;
-            let at = (enrolled.namespace.as_str(), enrolled.account.as_str());
-            Some(mint(&client, at, None, account::HOST_LIFE, clock).await.map_err(refused)?)
-        }
-        None => None,
+    let by = match bootstrap {
+        Some(bootstrap) => bootstrap,
+        None => kept(enrolled)?,
     };
+    let token = exchange(enrolled, &account, &by, clock).await?;
     let text = serde_json::to_string_pretty(enrolled).expect("a configuration of texts encodes") + "\n";
     daemon_host::install_binary(Path::new(PROGRAM))?;
     daemon_host::put(CONFIG.as_ref(), &Entry::public(&text))?;
-    if let Some(token) = token {
-        account::keep(TOKEN.as_ref(), &token)?;
-    }
+    account::keep(TOKEN.as_ref(), &token)?;
     let Ok(systemd) = Systemd::reach().await else { return Ok(Installed::WithoutSystemd) };
-    daemon_host::put(UNIT_FILE.as_ref(), &Entry::public(&unit()))?;
+    daemon_host::put(UNIT_FILE.as_ref(), &Entry::public(&unit(&enrolled.directories)))?;
     daemon_host::put(UNIT_WANT.as_ref(), &Entry::Link(UNIT_FILE.into()))?;
     systemd.reload().await?;
     systemd.run(Verb::Restart, UNIT).await?;
     Ok(Installed::Service)
 }
 
-fn unit() -> String {
+/// The token that is there, for the same account of the same cluster: no other cluster is shown it.
+fn kept(enrolled: &Enrolled) -> Result<Zeroizing<String>, InstallError> {
+    let refused = |why: &str| {
+        InstallError::Enrolment(format!(
+            "there is no token on standard input, and {why}: run the whole line of dockseal enroll. Nothing was changed"
+        ))
+    };
+    let before = Enrolled::read(CONFIG.as_ref())?.ok_or_else(|| refused("this host was not enrolled before"))?;
+    let same =
+        (&before.ca, &before.namespace, &before.account) == (&enrolled.ca, &enrolled.namespace, &enrolled.account);
+    if !same {
+        return Err(refused("this host's own is for another account or cluster"));
+    }
+    let kept = account::kept(TOKEN.as_ref()).map_err(InstallError::Enrolment)?;
+    kept.ok_or_else(|| refused("this host has none of its own"))
+}
+
+/// A token of this host's own for another one. The account's rights may come a moment after the account.
+async fn exchange(
+    enrolled: &Enrolled,
+    account: &Account,
+    by: &Zeroizing<String>,
+    clock: &Clock,
+) -> Result<Token, InstallError> {
+    let server = enrolled.server.clone();
+    let none = |error: kube::Error| InstallError::Enrolment(format!("failed to make a client: {}", words(&error)));
+    let client = client(account.config().clone(), by).map_err(none)?;
+    let at = (enrolled.namespace.as_str(), enrolled.account.as_str());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let error = match mint(&client, at, None, account::HOST_LIFE, clock).await {
+            Ok(minted) => return Ok(minted),
+            Err(error) => error,
+        };
+        let early = matches!(&error, kube::Error::Api(status) if status.code == 403) && Instant::now() < deadline;
+        match error {
+            _ if early => sleep(Duration::from_millis(500)).await,
+            kube::Error::Api(status) => return Err(InstallError::Refused { server, why: status.message.clone() }),
+            error => return Err(InstallError::Unreachable { server, why: chain(&error) }),
+        }
+    }
+}
+
+/// An error and what is behind it, where that says more.
+fn chain(error: &kube::Error) -> String {
+    let mut said = words(error);
+    let mut source = std::error::Error::source(error);
+    while let Some(behind) = source {
+        let words = behind.to_string();
+        if !said.contains(&words) {
+            said = format!("{said}: {words}");
+        }
+        source = behind.source();
+    }
+    said
+}
+
+fn unit(directories: &[PathBuf]) -> String {
+    let homes = ["/home", "/root", "/run/user"];
+    let in_homes = directories.iter().any(|directory| homes.iter().any(|home| directory.starts_with(home)));
+    let protect = if in_homes { "" } else { "ProtectHome=yes\n" };
     format!(
         "# Written by dockseal companion install.\n\
          [Unit]\n\
@@ -147,7 +225,7 @@ fn unit() -> String {
          Restart=always\n\
          RestartSec=5\n\
          NoNewPrivileges=yes\n\
-         ProtectHome=yes\n\
+         {protect}\
          PrivateTmp=yes\n\
          \n\
          [Install]\n\

@@ -3,10 +3,11 @@
 use crate::api::status::CertificateStatus;
 use crate::api::{Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
+use crate::decide::delivery::turns::waits_since;
 use crate::hallway::Surroundings;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Who is touched by news.
@@ -27,6 +28,8 @@ pub struct Index {
     claims: HashMap<Place, Vec<(Option<Timestamp>, ObjectRef)>>, // sorted; nearly always one
     leaves: HashMap<Place, HashSet<ObjectRef>>,
     portainers: HashMap<Arc<str>, HashSet<ObjectRef>>,
+    accounts: HashMap<String, BTreeSet<ObjectRef>>,
+    waiting: BTreeSet<ObjectRef>, // for a turn
 }
 
 impl Index {
@@ -63,6 +66,10 @@ impl Index {
             Some(before) => Touched::All([self.unlink(before), self.link(&object), vec![at.clone()]].concat()),
             None => Touched::All([self.link(&object), vec![at.clone()]].concat()),
         };
+        match waits_since(&object) {
+            Some(_) => self.waiting.insert(at.clone()),
+            None => self.waiting.remove(&at),
+        };
         self.objects.insert(at, Arc::new(object));
         touched
     }
@@ -81,6 +88,7 @@ impl Index {
     /// Takes the end of an object; says who is touched by it.
     pub fn remove(&mut self, at: &ObjectRef) -> Vec<ObjectRef> {
         let Some(object) = self.objects.remove(at) else { return Vec::new() };
+        self.waiting.remove(at);
         let mut touched = self.unlink(&object);
         touched.retain(|other| other != at);
         touched
@@ -96,6 +104,9 @@ impl Index {
         if registers(object) {
             self.portainers.entry(object.at.namespace.clone()).or_default().insert(object.at.clone());
         }
+        if let Some(account) = object.account() {
+            self.accounts.entry(account).or_default().insert(object.at.clone());
+        }
         self.neighbours(object)
     }
 
@@ -110,6 +121,11 @@ impl Index {
         drop_from(&mut self.portainers, &object.at.namespace, |clients| {
             clients.remove(&object.at);
         });
+        if let Some(account) = object.account() {
+            drop_from(&mut self.accounts, &account, |hosts| {
+                hosts.remove(&object.at);
+            });
+        }
         touched
     }
 
@@ -123,6 +139,8 @@ impl Index {
             let hosts = self.of_kind(Kind::DockerHostCert).filter(|host| host.namespace == object.at.namespace);
             touched.extend(hosts.cloned());
         }
+        let beside = object.account().map(|account| self.hosts_of(&account)).unwrap_or_default();
+        touched.extend(beside.iter().map(|host| host.at.clone()).filter(|at| *at != object.at));
         let authority = object.authority().map(|place| ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name));
         touched.extend(authority.filter(|at| self.objects.get(at).is_some_and(|ca| ca.deleted.is_some())));
         touched
@@ -139,7 +157,17 @@ impl Index {
         self.leaves.get(&authority.beside(&authority.name)).into_iter().flatten().cloned().collect()
     }
 
-    /// What stands around an object; `owner` is the one that its Secret names.
+    /// The hosts that an account's companion delivers.
+    pub fn hosts_of(&self, account: &str) -> Vec<Arc<Object>> {
+        self.accounts.get(account).into_iter().flatten().filter_map(|at| self.find(at)).collect()
+    }
+
+    /// The hosts that wait for a turn to restart their dockerd.
+    pub fn waiting(&self) -> Vec<Arc<Object>> {
+        self.waiting.iter().filter_map(|at| self.find(at)).collect()
+    }
+
+    /// What stands around an object; `owner` is the one that its Secret names. Who delivers it is not known here.
     pub fn surroundings(&self, object: &Object, owner: Option<&ObjectRef>) -> Surroundings {
         Surroundings {
             rival: self.rival(object, owner),
@@ -148,7 +176,7 @@ impl Index {
                 self.objects.contains_key(&ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name))
             }),
             in_use: object.at.kind == Kind::DockerCA && !self.leaves_of(&object.at).is_empty(),
-            courier: Courier::asked(object),
+            courier: Courier::Nobody,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Metrics: counters of walks, and what every object says of itself, read when asked. No object, no series.
 
 use super::index::Index;
-use crate::api::{Kind, Object};
-use crate::hallway::Walk;
+use crate::api::Object;
+use crate::api::condition::Reason;
 use crate::world::StoreError;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text};
@@ -87,18 +87,17 @@ impl Metrics {
         *self.led.0.write().expect(UNPOISONED) = index;
     }
 
-    /// Notes a walk.
-    pub fn walked(&self, kind: Kind, walked: &Result<Walk, StoreError>, took: Duration) {
+    /// Notes a walk of an object of that kind, or of an account; a good one with why a certificate was made.
+    pub fn walked(&self, kind: &'static str, walked: Result<Option<Reason>, &StoreError>, took: Duration) {
         let outcome = match walked {
             Ok(_) => "ok",
             Err(StoreError::Gone(_)) => "gone",
             Err(StoreError::Changed(_) | StoreError::Exists(_)) => "conflict",
             Err(StoreError::Failed { .. } | StoreError::ClockBehind(_)) => "failed",
         };
-        let kind = kind.as_str();
         self.reconciles.get_or_create(&Outcome { kind, outcome }).inc();
         self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
-        if let Some(reason) = walked.as_ref().ok().and_then(|walk| walk.issued) {
+        if let Ok(Some(reason)) = walked {
             self.issuances.get_or_create(&Issuance { kind, reason: reason.as_str() }).inc();
         }
     }

@@ -1,8 +1,10 @@
 //! The cluster's door: watches in, walks out. One leader at a time.
 
+pub mod accounts;
 pub mod admin;
 pub mod index;
 pub mod metrics;
+pub mod part_watches;
 pub mod queue;
 pub mod references;
 pub mod run;

@@ -1,8 +1,9 @@
-//! Who is to be walked next: each object once at a time, woken by changes, by alarms on the clock, and after failures.
+//! Who is to be walked next: each object, or account, once at a time, woken by changes, by alarms on the clock, and
+//! after failures.
 
-use crate::api::ObjectRef;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -12,34 +13,38 @@ const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// The queue.
-#[derive(Default)]
-pub struct Queue {
-    state: Mutex<State>,
+pub struct Queue<K> {
+    state: Mutex<State<K>>,
     news: Notify,
 }
 
-#[derive(Default)]
-struct State {
-    ready: VecDeque<ObjectRef>,
-    queued: HashSet<ObjectRef>,
-    walking: HashSet<ObjectRef>,
-    again: HashSet<ObjectRef>,
-    echoed: HashSet<ObjectRef>,
-    resting: HashSet<ObjectRef>,
-    alarms: BTreeSet<(Timestamp, ObjectRef)>,
-    alarm_of: HashMap<ObjectRef, Timestamp>,
-    failures: HashMap<ObjectRef, u32>,
+impl<K> Default for Queue<K> {
+    fn default() -> Queue<K> {
+        Queue { state: Mutex::default(), news: Notify::new() }
+    }
 }
 
-impl Queue {
+struct State<K> {
+    ready: VecDeque<K>,
+    queued: HashSet<K>,
+    walking: HashSet<K>,
+    again: HashSet<K>,
+    echoed: HashSet<K>,
+    resting: HashSet<K>,
+    alarms: BTreeSet<(Timestamp, K)>,
+    alarm_of: HashMap<K, Timestamp>,
+    failures: HashMap<K, u32>,
+}
+
+impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     /// Asks for a walk; one that is under way is followed by another.
-    pub fn add(&self, at: ObjectRef) {
+    pub fn add(&self, at: K) {
         self.state.lock().expect(UNPOISONED).add(at);
         self.news.notify_one();
     }
 
     /// News that may be the echo of the object's own walk: while one is under way, its end decides.
-    pub fn hint(&self, at: ObjectRef) {
+    pub fn hint(&self, at: K) {
         let mut state = self.state.lock().expect(UNPOISONED);
         if state.walking.contains(&at) {
             state.echoed.insert(at);
@@ -51,7 +56,7 @@ impl Queue {
     }
 
     /// The next one to walk; it is under way until [`Queue::done`] or [`Queue::failed`].
-    pub async fn next(&self) -> ObjectRef {
+    pub async fn next(&self) -> K {
         loop {
             let news = self.news.notified();
             if let Some(at) = self.state.lock().expect(UNPOISONED).start() {
@@ -64,7 +69,7 @@ impl Queue {
     /// A walk ended well; the next is at `wake`, if nothing changes. `settled` says whether what the watches have
     /// shown meanwhile is what the walk wrote: then it was an echo. It is asked while no hint can come in between,
     /// else one that came after the answer would be taken for an echo.
-    pub fn done(&self, at: &ObjectRef, wake: Option<Timestamp>, settled: impl FnOnce() -> bool) {
+    pub fn done(&self, at: &K, wake: Option<Timestamp>, settled: impl FnOnce() -> bool) {
         let mut state = self.state.lock().expect(UNPOISONED);
         state.failures.remove(at);
         state.set_alarm(at, wake);
@@ -78,7 +83,7 @@ impl Queue {
     }
 
     /// A walk failed; it is tried again after the delay that this says, which grows with each failure.
-    pub fn failed(&self, at: &ObjectRef) -> Duration {
+    pub fn failed(&self, at: &K) -> Duration {
         let mut state = self.state.lock().expect(UNPOISONED);
         let failures = state.failures.entry(at.clone()).or_default();
         let delay = FIRST_DELAY.saturating_mul(1 << (*failures).min(10)).min(LONGEST_DELAY);
@@ -91,12 +96,12 @@ impl Queue {
     }
 
     /// How often its walks have failed since one ended well.
-    pub fn failures(&self, at: &ObjectRef) -> u32 {
+    pub fn failures(&self, at: &K) -> u32 {
         self.state.lock().expect(UNPOISONED).failures.get(at).copied().unwrap_or_default()
     }
 
     /// Lets an object rest whatever happens, since the server asked for it; [`Queue::rested`] ends that.
-    pub fn rest(&self, at: &ObjectRef) {
+    pub fn rest(&self, at: &K) {
         let mut state = self.state.lock().expect(UNPOISONED);
         state.ready.retain(|ready| ready != at);
         state.queued.remove(at);
@@ -104,7 +109,7 @@ impl Queue {
     }
 
     /// Ends an object's rest, and asks for its walk.
-    pub fn rested(&self, at: ObjectRef) {
+    pub fn rested(&self, at: K) {
         self.state.lock().expect(UNPOISONED).resting.remove(&at);
         self.add(at);
     }
@@ -122,7 +127,7 @@ impl Queue {
     }
 
     /// Forgets alarms and failures of an object that is gone.
-    pub fn forget(&self, at: &ObjectRef) {
+    pub fn forget(&self, at: &K) {
         let mut state = self.state.lock().expect(UNPOISONED);
         state.set_alarm(at, None);
         state.failures.remove(at);
@@ -135,8 +140,16 @@ impl Queue {
     }
 }
 
-impl State {
-    fn add(&mut self, at: ObjectRef) {
+impl<K> Default for State<K> {
+    fn default() -> State<K> {
+        let (ready, queued, walking, again, echoed, resting) = Default::default();
+        let (alarms, alarm_of, failures) = (BTreeSet::new(), HashMap::new(), HashMap::new());
+        State { ready, queued, walking, again, echoed, resting, alarms, alarm_of, failures }
+    }
+}
+
+impl<K: Clone + Eq + Hash + Ord> State<K> {
+    fn add(&mut self, at: K) {
         if self.walking.contains(&at) {
             self.again.insert(at);
         } else if self.resting.contains(&at) {
@@ -146,21 +159,21 @@ impl State {
         }
     }
 
-    fn start(&mut self) -> Option<ObjectRef> {
+    fn start(&mut self) -> Option<K> {
         let at = self.ready.pop_front()?;
         self.queued.remove(&at);
         self.walking.insert(at.clone());
         Some(at)
     }
 
-    fn finish(&mut self, at: &ObjectRef) {
+    fn finish(&mut self, at: &K) {
         self.walking.remove(at);
         if self.again.remove(at) {
             self.add(at.clone());
         }
     }
 
-    fn set_alarm(&mut self, at: &ObjectRef, wake: Option<Timestamp>) {
+    fn set_alarm(&mut self, at: &K, wake: Option<Timestamp>) {
         if let Some(old) = self.alarm_of.remove(at) {
             self.alarms.remove(&(old, at.clone()));
         }
@@ -174,7 +187,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Kind;
+    use crate::api::{Kind, ObjectRef};
 
     fn host(name: &str) -> ObjectRef {
         ObjectRef::new(Kind::DockerHostCert, "home", name)

@@ -28,7 +28,7 @@ impl Drop for References {
 
 impl References {
     /// Starts and ends watches so that they are those of the Secrets that DockerCAs refer to now.
-    pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queue: &Arc<Queue>) {
+    pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queue: &Arc<Queue<ObjectRef>>) {
         let wanted: HashSet<Place> = {
             let index = index.read().expect(UNPOISONED);
             let authorities = index.of_kind(Kind::DockerCA).filter_map(|at| index.find(at));
@@ -50,7 +50,7 @@ impl References {
     }
 }
 
-async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queue: Arc<Queue>) {
+async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queue: Arc<Queue<ObjectRef>>) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
     let config = Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
     let mut stream = watcher(api, config).default_backoff().boxed();

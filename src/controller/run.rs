@@ -4,7 +4,8 @@ use super::admin::{self, Health, ListenError};
 use super::metrics::Metrics;
 use super::watches::Scope;
 use super::work::Cluster;
-use super::{watches, work};
+use super::{accounts, watches, work};
+use crate::decide::delivery::Listing;
 use crate::world::lease::Leadership;
 use crate::world::{Clock, kube_store::KubeStore};
 use kube::Client;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub lease_namespace: String,
     /// Its name among replicas: unique, in events and in the Lease.
     pub identity: String,
+    /// What companions are told of.
+    pub listing: Listing,
 }
 
 /// Runs a controller until `stop` is ready, then gives the lease up.
@@ -71,7 +74,7 @@ async fn terms(
         let since = leadership.acquire().await;
         tracing::info!(identity = settings.identity, "leading");
         let store = KubeStore::new(client.clone(), settings.identity.clone());
-        let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics)));
+        let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics), settings.listing.clone()));
         metrics.lead(Some(Arc::clone(&cluster.index)));
         let lost = tokio::select! {
             () = leadership.hold(since) => true,
@@ -97,6 +100,7 @@ async fn lead(client: Client, settings: &Settings, cluster: Arc<Cluster>, health
     }
     tasks.spawn(work::alarms(Arc::clone(&cluster)));
     tasks.spawn(work::workers(Arc::clone(&cluster)));
+    tasks.spawn(accounts::workers(Arc::clone(&cluster)));
     tokio::select! {
         () = cluster.settled() => tracing::info!("every object was looked at"),
         () = first_end(&mut tasks) => return,

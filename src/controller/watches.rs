@@ -1,5 +1,6 @@
 //! The watches: four kinds, our Secrets and our ConfigMaps. Streams, no periodic lists.
 
+use super::part_watches;
 use super::watch_faults::words;
 use super::work::Cluster;
 use crate::api::{
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// The namespaces that are watched.
-pub struct Scope(Vec<Option<String>>);
+pub struct Scope(pub(super) Vec<Option<String>>);
 
 impl Scope {
     /// Those namespaces; all of them where none is named.
@@ -63,7 +64,9 @@ impl Synced {
 /// Starts every watch.
 pub fn start(client: &Client, scope: &Scope, cluster: &Arc<Cluster>, tasks: &mut JoinSet<()>) -> Arc<Synced> {
     let synced = Arc::new(Synced::default());
-    synced.missing.store(scope.0.len() * 6, Ordering::SeqCst);
+    let parts = part_watches::wanted(scope, cluster);
+    synced.missing.store(scope.0.len() * 6 + parts.len(), Ordering::SeqCst);
+    part_watches::start(client, parts, cluster, &synced, tasks);
     for namespace in &scope.0 {
         let namespace = namespace.as_deref();
         objects::<DockerCA>(client, namespace, Kind::DockerCA, cluster, &synced, tasks);
@@ -77,7 +80,7 @@ pub fn start(client: &Client, scope: &Scope, cluster: &Arc<Cluster>, tasks: &mut
 }
 
 /// What a watch does with its events.
-trait Sink<K>: Send {
+pub(super) trait Sink<K>: Send {
     fn apply(&mut self, item: K);
     fn delete(&mut self, item: K);
     /// A new beginning: what is not applied until the end of it is gone.
@@ -86,7 +89,7 @@ trait Sink<K>: Send {
 }
 
 /// Runs a watch for ever.
-async fn follow<K>(api: Api<K>, config: Config, mut sink: impl Sink<K>, synced: Arc<Synced>)
+pub(super) async fn follow<K>(api: Api<K>, config: Config, mut sink: impl Sink<K>, synced: Arc<Synced>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -108,7 +111,7 @@ where
     }
 }
 
-fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope>,
     K::DynamicType: Default,
@@ -223,7 +226,7 @@ fn secrets(
 }
 
 /// The label by which our Secrets and ConfigMaps are watched.
-fn ours() -> Config {
+pub(super) fn ours() -> Config {
     Config::default().labels(&format!("{MANAGED_LABEL}=true"))
 }
 

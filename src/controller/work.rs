@@ -5,7 +5,9 @@ use super::metrics::Metrics;
 use super::queue::Queue;
 use super::references::References;
 use crate::api::{Kind, Object, ObjectRef};
-use crate::hallway::{self, House, Slot, Walk};
+use crate::decide::delivery::Listing;
+use crate::hallway::accounts::Accounts;
+use crate::hallway::{self, House, Slot, Surroundings, Walk};
 use crate::world::kube_store::KubeStore;
 use crate::world::{Clock, Store, StoreError};
 use futures::FutureExt;
@@ -17,9 +19,9 @@ use tokio::sync::Semaphore;
 /// Walks at the same time, those that wait for a slow key left out.
 const PLACES: usize = 32;
 /// A server that wants to be left alone for longer than that is asked again all the same.
-const LONGEST_TOLD: Duration = Duration::from_mins(5);
+pub(super) const LONGEST_TOLD: Duration = Duration::from_mins(5);
 /// Failures in a row that are nobody's business but the log's.
-const UNTOLD_FAILURES: u32 = 2;
+pub(super) const UNTOLD_FAILURES: u32 = 2;
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Everything that one term of office knows.
@@ -29,20 +31,26 @@ pub struct Cluster {
     /// All objects.
     pub index: Arc<RwLock<Index>>,
     /// Who is next.
-    pub queue: Arc<Queue>,
+    pub queue: Arc<Queue<ObjectRef>>,
+    /// The accounts of companions.
+    pub accounts: Accounts,
+    /// Which of them is next.
+    pub account_queue: Queue<String>,
     /// Secrets watched by name.
     pub references: References,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     places: Arc<Semaphore>,
 }
 
 impl Cluster {
-    /// An empty cluster over that store.
-    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>) -> Cluster {
+    /// An empty cluster over that store, whose companions are told of what that listing lets through.
+    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>, listing: Listing) -> Cluster {
         Cluster {
             house: House::new(store, clock),
             index: Arc::default(),
             queue: Arc::default(),
+            accounts: Accounts::new(listing),
+            account_queue: Queue::default(),
             references: References::default(),
             metrics,
             places: Arc::new(Semaphore::new(PLACES)),
@@ -51,7 +59,12 @@ impl Cluster {
 
     /// Takes an object from a watch.
     pub fn put(&self, object: Object) {
-        let touched = self.index.write().expect(UNPOISONED).put(object);
+        let mut index = self.index.write().expect(UNPOISONED);
+        let before = index.find(&object.at).and_then(|before| before.account());
+        let left = before.filter(|before| Some(before) != object.account().as_ref());
+        let touched = index.put(object);
+        drop(index);
+        left.into_iter().for_each(|account| self.account_queue.add(account)); // the new one follows the object's walk
         match touched {
             Touched::Nobody => {}
             Touched::Status(at) => self.queue.hint(at),
@@ -61,7 +74,11 @@ impl Cluster {
 
     /// Takes the end of an object from a watch.
     pub fn remove(&self, at: &ObjectRef) {
-        let touched = self.index.write().expect(UNPOISONED).remove(at);
+        let mut index = self.index.write().expect(UNPOISONED);
+        let account = index.find(at).and_then(|object| object.account());
+        let touched = index.remove(at);
+        drop(index);
+        account.into_iter().for_each(|account| self.account_queue.add(account));
         if at.kind == Kind::DockerCA {
             self.house.authorities.forget(&at.beside(&at.name));
         }
@@ -71,7 +88,7 @@ impl Cluster {
 
     /// Waits until nobody is left to walk.
     pub async fn settled(&self) {
-        while !self.queue.is_idle() {
+        while !(self.queue.is_idle() && self.account_queue.is_idle()) {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -81,6 +98,7 @@ impl Cluster {
 pub async fn alarms(cluster: Arc<Cluster>) {
     loop {
         cluster.queue.ring(cluster.house.clock.now());
+        cluster.account_queue.ring(cluster.house.clock.now());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -113,7 +131,7 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     let started = Instant::now();
     let walked = walk(&cluster, &object, &slot).await;
     drop(slot);
-    cluster.metrics.walked(at.kind, &walked, started.elapsed());
+    cluster.metrics.walked(at.kind.as_str(), walked.as_ref().map(|walk| walk.issued), started.elapsed());
     match walked {
         Ok(walk) => follow(&cluster, &object, walk),
         // Where it is gone, the watch will say so and the next walk end at once; else its alarm must not be lost.
@@ -130,7 +148,12 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
 
 async fn walk(cluster: &Cluster, object: &Object, slot: &Slot) -> Result<Walk, StoreError> {
     let owner = cluster.house.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
-    let around = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
+    let (around, hosts) = {
+        let index = cluster.index.read().expect(UNPOISONED);
+        let hosts = object.account().map(|account| index.hosts_of(&account));
+        (index.surroundings(object, owner.as_ref()), hosts.unwrap_or_default())
+    };
+    let around = Surroundings { courier: cluster.accounts.courier(object, &hosts), ..around };
     hallway::walk(&cluster.house, object, &around, slot).await
 }
 
@@ -142,6 +165,7 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
     if walk.authority_changed {
         wake_leaves(cluster, at);
     }
+    object.account().into_iter().for_each(|account| cluster.account_queue.add(account));
     cluster.queue.done(at, walk.wake, || {
         let secret_settled = cluster.house.store.is_as_written(&object.secret());
         let mut index = cluster.index.write().expect(UNPOISONED);

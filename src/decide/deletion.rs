@@ -1,7 +1,10 @@
-//! What goes with an object: a finalizer where its Secret is to be deleted, and when it lets go.
+//! What goes with an object: a finalizer where something is to be deleted with it, and when it lets go.
 
+use super::delivery::{Courier, arrival};
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::reference::DeletionPolicy;
 use crate::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object};
+use crate::pki::lifecycle::saturating;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// A finalizer holds an object no longer than this.
@@ -12,7 +15,7 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 pub enum Step {
     /// Nothing: go on with the object.
     Live,
-    /// The object lives and its finalizers should be as its policy says.
+    /// The object lives and its finalizers should be as its policies say.
     SetFinalizer(bool),
     /// The object is being deleted and is none of our business.
     Gone,
@@ -20,64 +23,192 @@ pub enum Step {
     DeleteSecret(bool),
     /// It is still used: wait until then at most.
     Wait(Timestamp),
+    /// What was delivered goes first: wait until then at most for its companion to say so.
+    WaitForHost(Timestamp),
     /// Let go, since its Secret is to stay.
     LetGo,
     /// Let go without having deleted anything, and say so.
     GiveUp,
 }
 
-/// Decides at `now`; `in_use` for an authority that still has hosts or clients.
-pub fn plan(object: &Object, in_use: bool, now: Timestamp) -> Step {
-    let held = object.finalizers.iter().any(|finalizer| finalizer == FINALIZER);
-    let wanted = object.deletion_policy() == DeletionPolicy::Delete;
-    let Some(deleted) = object.deleted else {
-        return if held == wanted { Step::Live } else { Step::SetFinalizer(wanted) };
-    };
-    let end = crate::pki::lifecycle::saturating(deleted, PATIENCE);
-    let last = now >= end || object.annotation(FORCE_REMOVE_ANNOTATION).is_some();
-    match (held, in_use) {
-        (false, _) => Step::Gone,
-        (true, _) if !wanted => Step::LetGo,
-        (true, false) => Step::DeleteSecret(last),
-        (true, true) if last => Step::GiveUp,
-        (true, true) => Step::Wait(end),
+/// The step, and what is left undone before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do.
+    pub step: Step,
+    /// What was delivered should have gone, and stays.
+    pub abandons: bool,
+}
+
+impl From<Step> for Plan {
+    fn from(step: Step) -> Plan {
+        Plan { step, abandons: false }
     }
+}
+
+/// Decides at `now`; `in_use` for an authority that still has hosts or clients.
+pub fn plan(object: &Object, in_use: bool, courier: &Courier, now: Timestamp) -> Plan {
+    let held = object.finalizers.iter().any(|finalizer| finalizer == FINALIZER);
+    let secret = object.deletion_policy() == DeletionPolicy::Delete;
+    let wanted = secret || removes_delivery(object);
+    let Some(deleted) = object.deleted else {
+        return if held == wanted { Step::Live } else { Step::SetFinalizer(wanted) }.into();
+    };
+    if !held {
+        return Step::Gone.into();
+    }
+    let end = saturating(deleted, PATIENCE);
+    let last = now >= end || object.annotation(FORCE_REMOVE_ANNOTATION).is_some();
+    let left = what_is_left(object, courier);
+    let until = left.map(|left| saturating(deleted, left.patience));
+    if let Some(until) = until.filter(|until| !last && now < *until) {
+        return Step::WaitForHost(until).into();
+    }
+    let step = match in_use {
+        _ if !secret => Step::LetGo,
+        false => Step::DeleteSecret(last),
+        true if last => Step::GiveUp,
+        true => Step::Wait(end),
+    };
+    Plan { step, abandons: left.is_some_and(|left| left.reported) }
+}
+
+fn removes_delivery(object: &Object) -> bool {
+    let delivery = object.delivery().filter(|delivery| delivery.target.is_some());
+    delivery.is_some_and(|delivery| delivery.deletion_policy == DeletionPolicy::Delete)
+}
+
+/// Something that should go and has not gone yet.
+#[derive(Clone, Copy)]
+struct Left {
+    /// How long to wait for it, from when the object was deleted.
+    patience: SignedDuration,
+    /// The companion said once that it is there, or why it is not.
+    reported: bool,
+}
+
+/// What was delivered and not removed. A companion that never said anything is not there, and one whose account cannot
+/// be kept, since the namespace may be going, cannot say anything: those get as long as for a delivery.
+fn what_is_left(object: &Object, courier: &Courier) -> Option<Left> {
+    let delivered = object.companion.condition(ConditionType::Delivered);
+    let removed = delivered.is_some_and(|said| said.status == "False" && said.reason == Reason::Removed.as_str());
+    if removed || !removes_delivery(object) {
+        return None;
+    }
+    let reported = delivered.is_some();
+    let patience = match courier {
+        Courier::Node(_) | Courier::Enrolled if reported => PATIENCE,
+        Courier::Node(_) | Courier::Enrolled => arrival::PATIENCE,
+        Courier::Refused(refusal) if refusal.reason == Reason::StoreFailed => arrival::PATIENCE,
+        _ => SignedDuration::ZERO, // nobody is told of it
+    };
+    Some(Left { patience, reported })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DockerCA, DockerCASpec};
+    use crate::api::docker_host_cert::{Delivery, Target};
+    use crate::api::{DockerCA, DockerCASpec, DockerHostCert, DockerHostCertSpec, Spec};
+    use crate::decide::Refusal;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-    fn object(policy: DeletionPolicy, held: bool, deleted: Option<i64>, forced: bool) -> Object {
-        let mut object = DockerCA::new("ca", DockerCASpec { secret_deletion_policy: policy, ..Default::default() });
-        object.metadata.finalizers = held.then(|| vec![FINALIZER.into()]);
-        let mut object = Object::from(object);
-        object.deleted = deleted.and_then(|second| Timestamp::from_second(second).ok());
+    const NOW: i64 = 1_000_000;
+    const LATELY: Option<i64> = Some(NOW - 60);
+    const LONG_AGO: Option<i64> = Some(NOW - 25 * 3600);
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("an instant")
+    }
+
+    fn marked(mut object: Object, held: bool, deleted: Option<i64>, forced: bool) -> Object {
+        object.finalizers = held.then(|| FINALIZER.into()).into_iter().collect();
+        object.deleted = deleted.map(at);
         object.annotations.extend(forced.then(|| (FORCE_REMOVE_ANNOTATION.into(), "yes".into())));
         object
+    }
+
+    fn object(policy: DeletionPolicy, held: bool, deleted: Option<i64>, forced: bool) -> Object {
+        let ca = DockerCA::new("ca", DockerCASpec { secret_deletion_policy: policy, ..Default::default() });
+        marked(Object::from(ca), held, deleted, forced)
     }
 
     #[test]
     fn every_way_an_object_goes() {
         use DeletionPolicy::{Delete, Retain};
-        let now = Timestamp::from_second(1_000_000).unwrap();
-        let (lately, long_ago) = (Some(1_000_000 - 60), Some(1_000_000 - 25 * 3600));
-        let end = Timestamp::from_second(1_000_000 - 60 + 24 * 3600).unwrap();
+        let end = at(NOW - 60 + 24 * 3600);
         for (object, in_use, expected) in [
             (object(Retain, false, None, false), false, Step::Live),
             (object(Delete, true, None, false), true, Step::Live),
             (object(Delete, false, None, false), false, Step::SetFinalizer(true)),
             (object(Retain, true, None, false), false, Step::SetFinalizer(false)),
-            (object(Retain, false, lately, false), false, Step::Gone),
-            (object(Retain, true, lately, false), true, Step::LetGo),
-            (object(Delete, true, lately, false), false, Step::DeleteSecret(false)),
-            (object(Delete, true, long_ago, false), false, Step::DeleteSecret(true)),
-            (object(Delete, true, lately, false), true, Step::Wait(end)),
-            (object(Delete, true, lately, true), true, Step::GiveUp),
-            (object(Delete, true, long_ago, false), true, Step::GiveUp),
+            (object(Retain, false, LATELY, false), false, Step::Gone),
+            (object(Retain, true, LATELY, false), true, Step::LetGo),
+            (object(Delete, true, LATELY, false), false, Step::DeleteSecret(false)),
+            (object(Delete, true, LONG_AGO, false), false, Step::DeleteSecret(true)),
+            (object(Delete, true, LATELY, false), true, Step::Wait(end)),
+            (object(Delete, true, LATELY, true), true, Step::GiveUp),
+            (object(Delete, true, LONG_AGO, false), true, Step::GiveUp),
         ] {
-            assert_eq!(plan(&object, in_use, now), expected, "{object:?}");
+            assert_eq!(plan(&object, in_use, &Courier::Nobody, at(NOW)), Plan::from(expected), "{object:?}");
         }
+    }
+
+    fn node() -> Courier {
+        Courier::Node("pandora".into())
+    }
+
+    /// A host of which the companion says that, and whose delivery is to go with it.
+    fn host(secret: DeletionPolicy, said: Option<(&str, Reason)>, deleted: Option<i64>, forced: bool) -> Object {
+        let delivery = Delivery {
+            target: Some(Target::Node),
+            node_name: Some("pandora".into()),
+            deletion_policy: DeletionPolicy::Delete,
+            ..Delivery::default()
+        };
+        let spec =
+            DockerHostCertSpec { delivery: Some(delivery), secret_deletion_policy: secret, ..Default::default() };
+        let mut host = Object::from(DockerHostCert::new("pandora", spec));
+        host.companion.conditions.extend(said.map(|(status, reason)| Condition {
+            type_: "Delivered".into(),
+            status: status.into(),
+            reason: reason.as_str().into(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        }));
+        marked(host, true, deleted, forced)
+    }
+
+    #[test]
+    fn what_was_delivered_goes_before_the_secret() {
+        use DeletionPolicy::{Delete, Retain};
+        let (there, removed) = (Some(("True", Reason::Delivered)), Some(("False", Reason::Removed)));
+        let broken = Some(("False", Reason::DirectoryUnusable));
+        let (day, soon) = (at(NOW - 60 + 24 * 3600), at(NOW - 60 + 600));
+        let refused = |reason| Courier::Refused(Refusal::delivery(reason, "words"));
+        for (host, courier, expected, abandons) in [
+            (host(Retain, there, None, false), node(), Step::Live, false),
+            (host(Delete, there, LATELY, false), node(), Step::WaitForHost(day), false),
+            (host(Retain, broken, LATELY, false), node(), Step::WaitForHost(day), false),
+            (host(Delete, None, LATELY, false), node(), Step::WaitForHost(soon), false),
+            (host(Retain, None, Some(NOW - 600), false), node(), Step::LetGo, false),
+            (host(Delete, removed, LATELY, false), node(), Step::DeleteSecret(false), false),
+            (host(Retain, removed, LATELY, false), node(), Step::LetGo, false),
+            (host(Delete, there, LATELY, true), node(), Step::DeleteSecret(true), true),
+            (host(Retain, there, LONG_AGO, false), node(), Step::LetGo, true),
+            // Nobody is told of it, so nobody can remove anything.
+            (host(Retain, there, LATELY, false), refused(Reason::NotListed), Step::LetGo, true),
+            (host(Retain, None, LATELY, false), refused(Reason::NotListed), Step::LetGo, false),
+            // Its account cannot be kept for a moment, or for good.
+            (host(Retain, there, LATELY, false), refused(Reason::StoreFailed), Step::WaitForHost(soon), false),
+            (host(Retain, there, Some(NOW - 600), false), refused(Reason::StoreFailed), Step::LetGo, true),
+        ] {
+            assert_eq!(plan(&host, false, &courier, at(NOW)), Plan { step: expected, abandons }, "{host:?}");
+        }
+        let mut without = host(Retain, there, None, false);
+        let Spec::Host(spec) = &mut without.spec else { unreachable!("it is a host") };
+        spec.delivery = None;
+        assert_eq!(plan(&without, false, &Courier::Nobody, at(NOW)), Plan::from(Step::SetFinalizer(false)));
     }
 }

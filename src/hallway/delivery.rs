@@ -1,7 +1,7 @@
 //! A delivery: what the Secret holds becomes files on this host, dockerd serves them, and what came of it is reported.
 //! The same for a companion in a cluster, one outside, and `up --host`.
 
-use super::daemon;
+use super::daemon::{self, DAEMON_JSON};
 use crate::api::AssignedHost;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Mode;
@@ -12,18 +12,22 @@ use crate::decide::delivery::report::{Outcome, delivered, report};
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::{Material, material};
 use crate::decide::status::Verdict;
+use crate::docker::daemon_json::DaemonJson;
+use crate::docker::listen::Listen;
 use crate::docker::unit::BINARY;
 use crate::pki::certificate::all_from_pem;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::Data;
 use crate::pki::sign::self_signed_client;
 use crate::pki::{Certificate, KeyAlgorithm};
+use crate::world::daemon_host::Entry;
 use crate::world::docker_probe::{self, Identity, Plain, Tls};
 use crate::world::entropy::{KeyForge, serial};
 use crate::world::host_files::{DeliveryError, Directory, Files, Generation, Over, Owner, PublicName, Seen};
 use crate::world::systemd::Systemd;
 use crate::world::{Clock, daemon_host};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -77,6 +81,14 @@ pub async fn deliver(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Do
     Done { status, wake: wake.map_or(look, |wake| wake.min(look)) }
 }
 
+/// What is reported of a host that may not be delivered here; nothing is touched.
+pub fn refuse(delivery: &Delivery, why: String, clock: &Clock) -> Done {
+    let now = clock.now();
+    let outcome = Outcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
+    let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
+    Done { status, wake: saturating(now, LOOK_EVERY) }
+}
+
 /// What is in place though nothing new could be brought.
 fn kept(delivery: &Delivery) -> Outcome {
     let host = &delivery.previous.host;
@@ -104,11 +116,48 @@ fn refusal(error: DeliveryError) -> Verdict {
 type Outcomes = Result<(Outcome, Option<Timestamp>), Verdict>;
 
 async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
+    match brought(delivery, clock, forge).await {
+        Err(verdict) if delivery.host.delivery.mode == Mode::Daemon => still(delivery, verdict).await,
+        outcome => outcome,
+    }
+}
+
+/// Nothing can be brought: a door that stands open is closed all the same.
+async fn still(delivery: &Delivery, verdict: Verdict) -> Outcomes {
+    let Ok(answer) = ask(delivery, None, BTreeSet::new()).await else { return Err(verdict) };
+    match answer.reason() {
+        Reason::ExposedByOthers | Reason::ExposureClosed => {
+            let serving = Some(daemon::verdict(&answer));
+            Ok((Outcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.wake))
+        }
+        _ => Err(verdict),
+    }
+}
+
+/// Before anything is written for the first time: whether dockerd could be told to use it.
+async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
+    let answer = ask(delivery, None, trusts.clone()).await?;
+    match answer.reason() {
+        Reason::NotServed => Ok(()),
+        _ => Err(daemon::verdict(&answer)),
+    }
+}
+
+async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
     let host = &delivery.host;
     let missing = || verdict(false, Reason::SecretMissing, format!("Secret {} is not there yet", host.secret_name));
     let secret = delivery.secret.as_ref().ok_or_else(missing)?;
     let now = clock.now();
     let material = material::read(&host.secret_name, secret, now)?;
+    let trusts = material::valid_keys(&material.bundle, now);
+    if host.delivery.mode == Mode::Daemon
+        && look(delivery)?.is_none_or(|seen| seen.current.is_none())
+        && let Err(serving) = could_be_served(delivery, &trusts).await
+    {
+        let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
+        let outcome = Outcome { delivered: Some(delivered), serving: Some(serving), ..Outcome::default() };
+        return Ok((outcome, Some(saturating(now, AGAIN))));
+    }
     let probe = probe(forge, now).await;
     let blocking = (delivery.clone(), material.clone());
     let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, &probe, now));
@@ -123,7 +172,7 @@ async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes
             Ok((outcome, None))
         }
         Mode::Daemon => {
-            let answer = ask(delivery, Some(placed.generation)).await;
+            let answer = ask(delivery, Some(placed.generation), trusts).await;
             Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome, now))
         }
     }
@@ -308,7 +357,8 @@ async fn look_at_daemon(
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
-    let order = Order { host: host.clone(), files: Some(placed.generation), contained: false };
+    let files = Some(placed.generation);
+    let order = Order { host: host.clone(), files, trusts: BTreeSet::new(), contained: false };
     let Some(address) = order.listens().ok().and_then(|listens| Some(listens.first()?.dial())) else {
         return (None, None);
     };
@@ -335,8 +385,8 @@ async fn look_at_daemon(
 }
 
 /// Has the step on this host's dockerd taken, in a unit of its own.
-async fn ask(delivery: &Delivery, files: Option<u64>) -> Result<Answer, Verdict> {
-    let order = Order { host: delivery.host.clone(), files, contained: delivery.contained };
+async fn ask(delivery: &Delivery, files: Option<u64>, trusts: BTreeSet<String>) -> Result<Answer, Verdict> {
+    let order = Order { host: delivery.host.clone(), files, trusts, contained: delivery.contained };
     let unsupported = |error: String| {
         let message = format!(
             "mode: Daemon needs systemd's system bus, which cannot be used ({error}), and nothing was touched: use mode: \
@@ -366,7 +416,7 @@ async fn remove(delivery: &Delivery, clock: &Clock) -> Outcomes {
     let gone = verdict(false, Reason::Removed, "what was delivered has been removed");
     let again = Some(saturating(clock.now(), AGAIN));
     if delivery.host.delivery.mode == Mode::Daemon {
-        match ask(delivery, None).await {
+        match ask(delivery, None, BTreeSet::new()).await {
             Ok(answer) if answer.reason() == Reason::Removed => {}
             Ok(answer) => return Ok((Outcome { serving: Some(daemon::verdict(&answer)), ..kept(delivery) }, again)),
             Err(serving) => return Ok((Outcome { serving: Some(serving), ..kept(delivery) }, again)),
@@ -376,8 +426,54 @@ async fn remove(delivery: &Delivery, clock: &Clock) -> Outcomes {
     if let Some(directory) = Directory::find(&delivery.roots, path).map_err(refusal)? {
         let seen = directory.look(&delivery.host.name).map_err(refusal)?;
         if seen.owner == Some(owner(&delivery.host)) {
+            if let Some(user) = user(&delivery.host, &seen).await {
+                return Ok((Outcome { delivered: Some(in_use(path, &user)), ..kept(delivery) }, again));
+            }
             directory.release(&delivery.host.name).map_err(refusal)?;
         }
     }
     Ok((Outcome { delivered: Some(gone), ..Outcome::default() }, None))
+}
+
+fn in_use(directory: &Path, user: &str) -> Verdict {
+    let directory = directory.display();
+    let message = format!(
+        "what was delivered to {directory} stays for now, since {user}: without the files dockerd would not start. Take \
+         the TLS settings that name them out of its configuration and restart it; then they are removed"
+    );
+    verdict(true, Reason::InUse, message)
+}
+
+/// Who still uses the files: a configuration that names them, or a dockerd that serves one of our certificates or lets
+/// our own proof in. What cannot be seen from here, as from a container without the host's network, is not asked.
+async fn user(host: &AssignedHost, seen: &Seen) -> Option<String> {
+    let below = |path: &str| Path::new(path).starts_with(&host.delivery.directory);
+    let configured = daemon_host::read(Path::new(DAEMON_JSON)).ok();
+    let configured = configured.as_ref().and_then(Entry::bytes).and_then(|bytes| DaemonJson::parse(bytes).ok());
+    let tls = configured.map(|json| json.tls()).unwrap_or_default();
+    if [tls.tlscacert, tls.tlscert, tls.tlskey].iter().flatten().any(|path| below(path)) {
+        return Some(format!("{DAEMON_JSON} names it"));
+    }
+    if let Ok(systemd) = Systemd::reach().await {
+        let command = systemd.command("docker.service").await.unwrap_or_default();
+        if command.iter().any(|word| word.split('=').any(below)) {
+            return Some("docker.service starts dockerd with it".into());
+        }
+    }
+    let ours = |leaf: &str| {
+        let certificates = seen.generations.iter().filter_map(|there| Certificate::from_pem(there.cert.as_ref()?).ok());
+        certificates.into_iter().any(|certificate| certificate.fingerprint() == leaf)
+    };
+    let order = Order { host: host.clone(), files: None, contained: false };
+    for address in order.listens().unwrap_or_default().iter().map(Listen::dial) {
+        let proof = seen.generations.iter().rev().find_map(identity);
+        let answer = docker_probe::tls(address, proof.as_ref()).await;
+        let served = answer.leaf().and_then(|der| Certificate::from_der(der).ok()).map(|leaf| leaf.fingerprint());
+        let lets_proof_in =
+            matches!(answer, Tls::Answered(_)) && !matches!(docker_probe::tls(address, None).await, Tls::Answered(_));
+        if lets_proof_in || served.is_some_and(|served| ours(&served)) {
+            return Some(format!("dockerd serves it on {address}"));
+        }
+    }
+    None
 }

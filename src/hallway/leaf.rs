@@ -5,6 +5,7 @@ use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
 use crate::decide::Refusal;
+use crate::decide::delivery::leftover::applicable;
 use crate::decide::delivery::{Arrival, Courier, Stored, arrival};
 use crate::decide::leaf::plan::{Signer, Stored as Kept, wake};
 use crate::decide::leaf::status::{Outcome, status};
@@ -89,6 +90,10 @@ async fn attempt<S: Store>(
             outcome.certificate = Some(certificate);
             outcome.issued_for = Some(reason);
         }
+    }
+    let kept = applicable(object, &around.courier);
+    if kept != object.companion {
+        house.store.prune(object, &kept).await?;
     }
     let arrival = arrived(object, &around.courier, outcome.certificate.as_ref(), bundle, now);
     outcome.delivery = arrival.verdict;

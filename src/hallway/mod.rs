@@ -1,5 +1,6 @@
 //! The hallway: observe, desire, plan, apply, report. The same for every kind and behind every door.
 
+pub mod accounts;
 pub mod authority;
 pub mod daemon;
 pub mod delivery;
@@ -100,7 +101,7 @@ pub async fn walk<S: Store>(
         return Err(StoreError::ClockBehind(now));
     }
     let until = match removal::walk(house, object, around).await? {
-        Way::Out => return Ok(Walk::over()),
+        Way::Out(walk) => return Ok(*walk),
         Way::OnUntil(until) => Some(until),
         Way::On => None,
     };

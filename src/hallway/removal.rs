@@ -1,35 +1,44 @@
-//! Objects that go: their Secret goes with them where the policy says so, else everything stays.
+//! Objects that go: what was delivered and their Secret go with them where the policies say so, else everything stays.
 
-use super::{House, Surroundings};
+use super::{House, Surroundings, Walk};
 use crate::api::condition::Reason;
 use crate::api::{Kind, Object};
 use crate::decide::Refusal;
 use crate::decide::deletion::{self, Step};
+use crate::decide::delivery::Courier;
+use crate::decide::leaf;
 use crate::decide::status::Event;
 use crate::world::store::Shelf;
 use crate::world::{Store, StoreError};
 use k8s_openapi::jiff::Timestamp;
 
 /// Where an object's walk leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Way {
     /// On: the object lives.
     On,
     /// On until then: it is to be deleted, and others still need it.
     OnUntil(Timestamp),
-    /// Out: nothing is left to do.
-    Out,
+    /// Out: nothing else is to be done.
+    Out(Box<Walk>),
 }
 
 /// Does what goes with an object's end, or with its finalizer.
 pub async fn walk<S: Store>(house: &House<S>, object: &Object, around: &Surroundings) -> Result<Way, StoreError> {
-    match deletion::plan(object, around.in_use, house.clock.now()) {
+    let plan = deletion::plan(object, around.in_use, &around.courier, house.clock.now());
+    if plan.abandons {
+        let who = Courier::asked(object).words();
+        let message = format!("removed although {who} has not removed what it delivered, which stays");
+        let event = Event { warning: true, reason: Reason::FinalizerForced, message };
+        super::report(house, object, &object.previous, &[event]).await?;
+    }
+    match plan.step {
         Step::Live => Ok(Way::On),
         Step::SetFinalizer(held) => {
             house.store.set_finalizer(object, held).await?;
             Ok(Way::On)
         }
-        Step::Gone => Ok(Way::Out),
+        Step::Gone => Ok(Way::Out(Box::new(Walk::over()))),
         Step::DeleteSecret(last) => match delete_secret(house, object).await {
             Err(error) if last => {
                 tracing::warn!(object = %object.at, %error, "its Secret stays");
@@ -41,6 +50,7 @@ pub async fn walk<S: Store>(house: &House<S>, object: &Object, around: &Surround
             }
         },
         Step::Wait(until) => Ok(Way::OnUntil(until)),
+        Step::WaitForHost(until) => wait_for_host(house, object, until).await,
         Step::LetGo => let_go(house, object).await,
         Step::GiveUp => give_up(house, object).await,
     }
@@ -51,6 +61,12 @@ pub fn in_use() -> Refusal {
     let message = "it is to be deleted with its Secret, and waits for the hosts and clients that it signs for: \
                    delete them first";
     Refusal::spec(Reason::InUse, message)
+}
+
+async fn wait_for_host<S: Store>(house: &House<S>, object: &Object, until: Timestamp) -> Result<Way, StoreError> {
+    let status = leaf::status::removing(object, house.clock.now());
+    super::report(house, object, &status, &[]).await?;
+    Ok(Way::Out(Box::new(Walk { wake: Some(until), status: Some(status), ..Walk::over() })))
 }
 
 async fn delete_secret<S: Store>(house: &House<S>, object: &Object) -> Result<(), StoreError> {
@@ -70,7 +86,7 @@ async fn give_up<S: Store>(house: &House<S>, object: &Object) -> Result<Way, Sto
 
 async fn let_go<S: Store>(house: &House<S>, object: &Object) -> Result<Way, StoreError> {
     house.store.set_finalizer(object, false).await?;
-    Ok(Way::Out)
+    Ok(Way::Out(Box::new(Walk::over())))
 }
 
 async fn delete<S: Store>(house: &House<S>, object: &Object, shelf: Shelf, name: &str) -> Result<(), StoreError> {

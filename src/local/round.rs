@@ -4,6 +4,7 @@ use super::UNPOISONED;
 use super::files::{Found, Loaded, named};
 use super::host::wishes;
 use super::table::{Board, Row};
+use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
 use crate::hallway::{House, Slot, Surroundings, Walk, walk};
@@ -192,6 +193,9 @@ impl Door {
                 if let Some(status) = walk.status {
                     row = Row::new(&object.at, namespaced, &status);
                     object.previous = status;
+                }
+                if object.companion != CompanionStatus::default() {
+                    object.companion = self.house.store.status(&object.at).parted().1; // the walk may have pruned it
                 }
             }
             Err(error) => {

@@ -21,6 +21,27 @@ use zeroize::Zeroizing;
 pub const COMPANION_MANAGER: &str = "dockseal-companion";
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Why it was not done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{words}")]
+pub struct ApiError {
+    /// The server's words, or why there are none.
+    words: String,
+    /// The server does not know the token, or no longer.
+    pub refused: bool,
+}
+
+impl ApiError {
+    fn of(error: &kube::Error) -> ApiError {
+        let refused = matches!(error, kube::Error::Api(status) if status.code == 401);
+        ApiError { words: words(error), refused }
+    }
+
+    fn because(words: impl Into<String>) -> ApiError {
+        ApiError { words: words.into(), refused: false }
+    }
+}
+
 /// An API server, by a companion's token.
 #[derive(Clone)]
 pub struct CompanionApi(Client);
@@ -31,30 +52,36 @@ impl CompanionApi {
         CompanionApi(client)
     }
 
-    /// The assignment, now and whenever it changes; an error is a text for the log, and is followed by further tries.
-    pub fn assignments(&self, at: &Place) -> impl Stream<Item = Result<Option<Assignment>, String>> + Send + use<> {
+    /// The assignment, now and whenever it changes; an error is followed by further tries.
+    pub fn assignments(&self, at: &Place) -> impl Stream<Item = Result<Option<Assignment>, ApiError>> + Send + use<> {
         one::<ConfigMap>(&self.0, at).map(|found| {
             let Some(map) = found? else { return Ok(None) };
             let text = map.data.unwrap_or_default().remove(ASSIGNMENT_KEY).unwrap_or_default();
-            serde_json::from_str(&text).map(Some).map_err(|error| format!("the assignment cannot be read: {error}"))
+            serde_json::from_str(&text)
+                .map(Some)
+                .map_err(|error| ApiError::because(format!("the assignment cannot be read: {error}")))
         })
     }
 
     /// A Secret, now and whenever it changes.
-    pub fn secrets(&self, at: &Place) -> impl Stream<Item = Result<Option<Data>, String>> + Send + use<> {
+    pub fn secrets(&self, at: &Place) -> impl Stream<Item = Result<Option<Data>, ApiError>> + Send + use<> {
         one::<Secret>(&self.0, at).map(|found| {
             let data = found?.map(|secret| secret.data.unwrap_or_default());
             Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
         })
     }
 
-    /// The companion's part of an object's status, as it was last published.
+    /// The companion's part of an object's status, as it was last published; nothing where the object of that name is
+    /// another one by now.
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn status(&self, at: &ObjectRef) -> Result<CompanionStatus, String> {
+    pub async fn status(&self, at: &ObjectRef, uid: &str) -> Result<CompanionStatus, ApiError> {
         let api = self.objects(at);
         let object = within(api.get_status(&at.name)).await?;
+        if object.metadata.uid.as_deref() != Some(uid) {
+            return Ok(CompanionStatus::default());
+        }
         let status: HostCertStatus = serde_json::from_value(object.data["status"].clone()).unwrap_or_default();
         let mut conditions = status.certificate.conditions;
         conditions.retain(|condition| matches!(condition.type_.as_str(), "Delivered" | "Serving"));
@@ -65,7 +92,7 @@ impl CompanionApi {
     ///
     /// # Errors
     /// What the API server says.
-    pub async fn publish(&self, at: &ObjectRef, uid: &str, status: &CompanionStatus) -> Result<(), String> {
+    pub async fn publish(&self, at: &ObjectRef, uid: &str, status: &CompanionStatus) -> Result<(), ApiError> {
         let metadata = json!({ "name": &*at.name, "namespace": &*at.namespace, "uid": uid });
         let patch =
             json!({ "apiVersion": API_VERSION, "kind": at.kind.as_str(), "metadata": metadata, "status": status });
@@ -79,10 +106,10 @@ impl CompanionApi {
     }
 }
 
-async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, String> {
+async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
     match tokio::time::timeout(PATIENCE, request).await {
-        Ok(done) => done.map_err(|error| words(&error)),
-        Err(_) => Err(format!("no answer within {} seconds", PATIENCE.as_secs())),
+        Ok(done) => done.map_err(|error| ApiError::of(&error)),
+        Err(_) => Err(ApiError::because(format!("no answer within {} seconds", PATIENCE.as_secs()))),
     }
 }
 
@@ -96,7 +123,7 @@ pub fn words(error: &kube::Error) -> String {
 }
 
 /// One object by its name: what RBAC allows where it names that one alone.
-fn one<K>(client: &Client, at: &Place) -> impl Stream<Item = Result<Option<K>, String>> + Send + use<K>
+fn one<K>(client: &Client, at: &Place) -> impl Stream<Item = Result<Option<K>, ApiError>> + Send + use<K>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     K: Clone + DeserializeOwned + Debug + Send + 'static,
@@ -122,13 +149,13 @@ where
     })
 }
 
-fn fault(error: &watcher::Error) -> String {
+fn fault(error: &watcher::Error) -> ApiError {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => words(error),
-        watcher::Error::WatchError(status) => status.message.clone(),
-        error => error.to_string(),
+        | watcher::Error::WatchFailed(error) => ApiError::of(error),
+        watcher::Error::WatchError(status) => ApiError { words: status.message.clone(), refused: status.code == 401 },
+        error => ApiError::because(error.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::fs::{Gid, Uid};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -18,6 +18,8 @@ pub const HOME: &str = "/var/lib/dockseal";
 
 /// All that a change writes beside others' files, and the way back, take less.
 const ROOM: usize = 256 << 10;
+/// Links behind links that are followed.
+const MOST_LINKS: usize = 8;
 
 /// A file, or the link that stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +82,21 @@ pub fn read(path: &Path) -> Result<Entry, FileError> {
     }
     let bytes = fs::read(path).map_err(fail)?;
     Ok(Entry::File { bytes, mode: found.permissions().mode() & 0o7777, uid: found.uid(), gid: found.gid() })
+}
+
+/// Where the links at a path lead in the end: a file that is kept elsewhere stays a link.
+///
+/// # Errors
+/// [`FileError`] as [`read`].
+pub fn behind_links(path: &Path) -> Result<PathBuf, FileError> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match read(&path)? {
+            Entry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            _ => break,
+        }
+    }
+    Ok(path)
 }
 
 /// Puts that in its place at once; the directory is made where it is missing. What is there already is left alone.
@@ -180,18 +197,52 @@ fn make_home() -> Result<(), FileError> {
     fs::set_permissions(home, fs::Permissions::from_mode(0o711)).map_err(failed("restrict", home))
 }
 
-/// Copies the running program to where units find it; one that is the same stays.
+/// Copies the running program to where units find it; one that is the same stays. It is read piece by piece: whole, it
+/// would be most of a companion's memory.
 ///
 /// # Errors
 /// [`FileError`].
 pub fn install_binary(to: &Path) -> Result<(), FileError> {
     let own = Path::new("/proc/self/exe");
-    let bytes = fs::read(own).map_err(failed("read", own))?;
-    if to == fs::read_link(own).unwrap_or_default() || fs::read(to).is_ok_and(|there| there == bytes) {
+    if fs::read_link(own).is_ok_and(|path| path == to) || same(own, to).unwrap_or(false) {
         return Ok(());
     }
     make_home()?;
-    put(to, &Entry::File { bytes, mode: 0o755, uid: 0, gid: 0 })
+    let fail = failed("write", to);
+    let parent = to.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).map_err(&fail)?;
+    let aside = parent.join(".dockseal-binary");
+    let copied = copy(own, &aside).and_then(|()| fs::rename(&aside, to));
+    copied.and_then(|()| File::open(parent)?.sync_all()).map_err(|error| {
+        let _ = fs::remove_file(&aside);
+        fail(error)
+    })
+}
+
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let _ = fs::remove_file(to);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(to)?;
+    io::copy(&mut File::open(from)?, &mut file)?;
+    file.set_permissions(fs::Permissions::from_mode(0o755))?;
+    file.sync_all()
+}
+
+/// Whether two files hold the same bytes.
+fn same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (one, other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (BufReader::new(one), BufReader::new(other));
+    loop {
+        let (left, right) = (one.fill_buf()?, other.fill_buf()?);
+        let length = left.len().min(right.len());
+        if length == 0 || left[..length] != right[..length] {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        one.consume(length);
+        other.consume(length);
+    }
 }
 
 /// TCP addresses that a process listens on.

@@ -346,6 +346,11 @@ impl Store for DiskStore {
         .await
     }
 
+    async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
+        let (at, kept) = (object.at.clone(), kept.clone());
+        self.beside(move |store| store.report(&at, &kept)).await
+    }
+
     /// Deeds alone: the door says what is wrong itself, with the file that the object is in.
     async fn announce(&self, object: &Object, what: &Announcement) {
         if !what.warning {

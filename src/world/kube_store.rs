@@ -1,7 +1,7 @@
 //! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
 
 use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored, StoredLeaf};
-use crate::api::status::CertificateStatus;
+use crate::api::status::{CertificateStatus, CompanionStatus, HostReport};
 use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, OWNER_ANNOTATION, Object, ObjectRef,
     Place,
@@ -100,6 +100,21 @@ impl KubeStore {
         let written = self.written.write().expect(UNPOISONED).remove(at);
         let leaves = self.leaves.read().expect(UNPOISONED);
         leaves.known.get(at).map(|known| &known.version) == written.as_ref()
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Sends an event about an object.
+    pub(super) async fn send(&self, about: &ObjectReference, what: &Announcement) {
+        let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
+        let note = Some(what.message.chars().take(1000).collect());
+        let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
+        if let Err(error) = within(self.recorder.publish(&event, about)).await {
+            let name = about.name.as_deref().unwrap_or_default();
+            tracing::warn!(name, reason = what.reason, %error, "failed to send an event");
+        }
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -259,14 +274,39 @@ impl Store for KubeStore {
         done.map(|_| ()).map_err(|error| failure_of(object, "publish the status of", error))
     }
 
-    async fn announce(&self, object: &Object, what: &Announcement) {
-        let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
-        let note = Some(what.message.chars().take(1000).collect());
-        let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
-        if let Err(error) = within(self.recorder.publish(&event, &reference(object))).await {
-            tracing::warn!(object = %object.at, reason = what.reason, %error, "failed to send an event");
+    /// By a merge at exactly the version that was seen: an apply removes no field of another's.
+    async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
+        let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
+        let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
+        let patch = json!({ "metadata": metadata, "status": { "conditions": conditions, "host": host(&kept.host) } });
+        let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let api = self.objects(&object.at);
+        match within(api.patch_status(&object.at.name, &how, &Patch::Merge(patch))).await {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                Err(StoreError::Changed(object.at.beside(&object.at.name)))
+            }
+            done => done.map(|_| ()).map_err(|error| failure_of(object, "take back the companion's report on", error)),
         }
     }
+
+    async fn announce(&self, object: &Object, what: &Announcement) {
+        self.send(&reference(object), what).await;
+    }
+}
+
+/// A report for a merge: every field that it lacks goes.
+fn host(report: &HostReport) -> serde_json::Value {
+    if *report == HostReport::default() {
+        return serde_json::Value::Null;
+    }
+    let HostReport { delivered_fingerprint, delivered_bundle, delivered_at, served_fingerprint, served_at } = report;
+    json!({
+        "deliveredFingerprint": delivered_fingerprint,
+        "deliveredBundle": delivered_bundle,
+        "deliveredAt": delivered_at,
+        "servedFingerprint": served_fingerprint,
+        "servedAt": served_at,
+    })
 }
 
 /// The API resource of a kind.
@@ -305,7 +345,7 @@ where
     Ok(Some(api.replace(&item.at.name, &post(), &live).await?.resource_version()))
 }
 
-async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
     match tokio::time::timeout(PATIENCE, request).await {
         Ok(done) => done,
         Err(_) => Err(kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into())),
@@ -319,7 +359,7 @@ fn failure_of(object: &Object, verb: &'static str, error: kube::Error) -> StoreE
     }
 }
 
-fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError {
+pub(super) fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError {
     let seconds = match &error {
         kube::Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
         _ => None,
@@ -343,7 +383,7 @@ fn name(shelf: Shelf, at: &Place) -> String {
     }
 }
 
-fn post() -> PostParams {
+pub(super) fn post() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 

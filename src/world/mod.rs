@@ -1,5 +1,6 @@
-//! The outside itself: clock, entropy, and where Secrets and statuses are kept. It decides nothing.
+//! The outside itself: clock, entropy, and where Secrets, statuses and accounts are kept. It decides nothing.
 
+pub mod account_store;
 pub mod clock;
 pub mod companion_api;
 pub mod daemon_host;
@@ -7,6 +8,7 @@ pub mod disk_store;
 pub mod docker_probe;
 pub mod entropy;
 pub mod host_files;
+pub mod kube_accounts;
 pub mod kube_store;
 pub mod lease;
 pub mod state_directory;

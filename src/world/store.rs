@@ -1,6 +1,6 @@
 //! Where Secrets, bundles and statuses are kept: one contract for the API server, a directory, and a test's memory.
 
-use crate::api::status::CertificateStatus;
+use crate::api::status::{CertificateStatus, CompanionStatus};
 use crate::api::{Object, ObjectRef, Place};
 use crate::pki::material::{Data, LeafFacts, read_leaf};
 use k8s_openapi::jiff::Timestamp;
@@ -143,6 +143,9 @@ pub trait Store: Send + Sync {
         object: &Object,
         status: &CertificateStatus,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
+
+    /// Takes away what a companion reported, but for that part.
+    fn prune(&self, object: &Object, kept: &CompanionStatus) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Tells the user; what cannot be told is logged and forgotten.
     fn announce(&self, object: &Object, what: &Announcement) -> impl Future<Output = ()> + Send;

@@ -1,6 +1,6 @@
 //! systemd over its D-Bus API (org.freedesktop.systemd1(5)): what a unit is, and jobs that are waited for.
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, proxy};
@@ -251,6 +251,9 @@ impl Systemd {
             ("Type", Variant::from("oneshot")),
             ("ExecStart", Variant::from(exec)),
             ("CollectMode", Variant::from("inactive-or-failed")),
+            // Killed in the middle, it goes on where it was.
+            ("Restart", Variant::from("on-abnormal")),
+            ("RestartUSec", Variant::from(200_000u64)),
         ];
         let ended = async {
             let mut removed = self.manager.receive_job_removed().await?;
@@ -259,6 +262,7 @@ impl Systemd {
         };
         match ended.await {
             Ok(result) if result == "done" => Ok(()),
+            Ok(_) if self.unit(unit).await?.active == "activating" => self.until_ended(unit).await,
             Ok(result) => Err(SystemdError::Job { verb: "run", unit: unit.to_owned(), result }),
             Err(error) if exists(&error) => self.until_ended(unit).await,
             Err(error) => Err(call("run", unit)(error)),
@@ -277,17 +281,13 @@ impl Systemd {
         timeout(JOB_PATIENCE, waited).await.unwrap_or_else(|_| Err(late()))
     }
 
-    /// Waits for news of a unit: it was started, stopped, or failed.
+    /// News of a unit from now on, without saying what: it was started, stopped, or failed. It ends with the bus.
     ///
     /// # Errors
     /// [`SystemdError::Call`].
-    pub async fn changed(&self, unit: &str) -> Result<(), SystemdError> {
-        let changed = async {
-            let properties = self.properties(unit).await?;
-            properties.receive_properties_changed().await?.next().await;
-            Ok(())
-        };
-        changed.await.map_err(call("watch", unit))
+    pub async fn news(&self, unit: &str) -> Result<impl Stream<Item = ()> + Send + use<>, SystemdError> {
+        let told = async { self.properties(unit).await?.receive_properties_changed().await };
+        Ok(told.await.map_err(call("watch", unit))?.map(|_| ()))
     }
 
     async fn property<T>(&self, unit: &str, interface: &str, name: &str) -> Result<T, SystemdError>

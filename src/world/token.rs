@@ -6,7 +6,11 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::api::{Api, PostParams};
+use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// The API server answers within this, or not at all.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A token. Its Debug is redacted, its memory is zeroed.
 #[derive(Clone)]
@@ -47,7 +51,10 @@ pub async fn mint(
     let request = TokenRequest { spec, ..TokenRequest::default() };
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let asked = clock.now();
-    let answer = accounts.create_token_request(account, &PostParams::default(), &request).await?;
+    let params = PostParams::default();
+    let answer = tokio::time::timeout(PATIENCE, accounts.create_token_request(account, &params, &request)).await;
+    let late = |_| kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into());
+    let answer = answer.map_err(late)??;
     let unreadable = || kube::Error::Service("the answer holds no token".into());
     let status = answer.status.ok_or_else(unreadable)?;
     let expires = status.expiration_timestamp.0;

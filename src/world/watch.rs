@@ -2,6 +2,7 @@
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -9,7 +10,8 @@ use tokio::sync::Notify;
 /// A watch over files and directories, until it is dropped.
 pub struct Watch {
     changed: Arc<Notify>,
-    _watcher: Option<RecommendedWatcher>,
+    watcher: Option<RecommendedWatcher>,
+    kept: BTreeSet<PathBuf>,
 }
 
 impl Watch {
@@ -18,13 +20,13 @@ impl Watch {
     pub fn over(files: &[PathBuf], tree: &Path) -> (Watch, Option<String>) {
         let changed = Arc::new(Notify::new());
         match watcher(files, tree, &changed) {
-            Ok(watcher) => (Watch { changed, _watcher: Some(watcher) }, None),
-            Err(error) => (Watch { changed, _watcher: None }, Some(error.to_string())),
+            Ok(watcher) => (Watch { changed, watcher: Some(watcher), kept: BTreeSet::new() }, None),
+            Err(error) => (Watch { changed, watcher: None, kept: BTreeSet::new() }, Some(error.to_string())),
         }
     }
 
-    /// Watches what lies right in those directories, where they are there; what ends in one of `silent` is passed over.
-    pub fn within(directories: &[PathBuf], silent: &'static [&'static str]) -> Watch {
+    /// Watches nothing yet; see [`Watch::keep_to`]. What ends in one of `silent` is passed over.
+    pub fn new(silent: &'static [&'static str]) -> Watch {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -33,12 +35,21 @@ impl Watch {
                 told.notify_one();
             }
         });
-        let mut watcher = watcher.ok();
-        for directory in directories {
-            // One that is missing is made by a delivery, after which this is called again.
-            let _ = watcher.as_mut().map(|watcher| watcher.watch(directory, RecursiveMode::NonRecursive));
+        Watch { changed, watcher: watcher.ok(), kept: BTreeSet::new() }
+    }
+
+    /// From now on watches what lies right in those directories, where they are there, and nothing else. To be called
+    /// again whenever one of them may have been made anew: the system watches directories, not their names.
+    pub fn keep_to(&mut self, directories: BTreeSet<PathBuf>) {
+        let Some(watcher) = &mut self.watcher else { return };
+        for gone in self.kept.difference(&directories) {
+            let _ = watcher.unwatch(gone);
         }
-        Watch { changed, _watcher: watcher }
+        for directory in &directories {
+            // One that is missing is made by a delivery, after which this is called again.
+            let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
+        }
+        self.kept = directories;
     }
 
     /// Waits for a change since the last one that was waited for.

@@ -4,6 +4,8 @@
 mod ask;
 mod bed;
 
+use crate::support::controller::Controller;
+use crate::world::{self, Namespace, homelab};
 use anyhow::ensure;
 use ask::{Answer, Ask, apply, delete, get, merge, post, put, steps};
 use bed::{Bed, COMPANIONS, bound_to, token};
@@ -24,6 +26,8 @@ const TWO_CONDITIONS: &str = "a companion may change Delivered and Serving only"
 const NAMESPACE_NOT_LISTED: &str = "nothing is delivered to nodes from the namespace ";
 const DIRECTORY_NOT_LISTED: &str = "which is not below one of /etc/docker/certs, /srv/docker";
 
+/// A watch as the companion's: it begins with what there is.
+const STREAMED: &str = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
 const HOME: &str = "/api/v1/namespaces/home";
 const LAB: &str = "/api/v1/namespaces/lab";
 const OURS: &str = "/apis/dockseal.dev/v1alpha1/namespaces";
@@ -59,7 +63,8 @@ async fn every_account_can_do_what_it_needs_and_nothing_else() -> anyhow::Result
     ensure!(untried.is_empty(), "no row is refused by these validations: {untried:#?}");
     nothing_but_the_report_was_written(&bed).await?;
     pods_fit_their_namespaces(&bed).await?;
-    tokens_end_with_what_they_are_bound_to(&bed).await
+    tokens_end_with_what_they_are_bound_to(&bed).await?;
+    the_controller_works_with_its_own_account(&bed).await
 }
 
 /// The validations that no row's words belong to: a policy that refuses nothing is none.
@@ -82,6 +87,25 @@ async fn pods_fit_their_namespaces(bed: &Bed) -> anyhow::Result<()> {
     ensure!(deployments.len() == 1 && daemon_sets.len() == 1, "there is one of each");
     bed.allowed("admin", &pod(deployments[0], "dockseal-controller")).await?;
     bed.refused("admin", &pod(daemon_sets[0], "dockseal-controller"), "violates PodSecurity \"restricted").await
+}
+
+/// It issues, renews a lease, sends events and removes Secrets, and RBAC refuses it nothing.
+async fn the_controller_works_with_its_own_account(bed: &Bed) -> anyhow::Result<()> {
+    let namespace = Namespace::of(bed.cluster, "work").await?;
+    let controller =
+        Controller::start(bed.cluster, bed.kubeconfig("controller"), "chart", &["--lease-namespace=dockseal"]);
+    let controller = controller.await?;
+    namespace.apply(&homelab(&["pandora"])).await?;
+    namespace.apply(&world::host("attic", "secretDeletionPolicy: Delete")).await?;
+    namespace.all_ready().await?;
+    namespace.annotate("dockerhostcert/pandora", "dockseal.dev/renew-requested-at", "2026-01-01T00:00:00Z").await?;
+    namespace.delete("dockerhostcert/attic").await?;
+    namespace.gone("secret/attic-docker-host").await?;
+    namespace.gone("dockerhostcert/attic").await?;
+    namespace.all_ready().await?;
+    let log = controller.log();
+    ensure!(!log.contains("forbidden") && !log.contains(RBAC), "something was refused:\n{log}");
+    controller.stop()
 }
 
 /// A patch of the status that names other parts of the object changes none of them.
@@ -171,8 +195,9 @@ fn pods() -> Vec<Row> {
 fn nodes_read() -> Vec<Row> {
     let node = "node-pandora";
     let selected = |path: &str, selector: &str| get(&format!("{path}?fieldSelector={selector}"));
-    let watched =
-        |path: &str, name: &str| get(&format!("{path}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name={name}"));
+    let watched = |path: &str, name: &str| {
+        get(&format!("{path}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name={name}&{STREAMED}"))
+    };
     let (secrets, maps) = (format!("{HOME}/secrets"), format!("/api/v1/namespaces/{COMPANIONS}/configmaps"));
     vec![
         (node, get(&secret("home", "pandora-docker-host")), YES),

@@ -7,6 +7,8 @@ mod support;
 
 mod adoption;
 mod backup;
+mod companion;
+mod companions;
 mod faults;
 mod isolation;
 mod main_job;

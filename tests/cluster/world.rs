@@ -33,7 +33,7 @@ impl Namespace {
     /// A fresh namespace in that cluster.
     pub async fn of(cluster: &'static Cluster, name: &str) -> anyhow::Result<Namespace> {
         cluster.kubectl(&["create", "namespace", name]).await?;
-        Ok(Namespace { cluster, name: name.to_owned(), client: client(cluster).await? })
+        Ok(Namespace { cluster, name: name.to_owned(), client: client(&cluster.kubeconfig()).await? })
     }
 
     /// A controller for this namespace alone.
@@ -71,6 +71,31 @@ impl Namespace {
         self.merge(what, json!({"metadata": {"annotations": {name: value}}})).await
     }
 
+    /// Server-side apply of a host's status, as a companion does it.
+    pub async fn report(&self, host: &str, status: &Value) -> anyhow::Result<Value> {
+        let path = self.path(&format!("dockerhostcert/{host}"));
+        let query = "fieldManager=dockseal-companion&force=true";
+        let patch = json!({
+            "apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerHostCert", "metadata": {"name": host}, "status": status
+        });
+        self.request("PATCH", &format!("{path}/status?{query}"), "application/apply-patch+yaml", &patch).await
+    }
+
+    /// A token of an account in this namespace.
+    pub async fn token(&self, account: &str) -> anyhow::Result<String> {
+        let path = self.path(&format!("serviceaccount/{account}"));
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}});
+        let answer = self.request("POST", &format!("{path}/token"), "application/json", &request).await?;
+        Ok(answer["status"]["token"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The same namespace for whoever has that token.
+    pub async fn seen_with(&self, token: &str) -> anyhow::Result<Namespace> {
+        let name = format!("{}-{}", self.name, &token[token.len() - 12..]);
+        let kubeconfig = self.cluster.kubeconfig_with_token(&name, token)?;
+        Ok(Namespace { cluster: self.cluster, name: self.name.clone(), client: client(&kubeconfig).await? })
+    }
+
     /// Makes an object as it is in `object`.
     pub async fn create(&self, object: &Value) -> anyhow::Result<Value> {
         let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
@@ -97,7 +122,12 @@ impl Namespace {
             what.split_once('/').map_or((what, String::new()), |(kind, name)| (kind, format!("/{name}")));
         let namespace = &self.name;
         match kind {
-            "secret" | "configmap" | "event" => format!("/api/v1/namespaces/{namespace}/{kind}s{name}"),
+            "secret" | "configmap" | "event" | "serviceaccount" => {
+                format!("/api/v1/namespaces/{namespace}/{kind}s{name}")
+            }
+            "role" | "rolebinding" => {
+                format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}/{kind}s{name}")
+            }
             "lease" => format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases{name}"),
             _ => format!("/apis/dockseal.dev/v1alpha1/namespaces/{namespace}/{kind}s{name}"),
         }
@@ -184,10 +214,10 @@ pub async fn crds(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn client(cluster: &Cluster) -> anyhow::Result<Client> {
+async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
     // Several tests come here; the first one installs it.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
+    let kubeconfig = Kubeconfig::read_from(kubeconfig)?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     Ok(Client::try_from(config)?)
 }

@@ -6,6 +6,7 @@
 mod support;
 
 mod adopted;
+mod delivered;
 mod docker;
 mod issued;
 mod openssl;

@@ -110,13 +110,14 @@ pub fn everywhere(at: &At, what: &str, starts: bool, ends: impl Fn() -> Result<(
     ends().context("without a cut")?;
     places.extend([120, 180, 240, 300, 400].map(Cut::After));
     let (mut killed, mut power) = (0, 0);
+    let power_cut_every = if starts { POWER_CUT_EVERY } else { 3 * POWER_CUT_EVERY }; // systemd tries for long in vain
     for (index, place) in places.iter().enumerate() {
         if !cuts.cut(place)? {
             ensure!(matches!(place, Cut::After(_)), "{place:?} was not reached");
             continue;
         }
         killed += 1;
-        if index % POWER_CUT_EVERY == POWER_CUT_EVERY - 1 {
+        if index % power_cut_every == power_cut_every - 1 {
             power += 1;
             at.host.crash()?;
             at.host.start()?;

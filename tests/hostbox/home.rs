@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-const UP: [&str; 9] =
+pub const UP: [&str; 9] =
     ["dockseal", "up", "/root/home.yaml", "--state", "/root/state", "--once", "--host", "pandora", "--timeout"];
 const STEP_UNIT: &str = "dockseal-step.service";
 const CLIENT: &str = "/root/state/secrets/default/ci-docker-client";
@@ -25,7 +25,7 @@ pub struct Home {
     pub delivery: String,
     /// `metadata.annotations` of the host, without braces.
     pub annotations: String,
-    /// More of the authority's spec.
+    /// The authority's spec, without braces.
     pub authority: String,
     /// More of the host's spec.
     pub host: String,
@@ -40,7 +40,7 @@ impl Default for Home {
             daemon: "restart: Always".into(),
             delivery: empty(),
             annotations: empty(),
-            authority: empty(),
+            authority: "subject: {commonName: Docker CA}".into(),
             host: empty(),
             documents: empty(),
         }
@@ -58,14 +58,15 @@ impl Home {
         Home { annotations: format!("dockseal.dev/renew-requested-at: \"{asked}\""), ..self.clone() }
     }
 
-    fn yaml(&self, host: &HostBox) -> String {
+    /// As a file for that box.
+    pub fn yaml(&self, host: &HostBox) -> String {
         let Home { daemon, delivery, annotations, authority, host: more, documents } = self;
         let ip = host.ip();
         format!(
             "apiVersion: dockseal.dev/v1alpha1
 kind: DockerCA
 metadata: {{name: homelab}}
-spec: {{subject: {{commonName: Docker CA}}{authority}}}
+spec: {{{authority}}}
 ---
 apiVersion: dockseal.dev/v1alpha1
 kind: DockerHostCert

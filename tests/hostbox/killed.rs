@@ -1,10 +1,12 @@
 //! The step on dockerd killed at each of its steps, then taken again, at once and after a power cut.
 
 use crate::cuts::everywhere;
-use crate::home::{At, Home};
+use crate::home::{At, Home, UP};
 use crate::support::hostbox::HostBox;
-use anyhow::{Result, ensure};
+use crate::support::hostbox::probe::Probe;
+use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn a_first_delivery() -> Result<()> {
@@ -71,7 +73,7 @@ fn take_over(what: &str, exec: &str, json: serde_json::Value) -> Result<()> {
     let ca: String = host.read("/srv/certs/ca.pem")?.lines().map(|line| format!("    {line}\n")).collect();
     let home = Home {
         delivery: ", takeOver: true".into(),
-        authority: ", additionalTrust: [{secretRef: {name: older}}]".into(),
+        authority: "subject: {commonName: Docker CA}, additionalTrust: [{secretRef: {name: older}}]".into(),
         documents: format!("{trust}{ca}"),
         ..Home::default()
     };
@@ -81,4 +83,36 @@ fn take_over(what: &str, exec: &str, json: serde_json::Value) -> Result<()> {
         at.old_client_is_served("/srv/certs")?;
         at.served()
     })
+}
+
+/// Whoever asked for the step may die; the step itself too, and systemd takes it up again.
+#[test]
+fn up_and_the_unit_of_the_step() -> Result<()> {
+    let host = HostBox::boot()?;
+    host.docker_ready()?;
+    let at = At::on(&host)?;
+    let probe = Probe::start([at.address()])?;
+    let mut home = Home::default();
+    let kills = [
+        "pkill -9 -f 'dockseal up'",
+        "systemctl kill --signal=KILL dockseal-step.service",
+        "systemctl kill --signal=KILL dockseal-step.service; pkill -9 -f 'dockseal up'",
+    ];
+    for kill in kills {
+        host.write("/root/home.yaml", home.yaml(&host), 0o600)?;
+        let words = [&UP[..], &["30s"]].concat();
+        let mut up = host.spawn(&words)?;
+        at.until("the step is under way", || {
+            host.sh("systemctl is-active dockseal-step.service; true").is_ok_and(|said| said == "activating\n")
+        })?;
+        host.sh(kill).context("the step had ended already")?;
+        up.wait(Duration::from_secs(40))?;
+        at.until("the step has ended", || {
+            host.sh("systemctl is-active dockseal-step.service; true").is_ok_and(|said| said == "inactive\n")
+        })?;
+        ensure!(at.answer()?.holds, "{:?}", at.answer()?);
+        at.served().context(kill)?;
+        home = home.renewed();
+    }
+    at.harmless(probe)
 }

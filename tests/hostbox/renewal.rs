@@ -145,7 +145,7 @@ fn a_changed_bundle_restarts_dockerd_only_where_trust_changed() -> Result<()> {
             format!("\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n  ca.crt: |\n{pem}")
         });
         Home {
-            authority: format!(", additionalTrust: [{}]", refs.join(", ")),
+            authority: format!("subject: {{commonName: Docker CA}}, additionalTrust: [{}]", refs.join(", ")),
             documents: documents.collect(),
             ..Home::default()
         }

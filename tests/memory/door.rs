@@ -1,11 +1,14 @@
 //! The door: it walks what is due or was touched, authorities first, and their leaves when an authority changed.
 
 use super::store::{Cut, Memory};
+use dockseal::api::account::{Body, PartKey, PartKind, SeenPart};
+use dockseal::api::assignment::{ASSIGNMENT_KEY, Assignment};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::docker_host_cert::Mode;
 use dockseal::api::{Kind, Object, ObjectRef, Place};
-use dockseal::decide::delivery::Courier;
+use dockseal::decide::delivery::Listing;
 use dockseal::decide::status::Verdict;
+use dockseal::hallway::accounts::{Accounts, Census};
 use dockseal::hallway::{self, House, Slot, Surroundings};
 use dockseal::pki::material::{StoredAuthority, bundle_digest, read_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle, hex};
@@ -15,6 +18,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+
+/// Namespace of the companions' accounts.
+pub const COMPANIONS: &str = "companions";
+
+fn listing() -> Listing {
+    Listing {
+        companions: Some(COMPANIONS.into()),
+        sources: vec!["home".into(), "lab".into()],
+        directories: vec!["/etc/docker/certs".into()],
+    }
+}
 
 /// A condition as a companion writes it.
 fn report(object: &Object, said: &Verdict, now: Timestamp) -> Condition {
@@ -36,9 +50,14 @@ pub struct World {
     pub store: Memory,
     /// When each object is to be walked again.
     pub wakes: BTreeMap<ObjectRef, Option<Timestamp>>,
+    /// When each account is.
+    pub account_wakes: BTreeMap<String, Option<Timestamp>>,
     house: House<Memory>,
+    accounts: Accounts,
     now: Arc<Mutex<Timestamp>>,
     due: BTreeSet<ObjectRef>,
+    due_accounts: BTreeSet<String>,
+    failures: BTreeMap<String, u32>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -50,7 +69,10 @@ impl World {
         let (store, shown) = (Memory::default(), Arc::clone(&now));
         let house = House::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let mut world = World { store, wakes: BTreeMap::new(), house, now, due: BTreeSet::new(), runtime };
+        let (wakes, account_wakes, due, due_accounts, failures) = Default::default();
+        let accounts = Accounts::new(listing());
+        let mut world =
+            World { store, wakes, account_wakes, house, accounts, now, due, due_accounts, failures, runtime };
         objects.into_iter().for_each(|object| world.apply(object));
         world
     }
@@ -63,6 +85,7 @@ impl World {
         let shown = Arc::clone(&world.now);
         world.house = House::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
         world.jump(now);
+        world.watch();
         world.touch_all();
         world
     }
@@ -77,6 +100,8 @@ impl World {
         *self.now.lock().expect("nothing panics here") = now;
         let due = self.wakes.iter().filter(|(_, wake)| wake.is_some_and(|wake| wake <= now)).map(|(at, _)| at.clone());
         self.due.extend(due);
+        let accounts = self.account_wakes.iter().filter(|(_, wake)| wake.is_some_and(|wake| wake <= now));
+        self.due_accounts.extend(accounts.map(|(account, _)| account.clone()));
     }
 
     /// Moves the clock by a span.
@@ -87,7 +112,7 @@ impl World {
 
     /// Moves the clock to the next wake, if there is one.
     pub fn jump_to_wake(&mut self) -> Option<Timestamp> {
-        let next = self.wakes.values().flatten().min().copied()?;
+        let next = self.wakes.values().chain(self.account_wakes.values()).flatten().min().copied()?;
         assert!(next > self.now(), "a wake in the past is a busy loop: {next} at {}, {:?}", self.now(), self.wakes);
         self.jump(next);
         Some(next)
@@ -95,19 +120,59 @@ impl World {
 
     /// Creates or changes an object, as its user does.
     pub fn apply(&mut self, object: Object) {
-        self.due.insert(object.at.clone());
-        self.store.open().objects.insert(object.at.clone(), object);
+        let at = object.at.clone();
+        self.touch(&at);
+        self.store.open().objects.insert(at.clone(), object);
+        self.touch(&at);
+    }
+
+    /// The object, those of its account, and the account are walked at the next settling.
+    fn touch(&mut self, at: &ObjectRef) {
+        self.due.insert(at.clone());
+        let Some(account) = self.store.host(at).and_then(|object| object.account()) else { return };
+        self.due.extend(self.store.hosts_of(&account).iter().map(|host| host.at.clone()));
+        self.due_accounts.insert(account);
+    }
+
+    /// Deletes an object, as its user does: with a finalizer it waits.
+    pub fn delete(&mut self, at: &ObjectRef) {
+        self.touch(at);
+        let now = self.now();
+        let mut shelves = self.store.open();
+        let object = shelves.objects.get_mut(at).expect("an object of this world");
+        (object.deleted, object.generation) = (Some(now), object.generation + 1);
+        if object.finalizers.is_empty() {
+            shelves.objects.remove(at);
+        }
+    }
+
+    /// Changes one of an account's objects, as somebody else does; the watch tells of it.
+    pub fn edit_part(&mut self, key: &PartKey, change: impl FnOnce(Option<SeenPart>) -> Option<SeenPart>) {
+        self.store.meddle_part(key, change);
+        let seen = self.store.open().parts.get(key).filter(|part| part.labelled).cloned();
+        self.due_accounts.extend(self.accounts.notice(key, seen));
+    }
+
+    /// What a companion is told.
+    pub fn assignment(&self, account: &str) -> Option<Assignment> {
+        let key = PartKey::new(PartKind::ConfigMap, COMPANIONS, account);
+        let part = self.store.open().parts.get(&key).cloned()?;
+        let Body::ConfigMap(data) = part.body else { panic!("a ConfigMap") };
+        Some(Assignment::parse(&data[ASSIGNMENT_KEY]).expect("an assignment"))
     }
 
     /// Changes an object in place.
     pub fn edit(&mut self, at: &ObjectRef, change: impl FnOnce(&mut Object)) {
-        self.due.insert(at.clone());
+        self.touch(at);
         change(self.store.open().objects.get_mut(at).expect("an object of this world"));
+        self.touch(at);
     }
 
     /// Everything is walked at the next settling.
     pub fn touch_all(&mut self) {
         self.due.extend(self.store.open().objects.keys().cloned());
+        let accounts: Vec<String> = self.store.open().objects.values().filter_map(Object::account).collect();
+        self.due_accounts.extend(accounts);
     }
 
     /// The companion of a host delivers what is stored, and has it served where that is asked for.
@@ -140,10 +205,15 @@ impl World {
 
     /// Walks until nothing is due.
     pub fn settle(&mut self) {
-        let most = 20 * (self.store.open().objects.len() + 2);
+        let most = 40 * (self.store.open().objects.len() + 2);
         for _ in 0..most {
-            let Some(at) = self.due.pop_first() else { return };
-            self.walk(&at);
+            if let Some(at) = self.due.pop_first() {
+                self.walk(&at);
+            } else if let Some(account) = self.due_accounts.pop_first() {
+                self.walk_account(&account);
+            } else {
+                return;
+            }
         }
         panic!("the door never comes to rest: {:?}", self.store.open().log);
     }
@@ -163,6 +233,7 @@ impl World {
             Err(_) => drop(self.due.insert(at.clone())),
             Ok(walk) => {
                 self.wakes.insert(at.clone(), walk.wake);
+                self.due_accounts.extend(object.account());
                 if walk.authority_changed {
                     let leaves: Vec<_> = self.leaves().into_iter().map(|leaf| leaf.at).collect();
                     self.due.extend(leaves);
@@ -171,7 +242,42 @@ impl World {
         }
     }
 
+    fn walk_account(&mut self, account: &str) {
+        let telling = self.failures.get(account).is_some_and(|failures| *failures >= 2);
+        let walk = self.runtime.block_on(self.accounts.walk(&self.house, &self.store, account, telling));
+        self.due.extend(walk.hosts);
+        self.due_accounts.extend(walk.accounts);
+        self.account_wakes.insert(account.to_owned(), walk.wake);
+        match walk.failed {
+            None => drop(self.failures.remove(account)),
+            Some(_) => {
+                *self.failures.entry(account.to_owned()).or_default() += 1;
+                self.watch();
+                let again = self.now().saturating_add(SignedDuration::from_secs(1)).expect("an instant");
+                match self.failures[account] {
+                    1..5 => drop(self.due_accounts.insert(account.to_owned())),
+                    _ => drop(self.account_wakes.insert(account.to_owned(), Some(again))),
+                }
+            }
+        }
+    }
+
+    /// The watch tells of all that is there of accounts.
+    fn watch(&mut self) {
+        let parts = self.store.open().parts.clone();
+        let kinds = [PartKind::ServiceAccount, PartKind::ConfigMap, PartKind::Role, PartKind::RoleBinding];
+        for kind in kinds {
+            let there = |at: &Place| parts.contains_key(&PartKey { kind, at: at.clone() });
+            self.due_accounts.extend(self.accounts.keep_only(kind, there));
+        }
+        for (key, part) in parts.iter().filter(|(_, part)| part.labelled) {
+            self.due_accounts.extend(self.accounts.notice(key, Some(part.clone())));
+        }
+    }
+
     fn around(&self, object: &Object) -> Surroundings {
+        let hosts = object.account().map(|account| self.store.hosts_of(&account)).unwrap_or_default();
+        let courier = self.accounts.courier(object, &hosts);
         let shelves = self.store.open();
         let authority = object.authority().map(|at| ObjectRef::new(Kind::DockerCA, &at.namespace, &at.name));
         let wanting = || shelves.objects.values().filter(|other| other.secret() == object.secret());
@@ -183,7 +289,7 @@ impl World {
             registrars: Vec::new(),
             authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
             in_use: false,
-            courier: Courier::asked(object),
+            courier,
         }
     }
 

@@ -4,7 +4,9 @@
 mod door;
 mod store;
 
-pub use door::World;
+#[allow(unused_imports, reason = "as above")]
+pub use door::{COMPANIONS, World};
+#[allow(unused_imports, reason = "as above")]
 pub use store::Cut;
 
 use dockseal::api::{DockerCA, DockerClientCert, DockerHostCert, Object, PortainerClient};
@@ -33,9 +35,13 @@ pub fn authority(duration: &str) -> Object {
     object("DockerCA", "homelab", json!({"subject": {"commonName": "Docker CA"}, "duration": duration}))
 }
 
-/// A host of that authority which a node's companion delivers, in that mode.
+/// A host of that authority which the companion on the node of its name delivers, in that mode.
 pub fn delivered(name: &str, mode: &str) -> Object {
-    let delivery = json!({"target": "Node", "nodeName": name, "mode": mode});
+    delivered_as(name, json!({"target": "Node", "nodeName": name, "mode": mode}))
+}
+
+/// A host of that authority with that delivery.
+pub fn delivered_as(name: &str, delivery: Value) -> Object {
     let spec = json!({"caRef": {"name": "homelab"}, "hostname": format!("{name}.bodkys.house"), "delivery": delivery});
     object("DockerHostCert", name, spec)
 }

@@ -1,9 +1,14 @@
 //! The store: Secrets, ConfigMaps and objects in maps, every write counted, and one of them cut off where a test asks.
 
-use dockseal::api::status::CertificateStatus;
-use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Object, ObjectRef, Place};
+use dockseal::api::account::{Part, PartKey, SeenPart};
+use dockseal::api::assignment::AssignedHost;
+use dockseal::api::status::{CertificateStatus, CompanionStatus};
+use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, Object, ObjectRef, Place};
+use dockseal::decide::delivery::turns::waits_since;
+use dockseal::hallway::accounts::Census;
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
+use dockseal::world::account_store::AccountStore;
 use dockseal::world::store::{Announcement, Item, Shelf, Stored, StoredLeaf};
 use dockseal::world::{Store, StoreError};
 use std::collections::BTreeMap;
@@ -23,6 +28,8 @@ pub enum Cut {
 pub struct Shelves {
     /// Secrets and ConfigMaps.
     pub things: BTreeMap<(Shelf, Place), Stored>,
+    /// What companions' accounts are made of.
+    pub parts: BTreeMap<PartKey, SeenPart>,
     /// Objects as they were last written.
     pub objects: BTreeMap<ObjectRef, Object>,
     /// Every write: verb and place.
@@ -33,6 +40,8 @@ pub struct Shelves {
     pub issued: BTreeMap<String, (Place, Certificate)>,
     /// The write that is cut off, counted from nought, and how.
     pub fault: Option<(usize, Cut)>,
+    /// A namespace in which nothing of accounts can be written, as one that is going.
+    pub going: Option<String>,
     /// Leaves are shown as they were one look ago.
     pub lagging: bool,
     seen: BTreeMap<Place, Option<StoredLeaf>>,
@@ -60,6 +69,22 @@ impl Memory {
         }
     }
 
+    /// Puts one of an account's objects there, or takes it away, past the log.
+    pub fn meddle_part(&self, key: &PartKey, change: impl FnOnce(Option<SeenPart>) -> Option<SeenPart>) {
+        let mut shelves = self.open();
+        shelves.versions += 1;
+        let version = shelves.versions.to_string();
+        let before = shelves.parts.remove(key);
+        let after = change(before).map(|part| (key.clone(), SeenPart { version, ..part }));
+        shelves.parts.extend(after);
+    }
+
+    fn hosts(&self, fits: impl Fn(&Object) -> bool) -> Vec<Arc<Object>> {
+        let shelves = self.open();
+        let hosts = shelves.objects.values().filter(|object| object.at.kind == Kind::DockerHostCert);
+        hosts.filter(|host| fits(host)).cloned().map(Arc::new).collect()
+    }
+
     /// Puts something there, past the log.
     pub fn put(&self, shelf: Shelf, at: &Place, owner: Option<ObjectRef>, data: Data) {
         let mut shelves = self.open();
@@ -75,19 +100,31 @@ fn failed(verb: &'static str, object: String) -> StoreError {
 }
 
 impl Shelves {
-    fn write(
+    fn write<T>(
         &mut self,
         verb: &'static str,
         on: String,
-        change: impl FnOnce(&mut Shelves) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+        change: impl FnOnce(&mut Shelves) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         let cut = self.fault.filter(|(nth, _)| *nth == self.log.len()).map(|(_, cut)| cut);
+        if matches!(verb, "make" | "amend")
+            && self.going.as_ref().is_some_and(|going| on.contains(&format!(" {going}/")))
+        {
+            return Err(failed(verb, on));
+        }
         self.log.push(format!("{verb} {on}"));
         if cut == Some(Cut::Before) {
             return Err(failed(verb, on));
         }
-        change(self)?;
-        if cut == Some(Cut::After) { Err(failed(verb, on)) } else { Ok(()) }
+        let done = change(self)?;
+        if cut == Some(Cut::After) { Err(failed(verb, on)) } else { Ok(done) }
+    }
+
+    fn part(&mut self, part: &Part) -> String {
+        self.versions += 1;
+        let (version, owner, body) = (self.versions.to_string(), Some(part.owner.clone()), part.body.clone());
+        self.parts.insert(part.key.clone(), SeenPart { version: version.clone(), owner, labelled: true, body });
+        version
     }
 
     fn store(&mut self, item: &Item) {
@@ -166,6 +203,7 @@ impl Store for Memory {
             let finalizers = &mut shelves.object(object)?.finalizers;
             finalizers.retain(|finalizer| finalizer != FINALIZER);
             finalizers.extend(held.then(|| FINALIZER.to_owned()));
+            shelves.objects.retain(|_, object| object.deleted.is_none() || !object.finalizers.is_empty());
             Ok(())
         })
     }
@@ -177,7 +215,64 @@ impl Store for Memory {
         })
     }
 
+    async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
+        self.open().write("prune", object.at.to_string(), |shelves| {
+            shelves.object(object)?.companion = kept.clone();
+            Ok(())
+        })
+    }
+
     async fn announce(&self, object: &Object, what: &Announcement) {
         self.open().events.push((object.at.clone(), what.reason));
+    }
+}
+
+impl AccountStore for Memory {
+    async fn find(&self, key: &PartKey) -> Result<Option<SeenPart>, StoreError> {
+        Ok(self.open().parts.get(key).cloned())
+    }
+
+    async fn make(&self, part: &Part) -> Result<String, StoreError> {
+        self.open().write("make", part.key.to_string(), |shelves| {
+            if shelves.parts.contains_key(&part.key) {
+                return Err(StoreError::Exists(part.key.at.clone()));
+            }
+            Ok(shelves.part(part))
+        })
+    }
+
+    async fn amend(&self, part: &Part, version: &str) -> Result<String, StoreError> {
+        self.open().write("amend", part.key.to_string(), |shelves| match shelves.parts.get(&part.key) {
+            Some(there) if there.version == version => {
+                assert_eq!(there.owner.as_ref(), Some(&part.owner), "somebody else's {} is overwritten", part.key);
+                Ok(shelves.part(part))
+            }
+            _ => Err(StoreError::Changed(part.key.at.clone())),
+        })
+    }
+
+    async fn discard(&self, key: &PartKey, version: &str) -> Result<(), StoreError> {
+        self.open().write("discard", key.to_string(), |shelves| match shelves.parts.get(key) {
+            Some(there) if there.version == version => shelves.parts.remove(key).map_or(Ok(()), |_| Ok(())),
+            _ => Err(StoreError::Changed(key.at.clone())),
+        })
+    }
+
+    async fn announce_left(&self, host: &AssignedHost, what: &Announcement) {
+        self.open().events.push((host.object(), what.reason));
+    }
+}
+
+impl Census for Memory {
+    fn host(&self, at: &ObjectRef) -> Option<Arc<Object>> {
+        self.open().objects.get(at).cloned().map(Arc::new)
+    }
+
+    fn hosts_of(&self, account: &str) -> Vec<Arc<Object>> {
+        self.hosts(|host| host.account().as_deref() == Some(account))
+    }
+
+    fn waiting(&self) -> Vec<Arc<Object>> {
+        self.hosts(|host| waits_since(host).is_some())
     }
 }

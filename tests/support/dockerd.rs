@@ -17,8 +17,12 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts it with the certificate, key and client authorities of those files, on every loopback address.
     pub fn start(certificate: &Path, key: &Path, trust: &Path) -> anyhow::Result<Dockerd> {
+        Dockerd::start_on(free_port()?, certificate, key, trust)
+    }
+
+    /// The same on that port.
+    pub fn start_on(port: u16, certificate: &Path, key: &Path, trust: &Path) -> anyhow::Result<Dockerd> {
         let dir = Scratch::new("dockerd")?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         std::fs::write(dir.path().join("daemon.json"), "{}")?;
         let at = |name: &str| dir.path().join(name);
         let mut command = Command::new("dockerd");
@@ -110,6 +114,11 @@ impl Drop for Dockerd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A TCP port that nobody listens on.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 /// Debian keeps dockerd where users' paths do not lead.

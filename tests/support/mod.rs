@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
 
 pub mod cluster;
+pub mod companion;
 pub mod controller;
 pub mod dockerd;
 pub mod faults;

@@ -1,7 +1,7 @@
 //! Who brings a host's certificate there.
 
 use crate::api::Object;
-use crate::api::docker_host_cert::Target;
+use crate::api::docker_host_cert::{Delivery, Target};
 use crate::decide::Refusal;
 
 /// Who brings it.
@@ -23,7 +23,11 @@ pub enum Courier {
 impl Courier {
     /// The one that a spec asks for.
     pub fn asked(object: &Object) -> Courier {
-        let Some(delivery) = object.delivery() else { return Courier::Nobody };
+        object.delivery().map_or(Courier::Nobody, Courier::of)
+    }
+
+    /// The one that a delivery asks for.
+    pub fn of(delivery: &Delivery) -> Courier {
         match (delivery.target, &delivery.node_name) {
             (Some(Target::Node), Some(node)) => Courier::Node(node.clone()),
             (Some(Target::Enrolled), _) => Courier::Enrolled,

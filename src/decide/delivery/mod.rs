@@ -1,18 +1,26 @@
-//! Deliveries to hosts: is what the Secret holds fit for a host, and what must become of its files and its dockerd.
+//! How a host's certificate gets there: who brings it and what they may do, what must become of the host's files and of
+//! its dockerd, and whether it has arrived.
 
 pub mod arrival;
+pub mod assign;
+pub mod contest;
 pub mod courier;
 pub mod daemon;
 pub mod files;
+pub mod leftover;
+pub mod listing;
 pub mod material;
 pub mod memory;
 pub mod order;
 pub mod report;
 pub mod restart;
+pub mod rights;
 pub mod target;
+pub mod turns;
 
 pub use arrival::{Arrival, Stored, arrival};
 pub use courier::Courier;
 pub use daemon::{Observed, Plan, plan};
+pub use listing::Listing;
 pub use material::Material;
 pub use memory::Memory;

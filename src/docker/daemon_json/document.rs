@@ -20,6 +20,8 @@ pub struct DaemonJson {
 pub(super) struct Member {
     pub(super) lead: String,
     pub(super) key: String,
+    /// What dockerd takes the key for, see [`folded`].
+    pub(super) name: String,
     pub(super) colon: String,
     pub(super) value: String,
     pub(super) trail: String,
@@ -90,7 +92,7 @@ impl DaemonJson {
 impl Member {
     /// Whether Go's encoding/json takes this member for the field `key`.
     pub(super) fn is(&self, key: &str) -> bool {
-        folded(&self.key) == key
+        self.name == key
     }
 
     /// Whether it is written as `key`, without escapes and in lower case.
@@ -169,6 +171,7 @@ fn lay_out(text: &str, tokens: &[(&RawValue, &RawValue)]) -> DaemonJson {
     let mut members = Vec::new();
     for (key, value) in tokens {
         let lead = space(&mut rest);
+        let name = folded(key.get());
         let key = take(&mut rest, key.get().len());
         let colon_length = rest.find(|letter| letter != ':' && !is_space(letter)).unwrap_or(0);
         let colon = take(&mut rest, colon_length);
@@ -176,7 +179,7 @@ fn lay_out(text: &str, tokens: &[(&RawValue, &RawValue)]) -> DaemonJson {
         let comma = rest.trim_start_matches(is_space).starts_with(',');
         let trail = if comma { space(&mut rest) } else { String::new() };
         take(&mut rest, usize::from(comma));
-        members.push(Member { lead, key, colon, value, trail });
+        members.push(Member { lead, key, name, colon, value, trail });
     }
     DaemonJson { opening: opening.to_owned(), members, closing: rest.to_owned() }
 }

@@ -34,7 +34,7 @@ pub struct NotOurs {
 impl DaemonJson {
     /// The text in which dockerd demands client certificates: `tlsverify` and three paths, each once, and no `tls`.
     /// A member that is there keeps its place, and what already says the same its bytes; new ones come last. Whoever
-    /// writes it asks [`super::sealed`] first: a member that hides another `tlsverify` inside is not ours to remove.
+    /// writes it asks [`super::sealed()`] first: a member that hides another `tlsverify` inside is not ours to remove.
     pub fn merged(&self, wanted: &Wanted) -> DaemonJson {
         let mut next = self.clone();
         next.remove("tls");
@@ -68,13 +68,17 @@ impl DaemonJson {
         next
     }
 
-    /// The text without TLS. `hosts` and `live-restore` stay as they are.
+    /// The text without TLS. `hosts` and `live-restore` stay as they are, and so does TLS that names no files.
     ///
     /// # Errors
     /// [`NotOurs`]: a path is not one of `ours`, so that dockerd's TLS has become somebody else's.
     pub fn without_tls(&self, ours: &TlsPaths) -> Result<DaemonJson, NotOurs> {
         let mut next = self.clone();
-        for (key, path) in [("tlscacert", &ours.ca), ("tlscert", &ours.cert), ("tlskey", &ours.key)] {
+        let paths = [("tlscacert", &ours.ca), ("tlscert", &ours.cert), ("tlskey", &ours.key)];
+        if !paths.iter().any(|(key, _)| self.mentions(key)) {
+            return Ok(next);
+        }
+        for (key, path) in paths {
             let foreign = self.members.iter().find(|member| member.is(key) && !says(&member.value, &quoted(path)));
             if let Some(member) = foreign {
                 return Err(NotOurs { key, value: member.value.clone() });
@@ -119,22 +123,23 @@ impl DaemonJson {
         if !says(&member.value, value) {
             member.value = value.to_owned();
         }
-        while let Some(next) = self.members.iter().rposition(|member| member.is(key)).filter(|next| *next != first) {
-            self.take_out(next);
-        }
+        let mut index = 0..;
+        self.keep(|member| index.next() == Some(first) || !member.is(key));
     }
 
     fn remove(&mut self, key: &str) {
-        while let Some(index) = self.members.iter().position(|member| member.is(key)) {
-            self.take_out(index);
-        }
+        self.keep(|member| !member.is(key));
     }
 
-    /// The space that led to the first member leads to the next one then.
-    fn take_out(&mut self, index: usize) {
-        let removed = self.members.remove(index);
-        if let Some(first) = self.members.first_mut().filter(|_| index == 0) {
-            first.lead = removed.lead;
+    /// The space that led to the first member leads to the one that is first then; behind the last one all is closing.
+    fn keep(&mut self, kept: impl FnMut(&Member) -> bool) {
+        let lead = self.members.first().map(|first| first.lead.clone()).unwrap_or_default();
+        self.members.retain(kept);
+        if let Some(first) = self.members.first_mut() {
+            first.lead = lead;
+        }
+        if let Some(last) = self.members.last_mut() {
+            self.closing.insert_str(0, &std::mem::take(&mut last.trail));
         }
     }
 
@@ -147,8 +152,8 @@ impl DaemonJson {
                 ("\n  ".to_owned(), ": ".to_owned())
             }
         };
-        let (key, value) = (quoted(key), value.to_owned());
-        self.members.push(Member { lead, key, colon, value, trail: String::new() });
+        let (name, value, trail) = (key.to_owned(), value.to_owned(), String::new());
+        self.members.push(Member { lead, key: quoted(key), name, colon, value, trail });
     }
 }
 

@@ -91,8 +91,8 @@ fn path(document: &DaemonJson, key: &'static str) -> Result<String, Unsealed> {
 fn nothing_nested(document: &DaemonJson) -> Result<(), Unsealed> {
     for member in document.members.iter().filter(|member| member.value.starts_with('{')) {
         let Ok(Tokens(inner)) = serde_json::from_str(&member.value) else { continue };
-        let hidden = inner.iter().find_map(|(key, _)| TLS_KEYS.into_iter().find(|ours| folded(key.get()) == *ours));
-        if let Some(key) = hidden {
+        let ours = |name: String| TLS_KEYS.into_iter().find(|key| *key == name);
+        if let Some(key) = inner.iter().find_map(|(key, _)| ours(folded(key.get()))) {
             return Err(Unsealed::Nested { key, parent: member.key.clone() });
         }
     }

@@ -15,7 +15,7 @@ pub enum DockerHost {
     Tcp {
         /// An IP address without brackets, or a name, which dockerd resolves.
         host: String,
-        /// Its port.
+        /// Its port; 0 is one that nobody knows before.
         port: u16,
     },
     /// A value with which dockerd does not start, or one of another system.
@@ -32,8 +32,8 @@ impl DockerHost {
     }
 }
 
-/// Reads a value as dockerd does (daemon/pkg/opts/hosts.go). The default port is 2375 with TLS too; an empty value is
-/// the unix socket, with `tls` it is localhost:2376.
+/// Reads a value as dockerd does (moby's daemon/pkg/opts/hosts.go; what 20.10 takes and later ones do not is read as
+/// 20.10 does). The default port is 2375 with TLS too; an empty value is the unix socket, with `tls` localhost:2376.
 pub fn docker_host(text: &str, tls: bool) -> DockerHost {
     let text = text.trim();
     if text.is_empty() {
@@ -43,9 +43,10 @@ pub fn docker_host(text: &str, tls: bool) -> DockerHost {
         };
     }
     let (scheme, rest) = text.split_once("://").unwrap_or(("tcp", text));
+    let rest = rest.strip_prefix(&format!("{scheme}://")).unwrap_or(rest);
     match scheme {
-        _ if rest.contains("://") => DockerHost::Other(text.into()),
         "fd" => DockerHost::Fd(rest.into()),
+        _ if rest.contains("://") => DockerHost::Other(text.into()),
         "unix" if rest.is_empty() => DockerHost::Unix(UNIX_SOCKET.into()),
         "unix" => DockerHost::Unix(rest.into()),
         "tcp" => tcp(rest).unwrap_or_else(|| DockerHost::Other(text.into())),
@@ -53,18 +54,20 @@ pub fn docker_host(text: &str, tls: bool) -> DockerHost {
     }
 }
 
-/// HOST, HOST:PORT, :PORT, and IPv6 in brackets. A path behind it, which dockerd once took, is not TCP's.
+/// HOST, HOST:PORT, :PORT, and IPv6 in brackets, as a URL has them: user, query and fragment are dropped. None: a path,
+/// or more colons than one outside of brackets.
 fn tcp(rest: &str) -> Option<DockerHost> {
-    let rest = rest.split('/').next()?;
+    let rest = rest.split(['?', '#']).next()?;
+    let rest = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let (host, port) = match rest.strip_prefix('[') {
         Some(inside) => {
             let (host, port) = inside.split_once(']')?;
-            (host, port.strip_prefix(':').or_else(|| port.is_empty().then_some(""))?)
+            (host, if port.is_empty() { port } else { port.strip_prefix(':')? })
         }
-        None => rest.rsplit_once(':').unwrap_or((rest, "")),
+        None => rest.split_once(':').unwrap_or((rest, "")),
     };
-    let bare = !rest.starts_with('[') && host.contains(':');
-    let port = if port.is_empty() { 2375 } else { port.parse().ok().filter(|port| *port != 0)? };
+    let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    let port = if port.is_empty() { 2375 } else { port.parse().ok().filter(|_| digits)? };
     let host = if host.is_empty() { "localhost" } else { host };
-    (!bare).then(|| DockerHost::Tcp { host: host.into(), port })
+    (!host.contains('/')).then(|| DockerHost::Tcp { host: host.replace("%25", "%"), port })
 }

@@ -1,10 +1,11 @@
 //! An EnvironmentFile= as systemd reads it, asked for one variable.
 
 /// The value that a file such as /etc/default/docker gives a variable: the last that is not commented out, without
-/// quotes, over lines that are continued (systemd.exec(5), "EnvironmentFile="). None: it says nothing of it.
+/// quotes, over lines that are continued, up to a zero byte (systemd.exec(5), "EnvironmentFile="). None: it says
+/// nothing of it. What a service that runs was started with is in its environment.
 pub fn variable(text: &str, name: &str) -> Option<String> {
     let mut found = None;
-    let mut rest = text;
+    let mut rest = text.split('\0').next().unwrap_or_default();
     loop {
         rest = rest.trim_start_matches([' ', '\t', '\n', '\r']);
         let Some(first) = rest.chars().next() else { return found };
@@ -26,7 +27,7 @@ pub fn variable(text: &str, name: &str) -> Option<String> {
     }
 }
 
-/// A comment ends with its line, since systemd 254 with a backslash before the end too.
+/// A comment ends with its line. Before systemd 254 one that ends in a backslash takes the next line too.
 fn after_line(text: &str) -> &str {
     &text[text.find(['\n', '\r']).unwrap_or(text.len())..]
 }

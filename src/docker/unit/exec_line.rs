@@ -15,6 +15,9 @@ pub struct ExecLine {
     words: Vec<String>,
 }
 
+/// What may stand before a program.
+const PREFIXES: [char; 6] = ['@', '-', ':', '+', '!', '|'];
+
 /// Why a command line cannot be edited.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ExecError {
@@ -27,9 +30,12 @@ pub enum ExecError {
     /// A quote that is not closed; systemd ignores such a line.
     #[error("failed to read ExecStart: a quote is not closed")]
     Unbalanced,
-    /// Escapes for bytes that are no text.
-    #[error("failed to read ExecStart: it holds bytes that are not UTF-8")]
+    /// Escapes for bytes that are not UTF-8, or a zero byte, which no argument holds.
+    #[error("failed to read ExecStart: it holds bytes that are no text")]
     NotText,
+    /// A name that a unit could not say, since it begins as a prefix does.
+    #[error("failed to read ExecStart: {0:?} is not a program")]
+    NotAProgram(String),
     /// What D-Bus says of it is not known here.
     #[error("failed to read ExecStart: {0:?} is not known here")]
     UnknownFlag(String),
@@ -51,6 +57,9 @@ impl ExecLine {
     /// [`ExecError`]: it is empty, more than one command, or not what systemd would take.
     pub fn parse(text: &str) -> Result<ExecLine, ExecError> {
         let mut words = Vec::new();
+        if text.contains('\0') {
+            return Err(ExecError::NotText);
+        }
         for word in split(text)? {
             match word.written {
                 ";" => return Err(ExecError::MoreThanOne),
@@ -59,7 +68,7 @@ impl ExecLine {
             }
         }
         let first = words.first_mut().ok_or(ExecError::Empty)?;
-        let program = first.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned();
+        let program = first.trim_start_matches(PREFIXES).to_owned();
         let prefix = first[..first.len() - program.len()].to_owned();
         *first = program;
         let line = ExecLine { prefix, words };
@@ -69,7 +78,7 @@ impl ExecLine {
     /// The line of an argv as D-Bus has it: split, specifiers replaced, variables not.
     ///
     /// # Errors
-    /// [`ExecError::Empty`].
+    /// [`ExecError`]: it is empty, holds a zero byte, or begins with no program.
     pub fn from_argv(argv: &[String]) -> Result<ExecLine, ExecError> {
         let path = argv.first().ok_or(ExecError::Empty)?;
         ExecLine::from_exec(path, argv, &[])
@@ -78,9 +87,15 @@ impl ExecLine {
     /// The line of one element of the D-Bus property ExecStartEx: path, argv and flags.
     ///
     /// # Errors
-    /// [`ExecError`]: it is empty, or has a flag that is not known here.
+    /// [`ExecError`]: it is empty, holds a zero byte, begins with no program, or a flag is not known here.
     pub fn from_exec(path: &str, argv: &[String], flags: &[&str]) -> Result<ExecLine, ExecError> {
-        let name = argv.first().filter(|_| !path.is_empty()).ok_or(ExecError::Empty)?;
+        let name = argv.first().ok_or(ExecError::Empty)?;
+        if path.is_empty() || path.starts_with(PREFIXES) {
+            return Err(ExecError::NotAProgram(path.to_owned()));
+        }
+        if path.contains('\0') || argv.iter().any(|word| word.contains('\0')) {
+            return Err(ExecError::NotText);
+        }
         let mut prefix = String::new();
         for flag in flags {
             prefix.push_str(match *flag {
@@ -142,19 +157,20 @@ impl ExecLine {
     pub fn taken_over(&self) -> ExecLine {
         let going: Vec<Flag> = self.flags().into_iter().filter(Flag::must_go).collect();
         let place = going.iter().find(|flag| flag.name == "host").map_or(self.start(), |flag| flag.at);
+        let systemd = || ["-H".to_owned(), "fd://".to_owned()];
         let mut words = Vec::new();
         for (index, word) in self.words.iter().enumerate() {
             let gone = going.iter().find(|flag| flag.range().contains(&index));
-            let left = gone.map_or(Some(word), |flag| flag.left.as_ref().filter(|_| flag.at == index));
-            let before = index == place && gone.is_none();
-            words.extend(left.cloned().filter(|_| !before));
-            if index == place {
-                words.extend(["-H".to_owned(), "fd://".to_owned()]);
+            if index == place && gone.is_none() {
+                words.extend(systemd());
             }
-            words.extend(left.cloned().filter(|_| before));
+            words.extend(gone.map_or(Some(word), |flag| flag.left.as_ref().filter(|_| flag.at == index)).cloned());
+            if index == place && gone.is_some() {
+                words.extend(systemd());
+            }
         }
         if place >= self.words.len() {
-            words.extend(["-H".to_owned(), "fd://".to_owned()]);
+            words.extend(systemd());
         }
         ExecLine { prefix: self.prefix.clone(), words }
     }
@@ -166,29 +182,28 @@ impl ExecLine {
     }
 
     /// The line in which variables that hold a flag that must go, or a part of one, are replaced by their values. The
-    /// others stay, for the unit's environment to fill in.
+    /// others stay, for the unit's environment to fill in. Taken over, it starts dockerd as the expanded line would.
     pub fn inlined(&self, variables: &dyn Fn(&str) -> Option<String>) -> ExecLine {
         let parts: Vec<Vec<String>> =
             self.words.iter().enumerate().map(|(index, word)| self.expansion(index, word, variables)).collect();
         let origins: Vec<usize> = parts.iter().enumerate().flat_map(|(index, part)| vec![index; part.len()]).collect();
         let expanded = ExecLine { prefix: self.prefix.clone(), words: parts.concat() };
-        let going: BTreeSet<usize> = expanded
-            .flags()
-            .iter()
-            .filter(|flag| flag.must_go())
-            .flat_map(|flag| origins[flag.range()].to_vec())
-            .collect();
+        let going = expanded.flags().into_iter().filter(Flag::must_go);
+        let going: BTreeSet<usize> = going.flat_map(|flag| origins[flag.range()].to_vec()).collect();
         let words = self.words.iter().zip(parts).enumerate();
         let words = words.flat_map(|(index, (word, part))| match going.contains(&index) {
             true => part,
             false => vec![word.clone()],
         });
-        ExecLine { prefix: self.prefix.clone(), words: words.collect() }
+        let inlined = ExecLine { prefix: self.prefix.clone(), words: words.collect() };
+        // A variable that ends in a flag without its value changes what the words behind it are.
+        let same = inlined.taken_over().expanded(variables) == expanded.taken_over();
+        if same { inlined } else { expanded }
     }
 
     /// What a word becomes when the unit starts: `$NAME` alone any number of words, `${NAME}` text within one.
     fn expansion(&self, index: usize, word: &str, variables: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
-        if index == 0 || self.prefix.contains(':') {
+        if index < self.start() || self.prefix.contains(':') {
             return vec![word.to_owned()];
         }
         match word.strip_prefix('$').filter(|name| !name.starts_with(['{', '$'])) {
@@ -218,22 +233,29 @@ impl ExecLine {
 fn braced(word: &str, variables: &dyn Fn(&str) -> Option<String>) -> String {
     let (mut text, mut rest) = (String::new(), word);
     while let Some(at) = rest.find('$') {
+        let (piece, length) = dollar(&rest[at..], variables);
         text.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let name = rest.strip_prefix("${").and_then(|inside| inside.split_once('}'));
-        rest = match name {
-            Some((name, after)) => {
-                text.push_str(&literal(&variables(name).unwrap_or_default()));
-                after
-            }
-            None => {
-                let length = if rest.starts_with("$$") { 2 } else { 1 };
-                text.push_str(&rest[..length]);
-                &rest[length..]
-            }
-        };
+        text.push_str(&piece);
+        rest = &rest[at + length..];
     }
     text + rest
+}
+
+/// What a text that begins with a dollar sign begins with, and how long that is. Within a word systemd takes no `$NAME`,
+/// no `${NAME}` with a colon in it, and nothing behind a brace that is not closed: such a sign is doubled.
+fn dollar(text: &str, variables: &dyn Fn(&str) -> Option<String>) -> (String, usize) {
+    let Some(inside) = text.strip_prefix("${") else {
+        return ("$$".to_owned(), if text.starts_with("$$") { 2 } else { 1 });
+    };
+    match inside.find(['}', ':']) {
+        Some(end) if inside[end..].starts_with('}') => {
+            (literal(&variables(&inside[..end]).unwrap_or_default()), end + 3)
+        }
+        end => {
+            let length = end.map_or(text.len(), |end| end + 3);
+            (text[..length].replace('$', "$$"), length)
+        }
+    }
 }
 
 /// A text in which nothing is replaced.

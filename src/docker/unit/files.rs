@@ -17,6 +17,15 @@ pub const DROP_IN: &str = "/etc/systemd/system/docker.service.d/zz-dockseal.conf
 /// The drop-in of docker.socket, where a how-to's TCP has to go.
 pub const DOCKER_SOCKET_DROP_IN: &str = "/etc/systemd/system/docker.socket.d/zz-dockseal.conf";
 
+/// How to be rid of all of it by hand. dockerd has the socket until it restarts, and without the drop-in nothing
+/// guards it: hence the order.
+const REMOVAL: &str = "\
+# To be rid of it, delete the DockerHostCert with delivery.deletionPolicy: Delete. By hand, with the companion stopped:
+#   systemctl disable --now dockseal-docker.socket
+#   rm -f /etc/systemd/system/dockseal-docker.socket /etc/systemd/system/docker.s*.d/zz-dockseal.conf
+#   systemctl daemon-reload && systemctl restart docker.socket docker.service
+";
+
 /// The socket unit. The guard runs before it opens and closes it for good; without a start limit, so that it opens
 /// again once daemon.json is right.
 pub fn socket_unit(listen: &[Listen]) -> String {
@@ -26,7 +35,7 @@ pub fn socket_unit(listen: &[Listen]) -> String {
     });
     format!(
         "# Written by Dockseal: Docker's API over mutual TLS, open only while daemon.json demands client certificates.\n\
-         # To be rid of it: `dockseal companion uninstall`, never this file alone.\n\
+         {REMOVAL}\
          [Unit]\n\
          Description=Docker API over mutual TLS\n\
          PartOf=docker.socket\n\
@@ -45,19 +54,21 @@ pub fn socket_unit(listen: &[Listen]) -> String {
 }
 
 /// The drop-in of docker.service: TCP is closed before dockerd starts unless the guard agrees, and looked at again
-/// after the start. `exec` replaces the command line, where flags in it listen or speak of TLS.
+/// after the start. Where it cannot be closed dockerd does not start; where there is no such socket it does. `exec`
+/// replaces the command line, where flags in it listen or speak of TLS.
 pub fn drop_in(exec: Option<&ExecLine>) -> String {
     let exec = exec.map(|line| format!("ExecStart=\nExecStart={}\n", line.render())).unwrap_or_default();
     format!(
-        "# Written by Dockseal: before each start of dockerd, TCP is closed unless daemon.json demands client\n\
-         # certificates. To be rid of it: `dockseal companion uninstall`, never this file alone.\n\
+        "# Written by Dockseal: before dockerd starts, TCP is closed unless daemon.json demands client certificates.\n\
+         {REMOVAL}\
          [Unit]\n\
          Wants={SOCKET_NAME}\n\
          \n\
          [Service]\n\
          {exec}\
-         ExecStartPre=/bin/sh -c '{BINARY} guard || exec systemctl stop {SOCKET_NAME}'\n\
-         ExecStartPost=/bin/sh -c 'systemctl -q is-active {SOCKET_NAME} || exit 0; exec {BINARY} guard'\n"
+         ExecStartPre=/bin/sh -c '{BINARY} guard || systemctl stop {SOCKET_NAME} || \
+         test inactive = \"$$(systemctl show -p ActiveState --value {SOCKET_NAME})\"'\n\
+         ExecStartPost=/bin/sh -c '{BINARY} guard || ! systemctl -q is-active {SOCKET_NAME}'\n"
     )
 }
 
@@ -73,15 +84,16 @@ pub fn closed_drop_in(exec: &ExecLine) -> String {
     )
 }
 
-/// The drop-in of docker.socket: the unix sockets that it had, as D-Bus names them, and nothing else.
+/// The drop-in of docker.socket: the unix sockets that it had, as unit files have them, and nothing else, since an empty
+/// `ListenStream=` takes listeners of every kind away (systemd.socket(5)).
 pub fn docker_socket_drop_in(unix_paths: &[String]) -> String {
     let streams: String = unix_paths.iter().fold(String::new(), |mut lines, path| {
-        let _ = writeln!(lines, "ListenStream={}", path.replace('%', "%%"));
+        let _ = writeln!(lines, "ListenStream={path}");
         lines
     });
     format!(
         "# Written by Dockseal: docker.socket without TCP, which {SOCKET_NAME} has.\n\
-         # To be rid of it: `dockseal companion uninstall`, never this file alone.\n\
+         {REMOVAL}\
          [Socket]\n\
          ListenStream=\n\
          {streams}"

@@ -90,33 +90,49 @@ fn escaped<'a>(after: &'a str, escapes: Escapes, word: &mut Bytes, quoted: bool)
     let behind = &after[letter.len_utf8()..];
     if escapes == Escapes::Plain {
         word.push(letter);
-        return Ok(behind);
-    }
-    let simple = "a\u{7}b\u{8}f\u{c}n\nr\rt\tv\u{b}\\\\\"\"''s ";
-    let known: Vec<char> = simple.chars().collect();
-    if let Some(pair) = known.chunks(2).find(|pair| pair[0] == letter) {
-        word.push(pair[1]);
-        return Ok(behind);
-    }
-    let (digits, radix, length) = match letter {
-        'x' => (behind, 16, 2),
-        'u' => (behind, 16, 4),
-        'U' => (behind, 16, 8),
-        '0'..='7' => (after, 8, 3),
-        _ => ("", 8, 1),
-    };
-    let number = digits.get(..length).filter(|digits| digits.chars().all(|digit| digit.is_digit(radix)));
-    let value = number.and_then(|digits| u32::from_str_radix(digits, radix).ok()).filter(|value| *value != 0);
-    match (value, length) {
-        (Some(value @ ..=255), 2 | 3) => word.0.push(value as u8),
-        (Some(value), 4 | 8) => word.push(char::from_u32(value).ok_or(QuotingError::NotText)?),
-        _ => {
-            word.push('\\');
-            word.push(letter);
-            return Ok(behind);
+    } else if let Some((_, meant)) = SIMPLE.into_iter().find(|(written, _)| *written == letter) {
+        word.push(meant);
+    } else if let Some((value, left)) = numbered(letter, after) {
+        match letter {
+            'u' | 'U' => word.push(char::from_u32(value).ok_or(QuotingError::NotText)?),
+            _ => word.0.push(u8::try_from(value).map_err(|_| QuotingError::NotText)?),
         }
+        return Ok(left);
+    } else {
+        word.push('\\');
+        word.push(letter);
     }
-    Ok(&digits[length..])
+    Ok(behind)
+}
+
+/// C's escapes of one letter, and `\s` for a space.
+const SIMPLE: [(char, char); 11] = [
+    ('a', '\u{7}'),
+    ('b', '\u{8}'),
+    ('f', '\u{c}'),
+    ('n', '\n'),
+    ('r', '\r'),
+    ('t', '\t'),
+    ('v', '\u{b}'),
+    ('\\', '\\'),
+    ('"', '"'),
+    ('\'', '\''),
+    ('s', ' '),
+];
+
+/// The number of `\xHH`, `\uHHHH`, `\UHHHHHHHH` or `\OOO`, and what is left; zero and a byte over 255 are none.
+fn numbered(letter: char, after: &str) -> Option<(u32, &str)> {
+    let (digits, radix, length) = match letter {
+        'x' => (&after[1..], 16, 2),
+        'u' => (&after[1..], 16, 4),
+        'U' => (&after[1..], 16, 8),
+        '0'..='7' => (after, 8, 3),
+        _ => return None,
+    };
+    let number = digits.get(..length).filter(|digits| digits.chars().all(|digit| digit.is_digit(radix)))?;
+    let value =
+        u32::from_str_radix(number, radix).ok().filter(|value| *value != 0 && (radix == 16 || *value <= 255))?;
+    Some((value, &digits[length..]))
 }
 
 #[derive(Default)]
@@ -130,7 +146,7 @@ impl Bytes {
 
 /// A word so that systemd reads it as it is: bare where nothing in it means anything, else in double quotes.
 pub(super) fn quoted(word: &str) -> String {
-    let bare = |letter: char| letter.is_alphanumeric() || "-_./:=,+@%${}~^*?[]#!<>|&()`".contains(letter);
+    let bare = |letter: char| letter.is_alphanumeric() || "-_./:=,+@%${}".contains(letter);
     if !word.is_empty() && word.chars().all(bare) {
         return word.to_owned();
     }

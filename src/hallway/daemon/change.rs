@@ -206,9 +206,10 @@ impl Host<'_> {
         if journal.prior(unit::SOCKET_UNIT) == Some(&Entry::Absent) && self.systemd.unit(OUR_SOCKET).await?.loaded {
             let _ = self.systemd.run(Verb::Stop, OUR_SOCKET).await; // it may have failed, which is as good
         }
+        let behind = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
         for (path, prior) in journal.prior.iter().rev() {
-            match path.as_path() == Path::new(DAEMON_JSON) {
-                true => self.put_back_daemon_json(prior)?,
+            match *path == behind {
+                true => self.put_back_daemon_json(path, prior)?,
                 false => daemon_host::put(path, prior)?,
             }
         }
@@ -219,15 +220,15 @@ impl Host<'_> {
     }
 
     /// What others wrote into it meanwhile stays: a change may have waited for its restart for weeks.
-    fn put_back_daemon_json(&self, prior: &Entry) -> Result<(), FileError> {
-        let there = daemon_host::read(DAEMON_JSON.as_ref())?;
+    fn put_back_daemon_json(&self, path: &Path, prior: &Entry) -> Result<(), FileError> {
+        let there = daemon_host::read(path)?;
         let parsed = |entry: &Entry| DaemonJson::parse(entry.bytes()?).ok();
         let nothing = || DaemonJson::parse(b"").ok();
         let (Some(now), Some(before)) = (parsed(&there), parsed(prior).or_else(nothing)) else {
-            return daemon_host::put(DAEMON_JSON.as_ref(), prior);
+            return daemon_host::put(path, prior);
         };
         match now.same_but_ours(&before) {
-            true => daemon_host::put(DAEMON_JSON.as_ref(), prior),
+            true => daemon_host::put(path, prior),
             false => {
                 self.put_daemon_json(&Layout { daemon_json: Some(now.reverted(&before).render()), ..Layout::default() })
             }
@@ -254,8 +255,10 @@ impl Host<'_> {
             return daemon_host::keep(JOURNAL, Some(&Journal { stage, attempt, ..journal }));
         }
         let mut prior = Vec::new();
-        for path in TOUCHED {
-            prior.push((PathBuf::from(path), daemon_host::read(path.as_ref())?));
+        for path in TOUCHED.map(PathBuf::from) {
+            let path = if path == Path::new(DAEMON_JSON) { daemon_host::behind_links(&path)? } else { path };
+            let entry = daemon_host::read(&path)?;
+            prior.push((path, entry));
         }
         daemon_host::keep(JOURNAL, Some(&Journal { stage, attempt, prior, current: observed.current, fault: None }))
     }
@@ -283,12 +286,8 @@ impl Host<'_> {
 
     /// Permissions and owner stay.
     fn put_daemon_json(&self, layout: &Layout) -> Result<(), FileError> {
-        let mut path = PathBuf::from(DAEMON_JSON);
-        let mut there = daemon_host::read(&path)?;
-        if let Entry::Link(to) = &there {
-            path = path.parent().unwrap_or(Path::new("/")).join(to);
-            there = daemon_host::read(&path)?;
-        }
+        let path = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
+        let there = daemon_host::read(&path)?;
         let entry = match (&layout.daemon_json, there) {
             (None, _) => Entry::Absent,
             (Some(bytes), Entry::File { mode, uid, gid, .. }) => Entry::File { bytes: bytes.clone(), mode, uid, gid },
@@ -399,8 +398,7 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Starts dockerd anew; with its sockets where they changed, since systemd opens none while it runs. One job of
-    /// systemd's does both, so that it comes to its end whatever becomes of us.
+    /// Starts dockerd anew; with its sockets where they changed, since systemd opens none while it runs.
     async fn restart(&self, sockets: bool) -> Result<(), Trouble> {
         for unit in [SERVICE, SOCKET, OUR_SOCKET] {
             let _ = self.systemd.reset_failed(unit).await; // one that never ran has nothing to reset
@@ -409,7 +407,14 @@ impl Host<'_> {
             if !sockets {
                 return self.systemd.run(Verb::Restart, SERVICE).await;
             }
-            self.systemd.run(Verb::Restart, SOCKET).await?;
+            // Sockets first, else a client starts dockerd between the two; each by name, since a unit that somebody
+            // edited may not be bound to the others.
+            for unit in [OUR_SOCKET, SOCKET, SERVICE] {
+                if self.systemd.unit(unit).await?.loaded {
+                    self.systemd.run(Verb::Stop, unit).await?;
+                }
+            }
+            self.systemd.run(Verb::Start, SOCKET).await?;
             self.systemd.run(Verb::Start, SERVICE).await
         };
         tokio::select! {

@@ -4,6 +4,8 @@
 mod change;
 mod observe;
 
+pub use observe::DAEMON_JSON;
+
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::delivery::daemon::{Observed, Step, plan, rejected, served_well, unserved};
 use crate::decide::delivery::memory::{Rejected, Stage};
@@ -219,7 +221,7 @@ impl Worker<'_> {
     fn settle(&self, proved: bool, memory: Memory) -> Result<(), Trouble> {
         let memory = Memory {
             configured: Some(self.order.host.object().to_string()),
-            spec: self.order.host.generation,
+            spec: self.order.spec(),
             rejected: memory.rejected.filter(|_| !proved),
             ..memory
         };
@@ -240,7 +242,8 @@ pub fn guard() -> Result<(), String> {
     if out.is_some() {
         return Err("the listener is kept out, since somebody changed dockerd's configuration again and again".into());
     }
-    let entry = daemon_host::read(observe::DAEMON_JSON.as_ref()).map_err(|error| error.to_string())?;
+    let path = daemon_host::behind_links(observe::DAEMON_JSON.as_ref()).map_err(|error| error.to_string())?;
+    let entry = daemon_host::read(&path).map_err(|error| error.to_string())?;
     let text = entry.bytes().ok_or("there is no daemon.json")?;
     let paths = crate::docker::daemon_json::sealed(text).map_err(|error| error.to_string())?;
     let missing = [&paths.ca, &paths.cert, &paths.key].into_iter().find(|path| !daemon_host::is_there(path));

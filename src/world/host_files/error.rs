@@ -26,7 +26,10 @@ pub enum DeliveryError {
     #[error("{0:?} cannot name certificate files: a name is of a-z, 0-9, - and ., at most 251 bytes, and not ca")]
     Name(String),
     /// Something else is where a directory or a file should be.
-    #[error("{} is {what}, and nothing is read or written through it: remove it, or choose another directory", path.display())]
+    #[error(
+        "{} is {what}, and nothing is read or written through it: remove it, or choose another directory",
+        path.display()
+    )]
     InTheWay {
         /// Where.
         path: PathBuf,

@@ -1,6 +1,7 @@
 //! One opened directory and what is done in it, by descriptor. No link is followed, and no path is asked for twice.
 
 use super::error::{DeliveryError, Flaw, failed};
+use super::layout;
 use super::seen::Bytes;
 use rustix::fd::OwnedFd;
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
@@ -15,8 +16,6 @@ use zeroize::Zeroizing;
 
 /// No file of ours, and none that is taken over, is larger.
 const MOST_BYTES: u64 = 1 << 20;
-/// Directories within each other that are removed at most.
-const MOST_DEPTH: usize = 8;
 const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Whom a directory is safe from.
@@ -31,7 +30,7 @@ pub(super) enum Guard {
 /// An opened directory.
 #[derive(Debug)]
 pub(super) struct Folder {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     path: PathBuf,
 }
 
@@ -50,18 +49,18 @@ impl Folder {
         &self.path
     }
 
-    /// Where an entry is, to say it.
+    /// Where an entry is, to say it; the directory itself where it has no name.
     pub(super) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.path.join(name)
+        if name.as_ref().as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) }
     }
 
-    fn fail(&self, verb: &'static str, name: impl AsRef<Path>) -> impl Fn(Errno) -> DeliveryError {
+    pub(super) fn fail(&self, verb: &'static str, name: impl AsRef<Path>) -> impl Fn(Errno) -> DeliveryError {
         let path = self.at(name);
         move |error| failed(verb, &path, error)
     }
 
     fn open(&self, name: impl AsRef<OsStr>, flags: OFlags, mode: u32) -> Result<OwnedFd, Errno> {
-        let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = flags | OFlags::CLOEXEC;
         loop {
             match fs::openat2(&self.fd, name.as_ref(), flags, Mode::from_raw_mode(mode), BELOW) {
                 Err(Errno::INTR | Errno::AGAIN) => {}
@@ -80,6 +79,15 @@ impl Folder {
         }
     }
 
+    /// Whether there is something of that name.
+    pub(super) fn has(&self, name: &str) -> Result<bool, DeliveryError> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(error) => Err(self.fail("look at", name)(error)),
+        }
+    }
+
     /// The directory above, as the file system has it.
     pub(super) fn above(&self) -> Result<Folder, DeliveryError> {
         let fd = fs::openat(&self.fd, "..", path_flags(), Mode::empty()).map_err(self.fail("open", ".."))?;
@@ -91,8 +99,7 @@ impl Folder {
         let found = self.stat()?;
         let sticky = guard == Guard::Passage && found.st_mode & 0o1000 != 0;
         let writable = found.st_mode & 0o022 != 0 && !sticky;
-        let flaw = others(&found).or(writable.then_some(Flaw::Writable { mode: found.st_mode & 0o7777 }));
-        flaw.map_or(Ok(()), |flaw| Err(DeliveryError::Insecure { path: self.path.clone(), flaw }))
+        self.refuse("", others(&found).or(writable.then_some(Flaw::Writable { mode: found.st_mode & 0o7777 })))
     }
 
     fn stat(&self) -> Result<Stat, DeliveryError> {
@@ -164,10 +171,7 @@ impl Folder {
         let fd = self.open(name, OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK, 0o600).map_err(&fail)?;
         let found = fs::fstat(&fd).map_err(&fail)?;
         self.check_plain(name, &found)?;
-        match flaw(&found, 0o600) {
-            Some(flaw) if found.st_nlink != 0 => Err(DeliveryError::Insecure { path: self.at(name), flaw }),
-            _ => Ok(fd),
-        }
+        self.refuse(name, flaw(&found, 0o600)).map(|()| fd)
     }
 
     /// Reads a plain file; none where there is nothing.
@@ -190,13 +194,22 @@ impl Folder {
         Ok(Some((Bytes(bytes), found)))
     }
 
-    /// Reads a file that we wrote; none where there is nothing.
-    pub(super) fn read_own(&self, name: &str, most: u32) -> Result<Option<Bytes>, DeliveryError> {
+    /// Reads a file of a generation; none where there is nothing.
+    pub(super) fn read_own(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
-        match flaw(&found, most) {
-            Some(flaw) => Err(DeliveryError::Insecure { path: self.at(name), flaw }),
-            None => Ok(Some(bytes)),
-        }
+        let linked = (found.st_nlink != 1).then_some(Flaw::Links { count: found.st_nlink });
+        self.refuse(name, flaw(&found, layout::mode(name)).or(linked)).map(|()| Some(bytes))
+    }
+
+    /// Reads our marker; none where there is nothing. Where the kernel lets others make hard links to it, that is no
+    /// reason to stop: only its owner writes to it.
+    pub(super) fn read_marker(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
+        let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
+        self.refuse(name, flaw(&found, 0o644)).map(|()| Some(bytes))
+    }
+
+    fn refuse(&self, name: impl AsRef<Path>, flaw: Option<Flaw>) -> Result<(), DeliveryError> {
+        flaw.map_or(Ok(()), |flaw| Err(DeliveryError::Insecure { path: self.at(name), flaw }))
     }
 
     fn check_plain(&self, name: &str, found: &Stat) -> Result<(), DeliveryError> {
@@ -222,9 +235,7 @@ impl Folder {
         let fail = self.fail("read", name);
         let fd = fs::openat(&self.fd, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
         let fd = fd.map_err(&fail)?;
-        if let Some(flaw) = others(&fs::fstat(&fd).map_err(&fail)?) {
-            return Err(DeliveryError::Insecure { path: self.at(name), flaw });
-        }
+        self.refuse(name, others(&fs::fstat(&fd).map_err(&fail)?))?;
         let target = fs::readlinkat(&fd, "", Vec::new()).map_err(&fail)?;
         Ok(OsString::from_vec(target.into_bytes()).into())
     }
@@ -242,38 +253,11 @@ impl Folder {
     pub(super) fn rename(&self, name: &str, to: &Folder, new: &str) -> Result<(), DeliveryError> {
         fs::renameat(&self.fd, name, &to.fd, new).map_err(to.fail("write", new))
     }
-
-    /// Removes an entry and all that is in it; true where there was one.
-    pub(super) fn remove(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
-        self.remove_to(name.as_ref(), MOST_DEPTH)
-    }
-
-    fn remove_to(&self, name: &OsStr, depth: usize) -> Result<bool, DeliveryError> {
-        match fs::unlinkat(&self.fd, name, AtFlags::empty()) {
-            Ok(()) => return Ok(true),
-            Err(Errno::NOENT) => return Ok(false),
-            Err(Errno::ISDIR) if depth > 0 => {}
-            Err(error) => return Err(self.fail("remove", name)(error)),
-        }
-        let Some(folder) = self.folder(name)? else { return Ok(false) };
-        for entry in folder.names()? {
-            folder.remove_to(&entry, depth - 1)?;
-        }
-        self.remove_empty(name)
-    }
-
-    /// Removes an empty directory; false where it is none, or is not empty.
-    pub(super) fn remove_empty(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
-        match fs::unlinkat(&self.fd, name.as_ref(), AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
-            Err(error) => Err(self.fail("remove", name.as_ref())(error)),
-        }
-    }
 }
 
+/// Without NOFOLLOW, which would open a link itself and find it no directory.
 fn path_flags() -> OFlags {
-    OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+    OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
 /// Another user's, that is neither ours nor root's.
@@ -282,10 +266,9 @@ fn others(found: &Stat) -> Option<Flaw> {
     (found.st_uid != 0 && found.st_uid != wanted).then_some(Flaw::Owner { uid: found.st_uid, wanted })
 }
 
-/// Why a file is not as we wrote it, with at most those permissions.
+/// Why a file may not hold what we wrote to it with at most those permissions.
 fn flaw(found: &Stat, most: u32) -> Option<Flaw> {
     let mode = found.st_mode & 0o7777;
     let loose = (mode & !most != 0).then_some(Flaw::Mode { mode });
-    let linked = (found.st_nlink != 1).then_some(Flaw::Links { count: found.st_nlink });
-    others(found).or(loose).or(linked)
+    others(found).or(loose)
 }

@@ -65,7 +65,7 @@ fn walk(root: &Path, missing: Missing) -> Result<Option<Folder>, DeliveryError> 
         }
         here = match here.folder(&name) {
             Ok(Some(next)) => checked(next)?,
-            Ok(None) if missing == Missing::Make => here.make_folder(&name)?,
+            Ok(None) if missing == Missing::Make => checked(here.make_folder(&name)?)?,
             Ok(None) => return Ok(None),
             Err(DeliveryError::InTheWay { .. }) if links < MOST_LINKS && here.link(&name)?.is_some() => {
                 links += 1;

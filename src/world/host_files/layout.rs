@@ -64,6 +64,18 @@ pub(super) fn current(keep: &Folder) -> Result<Option<u64>, DeliveryError> {
     Ok(keep.link(CURRENT)?.and_then(|target| number(target.as_os_str().to_str()?)))
 }
 
+/// A generation, where it is there.
+pub(super) fn generation(keep: &Folder, number: u64) -> Result<Option<Folder>, DeliveryError> {
+    let folder = keep.folder(number.to_string())?;
+    folder.iter().try_for_each(|folder| folder.check(Guard::Own))?;
+    Ok(folder)
+}
+
+/// The generation that `current` names, where it is there.
+pub(super) fn shown(keep: &Folder) -> Result<Option<Folder>, DeliveryError> {
+    current(keep)?.map_or(Ok(None), |number| generation(keep, number))
+}
+
 /// The numbers of what is whole, in order.
 pub(super) fn numbers(keep: &Folder) -> Result<Vec<u64>, DeliveryError> {
     let names = keep.names()?;

@@ -11,22 +11,29 @@
 //! ```
 //!
 //! A number is taken again only where its generation was removed and no later one is there.
+//!
+//! The order of calls that keeps the three names one set whenever it is interrupted: `tidy`, `claim`; `link_names` over
+//! anything where the directory was delivered to before ([`Seen::is_delivered_by`]), else `take_over` where that is
+//! wanted; `write_generation`, `point`, `link_names` over nothing, `retire`.
 
 mod error;
 mod folder;
 mod ground;
 mod layout;
+mod names;
+mod removal;
 mod seen;
 mod turn;
 
 pub use error::{DeliveryError, Flaw};
+pub use names::Over;
 pub use seen::{Bytes, Generation, Owner, PublicName, Seen};
 
 use folder::Folder;
 use ground::Missing;
 use layout::{CURRENT, KEEP, LOCK, Names, OWNER};
 use std::path::{Path, PathBuf};
-use turn::{NewFile, Turn, check_room};
+use turn::{NewFile, Turn, check_room, check_writable};
 
 /// What a generation holds.
 #[derive(Clone, Copy)]
@@ -43,19 +50,9 @@ pub struct Files<'a> {
     pub probe_key: &'a [u8],
 }
 
-/// What a public name may be put over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Nothing: a file that is not ours is [`DeliveryError::Taken`].
-    Nothing,
-    /// A file that holds what the current generation holds.
-    Same,
-    /// Whatever is there, directories excepted.
-    Anything,
-}
-
-/// A directory that certificates are delivered to. Every call that writes waits for its turn, at most ten seconds, and
-/// blocks: not for an async thread.
+/// A directory that certificates are delivered to: the one that was opened, even where it is moved away later, so open
+/// it anew for each round. A call that has something to write waits for its turn, at most ten seconds, and blocks: not
+/// for an async thread. One that has nothing to write only reads.
 #[derive(Debug)]
 pub struct Directory {
     folder: Folder,
@@ -101,15 +98,19 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError::Claimed`] where it is another's.
     pub fn claim(&self, owner: &Owner, instead_of: Option<&Owner>) -> Result<(), DeliveryError> {
+        if layout::keep(&self.folder)?.map_or(Ok(None), |keep| seen::owner(&keep))?.as_ref() == Some(owner) {
+            return Ok(()); // without a need for room
+        }
         let text = format!("{}\n{}\n", owner.object, owner.uid);
-        check_room(&self.folder, &[text.len()])?;
+        let marker = NewFile { name: OWNER, mode: layout::mode(OWNER), bytes: text.as_bytes() };
+        check_room(&self.folder, std::slice::from_ref(&marker))?;
         let turn = Turn::make(&self.folder)?;
         match seen::owner(&turn.keep)? {
             Some(there) if there == *owner => Ok(()),
             Some(there) if Some(&there) != instead_of => {
                 Err(DeliveryError::Claimed { path: self.path.clone(), owner: there.object })
             }
-            _ => turn.replace_file(OWNER, text.as_bytes()),
+            _ => turn.replace_file(&marker),
         }
     }
 
@@ -131,7 +132,7 @@ impl Directory {
     }
 
     fn write(&self, files: &[NewFile<'_>]) -> Result<u64, DeliveryError> {
-        check_room(&self.folder, &files.iter().map(|file| file.bytes.len()).collect::<Vec<_>>())?;
+        check_room(&self.folder, files)?;
         Turn::make(&self.folder)?.write(files)
     }
 
@@ -140,101 +141,28 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`]; they show what they showed before then.
     pub fn point(&self, generation: u64) -> Result<(), DeliveryError> {
-        check_room(&self.folder, &[])?;
-        let turn = Turn::of(&self.folder)?;
-        let turn = turn.ok_or_else(|| DeliveryError::NoGeneration(self.folder.at(KEEP)))?;
-        turn.point(generation)
-    }
-
-    /// Makes the public names whose files the current generation has.
-    ///
-    /// # Errors
-    /// [`DeliveryError::Taken`], before anything is changed, where one is not ours and `over` does not cover it.
-    pub fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
-        check_room(&self.folder, &[])?;
-        let turn = Turn::make(&self.folder)?;
-        self.link(&turn, &Names::of(name)?, over)
-    }
-
-    fn link(&self, turn: &Turn, names: &Names, over: Over) -> Result<(), DeliveryError> {
-        let mut missing = Vec::new();
-        for name in names.public() {
-            let Some(held) = self.held(turn, name)? else { continue };
-            match seen::public_name(&self.folder, name)? {
-                PublicName::Ours => {}
-                PublicName::Absent => missing.push((name, false)),
-                PublicName::File(there) if over == Over::Same && *there == *held => missing.push((name, true)),
-                _ if over == Over::Anything => missing.push((name, true)),
-                _ => return Err(DeliveryError::Taken(self.folder.at(name))),
-            }
+        let none = || DeliveryError::NoGeneration(self.folder.at(KEEP));
+        let keep = layout::keep(&self.folder)?.ok_or_else(none)?;
+        if layout::current(&keep)? == Some(generation) && layout::generation(&keep, generation)?.is_some() {
+            return Ok(());
         }
-        for (name, replace) in &missing {
-            let target = layout::public_target(name);
-            match replace {
-                true => turn.replace_link(&self.folder, name, &target)?,
-                false if self.folder.make_link(name, &target)? => {}
-                false => return Err(DeliveryError::Taken(self.folder.at(name))),
-            }
-        }
-        if missing.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.folder.sync()) }
+        check_writable(&self.folder)?;
+        Turn::make(&self.folder)?.point(generation)
     }
 
-    /// What the current generation holds under that name.
-    fn held(&self, turn: &Turn, name: &str) -> Result<Option<Bytes>, DeliveryError> {
-        let current = layout::current(&turn.keep)?.map(|number| turn.keep.folder(number.to_string())).transpose()?;
-        current.flatten().map_or(Ok(None), |folder| folder.read_own(name, layout::mode(name)))
-    }
-
-    /// Takes the files over that are under the public names: copies them as they are into a generation, moves
-    /// `current` to it, and has the names link to it. What they show is the same before, between and after. None where
-    /// there is nothing to take over.
-    ///
-    /// # Errors
-    /// [`DeliveryError::TakeOver`] where one of them is no plain file; nothing is changed then.
-    pub fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
-        let names = Names::of(name)?;
-        check_room(&self.folder, &[])?;
-        let turn = Turn::make(&self.folder)?;
-        let (mut files, mut foreign) = (Vec::new(), false);
-        for name in names.public() {
-            let shown = match seen::public_name(&self.folder, name)? {
-                PublicName::Ours => self.held(&turn, name)?,
-                PublicName::Absent => None,
-                PublicName::File(bytes) => {
-                    foreign = true;
-                    Some(bytes)
-                }
-                PublicName::Link(target) => return self.not_taken(name, format!("a link to {}", target.display())),
-                PublicName::Unreadable(why) => return self.not_taken(name, format!("not readable ({why})")),
-            };
-            files.extend(shown.map(|bytes| (name, bytes)));
-        }
-        if !foreign {
-            return Ok(None);
-        }
-        check_room(&self.folder, &files.iter().map(|(_, bytes)| bytes.len()).collect::<Vec<_>>())?;
-        let copies: Vec<_> =
-            files.iter().map(|(name, bytes)| NewFile { name, mode: copy_mode(name, bytes), bytes }).collect();
-        let number = turn.write(&copies)?;
-        turn.point(number)?;
-        self.link(&turn, &names, Over::Same)?;
-        Ok(Some(number))
-    }
-
-    fn not_taken<T>(&self, name: &str, what: String) -> Result<T, DeliveryError> {
-        Err(DeliveryError::TakeOver { path: self.folder.at(name), what })
-    }
-
-    /// Removes every generation that is neither listed nor current, and what interrupted writes left behind.
+    /// Removes every generation that is neither listed nor current, and what interrupted writes left behind. `keep`
+    /// names what dockerd has loaded and what it may be rolled back to.
     ///
     /// # Errors
     /// [`DeliveryError`] where one cannot be removed.
     pub fn retire(&self, keep: &[u64]) -> Result<(), DeliveryError> {
-        let Some(turn) = Turn::of(&self.folder)? else { return Ok(()) };
-        turn.tidy()?;
-        let current = layout::current(&turn.keep)?;
-        let old = layout::numbers(&turn.keep)?.into_iter();
-        turn.retire(old.filter(|number| Some(*number) != current && !keep.contains(number)))
+        self.tidy()?;
+        let Some(there) = layout::keep(&self.folder)? else { return Ok(()) };
+        if old(&there, keep)?.is_empty() {
+            return Ok(());
+        }
+        let turn = Turn::make(&self.folder)?;
+        turn.retire(old(&turn.keep, keep)?)
     }
 
     /// Removes what interrupted writes left behind.
@@ -242,7 +170,9 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`] where something cannot be removed.
     pub fn tidy(&self) -> Result<(), DeliveryError> {
-        Turn::of(&self.folder)?.map_or(Ok(()), |turn| turn.tidy())
+        let there = layout::keep(&self.folder)?.map(|keep| layout::leftovers(&keep)).transpose()?;
+        let any = there.is_some_and(|mut leftovers| leftovers.next().is_some());
+        if any { Turn::make(&self.folder)?.tidy() } else { Ok(()) }
     }
 
     /// Removes all that is ours, the marker last. It is for when nothing refers to the files any more: a dockerd that
@@ -276,8 +206,13 @@ impl Directory {
     }
 }
 
-/// What was taken over keeps its content; a certificate file that a key is in as well is nobody else's to read.
-fn copy_mode(name: &str, bytes: &[u8]) -> u32 {
-    let private = b"PRIVATE KEY";
-    if bytes.windows(private.len()).any(|window| window == private) { 0o400 } else { layout::mode(name) }
+/// Generations that nobody needs.
+fn old(there: &Folder, keep: &[u64]) -> Result<Vec<u64>, DeliveryError> {
+    let current = layout::current(there)?;
+    let mut numbers = layout::numbers(there)?;
+    numbers.retain(|number| Some(*number) != current && !keep.contains(number));
+    Ok(numbers)
 }
+
+#[cfg(test)]
+mod tests;

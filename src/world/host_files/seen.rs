@@ -1,7 +1,7 @@
 //! What is in a host's directory: facts for the one who decides. It changes nothing.
 
 use super::error::DeliveryError;
-use super::folder::{Folder, Guard};
+use super::folder::Folder;
 use super::layout::{self, Names};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -133,7 +133,7 @@ pub(super) fn public_name(folder: &Folder, name: &str) -> Result<PublicName, Del
 }
 
 pub(super) fn owner(keep: &Folder) -> Result<Option<Owner>, DeliveryError> {
-    let Some(bytes) = keep.read_own(layout::OWNER, 0o644)? else { return Ok(None) };
+    let Some(bytes) = keep.read_marker(layout::OWNER)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     let (object, uid) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
     Ok(Some(Owner { object: object.to_owned(), uid: uid.to_owned() }))
@@ -142,15 +142,11 @@ pub(super) fn owner(keep: &Folder) -> Result<Option<Owner>, DeliveryError> {
 fn generation(keep: &Folder, number: u64, names: &Names) -> Result<Option<Generation>, DeliveryError> {
     let mut found =
         Generation { number, ca: None, cert: None, key: None, probe_cert: None, probe_key: None, flaws: Vec::new() };
-    let folder = match keep.folder(number.to_string()) {
-        Ok(None) => return Ok(None), // it went meanwhile
-        Ok(Some(folder)) => folder.check(Guard::Own).map(|()| folder),
-        Err(error) => Err(error),
-    };
     let flaws = &mut found.flaws;
-    match folder {
+    match layout::generation(keep, number) {
+        Ok(None) => return Ok(None), // it went meanwhile
         Err(error) => flaws.push(error.to_string()),
-        Ok(folder) => {
+        Ok(Some(folder)) => {
             let [ca, cert, key] = names.public();
             found.ca = file(&folder, ca, flaws);
             found.cert = file(&folder, cert, flaws);
@@ -163,7 +159,7 @@ fn generation(keep: &Folder, number: u64, names: &Names) -> Result<Option<Genera
 }
 
 fn file(folder: &Folder, name: &str, flaws: &mut Vec<String>) -> Option<Bytes> {
-    let read = folder.read_own(name, layout::mode(name));
+    let read = folder.read_own(name);
     read.unwrap_or_else(|error| {
         flaws.push(error.to_string());
         None

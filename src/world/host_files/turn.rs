@@ -4,7 +4,7 @@ use super::error::DeliveryError;
 use super::folder::{Folder, Guard};
 use super::layout::{self, ASIDE, CURRENT, KEEP, LOCK};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FlockOperation, flock, fstat};
+use rustix::fs::{FlockOperation, StatVfs, StatVfsMountFlags, flock, fstat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::time::Duration;
@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const MOST_PAUSES: usize = 500;
 /// Blocks beside those of the files: for directories, links and their names.
 const SLACK_BLOCKS: u64 = 4;
-/// Files beside those that are counted: a link aside, the marker, the lock, the directory.
+/// Files beside those that are counted: our directory, the lock, the generation, a link aside.
 const SLACK_FILES: u64 = 4;
 
 /// A file of a generation.
@@ -47,7 +47,7 @@ impl Turn {
             // A file that only root may open: in another one, anybody could take the turn and keep it.
             let lock = keep.private(LOCK)?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if fstat(&lock).is_ok_and(|found| found.st_nlink == 1) => return Ok(Turn { keep, _lock: lock }),
+                Ok(()) if fstat(&lock).is_ok_and(|found| found.st_nlink > 0) => return Ok(Turn { keep, _lock: lock }),
                 Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(PAUSE),
                 Err(error) => return Err(super::error::failed("lock", &keep.at(LOCK), error)),
             }
@@ -80,7 +80,7 @@ impl Turn {
             folder.create(file.name, file.mode, file.bytes)?;
         }
         for file in files {
-            let read = folder.read_own(file.name, file.mode)?;
+            let read = folder.read_own(file.name)?;
             if read.as_deref() != Some(file.bytes) {
                 return Err(DeliveryError::Differs(folder.at(file.name)));
             }
@@ -91,8 +91,8 @@ impl Turn {
     /// Moves `current`.
     pub(super) fn point(&self, number: u64) -> Result<(), DeliveryError> {
         let name = number.to_string();
-        let generation = self.keep.folder(&name)?.ok_or_else(|| DeliveryError::NoGeneration(self.keep.at(&name)))?;
-        generation.check(Guard::Own)?;
+        let none = || DeliveryError::NoGeneration(self.keep.at(&name));
+        layout::generation(&self.keep, number)?.ok_or_else(none)?;
         if layout::current(&self.keep)? == Some(number) {
             return Ok(());
         }
@@ -101,11 +101,11 @@ impl Turn {
     }
 
     /// Replaces one of our small files.
-    pub(super) fn replace_file(&self, name: &str, bytes: &[u8]) -> Result<(), DeliveryError> {
+    pub(super) fn replace_file(&self, file: &NewFile<'_>) -> Result<(), DeliveryError> {
         let aside = format!("{ASIDE}file");
         self.keep.remove(&aside)?;
-        let written = self.keep.create(&aside, layout::mode(name), bytes);
-        if let Err(error) = written.and_then(|()| self.keep.rename(&aside, &self.keep, name)) {
+        let written = self.keep.create(&aside, file.mode, file.bytes);
+        if let Err(error) = written.and_then(|()| self.keep.rename(&aside, &self.keep, file.name)) {
             let _ = self.keep.remove(&aside);
             return Err(error);
         }
@@ -137,22 +137,29 @@ impl Turn {
     }
 }
 
-/// Fails before anything is touched where files of those sizes cannot be written.
-pub(super) fn check_room(folder: &Folder, sizes: &[usize]) -> Result<(), DeliveryError> {
+/// Fails before anything is touched where nothing can be written.
+pub(super) fn check_writable(folder: &Folder) -> Result<StatVfs, DeliveryError> {
     let room = folder.room()?;
-    let no_room = |why| Err(DeliveryError::NoRoom { path: folder.path().to_owned(), why });
-    if room.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-        return Err(DeliveryError::ReadOnly(folder.path().to_owned()));
+    match room.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        true => Err(DeliveryError::ReadOnly(folder.path().to_owned())),
+        false => Ok(room),
     }
+}
+
+/// Fails before anything is touched where those files cannot be written.
+pub(super) fn check_room(folder: &Folder, files: &[NewFile<'_>]) -> Result<(), DeliveryError> {
+    let room = check_writable(folder)?;
+    let no_room = |why| Err(DeliveryError::NoRoom { path: folder.path().to_owned(), why });
     let block = room.f_frsize.max(1);
-    let needed = SLACK_BLOCKS + sizes.iter().map(|size| (*size as u64).div_ceil(block)).sum::<u64>();
+    let blocks = files.iter().map(|file| (file.bytes.len() as u64).div_ceil(block));
+    let needed = SLACK_BLOCKS + blocks.sum::<u64>();
     let free = if geteuid().is_root() { room.f_bfree } else { room.f_bavail };
     // Some file systems count neither, and say 0 of 0.
     if room.f_blocks > 0 && free < needed {
         let kib = |blocks: u64| (blocks * block).div_ceil(1024);
         return no_room(format!("{} KiB are needed, {} are free: remove some files there", kib(needed), kib(free)));
     }
-    let needed = SLACK_FILES + sizes.len() as u64;
+    let needed = SLACK_FILES + files.len() as u64;
     if room.f_files > 0 && room.f_ffree < needed {
         let free = room.f_ffree;
         return no_room(format!("{needed} more files are needed, and its file system takes {free}: remove some there"));

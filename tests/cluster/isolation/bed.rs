@@ -9,6 +9,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Namespace of the companions' accounts.
@@ -37,6 +38,7 @@ pub struct Bed {
     pub cluster: &'static Cluster,
     chart: Vec<Value>,
     clients: HashMap<String, Client>,
+    kubeconfigs: HashMap<String, PathBuf>,
 }
 
 impl Bed {
@@ -47,7 +49,8 @@ impl Bed {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         crds(cluster).await?;
         let manifest = helm::template(CHART)?;
-        let mut bed = Bed { cluster, chart: helm::objects(&manifest)?, clients: HashMap::new() };
+        let mut bed =
+            Bed { cluster, chart: helm::objects(&manifest)?, clients: HashMap::new(), kubeconfigs: HashMap::new() };
         cluster.kubectl_stdin(&["create", "-f", "-"], &before()).await?;
         cluster.kubectl_stdin(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &manifest).await?;
         let admin = Kubeconfig::read_from(cluster.kubeconfig())?;
@@ -61,6 +64,11 @@ impl Bed {
     /// The chart's objects of a kind.
     pub fn of_kind(&self, kind: &str) -> Vec<&Value> {
         self.chart.iter().filter(|object| object["kind"] == kind).collect()
+    }
+
+    /// The kubeconfig with an account's token.
+    pub fn kubeconfig(&self, who: &str) -> &Path {
+        &self.kubeconfigs[who]
     }
 
     /// What the API server says to a request with an account's token.
@@ -143,6 +151,7 @@ impl Bed {
         let answer = self.allowed(by, &token(namespace, name, spec)).await?;
         let token = answer["status"]["token"].as_str().context("the answer has a token")?;
         let kubeconfig = self.cluster.kubeconfig_with_token(who, token)?;
+        self.kubeconfigs.insert(who.to_owned(), kubeconfig.clone());
         self.add(who, Kubeconfig::read_from(kubeconfig)?).await
     }
 

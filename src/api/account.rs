@@ -1,0 +1,118 @@
+//! A companion's account: the objects that it is made of, and the rights that it has, as plain values.
+
+use super::Place;
+use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
+use std::collections::BTreeMap;
+
+/// Annotation on each of these objects: namespace and name of the account that it belongs to. It, not the label, says
+/// that it is ours.
+pub const ACCOUNT_ANNOTATION: &str = "dockseal.dev/account";
+/// Beginning of the names of nodes' accounts.
+pub const NODE_PREFIX: &str = "node-";
+/// Beginning of the names of enrolled hosts' accounts.
+pub const HOST_PREFIX: &str = "host-";
+/// Stands for an account where the rights of the DaemonSet's own are meant, which is no account of ours: to mint
+/// tokens of the nodes' accounts.
+pub const MINT: &str = "companion-mint";
+/// Beginning of the names of Roles and RoleBindings.
+const ROLE_PREFIX: &str = "dockseal-";
+
+/// What one of these objects is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PartKind {
+    /// The account itself.
+    ServiceAccount,
+    /// Its assignment.
+    ConfigMap,
+    /// What it may do in a namespace.
+    Role,
+    /// That it may.
+    RoleBinding,
+}
+
+impl PartKind {
+    /// The name in `kind:`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PartKind::ServiceAccount => "ServiceAccount",
+            PartKind::ConfigMap => "ConfigMap",
+            PartKind::Role => "Role",
+            PartKind::RoleBinding => "RoleBinding",
+        }
+    }
+}
+
+/// One of these objects by its name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PartKey {
+    /// What it is.
+    pub kind: PartKind,
+    /// Where it is.
+    pub at: Place,
+}
+
+impl PartKey {
+    /// The object of that kind, namespace and name.
+    pub fn new(kind: PartKind, namespace: &str, name: &str) -> PartKey {
+        PartKey { kind, at: Place::new(namespace, name) }
+    }
+
+    /// The account that an object of that name belongs to, if it is ours.
+    pub fn account(&self) -> Option<&str> {
+        match self.kind {
+            PartKind::ServiceAccount | PartKind::ConfigMap => Some(&self.at.name),
+            PartKind::Role | PartKind::RoleBinding => self.at.name.strip_prefix(ROLE_PREFIX),
+        }
+    }
+}
+
+impl std::fmt::Display for PartKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.at)
+    }
+}
+
+/// Name of the Roles and RoleBindings of an account.
+pub fn role_name(account: &str) -> String {
+    format!("{ROLE_PREFIX}{account}")
+}
+
+/// One of these objects as it should be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Part {
+    /// Which.
+    pub key: PartKey,
+    /// What stands in its annotation.
+    pub owner: String,
+    /// What it says.
+    pub body: Body,
+}
+
+/// What such an object says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// Whether its token is mounted into pods.
+    ServiceAccount {
+        /// `automountServiceAccountToken`.
+        automount: Option<bool>,
+    },
+    /// Data.
+    ConfigMap(BTreeMap<String, String>),
+    /// Rules.
+    Role(Vec<PolicyRule>),
+    /// Which Role, and for whom.
+    RoleBinding(RoleRef, Vec<Subject>),
+}
+
+/// One of these objects as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenPart {
+    /// `metadata.resourceVersion`.
+    pub version: String,
+    /// What stands in its annotation.
+    pub owner: Option<String>,
+    /// It carries our label, without which no watch sees it.
+    pub labelled: bool,
+    /// What it says.
+    pub body: Body,
+}

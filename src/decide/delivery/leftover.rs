@@ -1,0 +1,65 @@
+//! What a companion reported that no longer applies: it cannot be left to the companion, which may be gone.
+
+use super::Courier;
+use crate::api::Object;
+use crate::api::condition::ConditionType;
+use crate::api::docker_host_cert::Mode;
+use crate::api::status::CompanionStatus;
+
+/// The part of the companion's report that still applies. Where nobody may deliver for now, what was reported stays.
+pub fn applicable(object: &Object, courier: &Courier) -> CompanionStatus {
+    let mut kept = object.companion.clone();
+    match (courier, object.delivery()) {
+        (Courier::Nobody, _) => return CompanionStatus::default(),
+        (Courier::Refused(_), _) => return kept,
+        (_, Some(delivery)) if delivery.mode == Mode::Daemon => return kept,
+        _ => {}
+    }
+    kept.conditions.retain(|condition| condition.type_ != ConditionType::Serving.as_str());
+    (kept.host.served_fingerprint, kept.host.served_at) = (None, None);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::condition::Reason;
+    use crate::api::docker_host_cert::Delivery;
+    use crate::api::{DockerHostCert, DockerHostCertSpec};
+    use crate::decide::Refusal;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+    use k8s_openapi::jiff::Timestamp;
+
+    fn reported(mode: Mode) -> Object {
+        let spec =
+            DockerHostCertSpec { delivery: Some(Delivery { mode, ..Delivery::default() }), ..Default::default() };
+        let mut object = Object::from(DockerHostCert::new("pandora", spec));
+        let condition = |type_: &str| Condition {
+            type_: type_.into(),
+            status: "True".into(),
+            reason: type_.into(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        object.companion.conditions = vec![condition("Delivered"), condition("Serving")];
+        object.companion.host.delivered_fingerprint = Some("leaf".into());
+        object.companion.host.served_fingerprint = Some("leaf".into());
+        object.companion.host.served_at = Some(Time(Timestamp::UNIX_EPOCH));
+        object
+    }
+
+    #[test]
+    fn what_no_longer_applies_goes_and_nothing_else() {
+        let node = Courier::Node("pandora".into());
+        let daemon = reported(Mode::Daemon);
+        assert_eq!(applicable(&daemon, &node), daemon.companion);
+        assert_eq!(applicable(&daemon, &Courier::Nobody), CompanionStatus::default());
+        let refused = Courier::Refused(Refusal::delivery(Reason::NotListed, "words"));
+        assert_eq!(applicable(&reported(Mode::Files), &refused), daemon.companion);
+        let files = applicable(&reported(Mode::Files), &node);
+        assert_eq!(files.conditions.iter().map(|known| known.type_.as_str()).collect::<Vec<_>>(), ["Delivered"]);
+        assert_eq!(files.host.delivered_fingerprint.as_deref(), Some("leaf"));
+        assert_eq!((files.host.served_fingerprint, files.host.served_at), (None, None));
+    }
+}

@@ -1,0 +1,214 @@
+//! What the administrator lists, and what a host must have, before a companion is told of it.
+
+use super::Courier;
+use crate::api::Object;
+use crate::api::account::role_name;
+use crate::api::assignment::ENROLLED_ANNOTATION;
+use crate::api::condition::Reason;
+use crate::decide::Refusal;
+
+/// What companions are told of, as the controller's settings say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// Namespace of the companions' accounts, and of nothing else; none where no companions are served.
+    pub companions: Option<String>,
+    /// Namespaces whose objects are delivered to nodes.
+    pub sources: Vec<String>,
+    /// Directories below which nodes are written.
+    pub directories: Vec<String>,
+}
+
+/// Who brings a host's certificate there, as far as it alone is concerned.
+pub fn courier(object: &Object, listing: &Listing) -> Courier {
+    let asked = Courier::asked(object);
+    let refusal = match &asked {
+        Courier::Node(node) => served(listing).and_then(|()| to_node(object, node, listing)),
+        Courier::Enrolled => served(listing).and_then(|()| enrolled(object)),
+        _ => Ok(()),
+    };
+    let refusal = refusal.and_then(|()| object.account().map_or(Ok(()), |account| short_enough(&account)));
+    refusal.map_or_else(Courier::Refused, |()| asked)
+}
+
+fn served(listing: &Listing) -> Result<(), Refusal> {
+    if listing.companions.is_some() {
+        return Ok(());
+    }
+    let message = "this controller serves no companions: an administrator names their namespace with companion.namespace \
+                   in the chart (--companion-namespace)";
+    Err(Refusal::delivery(Reason::NotListed, message))
+}
+
+fn to_node(object: &Object, node: &str, listing: &Listing) -> Result<(), Refusal> {
+    let namespace = &*object.at.namespace;
+    if !listing.sources.iter().any(|listed| listed == namespace) {
+        let message = format!(
+            "nothing is delivered to nodes from the namespace {namespace}: an administrator lists it in \
+             companion.namespaces of the chart (--companion-source-namespace)"
+        );
+        return Err(Refusal::delivery(Reason::NotListed, message));
+    }
+    let directory = object.delivery().map(|delivery| delivery.directory.as_str()).unwrap_or_default();
+    if !listing.directories.iter().any(|root| is_below(directory, root)) {
+        let message = format!(
+            "nothing is delivered to nodes into {directory}, which is not below one of {}: an administrator lists \
+             directories in companion.directories of the chart (--companion-directory)",
+            listing.directories.join(", ")
+        );
+        return Err(Refusal::delivery(Reason::NotListed, message));
+    }
+    if !is_node_name(node) {
+        let message = format!("spec.delivery.nodeName: {node:?} is no name that a Node can have");
+        return Err(Refusal::delivery(Reason::InvalidSpec, message));
+    }
+    Ok(())
+}
+
+/// At the boundary of a name, and without a step upwards.
+fn is_below(directory: &str, root: &str) -> bool {
+    let plain = !directory.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
+    let root = root.trim_end_matches('/');
+    let rest = directory.strip_prefix(root);
+    plain && directory.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// RFC 1123 subdomain, as the account's name has to be one, too.
+fn is_node_name(name: &str) -> bool {
+    let ends = |byte: Option<char>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let label = |label: &str| {
+        let inside = label.chars().all(|byte| byte == '-' || ends(Some(byte)));
+        inside && ends(label.chars().next()) && ends(label.chars().next_back())
+    };
+    name.split('.').all(label)
+}
+
+fn enrolled(object: &Object) -> Result<(), Refusal> {
+    if object.annotation(ENROLLED_ANNOTATION).is_some_and(|text| !text.is_empty()) {
+        return Ok(());
+    }
+    let at = &object.at;
+    let message = format!(
+        "no host is enrolled for this object: run dockseal enroll {} -n {} --server URL, and on the host the line that \
+         it prints",
+        at.name, at.namespace
+    );
+    Err(Refusal::delivery(Reason::NotEnrolled, message))
+}
+
+/// Names in an API server have at most 253 bytes.
+fn short_enough(account: &str) -> Result<(), Refusal> {
+    let name = role_name(account);
+    if name.len() <= 253 {
+        return Ok(());
+    }
+    let message =
+        format!("the companion's Role would be called {name}, which has over 253 bytes: choose a shorter name");
+    Err(Refusal::delivery(Reason::InvalidSpec, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::docker_host_cert::{Delivery, Target};
+    use crate::api::{DockerHostCert, DockerHostCertSpec, Spec};
+
+    fn listing() -> Listing {
+        Listing {
+            companions: Some("companions".into()),
+            sources: vec!["home".into()],
+            directories: vec!["/etc/docker/certs".into(), "/srv/".into()],
+        }
+    }
+
+    fn node() -> Object {
+        let delivery = Delivery {
+            target: Some(Target::Node),
+            node_name: Some("pandora".into()),
+            directory: "/etc/docker/certs".into(),
+            ..Delivery::default()
+        };
+        let spec = DockerHostCertSpec { delivery: Some(delivery), ..DockerHostCertSpec::default() };
+        let mut host = DockerHostCert::new("pandora", spec);
+        host.metadata.namespace = Some("home".into());
+        Object::from(host)
+    }
+
+    fn delivery(object: &mut Object) -> &mut Delivery {
+        let Spec::Host(spec) = &mut object.spec else { unreachable!("it is a host") };
+        spec.delivery.as_mut().expect("a delivery")
+    }
+
+    fn refused(change: impl FnOnce(&mut Object, &mut Listing)) -> Option<Reason> {
+        let (mut object, mut listing) = (node(), listing());
+        change(&mut object, &mut listing);
+        match courier(&object, &listing) {
+            Courier::Refused(refusal) => Some(refusal.reason),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_listed_is_not_delivered() {
+        use Reason::{InvalidSpec, NotEnrolled, NotListed};
+        type Change = fn(&mut Object, &mut Listing);
+        let enrol = |object: &mut Object| {
+            (delivery(object).target, delivery(object).node_name) = (Some(Target::Enrolled), None);
+        };
+        let table: [(Option<Reason>, Change); 11] = [
+            (None, |_, _| {}),
+            (Some(NotListed), |_, listing| listing.companions = None),
+            (Some(NotListed), |_, listing| listing.sources = vec!["homes".into()]),
+            (Some(NotListed), |_, listing| listing.sources.clear()),
+            (Some(NotListed), |_, listing| listing.directories.clear()),
+            (None, |object, _| object.at = crate::api::ObjectRef::new(object.at.kind, "home", &"n".repeat(253))),
+            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("n".repeat(240))),
+            (None, |object, _| delivery(object).node_name = Some("n".repeat(239))),
+            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("Pandora".into())),
+            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("a..b".into())),
+            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("a.-b".into())),
+        ];
+        for (number, (expected, change)) in table.into_iter().enumerate() {
+            assert_eq!(refused(change), expected, "{number}");
+        }
+        let anywhere = |object: &mut Object| {
+            enrol(object);
+            object.at = crate::api::ObjectRef::new(object.at.kind, "elsewhere", "pandora");
+            delivery(object).directory = "/opt/certs".into();
+        };
+        assert_eq!(refused(|object, _| anywhere(object)), Some(NotEnrolled));
+        let annotate = |object: &mut Object, text: &str| {
+            anywhere(object);
+            object.annotations.insert(ENROLLED_ANNOTATION.into(), text.into());
+        };
+        assert_eq!(refused(|object, _| annotate(object, "")), Some(NotEnrolled));
+        assert_eq!(refused(|object, _| annotate(object, "2026-11-22T10:00:00Z")), None, "the host itself says where");
+        assert_eq!(
+            refused(|object, _| {
+                annotate(object, "yes");
+                object.at = crate::api::ObjectRef::new(object.at.kind, "elsewhere", &"n".repeat(253));
+            }),
+            Some(InvalidSpec)
+        );
+    }
+
+    #[test]
+    fn a_directory_is_below_another_at_the_boundary_of_a_name() {
+        for (directory, root, expected) in [
+            ("/etc/docker/certs", "/etc/docker/certs", true),
+            ("/etc/docker/certs/a", "/etc/docker/certs", true),
+            ("/etc/docker/certs-b", "/etc/docker/certs", false),
+            ("/etc/docker", "/etc/docker/certs", false),
+            ("/etc/docker/certs/../../x", "/etc/docker/certs", false),
+            ("/etc/docker/certs/./x", "/etc/docker/certs", false),
+            ("/etc/docker/certs//x", "/etc/docker/certs", false),
+            ("/srv/a", "/srv/", true),
+            ("/srv", "/srv/", true),
+            ("/", "/", false),
+            ("/a", "/", true),
+            ("etc", "/", false),
+            ("etc/docker", "etc", false),
+        ] {
+            assert_eq!(is_below(directory, root), expected, "{directory} below {root}");
+        }
+    }
+}

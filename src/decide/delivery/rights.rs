@@ -1,0 +1,347 @@
+//! An account's objects: what they say for an assignment, and the steps from what is there to that.
+
+use crate::api::account::{Body, HOST_PREFIX, MINT, NODE_PREFIX, Part, PartKey, PartKind, SeenPart, role_name};
+use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
+use crate::api::{GROUP, ObjectRef};
+use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// What stands in the annotation of an account's objects.
+pub fn owner(companions: &str, account: &str) -> String {
+    format!("{companions}/{account}")
+}
+
+/// The objects of the account, for an assignment that names somebody. `readable` are the hosts whose Secret is their
+/// own: a name alone gives no right to read what somebody else keeps under it.
+pub fn parts(companions: &str, account: &str, assignment: &Assignment, readable: &BTreeSet<ObjectRef>) -> Vec<Part> {
+    let mut rules: BTreeMap<&str, Vec<PolicyRule>> = BTreeMap::new();
+    rules.insert(companions, own_rules(account));
+    for (namespace, hosts) in by_namespace(assignment) {
+        rules.entry(namespace).or_default().extend(host_rules(&hosts, readable));
+    }
+    let part = |kind, namespace: &str, name: &str, body| Part {
+        key: PartKey::new(kind, namespace, name),
+        owner: owner(companions, account),
+        body,
+    };
+    let role = role_name(account);
+    let mut parts =
+        vec![part(PartKind::ServiceAccount, companions, account, Body::ServiceAccount { automount: Some(false) })];
+    for (namespace, rules) in rules {
+        parts.push(part(PartKind::Role, namespace, &role, Body::Role(rules)));
+        parts.push(part(PartKind::RoleBinding, namespace, &role, binding(companions, account)));
+    }
+    let data = BTreeMap::from([(ASSIGNMENT_KEY.to_owned(), assignment.to_text())]);
+    parts.push(part(PartKind::ConfigMap, companions, account, Body::ConfigMap(data)));
+    parts
+}
+
+/// The Role by which the DaemonSet's account mints tokens of the nodes' accounts. Without any there is none: a rule
+/// without names would be for every account.
+pub fn mint_parts<'a>(companions: &str, accounts: impl IntoIterator<Item = &'a str>) -> Vec<Part> {
+    let names: BTreeSet<&str> = accounts.into_iter().filter(|account| account.starts_with(NODE_PREFIX)).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let rules = vec![rule("", "serviceaccounts/token", &["create"], names)];
+    let key = PartKey::new(PartKind::Role, companions, &role_name(MINT));
+    vec![Part { key, owner: owner(companions, MINT), body: Body::Role(rules) }]
+}
+
+fn by_namespace(assignment: &Assignment) -> BTreeMap<&str, Vec<&AssignedHost>> {
+    let mut hosts: BTreeMap<&str, Vec<&AssignedHost>> = BTreeMap::new();
+    for host in &assignment.hosts {
+        hosts.entry(&host.namespace).or_default().push(host);
+    }
+    hosts
+}
+
+/// To read its assignment; an enrolled host renews its own token, too.
+fn own_rules(account: &str) -> Vec<PolicyRule> {
+    let mut rules = vec![rule("", "configmaps", &["get", "list", "watch"], [account])];
+    if account.starts_with(HOST_PREFIX) {
+        rules.push(rule("", "serviceaccounts/token", &["create"], [account]));
+    }
+    rules
+}
+
+fn host_rules(hosts: &[&AssignedHost], readable: &BTreeSet<ObjectRef>) -> Vec<PolicyRule> {
+    let readable = hosts.iter().filter(|host| readable.contains(&host.object()));
+    let secrets: BTreeSet<&str> = readable.map(|host| host.secret_name.as_str()).collect();
+    let mut rules = Vec::new();
+    if !secrets.is_empty() {
+        rules.push(rule("", "secrets", &["get", "list", "watch"], secrets));
+    }
+    let names: BTreeSet<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+    rules.push(rule(GROUP, "dockerhostcerts/status", &["get", "patch"], names));
+    rules
+}
+
+fn rule<'a>(group: &str, resource: &str, verbs: &[&str], names: impl IntoIterator<Item = &'a str>) -> PolicyRule {
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    assert!(!names.is_empty(), "a rule without names is for all of them");
+    PolicyRule {
+        api_groups: Some(vec![group.to_owned()]),
+        resources: Some(vec![resource.to_owned()]),
+        verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(),
+        resource_names: Some(names),
+        non_resource_urls: None,
+    }
+}
+
+fn binding(companions: &str, account: &str) -> Body {
+    let role_ref = RoleRef { api_group: RBAC.into(), kind: "Role".into(), name: role_name(account) };
+    let subject = Subject {
+        kind: "ServiceAccount".into(),
+        name: account.to_owned(),
+        namespace: Some(companions.to_owned()),
+        api_group: None,
+    };
+    Body::RoleBinding(role_ref, vec![subject])
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Something of that name is somebody else's.
+    Foreign(PartKey),
+    /// Make it.
+    Make(Part),
+    /// Replace what has that version.
+    Amend(Part, String),
+    /// Delete what has that version, and make it.
+    Remake(Part, String),
+    /// Delete what has that version.
+    Drop(PartKey, String),
+}
+
+impl Step {
+    /// What it is about.
+    pub fn key(&self) -> &PartKey {
+        match self {
+            Step::Foreign(key) | Step::Drop(key, _) => key,
+            Step::Make(part) | Step::Amend(part, _) | Step::Remake(part, _) => &part.key,
+        }
+    }
+}
+
+/// The steps from what is there to what is wanted; none where all is as it should be. Rights go before anything is
+/// given, and an assignment is written when the rights for it are there.
+pub fn steps(owner: &str, wanted: &[Part], seen: &HashMap<PartKey, SeenPart>) -> Vec<Step> {
+    let mut unwanted: Vec<(&PartKey, &SeenPart)> = seen
+        .iter()
+        .filter(|(key, part)| part.owner.as_deref() == Some(owner) && !wanted.iter().any(|wish| wish.key == **key))
+        .collect();
+    unwanted.sort_by(|one, other| other.0.kind.cmp(&one.0.kind).then_with(|| one.0.cmp(other.0)));
+    let drops = |kinds: [PartKind; 2]| {
+        let unwanted = unwanted.iter().filter(move |(key, _)| kinds.contains(&key.kind));
+        unwanted.map(|(key, part)| Step::Drop((*key).clone(), part.version.clone()))
+    };
+    let rights = drops([PartKind::RoleBinding, PartKind::Role]);
+    let rest = drops([PartKind::ConfigMap, PartKind::ServiceAccount]);
+    let wishes = wanted.iter().filter_map(|wish| towards(wish, seen.get(&wish.key)));
+    rights.chain(wishes).chain(rest).collect()
+}
+
+fn towards(wish: &Part, seen: Option<&SeenPart>) -> Option<Step> {
+    let Some(seen) = seen else { return Some(Step::Make(wish.clone())) };
+    if seen.owner.as_ref() != Some(&wish.owner) {
+        return Some(Step::Foreign(wish.key.clone()));
+    }
+    match (&wish.body, &seen.body) {
+        (wanted, there) if wanted == there && seen.labelled => None,
+        // A binding keeps its Role for ever.
+        (Body::RoleBinding(wanted, _), Body::RoleBinding(there, _)) if wanted != there => {
+            Some(Step::Remake(wish.clone(), seen.version.clone()))
+        }
+        _ => Some(Step::Amend(wish.clone(), seen.version.clone())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::Kind;
+    use crate::api::docker_host_cert::Delivery;
+
+    fn host(namespace: &str, name: &str) -> AssignedHost {
+        AssignedHost {
+            namespace: namespace.into(),
+            name: name.into(),
+            uid: String::new(),
+            generation: 1,
+            secret_name: format!("{name}-docker-host"),
+            delivery: Delivery::default(),
+            port: 2376,
+            turn: None,
+            restart_requested_at: None,
+            removing: false,
+        }
+    }
+
+    fn assignment() -> Assignment {
+        Assignment { hosts: vec![host("home", "one"), host("home", "two"), host("lab", "three")] }
+    }
+
+    fn all() -> BTreeSet<ObjectRef> {
+        assignment().hosts.iter().map(AssignedHost::object).collect()
+    }
+
+    fn told(parts: &[Part]) -> Vec<String> {
+        let mut told = Vec::new();
+        for part in parts {
+            let Body::Role(rules) = &part.body else { continue };
+            for rule in rules {
+                let [group] = rule.api_groups.as_deref().expect("groups") else { panic!("one group") };
+                let [resource] = rule.resources.as_deref().expect("resources") else { panic!("one resource") };
+                let names = rule.resource_names.as_deref().expect("names").join(",");
+                let namespace = &part.key.at.namespace;
+                told.push(format!("{namespace}: {} {group}/{resource} {names}", rule.verbs.join(",")));
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn an_account_reads_its_assignment_and_its_hosts_and_nothing_else() {
+        let parts = parts("companions", "node-pandora", &assignment(), &all());
+        assert_eq!(
+            told(&parts),
+            [
+                "companions: get,list,watch /configmaps node-pandora",
+                "home: get,list,watch /secrets one-docker-host,two-docker-host",
+                "home: get,patch dockseal.dev/dockerhostcerts/status one,two",
+                "lab: get,list,watch /secrets three-docker-host",
+                "lab: get,patch dockseal.dev/dockerhostcerts/status three",
+            ]
+        );
+        assert_eq!(parts.len(), 1 + 2 * 3 + 1);
+        for part in &parts {
+            assert_eq!(part.owner, "companions/node-pandora");
+            assert_eq!(part.key.account(), Some("node-pandora"));
+            if let Body::RoleBinding(role, subjects) = &part.body {
+                assert_eq!((role.kind.as_str(), role.name.as_str()), ("Role", "dockseal-node-pandora"));
+                let [subject] = subjects.as_slice() else { panic!("one subject") };
+                assert_eq!((subject.name.as_str(), subject.namespace.as_deref()), ("node-pandora", Some("companions")));
+            }
+        }
+        let Body::ConfigMap(data) = &parts.last().expect("parts").body else { panic!("the assignment comes last") };
+        assert_eq!(Assignment::parse(&data[ASSIGNMENT_KEY]), Some(assignment()));
+    }
+
+    #[test]
+    fn an_enrolled_host_mints_for_itself_alone() {
+        let only = Assignment { hosts: vec![host("home", "one")] };
+        let told = told(&parts("companions", "host-home.one", &only, &BTreeSet::new()));
+        assert_eq!(
+            told,
+            [
+                "companions: get,list,watch /configmaps host-home.one",
+                "companions: create /serviceaccounts/token host-home.one",
+                "home: get,patch dockseal.dev/dockerhostcerts/status one",
+            ],
+            "and reads no Secret that is not its own"
+        );
+    }
+
+    #[test]
+    fn objects_beside_their_accounts_share_a_role_with_them() {
+        let beside = Assignment { hosts: vec![host("companions", "one")] };
+        let parts = parts("companions", "node-pandora", &beside, &BTreeSet::new());
+        assert_eq!(parts.iter().filter(|part| part.key.kind == PartKind::Role).count(), 1);
+        assert_eq!(told(&parts).len(), 2);
+    }
+
+    #[test]
+    fn the_mint_names_nodes_accounts_and_is_gone_without_any() {
+        let mint = mint_parts("companions", ["node-b", "host-home.one", "node-a"]);
+        assert_eq!(told(&mint), ["companions: create /serviceaccounts/token node-a,node-b"]);
+        assert_eq!(mint_parts("companions", ["host-home.one"]), []);
+    }
+
+    fn seen(parts: &[Part]) -> HashMap<PartKey, SeenPart> {
+        let seen = |part: &Part| SeenPart {
+            version: "7".into(),
+            owner: Some(part.owner.clone()),
+            labelled: true,
+            body: part.body.clone(),
+        };
+        parts.iter().map(|part| (part.key.clone(), seen(part))).collect()
+    }
+
+    fn words(steps: &[Step]) -> Vec<String> {
+        let words = |step: &Step| match step {
+            Step::Foreign(key) => format!("foreign {key}"),
+            Step::Make(part) => format!("make {}", part.key),
+            Step::Amend(part, _) => format!("amend {}", part.key),
+            Step::Remake(part, _) => format!("remake {}", part.key),
+            Step::Drop(key, _) => format!("drop {key}"),
+        };
+        steps.iter().map(words).collect()
+    }
+
+    #[test]
+    fn rights_go_first_and_the_assignment_comes_after_them() {
+        let owner = "companions/node-pandora";
+        let wanted = parts("companions", "node-pandora", &assignment(), &all());
+        let made = words(&steps(owner, &wanted, &HashMap::new()));
+        assert_eq!(made.first().map(String::as_str), Some("make ServiceAccount companions/node-pandora"));
+        assert_eq!(made.last().map(String::as_str), Some("make ConfigMap companions/node-pandora"));
+        assert_eq!(steps(owner, &wanted, &seen(&wanted)), [], "an applied plan is a fixed point");
+        let gone = words(&steps(owner, &[], &seen(&wanted)));
+        let place = |word: &str| gone.iter().position(|step| step.contains(word)).expect(word);
+        assert!(place("RoleBinding lab") < place("Role companions"));
+        assert!(place("Role lab") < place("ConfigMap") && place("ConfigMap") < place("ServiceAccount"));
+        assert_eq!(gone.len(), wanted.len());
+        let fewer = Assignment { hosts: vec![host("home", "one")] };
+        let less = words(&steps(owner, &parts("companions", "node-pandora", &fewer, &all()), &seen(&wanted)));
+        assert_eq!(
+            less,
+            [
+                "drop RoleBinding lab/dockseal-node-pandora",
+                "drop Role lab/dockseal-node-pandora",
+                "amend Role home/dockseal-node-pandora",
+                "amend ConfigMap companions/node-pandora",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_ours_stays_and_what_is_edited_is_put_right() {
+        let owner = "companions/node-pandora";
+        let wanted = parts("companions", "node-pandora", &assignment(), &all());
+        let role = PartKey::new(PartKind::Role, "home", "dockseal-node-pandora");
+        let binding = PartKey::new(PartKind::RoleBinding, "home", "dockseal-node-pandora");
+        let with = |change: &dyn Fn(&mut HashMap<PartKey, SeenPart>)| {
+            let mut there = seen(&wanted);
+            change(&mut there);
+            words(&steps(owner, &wanted, &there))
+        };
+        let part = |there: &mut HashMap<PartKey, SeenPart>, key: &PartKey, change: fn(&mut SeenPart)| {
+            change(there.get_mut(key).expect("a part"));
+        };
+        assert_eq!(with(&|there| part(there, &role, |seen| seen.owner = None)), [format!("foreign {role}")]);
+        assert_eq!(
+            with(&|there| part(there, &role, |seen| seen.owner = Some("elsewhere/node-pandora".into()))),
+            [format!("foreign {role}")]
+        );
+        assert_eq!(with(&|there| part(there, &role, |seen| seen.labelled = false)), [format!("amend {role}")]);
+        assert_eq!(with(&|there| part(there, &role, |seen| seen.body = Body::Role(vec![]))), [format!("amend {role}")]);
+        let other = |seen: &mut SeenPart| {
+            let Body::RoleBinding(role, _) = &mut seen.body else { panic!("a binding") };
+            role.name = "cluster-admin".into();
+        };
+        assert_eq!(with(&|there| part(there, &binding, other)), [format!("remake {binding}")], "roleRef is immutable");
+        let stranger = PartKey::new(PartKind::Role, "attic", "dockseal-node-pandora");
+        assert_eq!(
+            with(&|there| {
+                let foreign = SeenPart { owner: None, ..there[&role].clone() };
+                there.insert(stranger.clone(), foreign);
+            }),
+            [] as [&str; 0]
+        );
+        assert_eq!(ObjectRef::new(Kind::DockerHostCert, "home", "one"), host("home", "one").object());
+    }
+}

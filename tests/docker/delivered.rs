@@ -1,0 +1,114 @@
+//! Mode Files: `up --host` delivers, a real dockerd is pointed to the files by its user, and Serving says what it uses.
+
+use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::scratch::Scratch;
+use anyhow::{Context, ensure};
+use dockseal::api::status::HostCertStatus;
+use std::path::PathBuf;
+use std::process::Command;
+
+/// A machine that is delivered to.
+struct Host {
+    scratch: Scratch,
+    port: u16,
+    key: &'static str,
+}
+
+impl Host {
+    fn new(key: &'static str) -> anyhow::Result<Host> {
+        Ok(Host { scratch: Scratch::new("delivered")?, port: free_port()?, key })
+    }
+
+    fn yaml(&self, names: &str) -> String {
+        let (key, port, directory) = (self.key, self.port, self.scratch.path().join("certs"));
+        format!(
+            "apiVersion: dockseal.dev/v1alpha1
+kind: DockerCA
+metadata: {{name: ca}}
+spec: {{subject: {{commonName: Docker CA}}, privateKey: {key}}}
+---
+apiVersion: dockseal.dev/v1alpha1
+kind: DockerHostCert
+metadata: {{name: pandora}}
+spec:
+  caRef: {{name: ca}}
+  hostname: localhost
+  dnsNames: [{names}]
+  privateKey: {key}
+  address: {{port: {port}}}
+  delivery: {{directory: {directory}}}
+---
+apiVersion: dockseal.dev/v1alpha1
+kind: DockerClientCert
+metadata: {{name: ci}}
+spec: {{caRef: {{name: ca}}, commonName: ci, privateKey: {key}}}
+",
+            directory = directory.display()
+        )
+    }
+
+    /// Delivers; what is reported then.
+    fn up(&self, names: &str) -> anyhow::Result<HostCertStatus> {
+        self.scratch.write("home.yaml", self.yaml(names))?;
+        let output = Command::new(env!("CARGO_BIN_EXE_dockseal"))
+            .args(["up", "home.yaml", "--once", "--host", "pandora"])
+            .current_dir(self.scratch.path())
+            .output()?;
+        ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
+        let file = self.scratch.path().join("dockseal-state/status/DockerHostCert/default/pandora.yaml");
+        Ok(serde_saphyr::from_str(&std::fs::read_to_string(file)?)?)
+    }
+
+    fn dockerd(&self) -> anyhow::Result<Dockerd> {
+        let at = |name: &str| self.scratch.path().join("certs").join(name);
+        Dockerd::start_on(self.port, &at("pandora.pem"), &at("pandora.key"), &at("ca.pem"))
+    }
+
+    fn client(&self) -> PathBuf {
+        self.scratch.path().join("dockseal-state/secrets/default/ci-docker-client")
+    }
+}
+
+fn serving(status: &HostCertStatus) -> anyhow::Result<&str> {
+    let mut conditions = status.certificate.conditions.iter();
+    let serving = conditions.find(|condition| condition.type_ == "Serving").context("nothing is said of Serving")?;
+    Ok(&serving.status)
+}
+
+#[test]
+fn dockerd_serves_what_was_delivered_and_the_report_says_which() -> anyhow::Result<()> {
+    for key in ["{algorithm: RSA, size: 2048}", "{algorithm: ECDSA}", "{algorithm: Ed25519}"] {
+        let host = Host::new(key)?;
+        let status = host.up("")?;
+        assert!(serving(&status).is_err(), "{key}: no dockerd runs yet");
+        let dockerd = host.dockerd()?;
+        dockerd.serves(&host.client())?;
+        let status = host.up("")?;
+        assert_eq!(serving(&status)?, "True", "{key}");
+        let report = status.host.context("the host is reported")?;
+        assert_eq!(report.served_fingerprint, status.certificate.fingerprint, "{key}");
+        assert_eq!(report.delivered_fingerprint, status.certificate.fingerprint, "{key}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reissue_is_delivered_and_waits_for_the_users_restart() -> anyhow::Result<()> {
+    let host = Host::new("{algorithm: ECDSA}")?;
+    host.up("")?;
+    let dockerd = host.dockerd()?;
+    let before = host.up("")?.certificate.fingerprint;
+    let renewed = host.up("pandora")?;
+    assert_ne!(renewed.certificate.fingerprint, before);
+    assert_eq!(serving(&renewed)?, "False", "dockerd reads its files at its start");
+    let report = renewed.host.context("the host is reported")?;
+    assert_eq!(report.served_fingerprint, before);
+    assert_eq!(report.delivered_fingerprint, renewed.certificate.fingerprint);
+    dockerd.serves(&host.client())?;
+    drop(dockerd);
+    let dockerd = host.dockerd()?;
+    dockerd.serves(&host.client())?;
+    let after = host.up("pandora")?;
+    assert_eq!(serving(&after)?, "True");
+    Ok(())
+}
