@@ -7,7 +7,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
 use crate::decide::delivery::files::{Shown, Step, plan};
-use crate::decide::delivery::order::{Answer, Order};
+use crate::decide::delivery::order::{Answer, Order, listens};
 use crate::decide::delivery::report::{Outcome, delivered, report};
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::{Material, material};
@@ -357,9 +357,7 @@ async fn look_at_daemon(
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
-    let files = Some(placed.generation);
-    let order = Order { host: host.clone(), files, trusts: BTreeSet::new(), contained: false };
-    let Some(address) = order.listens().ok().and_then(|listens| Some(listens.first()?.dial())) else {
+    let Some(address) = listens(host).ok().and_then(|listens| Some(listens.first()?.dial())) else {
         return (None, None);
     };
     if docker_probe::plain(address).await == Plain::Answered {
@@ -464,8 +462,7 @@ async fn user(host: &AssignedHost, seen: &Seen) -> Option<String> {
         let certificates = seen.generations.iter().filter_map(|there| Certificate::from_pem(there.cert.as_ref()?).ok());
         certificates.into_iter().any(|certificate| certificate.fingerprint() == leaf)
     };
-    let order = Order { host: host.clone(), files: None, contained: false };
-    for address in order.listens().unwrap_or_default().iter().map(Listen::dial) {
+    for address in listens(host).unwrap_or_default().iter().map(Listen::dial) {
         let proof = seen.generations.iter().rev().find_map(identity);
         let answer = docker_probe::tls(address, proof.as_ref()).await;
         let served = answer.leaf().and_then(|der| Certificate::from_der(der).ok()).map(|leaf| leaf.fingerprint());

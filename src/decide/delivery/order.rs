@@ -36,12 +36,20 @@ impl Order {
     /// # Errors
     /// [`ListenError`] of the first that is none.
     pub fn listens(&self) -> Result<Vec<Listen>, ListenError> {
-        let daemon = self.host.delivery.daemon.clone().unwrap_or_default();
-        if daemon.listen.is_empty() {
-            return Ok(vec![Listen::parse(&self.host.port.to_string())?]);
-        }
-        daemon.listen.iter().map(|text| Listen::parse(text)).collect()
+        listens(&self.host)
     }
+}
+
+/// Addresses that a host's dockerd is to listen on.
+///
+/// # Errors
+/// [`ListenError`] of the first that is none.
+pub fn listens(host: &AssignedHost) -> Result<Vec<Listen>, ListenError> {
+    let daemon = host.delivery.daemon.clone().unwrap_or_default();
+    if daemon.listen.is_empty() {
+        return Ok(vec![Listen::parse(&host.port.to_string())?]);
+    }
+    daemon.listen.iter().map(|text| Listen::parse(text)).collect()
 }
 
 /// What is heard back.
