@@ -134,12 +134,13 @@ async fn still(delivery: &Delivery, verdict: Verdict) -> Outcomes {
     }
 }
 
-/// Before anything is written for the first time: whether dockerd could be told to use it.
+/// Before anything is written for the first time: whether something of others' is in the way of dockerd's using it.
 async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
-    let answer = ask(delivery, None, trusts.clone()).await?;
-    match answer.reason() {
-        Reason::NotServed => Ok(()),
-        _ => Err(daemon::verdict(&answer)),
+    let said = ask(delivery, None, trusts.clone()).await;
+    let serving = said.map_or_else(|serving| serving, |answer| daemon::verdict(&answer));
+    match serving.reason {
+        Reason::NotServed | Reason::DaemonUnusable => Ok(()), // the files are of use as soon as that has passed
+        _ => Err(serving),
     }
 }
 
@@ -173,7 +174,7 @@ async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcom
         }
         Mode::Daemon => {
             let answer = ask(delivery, Some(placed.generation), trusts).await;
-            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome))
+            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome, now))
         }
     }
 }
@@ -189,10 +190,14 @@ fn daemon_outcome(
     generation: u64,
     answer: Result<Answer, Verdict>,
     outcome: Outcome,
+    now: Timestamp,
 ) -> (Outcome, Option<Timestamp>) {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(serving) => return (Outcome { serving: Some(serving), ..kept(delivery) }, None),
+        Err(serving) => {
+            // What was begun is to be ended soon.
+            return (Outcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, AGAIN)));
+        }
     };
     let shown = look(delivery).ok().flatten().and_then(|seen| seen.current);
     let in_place = shown == Some(generation);
@@ -393,7 +398,9 @@ async fn ask(delivery: &Delivery, files: Option<u64>, trusts: BTreeSet<String>) 
     let prepared = tokio::task::spawn_blocking({
         let order = order.clone();
         move || {
-            daemon_host::install_binary(Path::new(BINARY)).and_then(|()| daemon_host::keep(daemon::ORDER, Some(&order)))
+            daemon_host::install_binary(Path::new(BINARY))?;
+            daemon_host::keep(daemon::ANSWER, None::<&Answer>)?; // an old one is not to be taken for a new one
+            daemon_host::keep(daemon::ORDER, Some(&order))
         }
     });
     prepared.await.expect("writing files does not panic").map_err(|error| unusable(error.to_string()))?;

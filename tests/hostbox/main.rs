@@ -5,7 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod containers;
 mod cuts;
+mod disk;
 mod drift;
 mod exposure;
 mod faithful;
@@ -13,9 +15,12 @@ mod first;
 mod home;
 mod howto;
 mod killed;
+mod listen;
 mod probe;
 mod race;
 mod removal;
+mod renewal;
+mod rollback;
 mod takeover;
 mod visit;
 mod world;
