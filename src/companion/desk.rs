@@ -8,6 +8,7 @@ use super::host::Host;
 use super::{Ended, Settings};
 use crate::api::docker_host_cert::Mode;
 use crate::api::{AssignedHost, Assignment, ObjectRef, Place};
+use crate::hallway::daemon::CONFIGURATION;
 use crate::hallway::delivery::{Delivery, deliver, refuse};
 use crate::world::Clock;
 use crate::world::companion_api::ApiError;
@@ -37,14 +38,6 @@ const ONCE_PATIENCE: Duration = Duration::from_mins(2);
 const BUS_AGAIN: Duration = Duration::from_mins(5);
 /// Files that a look itself opens.
 const SILENT: &[&str] = &["lock"];
-/// Where dockerd's configuration is.
-const CONFIGURATION: [&str; 5] = [
-    "/etc/docker",
-    "/etc/systemd/system",
-    "/etc/systemd/system/docker.service.d",
-    "/etc/systemd/system/docker.socket.d",
-    "/etc/default",
-];
 
 /// All hosts.
 pub struct Desk {
