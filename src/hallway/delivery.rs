@@ -134,12 +134,13 @@ async fn still(delivery: &Delivery, verdict: Verdict) -> Outcomes {
     }
 }
 
-/// Before anything is written for the first time: whether dockerd could be told to use it.
+/// Before anything is written for the first time: whether something of others' is in the way of dockerd's using it.
 async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
-    let answer = ask(delivery, None, trusts.clone()).await?;
-    match answer.reason() {
-        Reason::NotServed => Ok(()),
-        _ => Err(daemon::verdict(&answer)),
+    let said = ask(delivery, None, trusts.clone()).await;
+    let serving = said.map_or_else(|serving| serving, |answer| daemon::verdict(&answer));
+    match serving.reason {
+        Reason::NotServed | Reason::DaemonUnusable => Ok(()), // the files are of use as soon as that has passed
+        _ => Err(serving),
     }
 }
 

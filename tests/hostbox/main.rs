@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod containers;
 mod cuts;
 mod disk;
 mod drift;
