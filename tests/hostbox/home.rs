@@ -14,6 +14,13 @@ use std::time::{Duration, Instant};
 pub const UP: [&str; 9] =
     ["dockseal", "up", "/root/home.yaml", "--state", "/root/state", "--once", "--host", "pandora", "--timeout"];
 const STEP_UNIT: &str = "dockseal-step.service";
+/// dockerd and its sockets are stopped, whoever calls for them meanwhile.
+pub const STOPPED: &str = "ours=dockseal-docker.socket
+    while systemctl stop docker.socket docker.service $ours 2>/dev/null; \
+        systemctl -q is-active docker.socket docker.service $ours; do :; done";
+/// And started again.
+pub const STARTED: &str =
+    "systemctl daemon-reload; systemctl reset-failed; systemctl start docker.socket docker.service";
 const CLIENT: &str = "/root/state/secrets/default/ci-docker-client";
 
 /// What is wished for. Each field is YAML, put where its name says.
@@ -141,6 +148,19 @@ impl At<'_> {
         self.host.sh(&format!("systemctl mask --quiet --runtime {STEP_UNIT}"))?;
         self.up(home)?;
         self.host.sh(&format!("systemctl unmask --quiet --runtime {STEP_UNIT}; systemctl daemon-reload"))?;
+        Ok(())
+    }
+
+    /// As `order`, for a host that was never delivered to, where the step is asked twice: dockerd and its files are as
+    /// they were again after a whole delivery.
+    pub fn order_first(&self, home: &Home) -> Result<()> {
+        let kept = "/etc/docker/daemon.json /etc/systemd/system";
+        self.host.sh(&format!("rm -rf /root/fresh; mkdir /root/fresh; cp -a --parents {kept} /root/fresh"))?;
+        self.up_and_served(home)?;
+        self.host.sh(&format!(
+            "{STOPPED}; for kept in {kept}; do rm -rf $kept; cp -a /root/fresh$kept $kept; done
+            cd /var/lib/dockseal; ls *.json | grep -vx order.json | xargs rm -f; {STARTED}"
+        ))?;
         Ok(())
     }
 

@@ -13,7 +13,7 @@ fn a_first_delivery() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
     let at = At::on(&host)?;
-    at.order(&Home::default())?;
+    at.order_first(&Home::default())?;
     everywhere(&at, "a first delivery", true, || {
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.served()
@@ -77,7 +77,7 @@ fn take_over(what: &str, exec: &str, json: serde_json::Value) -> Result<()> {
         documents: format!("{trust}{ca}"),
         ..Home::default()
     };
-    at.order(&home)?;
+    at.order_first(&home)?;
     everywhere(&at, what, true, || {
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.old_client_is_served("/srv/certs")?;
@@ -94,21 +94,21 @@ fn up_and_the_unit_of_the_step() -> Result<()> {
     let probe = Probe::start([at.address()])?;
     let mut home = Home::default();
     let kills = [
-        "pkill -9 -f 'dockseal up'",
+        "pkill -9 -f '^dockseal up'",
         "systemctl kill --signal=KILL dockseal-step.service",
-        "systemctl kill --signal=KILL dockseal-step.service; pkill -9 -f 'dockseal up'",
+        "systemctl kill --signal=KILL dockseal-step.service; pkill -9 -f '^dockseal up'",
     ];
     for kill in kills {
         host.write("/root/home.yaml", home.yaml(&host), 0o600)?;
         let words = [&UP[..], &["30s"]].concat();
         let mut up = host.spawn(&words)?;
         at.until("the step is under way", || {
-            host.sh("systemctl is-active dockseal-step.service; true").is_ok_and(|said| said == "activating\n")
+            host.sh("systemctl is-active dockseal-step.service || true").is_ok_and(|said| said == "activating\n")
         })?;
         host.sh(kill).context("the step had ended already")?;
         up.wait(Duration::from_secs(40))?;
         at.until("the step has ended", || {
-            host.sh("systemctl is-active dockseal-step.service; true").is_ok_and(|said| said == "inactive\n")
+            host.sh("systemctl is-active dockseal-step.service || true").is_ok_and(|said| said == "inactive\n")
         })?;
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.served().context(kill)?;
