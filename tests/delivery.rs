@@ -458,6 +458,58 @@ fn nobody_waits_for_a_companion_that_was_never_there() {
     assert_eq!(reasons(&world), [] as [&str; 0]);
 }
 
+#[test]
+fn a_namespace_that_is_going_holds_up_no_other_and_its_finalizers_let_go() {
+    let beside = |mut object: Object| {
+        object.at = ObjectRef::new(object.at.kind, "lab", &object.at.name);
+        object
+    };
+    let on = |name: &str| json!({"target": "Node", "nodeName": "pandora", "deletionPolicy": "Delete", "directory": format!("/etc/docker/certs/{name}")});
+    let (here, there) = (delivered_as("here", on("here")), beside(delivered_as("there", on("there"))));
+    let mut world = settled([authority("1825d"), beside(authority("1825d")), there.clone()]);
+    world.deliver(&there.at);
+    world.settle();
+    assert!(world.is_ready(&there.at));
+    world.delete(&there.at);
+    world.store.open().going = Some("lab".into());
+    for kind in [PartKind::Role, PartKind::RoleBinding] {
+        let key = PartKey::new(kind, "lab", "dockseal-node-pandora");
+        world.edit_part(&key, |_| None);
+    }
+    world.settle();
+    assert!(world.assignment("node-pandora").unwrap().hosts[0].removing, "its companion is told all the same");
+    world.apply(here.clone());
+    world.settle();
+    assert_eq!(world.says(&here.at, ConditionType::Ready), "-NotDelivered");
+    world.deliver(&here.at);
+    world.settle();
+    assert!(world.is_ready(&here.at));
+    assert_eq!(world.says(&there.at, ConditionType::Ready), "-Removing");
+    for _ in 0..11 {
+        world.pass(MINUTE);
+        world.settle();
+    }
+    assert!(!world.store.open().objects.contains_key(&there.at), "it is gone");
+    assert_eq!(reasons(&world), ["FinalizerForced"]);
+    world.assert_rests();
+}
+
+#[test]
+fn what_cannot_be_written_again_and_again_is_told_to_those_who_need_it() {
+    let leaf = delivered("pandora", "Files");
+    let mut world = settled([authority("1825d")]);
+    world.store.open().going = Some("home".into());
+    world.apply(leaf.clone());
+    world.settle();
+    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-StoreFailed");
+    assert_eq!(reasons(&world), ["StoreFailed"]);
+    world.store.open().going = None;
+    world.pass(MINUTE);
+    world.settle();
+    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
+    world.assert_rests();
+}
+
 /// The turns that are in assignments, as their companions see them.
 fn turns(world: &World, hosts: &[ObjectRef]) -> Vec<(ObjectRef, Timestamp)> {
     let accounts: BTreeSet<String> = hosts.iter().filter_map(|at| world.object(at).account()).collect();

@@ -41,7 +41,8 @@ pub struct AssignedHost {
     pub delivery: Delivery,
     /// TCP port that clients dial, for a daemon that is told no address to listen on.
     pub port: u16,
-    /// Until when dockerd may be restarted: one host of an authority at a time. None: not now.
+    /// Until when dockerd may be restarted: one host of an authority at a time. None: not now. Who asks for it says
+    /// Serving=False, AwaitingTurn, and goes on saying so until the restart is over: any other word gives it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Timestamp>,
     /// The user's consent to a restart, as the annotation has it.

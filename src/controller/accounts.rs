@@ -2,8 +2,8 @@
 
 use super::index::Index;
 use super::work::{Cluster, UNTOLD_FAILURES};
-use crate::api::{Kind, Object, ObjectRef, Place};
-use crate::hallway::accounts::{AccountWalk, Census};
+use crate::api::{Object, ObjectRef};
+use crate::hallway::accounts::Census;
 use crate::world::StoreError;
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -27,10 +27,8 @@ impl Census for RwLock<Index> {
         self.read().expect(UNPOISONED).hosts_of(account)
     }
 
-    fn hosts_under(&self, authority: &Place) -> Vec<Arc<Object>> {
-        let index = self.read().expect(UNPOISONED);
-        let leaves = index.leaves_of(&ObjectRef::new(Kind::DockerCA, &authority.namespace, &authority.name));
-        leaves.iter().filter(|at| at.kind == Kind::DockerHostCert).filter_map(|at| index.find(at)).collect()
+    fn waiting(&self) -> Vec<Arc<Object>> {
+        self.read().expect(UNPOISONED).waiting()
     }
 }
 
@@ -57,24 +55,15 @@ async fn guarded(cluster: Arc<Cluster>, account: String, _place: OwnedSemaphoreP
 
 async fn one(cluster: Arc<Cluster>, account: String) {
     let started = Instant::now();
-    let walked = cluster.accounts.walk(&cluster.house, cluster.index.as_ref(), &account).await;
-    cluster.metrics.walked(KIND, walked.as_ref().map(|_| None), started.elapsed());
-    match walked {
-        Ok(walk) => follow(&cluster, &account, walk),
-        Err(error) => {
-            if cluster.account_queue.failures(&account) >= UNTOLD_FAILURES {
-                let news = cluster.accounts.fail(cluster.index.as_ref(), &account, &error);
-                news.into_iter().for_each(|at| cluster.queue.add(at));
-            }
-            retry(&cluster, account, &error);
-        }
-    }
-}
-
-fn follow(cluster: &Cluster, account: &str, walk: AccountWalk) {
+    let telling = cluster.account_queue.failures(&account) >= UNTOLD_FAILURES;
+    let walk = cluster.accounts.walk(&cluster.house, cluster.index.as_ref(), &account, telling).await;
+    cluster.metrics.walked(KIND, walk.failed.as_ref().map_or(Ok(None), Err), started.elapsed());
     walk.hosts.into_iter().for_each(|at| cluster.queue.add(at));
-    walk.accounts.into_iter().for_each(|account| cluster.account_queue.add(account));
-    cluster.account_queue.done(&account.to_owned(), walk.wake, || true);
+    walk.accounts.into_iter().for_each(|other| cluster.account_queue.add(other));
+    match walk.failed {
+        None => cluster.account_queue.done(&account, walk.wake, || true),
+        Some(error) => retry(&cluster, account, &error),
+    }
 }
 
 fn retry(cluster: &Arc<Cluster>, account: String, error: &StoreError) {
@@ -86,6 +75,7 @@ fn retry(cluster: &Arc<Cluster>, account: String, error: &StoreError) {
     tracing::warn!(account, %error, retry_in = ?delay, "failed");
 }
 
+/// Another try, after `told` at least and later each time. The term of office may end until then.
 fn again(cluster: &Arc<Cluster>, account: String, told: Duration) -> Duration {
     let delay = cluster.account_queue.failed(&account).max(told.min(super::work::LONGEST_TOLD));
     let cluster = Arc::downgrade(cluster);

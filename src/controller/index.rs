@@ -3,6 +3,7 @@
 use crate::api::status::CertificateStatus;
 use crate::api::{Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
+use crate::decide::delivery::turns::waits_since;
 use crate::hallway::Surroundings;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
@@ -28,6 +29,7 @@ pub struct Index {
     leaves: HashMap<Place, HashSet<ObjectRef>>,
     portainers: HashMap<Arc<str>, HashSet<ObjectRef>>,
     accounts: HashMap<String, BTreeSet<ObjectRef>>,
+    waiting: BTreeSet<ObjectRef>, // for a turn
 }
 
 impl Index {
@@ -64,6 +66,10 @@ impl Index {
             Some(before) => Touched::All([self.unlink(before), self.link(&object), vec![at.clone()]].concat()),
             None => Touched::All([self.link(&object), vec![at.clone()]].concat()),
         };
+        match waits_since(&object) {
+            Some(_) => self.waiting.insert(at.clone()),
+            None => self.waiting.remove(&at),
+        };
         self.objects.insert(at, Arc::new(object));
         touched
     }
@@ -82,6 +88,7 @@ impl Index {
     /// Takes the end of an object; says who is touched by it.
     pub fn remove(&mut self, at: &ObjectRef) -> Vec<ObjectRef> {
         let Some(object) = self.objects.remove(at) else { return Vec::new() };
+        self.waiting.remove(at);
         let mut touched = self.unlink(&object);
         touched.retain(|other| other != at);
         touched
@@ -153,6 +160,11 @@ impl Index {
     /// The hosts that an account's companion delivers.
     pub fn hosts_of(&self, account: &str) -> Vec<Arc<Object>> {
         self.accounts.get(account).into_iter().flatten().filter_map(|at| self.find(at)).collect()
+    }
+
+    /// The hosts that wait for a turn to restart their dockerd.
+    pub fn waiting(&self) -> Vec<Arc<Object>> {
+        self.waiting.iter().filter_map(|at| self.find(at)).collect()
     }
 
     /// What stands around an object; `owner` is the one that its Secret names. Who delivers it is not known here.

@@ -59,8 +59,9 @@ pub fn plan(object: &Object, in_use: bool, courier: &Courier, now: Timestamp) ->
     }
     let end = saturating(deleted, PATIENCE);
     let last = now >= end || object.annotation(FORCE_REMOVE_ANNOTATION).is_some();
-    let waits = waits_for_host(object, courier);
-    if let Some(until) = waits.map(|patience| saturating(deleted, patience)).filter(|until| !last && now < *until) {
+    let left = what_is_left(object, courier);
+    let until = left.map(|left| saturating(deleted, left.patience));
+    if let Some(until) = until.filter(|until| !last && now < *until) {
         return Step::WaitForHost(until).into();
     }
     let step = match in_use {
@@ -69,7 +70,7 @@ pub fn plan(object: &Object, in_use: bool, courier: &Courier, now: Timestamp) ->
         true if last => Step::GiveUp,
         true => Step::Wait(end),
     };
-    Plan { step, abandons: last && waits.is_some() }
+    Plan { step, abandons: left.is_some_and(|left| left.reported) }
 }
 
 fn removes_delivery(object: &Object) -> bool {
@@ -77,18 +78,31 @@ fn removes_delivery(object: &Object) -> bool {
     delivery.is_some_and(|delivery| delivery.deletion_policy == DeletionPolicy::Delete)
 }
 
-/// How long to wait for a companion that has something to remove. One that never said anything is not there: it gets as
-/// long as for a delivery.
-fn waits_for_host(object: &Object, courier: &Courier) -> Option<SignedDuration> {
-    let told = matches!(courier, Courier::Node(_) | Courier::Enrolled);
-    if !told || !removes_delivery(object) {
+/// Something that should go and has not gone yet.
+#[derive(Clone, Copy)]
+struct Left {
+    /// How long to wait for it, from when the object was deleted.
+    patience: SignedDuration,
+    /// The companion said once that it is there, or why it is not.
+    reported: bool,
+}
+
+/// What was delivered and not removed. A companion that never said anything is not there, and one whose account cannot
+/// be kept, since the namespace may be going, cannot say anything: those get as long as for a delivery.
+fn what_is_left(object: &Object, courier: &Courier) -> Option<Left> {
+    let delivered = object.companion.condition(ConditionType::Delivered);
+    let removed = delivered.is_some_and(|said| said.status == "False" && said.reason == Reason::Removed.as_str());
+    if removed || !removes_delivery(object) {
         return None;
     }
-    match object.companion.condition(ConditionType::Delivered) {
-        Some(delivered) if delivered.status == "False" && delivered.reason == Reason::Removed.as_str() => None,
-        Some(_) => Some(PATIENCE),
-        None => Some(arrival::PATIENCE),
-    }
+    let reported = delivered.is_some();
+    let patience = match courier {
+        Courier::Node(_) | Courier::Enrolled if reported => PATIENCE,
+        Courier::Node(_) | Courier::Enrolled => arrival::PATIENCE,
+        Courier::Refused(refusal) if refusal.reason == Reason::StoreFailed => arrival::PATIENCE,
+        _ => SignedDuration::ZERO, // nobody is told of it
+    };
+    Some(Left { patience, reported })
 }
 
 #[cfg(test)]
@@ -172,7 +186,7 @@ mod tests {
         let (there, removed) = (Some(("True", Reason::Delivered)), Some(("False", Reason::Removed)));
         let broken = Some(("False", Reason::DirectoryUnusable));
         let (day, soon) = (at(NOW - 60 + 24 * 3600), at(NOW - 60 + 600));
-        let refused = Courier::Refused(Refusal::delivery(Reason::NotListed, "words"));
+        let refused = |reason| Courier::Refused(Refusal::delivery(reason, "words"));
         for (host, courier, expected, abandons) in [
             (host(Retain, there, None, false), node(), Step::Live, false),
             (host(Delete, there, LATELY, false), node(), Step::WaitForHost(day), false),
@@ -184,7 +198,11 @@ mod tests {
             (host(Delete, there, LATELY, true), node(), Step::DeleteSecret(true), true),
             (host(Retain, there, LONG_AGO, false), node(), Step::LetGo, true),
             // Nobody is told of it, so nobody can remove anything.
-            (host(Retain, there, LATELY, false), refused, Step::LetGo, false),
+            (host(Retain, there, LATELY, false), refused(Reason::NotListed), Step::LetGo, true),
+            (host(Retain, None, LATELY, false), refused(Reason::NotListed), Step::LetGo, false),
+            // Its account cannot be kept for a moment, or for good.
+            (host(Retain, there, LATELY, false), refused(Reason::StoreFailed), Step::WaitForHost(soon), false),
+            (host(Retain, there, Some(NOW - 600), false), refused(Reason::StoreFailed), Step::LetGo, true),
         ] {
             assert_eq!(plan(&host, false, &courier, at(NOW)), Plan { step: expected, abandons }, "{host:?}");
         }

@@ -15,6 +15,11 @@ pub fn values(files: &[&str], section: &str, key: &str) -> Vec<String> {
     values
 }
 
+/// Whether a file assigns a setting, be it nothing.
+pub fn mentions(file: &str, section: &str, key: &str) -> bool {
+    !assignments(file, section, key).is_empty()
+}
+
 fn assignments(file: &str, section: &str, key: &str) -> Vec<String> {
     let mut inside = false;
     let mut found = Vec::new();

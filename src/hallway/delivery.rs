@@ -7,7 +7,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
 use crate::decide::delivery::files::{Shown, Step, plan};
-use crate::decide::delivery::order::{Answer, Order};
+use crate::decide::delivery::order::{Answer, Order, listens};
 use crate::decide::delivery::report::{Outcome, delivered, report};
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::{Material, material};
@@ -27,6 +27,7 @@ use crate::world::host_files::{DeliveryError, Directory, Files, Generation, Over
 use crate::world::systemd::Systemd;
 use crate::world::{Clock, daemon_host};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -115,11 +116,49 @@ fn refusal(error: DeliveryError) -> Verdict {
 type Outcomes = Result<(Outcome, Option<Timestamp>), Verdict>;
 
 async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
+    match brought(delivery, clock, forge).await {
+        Err(verdict) if delivery.host.delivery.mode == Mode::Daemon => still(delivery, verdict).await,
+        outcome => outcome,
+    }
+}
+
+/// Nothing can be brought: a door that stands open is closed all the same.
+async fn still(delivery: &Delivery, verdict: Verdict) -> Outcomes {
+    let Ok(answer) = ask(delivery, None, BTreeSet::new()).await else { return Err(verdict) };
+    match answer.reason() {
+        Reason::ExposedByOthers | Reason::ExposureClosed => {
+            let serving = Some(daemon::verdict(&answer));
+            Ok((Outcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.wake))
+        }
+        _ => Err(verdict),
+    }
+}
+
+/// Before anything is written for the first time: whether something of others' is in the way of dockerd's using it.
+async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
+    let said = ask(delivery, None, trusts.clone()).await;
+    let serving = said.map_or_else(|serving| serving, |answer| daemon::verdict(&answer));
+    match serving.reason {
+        Reason::NotServed | Reason::DaemonUnusable => Ok(()), // the files are of use as soon as that has passed
+        _ => Err(serving),
+    }
+}
+
+async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
     let host = &delivery.host;
     let missing = || verdict(false, Reason::SecretMissing, format!("Secret {} is not there yet", host.secret_name));
     let secret = delivery.secret.as_ref().ok_or_else(missing)?;
     let now = clock.now();
     let material = material::read(&host.secret_name, secret, now)?;
+    let trusts = material::valid_keys(&material.bundle, now);
+    if host.delivery.mode == Mode::Daemon
+        && look(delivery)?.is_none_or(|seen| seen.current.is_none())
+        && let Err(serving) = could_be_served(delivery, &trusts).await
+    {
+        let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
+        let outcome = Outcome { delivered: Some(delivered), serving: Some(serving), ..Outcome::default() };
+        return Ok((outcome, Some(saturating(now, AGAIN))));
+    }
     let probe = probe(forge, now).await;
     let blocking = (delivery.clone(), material.clone());
     let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, &probe, now));
@@ -134,8 +173,8 @@ async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes
             Ok((outcome, None))
         }
         Mode::Daemon => {
-            let answer = ask(delivery, Some(placed.generation)).await;
-            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome))
+            let answer = ask(delivery, Some(placed.generation), trusts).await;
+            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome, now))
         }
     }
 }
@@ -151,10 +190,14 @@ fn daemon_outcome(
     generation: u64,
     answer: Result<Answer, Verdict>,
     outcome: Outcome,
+    now: Timestamp,
 ) -> (Outcome, Option<Timestamp>) {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(serving) => return (Outcome { serving: Some(serving), ..kept(delivery) }, None),
+        Err(serving) => {
+            // What was begun is to be ended soon.
+            return (Outcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, AGAIN)));
+        }
     };
     let shown = look(delivery).ok().flatten().and_then(|seen| seen.current);
     let in_place = shown == Some(generation);
@@ -315,8 +358,7 @@ async fn look_at_daemon(
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
-    let order = Order { host: host.clone(), files: Some(placed.generation), contained: false };
-    let Some(address) = order.listens().ok().and_then(|listens| Some(listens.first()?.dial())) else {
+    let Some(address) = listens(host).ok().and_then(|listens| Some(listens.first()?.dial())) else {
         return (None, None);
     };
     if docker_probe::plain(address).await == Plain::Answered {
@@ -342,8 +384,8 @@ async fn look_at_daemon(
 }
 
 /// Has the step on this host's dockerd taken, in a unit of its own.
-async fn ask(delivery: &Delivery, files: Option<u64>) -> Result<Answer, Verdict> {
-    let order = Order { host: delivery.host.clone(), files, contained: delivery.contained };
+async fn ask(delivery: &Delivery, files: Option<u64>, trusts: BTreeSet<String>) -> Result<Answer, Verdict> {
+    let order = Order { host: delivery.host.clone(), files, trusts, contained: delivery.contained };
     let unsupported = |error: String| {
         let message = format!(
             "mode: Daemon needs systemd's system bus, which cannot be used ({error}), and nothing was touched: use mode: \
@@ -356,7 +398,9 @@ async fn ask(delivery: &Delivery, files: Option<u64>) -> Result<Answer, Verdict>
     let prepared = tokio::task::spawn_blocking({
         let order = order.clone();
         move || {
-            daemon_host::install_binary(Path::new(BINARY)).and_then(|()| daemon_host::keep(daemon::ORDER, Some(&order)))
+            daemon_host::install_binary(Path::new(BINARY))?;
+            daemon_host::keep(daemon::ANSWER, None::<&Answer>)?; // an old one is not to be taken for a new one
+            daemon_host::keep(daemon::ORDER, Some(&order))
         }
     });
     prepared.await.expect("writing files does not panic").map_err(|error| unusable(error.to_string()))?;
@@ -371,7 +415,7 @@ async fn remove(delivery: &Delivery, clock: &Clock) -> Outcomes {
     let gone = verdict(false, Reason::Removed, "what was delivered has been removed");
     let again = Some(saturating(clock.now(), AGAIN));
     if delivery.host.delivery.mode == Mode::Daemon {
-        match ask(delivery, None).await {
+        match ask(delivery, None, BTreeSet::new()).await {
             Ok(answer) if answer.reason() == Reason::Removed => {}
             Ok(answer) => return Ok((Outcome { serving: Some(daemon::verdict(&answer)), ..kept(delivery) }, again)),
             Err(serving) => return Ok((Outcome { serving: Some(serving), ..kept(delivery) }, again)),
@@ -419,8 +463,7 @@ async fn user(host: &AssignedHost, seen: &Seen) -> Option<String> {
         let certificates = seen.generations.iter().filter_map(|there| Certificate::from_pem(there.cert.as_ref()?).ok());
         certificates.into_iter().any(|certificate| certificate.fingerprint() == leaf)
     };
-    let order = Order { host: host.clone(), files: None, contained: false };
-    for address in order.listens().unwrap_or_default().iter().map(Listen::dial) {
+    for address in listens(host).unwrap_or_default().iter().map(Listen::dial) {
         let proof = seen.generations.iter().rev().find_map(identity);
         let answer = docker_probe::tls(address, proof.as_ref()).await;
         let served = answer.leaf().and_then(|der| Certificate::from_der(der).ok()).map(|leaf| leaf.fingerprint());

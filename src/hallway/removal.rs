@@ -5,6 +5,7 @@ use crate::api::condition::Reason;
 use crate::api::{Kind, Object};
 use crate::decide::Refusal;
 use crate::decide::deletion::{self, Step};
+use crate::decide::delivery::Courier;
 use crate::decide::leaf;
 use crate::decide::status::Event;
 use crate::world::store::Shelf;
@@ -26,8 +27,8 @@ pub enum Way {
 pub async fn walk<S: Store>(house: &House<S>, object: &Object, around: &Surroundings) -> Result<Way, StoreError> {
     let plan = deletion::plan(object, around.in_use, &around.courier, house.clock.now());
     if plan.abandons {
-        let message =
-            format!("removed although {} has not removed what it delivered, which stays", around.courier.words());
+        let who = Courier::asked(object).words();
+        let message = format!("removed although {who} has not removed what it delivered, which stays");
         let event = Event { warning: true, reason: Reason::FinalizerForced, message };
         super::report(house, object, &object.previous, &[event]).await?;
     }
@@ -49,7 +50,7 @@ pub async fn walk<S: Store>(house: &House<S>, object: &Object, around: &Surround
             }
         },
         Step::Wait(until) => Ok(Way::OnUntil(until)),
-        Step::WaitForHost(until) => wait_for_host(house, object, around, until).await,
+        Step::WaitForHost(until) => wait_for_host(house, object, until).await,
         Step::LetGo => let_go(house, object).await,
         Step::GiveUp => give_up(house, object).await,
     }
@@ -62,13 +63,8 @@ pub fn in_use() -> Refusal {
     Refusal::spec(Reason::InUse, message)
 }
 
-async fn wait_for_host<S: Store>(
-    house: &House<S>,
-    object: &Object,
-    around: &Surroundings,
-    until: Timestamp,
-) -> Result<Way, StoreError> {
-    let status = leaf::status::removing(object, &around.courier, house.clock.now());
+async fn wait_for_host<S: Store>(house: &House<S>, object: &Object, until: Timestamp) -> Result<Way, StoreError> {
+    let status = leaf::status::removing(object, house.clock.now());
     super::report(house, object, &status, &[]).await?;
     Ok(Way::Out(Box::new(Walk { wake: Some(until), status: Some(status), ..Walk::over() })))
 }

@@ -20,8 +20,8 @@ use zeroize::Zeroizing;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Answers are read no further.
 const LONGEST_ANSWER: u64 = 4 << 20;
-/// Go's answer to plain HTTP where TLS is spoken: TLS at work (net/http, server.go).
-const TLS_AT_WORK: &[u8] = b"Client sent an HTTP request to an HTTPS server.";
+/// Go's answer to plain HTTP where TLS is spoken: TLS at work (net/http, server.go); in lower case.
+const TLS_AT_WORK: &str = "client sent an http request to an https server.";
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// A client certificate and its key, DER.
@@ -160,9 +160,13 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> 
     within(asked).await
 }
 
-/// Any answer of HTTP counts, but TLS's own refusal of plain HTTP.
+/// Any answer of HTTP counts, but TLS's own refusal of plain HTTP, and that of dockerd's metrics, which know no such
+/// page and are no door.
 fn is_docker(answer: &[u8]) -> bool {
-    answer.starts_with(b"HTTP/") && !answer.windows(TLS_AT_WORK.len()).any(|part| part == TLS_AT_WORK)
+    let head = String::from_utf8_lossy(&answer[..answer.len().min(1024)]).to_ascii_lowercase();
+    let unknown = head.lines().next().is_some_and(|status| status.contains(" 404 "));
+    let named = head.contains("\napi-version:") || head.contains("\nserver: docker/");
+    head.starts_with("http/") && !head.contains(TLS_AT_WORK) && (named || !unknown)
 }
 
 fn config(seen: &Arc<Seen>, identity: Option<&Identity>) -> Result<ClientConfig, rustls::Error> {

@@ -1,14 +1,14 @@
 //! The step on dockerd, begun again and again from the same state, and killed each time at another of its steps.
 
 use crate::home::At;
+use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
 
 /// System calls that change what outlives the process. What is synced is there for whoever comes after a kill, synced
 /// or not; so fsync is no place of its own.
 const CHANGES: [&str; 3] = ["rename", "symlink", "unlink"];
 /// D-Bus calls that change something, as a message has their names.
-const CALLS: [&str; 6] =
-    ["StopUnit", "StartUnit", "RestartUnit", "ResetFailedUnit", "KillUnit", "\\0Reload\\0"];
+const CALLS: [&str; 6] = ["StopUnit", "StartUnit", "RestartUnit", "ResetFailedUnit", "KillUnit", "\\0Reload\\0"];
 const KEPT: &str = "/etc/docker /etc/systemd/system";
 const TRACE: &str = "/root/trace";
 
@@ -51,10 +51,9 @@ impl<'a> Cuts<'a> {
 
     /// Takes the step once, to its end, and says where it can be cut.
     pub fn record(&self) -> Result<Vec<Cut>> {
-        self.at.host.sh(&format!(
-            "strace -qq -s 600 -o {TRACE} -e trace={},sendmsg dockseal daemon-step",
-            CHANGES.join(",")
-        ))?;
+        self.at
+            .host
+            .sh(&format!("strace -qq -s 600 -o {TRACE} -e trace={},sendmsg dockseal daemon-step", CHANGES.join(",")))?;
         let trace = self.at.host.read(TRACE)?;
         let mut cuts = Vec::new();
         let mut counts = std::collections::BTreeMap::<String, usize>::new();
@@ -97,4 +96,36 @@ impl<'a> Cuts<'a> {
         };
         Ok(!status.status.success())
     }
+}
+
+/// A power cut follows on every so-manyth kill.
+const POWER_CUT_EVERY: usize = 4;
+
+/// Cuts the ordered step everywhere; `ends` is what must be so after it was taken again. After a power cut dockerd
+/// comes up by itself, where `starts` says that it can with what is ordered.
+pub fn everywhere(at: &At, what: &str, starts: bool, ends: impl Fn() -> Result<()>) -> Result<()> {
+    let probe = Probe::start([at.address()])?;
+    let cuts = Cuts::begin(at)?;
+    let mut places = cuts.record()?;
+    ends().context("without a cut")?;
+    places.extend([120, 180, 240, 300, 400].map(Cut::After));
+    let (mut killed, mut power) = (0, 0);
+    let power_cut_every = if starts { POWER_CUT_EVERY } else { 3 * POWER_CUT_EVERY }; // systemd tries for long in vain
+    for (index, place) in places.iter().enumerate() {
+        if !cuts.cut(place)? {
+            ensure!(matches!(place, Cut::After(_)), "{place:?} was not reached");
+            continue;
+        }
+        killed += 1;
+        if index % power_cut_every == power_cut_every - 1 {
+            power += 1;
+            at.host.crash()?;
+            at.host.start()?;
+            let ready = if starts { at.host.docker_ready() } else { Ok(()) };
+            ready.with_context(|| format!("{place:?}, then a power cut\n{}", at.facts()))?;
+        }
+        at.step().and_then(|_| ends()).with_context(|| format!("after a kill at {place:?}"))?;
+    }
+    println!("{what}: killed at {killed} places, {power} of them with a power cut after it");
+    at.harmless(probe)
 }

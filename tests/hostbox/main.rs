@@ -5,10 +5,22 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod containers;
 mod cuts;
+mod disk;
+mod drift;
+mod exposure;
 mod faithful;
 mod first;
 mod home;
+mod howto;
 mod killed;
+mod listen;
 mod probe;
+mod race;
+mod removal;
+mod renewal;
+mod rollback;
+mod takeover;
+mod visit;
 mod world;

@@ -25,7 +25,7 @@ pub const COMPANIONS: &str = "companions";
 fn listing() -> Listing {
     Listing {
         companions: Some(COMPANIONS.into()),
-        sources: vec!["home".into()],
+        sources: vec!["home".into(), "lab".into()],
         directories: vec!["/etc/docker/certs".into()],
     }
 }
@@ -57,6 +57,7 @@ pub struct World {
     now: Arc<Mutex<Timestamp>>,
     due: BTreeSet<ObjectRef>,
     due_accounts: BTreeSet<String>,
+    failures: BTreeMap<String, u32>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -68,9 +69,10 @@ impl World {
         let (store, shown) = (Memory::default(), Arc::clone(&now));
         let house = House::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        let (wakes, account_wakes, due, due_accounts) = Default::default();
+        let (wakes, account_wakes, due, due_accounts, failures) = Default::default();
         let accounts = Accounts::new(listing());
-        let mut world = World { store, wakes, account_wakes, house, accounts, now, due, due_accounts, runtime };
+        let mut world =
+            World { store, wakes, account_wakes, house, accounts, now, due, due_accounts, failures, runtime };
         objects.into_iter().for_each(|object| world.apply(object));
         world
     }
@@ -241,15 +243,21 @@ impl World {
     }
 
     fn walk_account(&mut self, account: &str) {
-        match self.runtime.block_on(self.accounts.walk(&self.house, &self.store, account)) {
-            Err(_) => {
+        let telling = self.failures.get(account).is_some_and(|failures| *failures >= 2);
+        let walk = self.runtime.block_on(self.accounts.walk(&self.house, &self.store, account, telling));
+        self.due.extend(walk.hosts);
+        self.due_accounts.extend(walk.accounts);
+        self.account_wakes.insert(account.to_owned(), walk.wake);
+        match walk.failed {
+            None => drop(self.failures.remove(account)),
+            Some(_) => {
+                *self.failures.entry(account.to_owned()).or_default() += 1;
                 self.watch();
-                self.due_accounts.insert(account.to_owned());
-            }
-            Ok(walk) => {
-                self.account_wakes.insert(account.to_owned(), walk.wake);
-                self.due.extend(walk.hosts);
-                self.due_accounts.extend(walk.accounts);
+                let again = self.now().saturating_add(SignedDuration::from_secs(1)).expect("an instant");
+                match self.failures[account] {
+                    1..5 => drop(self.due_accounts.insert(account.to_owned())),
+                    _ => drop(self.account_wakes.insert(account.to_owned(), Some(again))),
+                }
             }
         }
     }

@@ -4,6 +4,7 @@ use dockseal::api::account::{Part, PartKey, SeenPart};
 use dockseal::api::assignment::AssignedHost;
 use dockseal::api::status::{CertificateStatus, CompanionStatus};
 use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, Object, ObjectRef, Place};
+use dockseal::decide::delivery::turns::waits_since;
 use dockseal::hallway::accounts::Census;
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
@@ -39,6 +40,8 @@ pub struct Shelves {
     pub issued: BTreeMap<String, (Place, Certificate)>,
     /// The write that is cut off, counted from nought, and how.
     pub fault: Option<(usize, Cut)>,
+    /// A namespace in which nothing of accounts can be written, as one that is going.
+    pub going: Option<String>,
     /// Leaves are shown as they were one look ago.
     pub lagging: bool,
     seen: BTreeMap<Place, Option<StoredLeaf>>,
@@ -104,6 +107,11 @@ impl Shelves {
         change: impl FnOnce(&mut Shelves) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let cut = self.fault.filter(|(nth, _)| *nth == self.log.len()).map(|(_, cut)| cut);
+        if matches!(verb, "make" | "amend")
+            && self.going.as_ref().is_some_and(|going| on.contains(&format!(" {going}/")))
+        {
+            return Err(failed(verb, on));
+        }
         self.log.push(format!("{verb} {on}"));
         if cut == Some(Cut::Before) {
             return Err(failed(verb, on));
@@ -264,7 +272,7 @@ impl Census for Memory {
         self.hosts(|host| host.account().as_deref() == Some(account))
     }
 
-    fn hosts_under(&self, authority: &Place) -> Vec<Arc<Object>> {
-        self.hosts(|host| host.authority().as_ref() == Some(authority))
+    fn waiting(&self) -> Vec<Arc<Object>> {
+        self.hosts(|host| waits_since(host).is_some())
     }
 }

@@ -118,11 +118,14 @@ pub fn paths(order: &Order) -> TlsPaths {
 
 /// Decides.
 pub fn plan(order: &Order, observed: &Observed, mut memory: Memory, now: Timestamp) -> Plan {
-    memory.forgive(order.host.generation, order.host.restart_requested_at.as_deref());
+    let forgiven = memory.forgive(&order.spec(), order.host.restart_requested_at.as_deref());
     let (step, verdict) = match decide(order, observed, &mut memory, now) {
         Ok((step, verdict)) => (step, verdict),
         Err(verdict) => (Step::Keep, verdict),
     };
+    if forgiven {
+        memory.drifts.clear(); // what stands there now is what the user wants mended
+    }
     Plan { step, verdict, memory }
 }
 
@@ -142,20 +145,21 @@ fn decide(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestam
     if let Some(decision) = exposure(order, observed, memory, now, &listen) {
         return decision;
     }
-    let Some(files) = &observed.files else {
-        return Err(serving(Reason::NotServed, "there is no certificate to serve yet"));
-    };
     let wishes = wishes(order, observed, listen);
     let layout = target::served(&observed.found, &wishes)?;
-    keeps_old_clients(observed, files, now)?;
+    keeps_old_clients(order, observed, now)?;
+    if observed.files.is_none() {
+        return Err(serving(Reason::NotServed, "there is no certificate to serve yet"));
+    }
     drift(order, observed, memory, now)?;
     serve(order, observed, memory, now, layout)
 }
 
 fn wishes(order: &Order, observed: &Observed, listen: Vec<Listen>) -> Wishes {
     let asked = order.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
-    let swarm = observed.engine.is_some_and(|engine| engine.swarm);
-    Wishes { listen, paths: paths(order), live_restore: asked && !swarm, take_over: order.host.delivery.take_over }
+    // While nobody knows whether this is a swarm node, what stands there stays: dockerd would not start with both.
+    let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm);
+    Wishes { listen, paths: paths(order), live_restore: asked && no_swarm, take_over: order.host.delivery.take_over }
 }
 
 /// A door that stands open to strangers goes before everything else.
@@ -181,18 +185,34 @@ fn exposure(
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
-    if all_ours && memory.drifted(now) {
-        memory.out = true;
+    if !all_ours && let Err(verdict) = target::can_be_told(&observed.found) {
+        let message = format!("dockerd answers everybody on {open}, and that cannot be closed: {}", verdict.message);
+        return Some(Err(serving(Reason::ExposedByOthers, message)));
+    }
+    let layout = match target::closed(&observed.found, listen) {
+        Ok(layout) => layout,
+        Err(verdict) => return Some(Err(verdict)),
+    };
+    let in_vain = layout == observed.written && !observed.stale && observed.unfinished.is_none();
+    if in_vain && (memory.out || !all_ours) {
+        let message = format!(
+            "dockerd answers everybody on {open}, without a certificate, though its configuration says otherwise: whoever \
+             reaches it is root on this host. Stop dockerd, and find out how it is started"
+        );
+        return Some(Err(serving(Reason::ExposedByOthers, message)));
+    }
+    memory.out |= in_vain; // the guard keeps the listener out whatever daemon.json says
+    if all_ours && sound(observed) && memory.drifted(now) {
+        memory.out = true; // what is not sound is counted as that
     }
     let verdict = serving(Reason::ExposureClosed, format!("dockerd answered everybody on {open}; that is closed"));
-    Some(target::closed(&observed.found, listen).map(|layout| (Step::Close(layout), verdict)))
+    Some(Ok((Step::Close(layout), verdict)))
 }
 
 /// Clients that were let in until now must not be shut out.
-fn keeps_old_clients(observed: &Observed, files: &Files, now: Timestamp) -> Result<(), Verdict> {
+fn keeps_old_clients(order: &Order, observed: &Observed, now: Timestamp) -> Result<(), Verdict> {
     let before = super::material::valid_keys(&observed.trusted_before, now);
-    let after = super::material::valid_keys(&files.anchors, now);
-    match before.difference(&after).next() {
+    match before.difference(&order.trusts).next() {
         None => Ok(()),
         Some(key) => {
             let message = format!(
@@ -208,9 +228,8 @@ fn keeps_old_clients(observed: &Observed, files: &Files, now: Timestamp) -> Resu
 /// Somebody undid what keeps strangers out: put right, but not for ever.
 fn drift(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp) -> Result<(), Verdict> {
     let configured = memory.configured.as_deref() == Some(&order.host.object().to_string());
-    let sound = observed.written.drop_in.is_some()
-        && observed.written.daemon_json.as_deref().is_some_and(|text| sealed(text).is_ok());
-    if configured && !sound && observed.unfinished.is_none() && !memory.out && memory.drifted(now) {
+    let settled = observed.unfinished.is_none() && memory.rejected.is_none();
+    if configured && settled && !sound(observed) && !memory.out && memory.drifted(now) {
         memory.out = true;
     }
     if !memory.out {
@@ -222,6 +241,12 @@ fn drift(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
     Err(serving(Reason::DriftRepeats, message))
 }
 
+/// What keeps strangers out stands.
+fn sound(observed: &Observed) -> bool {
+    let Layout { daemon_json, drop_in, socket, .. } = &observed.written;
+    drop_in.is_some() && socket.is_some() && daemon_json.as_deref().is_some_and(|text| sealed(text).is_ok())
+}
+
 fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp, layout: Layout) -> Decision {
     let written = layout == observed.written && observed.guarded && !observed.stale;
     let digest = digest(&layout, observed);
@@ -230,6 +255,7 @@ fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
     }
     let pointed = observed.current == observed.files.as_ref().map(|files| files.generation);
     let Some(why) = unserved(observed, now) else {
+        memory.consent = order.host.restart_requested_at.clone(); // one that nothing was left to do for is no other's
         let step = if written && pointed && observed.unfinished.is_none() { Step::Keep } else { Step::Write(layout) };
         return Ok((step, served_well(observed)));
     };
@@ -243,7 +269,9 @@ fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
             serving(Reason::NotServed, message),
         ));
     }
-    match hindrance(order, observed, memory, now, &why) {
+    // What began may end: dockerd may be down because of it.
+    let hindered = hindrance(order, observed, memory, now, &why);
+    match hindered.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
         Some(waiting) if written && pointed => Err(waiting),
         Some(waiting) => Ok((Step::Write(layout), waiting)),
         None => {

@@ -37,8 +37,8 @@ pub struct Rejected {
 pub struct Memory {
     /// dockerd was brought to serve for this object, `Kind/namespace/name`.
     pub configured: Option<String>,
-    /// Generation of its spec then.
-    pub spec: i64,
+    /// [`super::order::Order::spec`] then.
+    pub spec: String,
     /// When others undid what keeps the listener closed to strangers.
     pub drifts: Vec<Timestamp>,
     /// What is not tried again.
@@ -50,7 +50,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A consent that was not used yet, and is no older than what it was given for.
+    /// A consent that was not used yet.
     pub fn is_news(&self, consent: Option<&str>) -> bool {
         consent.is_some() && consent != self.consent.as_deref()
     }
@@ -62,12 +62,18 @@ impl Memory {
         self.drifts.len() >= TOO_OFTEN
     }
 
-    /// A new spec or a user's consent ends what was held against the old one.
-    pub fn forgive(&mut self, spec: i64, consent: Option<&str>) {
-        if self.spec != spec || self.is_news(consent) {
-            *self =
-                Memory { configured: self.configured.take(), spec, consent: self.consent.take(), ..Memory::default() };
+    /// A new spec or a user's consent ends what was held against the old one; true where there is one.
+    pub fn forgive(&mut self, spec: &str, consent: Option<&str>) -> bool {
+        let news = self.spec != spec || self.is_news(consent);
+        if news {
+            *self = Memory {
+                configured: self.configured.take(),
+                spec: spec.to_owned(),
+                consent: self.consent.take(),
+                ..Memory::default()
+            };
         }
+        news
     }
 }
 
@@ -78,13 +84,13 @@ mod tests {
     #[test]
     fn the_third_drift_of_a_day_is_one_too_many_until_somebody_says_otherwise() {
         let at = |hours: i64| Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap();
-        let mut memory = Memory { spec: 1, ..Memory::default() };
+        let mut memory = Memory { spec: "1".into(), ..Memory::default() };
         let told: Vec<bool> = [0, 1, 30, 31, 32].into_iter().map(|hour| memory.drifted(at(hour))).collect();
         assert_eq!(told, [false, false, false, false, true]);
         memory.out = true;
-        memory.forgive(1, None);
+        memory.forgive("1", None);
         assert!(memory.out);
-        memory.forgive(1, Some("2026-11-22T00:00:00Z"));
+        memory.forgive("1", Some("2026-11-22T00:00:00Z"));
         assert!(!memory.out && memory.drifts.is_empty());
     }
 }

@@ -24,3 +24,6 @@ pub use daemon::{Observed, Plan, plan};
 pub use listing::Listing;
 pub use material::Material;
 pub use memory::Memory;
+
+#[cfg(test)]
+mod tests;

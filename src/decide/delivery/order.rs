@@ -4,8 +4,10 @@ use super::memory::Rejected;
 use crate::api::AssignedHost;
 use crate::api::condition::Reason;
 use crate::docker::listen::{Listen, ListenError};
+use crate::pki::sha256_hex;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,22 +16,40 @@ pub struct Order {
     pub host: AssignedHost,
     /// The generation of files that dockerd should serve; none while there is none.
     pub files: Option<u64>,
+    /// SHA-256 of the keys that the host is to trust.
+    #[serde(default)]
+    pub trusts: BTreeSet<String>,
     /// The companion itself runs in a container of this dockerd, and would end with it.
     pub contained: bool,
 }
 
 impl Order {
+    /// What tells one spec from another: what is remembered against one is not held against the next.
+    pub fn spec(&self) -> String {
+        let host = &self.host;
+        let wishes = serde_json::to_string(&host.delivery).unwrap_or_default();
+        sha256_hex(format!("{} {} {wishes}", host.generation, host.port).as_bytes())
+    }
+
     /// Addresses to listen on.
     ///
     /// # Errors
     /// [`ListenError`] of the first that is none.
     pub fn listens(&self) -> Result<Vec<Listen>, ListenError> {
-        let daemon = self.host.delivery.daemon.clone().unwrap_or_default();
-        if daemon.listen.is_empty() {
-            return Ok(vec![Listen::parse(&self.host.port.to_string())?]);
-        }
-        daemon.listen.iter().map(|text| Listen::parse(text)).collect()
+        listens(&self.host)
     }
+}
+
+/// Addresses that a host's dockerd is to listen on.
+///
+/// # Errors
+/// [`ListenError`] of the first that is none.
+pub fn listens(host: &AssignedHost) -> Result<Vec<Listen>, ListenError> {
+    let daemon = host.delivery.daemon.clone().unwrap_or_default();
+    if daemon.listen.is_empty() {
+        return Ok(vec![Listen::parse(&host.port.to_string())?]);
+    }
+    daemon.listen.iter().map(|text| Listen::parse(text)).collect()
 }
 
 /// What is heard back.

@@ -17,7 +17,7 @@ pub fn hindrance(order: &Order, observed: &Observed, memory: &Memory, now: Times
     let daemon = order.host.delivery.daemon.clone().unwrap_or_default();
     let swarm = observed.engine.is_some_and(|engine| engine.swarm);
     let keeps_running =
-        observed.engine.is_some_and(|engine| engine.live_restore) || (daemon.enable_live_restore && !swarm);
+        observed.engine.is_some_and(|engine| engine.live_restore || (daemon.enable_live_restore && !engine.swarm));
     let consented = memory.is_news(order.host.restart_requested_at.as_deref());
     let held = match daemon.restart {
         _ if (observed.kubelet || order.contained) && !keeps_running => {

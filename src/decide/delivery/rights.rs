@@ -105,14 +105,26 @@ fn binding(companions: &str, account: &str) -> Body {
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Something of that name is somebody else's: go no further.
+    /// Something of that name is somebody else's.
     Foreign(PartKey),
     /// Make it.
     Make(Part),
     /// Replace what has that version.
     Amend(Part, String),
+    /// Delete what has that version, and make it.
+    Remake(Part, String),
     /// Delete what has that version.
     Drop(PartKey, String),
+}
+
+impl Step {
+    /// What it is about.
+    pub fn key(&self) -> &PartKey {
+        match self {
+            Step::Foreign(key) | Step::Drop(key, _) => key,
+            Step::Make(part) | Step::Amend(part, _) | Step::Remake(part, _) => &part.key,
+        }
+    }
 }
 
 /// The steps from what is there to what is wanted; none where all is as it should be. Rights go before anything is
@@ -129,22 +141,22 @@ pub fn steps(owner: &str, wanted: &[Part], seen: &HashMap<PartKey, SeenPart>) ->
     };
     let rights = drops([PartKind::RoleBinding, PartKind::Role]);
     let rest = drops([PartKind::ConfigMap, PartKind::ServiceAccount]);
-    let wishes = wanted.iter().flat_map(|wish| towards(wish, seen.get(&wish.key)));
+    let wishes = wanted.iter().filter_map(|wish| towards(wish, seen.get(&wish.key)));
     rights.chain(wishes).chain(rest).collect()
 }
 
-fn towards(wish: &Part, seen: Option<&SeenPart>) -> Vec<Step> {
-    let Some(seen) = seen else { return vec![Step::Make(wish.clone())] };
+fn towards(wish: &Part, seen: Option<&SeenPart>) -> Option<Step> {
+    let Some(seen) = seen else { return Some(Step::Make(wish.clone())) };
     if seen.owner.as_ref() != Some(&wish.owner) {
-        return vec![Step::Foreign(wish.key.clone())];
+        return Some(Step::Foreign(wish.key.clone()));
     }
     match (&wish.body, &seen.body) {
-        (wanted, there) if wanted == there && seen.labelled => Vec::new(),
+        (wanted, there) if wanted == there && seen.labelled => None,
         // A binding keeps its Role for ever.
         (Body::RoleBinding(wanted, _), Body::RoleBinding(there, _)) if wanted != there => {
-            vec![Step::Drop(wish.key.clone(), seen.version.clone()), Step::Make(wish.clone())]
+            Some(Step::Remake(wish.clone(), seen.version.clone()))
         }
-        _ => vec![Step::Amend(wish.clone(), seen.version.clone())],
+        _ => Some(Step::Amend(wish.clone(), seen.version.clone())),
     }
 }
 
@@ -264,6 +276,7 @@ mod tests {
             Step::Foreign(key) => format!("foreign {key}"),
             Step::Make(part) => format!("make {}", part.key),
             Step::Amend(part, _) => format!("amend {}", part.key),
+            Step::Remake(part, _) => format!("remake {}", part.key),
             Step::Drop(key, _) => format!("drop {key}"),
         };
         steps.iter().map(words).collect()
@@ -320,11 +333,7 @@ mod tests {
             let Body::RoleBinding(role, _) = &mut seen.body else { panic!("a binding") };
             role.name = "cluster-admin".into();
         };
-        assert_eq!(
-            with(&|there| part(there, &binding, other)),
-            [format!("drop {binding}"), format!("make {binding}")],
-            "roleRef is immutable"
-        );
+        assert_eq!(with(&|there| part(there, &binding, other)), [format!("remake {binding}")], "roleRef is immutable");
         let stranger = PartKey::new(PartKind::Role, "attic", "dockseal-node-pandora");
         assert_eq!(
             with(&|there| {

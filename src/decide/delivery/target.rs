@@ -13,12 +13,35 @@ use serde::{Deserialize, Serialize};
 pub struct Found {
     /// ExecStart of docker.service.
     pub exec: String,
+    /// Drop-ins of docker.service that systemd reads behind ours, and that undo it.
+    pub overruling: Vec<String>,
     /// DOCKER_OPTS in its environment file.
     pub options: Option<String>,
     /// ListenStream of docker.socket.
     pub streams: Vec<String>,
     /// daemon.json.
     pub daemon_json: Option<Vec<u8>>,
+}
+
+/// dockerd's configuration.
+pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+
+impl Found {
+    /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
+    pub fn command(&self) -> Vec<String> {
+        let options = |name: &str| self.options.clone().filter(|_| name == "DOCKER_OPTS");
+        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&options).taken_over().argv());
+        exec.unwrap_or_else(|_| ["dockerd", "-H", "fd://"].map(str::to_owned).to_vec())
+    }
+}
+
+/// The CA file that the command line names, or that dockerd looks for where it names none.
+pub fn ca_of_flags(found: &Found) -> Option<String> {
+    let read = Read::of(&Found { daemon_json: None, ..found.clone() }).ok()?;
+    let flags = read.whole_command().tls_flags();
+    let named = flags.iter().rfind(|flag| flag.name == "tlscacert").and_then(|flag| flag.value.clone());
+    let verifies = flags.iter().any(|flag| flag.name == "tlsverify" && flag.value.as_deref() != Some("false"));
+    named.or(verifies.then(|| "/root/.docker/ca.pem".into()))
 }
 
 /// The files by which dockerd is told what to do: as they are, or as they should be. None: no file.
@@ -56,6 +79,7 @@ pub struct Wishes {
 /// replace.
 pub fn served(found: &Found, wishes: &Wishes) -> Result<Layout, Verdict> {
     let read = Read::of(found)?;
+    can_be_told(found)?;
     let in_the_way = read.in_the_way(Some(&wishes.paths));
     if !in_the_way.is_empty() && !wishes.take_over {
         let message = format!(
@@ -65,7 +89,8 @@ pub fn served(found: &Found, wishes: &Wishes) -> Result<Layout, Verdict> {
         return Err(serving(Reason::DaemonConflict, message));
     }
     let TlsPaths { ca, cert, key } = &wishes.paths;
-    let wanted = Wanted { ca, cert, key, live_restore: wishes.live_restore, drop_hosts: true };
+    let live_restore = wishes.live_restore && !read.says_live_restore(); // both are one too many for dockerd
+    let wanted = Wanted { ca, cert, key, live_restore, drop_hosts: true };
     Ok(Layout {
         daemon_json: Some(read.json.merged(&wanted).render()),
         drop_in: Some(unit::drop_in(read.replaced().as_ref())),
@@ -73,6 +98,28 @@ pub fn served(found: &Found, wishes: &Wishes) -> Result<Layout, Verdict> {
         docker_socket: read.docker_socket(),
         wanted: true,
     })
+}
+
+/// Whether our files are what dockerd goes by.
+///
+/// # Errors
+/// Serving=False DaemonConflict, with what is in the way that is not ours to change.
+pub fn can_be_told(found: &Found) -> Result<(), Verdict> {
+    let exec = Read::of(&Found { daemon_json: None, ..found.clone() })?.whole_command();
+    if let Some(file) = exec.config_file().filter(|file| file != DAEMON_JSON) {
+        let message = format!(
+            "dockerd is started with --config-file={file}: take that out of its command line, so that it reads \
+             {DAEMON_JSON}"
+        );
+        return Err(serving(Reason::DaemonConflict, message));
+    }
+    let Some(drop_in) = found.overruling.first() else { return Ok(()) };
+    let message = format!(
+        "{drop_in} sets what our drop-in sets, and systemd reads it later: take its Exec lines out, or rename it so that \
+         it comes before {}",
+        unit::DROP_IN
+    );
+    Err(serving(Reason::DaemonConflict, message))
 }
 
 /// The files under which dockerd listens on nothing but its unix socket: what closes a door that others left open.
@@ -114,6 +161,9 @@ pub fn removed(found: &Found, paths: &TlsPaths) -> Result<Layout, Verdict> {
     })
 }
 
+/// Streams of the file system, and abstract ones.
+const UNIX: [char; 2] = ['/', '@'];
+
 /// What others wrote, read.
 struct Read {
     exec: ExecLine,
@@ -131,7 +181,18 @@ impl Read {
         let exec = ExecLine::parse(&found.exec);
         let exec =
             exec.map_err(|error| unusable(format!("ExecStart of docker.service is left as it is, since {error}")))?;
-        Ok(Read { exec, options: found.options.clone(), streams: found.streams.clone(), json })
+        let streams = found.streams.iter().map(|stream| stream.replace("%t", "/run").replace("%%", "%")).collect();
+        Ok(Read { exec, options: found.options.clone(), streams, json })
+    }
+
+    /// The command line as dockerd gets it.
+    fn whole_command(&self) -> ExecLine {
+        self.exec.expanded(&|name| self.variable(name))
+    }
+
+    fn says_live_restore(&self) -> bool {
+        let argv = self.whole_command().argv();
+        argv.iter().any(|word| word.split('=').next() == Some("--live-restore"))
     }
 
     fn variable(&self, name: &str) -> Option<String> {
@@ -150,7 +211,7 @@ impl Read {
 
     fn docker_socket(&self) -> Option<String> {
         let (unix, others): (Vec<String>, Vec<String>) =
-            self.streams.iter().cloned().partition(|stream| stream.starts_with('/') || stream.starts_with('%'));
+            self.streams.iter().cloned().partition(|stream| stream.starts_with(UNIX));
         (!others.is_empty()).then(|| unit::docker_socket_drop_in(&unix))
     }
 
@@ -172,7 +233,7 @@ impl Read {
         if tls.is_set() && (tls.paths().is_none() || tls.paths().as_ref() != ours) {
             found.push("TLS settings in daemon.json".to_owned());
         }
-        let tcp = self.streams.iter().filter(|stream| !stream.starts_with('/') && !stream.starts_with('%'));
+        let tcp = self.streams.iter().filter(|stream| !stream.starts_with(UNIX));
         found.extend(tcp.map(|stream| format!("ListenStream={stream} in docker.socket")));
         found
     }

@@ -35,7 +35,8 @@ pub fn status(
     outcome: &Outcome,
     now: Timestamp,
 ) -> (CertificateStatus, Vec<Event>) {
-    let mut verdicts = vec![said(object, accepted(&outcome.refusal)), issued(object, outcome, now)];
+    let mut verdicts =
+        vec![said(object, accepted(&outcome.refusal), outcome.delivery.is_some()), issued(object, outcome, now)];
     verdicts.extend(outcome.delivery.clone());
     verdicts.extend(desired.iter().flat_map(|desired| desired.unavailable.clone()));
     let verdicts = with_ready(verdicts);
@@ -66,9 +67,9 @@ fn remembered(object: &Object, verdicts: &[Verdict]) -> Vec<Condition> {
 }
 
 /// A delivery without a target is for `up --host` on the machine itself; in a cluster it is as if there were none.
-fn said(object: &Object, accepted: Verdict) -> Verdict {
+fn said(object: &Object, accepted: Verdict, delivered: bool) -> Verdict {
     match object.delivery() {
-        Some(delivery) if delivery.target.is_none() && accepted.holds => {
+        Some(delivery) if delivery.target.is_none() && accepted.holds && !delivered => {
             let message = "the spec is accepted; no companion delivers it, since spec.delivery has no target: set \
                            target to Node or Enrolled, or run dockseal up --host on the machine itself";
             Verdict { message: message.to_owned(), ..accepted }
@@ -78,13 +79,14 @@ fn said(object: &Object, accepted: Verdict) -> Verdict {
 }
 
 /// The status of an object that is going, while what was delivered goes before it. All else is as it was.
-pub fn removing(object: &Object, courier: &Courier, now: Timestamp) -> CertificateStatus {
-    let said = object.companion.condition(ConditionType::Delivered).filter(|said| said.status == "False");
-    let said = said.map(|said| format!(" (it says: {})", said.message)).unwrap_or_default();
+pub fn removing(object: &Object, now: Timestamp) -> CertificateStatus {
+    let said = ConditionType::OF_COMPANION.iter().filter_map(|type_| object.companion.condition(*type_));
+    let said = said.filter(|said| said.status == "False").map(|said| said.message.clone()).next();
+    let said = said.map(|said| format!(" (it says: {said})")).unwrap_or_default();
     let message = format!(
         "it is to be deleted, and waits for {} to remove what it delivered{said}; the annotation {}=true lets it go \
          at once, and leaves that there",
-        courier.words(),
+        Courier::asked(object).words(),
         crate::api::FORCE_REMOVE_ANNOTATION
     );
     let verdict = Verdict::new(ConditionType::Ready, false, Reason::Removing, message);

@@ -68,7 +68,7 @@ pub fn drop_in(exec: Option<&ExecLine>) -> String {
          {exec}\
          ExecStartPre=/bin/sh -c '{BINARY} guard || systemctl stop {SOCKET_NAME} || \
          test inactive = \"$$(systemctl show -p ActiveState --value {SOCKET_NAME})\"'\n\
-         ExecStartPost=/bin/sh -c 'systemctl -q is-active {SOCKET_NAME} || exit 0; exec {BINARY} guard'\n"
+         ExecStartPost=/bin/sh -c '{BINARY} guard || ! systemctl -q is-active {SOCKET_NAME}'\n"
     )
 }
 

@@ -3,6 +3,7 @@
 use super::Census;
 use super::memory::Memory;
 use crate::api::assignment::{AssignedHost, Assignment};
+use crate::api::condition::Reason;
 use crate::api::{Object, ObjectRef, Place};
 use crate::decide::Refusal;
 use crate::decide::delivery::assign::entry;
@@ -10,11 +11,11 @@ use crate::decide::delivery::contest::contest;
 use crate::decide::delivery::turns::{self, Waiting};
 use crate::pki::lifecycle::saturating;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How often somebody who waits for a turn is looked at, should nobody wake them.
-const WAITING: SignedDuration = SignedDuration::from_mins(1);
+const WAITING: SignedDuration = SignedDuration::from_mins(5);
 /// How soon somebody whom another account still has is looked at again.
 const HELD_OFF: SignedDuration = SignedDuration::from_secs(5);
 
@@ -25,9 +26,10 @@ pub(super) struct Ledger {
     decided: HashMap<String, Assignment>,
     /// Hosts that left an assignment which may not be written yet.
     leaving: HashMap<String, Vec<AssignedHost>>,
-    /// Who had no place at the last walk.
-    losers: HashMap<String, BTreeSet<ObjectRef>>,
-    faults: HashMap<String, Refusal>,
+    /// Who had no place at the last walk, and why.
+    losers: HashMap<String, BTreeMap<ObjectRef, Refusal>>,
+    /// Why accounts have not what they need, by the namespace in which it is missing.
+    faults: HashMap<String, BTreeMap<Arc<str>, Refusal>>,
     /// When each host last had a turn.
     turns: HashMap<ObjectRef, Timestamp>,
 }
@@ -36,7 +38,7 @@ pub(super) struct Ledger {
 pub(super) struct Decided {
     pub assignment: Assignment,
     pub wake: Option<Timestamp>,
-    /// Hosts that have a place now and had none, or the other way round.
+    /// Hosts that have a place now and had none, or the other way round, or for another reason.
     pub changed: BTreeSet<ObjectRef>,
 }
 
@@ -48,16 +50,19 @@ impl Ledger {
 
     /// The assignment as it was decided last; after a restart, as it is stored.
     pub fn before(&self, account: &str) -> Assignment {
-        let known = self.decided.get(account).or_else(|| self.memory.assignment(account));
-        known.cloned().unwrap_or_default()
+        self.known(account).cloned().unwrap_or_default()
+    }
+
+    fn known(&self, account: &str) -> Option<&Assignment> {
+        self.decided.get(account).or_else(|| self.memory.assignment(account))
     }
 
     /// Decides who is told to an account.
     pub fn decide<C: Census>(&mut self, account: &str, hosts: &[&Object], census: &C, now: Timestamp) -> Decided {
         let before = self.before(account);
-        let losers: BTreeSet<ObjectRef> = contest(hosts, &before).into_keys().collect();
+        let losers = contest(hosts, &before);
         let (mut entries, mut wakes) = (Vec::new(), Vec::new());
-        for host in hosts.iter().filter(|host| !losers.contains(&host.at)) {
+        for host in hosts.iter().filter(|host| !losers.contains_key(&host.at)) {
             let known = before.find(&host.at);
             if known.is_none() && self.is_held_elsewhere(account, &host.at) {
                 wakes.push(saturating(now, HELD_OFF)); // the other account's rights go first
@@ -70,11 +75,18 @@ impl Ledger {
         }
         entries.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
         let assignment = Assignment { hosts: entries };
-        let left = before.hosts.into_iter().filter(|host| assignment.find(&host.object()).is_none());
+        let left: Vec<_> = before.hosts.into_iter().filter(|host| assignment.find(&host.object()).is_none()).collect();
+        for host in &left {
+            self.turns.remove(&host.object());
+        }
         self.leaving.entry(account.to_owned()).or_default().extend(left);
         self.decided.insert(account.to_owned(), assignment.clone());
-        let lost_before = self.losers.insert(account.to_owned(), losers.clone()).unwrap_or_default();
-        let changed = losers.symmetric_difference(&lost_before).cloned().collect();
+        // From now on this is what their own walks see; what they saw until now were those.
+        let now = contest(hosts, &assignment);
+        let last = self.losers.insert(account.to_owned(), now.clone()).unwrap_or_default();
+        let known = now.keys().chain(losers.keys()).chain(last.keys());
+        let changed = known.filter(|at| now.get(at) != losers.get(at) || now.get(at) != last.get(at));
+        let changed = changed.cloned().collect();
         Decided { assignment, wake: wakes.into_iter().min(), changed }
     }
 
@@ -97,18 +109,25 @@ impl Ledger {
         }
     }
 
-    /// Why an account cannot be made.
-    pub fn fault(&self, account: &str) -> Option<&Refusal> {
-        self.faults.get(account)
+    /// Why an account cannot serve hosts of that namespace.
+    pub fn fault(&self, account: &str, namespace: &str) -> Option<&Refusal> {
+        let faults = self.faults.get(account)?;
+        faults.get(self.memory.companions()).or_else(|| faults.get(namespace))
     }
 
-    /// Notes that, or that it can; true where that is news.
-    pub fn set_fault(&mut self, account: &str, fault: Option<Refusal>) -> bool {
-        let before = match fault.clone() {
-            Some(fault) => self.faults.insert(account.to_owned(), fault),
-            None => self.faults.remove(account),
-        };
-        before != fault
+    /// Notes all that is missing; true where that is news. A failure that is not to be told yet is one that was told
+    /// before, or none.
+    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Refusal>, telling: bool) -> bool {
+        let before = self.faults.remove(account).unwrap_or_default();
+        faults.retain(|namespace, fault| {
+            let told = before.get(namespace).is_some_and(|known| known.reason == fault.reason);
+            told || telling || fault.reason != Reason::StoreFailed
+        });
+        let news = before != faults;
+        if !faults.is_empty() {
+            self.faults.insert(account.to_owned(), faults);
+        }
+        news
     }
 
     /// The turn of a host: the one that it had, or a new one where it is the first in the line.
@@ -150,12 +169,13 @@ impl Ledger {
 
     /// The first in the line, among those that their companions were told of.
     fn first<C: Census>(&self, authority: &Place, census: &C) -> Option<ObjectRef> {
-        let hosts = census.hosts_under(authority);
-        let waiting = hosts.iter().filter_map(|host| {
+        let hosts = census.waiting();
+        let waiting = hosts.iter().filter(|host| host.authority().as_ref() == Some(authority)).filter_map(|host| {
             let since = turns::waits_since(host)?;
             let account = host.account()?;
-            let told = self.before(&account).find(&host.at).is_some_and(|entry| entry.turn.is_none());
-            let able = told && self.fault(&account).is_none();
+            let told = self.known(&account).and_then(|known| known.find(&host.at));
+            let able =
+                told.is_some_and(|entry| entry.turn.is_none()) && self.fault(&account, &host.at.namespace).is_none();
             able.then(|| Waiting { at: host.at.clone(), since, last: self.turns.get(&host.at).copied() })
         });
         turns::first(waiting.collect::<Vec<_>>())

@@ -1,11 +1,11 @@
 //! What is there of companions' accounts, as the watch showed it and as it was written. No request is made here.
 
 use crate::api::account::{Body, MINT, NODE_PREFIX, PartKey, PartKind, SeenPart, role_name};
-use crate::api::assignment::{ASSIGNMENT_KEY, Assignment};
-use crate::api::{ObjectRef, Place};
+use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
+use crate::api::{Kind, ObjectRef};
 use crate::decide::delivery::rights::owner;
 use k8s_openapi::api::rbac::v1::PolicyRule;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The objects of all accounts, by account.
 pub(super) struct Memory {
@@ -13,6 +13,8 @@ pub(super) struct Memory {
     seen: HashMap<String, HashMap<PartKey, SeenPart>>,
     /// The assignments in them.
     stored: HashMap<String, Assignment>,
+    /// The objects that stand in an assignment or a Role of ours, each with where.
+    named: HashMap<ObjectRef, HashSet<PartKey>>,
     /// What is being written; true where the watch has told of it meanwhile.
     writing: HashMap<PartKey, bool>,
 }
@@ -20,7 +22,13 @@ pub(super) struct Memory {
 impl Memory {
     /// Of the accounts in that namespace.
     pub fn of(companions: String) -> Memory {
-        Memory { companions, seen: HashMap::new(), stored: HashMap::new(), writing: HashMap::new() }
+        let (seen, stored, named, writing) = Default::default();
+        Memory { companions, seen, stored, named, writing }
+    }
+
+    /// The namespace of the accounts.
+    pub fn companions(&self) -> &str {
+        &self.companions
     }
 
     /// Takes one from the watch, or its end; the account, where that is news.
@@ -74,6 +82,9 @@ impl Memory {
                 None => drop(self.stored.remove(account)),
             }
         }
+        let before = self.find(key).map(|part| self.names(account, key, part)).unwrap_or_default();
+        let now = part.as_ref().map(|part| self.names(account, key, part)).unwrap_or_default();
+        self.rename(key, before, now);
         let parts = self.seen.entry(account.to_owned()).or_default();
         match part {
             Some(part) => drop(parts.insert(key.clone(), part)),
@@ -81,6 +92,30 @@ impl Memory {
         }
         if parts.is_empty() {
             self.seen.remove(account);
+        }
+    }
+
+    /// The objects that one of ours names.
+    fn names(&self, account: &str, key: &PartKey, part: &SeenPart) -> Vec<ObjectRef> {
+        if !self.is_ours(account, part) {
+            return Vec::new();
+        }
+        let told = assignment_in(part).unwrap_or_default().hosts;
+        let ruled =
+            rules(part).iter().filter(|rule| is_for_hosts(rule)).flat_map(|rule| rule.resource_names.iter().flatten());
+        let ruled = ruled.map(|name| ObjectRef::new(Kind::DockerHostCert, &key.at.namespace, name));
+        told.iter().map(AssignedHost::object).chain(ruled).collect()
+    }
+
+    fn rename(&mut self, key: &PartKey, before: Vec<ObjectRef>, now: Vec<ObjectRef>) {
+        for at in before {
+            let empty = self.named.get_mut(&at).is_some_and(|keys| keys.remove(key) && keys.is_empty());
+            if empty {
+                self.named.remove(&at);
+            }
+        }
+        for at in now {
+            self.named.entry(at).or_default().insert(key.clone());
         }
     }
 
@@ -118,6 +153,13 @@ impl Memory {
         foreign.then(|| PartKey::new(PartKind::ServiceAccount, &self.companions, account))
     }
 
+    /// Objects of an account's names that are somebody else's and that no watch shows.
+    pub fn hidden(&self, account: &str) -> Vec<PartKey> {
+        let parts = self.seen.get(account).into_iter().flatten();
+        let hidden = parts.filter(|(_, part)| !part.labelled && !self.is_ours(account, part));
+        hidden.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Nodes' accounts that are there and ours.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         let accounts = self.seen.keys().map(String::as_str).filter(|account| account.starts_with(NODE_PREFIX));
@@ -137,12 +179,7 @@ impl Memory {
 
     /// Whether another account has rights for an object, or is told of it.
     pub fn is_held_elsewhere(&self, account: &str, at: &ObjectRef) -> bool {
-        let told = self.stored.iter().any(|(other, assignment)| other != account && assignment.find(at).is_some());
-        told || self.seen.iter().filter(|(other, _)| *other != account).any(|(other, _)| {
-            let key = PartKey { kind: PartKind::Role, at: Place::new(&at.namespace, &role_name(other)) };
-            let role = self.find(&key).filter(|part| self.is_ours(other, part));
-            role.is_some_and(|part| rules(part).iter().any(|rule| is_for_hosts(rule) && names(rule, &at.name)))
-        })
+        self.named.get(at).into_iter().flatten().any(|key| key.account() != Some(account))
     }
 }
 

@@ -20,7 +20,7 @@ use crate::world::store::Announcement;
 use k8s_openapi::jiff::Timestamp;
 use ledger::Ledger;
 use memory::Memory;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What is known of hosts.
@@ -29,12 +29,12 @@ pub trait Census: Sync {
     fn host(&self, at: &ObjectRef) -> Option<Arc<Object>>;
     /// Those whose spec names that account.
     fn hosts_of(&self, account: &str) -> Vec<Arc<Object>>;
-    /// Those that the authority signs for.
-    fn hosts_under(&self, authority: &Place) -> Vec<Arc<Object>>;
+    /// Those that wait for a turn to restart their dockerd.
+    fn waiting(&self) -> Vec<Arc<Object>>;
 }
 
 /// What came of a walk.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub struct AccountWalk {
     /// When to walk again, if nothing changes.
     pub wake: Option<Timestamp>,
@@ -42,6 +42,8 @@ pub struct AccountWalk {
     pub hosts: BTreeSet<ObjectRef>,
     /// Accounts for which something changed.
     pub accounts: BTreeSet<String>,
+    /// Something could not be written: to be tried again, nothing half done stands in the way.
+    pub failed: Option<StoreError>,
 }
 
 /// All accounts.
@@ -55,10 +57,17 @@ pub struct Accounts {
 struct Plan {
     owner: String,
     parts: Vec<Part>,
-    /// What is somebody else's and in the way.
-    foreign: Option<PartKey>,
+    /// The account's own name is somebody else's.
+    usurper: Option<PartKey>,
     wake: Option<Timestamp>,
     changed: BTreeSet<ObjectRef>,
+}
+
+/// What went wrong as it was written: for the hosts of which namespace, and what is to be tried again.
+#[derive(Default)]
+struct Hitches {
+    faults: BTreeMap<Arc<str>, Refusal>,
+    failed: Option<StoreError>,
 }
 
 impl Accounts {
@@ -96,7 +105,7 @@ impl Accounts {
         let (Courier::Node(_) | Courier::Enrolled, Some(account)) = (&asked, object.account()) else { return asked };
         let ledger = self.open();
         let mut losers = contest(&self.applicants(hosts), &ledger.before(&account));
-        let refusal = losers.remove(&object.at).or_else(|| ledger.fault(&account).cloned());
+        let refusal = losers.remove(&object.at).or_else(|| ledger.fault(&account, &object.at.namespace).cloned());
         refusal.map_or(asked, Courier::Refused)
     }
 
@@ -104,42 +113,50 @@ impl Accounts {
         hosts.iter().map(Arc::as_ref).filter(|host| assignable(host, &self.listing)).collect()
     }
 
-    /// Walks an account, or [`MINT`].
-    ///
-    /// # Errors
-    /// [`StoreError`] where the store fails: to be tried again, nothing half done stands in the way.
+    /// Walks an account, or [`MINT`]. What fails is told to the hosts that it is needed for where `telling` says so.
     pub async fn walk<S: AccountStore, C: Census>(
         &self,
         house: &House<S>,
         census: &C,
         account: &str,
-    ) -> Result<AccountWalk, StoreError> {
+        telling: bool,
+    ) -> AccountWalk {
         if self.namespace().is_none() {
-            return Ok(AccountWalk::default());
+            return AccountWalk::default();
         }
         let (now, hosts) = (house.clock.now(), census.hosts_of(account));
-        let plan = match account {
-            MINT => self.plan_mint(),
-            _ => self.plan(account, &hosts, &readable(house, &hosts).await?, census, now),
+        let readable = match self.look_again(house, account).await {
+            Ok(()) => readable(house, &hosts).await,
+            Err(error) => Err(error),
         };
-        let foreign = self.apply(house, account, &plan).await?;
-        let mut walk = self.settle(account, &hosts, plan, foreign, now);
-        self.say_who_left(house, census, account, &mut walk).await;
-        walk.accounts.extend(self.next_in_line(&hosts, census));
-        Ok(walk)
-    }
-
-    /// Notes why an account's walks fail; the objects for which that is news.
-    pub fn fail<C: Census>(&self, census: &C, account: &str, error: &StoreError) -> Vec<ObjectRef> {
-        let refusal = Refusal::delivery(Reason::StoreFailed, format!("{error}; it is tried again and again"));
-        let news = self.open().set_fault(account, Some(refusal));
-        let hosts = if news { census.hosts_of(account) } else { Vec::new() };
-        hosts.iter().map(|host| host.at.clone()).collect()
+        let readable = match readable {
+            Ok(readable) => readable,
+            Err(error) => return AccountWalk { failed: Some(error), ..AccountWalk::default() },
+        };
+        let plan = || match account {
+            MINT => self.plan_mint(),
+            _ => self.plan(account, &hosts, &readable, census, now),
+        };
+        let (mut planned, mut hitches) = (plan(), Hitches::default());
+        self.apply(house, account, &planned, &mut hitches).await;
+        if planned.usurper.is_none() && self.open().memory.usurper(account).is_some() {
+            let changed = std::mem::take(&mut planned.changed);
+            planned = plan(); // that it is a stranger's came out only as it was to be made
+            planned.changed.extend(changed);
+            self.apply(house, account, &planned, &mut hitches).await;
+        }
+        let written = hitches.failed.is_none();
+        let mut walk = self.settle(account, &hosts, planned, hitches, telling, now);
+        if written {
+            self.say_who_left(house, census, account, &mut walk).await;
+        }
+        walk.accounts.extend(self.next_in_line(census));
+        walk
     }
 
     fn plan_mint(&self) -> Plan {
         let parts = mint_parts(&self.companions, self.open().memory.nodes());
-        Plan { owner: owner(&self.companions, MINT), parts, foreign: None, wake: None, changed: BTreeSet::new() }
+        Plan { owner: owner(&self.companions, MINT), parts, usurper: None, wake: None, changed: BTreeSet::new() }
     }
 
     fn plan<C: Census>(
@@ -153,46 +170,68 @@ impl Accounts {
         let mut ledger = self.open();
         let decided = ledger.decide(account, &self.applicants(hosts), census, now);
         let wanted = !decided.assignment.hosts.is_empty();
-        // A stranger's account must not get rights by bearing a name.
-        let foreign = ledger.memory.usurper(account).filter(|_| wanted);
-        let parts = match wanted && foreign.is_none() {
+        let usurper = ledger.memory.usurper(account).filter(|_| wanted);
+        let parts = match wanted && usurper.is_none() {
             true => parts(&self.companions, account, &decided.assignment, readable),
             false => Vec::new(),
         };
         let owner = owner(&self.companions, account);
-        Plan { owner, parts, foreign, wake: decided.wake, changed: decided.changed }
+        Plan { owner, parts, usurper, wake: decided.wake, changed: decided.changed }
     }
 
-    /// Writes what differs; what belongs to somebody else, where that was in the way.
-    async fn apply<S: AccountStore>(
-        &self,
-        house: &House<S>,
-        account: &str,
-        plan: &Plan,
-    ) -> Result<Option<PartKey>, StoreError> {
+    /// Writes what differs, as far as it can be written: a namespace that is going must not keep the hosts of others
+    /// waiting.
+    async fn apply<S: AccountStore>(&self, house: &House<S>, account: &str, plan: &Plan, hitches: &mut Hitches) {
         let steps = match self.open().memory.parts(account) {
             Some(seen) => steps(&plan.owner, &plan.parts, seen),
             None => steps(&plan.owner, &plan.parts, &HashMap::new()),
         };
+        hitches.foreign(plan.usurper.as_ref());
         for step in steps {
-            let foreign = match step {
-                Step::Foreign(key) => Some(key),
-                Step::Make(part) => self.make(house, &part).await?,
-                Step::Amend(part, version) => {
-                    self.noting(&part, house.store.amend(&part, &version)).await?;
-                    None
+            let (kind, namespace) = (step.key().kind, Arc::clone(&step.key().at.namespace));
+            match self.perform(house, step).await {
+                Ok(Some(foreign)) => {
+                    hitches.foreign(Some(&foreign));
+                    if kind == PartKind::ServiceAccount {
+                        return; // a stranger's account must not get rights by bearing a name
+                    }
                 }
-                Step::Drop(key, version) => {
-                    house.store.discard(&key, &version).await?;
-                    self.open().memory.forget(&key, &version);
-                    None
-                }
-            };
-            if foreign.is_some() {
-                return Ok(foreign);
+                Ok(None) => {}
+                Err(error) => hitches.failed(namespace, error),
             }
         }
-        Ok(plan.foreign.clone())
+    }
+
+    /// What is not ours and has no label is shown by no watch.
+    async fn look_again<S: AccountStore>(&self, house: &House<S>, account: &str) -> Result<(), StoreError> {
+        let hidden = self.open().memory.hidden(account);
+        for key in hidden {
+            let found = house.store.find(&key).await?;
+            self.open().memory.notice(&key, found);
+        }
+        Ok(())
+    }
+
+    /// Does one step; what is somebody else's, where that is in the way.
+    async fn perform<S: AccountStore>(&self, house: &House<S>, step: Step) -> Result<Option<PartKey>, StoreError> {
+        match step {
+            Step::Foreign(key) => Ok(Some(key)),
+            Step::Make(part) => self.make(house, &part).await,
+            Step::Amend(part, version) => {
+                self.noting(&part, house.store.amend(&part, &version)).await?;
+                Ok(None)
+            }
+            Step::Remake(part, version) => {
+                house.store.discard(&part.key, &version).await?;
+                self.open().memory.forget(&part.key, &version);
+                self.make(house, &part).await
+            }
+            Step::Drop(key, version) => {
+                house.store.discard(&key, &version).await?;
+                self.open().memory.forget(&key, &version);
+                Ok(None)
+            }
+        }
     }
 
     /// Makes it, or takes back what is ours without its label; else says what is in the way.
@@ -201,6 +240,7 @@ impl Accounts {
             Err(StoreError::Exists(at)) => {
                 let Some(found) = house.store.find(&part.key).await? else { return Err(StoreError::Changed(at)) };
                 if found.owner.as_ref() != Some(&part.owner) {
+                    self.open().memory.notice(&part.key, Some(found));
                     return Ok(Some(part.key.clone()));
                 }
                 self.noting(part, house.store.amend(part, &found.version)).await.map(|()| None)
@@ -232,14 +272,16 @@ impl Accounts {
         account: &str,
         hosts: &[Arc<Object>],
         plan: Plan,
-        foreign: Option<PartKey>,
+        hitches: Hitches,
+        telling: bool,
         now: Timestamp,
     ) -> AccountWalk {
-        let patience = foreign.as_ref().map(|_| saturating(now, CONFLICT_PATIENCE)); // nothing watches it
-        let mut walk = AccountWalk { wake: plan.wake.into_iter().chain(patience).min(), ..AccountWalk::default() };
-        walk.hosts.extend(plan.changed);
+        let foreign = hitches.faults.values().any(|fault| fault.reason == Reason::AccountConflict);
+        let patience = foreign.then(|| saturating(now, CONFLICT_PATIENCE)); // nothing watches what is not ours
+        let wake = plan.wake.into_iter().chain(patience).min();
+        let mut walk = AccountWalk { wake, hosts: plan.changed, failed: hitches.failed, ..AccountWalk::default() };
         let mut ledger = self.open();
-        if ledger.set_fault(account, foreign.map(|key| in_the_way(&key))) {
+        if ledger.set_faults(account, hitches.faults, telling) {
             walk.hosts.extend(hosts.iter().map(|host| host.at.clone()));
         }
         ledger.tidy(account);
@@ -274,8 +316,8 @@ impl Accounts {
     }
 
     /// The accounts whose hosts can have a turn now.
-    fn next_in_line<C: Census>(&self, hosts: &[Arc<Object>], census: &C) -> Vec<String> {
-        let authorities: BTreeSet<Place> = hosts.iter().filter_map(|host| host.authority()).collect();
+    fn next_in_line<C: Census>(&self, census: &C) -> Vec<String> {
+        let authorities: BTreeSet<Place> = census.waiting().iter().filter_map(|host| host.authority()).collect();
         let ledger = self.open();
         let next = authorities.iter().filter_map(|authority| ledger.next(authority, census));
         next.filter_map(|host| host.account()).collect()
@@ -292,6 +334,18 @@ async fn readable<S: AccountStore>(house: &House<S>, hosts: &[Arc<Object>]) -> R
         }
     }
     Ok(readable)
+}
+
+impl Hitches {
+    fn foreign(&mut self, key: Option<&PartKey>) {
+        self.faults.extend(key.map(|key| (Arc::clone(&key.at.namespace), in_the_way(key))));
+    }
+
+    fn failed(&mut self, namespace: Arc<str>, error: StoreError) {
+        let message = format!("{error}; it is tried again and again");
+        self.faults.entry(namespace).or_insert_with(|| Refusal::delivery(Reason::StoreFailed, message));
+        self.failed.get_or_insert(error);
+    }
 }
 
 fn in_the_way(key: &PartKey) -> Refusal {

@@ -3,10 +3,10 @@
 use super::Trouble;
 use crate::decide::delivery::daemon::{Files, Heard, Observed, paths};
 use crate::decide::delivery::order::Order;
-use crate::decide::delivery::target::{Found, Layout};
+use crate::decide::delivery::target::{Found, Layout, ca_of_flags};
 use crate::docker::daemon_json::DaemonJson;
-use crate::docker::unit::{self, ExecLine};
-use crate::docker::unit_file::values;
+use crate::docker::unit;
+use crate::docker::unit_file::{self, values};
 use crate::pki::certificate::all_from_pem;
 use crate::pki::{Certificate, PrivateKey};
 use crate::world::daemon_host::{self, Entry};
@@ -15,15 +15,20 @@ use crate::world::host_files::{Directory, Generation, Seen};
 use crate::world::systemd::{Systemd, Unit};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
-/// dockerd's configuration.
-pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+pub use crate::decide::delivery::target::DAEMON_JSON;
 /// dockerd's unit.
 pub const SERVICE: &str = "docker.service";
 /// The unit of its unix socket.
 pub const SOCKET: &str = "docker.socket";
 /// Ours.
 pub const OUR_SOCKET: &str = "dockseal-docker.socket";
+/// dockerd says that it is ready within this time of its start, or hangs.
+pub const START_PATIENCE: Duration = Duration::from_secs(90);
+/// How often it is looked whether it starts.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Generations whose client certificate is tried.
 const MOST_TRIED: usize = 4;
 
@@ -47,7 +52,7 @@ pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Troub
         trusted_before: trusted_before(&found, order),
         written: written()?,
         running,
-        failed: service.active == "failed",
+        failed: matches!(service.active.as_str(), "failed" | "activating"), // see settled()
         stale: systemd.unit(OUR_SOCKET).await?.stale,
         guarded: daemon_host::is_there(unit::BINARY),
         engine: if running { docker_probe::engine(Path::new(&unix)).await.ok() } else { None },
@@ -63,8 +68,18 @@ pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Troub
     })
 }
 
+/// Waits until dockerd runs or does not: one that does not start is tried a few times by systemd.
+pub async fn settled(systemd: &Systemd) -> Result<(), Trouble> {
+    let deadline = Instant::now() + START_PATIENCE;
+    while Instant::now() < deadline && systemd.unit(SERVICE).await?.active == "activating" {
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
 async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(), Trouble> {
-    if service.loaded && socket.loaded {
+    let generated = service.fragment.starts_with("/run/systemd/generator");
+    if service.loaded && socket.loaded && !generated {
         return Ok(());
     }
     let known = [
@@ -73,6 +88,7 @@ async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(
         ("podman.socket", "Podman"),
     ];
     let mut what = match service.loaded {
+        true if generated => "a docker.service that systemd made of a script in /etc/init.d".to_owned(),
         true => "docker.service without docker.socket".to_owned(),
         false => "no docker.service (rootless Docker, Docker Desktop, or none at all)".to_owned(),
     };
@@ -121,18 +137,28 @@ fn texts(unit: &Unit) -> Result<Vec<String>, Trouble> {
 }
 
 fn text(path: &str) -> Result<Option<String>, Trouble> {
-    let mut path = Path::new(path).to_owned();
-    for _ in 0..8 {
-        match daemon_host::read(&path)? {
-            Entry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
-            entry => return Ok(entry.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())),
+    let entry = daemon_host::read(&daemon_host::behind_links(path.as_ref())?)?;
+    Ok(entry.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+}
+
+/// Drop-ins that systemd reads behind ours, and that set what it sets.
+fn overruling(drop_ins: &[String]) -> Result<Vec<String>, Trouble> {
+    let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut found = Vec::new();
+    for path in drop_ins.iter().filter(|path| name(path) > name(unit::DROP_IN)) {
+        let text = text(path)?.unwrap_or_default();
+        let sets = |key| unit_file::mentions(&text, "Service", key);
+        if ["ExecStart", "ExecStartPre", "ExecStartPost"].into_iter().any(sets) {
+            found.push(path.clone());
         }
     }
-    Ok(None)
+    Ok(found)
 }
 
 async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
-    let service = texts(&systemd.unit(SERVICE).await?)?;
+    let service = systemd.unit(SERVICE).await?;
+    let overruling = overruling(&service.drop_ins)?;
+    let service = texts(&service)?;
     let service: Vec<&str> = service.iter().map(String::as_str).collect();
     let socket = texts(&systemd.unit(SOCKET).await?)?;
     let socket: Vec<&str> = socket.iter().map(String::as_str).collect();
@@ -143,6 +169,7 @@ async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
     }
     Ok(Found {
         exec: values(&service, "Service", "ExecStart").pop().unwrap_or_default(),
+        overruling,
         options,
         streams: values(&socket, "Socket", "ListenStream"),
         daemon_json: text(DAEMON_JSON)?.map(String::into_bytes),
@@ -232,10 +259,7 @@ async fn ask(address: SocketAddr, identities: &[(u64, Identity)]) -> (Heard, Opt
 fn trusted_before(found: &Found, order: &Order) -> Vec<Certificate> {
     let json = DaemonJson::parse(found.daemon_json.as_deref().unwrap_or_default()).ok();
     let named = json.and_then(|json| json.tls().tlscacert);
-    let flag = ExecLine::parse(&found.exec)
-        .ok()
-        .and_then(|exec| exec.tls_flags().into_iter().find(|flag| flag.name == "tlscacert")?.value);
-    let files = named.into_iter().chain(flag).filter(|file| *file != paths(order).ca);
+    let files = named.into_iter().chain(ca_of_flags(found)).filter(|file| *file != paths(order).ca);
     files
         .flat_map(|file| {
             text(&file).ok().flatten().and_then(|pem| all_from_pem(pem.as_bytes()).ok()).unwrap_or_default()

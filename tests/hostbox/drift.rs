@@ -1,0 +1,123 @@
+//! What of ours others edit or delete: nobody is let in by it, it is put right, and not for ever.
+
+use crate::support::hostbox::HostBox;
+use crate::visit::{Visit, sealed};
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+const DROP_IN: &str = "/etc/systemd/system/docker.service.d/zz-dockseal.conf";
+const SOCKET: &str = "/etc/systemd/system/dockseal-docker.socket";
+const BINARY: &str = "/var/lib/dockseal/bin/dockseal";
+const PLAIN: &str = "{\"storage-driver\":\"vfs\",\"bridge\":\"none\",\"iptables\":false}";
+
+#[test]
+fn units_and_the_binary_are_put_back() -> Result<()> {
+    let host = HostBox::boot()?;
+    let mut visit = Visit::served(&host)?;
+    let (drop_in, socket) = (host.read(DROP_IN)?, host.read(SOCKET)?);
+    let probe = visit.probe()?;
+
+    let pid = visit.pid()?;
+    host.sh(&format!("rm {DROP_IN}; systemctl daemon-reload"))?;
+    visit.wishes.daemon = "restart: Never".into();
+    visit.up_serving()?;
+    ensure!(host.read(DROP_IN)? == drop_in && visit.pid()? == pid, "without a restart: {}", visit.facts());
+
+    host.sh(&format!("sed -i '/ExecStartPre/d' {SOCKET}; systemctl daemon-reload"))?;
+    visit.up_serving()?;
+    ensure!(host.read(SOCKET)? == socket && visit.pid()? == pid, "without a restart: {}", visit.facts());
+
+    host.sh(&format!("sed -i 's/2376/2399/' {SOCKET}; systemctl daemon-reload"))?;
+    host.restart(&["docker.socket", "docker.service"])?;
+    ensure!(!visit.listens(), "it listens elsewhere");
+    visit.wishes.daemon = "restart: Always".into();
+    visit.up_serving()?;
+
+    host.sh(&format!("rm {BINARY}"))?;
+    visit.restart()?;
+    visit.runs()?;
+    ensure!(!visit.listens(), "nothing vouches for daemon.json: {}", visit.facts());
+    host.reboot()?;
+    visit.runs()?;
+    ensure!(!visit.listens(), "nor after a reboot: {}", visit.facts());
+    visit.up_serving()?;
+    sealed(probe)?;
+    Ok(())
+}
+
+#[test]
+fn whoever_does_it_a_third_time_in_a_day_has_the_listener_out() -> Result<()> {
+    let host = HostBox::boot()?;
+    let mut visit = Visit::served(&host)?;
+    let probe = visit.probe()?;
+    let drift = || -> Result<()> {
+        host.write(DAEMON_JSON, PLAIN, 0o644)?;
+        visit.restart()?;
+        visit.runs()
+    };
+    for _ in 0..2 {
+        drift()?;
+        visit.up_serving()?;
+    }
+    drift()?;
+    let pid = visit.pid()?;
+    let said = visit.up_refused("Serving", "DriftRepeats")?;
+    ensure!(said.contains("dockseal.dev/restart-requested-at"), "{said}");
+    ensure!(visit.pid()? == pid, "it was restarted");
+    host.reboot()?;
+    visit.runs()?;
+    visit.up_refused("Serving", "DriftRepeats")?;
+    ensure!(!visit.listens(), "{}", visit.facts());
+
+    visit.consent("2026-11-22T00:00:00Z");
+    visit.up_serving()?;
+    for _ in 0..2 {
+        host.write(DAEMON_JSON, PLAIN, 0o644)?;
+        visit.restart()?;
+        visit.up_serving()?;
+    }
+    host.write(DAEMON_JSON, PLAIN, 0o644)?;
+    visit.restart()?;
+    visit.up_refused("Serving", "DriftRepeats")?;
+    visit.wishes.daemon = "restart: Always, enableLiveRestore: true".into();
+    visit.up_serving()?;
+    sealed(probe)?;
+    Ok(())
+}
+
+#[test]
+fn a_consent_is_used_once() -> Result<()> {
+    let host = HostBox::boot()?;
+    let mut visit = Visit::served(&host)?;
+    visit.wishes.daemon = "restart: Never".into();
+    visit.consent("2026-11-22T00:00:00Z");
+    visit.up_serving()?;
+    host.write(DAEMON_JSON, PLAIN, 0o644)?;
+    visit.restart()?;
+    visit.up_refused("Serving", "RestartPending")?;
+    visit.consent("2026-11-22T00:00:01Z");
+    visit.up_serving()
+}
+
+#[test]
+fn daemon_json_stays_whose_it_is() -> Result<()> {
+    let host = HostBox::boot()?;
+    let text = "{\n\t\"storage-driver\": \"vfs\",\n\t\"labels\" : [\"a=b\",\"c=d\"], \"bridge\":\"none\",\n\t\"iptables\": false,\n\t\
+        \"max-concurrent-uploads\": 7, \"metrics-addr\": \"0.0.0.0:9323\"\n}\n";
+    host.write("/srv/docker/daemon.json", text, 0o640)?;
+    host.sh("chown daemon:adm /srv/docker/daemon.json; rm -f /etc/docker/daemon.json; \
+        ln -s ../docker/link.json /etc/docker/daemon.json; ln -s /srv/docker/daemon.json /etc/docker/link.json")?;
+    let visit = Visit::to(&host)?;
+    visit.restart()?;
+    visit.up_serving()?;
+    let shown =
+        host.sh("readlink /etc/docker/daemon.json /etc/docker/link.json; stat -c '%a %U %G' /srv/docker/daemon.json")?;
+    ensure!(shown == "../docker/link.json\n/srv/docker/daemon.json\n640 daemon adm\n", "{shown}");
+    let now = host.read(DAEMON_JSON)?;
+    let kept = text.trim_end_matches("\n}\n");
+    ensure!(now.starts_with(kept), "{now}");
+    let members: serde_json::Value = serde_json::from_str(&now)?;
+    ensure!(members["tlsverify"] == json!(true), "{now}");
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! What others do to a host that is served: whatever they write, and whatever happens to dockerd then, nobody without a
+//! certificate is answered, the unix socket goes on, and the next look puts it right.
+
+use crate::support::hostbox::HostBox;
+use crate::visit::{Visit, eventually, sealed};
+use anyhow::{Result, ensure};
+use serde_json::json;
+
+const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+
+const PLAIN: &str = "{\"storage-driver\":\"vfs\",\"bridge\":\"none\",\"iptables\":false}";
+
+/// Ways to write daemon.json so that dockerd does not demand certificates, or so that somebody might think it does.
+fn unsealed(visit: &Visit) -> Result<Vec<String>> {
+    let sound: serde_json::Value = serde_json::from_str(&visit.host.read(DAEMON_JSON)?)?;
+    let changed = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {
+        let mut value = sound.clone();
+        change(value.as_object_mut().expect("an object"));
+        value.to_string()
+    };
+    let text = sound.to_string();
+    let open = text.trim_end_matches('}');
+    Ok(vec![
+        changed(&|json| json.retain(|key, _| !key.starts_with("tls"))),
+        changed(&|json| drop(json.insert("tlsverify".into(), json!(false)))),
+        changed(&|json| {
+            json.retain(|key, _| !key.starts_with("tls"));
+            json.insert("features".into(), json!({"tlsverify": true}));
+        }),
+        format!("{open},\"tlsverify\":false}}"),
+        format!("{open},\"tlsverif\\u0079\":false}}"),
+    ])
+}
+
+#[test]
+fn dockerd_starts_without_tcp_rather_than_without_tls() -> Result<()> {
+    let host = HostBox::boot()?;
+    let visit = Visit::served(&host)?;
+    let sound = host.read(DAEMON_JSON)?;
+    let probe = visit.probe()?;
+    for (index, text) in unsealed(&visit)?.into_iter().enumerate() {
+        host.write(DAEMON_JSON, &text, 0o644)?;
+        match index {
+            0 => visit.kill_dockerd()?,
+            1 => drop(
+                host.sh("systemctl reset-failed docker; systemctl stop docker.socket docker; systemctl start docker")?,
+            ),
+            _ => visit.restart()?,
+        }
+        visit.runs()?;
+        ensure!(!visit.listens(), "open with {text}: {}", visit.facts());
+        host.write(DAEMON_JSON, &sound, 0o644)?;
+        visit.restart()?;
+        ensure!(visit.client_is_served()?, "not back after {text}: {}", visit.facts());
+    }
+    // A stop, during which a client's connection starts it again.
+    host.write(DAEMON_JSON, PLAIN, 0o644)?;
+    host.sh("systemctl reset-failed docker; systemctl stop docker || true; sleep 0.3; systemctl start docker")?;
+    visit.runs()?;
+    host.reboot()?;
+    visit.runs()?;
+    ensure!(!visit.listens(), "open after a reboot: {}", visit.facts());
+    visit.up_serving()?;
+    sealed(probe)?;
+    Ok(())
+}
+
+#[test]
+fn a_door_that_others_open_is_closed_at_once_where_that_is_asked_for() -> Result<()> {
+    let host = HostBox::boot()?;
+    let mut visit = Visit::served(&host)?;
+    let probe = visit.probe()?;
+    let exec = "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H tcp://127.0.0.1:2377 --tls=false\n";
+    let listens = || Ok(host.exec(&["docker", "-H", "tcp://127.0.0.1:2377", "version"])?.status.success());
+    host.write("/etc/systemd/system/docker.service.d/zzz-mine.conf", exec, 0o644)?;
+    host.write(DAEMON_JSON, PLAIN, 0o644)?;
+    visit.restart()?;
+    eventually(listens)?;
+    let said = visit.up_refused("Serving", "ExposedByOthers")?;
+    ensure!(said.contains("127.0.0.1:2377"), "{said}");
+    ensure!(listens()?, "it is others'");
+
+    visit.take_over();
+    let pid = visit.pid()?;
+    let said = visit.up_refused("Serving", "ExposedByOthers")?;
+    ensure!(said.contains("zzz-mine.conf"), "{said}");
+    ensure!(visit.pid()? == pid, "no restart helps against that");
+
+    host.sh("cd /etc/systemd/system/docker.service.d; mv zzz-mine.conf mine.conf")?;
+    visit.wishes.daemon = "restart: Never".into();
+    visit.up_refused("Serving", "RestartPending").or_else(|_| visit.up_serving().map(|()| String::new()))?;
+    ensure!(!listens()?, "still open: {}", visit.facts());
+    visit.runs()?;
+    visit.wishes.daemon = "restart: Always".into();
+    visit.up_serving()?;
+    ensure!(!listens()?, "open again: {}", visit.facts());
+    sealed(probe)?;
+    Ok(())
+}

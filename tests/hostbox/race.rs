@@ -1,0 +1,86 @@
+//! daemon.json rewritten without TLS in the very moment of a start, between our guard's look and dockerd's own: what is
+//! left of that race, measured.
+
+use crate::support::hostbox::HostBox;
+use crate::support::hostbox::probe::Probe;
+use crate::visit::{Visit, eventually};
+use anyhow::{Result, ensure};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+const PLAIN: &str = "{\"storage-driver\":\"vfs\",\"bridge\":\"none\",\"iptables\":false}";
+const STARTS: u32 = 24;
+const SPREAD: Duration = Duration::from_millis(400);
+
+/// When leaks came, as a probe sees them.
+#[derive(Clone, Copy, Default)]
+struct Open {
+    first: Option<Instant>,
+    last: Option<Instant>,
+}
+
+impl Open {
+    fn span(&self) -> Option<Duration> {
+        Some(self.last?.duration_since(self.first?))
+    }
+}
+
+/// Looks at the probe's count until that is set.
+fn watch(probe: &Probe, ended: &AtomicBool) -> Open {
+    let (mut open, mut leaked) = (Open::default(), probe.count().leaked);
+    while !ended.load(Ordering::SeqCst) {
+        let now = probe.count().leaked;
+        if now > leaked {
+            leaked = now;
+            open.first.get_or_insert_with(Instant::now);
+            open.last = Some(Instant::now());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    open
+}
+
+#[test]
+fn a_door_that_opens_in_the_moment_of_a_start_does_not_stay_open() -> Result<()> {
+    let host = HostBox::boot()?;
+    let visit = Visit::served(&host)?;
+    let sound = host.read(DAEMON_JSON)?;
+    let probe = visit.probe()?;
+    let mut spans = Vec::new();
+    for start in 0..STARTS {
+        host.write("/root/open.json", PLAIN, 0o644)?;
+        let after = SPREAD * start / STARTS;
+        let script = format!(
+            "systemctl reset-failed docker; systemctl restart --no-block docker; sleep {}; mv /root/open.json {DAEMON_JSON}",
+            after.as_secs_f64()
+        );
+        let ended = AtomicBool::new(false);
+        let open = std::thread::scope(|scope| {
+            let watching = scope.spawn(|| watch(&probe, &ended));
+            let done = host.sh(&script).and_then(|_| settled(&visit));
+            ended.store(true, Ordering::SeqCst);
+            let open = watching.join().expect("watching does not panic");
+            done.map(|()| open)
+        })?;
+        let leaked = probe.count().leaked;
+        std::thread::sleep(Duration::from_millis(200));
+        ensure!(probe.count().leaked == leaked, "it stays open, written {after:?} after: {}", visit.facts());
+        spans.extend(
+            open.span().inspect(|span| println!("race: written {after:?} after the restart: open for {span:?}")),
+        );
+        host.write(DAEMON_JSON, &sound, 0o644)?;
+        visit.restart()?;
+        ensure!(visit.client_is_served()?, "not back: {}", visit.facts());
+    }
+    let longest = spans.iter().max().copied().unwrap_or_default();
+    println!("race: {} of {STARTS} starts leaked, for {longest:?} at most", spans.len());
+    ensure!(longest < Duration::from_secs(2));
+    Ok(())
+}
+
+/// dockerd has started for the last time: systemd is content with it, and does not restart it.
+fn settled(visit: &Visit) -> Result<()> {
+    eventually(|| Ok(visit.host.sh("systemctl is-active docker || true")? == "active\n"))?;
+    visit.host.docker_ready()
+}
