@@ -5,12 +5,20 @@ use super::round::{Door, Round};
 use crate::api::assignment::RESTART_REQUESTED_ANNOTATION;
 use crate::api::docker_host_cert::{Address, Delivery as Wishes};
 use crate::api::{AssignedHost, Kind, Object, Spec};
+use crate::hallway::daemon::CONFIGURATION;
 use crate::hallway::delivery::{Delivery, Done, deliver};
 use crate::world::store::{Shelf, Store};
+use crate::world::systemd::Systemd;
+use crate::world::watch::Watch;
 use crate::world::{StoreError, daemon_host};
+use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 /// Where the machine's own files go, and how.
 pub fn wishes(object: &Object, host: Option<&str>) -> Option<Wishes> {
@@ -18,7 +26,69 @@ pub fn wishes(object: &Object, host: Option<&str>) -> Option<Wishes> {
     spec.delivery.clone().filter(|_| host == Some(&*object.at.name))
 }
 
+/// dockerd's unit.
+const SERVICE: &str = "docker.service";
+/// A bus that was not there, or went away, is tried again.
+const BUS_AGAIN: Duration = Duration::from_secs(30);
+
+/// What others do on this machine to what is delivered, as soon as the system tells of it.
+pub struct Others {
+    watch: Watch,
+    told: Arc<Notify>,
+    bus: JoinHandle<()>,
+}
+
+impl Others {
+    /// From now on.
+    pub fn watched() -> Others {
+        let told = Arc::new(Notify::new());
+        Others { watch: Watch::new(&["lock"]), bus: tokio::spawn(daemon_news(Arc::clone(&told))), told }
+    }
+
+    /// Files delivered to that directory, and dockerd's configuration: to be said after each round, which may have made
+    /// them.
+    pub fn keep_to(&mut self, directory: &Path) {
+        let keep = directory.join(".dockseal");
+        let ours = [directory.to_owned(), keep.join("current"), keep];
+        self.watch.keep_to(ours.into_iter().chain(CONFIGURATION.map(PathBuf::from)));
+    }
+
+    /// Waits until they did something.
+    pub async fn noticed(&self) {
+        tokio::select! {
+            () = self.watch.changed() => {}
+            () = self.told.notified() => {}
+        }
+    }
+}
+
+impl Drop for Others {
+    fn drop(&mut self) {
+        self.bus.abort();
+    }
+}
+
+async fn daemon_news(told: Arc<Notify>) {
+    loop {
+        if let Ok(systemd) = Systemd::reach().await
+            && let Ok(news) = systemd.news(SERVICE).await
+        {
+            let mut news = std::pin::pin!(news);
+            while news.next().await.is_some() {
+                told.notify_one();
+            }
+        }
+        sleep(BUS_AGAIN).await;
+    }
+}
+
 impl Door {
+    /// Where files are delivered on this machine, if they are.
+    pub fn directory(&self) -> Option<&Path> {
+        let delivery = self.objects[self.here()?].object.delivery()?;
+        Some(Path::new(&delivery.directory))
+    }
+
     /// Delivers to this machine, where it was asked to and a certificate is stored; true where that changed what is
     /// known of the object, so that it should be looked at again.
     pub async fn deliver(&mut self, round: &mut Round) -> bool {

@@ -15,6 +15,7 @@ use crate::world::state_directory::DirectoryError;
 use crate::world::synced_files::{FileError, read_text};
 use crate::world::watch::Watch;
 use files::{FileFault, Loaded, Text, load};
+use host::Others;
 use k8s_openapi::jiff::Timestamp;
 use round::{Door, Round};
 use std::path::{Path, PathBuf};
@@ -161,13 +162,20 @@ async fn serve(
             format!("changes are looked for every {seconds} seconds, since the system does not tell of them: {why}");
         board.lock().expect(UNPOISONED).say(&line);
     }
+    let mut others = settings.host.as_ref().map(|_| Others::watched());
     loop {
         let round = door.round().await;
+        if let (Some(others), Some(directory)) = (&mut others, door.directory()) {
+            others.keep_to(directory);
+        }
         if settings.once && round.ready {
             return Ok(Ended::Ready);
         }
         failures = if round.failed { failures + 1 } else { 0 };
-        rest(&watch, door.clock(), &round, failures, blind.is_some()).await;
+        tokio::select! {
+            () = rest(&watch, door.clock(), &round, failures, blind.is_some()) => {}
+            () = meddled(others.as_ref()) => sleep(DEBOUNCE).await,
+        }
         if !settings.state.join("secrets").is_dir() {
             watch = Watch::over(&settings.files, &door.store().secrets()?).0; // the former went with the directory
         }
@@ -176,6 +184,13 @@ async fn serve(
             Ok(Some(loaded)) => door.take(loaded),
             Err(error) => board.lock().expect(UNPOISONED).say(&format!("{error} (the files as they were before hold)")),
         }
+    }
+}
+
+async fn meddled(others: Option<&Others>) {
+    match others {
+        Some(others) => others.noticed().await,
+        None => std::future::pending().await,
     }
 }
 

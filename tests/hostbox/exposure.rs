@@ -97,3 +97,25 @@ fn a_door_that_others_open_is_closed_at_once_where_that_is_asked_for() -> Result
     sealed(probe)?;
     Ok(())
 }
+
+#[test]
+fn what_others_do_is_noticed_at_once_while_up_runs() -> Result<()> {
+    let host = HostBox::boot()?;
+    let mut visit = Visit::taking_over(&host)?;
+    visit.up_serving()?;
+    visit.wishes.daemon = "restart: Never".into();
+    let up = visit.up_that_stays()?;
+    let exec = "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// -H tcp://127.0.0.1:2375 --tls=false\n";
+    host.write(DAEMON_JSON, PLAIN, 0o644)?;
+    eventually(|| Ok(host.read(DAEMON_JSON)? != PLAIN)).map_err(|error| error.context(up.log()))?;
+
+    host.write("/etc/systemd/system/docker.service.d/mine.conf", exec, 0o644)?;
+    host.sh("rm /etc/systemd/system/docker.service.d/zz-dockseal.conf")?;
+    host.write(DAEMON_JSON, PLAIN, 0o644)?;
+    visit.restart()?;
+    eventually(|| Ok(!visit.is_open("127.0.0.1:2375")?)).map_err(|error| error.context(up.log()))?;
+    visit.runs()?;
+    eventually(|| Ok(host.read("/etc/systemd/system/docker.service.d/zz-dockseal.conf").is_ok()))?;
+    ensure!(!visit.is_open("127.0.0.1:2375")?, "open again: {}", visit.facts());
+    Ok(())
+}

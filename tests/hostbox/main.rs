@@ -9,6 +9,7 @@ mod containers;
 mod cuts;
 mod disk;
 mod drift;
+mod enrolled;
 mod exposure;
 mod faithful;
 mod first;

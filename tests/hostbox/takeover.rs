@@ -3,6 +3,7 @@
 
 use crate::howto::HowTo;
 use crate::support::hostbox::HostBox;
+use crate::support::hostbox::debian::Debian;
 use crate::visit::{Visit, sealed};
 use anyhow::{Result, ensure};
 use serde_json::json;
@@ -101,9 +102,10 @@ fn flags_in_a_drop_in() -> Result<()> {
     from_mutual_tls(&host, &how_to, "/etc/docker/certs")
 }
 
+/// On a dockerd that cannot be asked what it would say to a configuration.
 #[test]
 fn flags_without_the_unix_socket() -> Result<()> {
-    let host = HostBox::boot()?;
+    let host = HostBox::boot_debian(Debian::Bookworm, |_| Ok(()))?;
     let how_to = HowTo::done(&host, "/visit/admin/.docker", ["cert.pem", "key.pem"])?;
     let tls = tls_flags("/visit/admin/.docker", "cert.pem", "key.pem");
     host.write("/etc/default/docker", format!("DOCKER_OPTS=\"-H=0.0.0.0:2376 {tls}\"\n"), 0o644)?;

@@ -3,6 +3,7 @@
 use crate::home::{At, Home, Said, UP};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::{Count, Probe};
+use crate::support::hostbox::program::Program;
 use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -75,6 +76,20 @@ impl<'a> Visit<'a> {
             format!("not {reason}: {:?}\n{}\n{}", self.at.condition(condition), up.log(), self.facts())
         })?;
         Ok(self.at.condition(condition)?.message)
+    }
+
+    /// `up` that goes on until it is dropped.
+    pub fn up_that_stays(&self) -> Result<Program> {
+        self.write()?;
+        let mut up =
+            self.host.spawn(&["dockseal", "up", "/root/home.yaml", "--state=/root/state", "--host=pandora"])?;
+        up.says("Ready", SOON)?;
+        Ok(up)
+    }
+
+    /// Whether dockerd answers there without TLS.
+    pub fn is_open(&self, address: &str) -> Result<bool> {
+        Ok(self.host.exec(&["docker", "-H", &format!("tcp://{address}"), "version"])?.status.success())
     }
 
     fn write(&self) -> Result<()> {

@@ -19,6 +19,14 @@ use crate::world::{Clock, daemon_host, host_files};
 use change::Fault;
 use k8s_openapi::jiff::SignedDuration;
 
+/// Directories in which dockerd's configuration lies.
+pub const CONFIGURATION: [&str; 5] = [
+    "/etc/docker",
+    "/etc/systemd/system",
+    "/etc/systemd/system/docker.service.d",
+    "/etc/systemd/system/docker.socket.d",
+    "/etc/default",
+];
 /// Note with what is asked.
 pub const ORDER: &str = "order.json";
 /// Note with what came of it.
