@@ -26,9 +26,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 /// Editors and package managers write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
-/// Who changes files here all the time is looked at so seldom.
-const LONGEST_DEBOUNCE: Duration = Duration::from_secs(10);
-/// As long without changes, and the next one is looked at soon again.
+/// So many looks at changes, and there is somebody who changes files here all the time: looked at less often, until
+/// that long nothing changed.
+const MANY_LOOKS: u32 = 20;
+const LONG_DEBOUNCE: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_secs(60);
 /// The longest nap: a clock that was set, or a machine that slept, shows after it.
 const LONGEST_NAP: Duration = Duration::from_secs(60);
@@ -193,10 +194,7 @@ impl Desk {
                     self.take(news);
                 }
             }
-            () = self.changes.watch.changed() => {
-                sleep(DEBOUNCE).await;
-                self.changes.hint();
-            }
+            () = self.changes.watch.changed() => self.changes.hint(),
             () = sleep_until(wake) => {}
         }
         if self.changes.take_look() {
@@ -359,29 +357,29 @@ struct Changes {
     /// When to look.
     look: Option<Instant>,
     last: Option<Instant>,
-    pause: Duration,
+    looks: u32,
 }
 
 impl Changes {
     fn new() -> Changes {
-        Changes { watch: Watch::new(SILENT), look: None, last: None, pause: Duration::ZERO }
+        Changes { watch: Watch::new(SILENT), look: None, last: None, looks: 0 }
     }
 
     fn keep_to(&mut self, directories: BTreeSet<PathBuf>) {
         self.watch.keep_to(directories);
     }
 
-    /// Something changed: looked at now, and the later the oftener it happens.
+    /// Something changed: it is looked at soon, unless it happens all the time.
     fn hint(&mut self) {
         let now = Instant::now();
         if self.look.is_some() {
             return;
         }
         if self.last.is_none_or(|last| now.duration_since(last) > QUIET) {
-            self.pause = Duration::ZERO;
+            self.looks = 0;
         }
-        self.look = Some(self.last.map_or(now, |last| last + self.pause).max(now));
-        self.pause = (self.pause * 2).clamp(DEBOUNCE, LONGEST_DEBOUNCE);
+        self.looks = self.looks.saturating_add(1);
+        self.look = Some(now + if self.looks > MANY_LOOKS { LONG_DEBOUNCE } else { DEBOUNCE });
     }
 
     fn take_look(&mut self) -> bool {

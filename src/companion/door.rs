@@ -3,12 +3,16 @@
 
 use super::account::Account;
 use super::errand::{News, Tries};
+use crate::pki::lifecycle::saturating;
 use crate::world::Clock;
 use crate::world::companion_api::{CompanionApi, client};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc::Sender;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
+
+/// No token is replaced sooner: one that could not be renewed is near its end.
+const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is done by one token.
 struct Term {
@@ -83,6 +87,7 @@ impl Door {
             Ok((api, until)) => {
                 self.tries.ended();
                 self.refused = false;
+                let until = until.max(saturating(self.clock.now(), SHORTEST));
                 self.term = Some(Term { api, until, tasks: JoinSet::new() });
                 Ok(())
             }
@@ -96,7 +101,7 @@ impl Door {
     /// The server let us in.
     pub fn welcome(&mut self) {
         if !self.refused {
-            self.tries.done();
+            self.tries.forget();
         }
     }
 

@@ -57,6 +57,11 @@ impl Tries {
         *self = Tries::default();
     }
 
+    /// How often it did not work is forgotten; what is being tried still is.
+    pub fn forget(&mut self) {
+        (self.again, self.wait) = (None, FIRST_WAIT);
+    }
+
     /// It did not.
     pub fn failed(&mut self) {
         self.under_way = false;

@@ -33,6 +33,8 @@ use std::sync::Arc;
 
 /// Unit in which the step that works on dockerd runs.
 const STEP_UNIT: &str = "dockseal-step.service";
+/// So often another step may be in the way of ours.
+const MOST_STEPS: usize = 5;
 /// A client certificate of ours is good for as long as the files that it came with may lie about.
 const PROBE_LIFE: SignedDuration = SignedDuration::from_hours(36_500 * 24);
 /// What others may have changed without our being told is looked at so often.
@@ -174,7 +176,7 @@ async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcom
         }
         Mode::Daemon => {
             let answer = ask(delivery, Some(placed.generation), trusts).await;
-            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome))
+            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome, now))
         }
     }
 }
@@ -190,10 +192,14 @@ fn daemon_outcome(
     generation: u64,
     answer: Result<Answer, Verdict>,
     outcome: Outcome,
+    now: Timestamp,
 ) -> (Outcome, Option<Timestamp>) {
     let answer = match answer {
         Ok(answer) => answer,
-        Err(serving) => return (Outcome { serving: Some(serving), ..kept(delivery) }, None),
+        Err(serving) => {
+            // What was begun is to be ended soon.
+            return (Outcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, AGAIN)));
+        }
     };
     let shown = look(delivery).ok().flatten().and_then(|seen| seen.current);
     let in_place = shown == Some(generation);
@@ -390,18 +396,28 @@ async fn ask(delivery: &Delivery, files: Option<u64>, trusts: BTreeSet<String>) 
         serving(Reason::UnsupportedHost, message)
     };
     let systemd = Systemd::reach().await.map_err(|error| unsupported(error.to_string()))?;
-    let unusable = |error: String| serving(Reason::DaemonUnusable, error);
-    let prepared = tokio::task::spawn_blocking({
-        let order = order.clone();
-        move || {
-            daemon_host::install_binary(Path::new(BINARY)).and_then(|()| daemon_host::keep(daemon::ORDER, Some(&order)))
+    for _ in 0..MOST_STEPS {
+        if let Some(answer) =
+            one_step(&systemd, &order).await.map_err(|error| serving(Reason::DaemonUnusable, error))?
+        {
+            return Ok(answer);
         }
+    }
+    Err(serving(Reason::DaemonUnusable, "another step is under way again and again; this one is taken later"))
+}
+
+/// Asks, and waits; none where another step was under way, or its unit not gone yet, so that ours was not taken.
+async fn one_step(systemd: &Systemd, order: &Order) -> Result<Option<Answer>, String> {
+    let asked = order.clone();
+    let prepared = tokio::task::spawn_blocking(move || {
+        daemon_host::install_binary(Path::new(BINARY))?;
+        daemon_host::keep(daemon::ANSWER, None::<&Answer>)?; // an old one is not to be taken for a new one
+        daemon_host::keep(daemon::ORDER, Some(&asked))
     });
-    prepared.await.expect("writing files does not panic").map_err(|error| unusable(error.to_string()))?;
-    systemd.run_apart(STEP_UNIT, &[BINARY, "daemon-step"]).await.map_err(|error| unusable(error.to_string()))?;
-    let answer = daemon_host::recall::<Answer>(daemon::ANSWER).map_err(|error| unusable(error.to_string()))?;
-    let mine = answer.filter(|answer| answer.order == order);
-    mine.ok_or_else(|| unusable("an earlier step was still under way; this one is taken next".into()))
+    prepared.await.expect("writing files does not panic").map_err(|error| error.to_string())?;
+    systemd.run_apart(STEP_UNIT, &[BINARY, "daemon-step"]).await.map_err(|error| error.to_string())?;
+    let answer = daemon_host::recall::<Answer>(daemon::ANSWER).map_err(|error| error.to_string())?;
+    Ok(answer.filter(|answer| answer.order == *order))
 }
 
 /// Takes away what was delivered, once dockerd no longer needs it.

@@ -50,7 +50,7 @@ impl Others {
     pub fn keep_to(&mut self, directory: &Path) {
         let keep = directory.join(".dockseal");
         let ours = [directory.to_owned(), keep.join("current"), keep];
-        self.watch.keep_to(ours.into_iter().chain(CONFIGURATION.map(PathBuf::from)).collect());
+        self.watch.keep_to(ours.into_iter().chain(CONFIGURATION.map(PathBuf::from)));
     }
 
     /// Waits until they did something.

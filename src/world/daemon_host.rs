@@ -16,6 +16,8 @@ use std::process::{Command, Stdio};
 /// Where the binary, the journal and the notes of the daemon's delivery are: root's own.
 pub const HOME: &str = "/var/lib/dockseal";
 
+/// All that a change writes beside others' files, and the way back, take less.
+const ROOM: usize = 256 << 10;
 /// Links behind links that are followed.
 const MOST_LINKS: usize = 8;
 
@@ -109,9 +111,34 @@ pub fn put(path: &Path, entry: &Entry) -> Result<(), FileError> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let done = match entry {
         Entry::Absent => fs::remove_file(path),
-        _ => fs::create_dir_all(parent).and_then(|()| replace(path, entry)),
+        _ => make_directory(parent).and_then(|()| replace(path, entry)),
     };
     done.and_then(|()| File::open(parent)?.sync_all()).map_err(fail)
+}
+
+/// A directory, and all that lead to it, that outlives a power cut.
+fn make_directory(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    make_directory(parent)?;
+    fs::create_dir(path)?;
+    File::open(parent)?.sync_all()
+}
+
+/// Whether a file of a usual size could be written there now.
+///
+/// # Errors
+/// [`FileError`]: no room, a file system that is read-only, a directory that nobody may change.
+pub fn room(path: &Path) -> Result<(), FileError> {
+    let trial = path.with_file_name(".dockseal-trial");
+    let there = path.ancestors().skip(1).find(|directory| directory.is_dir()).unwrap_or(Path::new("/"));
+    let trial = if path.parent() == Some(there) { trial } else { there.join(".dockseal-trial") };
+    let _ = fs::remove_file(&trial);
+    let done = write_file(&trial, &vec![b' '; ROOM], 0o600, 0, 0);
+    let _ = fs::remove_file(&trial);
+    done.map_err(failed("write", there))
 }
 
 fn replace(path: &Path, entry: &Entry) -> io::Result<()> {
@@ -223,27 +250,45 @@ fn same(one: &Path, other: &Path) -> io::Result<bool> {
 /// # Errors
 /// [`FileError`] where /proc does not tell.
 pub fn listeners(pid: u32) -> Result<Vec<SocketAddr>, FileError> {
-    let descriptors = PathBuf::from(format!("/proc/{pid}/fd"));
-    let entries = fs::read_dir(&descriptors).map_err(failed("read", &descriptors))?;
-    let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
-    let inodes: Vec<String> =
-        links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect();
-    let mut found = Vec::new();
-    for table in ["tcp", "tcp6"] {
-        let path = PathBuf::from(format!("/proc/{pid}/net/{table}"));
-        let text = fs::read_to_string(&path).unwrap_or_default(); // no IPv6, no table
-        found.extend(text.lines().skip(1).filter_map(|line| listener(line, &inodes)));
-    }
+    let inodes = sockets(pid)?;
+    let mut found: Vec<SocketAddr> =
+        table(pid).into_iter().filter(|(_, inode)| inodes.contains(inode)).map(|(address, _)| address).collect();
     found.sort();
     found.dedup();
     Ok(found)
 }
 
+/// A listener for which that is so and that none of these processes has: its address, and who has it.
+pub fn other_listener(mine: &[Option<u32>], so: impl Fn(&SocketAddr) -> bool) -> Option<(SocketAddr, String)> {
+    let mine: Vec<String> = mine.iter().flatten().filter_map(|pid| sockets(*pid).ok()).flatten().collect();
+    let (address, inode) = table(1).into_iter().find(|(address, inode)| so(address) && !mine.contains(inode))?;
+    let pids = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let who = pids.into_iter().find(|pid| sockets(*pid).is_ok_and(|inodes| inodes.contains(&inode)));
+    let name = who.and_then(|pid: u32| {
+        Some(format!("{} (process {pid})", fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim()))
+    });
+    Some((address, name.unwrap_or_else(|| "another process".into())))
+}
+
+/// Inodes of a process's sockets.
+fn sockets(pid: u32) -> Result<Vec<String>, FileError> {
+    let descriptors = PathBuf::from(format!("/proc/{pid}/fd"));
+    let entries = fs::read_dir(&descriptors).map_err(failed("read", &descriptors))?;
+    let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
+    Ok(links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect())
+}
+
+/// All TCP listeners in a process's network, with their inodes.
+fn table(pid: u32) -> Vec<(SocketAddr, String)> {
+    let read = |table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default(); // no IPv6, no table
+    let texts = ["tcp", "tcp6"].map(read);
+    texts.iter().flat_map(|text| text.lines().skip(1)).filter_map(listener).collect()
+}
+
 /// A line of /proc/net/tcp (proc(5)): local address in hex, state 0A for a listener, inode.
-fn listener(line: &str, inodes: &[String]) -> Option<SocketAddr> {
+fn listener(line: &str) -> Option<(SocketAddr, String)> {
     let columns: Vec<&str> = line.split_whitespace().collect();
-    let listens =
-        *columns.get(3)? == "0A" && inodes.iter().any(|inode| Some(inode.as_str()) == columns.get(9).copied());
+    let (listens, inode) = (*columns.get(3)? == "0A", (*columns.get(9)?).to_owned());
     let (address, port) = columns.get(1)?.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let words = address
@@ -255,22 +300,24 @@ fn listener(line: &str, inodes: &[String]) -> Option<SocketAddr> {
         Ok(four) => IpAddr::V4(Ipv4Addr::from(four)),
         Err(_) => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes.as_slice()).ok()?)),
     };
-    listens.then_some(SocketAddr::new(ip, port))
+    listens.then_some((SocketAddr::new(ip, port), inode))
 }
 
-/// The last line in which dockerd said what is wrong, if it did.
+/// The last line in which dockerd said lately what is wrong, if it did.
 pub fn last_error(service: &str) -> Option<String> {
-    let output = Command::new("journalctl")
-        .args(["-u", service, "-o", "cat", "-n", "40", "-q", "--no-pager"])
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let journal = |arguments: &[&str]| {
+        Command::new("journalctl").arg("--quiet").args(arguments).stdin(Stdio::null()).output().ok()
+    };
+    journal(&["--sync"]); // what it just said may be on its way
+    let output = journal(&["-u", service, "-o", "cat", "-n", "1000", "--since=-3min", "--no-pager"])?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let says = |line: &&str| {
-        ["failed to", "unable to", "level=error", "level=fatal", "error"].iter().any(|word| line.contains(word))
+        let wrong = ["failed to", "unable to", "level=error", "level=fatal"].iter().any(|word| line.contains(word));
+        let others = ["docker.service:", "Failed to start"].iter().any(|begin| line.starts_with(begin));
+        let small = ["level=info", "level=warning", "TLS handshake error"].iter().any(|word| line.contains(word));
+        wrong && !others && !small
     };
-    let ours = |line: &&str| !line.starts_with("docker.service:") && !line.starts_with("Failed to start");
-    text.lines().rev().filter(ours).find(says).map(|line| line.chars().take(300).collect())
+    text.lines().rev().find(says).map(|line| line.chars().take(300).collect())
 }
 
 /// What `dockerd --validate` says against a configuration, started with those words; none where it is content, or does
@@ -307,18 +354,16 @@ mod tests {
 
     #[test]
     fn a_listener_is_read_from_the_table_of_the_kernel() {
-        let inodes = ["777".to_owned()];
         let row = |address: &str, state: &str, inode: &str| {
             format!(
                 "   0: {address} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 {inode} 1 0 100 0 0 10 0"
             )
         };
-        let v4 = listener(&row("0100007F:0948", "0A", "777"), &inodes);
-        assert_eq!(v4, Some("127.0.0.1:2376".parse().unwrap()));
-        let v6 = listener(&row("00000000000000000000000001000000:0948", "0A", "777"), &inodes);
-        assert_eq!(v6, Some("[::1]:2376".parse().unwrap()));
-        assert_eq!(listener(&row("0100007F:0948", "01", "777"), &inodes), None, "a connection");
-        assert_eq!(listener(&row("0100007F:0948", "0A", "778"), &inodes), None, "somebody else's");
-        assert_eq!(listener("  sl  local_address rem_address", &inodes), None);
+        let v4 = listener(&row("0100007F:0948", "0A", "777"));
+        assert_eq!(v4, Some(("127.0.0.1:2376".parse().unwrap(), "777".into())));
+        let v6 = listener(&row("00000000000000000000000001000000:0948", "0A", "778"));
+        assert_eq!(v6, Some(("[::1]:2376".parse().unwrap(), "778".into())));
+        assert_eq!(listener(&row("0100007F:0948", "01", "777")), None, "a connection");
+        assert_eq!(listener("  sl  local_address rem_address"), None);
     }
 }

@@ -251,6 +251,9 @@ impl Systemd {
             ("Type", Variant::from("oneshot")),
             ("ExecStart", Variant::from(exec)),
             ("CollectMode", Variant::from("inactive-or-failed")),
+            // Killed in the middle, it goes on where it was.
+            ("Restart", Variant::from("on-abnormal")),
+            ("RestartUSec", Variant::from(200_000u64)),
         ];
         let ended = async {
             let mut removed = self.manager.receive_job_removed().await?;
@@ -259,6 +262,7 @@ impl Systemd {
         };
         match ended.await {
             Ok(result) if result == "done" => Ok(()),
+            Ok(_) if self.unit(unit).await?.active == "activating" => self.until_ended(unit).await,
             Ok(result) => Err(SystemdError::Job { verb: "run", unit: unit.to_owned(), result }),
             Err(error) if exists(&error) => self.until_ended(unit).await,
             Err(error) => Err(call("run", unit)(error)),

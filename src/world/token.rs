@@ -1,6 +1,7 @@
 //! Tokens of ServiceAccounts (authentication.k8s.io/v1, TokenRequest): minted, and when to mint the next.
 
 use super::Clock;
+use crate::pki::lifecycle::saturating;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -17,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Token {
     /// What is sent.
     pub text: Zeroizing<String>,
-    /// When it ends.
+    /// When it ends, by this machine's clock.
     pub expires: Timestamp,
     /// When the next should be minted: after a third of what the server gave.
     pub renew_at: Timestamp,
@@ -57,7 +58,11 @@ pub async fn mint(
     let answer = answer.map_err(late)??;
     let unreadable = || kube::Error::Service("the answer holds no token".into());
     let status = answer.status.ok_or_else(unreadable)?;
-    let expires = status.expiration_timestamp.0;
-    let third = expires.duration_since(asked) / 3;
-    Ok(Token { text: Zeroizing::new(status.token), expires, renew_at: crate::pki::lifecycle::saturating(asked, third) })
+    // By this machine's clock, which may be wrong: what counts is for how long the server gave it.
+    let life = answer.spec.expiration_seconds.map_or(life, SignedDuration::from_secs);
+    Ok(Token {
+        text: Zeroizing::new(status.token),
+        expires: saturating(asked, life),
+        renew_at: saturating(asked, life / 3),
+    })
 }

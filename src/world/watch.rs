@@ -39,14 +39,18 @@ impl Watch {
     }
 
     /// From now on watches what lies right in those directories, where they are there, and nothing else. To be called
-    /// again whenever one of them may have been made anew: the system watches directories, not their names.
-    pub fn keep_to(&mut self, directories: BTreeSet<PathBuf>) {
+    /// again whenever one of them may have been made anew: the system watches directories, not their names. Links are
+    /// followed, so that each directory has one name.
+    #[expect(clippy::disallowed_methods, reason = "this is a door to files")]
+    pub fn keep_to(&mut self, directories: impl IntoIterator<Item = PathBuf>) {
+        let directories: BTreeSet<PathBuf> =
+            directories.into_iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
         let Some(watcher) = &mut self.watcher else { return };
         for gone in self.kept.difference(&directories) {
             let _ = watcher.unwatch(gone);
         }
         for directory in &directories {
-            // One that is missing is made by a delivery, after which this is called again.
+            // One that went meanwhile is made by a delivery, after which this is called again.
             let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
         }
         self.kept = directories;

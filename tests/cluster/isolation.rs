@@ -89,12 +89,16 @@ async fn pods_fit_their_namespaces(bed: &Bed) -> anyhow::Result<()> {
     bed.refused("admin", &pod(daemon_sets[0], "dockseal-controller"), "violates PodSecurity \"restricted").await
 }
 
-/// It issues, renews a lease, sends events and removes Secrets, and RBAC refuses it nothing.
+/// It issues, renews a lease, sends events, removes Secrets and keeps accounts, and RBAC refuses it nothing.
 async fn the_controller_works_with_its_own_account(bed: &Bed) -> anyhow::Result<()> {
     let namespace = Namespace::of(bed.cluster, "work").await?;
-    let controller =
-        Controller::start(bed.cluster, bed.kubeconfig("controller"), "chart", &["--lease-namespace=dockseal"]);
-    let controller = controller.await?;
+    let arguments = [
+        "--lease-namespace=dockseal",
+        "--companion-namespace=dockseal-companions",
+        "--companion-source-namespace=work",
+        "--companion-source-namespace=home",
+    ];
+    let controller = Controller::start(bed.cluster, bed.kubeconfig("controller"), "chart", &arguments).await?;
     namespace.apply(&homelab(&["pandora"])).await?;
     namespace.apply(&world::host("attic", "secretDeletionPolicy: Delete")).await?;
     namespace.all_ready().await?;
@@ -103,9 +107,38 @@ async fn the_controller_works_with_its_own_account(bed: &Bed) -> anyhow::Result<
     namespace.gone("secret/attic-docker-host").await?;
     namespace.gone("dockerhostcert/attic").await?;
     namespace.all_ready().await?;
+    the_controller_keeps_accounts(bed).await?;
     let log = controller.log();
     ensure!(!log.contains("forbidden") && !log.contains(RBAC), "something was refused:\n{log}");
     controller.stop()
+}
+
+/// It makes them, puts drift right, takes back what was reported, and removes them.
+async fn the_controller_keeps_accounts(bed: &Bed) -> anyhow::Result<()> {
+    let (home, companions) = (bed.namespace("home").await?, bed.namespace(COMPANIONS).await?);
+    let ca = json!({"apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerCA", "metadata": {"name": "cellar"},
+        "spec": {"subject": {"commonName": "Cellar CA"}}});
+    home.create(&ca).await?;
+    let spec = json!({"caRef": {"name": "cellar"}, "hostname": "cellar", "delivery": to_node("cellar", None)});
+    let host = json!({"apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerHostCert", "metadata": {"name": "cellar"},
+        "spec": spec});
+    home.create(&host).await?;
+    companions.until("configmap/node-cellar", |_| true).await?;
+    for (namespace, part) in [
+        (&companions, "serviceaccount/node-cellar"),
+        (&companions, "configmap/node-cellar"),
+        (&home, "role/dockseal-node-cellar"),
+        (&home, "rolebinding/dockseal-node-cellar"),
+    ] {
+        let labels = |part: &Value| part["metadata"]["labels"]["dockseal.dev/managed"].clone();
+        namespace.until(part, |part| labels(part) == "true").await?;
+        namespace.merge(part, json!({"metadata": {"labels": {"dockseal.dev/managed": null}}})).await?;
+        namespace.until(part, |part| labels(part) == "true").await?;
+    }
+    home.report("cellar", &json!({"host": {"deliveredFingerprint": "aa"}})).await?;
+    home.merge("dockerhostcert/cellar", json!({"spec": {"delivery": null}})).await?;
+    companions.gone("serviceaccount/node-cellar").await?;
+    home.until("dockerhostcert/cellar", |host| host["status"]["host"].is_null()).await.map(|_| ())
 }
 
 /// A patch of the status that names other parts of the object changes none of them.

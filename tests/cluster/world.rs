@@ -33,6 +33,11 @@ impl Namespace {
     /// A fresh namespace in that cluster.
     pub async fn of(cluster: &'static Cluster, name: &str) -> anyhow::Result<Namespace> {
         cluster.kubectl(&["create", "namespace", name]).await?;
+        Namespace::there(cluster, name).await
+    }
+
+    /// A namespace that is there already.
+    pub async fn there(cluster: &'static Cluster, name: &str) -> anyhow::Result<Namespace> {
         Ok(Namespace { cluster, name: name.to_owned(), client: client(&cluster.kubeconfig()).await? })
     }
 

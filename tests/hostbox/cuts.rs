@@ -1,7 +1,9 @@
 //! The step on dockerd, begun again and again from the same state, and killed each time at another of its steps.
 
-use crate::home::At;
+use crate::home::{At, STARTED, STOPPED};
+use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
+use std::fmt::{Display, Formatter};
 
 /// System calls that change what outlives the process. What is synced is there for whoever comes after a kill, synced
 /// or not; so fsync is no place of its own.
@@ -18,6 +20,15 @@ pub enum Cut {
     Call(String, usize, String),
     /// After so many milliseconds: in the middle of a job of systemd's, for one.
     After(usize),
+}
+
+impl Display for Cut {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Cut::Call(name, count, begins) => write!(f, "call {count} of {name}({begins}"),
+            Cut::After(milliseconds) => write!(f, "{milliseconds} ms"),
+        }
+    }
 }
 
 /// A host at the beginning of a step.
@@ -38,12 +49,8 @@ impl<'a> Cuts<'a> {
     /// Back to the beginning, all that is dockerd's newly started.
     pub fn back(&self) -> Result<()> {
         let script = format!(
-            "cd /; ours=dockseal-docker.socket
-            while systemctl stop docker.socket docker.service $ours 2>/dev/null; \
-              systemctl -q is-active docker.socket docker.service $ours; do :; done
-            for kept in {KEPT}; do rm -rf /$kept; cp -a /root/before/$kept /$kept; done
-            rm -f /var/lib/dockseal/*.json; cp -a /root/before/notes/*.json /var/lib/dockseal
-            systemctl daemon-reload; systemctl reset-failed; systemctl start docker.socket docker.service"
+            "{STOPPED}; for kept in {KEPT}; do rm -rf $kept; cp -a /root/before$kept $kept; done
+            rm -f /var/lib/dockseal/*.json; cp -a /root/before/notes/*.json /var/lib/dockseal; {STARTED}"
         );
         self.at.host.sh(&script).map(drop).with_context(|| self.at.facts())
     }
@@ -95,4 +102,36 @@ impl<'a> Cuts<'a> {
         };
         Ok(!status.status.success())
     }
+}
+
+/// A power cut follows on every so-manyth kill.
+const POWER_CUT_EVERY: usize = 5;
+
+/// Cuts the ordered step everywhere; `ends` is what must be so after it was taken again. After a power cut dockerd
+/// comes up by itself, where `starts` says that it can with what is ordered.
+pub fn everywhere(at: &At, what: &str, starts: bool, ends: impl Fn() -> Result<()>) -> Result<()> {
+    let probe = Probe::start([at.address()])?;
+    let cuts = Cuts::begin(at)?;
+    let mut places = cuts.record()?;
+    ends().context("without a cut")?;
+    places.extend([120, 180, 240, 300, 400].map(Cut::After));
+    let (mut killed, mut power) = (0, 0);
+    let power_cut_every = if starts { POWER_CUT_EVERY } else { 3 * POWER_CUT_EVERY }; // systemd tries for long in vain
+    for (index, place) in places.iter().enumerate() {
+        if !cuts.cut(place)? {
+            ensure!(matches!(place, Cut::After(_)), "{place} was not reached");
+            continue;
+        }
+        killed += 1;
+        if index % power_cut_every == power_cut_every - 1 {
+            power += 1;
+            at.host.crash()?;
+            at.host.start()?;
+            let ready = if starts { at.host.docker_ready() } else { Ok(()) };
+            ready.with_context(|| format!("{place}, then a power cut\n{}", at.facts()))?;
+        }
+        at.step().and_then(|_| ends()).with_context(|| format!("after a kill at {place}"))?;
+    }
+    println!("{what}: killed at {killed} places, {power} of them with a power cut after it");
+    at.harmless(probe)
 }

@@ -1,6 +1,8 @@
 //! A homelab of one host and one client in YAML, one setting at a time, and what `up` makes of it in a box.
 
 use crate::support::hostbox::HostBox;
+use crate::support::hostbox::probe::Probe;
+use crate::support::scratch::Scratch;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -12,6 +14,13 @@ use std::time::{Duration, Instant};
 pub const UP: [&str; 9] =
     ["dockseal", "up", "/root/home.yaml", "--state", "/root/state", "--once", "--host", "pandora", "--timeout"];
 const STEP_UNIT: &str = "dockseal-step.service";
+/// dockerd and its sockets are stopped, whoever calls for them meanwhile.
+pub const STOPPED: &str = "ours=dockseal-docker.socket
+    while systemctl stop docker.socket docker.service $ours 2>/dev/null; \
+        systemctl -q is-active docker.socket docker.service $ours; do :; done";
+/// And started again.
+pub const STARTED: &str =
+    "systemctl daemon-reload; systemctl reset-failed; systemctl start docker.socket docker.service";
 const CLIENT: &str = "/root/state/secrets/default/ci-docker-client";
 
 /// What is wished for. Each field is YAML, put where its name says.
@@ -121,6 +130,12 @@ impl At<'_> {
         self.condition("Serving").with_context(|| format!("{said}\n{}", self.facts()))
     }
 
+    /// As `up`, and all that it said and keeps of the host.
+    pub fn up_any(&self, home: &Home) -> Result<String> {
+        let _ = self.up(home); // where there is nothing of Serving, Delivered says why
+        self.host.read("/root/state/status/DockerHostCert/default/pandora.yaml")
+    }
+
     /// As `up`, and dockerd serves.
     pub fn up_and_served(&self, home: &Home) -> Result<()> {
         let said = self.up_within(home, "30s")?;
@@ -133,6 +148,19 @@ impl At<'_> {
         self.host.sh(&format!("systemctl mask --quiet --runtime {STEP_UNIT}"))?;
         self.up(home)?;
         self.host.sh(&format!("systemctl unmask --quiet --runtime {STEP_UNIT}; systemctl daemon-reload"))?;
+        Ok(())
+    }
+
+    /// As `order`, for a host that was never delivered to, where the step is asked twice: dockerd and its files are as
+    /// they were again after a whole delivery.
+    pub fn order_first(&self, home: &Home) -> Result<()> {
+        let kept = "/etc/docker/daemon.json /etc/systemd/system";
+        self.host.sh(&format!("rm -rf /root/fresh; mkdir /root/fresh; cp -a --parents {kept} /root/fresh"))?;
+        self.up_and_served(home)?;
+        self.host.sh(&format!(
+            "{STOPPED}; for kept in {kept}; do rm -rf $kept; cp -a /root/fresh$kept $kept; done
+            cd /var/lib/dockseal; ls *.json | grep -vx order.json | xargs rm -f; {STARTED}"
+        ))?;
         Ok(())
     }
 
@@ -172,6 +200,17 @@ impl At<'_> {
         self.host.sh(&script).map(drop).with_context(|| self.facts())
     }
 
+    /// dockerd serves what it has loaded, while a change waits.
+    pub fn served_though_pending(&self) -> Result<()> {
+        self.host.sh(&self.client("version >/dev/null")).map(drop).with_context(|| self.facts())
+    }
+
+    /// A script in which docker is the client with a certificate.
+    pub fn as_client(&self, script: &str) -> String {
+        let address = self.address();
+        format!("export DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={CLIENT} DOCKER_HOST=tcp://{address}\n{script}")
+    }
+
     /// The docker CLI as the client with a certificate, for `sh`.
     pub fn client(&self, words: &str) -> String {
         format!("DOCKER_TLS_VERIFY=1 DOCKER_CERT_PATH={CLIENT} docker -H tcp://{}:2376 {words}", self.host.ip())
@@ -187,9 +226,60 @@ impl At<'_> {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
+    /// What somebody made by hand: an authority, and certificates for the host and for a client.
+    pub fn certificates(&self, directory: &str) -> Result<()> {
+        let made = Scratch::new("hostbox-by-hand")?;
+        made.run(&format!(
+            "new='openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2'
+            $new -keyout ca-key.pem -out ca.pem -subj /CN=by-hand
+            $new -CA ca.pem -CAkey ca-key.pem -keyout key.pem -out cert.pem -subj /CN=host \
+              -addext subjectAltName=IP:{} -addext extendedKeyUsage=serverAuth -addext basicConstraints=critical,CA:FALSE
+            $new -CA ca.pem -CAkey ca-key.pem -keyout client-key.pem -out client.pem -subj /CN=client \
+              -addext extendedKeyUsage=clientAuth -addext basicConstraints=critical,CA:FALSE",
+            self.host.ip()
+        ))?;
+        for name in ["ca.pem", "cert.pem", "key.pem", "client.pem", "client-key.pem"] {
+            self.host.write(&format!("{directory}/{name}"), std::fs::read(made.path().join(name))?, 0o600)?;
+        }
+        Ok(())
+    }
+
+    /// The certificate of an authority whose time is over, PEM.
+    pub fn expired_authority(&self) -> Result<String> {
+        let made = Scratch::new("hostbox-expired")?;
+        made.run(
+            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out ca.pem -subj /CN=gone \
+              -not_before 20200101000000Z -not_after 20210101000000Z 2>/dev/null || {
+            openssl req -new -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout key.pem -out csr.pem -subj /CN=gone
+            printf 'basicConstraints=critical,CA:TRUE\n' >ext; : >index; echo 01 >serial
+            printf '[ca]\ndefault_ca=a\n[a]\ndatabase=index\nserial=serial\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n' >conf
+            openssl ca -batch -config conf -selfsign -keyfile key.pem -in csr.pem -out ca.pem -notext -extfile ext \
+              -startdate 20200101000000Z -enddate 20210101000000Z; }",
+        )?;
+        Ok(std::fs::read_to_string(made.path().join("ca.pem"))?)
+    }
+
+    /// A client of before is let in; it trusts the new authority by now.
+    pub fn old_client_is_served(&self, directory: &str) -> Result<()> {
+        let script = format!(
+            "docker --tlsverify --tlscacert {CLIENT}/ca.pem --tlscert {directory}/client.pem \
+             --tlskey {directory}/client-key.pem -H tcp://{} version",
+            self.address()
+        );
+        self.host.sh(&script).map(drop)
+    }
+
     /// The process that is dockerd.
     pub fn dockerd(&self) -> Result<String> {
         self.host.sh("systemctl show -p MainPID --value docker.service")
+    }
+
+    /// Nobody without a certificate got an answer, and somebody asked.
+    pub fn harmless(&self, probe: Probe) -> Result<()> {
+        let count = probe.finish();
+        ensure!(count.leaked == 0, "{:?}\n{}", count.first_leak, self.facts());
+        ensure!(count.denied > 0, "nobody was denied: {count:?}");
+        Ok(())
     }
 
     /// Waits until something is so.

@@ -1,50 +1,20 @@
 //! The step on dockerd killed at each of its steps, then taken again, at once and after a power cut.
 
-use crate::cuts::{Cut, Cuts};
-use crate::home::{At, Home};
+use crate::cuts::everywhere;
+use crate::home::{At, Home, UP};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
-
-/// A power cut follows on every so-manyth kill.
-const POWER_CUT_EVERY: usize = 4;
-
-/// Cuts the ordered step everywhere; `ends` is what must be so after it was taken again.
-fn everywhere(at: &At, what: &str, ends: impl Fn() -> Result<()>) -> Result<()> {
-    let probe = Probe::start([at.address()])?;
-    let cuts = Cuts::begin(at)?;
-    let mut places = cuts.record()?;
-    ends().context("without a cut")?;
-    places.extend([120, 180, 240, 300, 400].map(Cut::After));
-    let (mut killed, mut power) = (0, 0);
-    for (index, place) in places.iter().enumerate() {
-        if !cuts.cut(place)? {
-            ensure!(matches!(place, Cut::After(_)), "{place:?} was not reached");
-            continue;
-        }
-        killed += 1;
-        if index % POWER_CUT_EVERY == POWER_CUT_EVERY - 1 {
-            power += 1;
-            at.host.crash()?;
-            at.host.start()?;
-            at.host.docker_ready().with_context(|| format!("{place:?}, then a power cut\n{}", at.facts()))?;
-        }
-        at.step().and_then(|_| ends()).with_context(|| format!("after a kill at {place:?}"))?;
-    }
-    let count = probe.finish();
-    println!("{what}: killed at {killed} places, {power} of them with a power cut after it");
-    ensure!(count.leaked == 0, "{:?}", count.first_leak);
-    ensure!(count.denied > 0, "nobody was denied");
-    Ok(())
-}
+use serde_json::json;
+use std::time::Duration;
 
 #[test]
 fn a_first_delivery() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
     let at = At::on(&host)?;
-    at.order(&Home::default())?;
-    everywhere(&at, "a first delivery", || {
+    at.order_first(&Home::default())?;
+    everywhere(&at, "a first delivery", true, || {
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.served()
     })
@@ -57,9 +27,9 @@ fn a_renewal() -> Result<()> {
     let at = At::on(&host)?;
     let home = Home::default();
     at.up_and_served(&home)?;
-    at.order(&home.renewed())?;
     let before = served(&at)?;
-    everywhere(&at, "a renewal", || {
+    at.order(&home.renewed())?;
+    everywhere(&at, "a renewal", true, || {
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         ensure!(served(&at)? != before, "the old certificate is served");
         at.served()
@@ -69,4 +39,80 @@ fn a_renewal() -> Result<()> {
 /// Fingerprint of the leaf that the last step found to be served.
 fn served(at: &At) -> Result<String> {
     Ok(at.note("answer.json")?["served"].to_string())
+}
+
+/// As one how-to has it.
+#[test]
+fn a_take_over_of_flags() -> Result<()> {
+    let exec = "/usr/sbin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --tlsverify --tlscacert=/srv/certs/ca.pem \
+                --tlscert=/srv/certs/cert.pem --tlskey=/srv/certs/key.pem";
+    take_over("a take-over of flags", exec, json!({}))
+}
+
+/// As another has it.
+#[test]
+fn a_take_over_of_hosts() -> Result<()> {
+    let json = json!({
+        "hosts": ["unix:///run/docker.sock", "tcp://0.0.0.0:2376"],
+        "tls": true, "tlsverify": true, "tlscacert": "/srv/certs/ca.pem", "tlscert": "/srv/certs/cert.pem",
+        "tlskey": "/srv/certs/key.pem"
+    });
+    take_over("a take-over of hosts", "/usr/sbin/dockerd", json)
+}
+
+fn take_over(what: &str, exec: &str, json: serde_json::Value) -> Result<()> {
+    let host = HostBox::boot()?;
+    host.docker_ready()?;
+    let at = At::on(&host)?;
+    at.certificates("/srv/certs")?;
+    let drop_in = format!("[Service]\nExecStart=\nExecStart={exec}\n");
+    host.write("/etc/systemd/system/docker.service.d/override.conf", drop_in, 0o644)?;
+    host.daemon_json(json)?;
+    host.sh("systemctl daemon-reload; systemctl restart docker")?;
+    let trust = "\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: older}\nstringData:\n  ca.crt: |\n";
+    let ca: String = host.read("/srv/certs/ca.pem")?.lines().map(|line| format!("    {line}\n")).collect();
+    let home = Home {
+        delivery: ", takeOver: true".into(),
+        authority: "subject: {commonName: Docker CA}, additionalTrust: [{secretRef: {name: older}}]".into(),
+        documents: format!("{trust}{ca}"),
+        ..Home::default()
+    };
+    at.order_first(&home)?;
+    everywhere(&at, what, true, || {
+        ensure!(at.answer()?.holds, "{:?}", at.answer()?);
+        at.old_client_is_served("/srv/certs")?;
+        at.served()
+    })
+}
+
+/// Whoever asked for the step may die; the step itself too, and systemd takes it up again.
+#[test]
+fn up_and_the_unit_of_the_step() -> Result<()> {
+    let host = HostBox::boot()?;
+    host.docker_ready()?;
+    let at = At::on(&host)?;
+    let probe = Probe::start([at.address()])?;
+    let mut home = Home::default();
+    let kills = [
+        "pkill -9 -f '^dockseal up'",
+        "systemctl kill --signal=KILL dockseal-step.service",
+        "systemctl kill --signal=KILL dockseal-step.service; pkill -9 -f '^dockseal up'",
+    ];
+    for kill in kills {
+        host.write("/root/home.yaml", home.yaml(&host), 0o600)?;
+        let words = [&UP[..], &["30s"]].concat();
+        let mut up = host.spawn(&words)?;
+        at.until("the step is under way", || {
+            host.sh("systemctl is-active dockseal-step.service || true").is_ok_and(|said| said == "activating\n")
+        })?;
+        host.sh(kill).context("the step had ended already")?;
+        up.wait(Duration::from_secs(40))?;
+        at.until("the step has ended", || {
+            host.sh("systemctl is-active dockseal-step.service || true").is_ok_and(|said| said == "inactive\n")
+        })?;
+        ensure!(at.answer()?.holds, "{:?}", at.answer()?);
+        at.served().context(kill)?;
+        home = home.renewed();
+    }
+    at.harmless(probe)
 }

@@ -9,4 +9,5 @@ pub mod dockerd;
 pub mod faults;
 pub mod helm;
 pub mod hostbox;
+pub mod relay;
 pub mod scratch;

@@ -157,7 +157,8 @@ fn decide(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestam
 
 fn wishes(order: &Order, observed: &Observed, listen: Vec<Listen>) -> Wishes {
     let asked = order.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
-    let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm); // a node of a swarm would not start with it
+    // While nobody knows whether this is a swarm node, what stands there stays: dockerd would not start with both.
+    let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm);
     Wishes { listen, paths: paths(order), live_restore: asked && no_swarm, take_over: order.host.delivery.take_over }
 }
 
@@ -268,7 +269,9 @@ fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
             serving(Reason::NotServed, message),
         ));
     }
-    match hindrance(order, observed, memory, now, &why) {
+    // What began may end: dockerd may be down because of it.
+    let hindered = hindrance(order, observed, memory, now, &why);
+    match hindered.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
         Some(waiting) if written && pointed => Err(waiting),
         Some(waiting) => Ok((Step::Write(layout), waiting)),
         None => {

@@ -27,6 +27,15 @@ pub struct Found {
 /// dockerd's configuration.
 pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 
+impl Found {
+    /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
+    pub fn command(&self) -> Vec<String> {
+        let options = |name: &str| self.options.clone().filter(|_| name == "DOCKER_OPTS");
+        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&options).taken_over().argv());
+        exec.unwrap_or_else(|_| ["dockerd", "-H", "fd://"].map(str::to_owned).to_vec())
+    }
+}
+
 /// The CA file that the command line names, or that dockerd looks for where it names none.
 pub fn ca_of_flags(found: &Found) -> Option<String> {
     let read = Read::of(&Found { daemon_json: None, ..found.clone() }).ok()?;

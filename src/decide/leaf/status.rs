@@ -80,8 +80,9 @@ fn said(object: &Object, accepted: Verdict, delivered: bool) -> Verdict {
 
 /// The status of an object that is going, while what was delivered goes before it. All else is as it was.
 pub fn removing(object: &Object, now: Timestamp) -> CertificateStatus {
-    let said = object.companion.condition(ConditionType::Delivered).filter(|said| said.status == "False");
-    let said = said.map(|said| format!(" (it says: {})", said.message)).unwrap_or_default();
+    let said = ConditionType::OF_COMPANION.iter().filter_map(|type_| object.companion.condition(*type_));
+    let said = said.filter(|said| said.status == "False").map(|said| said.message.clone()).next();
+    let said = said.map(|said| format!(" (it says: {said})")).unwrap_or_default();
     let message = format!(
         "it is to be deleted, and waits for {} to remove what it delivered{said}; the annotation {}=true lets it go \
          at once, and leaves that there",

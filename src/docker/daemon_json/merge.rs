@@ -3,6 +3,9 @@
 use super::document::Member;
 use super::{DaemonJson, TlsPaths};
 
+/// What a delivery sets or takes out.
+const OURS: [&str; 7] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "hosts", "live-restore"];
+
 /// What daemon.json shall say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted<'a> {
@@ -85,6 +88,27 @@ impl DaemonJson {
         next.remove("tls");
         next.remove("tlsverify");
         Ok(next)
+    }
+
+    /// The text with the members that are ours to set as they were before, and all others as they are.
+    pub fn reverted(&self, before: &DaemonJson) -> DaemonJson {
+        let mut next = self.clone();
+        for key in OURS {
+            match before.members.iter().rev().find(|member| member.is(key)) {
+                Some(member) => next.set(key, &member.value),
+                None => next.remove(key),
+            }
+        }
+        next
+    }
+
+    /// Whether two texts differ in nothing but the members that are ours to set.
+    pub fn same_but_ours(&self, other: &DaemonJson) -> bool {
+        let others = |of: &DaemonJson| {
+            let theirs = of.members.iter().filter(|member| !OURS.iter().any(|key| member.is(key)));
+            theirs.map(|member| (member.key.clone(), member.value.clone())).collect::<Vec<_>>()
+        };
+        others(self) == others(other)
     }
 
     /// Sets the member that dockerd reads as `key`, in the place of the first that was there, and leaves no other.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// How often somebody who waits for a turn is looked at, should nobody wake them.
-const WAITING: SignedDuration = SignedDuration::from_mins(1);
+const WAITING: SignedDuration = SignedDuration::from_mins(5);
 /// How soon somebody whom another account still has is looked at again.
 const HELD_OFF: SignedDuration = SignedDuration::from_secs(5);
 
@@ -50,8 +50,11 @@ impl Ledger {
 
     /// The assignment as it was decided last; after a restart, as it is stored.
     pub fn before(&self, account: &str) -> Assignment {
-        let known = self.decided.get(account).or_else(|| self.memory.assignment(account));
-        known.cloned().unwrap_or_default()
+        self.known(account).cloned().unwrap_or_default()
+    }
+
+    fn known(&self, account: &str) -> Option<&Assignment> {
+        self.decided.get(account).or_else(|| self.memory.assignment(account))
     }
 
     /// Decides who is told to an account.
@@ -170,8 +173,9 @@ impl Ledger {
         let waiting = hosts.iter().filter(|host| host.authority().as_ref() == Some(authority)).filter_map(|host| {
             let since = turns::waits_since(host)?;
             let account = host.account()?;
-            let told = self.before(&account).find(&host.at).is_some_and(|entry| entry.turn.is_none());
-            let able = told && self.fault(&account, &host.at.namespace).is_none();
+            let told = self.known(&account).and_then(|known| known.find(&host.at));
+            let able =
+                told.is_some_and(|entry| entry.turn.is_none()) && self.fault(&account, &host.at.namespace).is_none();
             able.then(|| Waiting { at: host.at.clone(), since, last: self.turns.get(&host.at).copied() })
         });
         turns::first(waiting.collect::<Vec<_>>())

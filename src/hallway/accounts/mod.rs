@@ -125,33 +125,61 @@ impl Accounts {
             return AccountWalk::default();
         }
         let (now, hosts) = (house.clock.now(), census.hosts_of(account));
-        let readable = match self.look_again(house, account).await {
-            Ok(()) => readable(house, &hosts).await,
-            Err(error) => Err(error),
-        };
-        let readable = match readable {
+        let readable = match self.observe(house, account, &hosts).await {
             Ok(readable) => readable,
             Err(error) => return AccountWalk { failed: Some(error), ..AccountWalk::default() },
         };
-        let plan = || match account {
-            MINT => self.plan_mint(),
-            _ => self.plan(account, &hosts, &readable, census, now),
-        };
-        let (mut planned, mut hitches) = (plan(), Hitches::default());
-        self.apply(house, account, &planned, &mut hitches).await;
-        if planned.usurper.is_none() && self.open().memory.usurper(account).is_some() {
-            let changed = std::mem::take(&mut planned.changed);
-            planned = plan(); // that it is a stranger's came out only as it was to be made
-            planned.changed.extend(changed);
-            self.apply(house, account, &planned, &mut hitches).await;
-        }
+        let (plan, hitches) = self
+            .bring_about(house, account, || match account {
+                MINT => self.plan_mint(),
+                _ => self.plan(account, &hosts, &readable, census, now),
+            })
+            .await;
         let written = hitches.failed.is_none();
-        let mut walk = self.settle(account, &hosts, planned, hitches, telling, now);
+        let mut walk = self.settle(account, &hosts, plan, hitches, telling, now);
         if written {
             self.say_who_left(house, census, account, &mut walk).await;
         }
         walk.accounts.extend(self.next_in_line(census));
         walk
+    }
+
+    /// What memory does not hold: what is somebody else's without our label, which no watch shows, and the hosts whose
+    /// Secret is their own.
+    async fn observe<S: AccountStore>(
+        &self,
+        house: &House<S>,
+        account: &str,
+        hosts: &[Arc<Object>],
+    ) -> Result<BTreeSet<ObjectRef>, StoreError> {
+        let hidden = self.open().memory.hidden(account);
+        for key in hidden {
+            let found = house.store.find(&key).await?;
+            self.open().memory.notice(&key, found);
+        }
+        let mut readable = BTreeSet::new();
+        for host in hosts {
+            let stored = house.store.leaf(&host.secret()).await?;
+            readable.extend(stored.and_then(|stored| stored.owner).filter(|owner| *owner == host.at));
+        }
+        Ok(readable)
+    }
+
+    /// Plans and applies; again where it came out only as it was to be made that the account is a stranger's.
+    async fn bring_about<S: AccountStore>(
+        &self,
+        house: &House<S>,
+        account: &str,
+        plan: impl Fn() -> Plan,
+    ) -> (Plan, Hitches) {
+        let (mut planned, mut hitches) = (plan(), Hitches::default());
+        self.apply(house, account, &planned, &mut hitches).await;
+        if planned.usurper.is_none() && self.open().memory.usurper(account).is_some() {
+            let changed = std::mem::replace(&mut planned, plan()).changed;
+            planned.changed.extend(changed);
+            self.apply(house, account, &planned, &mut hitches).await;
+        }
+        (planned, hitches)
     }
 
     fn plan_mint(&self) -> Plan {
@@ -200,16 +228,6 @@ impl Accounts {
                 Err(error) => hitches.failed(namespace, error),
             }
         }
-    }
-
-    /// What is not ours and has no label is shown by no watch.
-    async fn look_again<S: AccountStore>(&self, house: &House<S>, account: &str) -> Result<(), StoreError> {
-        let hidden = self.open().memory.hidden(account);
-        for key in hidden {
-            let found = house.store.find(&key).await?;
-            self.open().memory.notice(&key, found);
-        }
-        Ok(())
     }
 
     /// Does one step; what is somebody else's, where that is in the way.
@@ -322,18 +340,6 @@ impl Accounts {
         let next = authorities.iter().filter_map(|authority| ledger.next(authority, census));
         next.filter_map(|host| host.account()).collect()
     }
-}
-
-/// The hosts whose Secret is their own.
-async fn readable<S: AccountStore>(house: &House<S>, hosts: &[Arc<Object>]) -> Result<BTreeSet<ObjectRef>, StoreError> {
-    let mut readable = BTreeSet::new();
-    for host in hosts {
-        let stored = house.store.leaf(&host.secret()).await?;
-        if stored.is_some_and(|stored| stored.owner.as_ref() == Some(&host.at)) {
-            readable.insert(host.at.clone());
-        }
-    }
-    Ok(readable)
 }
 
 impl Hitches {

@@ -2,13 +2,17 @@
 //! the proof, and the way back. What was there before is noted before it is touched.
 
 use super::Trouble;
-use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, observe};
-use crate::decide::delivery::daemon::{Observed, unserved};
-use crate::decide::delivery::memory::Stage;
+use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_PATIENCE, observe};
+use crate::api::condition::Reason;
+use crate::decide::delivery::daemon::{Observed, paths, unserved};
+use crate::decide::delivery::memory::{Rejected, Stage};
 use crate::decide::delivery::order::Order;
+use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::target::Layout;
 use crate::decide::status::Verdict;
-use crate::docker::daemon_json::{DaemonJson, sealed};
+use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted, sealed};
+use crate::docker::engine::Engine;
+use crate::docker::listen::Listen;
 use crate::docker::unit;
 use crate::world::Clock;
 use crate::world::daemon_host::{self, Entry};
@@ -22,35 +26,69 @@ use tokio::time::{Instant, sleep};
 
 /// Note of what was there before a change.
 pub const JOURNAL: &str = "journal.json";
+/// A configuration that dockerd is asked about.
+const CANDIDATE: &str = "candidate.json";
 /// dockerd may take so long to serve after systemd says that it runs.
 const PROOF_PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is asked meanwhile.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 /// live-restore is read at once after SIGHUP.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether it starts.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// What was there before.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Journal {
     /// How far the change is.
     pub stage: Stage,
+    /// What is being tried, to be remembered where it is taken back.
+    #[serde(default)]
+    pub attempt: Option<Rejected>,
     prior: Vec<(PathBuf, Entry)>,
     current: Option<u64>,
+    /// Why it is taken back, once it is.
+    #[serde(default)]
+    fault: Option<String>,
+}
+
+impl Journal {
+    fn prior(&self, path: &str) -> Option<&Entry> {
+        self.prior.iter().find(|(there, _)| there == Path::new(path)).map(|(_, entry)| entry)
+    }
+
+    /// Units of sockets are others than they were when systemd opened them.
+    fn sockets_changed(&self) -> Result<bool, FileError> {
+        for path in [unit::SOCKET_UNIT, unit::DROP_IN, unit::DOCKER_SOCKET_DROP_IN] {
+            if self.prior(path) != Some(&daemon_host::read(path.as_ref())?) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 /// Why a change is taken back.
-pub struct Fault(String);
+pub enum Fault {
+    /// It was tried, and did not work.
+    Failed(String),
+    /// It cannot be tried now.
+    Refused(Verdict),
+}
 
 impl Fault {
     /// As a verdict says it.
     pub fn of(verdict: &Verdict) -> Fault {
-        Fault(verdict.message.clone())
+        Fault::Failed(verdict.message.clone())
     }
 }
 
-impl<E: std::error::Error> From<E> for Fault {
+impl<E: Into<Trouble>> From<E> for Fault {
     fn from(error: E) -> Fault {
-        Fault(error.to_string())
+        match error.into() {
+            Trouble::Refused(verdict) => Fault::Refused(verdict),
+            trouble => Fault::Failed(trouble.to_string()),
+        }
     }
 }
 
@@ -75,8 +113,8 @@ pub fn forget() -> Result<(), FileError> {
 
 impl Host<'_> {
     /// Writes files that dockerd reads on its next start.
-    pub async fn write(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
-        self.begin(observed, Stage::Writing)?;
+    pub async fn write(&self, observed: &Observed, layout: &Layout, attempt: Rejected) -> Result<(), Trouble> {
+        self.begin(observed, Stage::Writing, Some(attempt))?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
         self.point(observed)
@@ -84,7 +122,7 @@ impl Host<'_> {
 
     /// Closes what stands open: files, then dockerd with all its sockets.
     pub async fn close(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
-        self.begin(observed, Stage::Closing)?;
+        self.begin(observed, Stage::Closing, None)?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
         self.restart(true).await?;
@@ -92,21 +130,28 @@ impl Host<'_> {
     }
 
     /// Has dockerd serve, and proves it.
-    pub async fn serve(&self, observed: &Observed, layout: &Layout, sockets: bool) -> Result<Observed, Fault> {
-        self.begin(observed, Stage::Writing)?;
-        self.keep_containers(observed, layout).await?;
+    pub async fn serve(
+        &self,
+        observed: &Observed,
+        (layout, sockets): (&Layout, bool),
+        attempt: Rejected,
+    ) -> Result<Observed, Fault> {
+        self.begin(observed, Stage::Writing, Some(attempt))?;
+        let kept = self.keep_containers(observed, layout).await?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
         self.point(observed)?;
-        self.check(layout)?;
+        // Their files may have been written long ago, when dockerd could not be restarted.
+        let journal = daemon_host::recall::<Journal>(JOURNAL)?;
+        let sockets_wait = journal.map_or(Ok(true), |journal| journal.sockets_changed())?;
         self.advance(Stage::Restarting)?;
-        self.restart(sockets).await?;
-        self.prove(observed).await
+        self.restart(sockets || sockets_wait).await?;
+        self.prove(observed.engine.filter(|_| kept)).await
     }
 
     /// Takes our files away, the listener first.
     pub async fn remove(&self, observed: &Observed, layout: &Layout, restart: bool) -> Result<(), Trouble> {
-        self.begin(observed, Stage::Writing)?;
+        self.begin(observed, Stage::Writing, None)?;
         daemon_host::put(unit::SOCKET_WANT.as_ref(), &Entry::Absent)?;
         if self.systemd.unit(OUR_SOCKET).await?.loaded {
             self.systemd.run(Verb::Stop, OUR_SOCKET).await?;
@@ -124,37 +169,90 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Puts back what was there, and says what came of it.
-    pub async fn roll_back(&self, fault: &Fault) -> Result<String, Trouble> {
-        let said = daemon_host::last_error(SERVICE).map(|line| format!(" (dockerd: {line})")).unwrap_or_default();
-        let Some(mut journal) = daemon_host::recall::<Journal>(JOURNAL)? else { return Ok(fault.0.clone()) };
-        journal.stage = Stage::RollingBack;
-        daemon_host::keep(JOURNAL, Some(&journal))?;
+    /// Puts back what was there, and says what came of it. dockerd is restarted only where it had been for the change,
+    /// or does not run.
+    pub async fn roll_back(&self, fault: &str) -> Result<String, Trouble> {
+        let Some(mut journal) = daemon_host::recall::<Journal>(JOURNAL)? else { return Ok(fault.to_owned()) };
+        let running = self.systemd.unit(SERVICE).await?.active == "active";
+        let untouched = journal.stage == Stage::Writing && running;
+        let said = || daemon_host::last_error(SERVICE).filter(|_| !untouched).map(|line| format!(" (dockerd: {line})"));
+        let fault = journal.fault.take().unwrap_or_else(|| format!("{fault}{}", said().unwrap_or_default()));
+        journal.fault = Some(fault.clone());
+        if !untouched {
+            journal.stage = Stage::RollingBack;
+            daemon_host::keep(JOURNAL, Some(&journal))?;
+        }
+        self.put_back(&journal).await?;
+        if untouched {
+            forget()?;
+            return Ok(format!("{fault}; everything is as it was before"));
+        }
+        let started = self.restart(true).await;
+        let answers = self.answers().await;
+        forget()?;
+        Ok(match started {
+            Err(error) if !answers => {
+                format!("{fault}; everything is as it was before, and dockerd does not run even so: {error}")
+            }
+            _ => format!(
+                "{fault}; everything is as it was before, and dockerd runs. It is not tried again until the certificate, \
+                 the spec or dockerd's configuration changes"
+            ),
+        })
+    }
+
+    /// The listener goes before TLS, which it must not outlive.
+    async fn put_back(&self, journal: &Journal) -> Result<(), Trouble> {
+        if journal.prior(unit::SOCKET_UNIT) == Some(&Entry::Absent) && self.systemd.unit(OUR_SOCKET).await?.loaded {
+            let _ = self.systemd.run(Verb::Stop, OUR_SOCKET).await; // it may have failed, which is as good
+        }
+        let behind = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
         for (path, prior) in journal.prior.iter().rev() {
-            daemon_host::put(path, prior)?;
+            match *path == behind {
+                true => self.put_back_daemon_json(path, prior)?,
+                false => daemon_host::put(path, prior)?,
+            }
         }
         if let (Some(current), Some(directory)) = (journal.current, self.directory()?) {
             directory.point(current)?;
         }
-        self.systemd.reload().await?;
-        let started = self.restart(true).await;
-        forget()?;
-        let fault = &fault.0;
-        Ok(match started {
-            Ok(()) => format!(
-                "{fault}{said}; everything is as it was before, and dockerd runs. It is not tried again \
-                               until the certificate, the spec or dockerd's configuration changes"
-            ),
-            Err(error) => {
-                format!("{fault}{said}; everything is as it was before, and dockerd does not run even so: {error}")
+        Ok(self.systemd.reload().await?)
+    }
+
+    /// What others wrote into it meanwhile stays: a change may have waited for its restart for weeks.
+    fn put_back_daemon_json(&self, path: &Path, prior: &Entry) -> Result<(), FileError> {
+        let there = daemon_host::read(path)?;
+        let parsed = |entry: &Entry| DaemonJson::parse(entry.bytes()?).ok();
+        let nothing = || DaemonJson::parse(b"").ok();
+        let (Some(now), Some(before)) = (parsed(&there), parsed(prior).or_else(nothing)) else {
+            return daemon_host::put(path, prior);
+        };
+        match now.same_but_ours(&before) {
+            true => daemon_host::put(path, prior),
+            false => {
+                self.put_daemon_json(&Layout { daemon_json: Some(now.reverted(&before).render()), ..Layout::default() })
             }
-        })
+        }
+    }
+
+    /// dockerd answers on its unix socket, soon.
+    async fn answers(&self) -> bool {
+        let deadline = Instant::now() + PROOF_PATIENCE;
+        loop {
+            if observe(self.order, self.systemd).await.is_ok_and(|now| now.engine.is_some()) {
+                return true;
+            }
+            if Instant::now() > deadline {
+                return false;
+            }
+            sleep(ASK_EVERY).await;
+        }
     }
 
     /// What is noted of an unfinished change stays: it is older.
-    fn begin(&self, observed: &Observed, stage: Stage) -> Result<(), FileError> {
+    fn begin(&self, observed: &Observed, stage: Stage, attempt: Option<Rejected>) -> Result<(), FileError> {
         if let Some(journal) = daemon_host::recall::<Journal>(JOURNAL)? {
-            return daemon_host::keep(JOURNAL, Some(&Journal { stage, ..journal }));
+            return daemon_host::keep(JOURNAL, Some(&Journal { stage, attempt, ..journal }));
         }
         let mut prior = Vec::new();
         for path in TOUCHED.map(PathBuf::from) {
@@ -162,7 +260,7 @@ impl Host<'_> {
             let entry = daemon_host::read(&path)?;
             prior.push((path, entry));
         }
-        daemon_host::keep(JOURNAL, Some(&Journal { stage, prior, current: observed.current }))
+        daemon_host::keep(JOURNAL, Some(&Journal { stage, attempt, prior, current: observed.current, fault: None }))
     }
 
     fn advance(&self, stage: Stage) -> Result<(), FileError> {
@@ -212,14 +310,14 @@ impl Host<'_> {
         }
     }
 
-    /// Turns live-restore on in the dockerd that runs, where it is wished for and off.
-    async fn keep_containers(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
+    /// Turns live-restore on in the dockerd that runs, where it is wished for and off. Whether containers outlive it.
+    async fn keep_containers(&self, observed: &Observed, layout: &Layout) -> Result<bool, Trouble> {
         let on = |text: Option<&[u8]>| {
             text.and_then(|text| DaemonJson::parse(text).ok()).and_then(|json| json.live_restore()) == Some(true)
         };
         let off = observed.engine.is_some_and(|engine| !engine.live_restore);
         if !off || !on(layout.daemon_json.as_deref()) {
-            return Ok(());
+            return Ok(observed.engine.is_some_and(|engine| engine.live_restore));
         }
         let before = observed.found.daemon_json.as_deref().unwrap_or_default();
         if let Ok(json) = DaemonJson::parse(before) {
@@ -230,25 +328,74 @@ impl Host<'_> {
         let deadline = Instant::now() + RELOAD_PATIENCE;
         while Instant::now() < deadline {
             if observe(self.order, self.systemd).await?.engine.is_some_and(|engine| engine.live_restore) {
-                return Ok(());
+                return Ok(true);
             }
             sleep(ASK_EVERY).await;
         }
-        Err(Trouble::Refused(crate::decide::delivery::restart::serving(
-            crate::api::condition::Reason::RestartPending,
+        Err(Trouble::Refused(serving(
+            Reason::RestartPending,
             "dockerd does not turn live-restore on, and containers would stop",
         )))
     }
 
-    /// Ours, then dockerd's own: what it would refuse is not tried.
-    fn check(&self, layout: &Layout) -> Result<(), Fault> {
-        let text = layout.daemon_json.as_deref().unwrap_or_default();
-        sealed(text).map_err(|error| Fault(format!("daemon.json would not demand client certificates: {error}")))?;
-        let words = vec!["dockerd".into(), "--config-file".into(), DAEMON_JSON.into(), "-H".into(), "fd://".into()];
-        match daemon_host::validate(&words) {
-            None => Ok(()),
-            Some(said) => Err(Fault(format!("dockerd --validate refuses the configuration: {said}"))),
+    /// Whether the change can be made: room for its files, dockerd's own opinion of its configuration, and nobody else
+    /// on its addresses. Nothing is touched before.
+    pub async fn check(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
+        let refused = |what: String| Trouble::Refused(serving(Reason::DaemonUnusable, what));
+        let journal = format!("{}/{JOURNAL}", daemon_host::HOME);
+        for file in [&journal, DAEMON_JSON, unit::SOCKET_UNIT] {
+            let room = daemon_host::room(file.as_ref());
+            room.map_err(|error| refused(format!("{error}; dockerd was not touched")))?;
         }
+        let text = layout.daemon_json.as_deref().unwrap_or_default();
+        sealed(text).map_err(|error| refused(format!("daemon.json would not demand client certificates: {error}")))?;
+        if let Some(said) = self.validate(observed, text)? {
+            return Err(refused(format!(
+                "dockerd --validate refuses the configuration that it would have, so it was not touched: {said}"
+            )));
+        }
+        self.ports_free().await
+    }
+
+    /// What dockerd says against the configuration, with the files of the generation that it is to serve.
+    fn validate(&self, observed: &Observed, text: &[u8]) -> Result<Option<String>, Trouble> {
+        let Some((files, json)) = observed.files.as_ref().zip(DaemonJson::parse(text).ok()) else { return Ok(None) };
+        let TlsPaths { ca, cert, key } = paths(self.order);
+        let inside = |path: String| {
+            let (directory, name) = path.rsplit_once('/').unwrap_or_default();
+            let file = Directory::generation_file(Path::new(directory), files.generation, name);
+            file.to_string_lossy().into_owned()
+        };
+        let (ca, cert, key) = (inside(ca), inside(cert), inside(key));
+        let wanted = Wanted { ca: &ca, cert: &cert, key: &key, live_restore: false, drop_hosts: true };
+        let candidate = format!("{}/{CANDIDATE}", daemon_host::HOME);
+        let entry = Entry::File { bytes: json.merged(&wanted).render(), mode: 0o600, uid: 0, gid: 0 };
+        daemon_host::put(candidate.as_ref(), &entry)?;
+        let mut words = observed.found.command();
+        words.extend(["--config-file".to_owned(), candidate.clone()]);
+        let said = daemon_host::validate(&words);
+        daemon_host::put(candidate.as_ref(), &Entry::Absent)?;
+        Ok(said.map(|said| said.replace(&candidate, DAEMON_JSON)))
+    }
+
+    /// Nobody but dockerd, or systemd for it, listens where dockerd is to.
+    async fn ports_free(&self) -> Result<(), Trouble> {
+        let mine = [Some(1), self.systemd.main_pid(SERVICE).await?];
+        for listen in self.order.listens().unwrap_or_default() {
+            let others = daemon_host::other_listener(&mine, |address| {
+                Listen::parse(&address.to_string()).is_ok_and(|there| listen.covers(&there) || there.covers(&listen))
+            });
+            if let Some((address, who)) = others {
+                return Err(Trouble::Refused(serving(
+                    Reason::DaemonConflict,
+                    format!(
+                        "{who} listens on {address}, where dockerd is to: stop it, or choose another port; dockerd was \
+                         not touched"
+                    ),
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Starts dockerd anew; with its sockets where they changed, since systemd opens none while it runs.
@@ -256,43 +403,59 @@ impl Host<'_> {
         for unit in [SERVICE, SOCKET, OUR_SOCKET] {
             let _ = self.systemd.reset_failed(unit).await; // one that never ran has nothing to reset
         }
-        match sockets {
-            true => {
-                // Sockets first, else a client starts dockerd between the two; each by name, since a unit that somebody
-                // edited may not be bound to the others.
-                for unit in [OUR_SOCKET, SOCKET, SERVICE] {
-                    if self.systemd.unit(unit).await?.loaded {
-                        self.systemd.run(Verb::Stop, unit).await?;
-                    }
-                }
-                self.systemd.run(Verb::Start, SOCKET).await?;
-                self.systemd.run(Verb::Start, SERVICE).await?;
+        let restarted = async {
+            if !sockets {
+                return self.systemd.run(Verb::Restart, SERVICE).await;
             }
-            false => self.systemd.run(Verb::Restart, SERVICE).await?,
+            // Sockets first, else a client starts dockerd between the two; each by name, since a unit that somebody
+            // edited may not be bound to the others.
+            for unit in [OUR_SOCKET, SOCKET, SERVICE] {
+                if self.systemd.unit(unit).await?.loaded {
+                    self.systemd.run(Verb::Stop, unit).await?;
+                }
+            }
+            self.systemd.run(Verb::Start, SOCKET).await?;
+            self.systemd.run(Verb::Start, SERVICE).await
+        };
+        tokio::select! {
+            restarted = restarted => Ok(restarted?),
+            () = self.hangs() => Err(Trouble::Hangs(START_PATIENCE.as_secs())),
         }
-        Ok(())
+    }
+
+    /// Ends when dockerd has been starting for too long.
+    async fn hangs(&self) {
+        let mut since = Instant::now();
+        while since.elapsed() < START_PATIENCE {
+            sleep(LOOK_EVERY).await;
+            if self.systemd.unit(SERVICE).await.is_ok_and(|unit| unit.active != "activating") {
+                since = Instant::now();
+            }
+        }
     }
 
     /// Asks until dockerd serves as wanted and nobody without a certificate.
-    async fn prove(&self, before: &Observed) -> Result<Observed, Fault> {
+    async fn prove(&self, before: Option<Engine>) -> Result<Observed, Fault> {
         let deadline = Instant::now() + PROOF_PATIENCE;
         loop {
             let now = observe(self.order, self.systemd).await?;
             let fault = match (now.exposed.first(), &now.engine) {
                 (Some(open), _) => {
-                    return Err(Fault(format!("dockerd answered {open} to somebody without a certificate")));
+                    let fault = format!("dockerd answered {open} to somebody without a certificate");
+                    return Err(Fault::Failed(fault));
                 }
                 (None, None) => Some("dockerd does not answer on its unix socket".to_owned()),
                 (None, Some(_)) => {
                     unserved(&now, self.clock.now()).filter(|_| !now.heard.iter().all(|heard| heard.absent))
                 }
             };
-            let lost = before.engine.filter(|engine| engine.live_restore).zip(now.engine);
-            let lost = lost.filter(|(before, now)| now.running < before.running);
+            let lost = before.zip(now.engine).filter(|(before, now)| now.running < before.running);
             let lost = lost.map(|(before, now)| format!("{} of {} containers run", now.running, before.running));
             let Some(fault) = fault.or(lost) else { return Ok(now) };
-            if Instant::now() > deadline {
-                return Err(Fault(fault));
+            // systemd could not open it: another listens there. It does not try again by itself.
+            let closed = self.systemd.unit(OUR_SOCKET).await?.active == "failed";
+            if closed || Instant::now() > deadline {
+                return Err(Fault::Failed(fault));
             }
             sleep(ASK_EVERY).await;
         }

@@ -8,6 +8,7 @@ pub use observe::DAEMON_JSON;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::delivery::daemon::{Observed, Step, plan, rejected, served_well, unserved};
+use crate::decide::delivery::memory::{Rejected, Stage};
 use crate::decide::delivery::order::{Answer, Order};
 use crate::decide::delivery::target::Layout;
 use crate::decide::delivery::{Memory, restart::serving};
@@ -51,6 +52,9 @@ pub enum Trouble {
     /// systemd.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
+    /// dockerd does not come up.
+    #[error("dockerd has been starting for {0} seconds and does not say that it is ready")]
+    Hangs(u64),
     /// dockerd is run in another way than by systemd's units of that name.
     #[error("{0}")]
     Unsupported(String),
@@ -81,6 +85,7 @@ pub async fn step(clock: &Clock) -> Result<(), FileError> {
         Ok(verdict) => (verdict, false),
         Err(trouble) => (trouble.verdict(), true),
     };
+    let again = again || !verdict.holds && worker.last.as_ref().is_some_and(|last| !last.running);
     let memory = daemon_host::recall::<Memory>(MEMORY)?.unwrap_or_default();
     let last = worker.last.as_ref();
     let answer = Answer {
@@ -111,12 +116,16 @@ impl Worker<'_> {
         })?;
         let mut verdict = None;
         for _ in 0..MOST_CHANGES {
+            observe::settled(&systemd).await?;
             let observed = observe::observe(self.order, &systemd).await;
             let observed = self.last.insert(observed?).clone();
             let memory = daemon_host::recall::<Memory>(MEMORY)?.unwrap_or_default();
+            let consent = memory.consent.clone();
             let plan = plan(self.order, &observed, memory, self.clock.now());
             daemon_host::keep(OUT, plan.memory.out.then_some(&self.order.host.name))?;
-            daemon_host::keep(MEMORY, Some(&plan.memory))?;
+            // A consent is used up by the restart that it was given for, not by one that never came.
+            let kept = Memory { consent, ..plan.memory.clone() };
+            daemon_host::keep(MEMORY, Some(&kept))?;
             let (found, more) = self.take(&systemd, &observed, plan.step, plan.verdict, plan.memory).await?;
             verdict = Some(found);
             if !more {
@@ -139,7 +148,10 @@ impl Worker<'_> {
         match step {
             Step::Keep => Ok((verdict, false)),
             Step::Write(layout) => {
-                host.write(observed, &layout).await?;
+                if let Err(trouble) = host.check(observed, &layout).await {
+                    return self.impossible(&host, trouble).await;
+                }
+                host.write(observed, &layout, rejected(&layout, observed, String::new())).await?;
                 self.settle(verdict.holds, memory)?;
                 Ok((verdict, false))
             }
@@ -149,7 +161,7 @@ impl Worker<'_> {
                 Ok((verdict, true))
             }
             Step::RollBack => {
-                let message = host.roll_back(&Fault::of(&verdict)).await?;
+                let message = self.take_back(&host, &Fault::of(&verdict), memory).await?.message;
                 Ok((serving(Reason::RolledBack, message), false))
             }
             Step::Remove(layout, restart) => {
@@ -165,9 +177,12 @@ impl Worker<'_> {
         host: &change::Host<'_>,
         observed: &Observed,
         (layout, sockets): (Layout, bool),
-        mut memory: Memory,
+        memory: Memory,
     ) -> Result<(Verdict, bool), Trouble> {
-        match host.serve(observed, &layout, sockets).await {
+        if let Err(trouble) = host.check(observed, &layout).await {
+            return self.impossible(host, trouble).await;
+        }
+        match host.serve(observed, (&layout, sockets), rejected(&layout, observed, String::new())).await {
             Ok(proved) => {
                 let verdict = match unserved(&proved, self.clock.now()) {
                     None => served_well(&proved),
@@ -178,13 +193,37 @@ impl Worker<'_> {
                 Ok((verdict, false))
             }
             Err(fault) => {
-                let message = host.roll_back(&fault).await?;
-                memory.rejected = Some(rejected(&layout, observed, message.clone()));
-                daemon_host::keep(MEMORY, Some(&memory))?;
+                let verdict = self.take_back(host, &fault, memory).await?;
                 self.last = observe::observe(self.order, host.systemd).await.ok();
-                Ok((serving(Reason::RolledBack, message), false))
+                Ok((verdict, false))
             }
         }
+    }
+
+    /// Takes back what was tried, and remembers not to try it again.
+    async fn take_back(&self, host: &change::Host<'_>, fault: &Fault, memory: Memory) -> Result<Verdict, Trouble> {
+        let attempt = daemon_host::recall::<change::Journal>(change::JOURNAL)?.and_then(|journal| journal.attempt);
+        match fault {
+            Fault::Refused(verdict) => {
+                host.roll_back(&verdict.message).await?;
+                Ok(verdict.clone())
+            }
+            Fault::Failed(fault) => {
+                let message = host.roll_back(fault).await?;
+                let rejected = attempt.map(|attempt| Rejected { message: message.clone(), ..attempt });
+                daemon_host::keep(MEMORY, Some(&Memory { rejected, ..memory }))?;
+                Ok(serving(Reason::RolledBack, message))
+            }
+        }
+    }
+
+    /// What cannot be done is not begun; a restart that was begun is taken back, since dockerd may be down by it.
+    async fn impossible(&self, host: &change::Host<'_>, trouble: Trouble) -> Result<(Verdict, bool), Trouble> {
+        let journal = daemon_host::recall::<change::Journal>(change::JOURNAL)?;
+        if journal.is_some_and(|journal| journal.stage == Stage::Restarting) {
+            host.roll_back(&trouble.to_string()).await?;
+        }
+        Err(trouble)
     }
 
     /// The change has ended: dockerd serves, or will on its next start.

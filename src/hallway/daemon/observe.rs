@@ -16,6 +16,8 @@ use crate::world::systemd::{Systemd, Unit};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 pub use crate::decide::delivery::target::DAEMON_JSON;
 /// dockerd's unit.
@@ -24,6 +26,10 @@ pub const SERVICE: &str = "docker.service";
 pub const SOCKET: &str = "docker.socket";
 /// Ours.
 pub const OUR_SOCKET: &str = "dockseal-docker.socket";
+/// dockerd says that it is ready within this time of its start, or hangs.
+pub const START_PATIENCE: Duration = Duration::from_secs(90);
+/// How often it is looked whether it starts.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Generations whose client certificate is tried.
 const MOST_TRIED: usize = 4;
 
@@ -47,7 +53,7 @@ pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Troub
         trusted_before: trusted_before(&found, order),
         written: written()?,
         running,
-        failed: service.active == "failed",
+        failed: matches!(service.active.as_str(), "failed" | "activating"), // see settled()
         stale: systemd.unit(OUR_SOCKET).await?.stale,
         guarded: daemon_host::is_there(unit::BINARY),
         engine: if running { docker_probe::engine(Path::new(&unix)).await.ok() } else { None },
@@ -61,6 +67,15 @@ pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Troub
         unfinished: daemon_host::recall::<super::change::Journal>(super::change::JOURNAL)?.map(|journal| journal.stage),
         found,
     })
+}
+
+/// Waits until dockerd runs or does not: one that does not start is tried a few times by systemd.
+pub async fn settled(systemd: &Systemd) -> Result<(), Trouble> {
+    let deadline = Instant::now() + START_PATIENCE;
+    while Instant::now() < deadline && systemd.unit(SERVICE).await?.active == "activating" {
+        sleep(LOOK_EVERY).await;
+    }
+    Ok(())
 }
 
 async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(), Trouble> {

@@ -79,6 +79,11 @@ impl Directory {
         Ok(folder.map(|folder| Directory { folder, path: directory.to_owned() }))
     }
 
+    /// Where a file of a generation is, whatever `current` names.
+    pub fn generation_file(directory: &Path, generation: u64, name: &str) -> PathBuf {
+        directory.join(layout::KEEP).join(generation.to_string()).join(name)
+    }
+
     /// What is there for the object `name`. Only reads, and waits for nobody.
     ///
     /// # Errors

@@ -191,23 +191,38 @@ impl Home {
         self.scratch.write("token", token)?;
         self.scratch.write("namespace", COMPANIONS)?;
         self.scratch.write("ca.crt", std::fs::read(self.cluster().dir().join("ca.crt"))?)?;
-        Companion::start(self.cluster(), &Way::Pod(self.scratch.path()), &self.words())
+        Companion::start(self.cluster(), &Way::Pod(self.scratch.path()), &self.words(&[&self.namespace.name]))
     }
 
-    /// The companion by a kubeconfig, with further arguments.
-    pub fn companion(&self, kubeconfig: &Path, more: &[&str]) -> anyhow::Result<Companion> {
-        Companion::start(self.cluster(), &Way::Kubeconfig(kubeconfig), &[&self.words(), more].concat())
+    /// The companion by a kubeconfig, for objects of those namespaces, with further arguments.
+    pub fn companion(&self, kubeconfig: &Path, sources: &[&str], more: &[&str]) -> anyhow::Result<Companion> {
+        Companion::start(self.cluster(), &Way::Kubeconfig(kubeconfig), &[&self.words(sources), more].concat())
     }
 
-    fn words(&self) -> Vec<&str> {
+    fn words<'a>(&'a self, sources: &[&'a str]) -> Vec<&'a str> {
         let root = self.directory.parent().and_then(Path::to_str).unwrap_or_default();
-        let name = &self.namespace.name;
-        vec!["--node", name, "--namespace", COMPANIONS, "--source-namespace", name, "--directory", root]
+        let mut words = vec!["--node", &self.namespace.name, "--namespace", COMPANIONS, "--directory", root];
+        sources.iter().for_each(|source| words.extend(["--source-namespace", source]));
+        words
+    }
+
+    /// Has the companion look: something of no concern to it changes in its directory, and a name of its own is gone,
+    /// which it puts back.
+    pub async fn poke(&self) -> anyhow::Result<()> {
+        let name = self.file("ca.pem");
+        std::fs::write(self.file("poke"), "")?;
+        std::fs::remove_file(&name)?;
+        self.until(|| name.exists() || !self.directory.join(".dockseal").exists(), "it does not look").await
     }
 
     /// One of the three files: `ca.pem`, `pandora.pem` or `pandora.key`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.join(name)
+    }
+
+    /// What clients are trusted by.
+    pub fn bundle(&self) -> String {
+        self.authority.certificate.to_pem()
     }
 
     /// Fingerprint of the certificate in place.

@@ -3,7 +3,7 @@
 use super::ask::{Answer, Ask, post};
 use crate::support::cluster::Cluster;
 use crate::support::helm;
-use crate::world::{SOON, crds};
+use crate::world::{Namespace, SOON, crds};
 use anyhow::{Context, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -64,6 +64,11 @@ impl Bed {
     /// The chart's objects of a kind.
     pub fn of_kind(&self, kind: &str) -> Vec<&Value> {
         self.chart.iter().filter(|object| object["kind"] == kind).collect()
+    }
+
+    /// A namespace that is there.
+    pub async fn namespace(&self, name: &str) -> anyhow::Result<Namespace> {
+        Namespace::there(self.cluster, name).await
     }
 
     /// The kubeconfig with an account's token.

@@ -13,7 +13,7 @@ const SERVING: [&str; 4] = [
     "basicConstraints=critical,CA:FALSE",
     "keyUsage=critical,digitalSignature",
     "extendedKeyUsage=serverAuth",
-    "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc",
+    "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc,DNS:apiserver.test",
 ];
 // Extensions make it a v3 certificate, which webpki demands.
 const ADMIN: [&str; 3] =
