@@ -30,8 +30,8 @@ pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 impl Found {
     /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
     pub fn command(&self) -> Vec<String> {
-        let options = |name: &str| self.options.clone().filter(|_| name == "DOCKER_OPTS");
-        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&options).taken_over().argv());
+        let variable = |name: &str| self.variables.get(name).cloned();
+        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&variable).taken_over().argv());
         exec.unwrap_or_else(|_| ["dockerd", "-H", "fd://"].map(str::to_owned).to_vec())
     }
 }
