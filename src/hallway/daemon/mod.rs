@@ -123,8 +123,11 @@ impl Worker<'_> {
             let consent = memory.consent.clone();
             let plan = plan(self.order, &observed, memory, self.clock.now());
             daemon_host::keep(OUT, plan.memory.out.then_some(&self.order.host.name))?;
-            // A consent is used up by the restart that it was given for, not by one that never came.
-            let kept = Memory { consent, ..plan.memory.clone() };
+            let kept = match plan.step {
+                // A consent is used up by the restart that it was given for, not by one that never came.
+                Step::Serve(..) => Memory { consent, ..plan.memory.clone() },
+                _ => plan.memory.clone(),
+            };
             daemon_host::keep(MEMORY, Some(&kept))?;
             let (found, more) = self.take(&systemd, &observed, plan.step, plan.verdict, plan.memory).await?;
             verdict = Some(found);
