@@ -193,11 +193,10 @@ async fn a_host_outside_is_enrolled_served_cut_off_and_revoked() -> Result<()> {
 /// No token where others could read it, and none in a log or an argument.
 fn nothing_is_told(host: &HostBox) -> Result<()> {
     ensure!(host.sh("stat -c %a:%U /var/lib/dockseal/token.json")?.trim() == "600:root", "others can read the token");
-    let told = host.sh(
-        "grep -rl eyJhbG /etc /tmp /run/systemd || true; journalctl --no-pager | grep -c eyJhbG || true; \
+    let told =
+        host.sh("grep -rl eyJhbG /etc /tmp /run/systemd || true; journalctl --no-pager | grep -c eyJhbG || true; \
          main=$(systemctl show -P MainPID dockseal-companion); \
-         cat /proc/[0-9]*/cmdline /proc/$main/environ | tr '\\0' '\\n' | grep '^eyJhbG' || true",
-    )?;
+         cat /proc/[0-9]*/cmdline /proc/$main/environ | tr '\\0' '\\n' | grep '^eyJhbG' || true")?;
     ensure!(told.trim() == "0", "told: {told}");
     Ok(())
 }
