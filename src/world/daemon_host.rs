@@ -330,6 +330,19 @@ pub fn validate(words: &[String]) -> Option<String> {
     (!output.status.success() && !unknown).then(|| text.trim().chars().take(300).collect())
 }
 
+/// The words that systemd would start a service with, variables not replaced; none where systemd does not tell.
+pub fn started_with(service: &str) -> Option<Vec<String>> {
+    let arguments = ["show", service, "--property=ExecStart", "--value"];
+    let output = Command::new("systemctl").args(arguments).stdin(Stdio::null()).output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    output.status.success().then(|| text.split_whitespace().map(str::to_owned).collect())
+}
+
+/// A variable of our own environment, which is the service's where systemd runs us before it.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// Whether a path is there, links followed.
 pub fn is_there(path: &str) -> bool {
     fs::metadata(path).is_ok()

@@ -53,6 +53,19 @@ fn dockerd_starts_without_tcp_rather_than_without_tls() -> Result<()> {
         visit.restart()?;
         ensure!(visit.client_is_served()?, "not back after {text}: {}", visit.facts());
     }
+    // Another daemon.json altogether, by the command line and by DOCKER_OPTS; ours is sound, and nobody reads it.
+    let mine = "/etc/systemd/system/docker.service.d/mine.conf";
+    host.write("/etc/docker/other.json", PLAIN, 0o644)?;
+    let exec = "[Service]\nExecStart=\nExecStart=/usr/sbin/dockerd -H fd:// --config-file /etc/docker/other.json\n";
+    for (path, text) in [(mine, exec), ("/etc/default/docker", "DOCKER_OPTS=--config-file=/etc/docker/other.json\n")] {
+        host.write(path, text, 0o644)?;
+        visit.restart()?;
+        visit.runs()?;
+        ensure!(!visit.listens(), "open with {path}: {}", visit.facts());
+        let said = visit.up_refused("Serving", "DaemonConflict")?;
+        ensure!(said.contains("/etc/docker/other.json"), "{said}");
+        host.sh(&format!("rm {path}"))?;
+    }
     // A stop, during which a client's connection starts it again.
     host.write(DAEMON_JSON, PLAIN, 0o644)?;
     host.sh("systemctl reset-failed docker; systemctl stop docker || true; sleep 0.3; systemctl start docker")?;

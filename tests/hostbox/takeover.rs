@@ -145,10 +145,13 @@ fn plain_tcp_in_the_vendors_unit() -> Result<()> {
     from_plain_tcp(&host)
 }
 
+/// As Amazon's and older Red Hats' packages have it.
 #[test]
-fn plain_tcp_in_docker_opts() -> Result<()> {
+fn plain_tcp_in_a_variable() -> Result<()> {
     let host = HostBox::boot()?;
-    host.write("/etc/default/docker", "DOCKER_OPTS=\"--debug -H tcp://0.0.0.0:2375 --tls=false\"\n", 0o644)?;
+    edit_unit(&host, &format!("{DOCKERD} -H fd:// {CONTAINERD} $OPTIONS"))?;
+    host.sh(&format!("sed -i 's|^ExecStart=|EnvironmentFile=-/etc/sysconfig/docker\\n&|' {UNIT}"))?;
+    host.write("/etc/sysconfig/docker", "OPTIONS=\"--debug -H tcp://0.0.0.0:2375 --tls=false\"\n", 0o644)?;
     from_plain_tcp(&host)?;
     let command = host.sh("tr '\\0' ' ' < /proc/$(systemctl show -p MainPID --value docker)/cmdline")?;
     ensure!(command.contains("--debug") && !command.contains("tcp"), "{command}");

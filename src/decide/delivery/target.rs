@@ -7,6 +7,7 @@ use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted};
 use crate::docker::listen::Listen;
 use crate::docker::unit::{self, ExecLine};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// What others wrote, ours left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,8 +16,8 @@ pub struct Found {
     pub exec: String,
     /// Drop-ins of docker.service that systemd reads behind ours, and that undo it.
     pub overruling: Vec<String>,
-    /// DOCKER_OPTS in its environment file.
-    pub options: Option<String>,
+    /// Variables in it, such as DOCKER_OPTS, by its environment files.
+    pub variables: BTreeMap<String, String>,
     /// ListenStream of docker.socket.
     pub streams: Vec<String>,
     /// daemon.json.
@@ -29,8 +30,8 @@ pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 impl Found {
     /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
     pub fn command(&self) -> Vec<String> {
-        let options = |name: &str| self.options.clone().filter(|_| name == "DOCKER_OPTS");
-        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&options).taken_over().argv());
+        let variable = |name: &str| self.variables.get(name).cloned();
+        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&variable).taken_over().argv());
         exec.unwrap_or_else(|_| ["dockerd", "-H", "fd://"].map(str::to_owned).to_vec())
     }
 }
@@ -167,7 +168,7 @@ const UNIX: [char; 2] = ['/', '@'];
 /// What others wrote, read.
 struct Read {
     exec: ExecLine,
-    options: Option<String>,
+    variables: BTreeMap<String, String>,
     streams: Vec<String>,
     json: DaemonJson,
 }
@@ -182,7 +183,7 @@ impl Read {
         let exec =
             exec.map_err(|error| unusable(format!("ExecStart of docker.service is left as it is, since {error}")))?;
         let streams = found.streams.iter().map(|stream| stream.replace("%t", "/run").replace("%%", "%")).collect();
-        Ok(Read { exec, options: found.options.clone(), streams, json })
+        Ok(Read { exec, variables: found.variables.clone(), streams, json })
     }
 
     /// The command line as dockerd gets it.
@@ -196,10 +197,10 @@ impl Read {
     }
 
     fn variable(&self, name: &str) -> Option<String> {
-        self.options.clone().filter(|_| name == "DOCKER_OPTS")
+        self.variables.get(name).cloned()
     }
 
-    /// The whole command line, DOCKER_OPTS put in where it tells dockerd how to listen.
+    /// The whole command line, with the variables put in that tell dockerd how to listen.
     fn command(&self) -> ExecLine {
         self.exec.inlined(&|name| self.variable(name))
     }

@@ -1,5 +1,12 @@
 //! An EnvironmentFile= as systemd reads it, asked for one variable.
 
+/// Names of the variables in a command line, `$NAME` or `${NAME}`.
+pub fn variables(line: &str) -> impl Iterator<Item = &str> {
+    let names = line.split('$').skip(1).map(|rest| rest.strip_prefix('{').unwrap_or(rest));
+    let end = |rest: &str| rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    names.map(move |rest| &rest[..end(rest).unwrap_or(rest.len())]).filter(|name| !name.is_empty())
+}
+
 /// The value that a file such as /etc/default/docker gives a variable: the last that is not commented out, without
 /// quotes, over lines that are continued, up to a zero byte (systemd.exec(5), "EnvironmentFile="). None: it says
 /// nothing of it. What a service that runs was started with is in its environment.

@@ -6,7 +6,7 @@ mod files;
 mod flags;
 mod quoting;
 
-pub use environment::variable;
+pub use environment::{variable, variables};
 pub use exec_line::{ExecError, ExecLine};
 pub use files::{
     BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, closed_drop_in,

@@ -13,6 +13,7 @@ use crate::decide::delivery::order::{Answer, Order};
 use crate::decide::delivery::target::Layout;
 use crate::decide::delivery::{Memory, restart::serving};
 use crate::decide::status::Verdict;
+use crate::docker::unit;
 use crate::world::synced_files::FileError;
 use crate::world::systemd::{Systemd, SystemdError};
 use crate::world::{Clock, daemon_host, host_files};
@@ -253,6 +254,29 @@ pub fn guard() -> Result<(), String> {
     if out.is_some() {
         return Err("the listener is kept out, since somebody changed dockerd's configuration again and again".into());
     }
+    demands_certificates()?; // the sooner it is closed the better, and the later it is found open
+    reads_daemon_json()?;
+    demands_certificates()
+}
+
+/// dockerd is not told to read another file.
+fn reads_daemon_json() -> Result<(), String> {
+    let line =
+        daemon_host::started_with(observe::SERVICE).ok_or("systemd does not say how dockerd is started")?.join(" ");
+    let values = unit::variables(&line).filter_map(daemon_host::variable);
+    let words: Vec<String> = [line.clone()].into_iter().chain(values).collect();
+    let words: Vec<&str> = words.iter().flat_map(|text| text.split_whitespace()).collect();
+    let files = words.iter().enumerate().filter_map(|(index, word)| match word.strip_prefix("--config-file")? {
+        "" => words.get(index + 1).copied(),
+        value => value.strip_prefix('='),
+    });
+    match files.into_iter().find(|file| *file != observe::DAEMON_JSON) {
+        Some(other) => Err(format!("dockerd is started with --config-file={other}, and reads no daemon.json")),
+        None => Ok(()),
+    }
+}
+
+fn demands_certificates() -> Result<(), String> {
     let path = daemon_host::behind_links(observe::DAEMON_JSON.as_ref()).map_err(|error| error.to_string())?;
     let entry = daemon_host::read(&path).map_err(|error| error.to_string())?;
     let text = entry.bytes().ok_or("there is no daemon.json")?;

@@ -13,6 +13,7 @@ use crate::world::daemon_host::{self, Entry};
 use crate::world::docker_probe::{self, Identity, Plain, Tls};
 use crate::world::host_files::{Directory, Generation, Seen};
 use crate::world::systemd::{Systemd, Unit};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
@@ -162,15 +163,17 @@ async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
     let service: Vec<&str> = service.iter().map(String::as_str).collect();
     let socket = texts(&systemd.unit(SOCKET).await?)?;
     let socket: Vec<&str> = socket.iter().map(String::as_str).collect();
-    let mut options = None;
+    let exec = values(&service, "Service", "ExecStart").pop().unwrap_or_default();
+    let mut variables = BTreeMap::new();
     for file in systemd.environment_files(SERVICE).await? {
         let text = text(&file)?.unwrap_or_default();
-        options = unit::variable(&text, "DOCKER_OPTS").or(options);
+        variables
+            .extend(unit::variables(&exec).filter_map(|name| Some((name.to_owned(), unit::variable(&text, name)?))));
     }
     Ok(Found {
-        exec: values(&service, "Service", "ExecStart").pop().unwrap_or_default(),
+        exec,
         overruling,
-        options,
+        variables,
         streams: values(&socket, "Socket", "ListenStream"),
         daemon_json: text(DAEMON_JSON)?.map(String::into_bytes),
     })

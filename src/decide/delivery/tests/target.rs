@@ -17,7 +17,7 @@ fn exec(line: &str) -> Found {
 }
 
 fn options(text: &str) -> Found {
-    Found { options: Some(text.into()), ..fresh() }
+    Found { variables: [("DOCKER_OPTS".to_owned(), text.to_owned())].into(), ..fresh() }
 }
 
 fn stream(text: &str) -> Found {
