@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test check deny bench fuzz generate manifest tools rust go helm kubernetes hostbox
+.PHONY: help up test test-long check deny bench fuzz generate manifest tools rust go helm kubernetes hostbox
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,6 +14,9 @@ up: rust ## run the main job on examples/homelab.yaml, without a cluster
 
 test: rust go tools kubernetes helm hostbox ## run every test
 	cargo test --locked --no-fail-fast
+
+test-long: rust tools hostbox ## the Docker hosts' tests that take minutes: a kill at each place, a dockerd that hangs
+	HOSTBOX_CUTS_EVERY=1 cargo test --locked --no-fail-fast --test hostbox -- --include-ignored
 
 check: rust ## formatting, clippy, docs
 	cargo fmt --check
