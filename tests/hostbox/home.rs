@@ -120,7 +120,7 @@ impl At<'_> {
 
     /// `up --once --host pandora`, whatever comes of it at once; what it said of Serving.
     pub fn up(&self, home: &Home) -> Result<Said> {
-        self.up_within(home, "1s")
+        self.up_within(home, "3s")
     }
 
     fn up_within(&self, home: &Home, timeout: &str) -> Result<Said> {

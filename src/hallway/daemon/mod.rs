@@ -146,7 +146,10 @@ impl Worker<'_> {
     ) -> Result<(Verdict, bool), Trouble> {
         let host = change::Host { systemd, order: self.order, clock: self.clock };
         match step {
-            Step::Keep => Ok((verdict, false)),
+            Step::Keep => {
+                daemon_host::keep(MEMORY, Some(&memory))?; // nothing was left to do for a consent
+                Ok((verdict, false))
+            }
             Step::Write(layout) => {
                 if let Err(trouble) = host.check(observed, &layout).await {
                     return self.impossible(&host, trouble).await;
@@ -211,9 +214,20 @@ impl Worker<'_> {
             Fault::Failed(fault) => {
                 let message = host.roll_back(fault).await?;
                 let rejected = attempt.map(|attempt| Rejected { message: message.clone(), ..attempt });
+                let memory = Memory { rejected, ..memory };
+                let rejected = self.same_again(host, &memory, &message).await.or(memory.rejected.clone());
                 daemon_host::keep(MEMORY, Some(&Memory { rejected, ..memory }))?;
                 Ok(serving(Reason::RolledBack, message))
             }
+        }
+    }
+
+    /// What would be tried next is what was taken back, with what others changed in daemon.json since it was written.
+    async fn same_again(&self, host: &change::Host<'_>, memory: &Memory, message: &str) -> Option<Rejected> {
+        let observed = observe::observe(self.order, host.systemd).await.ok()?;
+        match plan(self.order, &observed, memory.clone(), self.clock.now()).step {
+            Step::Write(layout) | Step::Serve(layout, _) => Some(rejected(&layout, &observed, message.to_owned())),
+            _ => None,
         }
     }
 
