@@ -62,7 +62,7 @@ async fn bare_loop(server: &Server, namespace: &str, hosts: usize) -> anyhow::Re
 }
 
 /// The Secret that an issuance writes, with a real certificate in it: the API server reads those.
-fn payload(name: &str, data: &Data) -> Secret {
+pub fn payload(name: &str, data: &Data) -> Secret {
     let data = data.iter().map(|(key, bytes)| (key.to_owned(), ByteString(bytes.to_vec()))).collect();
     let mut secret = Secret { data: Some(data), type_: Some(LEAF_TYPE.into()), ..Secret::default() };
     secret.metadata.name = Some(format!("{name}-docker-host"));
@@ -72,7 +72,7 @@ fn payload(name: &str, data: &Data) -> Secret {
 }
 
 /// One leaf, for all of them.
-async fn leaf() -> Data {
+pub async fn leaf() -> Data {
     let forge = KeyForge::new();
     let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(24), None);
     let key = forge.make(KeyAlgorithm::EcdsaP256).await;
@@ -187,14 +187,14 @@ pub async fn memory(server: &Server, table: &mut Table, many: usize) -> anyhow::
 }
 
 /// User and system time of a process (proc(5), stat: fields 14 and 15, in ticks of 10 ms).
-fn processor_seconds(pid: u32) -> anyhow::Result<f64> {
+pub fn processor_seconds(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
     let ticks = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
     Ok(ticks.sum::<f64>() / 100.0)
 }
 
-fn resident(pid: u32) -> anyhow::Result<String> {
+pub fn resident(pid: u32) -> anyhow::Result<String> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = |key: &str| -> f64 {
         let line = status.lines().find(|line| line.starts_with(key)).unwrap_or_default();

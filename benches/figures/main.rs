@@ -1,5 +1,6 @@
 //! The figures of docs/benchmarks.md, measured in one run: `make bench`. Sizes by BENCH_HOSTS, BENCH_ROUNDS,
-//! BENCH_MANY and BENCH_LOCAL.
+//! BENCH_MANY, BENCH_LOCAL
+//! and BENCH_COMPANIONS.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark starts programs and reads /proc")]
 
@@ -7,6 +8,7 @@
 mod support;
 
 mod cluster;
+mod companion;
 mod local;
 mod server;
 mod steady;
@@ -28,6 +30,15 @@ async fn measure() -> anyhow::Result<()> {
         hosts => local::up_against_openssl(&mut table, hosts)?,
     }
     let server = server::Server::start().await?;
+    if size("BENCH_COMPANIONS", 1000) > 0 {
+        companion::one(&server, &mut table, 20).await?;
+        companion::many(&server, &mut table, size("BENCH_COMPANIONS", 1000)).await?;
+    }
+    if size("BENCH_HOSTS", 2000) == 0 {
+        table.note("BENCH_HOSTS=0: (a) to (d) are left out");
+        table.print();
+        return Ok(());
+    }
     cluster::issuing(&server, &mut table, size("BENCH_HOSTS", 2000), size("BENCH_ROUNDS", 5)).await?;
     steady::day(&server, &mut table, size("BENCH_HOSTS", 2000)).await?;
     cluster::memory(&server, &mut table, size("BENCH_MANY", 10_000)).await?;

@@ -9,7 +9,7 @@ use std::fmt::{Display, Formatter};
 /// or not; so fsync is no place of its own.
 const CHANGES: [&str; 3] = ["rename", "symlink", "unlink"];
 /// D-Bus calls that change something, as a message has their names.
-const CALLS: [&str; 6] = ["StopUnit", "StartUnit", "RestartUnit", "ResetFailedUnit", "KillUnit", "\\0Reload\\0"];
+const CALLS: [&str; 5] = ["StopUnit", "StartUnit", "RestartUnit", "KillUnit", "\\0Reload\\0"];
 const KEPT: &str = "/etc/docker /etc/systemd/system";
 const TRACE: &str = "/root/trace";
 

@@ -3,7 +3,7 @@
 use crate::home::{At, Home};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 /// A small file system with what the directory held; its mount point is gone with the box's next boot.
 fn small(at: &At, directory: &str, size: &str) -> Result<()> {
@@ -20,8 +20,7 @@ const READ_ONLY: [&str; 2] = ["is read-only", "mount it writable"];
 fn untouched(at: &At, home: &Home, words: [&str; 2]) -> Result<()> {
     let look = "cat /etc/docker/daemon.json; find /etc/systemd/system -name '*dockseal*'";
     let (dockerd, before) = (at.dockerd()?, at.host.sh(look)?);
-    let said = at.up_any(home)?;
-    ensure!(words.iter().any(|words| said.contains(words)), "{said}");
+    at.up_says(home, &words)?;
     assert_eq!(at.host.sh(look)?, before);
     assert_eq!(at.dockerd()?, dockerd);
     at.host.docker_ping()

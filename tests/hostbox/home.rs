@@ -3,7 +3,7 @@
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use crate::support::scratch::Scratch;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 pub const UP: [&str; 9] =
     ["dockseal", "up", "/root/home.yaml", "--state", "/root/state", "--once", "--host", "pandora", "--timeout"];
+/// How long `up` waits for what may never be.
+const PATIENCES: [&str; 3] = ["1s", "4s", "15s"];
 const STEP_UNIT: &str = "dockseal-step.service";
 /// dockerd and its sockets are stopped, whoever calls for them meanwhile.
 pub const STOPPED: &str = "ours=dockseal-docker.socket
@@ -118,9 +120,17 @@ impl At<'_> {
         (self.host.ip(), 2376).into()
     }
 
-    /// `up --once --host pandora`, whatever comes of it at once; what it said of Serving.
+    /// `up --once --host pandora`, whatever comes of it; what it said of Serving. It gives up soon, since it would wait
+    /// for better; and is asked again where it had not come to the end of the step.
     pub fn up(&self, home: &Home) -> Result<Said> {
-        self.up_within(home, "3s")
+        self.host.sh("rm -f /var/lib/dockseal/answer.json")?;
+        for patience in PATIENCES {
+            let said = self.up_within(home, patience);
+            if said.as_ref().ok().zip(self.answer().ok()).is_some_and(|(said, answer)| said.reason == answer.reason) {
+                return said;
+            }
+        }
+        self.up_within(home, "30s")
     }
 
     fn up_within(&self, home: &Home, timeout: &str) -> Result<Said> {
@@ -130,10 +140,16 @@ impl At<'_> {
         self.condition("Serving").with_context(|| format!("{said}\n{}", self.facts()))
     }
 
-    /// As `up`, and all that it said and keeps of the host.
-    pub fn up_any(&self, home: &Home) -> Result<String> {
-        let _ = self.up(home); // where there is nothing of Serving, Delivered says why
-        self.host.read("/root/state/status/DockerHostCert/default/pandora.yaml")
+    /// As `up`, for what goes no further than this host's disk: its status, with one of these words in it.
+    pub fn up_says(&self, home: &Home, words: &[&str]) -> Result<()> {
+        for patience in PATIENCES {
+            let _ = self.up_within(home, patience); // where there is nothing of Serving, Delivered says why
+            let status = self.host.read("/root/state/status/DockerHostCert/default/pandora.yaml")?;
+            if words.iter().any(|words| status.contains(words)) {
+                return Ok(());
+            }
+        }
+        bail!("none of {words:?}\n{}", self.host.sh("cat /root/state/status/DockerHostCert/default/*")?)
     }
 
     /// As `up`, and dockerd serves.
@@ -146,7 +162,7 @@ impl At<'_> {
     /// Files, the order and the binary are put there, and the step is not taken.
     pub fn order(&self, home: &Home) -> Result<()> {
         self.host.sh(&format!("systemctl mask --quiet --runtime {STEP_UNIT}"))?;
-        self.up(home)?;
+        self.up_within(home, "2s")?;
         self.host.sh(&format!("systemctl unmask --quiet --runtime {STEP_UNIT}; systemctl daemon-reload"))?;
         Ok(())
     }

@@ -85,6 +85,8 @@ fn take_over(what: &str, exec: &str, json: serde_json::Value) -> Result<()> {
     })
 }
 
+const ACTIVE: &str = "systemctl is-active dockseal-step.service || true";
+
 /// Whoever asked for the step may die; the step itself too, and systemd takes it up again.
 #[test]
 fn up_and_the_unit_of_the_step() -> Result<()> {
@@ -98,18 +100,15 @@ fn up_and_the_unit_of_the_step() -> Result<()> {
         "systemctl kill --signal=KILL dockseal-step.service",
         "systemctl kill --signal=KILL dockseal-step.service; pkill -9 -f '^dockseal up'",
     ];
-    for kill in kills {
+    for (index, kill) in kills.into_iter().enumerate() {
         host.write("/root/home.yaml", home.yaml(&host), 0o600)?;
         let words = [&UP[..], &["30s"]].concat();
         let mut up = host.spawn(&words)?;
-        at.until("the step is under way", || {
-            host.sh("systemctl is-active dockseal-step.service || true").is_ok_and(|said| said == "activating\n")
-        })?;
+        let ordered = format!("grep -q '\"files\":{}' /var/lib/dockseal/order.json && {ACTIVE}", index + 1);
+        at.until("the step is under way", || host.sh(&ordered).is_ok_and(|said| said == "activating\n"))?;
         host.sh(kill).context("the step had ended already")?;
         up.wait(Duration::from_secs(40))?;
-        at.until("the step has ended", || {
-            host.sh("systemctl is-active dockseal-step.service || true").is_ok_and(|said| said == "inactive\n")
-        })?;
+        at.until("the step has ended", || host.sh(ACTIVE).is_ok_and(|said| said == "inactive\n"))?;
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.served().context(kill)?;
         home = home.renewed();

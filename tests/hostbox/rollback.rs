@@ -14,6 +14,7 @@ case "$*" in *--validate*) exec /usr/sbin/dockerd.real "$@" ;; esac
 if [ -e /root/refused ] && cmp -s /root/refused /etc/docker/certs/pandora.pem && grep -q tlsverify /etc/docker/daemon.json
 then
   echo "failed to start daemon: this certificate is not to its liking" >&2
+  [ -e /root/hang ] && exec sleep 1000
   exit 1
 fi
 exec /usr/sbin/dockerd.real "$@"
@@ -176,4 +177,26 @@ fn a_port_that_another_process_has_is_named_and_nothing_is_touched() -> Result<(
     other.signal("KILL")?;
     other.wait(std::time::Duration::from_secs(5))?;
     at.up_and_served(&Home::default())
+}
+
+#[test]
+#[ignore = "dockerd is waited for for a minute and a half"]
+fn a_dockerd_that_hangs_at_its_start_is_brought_back() -> Result<()> {
+    let host = HostBox::boot()?;
+    host.docker_ready()?;
+    let at = At::on(&host)?;
+    picky(&at)?;
+    let home = Home::default();
+    at.up_and_served(&home)?;
+    let before = at.serial()?;
+    at.order(&home.renewed())?;
+    refuse(&at)?;
+    host.write("/root/hang", "", 0o644)?;
+    let probe = Probe::start([at.address()])?;
+    let said = at.step()?;
+    rolled_back(&said)?;
+    ensure!(said.message.contains("starting for 90 seconds"), "{said:?}");
+    assert_eq!(at.serial()?, before);
+    at.served()?;
+    at.harmless(probe)
 }

@@ -109,6 +109,11 @@ impl Cluster {
         self.processes.group()
     }
 
+    /// The API server's process id, while it runs.
+    pub fn apiserver_pid(&self) -> Option<u32> {
+        self.apiserver().as_ref().map(std::process::Child::id)
+    }
+
     /// Runs kubectl as administrator; gives its stdout, and its stderr in the error.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         self.run_kubectl(&self.kubeconfig(), args, None).await

@@ -292,10 +292,11 @@ fn anchors_text(anchors: &[Certificate]) -> String {
     anchors.iter().map(Certificate::fingerprint).collect()
 }
 
-/// The memory of an attempt that was taken back.
-pub fn rejected(layout: &Layout, observed: &Observed, message: String) -> Rejected {
+/// The memory of an attempt that was taken back, on a host that is by now as it was before.
+pub fn attempt(order: &Order, observed: &Observed, message: String) -> Option<Rejected> {
+    let layout = target::served(&observed.found, &wishes(order, observed, order.listens().ok()?)).ok()?;
     let files = observed.files.as_ref().map(|files| files.generation);
-    Rejected { digest: digest(layout, observed), files, message }
+    Some(Rejected { digest: digest(&layout, observed), files, message })
 }
 
 /// Why dockerd does not serve as it should; none where it does. Begins a sentence.

@@ -310,3 +310,22 @@ proptest! {
         prop_assert!(sealed(&bytes).is_err());
     }
 }
+
+#[test]
+fn what_was_merged_is_taken_back_and_what_others_wrote_meanwhile_stays() {
+    let parse = |text: &str| DaemonJson::parse(text.as_bytes()).unwrap();
+    let wanted = Wanted { ca: "/c/ca.pem", cert: "/c/a.pem", key: "/c/a.key", live_restore: true, drop_hosts: true };
+    for before in ["", "{}", r#"{"debug": true}"#, r#"{"hosts": ["fd://"], "TLSVerify": false, "debug": true}"#] {
+        let before = parse(before);
+        let merged = before.merged(&wanted);
+        assert!(merged.same_but_ours(&before));
+        let back = merged.reverted(&before);
+        assert_eq!(back.tls(), before.tls());
+        assert_eq!((back.hosts(), back.live_restore()), (before.hosts(), before.live_restore()));
+        let edited = parse(&String::from_utf8(merged.render()).unwrap().replacen('{', r#"{"mtu": 1400, "#, 1));
+        assert!(!edited.same_but_ours(&before));
+        let back = edited.reverted(&before);
+        assert!(back.mentions("mtu") && back.tls() == before.tls() && back.hosts() == before.hosts());
+        assert_eq!(back.mentions("debug"), before.mentions("debug"));
+    }
+}

@@ -5,7 +5,7 @@ use super::Trouble;
 use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_PATIENCE, observe};
 use crate::api::condition::Reason;
 use crate::decide::delivery::daemon::{Observed, paths, unserved};
-use crate::decide::delivery::memory::{Rejected, Stage};
+use crate::decide::delivery::memory::Stage;
 use crate::decide::delivery::order::Order;
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::target::Layout;
@@ -42,9 +42,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Journal {
     /// How far the change is.
     pub stage: Stage,
-    /// What is being tried, to be remembered where it is taken back.
-    #[serde(default)]
-    pub attempt: Option<Rejected>,
     prior: Vec<(PathBuf, Entry)>,
     current: Option<u64>,
     /// Why it is taken back, once it is.
@@ -113,8 +110,8 @@ pub fn forget() -> Result<(), FileError> {
 
 impl Host<'_> {
     /// Writes files that dockerd reads on its next start.
-    pub async fn write(&self, observed: &Observed, layout: &Layout, attempt: Rejected) -> Result<(), Trouble> {
-        self.begin(observed, Stage::Writing, Some(attempt))?;
+    pub async fn write(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
+        self.begin(observed, Stage::Writing)?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
         self.point(observed)
@@ -122,7 +119,7 @@ impl Host<'_> {
 
     /// Closes what stands open: files, then dockerd with all its sockets.
     pub async fn close(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
-        self.begin(observed, Stage::Closing, None)?;
+        self.begin(observed, Stage::Closing)?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
         self.restart(true).await?;
@@ -130,13 +127,8 @@ impl Host<'_> {
     }
 
     /// Has dockerd serve, and proves it.
-    pub async fn serve(
-        &self,
-        observed: &Observed,
-        (layout, sockets): (&Layout, bool),
-        attempt: Rejected,
-    ) -> Result<Observed, Fault> {
-        self.begin(observed, Stage::Writing, Some(attempt))?;
+    pub async fn serve(&self, observed: &Observed, layout: &Layout, sockets: bool) -> Result<Observed, Fault> {
+        self.begin(observed, Stage::Writing)?;
         let kept = self.keep_containers(observed, layout).await?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
@@ -151,7 +143,7 @@ impl Host<'_> {
 
     /// Takes our files away, the listener first.
     pub async fn remove(&self, observed: &Observed, layout: &Layout, restart: bool) -> Result<(), Trouble> {
-        self.begin(observed, Stage::Writing, None)?;
+        self.begin(observed, Stage::Writing)?;
         daemon_host::put(unit::SOCKET_WANT.as_ref(), &Entry::Absent)?;
         if self.systemd.unit(OUR_SOCKET).await?.loaded {
             self.systemd.run(Verb::Stop, OUR_SOCKET).await?;
@@ -169,7 +161,7 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Puts back what was there, and says what came of it. dockerd is restarted only where it had been for the change,
+    /// Puts back what was there, and says what came of it; it is for the caller to forget the change. dockerd is restarted only where it had been for the change,
     /// or does not run.
     pub async fn roll_back(&self, fault: &str) -> Result<String, Trouble> {
         let Some(mut journal) = daemon_host::recall::<Journal>(JOURNAL)? else { return Ok(fault.to_owned()) };
@@ -184,12 +176,10 @@ impl Host<'_> {
         }
         self.put_back(&journal).await?;
         if untouched {
-            forget()?;
             return Ok(format!("{fault}; everything is as it was before"));
         }
         let started = self.restart(true).await;
         let answers = self.answers().await;
-        forget()?;
         Ok(match started {
             Err(error) if !answers => {
                 format!("{fault}; everything is as it was before, and dockerd does not run even so: {error}")
@@ -250,9 +240,9 @@ impl Host<'_> {
     }
 
     /// What is noted of an unfinished change stays: it is older.
-    fn begin(&self, observed: &Observed, stage: Stage, attempt: Option<Rejected>) -> Result<(), FileError> {
+    fn begin(&self, observed: &Observed, stage: Stage) -> Result<(), FileError> {
         if let Some(journal) = daemon_host::recall::<Journal>(JOURNAL)? {
-            return daemon_host::keep(JOURNAL, Some(&Journal { stage, attempt, ..journal }));
+            return daemon_host::keep(JOURNAL, Some(&Journal { stage, ..journal }));
         }
         let mut prior = Vec::new();
         for path in TOUCHED.map(PathBuf::from) {
@@ -260,7 +250,7 @@ impl Host<'_> {
             let entry = daemon_host::read(&path)?;
             prior.push((path, entry));
         }
-        daemon_host::keep(JOURNAL, Some(&Journal { stage, attempt, prior, current: observed.current, fault: None }))
+        daemon_host::keep(JOURNAL, Some(&Journal { stage, prior, current: observed.current, fault: None }))
     }
 
     fn advance(&self, stage: Stage) -> Result<(), FileError> {

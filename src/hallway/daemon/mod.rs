@@ -7,8 +7,8 @@ mod observe;
 pub use observe::DAEMON_JSON;
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::decide::delivery::daemon::{Observed, Step, plan, rejected, served_well, unserved};
-use crate::decide::delivery::memory::{Rejected, Stage};
+use crate::decide::delivery::daemon::{Observed, Step, attempt, plan, served_well, unserved};
+use crate::decide::delivery::memory::Stage;
 use crate::decide::delivery::order::{Answer, Order};
 use crate::decide::delivery::target::Layout;
 use crate::decide::delivery::{Memory, restart::serving};
@@ -123,8 +123,11 @@ impl Worker<'_> {
             let consent = memory.consent.clone();
             let plan = plan(self.order, &observed, memory, self.clock.now());
             daemon_host::keep(OUT, plan.memory.out.then_some(&self.order.host.name))?;
-            // A consent is used up by the restart that it was given for, not by one that never came.
-            let kept = Memory { consent, ..plan.memory.clone() };
+            let kept = match plan.step {
+                // A consent is used up by the restart that it was given for, not by one that never came.
+                Step::Serve(..) => Memory { consent, ..plan.memory.clone() },
+                _ => plan.memory.clone(),
+            };
             daemon_host::keep(MEMORY, Some(&kept))?;
             let (found, more) = self.take(&systemd, &observed, plan.step, plan.verdict, plan.memory).await?;
             verdict = Some(found);
@@ -154,7 +157,7 @@ impl Worker<'_> {
                 if let Err(trouble) = host.check(observed, &layout).await {
                     return self.impossible(&host, trouble).await;
                 }
-                host.write(observed, &layout, rejected(&layout, observed, String::new())).await?;
+                host.write(observed, &layout).await?;
                 self.settle(verdict.holds, memory)?;
                 Ok((verdict, false))
             }
@@ -185,7 +188,7 @@ impl Worker<'_> {
         if let Err(trouble) = host.check(observed, &layout).await {
             return self.impossible(host, trouble).await;
         }
-        match host.serve(observed, (&layout, sockets), rejected(&layout, observed, String::new())).await {
+        match host.serve(observed, &layout, sockets).await {
             Ok(proved) => {
                 let verdict = match unserved(&proved, self.clock.now()) {
                     None => served_well(&proved),
@@ -195,40 +198,28 @@ impl Worker<'_> {
                 self.settle(true, memory)?;
                 Ok((verdict, false))
             }
-            Err(fault) => {
-                let verdict = self.take_back(host, &fault, memory).await?;
-                self.last = observe::observe(self.order, host.systemd).await.ok();
-                Ok((verdict, false))
-            }
+            Err(fault) => Ok((self.take_back(host, &fault, memory).await?, false)),
         }
     }
 
-    /// Takes back what was tried, and remembers not to try it again.
-    async fn take_back(&self, host: &change::Host<'_>, fault: &Fault, memory: Memory) -> Result<Verdict, Trouble> {
-        let attempt = daemon_host::recall::<change::Journal>(change::JOURNAL)?.and_then(|journal| journal.attempt);
-        match fault {
+    /// Takes back what was tried, and remembers not to try it again on this host as it is then.
+    async fn take_back(&mut self, host: &change::Host<'_>, fault: &Fault, memory: Memory) -> Result<Verdict, Trouble> {
+        let verdict = match fault {
             Fault::Refused(verdict) => {
                 host.roll_back(&verdict.message).await?;
-                Ok(verdict.clone())
+                verdict.clone()
             }
             Fault::Failed(fault) => {
                 let message = host.roll_back(fault).await?;
-                let rejected = attempt.map(|attempt| Rejected { message: message.clone(), ..attempt });
-                let memory = Memory { rejected, ..memory };
-                let rejected = self.same_again(host, &memory, &message).await.or(memory.rejected.clone());
+                let now = observe::observe(self.order, host.systemd).await?;
+                let rejected = attempt(self.order, &now, message.clone());
                 daemon_host::keep(MEMORY, Some(&Memory { rejected, ..memory }))?;
-                Ok(serving(Reason::RolledBack, message))
+                self.last = Some(now);
+                serving(Reason::RolledBack, message)
             }
-        }
-    }
-
-    /// What would be tried next is what was taken back, with what others changed in daemon.json since it was written.
-    async fn same_again(&self, host: &change::Host<'_>, memory: &Memory, message: &str) -> Option<Rejected> {
-        let observed = observe::observe(self.order, host.systemd).await.ok()?;
-        match plan(self.order, &observed, memory.clone(), self.clock.now()).step {
-            Step::Write(layout) | Step::Serve(layout, _) => Some(rejected(&layout, &observed, message.to_owned())),
-            _ => None,
-        }
+        };
+        change::forget()?;
+        Ok(verdict)
     }
 
     /// What cannot be done is not begun; a restart that was begun is taken back, since dockerd may be down by it.
@@ -236,6 +227,7 @@ impl Worker<'_> {
         let journal = daemon_host::recall::<change::Journal>(change::JOURNAL)?;
         if journal.is_some_and(|journal| journal.stage == Stage::Restarting) {
             host.roll_back(&trouble.to_string()).await?;
+            change::forget()?;
         }
         Err(trouble)
     }

@@ -1,6 +1,6 @@
 //! What is done to dockerd.
 
-use super::super::daemon::{Plan, Step, plan, rejected};
+use super::super::daemon::{Plan, Step, attempt, plan};
 use super::super::memory::Stage;
 use super::*;
 use crate::api::condition::Reason;
@@ -263,8 +263,9 @@ fn anchors_are_loaded_anew_when_a_key_came_or_went() {
 fn what_was_taken_back_is_not_tried_again_until_something_changes() {
     let tried = |order: &Order, seen: &mut Observed, memory: &mut Memory| {
         unserved(seen);
-        let Step::Serve(layout, _) = plan(order, seen, memory.clone(), now()).step else { panic!("it is tried") };
-        memory.rejected = Some(rejected(&layout, seen, "it did not work".into()));
+        let step = plan(order, seen, memory.clone(), now()).step;
+        assert!(matches!(step, Step::Serve(..)), "it is tried");
+        memory.rejected = attempt(order, seen, "it did not work".into());
     };
     let (step, reason, plan) = planned(|order, seen, memory| tried(order, seen, memory));
     assert_eq!((step, reason, plan.verdict.message.as_str()), ("keep", Reason::RolledBack, "it did not work"));
