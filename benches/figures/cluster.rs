@@ -187,7 +187,7 @@ pub async fn memory(server: &Server, table: &mut Table, many: usize) -> anyhow::
 }
 
 /// User and system time of a process (proc(5), stat: fields 14 and 15, in ticks of 10 ms).
-pub fn processor_seconds(pid: u32) -> anyhow::Result<f64> {
+fn processor_seconds(pid: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let after_name = stat.rsplit_once(") ").map(|(_, rest)| rest).unwrap_or_default();
     let ticks = after_name.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
