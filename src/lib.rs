@@ -8,6 +8,7 @@
 //! ```text
 //!   cli            what was said, what it means, and the commands
 //!   controller     the cluster's door: watches, index, queue, lease, admin server
+//!   companion      the host's door: an assignment and Secrets in, files and dockerd's configuration out
 //!   local          the door without a cluster: files in, a directory out
 //!   -----------------------------------------------------------------------------------
 //!   hallway        observe - desire - plan - apply - report, the same behind every door

@@ -158,6 +158,12 @@ fn what_was_broken_before_is_named_and_nothing_is_touched() -> Result<()> {
         ensure!(host.sh("ls /etc/systemd/system")?.lines().all(|name| !name.contains("dockseal")), "{}", at.facts());
         assert_eq!(at.dockerd()?, dockerd);
     }
+    let latin: Vec<u8> =
+        sound.replace("\"bridge\"", "\"labels\": [\"b\u{fc}ro\"], \"bridge\"").chars().map(|c| c as u8).collect();
+    host.write("/etc/docker/daemon.json", &latin, 0o644)?;
+    let said = at.up(&Home::default())?;
+    ensure!(!said.holds && said.message.contains("not UTF-8"), "{said:?}");
+    assert_eq!(std::fs::read(host.root().join("etc/docker/daemon.json"))?, latin, "no byte of it is lost");
     host.write("/etc/docker/daemon.json", &sound, 0o644)?;
     at.up_and_served(&Home::default())
 }

@@ -15,8 +15,12 @@ pub fn applicable(object: &Object, courier: &Courier) -> CompanionStatus {
         (_, Some(delivery)) if delivery.mode == Mode::Daemon => return kept,
         _ => {}
     }
-    kept.conditions.retain(|condition| condition.type_ != ConditionType::Serving.as_str());
-    (kept.host.served_fingerprint, kept.host.served_at) = (None, None);
+    // In mode Files dockerd is the user's; what the companion saw it serve is reported for this spec, or is left over.
+    let serving = kept.condition(ConditionType::Serving);
+    if serving.is_none_or(|serving| serving.observed_generation != Some(object.generation)) {
+        kept.conditions.retain(|condition| condition.type_ != ConditionType::Serving.as_str());
+        (kept.host.served_fingerprint, kept.host.served_at) = (None, None);
+    }
     kept
 }
 
@@ -61,5 +65,8 @@ mod tests {
         assert_eq!(files.conditions.iter().map(|known| known.type_.as_str()).collect::<Vec<_>>(), ["Delivered"]);
         assert_eq!(files.host.delivered_fingerprint.as_deref(), Some("leaf"));
         assert_eq!((files.host.served_fingerprint, files.host.served_at), (None, None));
+        let mut seen = reported(Mode::Files);
+        seen.companion.conditions[1].observed_generation = Some(seen.generation);
+        assert_eq!(applicable(&seen, &node), seen.companion, "the proof stays");
     }
 }

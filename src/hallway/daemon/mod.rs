@@ -149,7 +149,10 @@ impl Worker<'_> {
     ) -> Result<(Verdict, bool), Trouble> {
         let host = change::Host { systemd, order: self.order, clock: self.clock };
         match step {
-            Step::Keep => Ok((verdict, false)),
+            Step::Keep => {
+                daemon_host::keep(MEMORY, Some(&memory))?; // nothing was left to do for a consent
+                Ok((verdict, false))
+            }
             Step::Write(layout) => {
                 if let Err(trouble) = host.check(observed, &layout).await {
                     return self.impossible(&host, trouble).await;

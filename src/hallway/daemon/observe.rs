@@ -138,8 +138,12 @@ fn texts(unit: &Unit) -> Result<Vec<String>, Trouble> {
 }
 
 fn text(path: &str) -> Result<Option<String>, Trouble> {
+    Ok(bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+fn bytes(path: &str) -> Result<Option<Vec<u8>>, Trouble> {
     let entry = daemon_host::read(&daemon_host::behind_links(path.as_ref())?)?;
-    Ok(entry.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
+    Ok(entry.bytes().map(<[u8]>::to_vec))
 }
 
 /// Drop-ins that systemd reads behind ours, and that set what it sets.
@@ -175,14 +179,14 @@ async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
         overruling,
         variables,
         streams: values(&socket, "Socket", "ListenStream"),
-        daemon_json: text(DAEMON_JSON)?.map(String::into_bytes),
+        daemon_json: bytes(DAEMON_JSON)?,
     })
 }
 
 fn written() -> Result<Layout, Trouble> {
     let own = |path: &str| text(path);
     Ok(Layout {
-        daemon_json: own(DAEMON_JSON)?.map(String::into_bytes),
+        daemon_json: bytes(DAEMON_JSON)?,
         drop_in: own(unit::DROP_IN)?,
         socket: own(unit::SOCKET_UNIT)?,
         docker_socket: own(unit::DOCKER_SOCKET_DROP_IN)?,

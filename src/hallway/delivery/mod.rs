@@ -1,0 +1,247 @@
+//! A delivery: what the Secret holds becomes files on this host, dockerd serves them, and what came of it is reported.
+//! The same for a companion in a cluster, one outside, and `up --host`.
+
+mod place;
+mod removal;
+mod step;
+
+use super::daemon;
+use crate::api::AssignedHost;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::docker_host_cert::Mode;
+use crate::api::status::CompanionStatus;
+use crate::decide::delivery::order::{Answer, listens};
+use crate::decide::delivery::report::{Outcome, delivered, report};
+use crate::decide::delivery::restart::serving;
+use crate::decide::delivery::{Material, material};
+use crate::decide::status::Verdict;
+use crate::pki::Certificate;
+use crate::pki::lifecycle::saturating;
+use crate::pki::material::Data;
+use crate::world::Clock;
+use crate::world::docker_probe::{self, Plain, Tls};
+use crate::world::entropy::KeyForge;
+use crate::world::host_files::DeliveryError;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use place::{Placed, look, place, probe, retire};
+use removal::remove;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use step::ask;
+
+/// What others may have changed without our being told is looked at so often.
+const LOOK_EVERY: SignedDuration = SignedDuration::from_mins(10);
+/// What failed for a reason that may pass is tried again.
+const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+
+/// A host that is delivered to.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The DockerHostCert and its wishes.
+    pub host: AssignedHost,
+    /// What its Secret holds, where there is one.
+    pub secret: Option<Arc<Data>>,
+    /// Directories that may be delivered to.
+    pub roots: Vec<PathBuf>,
+    /// What was reported before.
+    pub previous: CompanionStatus,
+    /// This process runs in a container of the host's dockerd.
+    pub contained: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// What is reported from now on.
+    pub status: CompanionStatus,
+    /// When to look again though nothing changes.
+    pub wake: Timestamp,
+}
+
+/// Delivers. It fails in no other way than that the status says so.
+pub async fn deliver(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Done {
+    let now = clock.now();
+    let done = match delivery.host.removing {
+        true => remove(delivery, clock).await,
+        false => bring(delivery, clock, forge).await,
+    };
+    let (outcome, wake) = done.unwrap_or_else(|verdict| {
+        let again = verdict.reason == Reason::DirectoryUnusable;
+        let kept = kept(delivery);
+        (Outcome { delivered: Some(verdict), ..kept }, again.then(|| saturating(now, AGAIN)))
+    });
+    let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
+    let look = saturating(now, LOOK_EVERY);
+    Done { status, wake: wake.map_or(look, |wake| wake.min(look)) }
+}
+
+/// What is reported of a host that may not be delivered here; nothing is touched.
+pub fn refuse(delivery: &Delivery, why: String, clock: &Clock) -> Done {
+    let now = clock.now();
+    let outcome = Outcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
+    let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
+    Done { status, wake: saturating(now, LOOK_EVERY) }
+}
+
+/// What is in place though nothing new could be brought.
+fn kept(delivery: &Delivery) -> Outcome {
+    let host = &delivery.previous.host;
+    Outcome {
+        in_place: host.delivered_fingerprint.clone().zip(host.delivered_bundle.clone()),
+        served: host.served_fingerprint.clone(),
+        ..Outcome::default()
+    }
+}
+
+fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
+    Verdict::new(ConditionType::Delivered, holds, reason, message)
+}
+
+fn refusal(error: DeliveryError) -> Verdict {
+    let reason = match error {
+        DeliveryError::Taken(_) | DeliveryError::TakeOver { .. } => Reason::FileConflict,
+        DeliveryError::Claimed { .. } => Reason::HostConflict,
+        DeliveryError::Outside { .. } => Reason::NotListed,
+        _ => Reason::DirectoryUnusable,
+    };
+    verdict(false, reason, error.to_string())
+}
+
+type Outcomes = Result<(Outcome, Option<Timestamp>), Verdict>;
+
+async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
+    match brought(delivery, clock, forge).await {
+        Err(verdict) if delivery.host.delivery.mode == Mode::Daemon => still(delivery, verdict).await,
+        outcome => outcome,
+    }
+}
+
+/// Nothing can be brought: a door that stands open is closed all the same.
+async fn still(delivery: &Delivery, verdict: Verdict) -> Outcomes {
+    let Ok(answer) = ask(delivery, None, BTreeSet::new()).await else { return Err(verdict) };
+    match answer.reason() {
+        Reason::ExposedByOthers | Reason::ExposureClosed => {
+            let serving = Some(daemon::verdict(&answer));
+            Ok((Outcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.wake))
+        }
+        _ => Err(verdict),
+    }
+}
+
+/// Before anything is written for the first time: whether something of others' is in the way of dockerd's using it.
+async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
+    let said = ask(delivery, None, trusts.clone()).await;
+    let serving = said.map_or_else(|serving| serving, |answer| daemon::verdict(&answer));
+    match serving.reason {
+        Reason::NotServed | Reason::DaemonUnusable => Ok(()), // the files are of use as soon as that has passed
+        _ => Err(serving),
+    }
+}
+
+async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
+    let host = &delivery.host;
+    let missing = || verdict(false, Reason::SecretMissing, format!("Secret {} is not there yet", host.secret_name));
+    let secret = delivery.secret.as_ref().ok_or_else(missing)?;
+    let now = clock.now();
+    let material = material::read(&host.secret_name, secret, now)?;
+    let trusts = material::valid_keys(&material.bundle, now);
+    if host.delivery.mode == Mode::Daemon
+        && look(delivery)?.is_none_or(|seen| seen.current.is_none())
+        && let Err(serving) = could_be_served(delivery, &trusts).await
+    {
+        let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
+        let outcome = Outcome { delivered: Some(delivered), serving: Some(serving), ..Outcome::default() };
+        return Ok((outcome, Some(saturating(now, AGAIN))));
+    }
+    let probe = probe(forge, now).await;
+    let blocking = (delivery.clone(), material.clone());
+    let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, &probe, now));
+    let placed = placed.await.expect("placing files does not panic")?;
+    let outcome = Outcome { in_place: Some(in_place(&material)), ..Outcome::default() };
+    let directory = &host.delivery.directory;
+    match host.delivery.mode {
+        Mode::Files => {
+            let (serving, served) = look_at_daemon(host, &placed, &material).await;
+            let outcome = Outcome { delivered: Some(delivered(directory, &material)), serving, served, ..outcome };
+            retire(delivery, &[placed.generation])?;
+            Ok((outcome, None))
+        }
+        Mode::Daemon => {
+            let answer = ask(delivery, Some(placed.generation), trusts).await;
+            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome, now))
+        }
+    }
+}
+
+fn in_place(material: &Material) -> (String, String) {
+    (material.certificate.fingerprint(), material.bundle_digest())
+}
+
+/// What the step on the host says, as conditions.
+fn daemon_outcome(
+    delivery: &Delivery,
+    material: &Material,
+    generation: u64,
+    answer: Result<Answer, Verdict>,
+    outcome: Outcome,
+    now: Timestamp,
+) -> (Outcome, Option<Timestamp>) {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(serving) => {
+            // What was begun is to be ended soon.
+            return (Outcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, AGAIN)));
+        }
+    };
+    let shown = look(delivery).ok().flatten().and_then(|seen| seen.current);
+    let in_place = shown == Some(generation);
+    let verdict = match in_place {
+        true => delivered(&delivery.host.delivery.directory, material),
+        false => verdict(false, Reason::RolledBack, answer.message.clone()),
+    };
+    let keep = [Some(generation), answer.loaded].into_iter().flatten().collect::<Vec<_>>();
+    if answer.holds
+        && let Err(error) = retire(delivery, &keep)
+    {
+        tracing::warn!(error = error.message, "failed to remove old files");
+    }
+    let outcome = match in_place {
+        true => outcome,
+        false => Outcome { in_place: kept(delivery).in_place, ..outcome },
+    };
+    let wake = answer.wake;
+    let serving = Some(daemon::verdict(&answer));
+    (Outcome { delivered: Some(verdict), serving, served: answer.served, ..outcome }, wake)
+}
+
+/// In mode Files dockerd is the user's: it is asked what it serves where it answers at all.
+async fn look_at_daemon(
+    host: &AssignedHost,
+    placed: &Placed,
+    material: &Material,
+) -> (Option<Verdict>, Option<String>) {
+    let Some(address) = listens(host).ok().and_then(|listens| Some(listens.first()?.dial())) else {
+        return (None, None);
+    };
+    if docker_probe::plain(address).await == Plain::Answered {
+        let message =
+            format!("dockerd answers everybody on {address}, without a certificate: whoever reaches it is root here");
+        return (Some(serving(Reason::ExposedByOthers, message)), None);
+    }
+    let answer = docker_probe::tls(address, placed.identity.as_ref()).await;
+    let served = answer.leaf().and_then(|der| Certificate::from_der(der).ok()).map(|leaf| leaf.fingerprint());
+    let wanted = served.as_deref() == Some(&material.certificate.fingerprint());
+    let verdict = match answer {
+        Tls::Answered(_) if wanted => {
+            let message = format!("dockerd serves the certificate on {address}");
+            Some(Verdict::new(ConditionType::Serving, true, Reason::Serving, message))
+        }
+        Tls::Answered(_) | Tls::Refused(Some(_), _) => {
+            let message = format!("dockerd on {address} does not use the delivered files yet: restart it");
+            Some(serving(Reason::NotServed, message))
+        }
+        Tls::Refused(None, _) | Tls::Closed(_) => None,
+    };
+    (verdict, served)
+}
