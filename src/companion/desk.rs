@@ -8,21 +8,21 @@ use super::host::Host;
 use super::{Ended, Settings};
 use crate::api::docker_host_cert::Mode;
 use crate::api::{AssignedHost, Assignment, ObjectRef, Place};
-use crate::hallway::daemon::CONFIGURATION;
+use crate::hallway::daemon::{CONFIGURATION, SERVICE};
 use crate::hallway::delivery::{Delivery, deliver, refuse};
 use crate::world::Clock;
 use crate::world::companion_api::ApiError;
 use crate::world::entropy::KeyForge;
-use crate::world::systemd::Systemd;
+use crate::world::host_files::{SILENT, watch_paths};
+use crate::world::unit_news::UnitNews;
 use crate::world::watch::Watch;
-use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
-use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 
 /// Editors and package managers write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -37,8 +37,6 @@ const LONGEST_NAP: Duration = Duration::from_secs(60);
 const ONCE_PATIENCE: Duration = Duration::from_mins(2);
 /// A system bus that is not there, or went, is looked for so often.
 const BUS_AGAIN: Duration = Duration::from_mins(5);
-/// Files that a look itself opens.
-const SILENT: &[&str] = &["lock"];
 
 /// All hosts.
 pub struct Desk {
@@ -51,7 +49,7 @@ pub struct Desk {
     hosts: BTreeMap<ObjectRef, Host>,
     assigned: bool,
     changes: Changes,
-    bus: Option<JoinHandle<()>>,
+    daemon: Option<UnitNews>,
     complaints: BTreeMap<String, String>,
 }
 
@@ -69,7 +67,7 @@ impl Desk {
             hosts: BTreeMap::new(),
             assigned: false,
             changes: Changes::new(),
-            bus: None,
+            daemon: None,
             complaints: BTreeMap::new(),
         }
     }
@@ -195,6 +193,7 @@ impl Desk {
                 }
             }
             () = self.changes.watch.changed() => self.changes.hint(),
+            () = restarted(self.daemon.as_ref()) => self.changes.hint(),
             () = sleep_until(wake) => {}
         }
         if self.changes.take_look() {
@@ -205,25 +204,21 @@ impl Desk {
     fn watched(&self) -> BTreeSet<PathBuf> {
         let directories = self.hosts.values().map(|host| PathBuf::from(&host.assigned.delivery.directory));
         let below = |root: &PathBuf| self.settings.directories.iter().any(|allowed| root.starts_with(allowed));
-        let ours = directories.filter(below).flat_map(|directory| {
-            let keep = directory.join(".dockseal");
-            [keep.join("current"), keep, directory]
-        });
+        let ours = directories.filter(below).flat_map(|directory| watch_paths(&directory));
         let daemon = self.hosts.values().any(|host| host.assigned.delivery.mode == Mode::Daemon);
         ours.chain(CONFIGURATION.iter().filter(|_| daemon).map(PathBuf::from)).collect()
     }
 
     /// From the first host on: a dockerd that was restarted serves something else, or somebody else's.
     fn listen_to_daemon(&mut self) {
-        if self.bus.is_none() && !self.hosts.is_empty() {
-            self.bus = Some(tokio::spawn(daemon_news(self.sender.clone())));
+        if self.daemon.is_none() && !self.hosts.is_empty() {
+            self.daemon = Some(UnitNews::of(SERVICE, BUS_AGAIN));
         }
     }
 
     fn take(&mut self, news: News) {
         match news {
             News::Entered(entered) => self.enter(entered),
-            News::Daemon => self.changes.hint(),
             News::Assignment(told) => {
                 if let Some(assignment) = self.answered("the assignment", told) {
                     self.assign(assignment);
@@ -391,19 +386,10 @@ impl Changes {
     }
 }
 
-/// Tells whenever dockerd was started or stopped, over one connection to the bus, where there is one.
-async fn daemon_news(sender: Sender<News>) {
-    loop {
-        if let Ok(systemd) = Systemd::reach().await
-            && let Ok(news) = systemd.news("docker.service").await
-        {
-            let mut news = std::pin::pin!(news);
-            while news.next().await.is_some() {
-                if sender.send(News::Daemon).await.is_err() {
-                    return;
-                }
-            }
-        }
-        sleep(BUS_AGAIN).await;
+/// Waits for dockerd to be started or stopped, where that is listened to.
+async fn restarted(daemon: Option<&UnitNews>) {
+    match daemon {
+        Some(daemon) => daemon.changed().await,
+        None => std::future::pending().await,
     }
 }

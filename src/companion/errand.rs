@@ -26,8 +26,6 @@ pub enum News {
     Recalled(ObjectRef, String, Result<CompanionStatus, ApiError>),
     /// That was reported of an object of that UID, or why not.
     Told(ObjectRef, String, CompanionStatus, Result<(), ApiError>),
-    /// dockerd was started or stopped.
-    Daemon,
 }
 
 /// When something is tried, and tried again.

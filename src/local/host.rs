@@ -2,23 +2,20 @@
 
 use super::UNPOISONED;
 use super::round::{Door, Round};
-use crate::api::assignment::RESTART_REQUESTED_ANNOTATION;
-use crate::api::docker_host_cert::{Address, Delivery as Wishes};
-use crate::api::{AssignedHost, Kind, Object, Spec};
-use crate::hallway::daemon::CONFIGURATION;
+use crate::api::docker_host_cert::Delivery as Wishes;
+use crate::api::{Kind, Object, Spec};
+use crate::decide::delivery::assign::entry;
+use crate::hallway::daemon::{CONFIGURATION, SERVICE};
 use crate::hallway::delivery::{Delivery, Done, deliver};
+use crate::world::host_files::{SILENT, watch_paths};
 use crate::world::store::{Shelf, Store};
-use crate::world::systemd::Systemd;
+use crate::world::unit_news::UnitNews;
 use crate::world::watch::Watch;
 use crate::world::{StoreError, daemon_host};
-use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::task::JoinHandle;
-use tokio::time::sleep;
 
 /// Where the machine's own files go, and how.
 pub fn wishes(object: &Object, host: Option<&str>) -> Option<Wishes> {
@@ -26,59 +23,33 @@ pub fn wishes(object: &Object, host: Option<&str>) -> Option<Wishes> {
     spec.delivery.clone().filter(|_| host == Some(&*object.at.name))
 }
 
-/// dockerd's unit.
-const SERVICE: &str = "docker.service";
 /// A bus that was not there, or went away, is tried again.
 const BUS_AGAIN: Duration = Duration::from_secs(30);
 
 /// What others do on this machine to what is delivered, as soon as the system tells of it.
 pub struct Others {
     watch: Watch,
-    told: Arc<Notify>,
-    bus: JoinHandle<()>,
+    daemon: UnitNews,
 }
 
 impl Others {
     /// From now on.
     pub fn watched() -> Others {
-        let told = Arc::new(Notify::new());
-        Others { watch: Watch::new(&["lock"]), bus: tokio::spawn(daemon_news(Arc::clone(&told))), told }
+        Others { watch: Watch::new(SILENT), daemon: UnitNews::of(SERVICE, BUS_AGAIN) }
     }
 
     /// Files delivered to that directory, and dockerd's configuration: to be said after each round, which may have made
     /// them.
     pub fn keep_to(&mut self, directory: &Path) {
-        let keep = directory.join(".dockseal");
-        let ours = [directory.to_owned(), keep.join("current"), keep];
-        self.watch.keep_to(ours.into_iter().chain(CONFIGURATION.map(PathBuf::from)));
+        self.watch.keep_to(watch_paths(directory).into_iter().chain(CONFIGURATION.map(PathBuf::from)));
     }
 
     /// Waits until they did something.
     pub async fn noticed(&self) {
         tokio::select! {
             () = self.watch.changed() => {}
-            () = self.told.notified() => {}
+            () = self.daemon.changed() => {}
         }
-    }
-}
-
-impl Drop for Others {
-    fn drop(&mut self) {
-        self.bus.abort();
-    }
-}
-
-async fn daemon_news(told: Arc<Notify>) {
-    loop {
-        if let Ok(systemd) = Systemd::reach().await
-            && let Ok(news) = systemd.news(SERVICE).await
-        {
-            let mut news = std::pin::pin!(news);
-            while news.next().await.is_some() {
-                told.notify_one();
-            }
-        }
-        sleep(BUS_AGAIN).await;
     }
 }
 
@@ -127,7 +98,8 @@ impl Door {
         if stored.owner.as_ref() != Some(&object.at) {
             return Ok(None); // its own walk says whose it is
         }
-        let Some(assigned) = assigned(object) else { return Ok(None) };
+        // Nobody else's dockerd waits for this one's turn.
+        let Some(assigned) = entry(object, Some(Timestamp::MAX)) else { return Ok(None) };
         let delivery = Delivery {
             roots: vec![PathBuf::from(&assigned.delivery.directory)],
             host: assigned,
@@ -147,22 +119,4 @@ impl Door {
             }
         }
     }
-}
-
-/// The object as a companion would be told of it. Nobody else's dockerd waits for this one's turn.
-fn assigned(object: &Object) -> Option<AssignedHost> {
-    let Spec::Host(spec) = &object.spec else { return None };
-    let port = spec.address.clone().unwrap_or_else(Address::default).port;
-    Some(AssignedHost {
-        namespace: object.at.namespace.to_string(),
-        name: object.at.name.to_string(),
-        uid: String::new(),
-        generation: object.generation,
-        secret_name: object.secret_name(),
-        delivery: spec.delivery.clone()?,
-        port: u16::try_from(port).ok()?,
-        turn: Some(Timestamp::MAX),
-        restart_requested_at: object.annotation(RESTART_REQUESTED_ANNOTATION).map(str::to_owned),
-        removing: false,
-    })
 }

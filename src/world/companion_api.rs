@@ -83,9 +83,7 @@ impl CompanionApi {
             return Ok(CompanionStatus::default());
         }
         let status: HostCertStatus = serde_json::from_value(object.data["status"].clone()).unwrap_or_default();
-        let mut conditions = status.certificate.conditions;
-        conditions.retain(|condition| matches!(condition.type_.as_str(), "Delivered" | "Serving"));
-        Ok(CompanionStatus { host: status.host.unwrap_or_default(), conditions })
+        Ok(status.parted().1)
     }
 
     /// Publishes the companion's part.

@@ -17,6 +17,7 @@ pub mod synced_files;
 pub mod systemd;
 pub mod terminal;
 pub mod token;
+pub mod unit_news;
 pub mod watch;
 
 pub use clock::Clock;

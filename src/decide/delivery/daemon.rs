@@ -2,7 +2,7 @@
 
 use super::material::anchors_differ;
 use super::memory::{Memory, Rejected, Stage};
-use super::order::Order;
+use super::order::{Order, listens};
 use super::restart::{hindrance, serving};
 use super::target::{self, Found, Layout, Wishes};
 use crate::api::condition::{ConditionType, Reason};
@@ -132,7 +132,7 @@ pub fn plan(order: &Order, observed: &Observed, mut memory: Memory, now: Timesta
 type Decision = Result<(Step, Verdict), Verdict>;
 
 fn decide(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp) -> Decision {
-    let listen = order.listens();
+    let listen = listens(&order.host);
     let listen =
         listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
     let gave_up = observed.unfinished.is_some_and(|stage| stage != Stage::Closing) && observed.failed;
@@ -294,7 +294,7 @@ fn anchors_text(anchors: &[Certificate]) -> String {
 
 /// The memory of an attempt that was taken back, on a host that is by now as it was before.
 pub fn attempt(order: &Order, observed: &Observed, message: String) -> Option<Rejected> {
-    let layout = target::served(&observed.found, &wishes(order, observed, order.listens().ok()?)).ok()?;
+    let layout = target::served(&observed.found, &wishes(order, observed, listens(&order.host).ok()?)).ok()?;
     let files = observed.files.as_ref().map(|files| files.generation);
     Some(Rejected { digest: digest(&layout, observed), files, message })
 }

@@ -30,14 +30,6 @@ impl Order {
         let wishes = serde_json::to_string(&host.delivery).unwrap_or_default();
         sha256_hex(format!("{} {} {wishes}", host.generation, host.port).as_bytes())
     }
-
-    /// Addresses to listen on.
-    ///
-    /// # Errors
-    /// [`ListenError`] of the first that is none.
-    pub fn listens(&self) -> Result<Vec<Listen>, ListenError> {
-        listens(&self.host)
-    }
 }
 
 /// Addresses that a host's dockerd is to listen on.
@@ -76,7 +68,6 @@ pub struct Answer {
 impl Answer {
     /// The reason, where this version knows it.
     pub fn reason(&self) -> Reason {
-        let known = Reason::ALL.iter().find(|reason| reason.as_str() == self.reason);
-        known.copied().unwrap_or(Reason::NotServed)
+        Reason::parse(&self.reason).unwrap_or(Reason::NotServed)
     }
 }

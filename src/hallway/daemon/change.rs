@@ -6,7 +6,7 @@ use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_PATIENCE, o
 use crate::api::condition::Reason;
 use crate::decide::delivery::daemon::{Observed, paths, unserved};
 use crate::decide::delivery::memory::Stage;
-use crate::decide::delivery::order::Order;
+use crate::decide::delivery::order::{Order, listens};
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::target::Layout;
 use crate::decide::status::Verdict;
@@ -161,8 +161,8 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Puts back what was there, and says what came of it; it is for the caller to forget the change. dockerd is restarted only where it had been for the change,
-    /// or does not run.
+    /// Puts back what was there, and says what came of it; it is for the caller to forget the change. dockerd is
+    /// restarted only where it had been for the change, or does not run.
     pub async fn roll_back(&self, fault: &str) -> Result<String, Trouble> {
         let Some(mut journal) = daemon_host::recall::<Journal>(JOURNAL)? else { return Ok(fault.to_owned()) };
         let running = self.systemd.unit(SERVICE).await?.active == "active";
@@ -371,7 +371,7 @@ impl Host<'_> {
     /// Nobody but dockerd, or systemd for it, listens where dockerd is to.
     async fn ports_free(&self) -> Result<(), Trouble> {
         let mine = [Some(1), self.systemd.main_pid(SERVICE).await?];
-        for listen in self.order.listens().unwrap_or_default() {
+        for listen in listens(&self.order.host).unwrap_or_default() {
             let others = daemon_host::other_listener(&mine, |address| {
                 Listen::parse(&address.to_string()).is_ok_and(|there| listen.covers(&there) || there.covers(&listen))
             });

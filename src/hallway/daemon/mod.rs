@@ -4,7 +4,7 @@
 mod change;
 mod observe;
 
-pub use observe::DAEMON_JSON;
+pub use observe::{DAEMON_JSON, SERVICE};
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::delivery::daemon::{Observed, Step, attempt, plan, served_well, unserved};

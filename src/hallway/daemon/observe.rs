@@ -2,13 +2,13 @@
 
 use super::Trouble;
 use crate::decide::delivery::daemon::{Files, Heard, Observed, paths};
-use crate::decide::delivery::order::Order;
+use crate::decide::delivery::order::{Order, listens};
 use crate::decide::delivery::target::{Found, Layout, ca_of_flags};
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::unit;
 use crate::docker::unit_file::{self, values};
+use crate::pki::Certificate;
 use crate::pki::certificate::all_from_pem;
-use crate::pki::{Certificate, PrivateKey};
 use crate::world::daemon_host::{self, Entry};
 use crate::world::docker_probe::{self, Identity, Plain, Tls};
 use crate::world::host_files::{Directory, Generation, Seen};
@@ -122,13 +122,6 @@ fn files_of(seen: &Seen, number: u64) -> Option<Files> {
     Some(Files { generation: number, leaf, anchors })
 }
 
-/// The client certificate that came with a generation.
-fn identity(generation: &Generation) -> Option<(u64, Identity)> {
-    let certificate = Certificate::from_pem(generation.probe_cert.as_ref()?).ok()?;
-    let key = PrivateKey::from_pem(generation.probe_key.as_ref()?, None).ok()?;
-    Some((generation.number, Identity { certificate: certificate.der, key: key.to_pkcs8_der() }))
-}
-
 /// Text of a unit's files in systemd's order, ours left out.
 fn texts(unit: &Unit) -> Result<Vec<String>, Trouble> {
     let files = [&unit.fragment].into_iter().chain(&unit.drop_ins);
@@ -228,10 +221,15 @@ async fn heard(order: &Order, seen: &Seen) -> Vec<(Heard, Option<k8s_openapi::ji
     for number in numbers {
         let generation = seen.generations.iter().find(|generation| generation.number == number);
         let known = identities.iter().any(|(known, _)| *known == number);
-        identities.extend(generation.filter(|_| !known && identities.len() < MOST_TRIED).and_then(identity));
+        identities.extend(
+            generation
+                .filter(|_| !known && identities.len() < MOST_TRIED)
+                .and_then(Generation::identity)
+                .map(|found| (number, found)),
+        );
     }
     let mut heard = Vec::new();
-    for listen in order.listens().unwrap_or_default() {
+    for listen in listens(&order.host).unwrap_or_default() {
         heard.push(ask(listen.dial(), &identities).await);
     }
     heard

@@ -15,9 +15,9 @@ use crate::decide::delivery::report::{Outcome, delivered, report};
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::{Material, material};
 use crate::decide::status::Verdict;
-use crate::pki::Certificate;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::Data;
+use crate::pki::sha256_hex;
 use crate::world::Clock;
 use crate::world::docker_probe::{self, Plain, Tls};
 use crate::world::entropy::KeyForge;
@@ -230,7 +230,7 @@ async fn look_at_daemon(
         return (Some(serving(Reason::ExposedByOthers, message)), None);
     }
     let answer = docker_probe::tls(address, placed.identity.as_ref()).await;
-    let served = answer.leaf().and_then(|der| Certificate::from_der(der).ok()).map(|leaf| leaf.fingerprint());
+    let served = answer.leaf().map(sha256_hex);
     let wanted = served.as_deref() == Some(&material.certificate.fingerprint());
     let verdict = match answer {
         Tls::Answered(_) if wanted => {

@@ -17,6 +17,7 @@ use std::path::Path;
 
 /// A client certificate of ours is good for as long as the files that it came with may lie about.
 const PROBE_LIFE: SignedDuration = SignedDuration::from_hours(36_500 * 24);
+
 /// The files are where they are to be.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
@@ -76,7 +77,7 @@ pub(super) fn place(
     };
     show(&directory, host, &shown, generation)?;
     let seen = directory.look(&host.name).map_err(refusal)?;
-    let identity = seen.generations.iter().find(|there| there.number == generation).and_then(identity);
+    let identity = seen.generations.iter().find(|there| there.number == generation).and_then(Generation::identity);
     Ok(Placed { generation, identity })
 }
 
@@ -139,12 +140,6 @@ fn holds(generation: &Generation, material: &Material) -> bool {
         && certificate.is_some_and(|certificate| certificate.der == material.certificate.der)
         && generation.key.as_ref().is_some_and(|key| **key == **material.key_pem)
         && ca.strip_prefix(material.bundle_pem.as_slice()) == Some(&**probe)
-}
-
-pub(super) fn identity(generation: &Generation) -> Option<Identity> {
-    let certificate = Certificate::from_pem(generation.probe_cert.as_ref()?).ok()?;
-    let key = crate::pki::PrivateKey::from_pem(generation.probe_key.as_ref()?, None).ok()?;
-    Some(Identity { certificate: certificate.der, key: key.to_pkcs8_der() })
 }
 
 /// Generations that dockerd may still be using stay.

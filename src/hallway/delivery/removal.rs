@@ -1,6 +1,6 @@
 //! What was delivered is taken away again, once nobody needs it.
 
-use super::place::{identity, owner};
+use super::place::owner;
 use super::step::ask;
 use super::{AGAIN, Delivery, Outcomes, kept, refusal, verdict};
 use crate::api::AssignedHost;
@@ -12,11 +12,11 @@ use crate::decide::status::Verdict;
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::listen::Listen;
 use crate::hallway::daemon::{self, DAEMON_JSON};
-use crate::pki::Certificate;
 use crate::pki::lifecycle::saturating;
+use crate::pki::{Certificate, sha256_hex};
 use crate::world::daemon_host::Entry;
 use crate::world::docker_probe::{self, Tls};
-use crate::world::host_files::{Directory, Seen};
+use crate::world::host_files::{Directory, Generation, Seen};
 use crate::world::systemd::Systemd;
 use crate::world::{Clock, daemon_host};
 use std::collections::BTreeSet;
@@ -76,9 +76,9 @@ async fn user(host: &AssignedHost, seen: &Seen) -> Option<String> {
         certificates.into_iter().any(|certificate| certificate.fingerprint() == leaf)
     };
     for address in listens(host).unwrap_or_default().iter().map(Listen::dial) {
-        let proof = seen.generations.iter().rev().find_map(identity);
+        let proof = seen.generations.iter().rev().find_map(Generation::identity);
         let answer = docker_probe::tls(address, proof.as_ref()).await;
-        let served = answer.leaf().and_then(|der| Certificate::from_der(der).ok()).map(|leaf| leaf.fingerprint());
+        let served = answer.leaf().map(sha256_hex);
         let lets_proof_in =
             matches!(answer, Tls::Answered(_)) && !matches!(docker_probe::tls(address, None).await, Tls::Answered(_));
         if lets_proof_in || served.is_some_and(|served| ours(&served)) {

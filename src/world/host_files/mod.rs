@@ -198,12 +198,15 @@ impl Directory {
         self.folder.remove_empty(KEEP)?;
         self.folder.sync()
     }
+}
 
-    /// What to watch for changes: the directory, ours in it, and the generation that is shown. Each where it is there.
-    pub fn watch_paths(&self) -> [PathBuf; 3] {
-        let keep = self.path.join(KEEP);
-        [self.path.clone(), keep.clone(), keep.join(CURRENT)]
-    }
+/// What a look itself opens, and whose changes are no news.
+pub const SILENT: &[&str] = &[LOCK];
+
+/// What to watch for changes: a directory, ours in it, and the generation that is shown. Each where it is there.
+pub fn watch_paths(directory: &Path) -> [PathBuf; 3] {
+    let keep = directory.join(KEEP);
+    [directory.to_owned(), keep.clone(), keep.join(CURRENT)]
 }
 
 /// Generations that nobody needs.

@@ -3,6 +3,8 @@
 use super::error::DeliveryError;
 use super::folder::Folder;
 use super::layout::{self, Names};
+use crate::pki::{Certificate, PrivateKey};
+use crate::world::docker_probe::Identity;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -84,6 +86,15 @@ pub struct Generation {
     /// What is not as it was written: owner, permissions, hard links, links in the place of files. Each says what it
     /// is and where.
     pub flaws: Vec<String>,
+}
+
+impl Generation {
+    /// The client certificate that came with it, and its key; none where it has none that can be read.
+    pub fn identity(&self) -> Option<Identity> {
+        let certificate = Certificate::from_pem(self.probe_cert.as_ref()?).ok()?;
+        let key = PrivateKey::from_pem(self.probe_key.as_ref()?, None).ok()?;
+        Some(Identity { certificate: certificate.der, key: key.to_pkcs8_der() })
+    }
 }
 
 /// What is under a public name.

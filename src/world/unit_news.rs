@@ -1,0 +1,48 @@
+//! News of a unit, for as long as somebody wants them: over one connection to the bus, made again where it went.
+
+use super::systemd::Systemd;
+use futures::StreamExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// Tells that a unit was started, stopped, or failed, until it is dropped.
+pub struct UnitNews {
+    told: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl UnitNews {
+    /// Of that unit, from now on. A bus that is not there, or went, is looked for every `again`.
+    pub fn of(unit: &'static str, again: Duration) -> UnitNews {
+        let told = Arc::new(Notify::new());
+        UnitNews { task: tokio::spawn(follow(unit, again, Arc::clone(&told))), told }
+    }
+
+    /// Waits for news since the last that was waited for.
+    pub async fn changed(&self) {
+        self.told.notified().await;
+    }
+}
+
+impl Drop for UnitNews {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(unit: &str, again: Duration, told: Arc<Notify>) {
+    loop {
+        if let Ok(systemd) = Systemd::reach().await
+            && let Ok(news) = systemd.news(unit).await
+        {
+            let mut news = std::pin::pin!(news);
+            while news.next().await.is_some() {
+                told.notify_one();
+            }
+        }
+        sleep(again).await;
+    }
+}
