@@ -12,7 +12,6 @@ use crate::hallway::daemon::{CONFIGURATION, SERVICE};
 use crate::hallway::delivery::{Delivery, deliver, refuse};
 use crate::world::Clock;
 use crate::world::companion_api::ApiError;
-use crate::world::entropy::KeyForge;
 use crate::world::host_files::{SILENT, watch_paths};
 use crate::world::unit_news::UnitNews;
 use crate::world::watch::Watch;
@@ -42,7 +41,6 @@ const BUS_AGAIN: Duration = Duration::from_mins(5);
 pub struct Desk {
     settings: Settings,
     clock: Clock,
-    forge: KeyForge,
     door: Door,
     sender: Sender<News>,
     news: Receiver<News>,
@@ -61,7 +59,6 @@ impl Desk {
             door: Door::new(settings.account.clone(), clock.clone(), sender.clone()),
             settings,
             clock,
-            forge: KeyForge::new(),
             sender,
             news,
             hosts: BTreeMap::new(),
@@ -140,7 +137,7 @@ impl Desk {
             };
             let done = match self.settings.unlisted(&host.assigned) {
                 Some(why) => refuse(&delivery, why, &self.clock),
-                None => deliver(&delivery, &self.clock, &self.forge).await,
+                None => deliver(&delivery, &self.clock).await,
             };
             host.due = false;
             host.wake = Some(done.wake);

@@ -107,7 +107,7 @@ impl Door {
             previous: object.companion.clone(),
             contained: daemon_host::is_there("/.dockerenv"),
         };
-        Ok(Some(deliver(&delivery, self.clock(), self.forge()).await))
+        Ok(Some(deliver(&delivery, self.clock()).await))
     }
 
     fn say(&self, object: &Object, done: &Done) {

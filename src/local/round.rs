@@ -8,7 +8,6 @@ use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
 use crate::hallway::{House, Slot, Surroundings, Walk, walk};
-use crate::world::entropy::KeyForge;
 use crate::world::{Clock, DiskStore, StoreError};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
@@ -70,11 +69,6 @@ impl Door {
     /// The clock.
     pub fn clock(&self) -> &Clock {
         &self.house.clock
-    }
-
-    /// Where keys are made.
-    pub fn forge(&self) -> &KeyForge {
-        &self.house.forge
     }
 
     /// Takes what the files hold now. Objects that left are no longer looked after; what is stored stays.

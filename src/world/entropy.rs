@@ -52,6 +52,11 @@ impl KeyForge {
     }
 }
 
+/// A fresh ECDSA P-256 key, which nobody has to wait for.
+pub fn quick_key() -> PrivateKey {
+    make(KeyAlgorithm::EcdsaP256)
+}
+
 impl Default for KeyForge {
     fn default() -> KeyForge {
         KeyForge::new()

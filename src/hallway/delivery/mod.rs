@@ -20,10 +20,9 @@ use crate::pki::material::Data;
 use crate::pki::sha256_hex;
 use crate::world::Clock;
 use crate::world::docker_probe::{self, Plain, Tls};
-use crate::world::entropy::KeyForge;
 use crate::world::host_files::DeliveryError;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use place::{Placed, look, place, probe, retire};
+use place::{Placed, look, place, retire};
 use removal::remove;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -60,11 +59,11 @@ pub struct Done {
 }
 
 /// Delivers. It fails in no other way than that the status says so.
-pub async fn deliver(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Done {
+pub async fn deliver(delivery: &Delivery, clock: &Clock) -> Done {
     let now = clock.now();
     let done = match delivery.host.removing {
         true => remove(delivery, clock).await,
-        false => bring(delivery, clock, forge).await,
+        false => bring(delivery, clock).await,
     };
     let (outcome, wake) = done.unwrap_or_else(|verdict| {
         let again = verdict.reason == Reason::DirectoryUnusable;
@@ -110,8 +109,8 @@ fn refusal(error: DeliveryError) -> Verdict {
 
 type Outcomes = Result<(Outcome, Option<Timestamp>), Verdict>;
 
-async fn bring(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
-    match brought(delivery, clock, forge).await {
+async fn bring(delivery: &Delivery, clock: &Clock) -> Outcomes {
+    match brought(delivery, clock).await {
         Err(verdict) if delivery.host.delivery.mode == Mode::Daemon => still(delivery, verdict).await,
         outcome => outcome,
     }
@@ -139,7 +138,7 @@ async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Resu
     }
 }
 
-async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcomes {
+async fn brought(delivery: &Delivery, clock: &Clock) -> Outcomes {
     let host = &delivery.host;
     let missing = || verdict(false, Reason::SecretMissing, format!("Secret {} is not there yet", host.secret_name));
     let secret = delivery.secret.as_ref().ok_or_else(missing)?;
@@ -154,9 +153,8 @@ async fn brought(delivery: &Delivery, clock: &Clock, forge: &KeyForge) -> Outcom
         let outcome = Outcome { delivered: Some(delivered), serving: Some(serving), ..Outcome::default() };
         return Ok((outcome, Some(saturating(now, AGAIN))));
     }
-    let probe = probe(forge, now).await;
     let blocking = (delivery.clone(), material.clone());
-    let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, &probe, now));
+    let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, now));
     let placed = placed.await.expect("placing files does not panic")?;
     let outcome = Outcome { in_place: Some(in_place(&material)), ..Outcome::default() };
     let directory = &host.delivery.directory;

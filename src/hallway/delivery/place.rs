@@ -8,9 +8,9 @@ use crate::decide::delivery::files::{Shown, Step, plan};
 use crate::decide::status::Verdict;
 use crate::pki::certificate::all_from_pem;
 use crate::pki::sign::self_signed_client;
-use crate::pki::{Certificate, KeyAlgorithm, lifecycle};
+use crate::pki::{Certificate, lifecycle};
 use crate::world::docker_probe::Identity;
-use crate::world::entropy::{KeyForge, serial};
+use crate::world::entropy::{quick_key, serial};
 use crate::world::host_files::{Directory, Files, Generation, Over, Owner, PublicName, Seen};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::path::Path;
@@ -26,13 +26,13 @@ pub(super) struct Placed {
 }
 
 /// A client certificate of our own, by which this host alone lets us in.
-pub(super) struct Probe {
+struct Probe {
     certificate: Certificate,
     key_pem: zeroize::Zeroizing<String>,
 }
 
-pub(super) async fn probe(forge: &KeyForge, now: Timestamp) -> Probe {
-    let key = forge.make(KeyAlgorithm::EcdsaP256).await;
+fn probe(now: Timestamp) -> Probe {
+    let key = quick_key();
     let dates = lifecycle::dates(now, PROBE_LIFE, None);
     let certificate = self_signed_client("Dockseal's own proof", &key, dates, serial());
     Probe { certificate: certificate.expect("a short name"), key_pem: key.to_pem() }
@@ -47,12 +47,7 @@ pub(super) fn look(delivery: &Delivery) -> Result<Option<Seen>, Verdict> {
     directory.map(|directory| directory.look(&delivery.host.name)).transpose().map_err(refusal)
 }
 
-pub(super) fn place(
-    delivery: &Delivery,
-    material: &Material,
-    probe: &Probe,
-    now: Timestamp,
-) -> Result<Placed, Verdict> {
+pub(super) fn place(delivery: &Delivery, material: &Material, now: Timestamp) -> Result<Placed, Verdict> {
     let host = &delivery.host;
     let directory = Directory::open(&delivery.roots, Path::new(&host.delivery.directory)).map_err(refusal)?;
     let seen = directory.look(&host.name).map_err(refusal)?;
@@ -72,7 +67,7 @@ pub(super) fn place(
             if take_over {
                 directory.take_over(&host.name).map_err(refusal)?;
             }
-            write(&directory, &host.name, material, probe)?
+            write(&directory, &host.name, material, &probe(now))?
         }
     };
     show(&directory, host, &shown, generation)?;
