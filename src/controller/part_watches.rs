@@ -1,6 +1,6 @@
 //! The watches of companions' accounts: what is there of them, so that nothing is asked and drift is seen.
 
-use super::watches::{Scope, Sink, Synced, api, follow, ours};
+use super::watches::{Scope, Sink, Synced, api, covers, follow, ours};
 use super::work::Cluster;
 use crate::api::Place;
 use crate::api::account::{PartKey, PartKind, SeenPart};
@@ -89,8 +89,7 @@ impl<K: PartResource> Sink<K> for Parts {
 
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
-        let namespace = self.namespace.clone();
-        let elsewhere = |at: &Place| namespace.as_ref().is_some_and(|namespace| **namespace != *at.namespace);
+        let elsewhere = |at: &Place| !covers(self.namespace.as_deref(), &at.namespace);
         let gone = self.cluster.accounts.keep_only(self.kind, |at| elsewhere(at) || seen.contains(at));
         gone.into_iter().for_each(|account| self.cluster.account_queue.add(account));
     }

@@ -154,7 +154,7 @@ struct Objects {
 
 impl Objects {
     fn in_scope(&self, at: &ObjectRef) -> bool {
-        self.namespace.as_ref().is_none_or(|namespace| **namespace == *at.namespace)
+        covers(self.namespace.as_deref(), &at.namespace)
     }
 
     fn references(&self) {
@@ -225,6 +225,11 @@ fn secrets(
     tasks.spawn(follow(api::<Secret>(client, namespace), ours(), sink, Arc::clone(synced)));
 }
 
+/// Whether a watch over a namespace, or over all of them, shows what is in that one.
+pub(super) fn covers(watched: Option<&str>, namespace: &str) -> bool {
+    watched.is_none_or(|watched| watched == namespace)
+}
+
 /// The label by which our Secrets and ConfigMaps are watched.
 pub(super) fn ours() -> Config {
     Config::default().labels(&format!("{MANAGED_LABEL}=true"))
@@ -256,8 +261,7 @@ impl Sink<Secret> for Secrets {
 
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
-        let namespace = self.namespace.clone();
-        let elsewhere = |at: &Place| namespace.as_ref().is_some_and(|namespace| **namespace != *at.namespace);
+        let elsewhere = |at: &Place| !covers(self.namespace.as_deref(), &at.namespace);
         let gone = self.cluster.house.store.keep_only(|at| elsewhere(at) || seen.contains(at));
         gone.into_iter().for_each(|owner| self.cluster.queue.add(owner));
     }
