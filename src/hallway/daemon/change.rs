@@ -1,5 +1,5 @@
 //! Changes to a Docker host: files in an order in which dockerd can start at any moment and never opens, a restart,
-//! the proof, and the way back. What was there before is noted before it is touched.
+//! and the proof. What was there before is noted before it is touched; `back.rs` is the way back.
 
 use super::Trouble;
 use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_PATIENCE, observe};
@@ -29,9 +29,9 @@ pub const JOURNAL: &str = "journal.json";
 /// A configuration that dockerd is asked about.
 const CANDIDATE: &str = "candidate.json";
 /// dockerd may take so long to serve after systemd says that it runs.
-const PROOF_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PROOF_PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is asked meanwhile.
-const ASK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(100);
 /// live-restore is read at once after SIGHUP.
 const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether it starts.
@@ -42,15 +42,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Journal {
     /// How far the change is.
     pub stage: Stage,
-    prior: Vec<(PathBuf, Entry)>,
-    current: Option<u64>,
+    pub(super) prior: Vec<(PathBuf, Entry)>,
+    pub(super) current: Option<u64>,
     /// Why it is taken back, once it is.
     #[serde(default)]
-    fault: Option<String>,
+    pub(super) fault: Option<String>,
 }
 
 impl Journal {
-    fn prior(&self, path: &str) -> Option<&Entry> {
+    pub(super) fn prior(&self, path: &str) -> Option<&Entry> {
         self.prior.iter().find(|(there, _)| there == Path::new(path)).map(|(_, entry)| entry)
     }
 
@@ -161,84 +161,6 @@ impl Host<'_> {
         Ok(())
     }
 
-    /// Puts back what was there, and says what came of it; it is for the caller to forget the change. dockerd is
-    /// restarted only where it had been for the change, or does not run.
-    pub async fn roll_back(&self, fault: &str) -> Result<String, Trouble> {
-        let Some(mut journal) = daemon_host::recall::<Journal>(JOURNAL)? else { return Ok(fault.to_owned()) };
-        let running = self.systemd.unit(SERVICE).await?.active == "active";
-        let untouched = journal.stage == Stage::Writing && running;
-        let said = || daemon_host::last_error(SERVICE).filter(|_| !untouched).map(|line| format!(" (dockerd: {line})"));
-        let fault = journal.fault.take().unwrap_or_else(|| format!("{fault}{}", said().unwrap_or_default()));
-        journal.fault = Some(fault.clone());
-        if !untouched {
-            journal.stage = Stage::RollingBack;
-            daemon_host::keep(JOURNAL, Some(&journal))?;
-        }
-        self.put_back(&journal).await?;
-        if untouched {
-            return Ok(format!("{fault}; everything is as it was before"));
-        }
-        let started = self.restart(true).await;
-        let answers = self.answers().await;
-        Ok(match started {
-            Err(error) if !answers => {
-                format!("{fault}; everything is as it was before, and dockerd does not run even so: {error}")
-            }
-            _ => format!(
-                "{fault}; everything is as it was before, and dockerd runs. It is not tried again until the certificate, \
-                 the spec or dockerd's configuration changes"
-            ),
-        })
-    }
-
-    /// The listener goes before TLS, which it must not outlive.
-    async fn put_back(&self, journal: &Journal) -> Result<(), Trouble> {
-        if journal.prior(unit::SOCKET_UNIT) == Some(&Entry::Absent) && self.systemd.unit(OUR_SOCKET).await?.loaded {
-            let _ = self.systemd.run(Verb::Stop, OUR_SOCKET).await; // it may have failed, which is as good
-        }
-        let behind = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
-        for (path, prior) in journal.prior.iter().rev() {
-            match *path == behind {
-                true => self.put_back_daemon_json(path, prior)?,
-                false => daemon_host::put(path, prior)?,
-            }
-        }
-        if let (Some(current), Some(directory)) = (journal.current, self.directory()?) {
-            directory.point(current)?;
-        }
-        Ok(self.systemd.reload().await?)
-    }
-
-    /// What others wrote into it meanwhile stays: a change may have waited for its restart for weeks.
-    fn put_back_daemon_json(&self, path: &Path, prior: &Entry) -> Result<(), FileError> {
-        let there = daemon_host::read(path)?;
-        let parsed = |entry: &Entry| DaemonJson::parse(entry.bytes()?).ok();
-        let nothing = || DaemonJson::parse(b"").ok();
-        let (Some(now), Some(before)) = (parsed(&there), parsed(prior).or_else(nothing)) else {
-            return daemon_host::put(path, prior);
-        };
-        match now.same_but_ours(&before) {
-            true => daemon_host::put(path, prior),
-            false => {
-                self.put_daemon_json(&Layout { daemon_json: Some(now.reverted(&before).render()), ..Layout::default() })
-            }
-        }
-    }
-
-    /// dockerd answers on its unix socket, soon.
-    async fn answers(&self) -> bool {
-        let deadline = Instant::now() + PROOF_PATIENCE;
-        loop {
-            if observe(self.order, self.systemd).await.is_ok_and(|now| now.engine.is_some()) {
-                return true;
-            }
-            if Instant::now() > deadline {
-                return false;
-            }
-            sleep(ASK_EVERY).await;
-        }
-    }
-
     /// What is noted of an unfinished change stays: it is older.
     fn begin(&self, observed: &Observed, stage: Stage) -> Result<(), FileError> {
         if let Some(journal) = daemon_host::recall::<Journal>(JOURNAL)? {
@@ -275,7 +197,7 @@ impl Host<'_> {
     }
 
     /// Permissions and owner stay.
-    fn put_daemon_json(&self, layout: &Layout) -> Result<(), FileError> {
+    pub(super) fn put_daemon_json(&self, layout: &Layout) -> Result<(), FileError> {
         let path = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
         let there = daemon_host::read(&path)?;
         let entry = match (&layout.daemon_json, there) {
@@ -286,7 +208,7 @@ impl Host<'_> {
         daemon_host::put(&path, &entry)
     }
 
-    fn directory(&self) -> Result<Option<Directory>, Trouble> {
+    pub(super) fn directory(&self) -> Result<Option<Directory>, Trouble> {
         let directory = Path::new(&self.order.host.delivery.directory);
         Ok(Directory::find(&[directory.to_owned()], directory)?)
     }
@@ -389,7 +311,7 @@ impl Host<'_> {
     }
 
     /// Starts dockerd anew; with its sockets where they changed, since systemd opens none while it runs.
-    async fn restart(&self, sockets: bool) -> Result<(), Trouble> {
+    pub(super) async fn restart(&self, sockets: bool) -> Result<(), Trouble> {
         for unit in [SERVICE, SOCKET, OUR_SOCKET] {
             let _ = self.systemd.reset_failed(unit).await; // one that never ran has nothing to reset
         }

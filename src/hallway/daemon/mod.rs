@@ -1,6 +1,7 @@
 //! The step that works on dockerd. It runs on the host, as root, in a unit of its own, so that it outlives whoever
 //! asked for it: observe, plan, one change at a time, prove, take back.
 
+mod back;
 mod change;
 mod observe;
 
