@@ -8,29 +8,13 @@ use dockseal::api::assignment::{ENROLLED_ANNOTATION, RESTART_REQUESTED_ANNOTATIO
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::reference::DeletionPolicy;
 use dockseal::api::status::CompanionStatus;
-use dockseal::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Kind, Object, ObjectRef, Spec};
+use dockseal::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object, ObjectRef, Spec};
 use dockseal::world::store::Shelf;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use memory::{COMPANIONS, Cut, World, authority, delivered, delivered_as, object};
+use memory::{COMPANIONS, Cut, DAY, World, authority, days, delivered, delivered_as, homelab, object, settled};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
-
-const DAY: SignedDuration = SignedDuration::from_hours(24);
-
-fn days(count: i64) -> SignedDuration {
-    SignedDuration::from_hours(24 * count)
-}
-
-fn homelab() -> ObjectRef {
-    ObjectRef::new(Kind::DockerCA, "home", "homelab")
-}
-
-fn settled(objects: impl IntoIterator<Item = Object>) -> World {
-    let mut world = World::of(objects);
-    world.settle();
-    world
-}
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 

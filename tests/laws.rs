@@ -4,9 +4,7 @@
 mod memory;
 
 use dockseal::api::condition::{ConditionType, Reason};
-use dockseal::api::{
-    AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION, Spec,
-};
+use dockseal::api::{AUTHORITY_ANNOTATION, Object, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use dockseal::pki::material::Data;
 use dockseal::pki::name::Subject;
 use dockseal::pki::profile::Usage;
@@ -16,26 +14,10 @@ use dockseal::world::StoreError;
 use dockseal::world::entropy::serial;
 use dockseal::world::store::Shelf;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use memory::{Cut, World, authority, host, object};
+use memory::{Cut, DAY, World, authority, days, homelab, host, object, settled};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::BTreeSet;
-
-const DAY: SignedDuration = SignedDuration::from_hours(24);
-
-fn days(count: i64) -> SignedDuration {
-    SignedDuration::from_hours(24 * count)
-}
-
-fn homelab() -> ObjectRef {
-    ObjectRef::new(Kind::DockerCA, "home", "homelab")
-}
-
-fn settled(objects: impl IntoIterator<Item = Object>) -> World {
-    let mut world = World::of(objects);
-    world.settle();
-    world
-}
 
 /// Visits every wake until `end`; at each of them everything is Ready and sound.
 fn live(world: &mut World, end: Timestamp) {

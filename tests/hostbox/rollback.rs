@@ -69,17 +69,23 @@ fn a_certificate_that_dockerd_refuses_is_taken_back_and_not_tried_again() -> Res
     at.harmless(probe)
 }
 
-#[test]
-fn the_way_back_is_found_from_everywhere() -> Result<()> {
-    let host = HostBox::boot()?;
+/// A host that is served, with a renewal ordered that dockerd will refuse; and what it serves.
+fn refusing_a_renewal(host: &HostBox) -> Result<(At<'_>, String)> {
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = At::on(host)?;
     picky(&at)?;
     let home = Home::default();
     at.up_and_served(&home)?;
     let before = at.serial()?;
     at.order(&home.renewed())?;
     refuse(&at)?;
+    Ok((at, before))
+}
+
+#[test]
+fn the_way_back_is_found_from_everywhere() -> Result<()> {
+    let host = HostBox::boot()?;
+    let (at, before) = refusing_a_renewal(&host)?;
     everywhere(&at, "a rollback", false, || {
         rolled_back(&at.answer()?)?;
         assert_eq!(at.serial()?, before);
@@ -189,14 +195,7 @@ fn a_port_that_another_process_has_is_named_and_nothing_is_touched() -> Result<(
 #[ignore = "dockerd is waited for for a minute and a half"]
 fn a_dockerd_that_hangs_at_its_start_is_brought_back() -> Result<()> {
     let host = HostBox::boot()?;
-    host.docker_ready()?;
-    let at = At::on(&host)?;
-    picky(&at)?;
-    let home = Home::default();
-    at.up_and_served(&home)?;
-    let before = at.serial()?;
-    at.order(&home.renewed())?;
-    refuse(&at)?;
+    let (at, before) = refusing_a_renewal(&host)?;
     host.write("/root/hang", "", 0o644)?;
     let probe = Probe::start([at.address()])?;
     let said = at.step()?;

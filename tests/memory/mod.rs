@@ -9,11 +9,32 @@ pub use door::{COMPANIONS, World};
 #[allow(unused_imports, reason = "as above")]
 pub use store::Cut;
 
-use dockseal::api::{DockerCA, DockerClientCert, DockerHostCert, Object, PortainerClient};
+use dockseal::api::{DockerCA, DockerClientCert, DockerHostCert, Kind, Object, ObjectRef, PortainerClient};
+use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 /// When every story here begins; off the second, as clocks are.
 pub const START: &str = "2026-11-22T10:00:00.123456789Z";
+
+/// A day.
+pub const DAY: SignedDuration = SignedDuration::from_hours(24);
+
+/// So many days.
+pub fn days(count: i64) -> SignedDuration {
+    SignedDuration::from_hours(24 * count)
+}
+
+/// The authority that most stories have, by its name.
+pub fn homelab() -> ObjectRef {
+    ObjectRef::new(Kind::DockerCA, "home", "homelab")
+}
+
+/// A world of those objects in which nothing is left to do.
+pub fn settled(objects: impl IntoIterator<Item = Object>) -> World {
+    let mut world = World::of(objects);
+    world.settle();
+    world
+}
 
 /// An object as a user would write it: kind, name and spec.
 pub fn object(kind: &str, name: &str, spec: Value) -> Object {
