@@ -11,6 +11,17 @@ pub const ACCOUNT_ANNOTATION: &str = "dockseal.dev/account";
 pub const NODE_PREFIX: &str = "node-";
 /// Beginning of the names of enrolled hosts' accounts.
 pub const HOST_PREFIX: &str = "host-";
+
+/// Name of a node's account: `node-NODE`.
+pub fn of_node(node: &str) -> String {
+    format!("{NODE_PREFIX}{node}")
+}
+
+/// Name of an enrolled host's account: `host-NAMESPACE.NAME` of its DockerHostCert (a namespace has no dot).
+pub fn of_host(namespace: &str, name: &str) -> String {
+    format!("{HOST_PREFIX}{namespace}.{name}")
+}
+
 /// Stands for an account where the rights of the DaemonSet's own are meant, which is no account of ours: to mint
 /// tokens of the nodes' accounts.
 pub const MINT: &str = "companion-mint";

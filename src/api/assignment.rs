@@ -1,6 +1,6 @@
 //! What the controller tells a companion: an assignment, in a ConfigMap that bears the name of the companion's account.
 
-use super::account::{HOST_PREFIX, NODE_PREFIX};
+use super::account::{of_host, of_node};
 use super::docker_host_cert::{Delivery, Target};
 use super::{Kind, ObjectRef};
 use k8s_openapi::jiff::Timestamp;
@@ -77,12 +77,11 @@ impl AssignedHost {
     }
 }
 
-/// Name of the account of the companion that delivers an object, and of its assignment: `node-NODE` or
-/// `host-NAMESPACE.NAME` (a namespace has no dot). None where no companion does.
+/// Name of the account of the companion that delivers an object, and of its assignment. None where no companion does.
 pub fn account(object: &ObjectRef, delivery: &Delivery) -> Option<String> {
     match (delivery.target?, &delivery.node_name) {
-        (Target::Node, Some(node)) => Some(format!("{NODE_PREFIX}{node}")),
+        (Target::Node, Some(node)) => Some(of_node(node)),
         (Target::Node, None) => None,
-        (Target::Enrolled, _) => Some(format!("{HOST_PREFIX}{}.{}", object.namespace, object.name)),
+        (Target::Enrolled, _) => Some(of_host(&object.namespace, &object.name)),
     }
 }

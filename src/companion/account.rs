@@ -1,5 +1,6 @@
 //! By which account a companion works: a pod mints tokens of its own node's account, an enrolled host renews its own.
 
+use crate::api::account::of_node;
 use crate::world::Clock;
 use crate::world::companion_api::{client, words};
 use crate::world::daemon_host::{self, Entry};
@@ -60,7 +61,7 @@ impl Account {
     /// Name of the account, and of its assignment.
     pub fn name(&self) -> String {
         match self {
-            Account::Node { node, .. } => format!("node-{node}"),
+            Account::Node { node, .. } => of_node(node),
             Account::Host { name, .. } => name.clone(),
         }
     }
@@ -82,7 +83,7 @@ impl Account {
                 // Made anew each time, so that it reads the pod's own token anew.
                 let client =
                     Client::try_from(config.clone()).map_err(|error| format!("failed to make a client: {error}"))?;
-                let account = format!("node-{node}");
+                let account = of_node(node);
                 let minted = mint(&client, (namespace, &account), Some(node), NODE_LIFE, clock).await;
                 minted.map_err(|error| {
                     let hint = match &error {

@@ -6,6 +6,7 @@ use super::door::Door;
 use super::errand::{News, forward, recall, tell};
 use super::host::Host;
 use super::{Ended, Settings};
+use crate::api::account::of_host;
 use crate::api::docker_host_cert::Mode;
 use crate::api::{AssignedHost, Assignment, ObjectRef, Place};
 use crate::hallway::daemon::{CONFIGURATION, SERVICE};
@@ -337,7 +338,7 @@ impl Settings {
             Account::Node { .. } => (!self.sources.contains(&host.namespace)).then(|| {
                 format!("nothing is delivered to nodes from the namespace {}: an administrator lists namespaces in companion.namespaces of the chart", host.namespace)
             }),
-            Account::Host { name, .. } => (*name != format!("host-{}.{}", host.namespace, host.name))
+            Account::Host { name, .. } => (*name != of_host(&host.namespace, &host.name))
                 .then(|| format!("this host was enrolled as {name}, and delivers nothing else")),
         }
     }
