@@ -127,8 +127,6 @@ reasons! {
     Expired,
     /// The API server refuses what has to be written, again and again.
     StoreFailed,
-    /// This version does not do it yet.
-    NotAvailable,
     /// The certificate in place on the host is the one that is stored.
     Delivered,
     /// The companion has not put it there yet.
@@ -177,6 +175,46 @@ reasons! {
     ExposureClosed,
     /// Somebody changes the configuration back again and again.
     DriftRepeats,
+    /// Portainer reaches the host, or every host that the PortainerClient selects.
+    Registered,
+    /// Not yet: nobody has looked, or some of the hosts are not.
+    NotRegistered,
+    /// dockerd does not serve the stored certificate yet, so that Portainer would not be let in.
+    AwaitingServing,
+    /// The Secret with Portainer's credential is missing, or holds neither apiKey nor username and password.
+    CredentialsNotFound,
+    /// Portainer refuses the credential.
+    CredentialsRefused,
+    /// Portainer refuses logins for an hour, since there were too many.
+    LoginBanned,
+    /// The credential is not an administrator's.
+    NotAdministrator,
+    /// Portainer does not answer.
+    PortainerUnreachable,
+    /// Portainer's own certificate is not trusted, or is another name's.
+    PortainerNotTrusted,
+    /// Portainer has no administrator yet.
+    PortainerNotInitialised,
+    /// Portainer refused a call, for a reason of its own.
+    PortainerFailed,
+    /// An environment of that name is there already and is not ours to change.
+    NameConflict,
+    /// There is no environment group of that name.
+    GroupNotFound,
+    /// There are several environment groups of that name.
+    GroupAmbiguous,
+    /// The host's dockerd cannot be reached from here.
+    HostUnreachable,
+    /// Portainer does not reach the host's dockerd, though it serves the certificate.
+    EnvironmentUnreachable,
+    /// This version of Portainer cannot talk to the host's Docker.
+    PortainerTooOld,
+    /// A companion is to register the host, and may not.
+    RegistrarNotAllowed,
+    /// The environment was removed from Portainer, or is no longer marked as ours.
+    Deregistered,
+    /// The object is going, and its environments go before it.
+    Deregistering,
     /// Everything that was asked for is there.
     Ready,
     /// A DockerCA that is to be deleted still has hosts or clients; or files that are to be removed are still dockerd's.

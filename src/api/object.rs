@@ -2,7 +2,7 @@
 
 use super::assignment::account;
 use super::docker_host_cert::Delivery;
-use super::status::{CertificateStatus, CompanionStatus};
+use super::status::{CompanionStatus, ControllerStatus, PortainerClientStatus};
 use super::{
     DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec, Kind,
     PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
@@ -36,7 +36,7 @@ pub struct Object {
     /// What the user wants.
     pub spec: Spec,
     /// What was last reported.
-    pub previous: CertificateStatus,
+    pub previous: ControllerStatus,
     /// What the companion on the host reported; empty for all but hosts.
     pub companion: CompanionStatus,
 }
@@ -55,7 +55,7 @@ pub enum Spec {
 }
 
 impl Object {
-    fn new(kind: Kind, meta: ObjectMeta, spec: Spec, mut previous: CertificateStatus) -> Object {
+    fn new(kind: Kind, meta: ObjectMeta, spec: Spec, mut previous: ControllerStatus) -> Object {
         previous.conditions.shrink_to_fit(); // thousands of them are kept
         let ours = |annotation: &(String, String)| annotation.0.starts_with("dockseal.dev/");
         Object {
@@ -126,11 +126,20 @@ impl Object {
 
     /// Secrets that it refers to by name.
     pub fn referenced_secrets(&self) -> Vec<Place> {
-        let Spec::Authority(spec) = &self.spec else { return Vec::new() };
-        let passphrase = spec.passphrase_secret_ref.iter().map(|reference| &reference.name);
-        let existing = spec.existing.iter().map(|source| &source.secret_ref.name);
-        let trust = spec.additional_trust.iter().map(|source| &source.secret_ref.name);
-        passphrase.chain(existing).chain(trust).map(|name| self.at.beside(name)).collect()
+        let names: Vec<&String> = match &self.spec {
+            Spec::Authority(spec) => {
+                let passphrase = spec.passphrase_secret_ref.iter().map(|reference| &reference.name);
+                let existing = spec.existing.iter().map(|source| &source.secret_ref.name);
+                let trust = spec.additional_trust.iter().map(|source| &source.secret_ref.name);
+                passphrase.chain(existing).chain(trust).collect()
+            }
+            Spec::Portainer(spec) => {
+                let server = spec.server.iter();
+                server.flat_map(|server| server.trust().map(|at| &at.name).into_iter().chain([&server.credentials_secret_ref.name])).collect()
+            }
+            Spec::Host(_) | Spec::Client(_) => Vec::new(),
+        };
+        names.into_iter().map(|name| self.at.beside(name)).collect()
     }
 
     /// Our annotation of that name.
@@ -142,7 +151,7 @@ impl Object {
 impl From<DockerCA> for Object {
     fn from(object: DockerCA) -> Object {
         let previous = object.status.unwrap_or_default();
-        Object::new(Kind::DockerCA, object.metadata, Spec::Authority(Box::new(object.spec)), previous)
+        Object::new(Kind::DockerCA, object.metadata, Spec::Authority(Box::new(object.spec)), previous.into())
     }
 }
 
@@ -157,13 +166,14 @@ impl From<DockerHostCert> for Object {
 impl From<DockerClientCert> for Object {
     fn from(object: DockerClientCert) -> Object {
         let previous = object.status.unwrap_or_default();
-        Object::new(Kind::DockerClientCert, object.metadata, Spec::Client(Box::new(object.spec)), previous)
+        Object::new(Kind::DockerClientCert, object.metadata, Spec::Client(Box::new(object.spec)), previous.into())
     }
 }
 
 impl From<PortainerClient> for Object {
     fn from(object: PortainerClient) -> Object {
-        let previous = object.status.unwrap_or_default().certificate;
+        let PortainerClientStatus { certificate, server } = object.status.unwrap_or_default();
+        let previous = ControllerStatus { certificate, server, ..ControllerStatus::default() };
         Object::new(Kind::PortainerClient, object.metadata, Spec::Portainer(Box::new(object.spec)), previous)
     }
 }

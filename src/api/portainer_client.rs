@@ -100,6 +100,13 @@ pub struct Server {
     pub initialize_admin: bool,
 }
 
+impl Server {
+    /// Where the certificates are that are trusted for it, if not the system's.
+    pub fn trust(&self) -> Option<&SecretKeyRef> {
+        self.tls.as_ref()?.ca_secret_ref.as_ref()
+    }
+}
+
 /// How Portainer's own certificate is verified.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,9 +1,11 @@
 //! What Dockseal reports: the status that all kinds share, and what hosts and Portainer add.
 
-use super::condition::ConditionType;
+use super::condition::{ConditionType, Reason};
+use super::portainer_client::Registrar;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::ops::{Deref, DerefMut};
 
 /// Status of an authority or of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,6 +75,41 @@ pub struct HostReport {
     pub served_at: Option<Time>,
 }
 
+/// All that the controller, or `up`, writes into a status.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ControllerStatus {
+    /// What all kinds report.
+    #[serde(flatten)]
+    pub certificate: CertificateStatus,
+    /// Of a host: its environments that the controller registers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<EnvironmentReport>,
+    /// Of a PortainerClient: its server.
+    #[serde(flatten)]
+    pub server: ServerReport,
+}
+
+impl Deref for ControllerStatus {
+    type Target = CertificateStatus;
+
+    fn deref(&self) -> &CertificateStatus {
+        &self.certificate
+    }
+}
+
+impl DerefMut for ControllerStatus {
+    fn deref_mut(&mut self) -> &mut CertificateStatus {
+        &mut self.certificate
+    }
+}
+
+impl From<CertificateStatus> for ControllerStatus {
+    fn from(certificate: CertificateStatus) -> ControllerStatus {
+        ControllerStatus { certificate, ..ControllerStatus::default() }
+    }
+}
+
 /// All that the companion on a host writes into the status, under a field manager of its own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -83,6 +120,9 @@ pub struct CompanionStatus {
     /// Delivered, and Serving where there is something to serve.
     #[serde(default)]
     pub conditions: Vec<Condition>,
+    /// The environments that it registers itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub environments: Vec<EnvironmentReport>,
 }
 
 impl CompanionStatus {
@@ -94,18 +134,24 @@ impl CompanionStatus {
 
 impl HostCertStatus {
     /// What the controller wrote, and what the companion did.
-    pub fn parted(self) -> (CertificateStatus, CompanionStatus) {
+    pub fn parted(self) -> (ControllerStatus, CompanionStatus) {
         let mut certificate = self.certificate;
         let (theirs, ours) = certificate.conditions.into_iter().partition(is_of_companion);
         certificate.conditions = ours;
-        (certificate, CompanionStatus { host: self.host.unwrap_or_default(), conditions: theirs })
+        let by_companion = |report: &EnvironmentReport| report.registrar == Registrar::Companion;
+        let (registered, environments) = self.environments.into_iter().partition(by_companion);
+        let companion =
+            CompanionStatus { host: self.host.unwrap_or_default(), conditions: theirs, environments: registered };
+        (ControllerStatus { certificate, environments, ..ControllerStatus::default() }, companion)
     }
 
     /// Both parts in one.
-    pub fn joined(mut certificate: CertificateStatus, companion: CompanionStatus) -> HostCertStatus {
+    pub fn joined(ours: ControllerStatus, companion: CompanionStatus) -> HostCertStatus {
+        let ControllerStatus { mut certificate, mut environments, .. } = ours;
         certificate.conditions.extend(companion.conditions);
+        environments.extend(companion.environments);
         let host = Some(companion.host).filter(|host| *host != HostReport::default());
-        HostCertStatus { certificate, host, environments: Vec::new() }
+        HostCertStatus { certificate, host, environments }
     }
 }
 
@@ -119,18 +165,40 @@ fn is_of_companion(condition: &Condition) -> bool {
 pub struct EnvironmentReport {
     /// Name of the PortainerClient.
     pub portainer_client: String,
+    /// Who calls Portainer, and writes this: Controller or Companion.
+    #[serde(default)]
+    pub registrar: Registrar,
+    /// Registered where Portainer reaches the host, else why not.
+    #[serde(default)]
+    pub reason: String,
+    /// What that means, and what to do.
+    #[serde(default)]
+    pub message: String,
     /// Number that Portainer gave the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// InstanceID of that Portainer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
+    /// Fingerprint of the client certificate with which Portainer was last proved to reach the host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_fingerprint: Option<String>,
+    /// SHA-256 in hex of the trust bundle that Portainer then verified the host by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_bundle: Option<String>,
     /// Fingerprint of the host's certificate that Portainer was last proved to reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proved_fingerprint: Option<String>,
     /// When that was proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proved_at: Option<Time>,
+}
+
+impl EnvironmentReport {
+    /// Portainer reaches the host.
+    pub fn is_registered(&self) -> bool {
+        self.reason == Reason::Registered.as_str()
+    }
 }
 
 /// Status of a PortainerClient.
@@ -140,7 +208,16 @@ pub struct PortainerClientStatus {
     /// What all kinds report.
     #[serde(flatten)]
     pub certificate: CertificateStatus,
-    /// How many hosts it selects.
+    /// Its server, where it has one.
+    #[serde(flatten)]
+    pub server: ServerReport,
+}
+
+/// What is known of a Portainer server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerReport {
+    /// How many hosts the PortainerClient selects.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selected: Option<i64>,
     /// How many of them are registered.
@@ -149,4 +226,7 @@ pub struct PortainerClientStatus {
     /// Version of the Portainer server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// InstanceID of the Portainer server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
 }

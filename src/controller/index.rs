@@ -1,6 +1,6 @@
 //! All objects that the watches have shown, and who is touched when one changes.
 
-use crate::api::status::CertificateStatus;
+use crate::api::status::ControllerStatus;
 use crate::api::{Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
 use crate::decide::delivery::turns::waits_since;
@@ -76,7 +76,7 @@ impl Index {
 
     /// Notes the status that a walk published, so that its echo in the watch is no news. False where the watch has
     /// shown yet another one meanwhile; `before` is the one that the walk began with.
-    pub fn note_status(&mut self, at: &ObjectRef, before: &CertificateStatus, status: CertificateStatus) -> bool {
+    pub fn note_status(&mut self, at: &ObjectRef, before: &ControllerStatus, status: ControllerStatus) -> bool {
         let Some(object) = self.objects.get_mut(at).filter(|object| object.previous != status) else { return true };
         let ours = object.previous == *before;
         if ours {

@@ -16,7 +16,7 @@ pub use registry::Authorities;
 pub use slot::Slot;
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::status::CertificateStatus;
+use crate::api::status::ControllerStatus;
 use crate::api::{Kind, Object, ObjectRef};
 use crate::decide::delivery::Courier;
 use crate::decide::status::{Event, Verdict, conditions, previous_reason};
@@ -71,7 +71,7 @@ pub struct Walk {
     /// When to walk again, if nothing changes.
     pub wake: Option<Timestamp>,
     /// The status as it is now; none while the authority has not been looked at, and for objects that are gone.
-    pub status: Option<CertificateStatus>,
+    pub status: Option<ControllerStatus>,
     /// Why a certificate was made.
     pub issued: Option<Reason>,
     /// An authority changed for its leaves.
@@ -140,7 +140,7 @@ async fn report_failure<S: Store>(house: &House<S>, object: &Object, error: &Sto
 async fn report<S: Store>(
     house: &House<S>,
     object: &Object,
-    status: &CertificateStatus,
+    status: &ControllerStatus,
     events: &[Event],
 ) -> Result<(), StoreError> {
     if *status != object.previous {

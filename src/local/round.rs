@@ -81,7 +81,7 @@ impl Door {
         self.objects = loaded.objects;
         for found in &mut self.objects {
             leave_delivery_out(&mut found.object, self.host.as_deref());
-            (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at).parted();
+            (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at);
         }
         self.house.store.set_inputs(loaded.inputs);
         let blank = |found: &Found| Row::new(&found.object.at, self.namespaced(), &Default::default());
@@ -189,7 +189,7 @@ impl Door {
                     object.previous = status;
                 }
                 if object.companion != CompanionStatus::default() {
-                    object.companion = self.house.store.status(&object.at).parted().1; // the walk may have pruned it
+                    object.companion = self.house.store.status(&object.at).1; // the walk may have pruned it
                 }
             }
             Err(error) => {

@@ -3,7 +3,7 @@
 use super::state_directory::{DirectoryError, StateDirectory};
 use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored};
 use super::synced_files::{self, FileError, NewFile};
-use crate::api::status::{CertificateStatus, CompanionStatus, HostCertStatus};
+use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
 use crate::api::{Kind, Object, ObjectRef, Place};
 use crate::pki::material::{self, Data};
 use serde::{Deserialize, Serialize};
@@ -72,12 +72,15 @@ impl DiskStore {
         Ok(path)
     }
 
-    /// The status that was last published, with what a companion reported; empty where there is none, or none that can
-    /// be read. What only hosts have is empty elsewhere.
-    pub fn status(&self, at: &ObjectRef) -> HostCertStatus {
+    /// The status that was last published, and what a companion reported; empty where there is none, or none that can
+    /// be read.
+    pub fn status(&self, at: &ObjectRef) -> (ControllerStatus, CompanionStatus) {
         let text = synced_files::read(&self.status_file(at)).ok().flatten().unwrap_or_default();
         let text = String::from_utf8(text).unwrap_or_default();
-        serde_saphyr::from_str(&text).unwrap_or_default()
+        match at.kind {
+            Kind::DockerHostCert => serde_saphyr::from_str::<HostCertStatus>(&text).unwrap_or_default().parted(),
+            _ => (serde_saphyr::from_str(&text).unwrap_or_default(), CompanionStatus::default()),
+        }
     }
 
     /// Fingerprint of the authority that was made for a DockerCA.
@@ -107,10 +110,10 @@ impl DiskStore {
     fn change_status(
         &self,
         at: &ObjectRef,
-        change: impl FnOnce((CertificateStatus, CompanionStatus)) -> (CertificateStatus, CompanionStatus),
+        change: impl FnOnce((ControllerStatus, CompanionStatus)) -> (ControllerStatus, CompanionStatus),
     ) -> Result<(), StoreError> {
         let _alone = self.statuses[stripe(at)].lock().expect(UNPOISONED);
-        let (published, companion) = change(self.status(at).parted());
+        let (published, companion) = change(self.status(at));
         self.write_status(at, &HostCertStatus::joined(published, companion))
     }
 
@@ -337,7 +340,7 @@ impl Store for DiskStore {
         Ok(())
     }
 
-    async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
+    async fn publish(&self, object: &Object, status: &ControllerStatus) -> Result<(), StoreError> {
         let (at, status) = (object.at.clone(), status.clone());
         self.beside(move |store| match at.kind {
             Kind::DockerHostCert => store.change_status(&at, |(_, companion)| (status, companion)),
@@ -363,7 +366,7 @@ impl Store for DiskStore {
 mod tests {
     use super::*;
     use crate::api::condition::ConditionType;
-    use crate::api::status::HostReport;
+    use crate::api::status::{CertificateStatus, HostReport};
     use crate::api::{DockerHostCert, DockerHostCertSpec};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use k8s_openapi::jiff::Timestamp;
@@ -387,13 +390,14 @@ mod tests {
         host.metadata.namespace = Some("home".into());
         let host = Object::from(host);
         let report = HostReport { delivered_fingerprint: Some("leaf".into()), ..HostReport::default() };
-        let companion = CompanionStatus { host: report, conditions: vec![condition(ConditionType::Delivered)] };
+        let companion = CompanionStatus { host: report, conditions: vec![condition(ConditionType::Delivered)], ..CompanionStatus::default() };
         let status = CertificateStatus { conditions: vec![condition(ConditionType::Ready)], ..Default::default() };
+        let status = ControllerStatus::from(status);
         store.report(&host.at, &companion).expect("it is written");
         store.publish(&host, &status).await.expect("it is written");
-        assert_eq!(store.status(&host.at).parted(), (status.clone(), companion));
+        assert_eq!(store.status(&host.at), (status.clone(), companion));
         store.report(&host.at, &CompanionStatus::default()).expect("it is written");
-        assert_eq!(store.status(&host.at).parted(), (status, CompanionStatus::default()));
+        assert_eq!(store.status(&host.at), (status, CompanionStatus::default()));
         drop(store);
         synced_files::remove_directory(&directory).expect("it was made here");
     }

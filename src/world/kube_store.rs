@@ -1,7 +1,7 @@
 //! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
 
 use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored, StoredLeaf};
-use crate::api::status::{CertificateStatus, CompanionStatus, HostReport};
+use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
 use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, OWNER_ANNOTATION, Object, ObjectRef,
     Place,
@@ -263,7 +263,7 @@ impl Store for KubeStore {
         }
     }
 
-    async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
+    async fn publish(&self, object: &Object, status: &ControllerStatus) -> Result<(), StoreError> {
         let at = &object.at;
         let metadata = json!({ "name": &*at.name, "namespace": &*at.namespace, "uid": object.uid });
         let patch =

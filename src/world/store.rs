@@ -1,6 +1,6 @@
 //! Where Secrets, bundles and statuses are kept: one contract for the API server, a directory, and a test's memory.
 
-use crate::api::status::{CertificateStatus, CompanionStatus};
+use crate::api::status::{CompanionStatus, ControllerStatus};
 use crate::api::{Object, ObjectRef, Place};
 use crate::pki::material::{Data, LeafFacts, read_leaf};
 use k8s_openapi::jiff::Timestamp;
@@ -141,7 +141,7 @@ pub trait Store: Send + Sync {
     fn publish(
         &self,
         object: &Object,
-        status: &CertificateStatus,
+        status: &ControllerStatus,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Takes away what a companion reported, but for that part.

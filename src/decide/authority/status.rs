@@ -4,7 +4,7 @@ use super::desired::Desired;
 use super::plan::renew_at;
 use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::status::CertificateStatus;
+use crate::api::status::{CertificateStatus, ControllerStatus};
 use crate::decide::Refusal;
 use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
@@ -29,7 +29,7 @@ pub fn status(
     desired: Option<&Desired>,
     outcome: &Outcome,
     now: Timestamp,
-) -> (CertificateStatus, Vec<Event>) {
+) -> (ControllerStatus, Vec<Event>) {
     let verdicts = with_ready(vec![accepted(outcome.refusal.iter().chain(&outcome.notice)), issued(object, outcome)]);
     let previous = &object.previous.conditions;
     let mut events = fault_events(&verdicts, previous);
@@ -40,11 +40,11 @@ pub fn status(
             describe(certificate, fingerprint.clone(), fingerprint, renew_at(desired, certificate))
         }
         // What was known of a lost authority stays, since it says which one is lost.
-        _ => CertificateStatus { conditions: Vec::new(), ..object.previous.clone() },
+        _ => CertificateStatus { conditions: Vec::new(), ..object.previous.certificate.clone() },
     };
     status.secret_name = Some(object.secret_name());
     status.conditions = conditions(&verdicts, previous, object.generation, now);
-    (status, events)
+    (status.into(), events)
 }
 
 fn issued(object: &Object, outcome: &Outcome) -> Verdict {

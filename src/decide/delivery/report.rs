@@ -45,5 +45,6 @@ pub fn report(outcome: &Outcome, previous: &CompanionStatus, generation: i64, no
         delivered_bundle: bundle,
         served_fingerprint: outcome.served.clone(),
     };
-    CompanionStatus { host, conditions: conditions(&verdicts, &previous.conditions, generation, now) }
+    let conditions = conditions(&verdicts, &previous.conditions, generation, now);
+    CompanionStatus { host, conditions, environments: previous.environments.clone() }
 }

@@ -1,0 +1,47 @@
+//! What becomes of an environment whose host or PortainerClient goes, or no longer selects it.
+
+use super::order::{adopted_marker, marker_family};
+use super::{Ground, Order};
+use crate::api::status::EnvironmentReport;
+use crate::api::{Kind, ObjectRef};
+use crate::portainer::{Environment, environment::{DOCKER_API, same_address}};
+
+/// A host that leaves a Portainer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaving {
+    /// What the environment was to be.
+    pub order: Order,
+    /// The environment goes, where it is ours; else it stays without our mark.
+    pub delete: bool,
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// Nothing: there is nothing of ours.
+    Nothing,
+    /// It is removed.
+    Delete(i64),
+    /// It stays, with these tags.
+    Untag(i64, Vec<i64>),
+}
+
+/// Decides. Only what carries our mark, under the name, the address or the number that are known, is touched.
+pub fn part(leaving: &Leaving, namespace: &str, ground: &Ground, report: &EnvironmentReport) -> Parting {
+    let order = &leaving.order;
+    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
+    let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&ground.instance));
+    let known = |environment: &&Environment| {
+        let address = same_address(&environment.url, &order.url());
+        environment.kind == DOCKER_API && (environment.name == order.name || (address && reported == Some(environment.id)))
+    };
+    let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
+    let Some(environment) = ground.environments.values().filter(known).find(ours) else { return Parting::Nothing };
+    let adopted = ground.carries(environment, &adopted_marker(&order.marker));
+    if leaving.delete && !adopted {
+        return Parting::Delete(environment.id);
+    }
+    let marks: Vec<i64> = ground.tags_beginning(environment, &family).map(|tag| tag.id).collect();
+    let kept = environment.tag_ids.iter().copied().filter(|id| !marks.contains(id)).collect();
+    Parting::Untag(environment.id, kept)
+}

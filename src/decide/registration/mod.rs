@@ -1,0 +1,18 @@
+//! Registration in Portainer: what an environment should be in, what is done about it out. It calls nobody.
+
+pub mod contest;
+pub mod find;
+pub mod ground;
+pub mod leave;
+pub mod order;
+pub mod patience;
+pub mod plan;
+pub mod standing;
+#[cfg(test)]
+mod tests;
+
+pub use ground::Ground;
+pub use leave::{Leaving, Parting};
+pub use order::{Order, Proof};
+pub use plan::{Fault, Step, plan};
+pub use standing::Standing;

@@ -1,0 +1,128 @@
+//! What is asked of one Portainer for one host: two specs and what is stored for them in, checked values out.
+
+use super::plan::Fault;
+use crate::api::docker_host_cert::DockerHostCertSpec;
+use crate::api::portainer_client::{Adoption, PortainerClientSpec, Registrar, TlsVerification};
+use crate::api::status::EnvironmentReport;
+use crate::api::{Object, ObjectRef, Spec};
+use serde::{Deserialize, Serialize};
+
+/// Tags that mark environments as ours begin so.
+pub const MARK: &str = "dockseal/";
+
+/// One environment as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// Name of the PortainerClient; its namespace is the host's.
+    pub client: String,
+    /// Tag by which the PortainerClient knows its environments.
+    pub marker: String,
+    /// Name of the environment.
+    pub name: String,
+    /// Name or IP address that Portainer dials.
+    pub host: String,
+    /// TCP port that it dials.
+    pub port: u16,
+    /// Address that Portainer's page links published ports to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Name of its group; none to leave it where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Names of its tags, beside the marker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Portainer verifies the host's certificate.
+    pub verify_server: bool,
+    /// An environment of the same URL may be taken over.
+    pub adopt: bool,
+}
+
+/// What is to be used and proved for an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Material {
+    /// Fingerprint of Portainer's client certificate.
+    pub client: String,
+    /// SHA-256 of the trust bundle of the host's authority.
+    pub bundle: String,
+    /// Fingerprint of the host's certificate as it is stored.
+    pub stored: String,
+    /// What is known of the certificate that dockerd serves.
+    pub proof: Proof,
+}
+
+/// Who knows what dockerd serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// A companion: it serves the leaf of that fingerprint.
+    Serves(String),
+    /// Nobody: it has to be asked before anything is made.
+    Ask,
+    /// It does not serve what is wanted, or nobody knows.
+    Not(Fault),
+}
+
+impl Order {
+    /// The order of a PortainerClient for a host. `authority` is the fingerprint of the client's authority.
+    pub fn of(client: &Object, host: &Object, authority: &str) -> Option<Order> {
+        let (Spec::Portainer(spec), Spec::Host(wishes)) = (&client.spec, &host.spec) else { return None };
+        let named = wishes.portainer.clone().unwrap_or_default();
+        let environment = &spec.environment;
+        let (dialled, port) = dialled(wishes)?;
+        let mut tags = environment.tags.clone();
+        tags.extend(named.tags);
+        tags.retain(|tag| !tag.starts_with(MARK));
+        tags.sort();
+        tags.dedup();
+        Some(Order {
+            client: client.at.name.to_string(),
+            marker: marker(&client.at, authority),
+            name: named.name.filter(|name| !name.is_empty()).unwrap_or_else(|| host.at.name.to_string()),
+            host: dialled,
+            port,
+            public_url: named.public_url,
+            group: named.group.or_else(|| environment.group.clone()),
+            tags,
+            verify_server: environment.tls_verification == TlsVerification::ServerAndClient,
+            adopt: spec.adoption == Adoption::MatchingUrl,
+        })
+    }
+
+    /// `tcp://host:port`, as Portainer has it.
+    pub fn url(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("tcp://[{}]:{}", self.host, self.port),
+            false => format!("tcp://{}:{}", self.host, self.port),
+        }
+    }
+
+    /// A report on this order by that registrar, of nothing yet.
+    pub fn report(&self, registrar: Registrar) -> EnvironmentReport {
+        EnvironmentReport { portainer_client: self.client.clone(), registrar, ..EnvironmentReport::default() }
+    }
+}
+
+/// The tag by which a PortainerClient knows its environments: the same after it was deleted and made again, restored
+/// from a backup, or moved into a cluster; another one in another cluster with an authority of its own.
+pub fn marker(client: &ObjectRef, authority: &str) -> String {
+    let short = authority.get(..8).unwrap_or(authority);
+    format!("{}{short}", marker_family(client))
+}
+
+/// What the markers of a PortainerClient begin with, whatever its authority.
+pub fn marker_family(client: &ObjectRef) -> String {
+    format!("{MARK}{}/{}/", client.namespace, client.name)
+}
+
+/// Marks, beside the marker, an environment that somebody else made: it is never removed.
+pub fn adopted_marker(marker: &str) -> String {
+    format!("{marker}/adopted")
+}
+
+/// Name or address that clients dial, and the port.
+fn dialled(spec: &DockerHostCertSpec) -> Option<(String, u16)> {
+    let address = spec.address.clone().unwrap_or_default();
+    let host = address.host.or_else(|| spec.hostname.clone()).or_else(|| spec.ip_addresses.first().cloned())?;
+    Some((host.trim_end_matches('.').to_owned(), u16::try_from(address.port).ok()?))
+}

@@ -1,0 +1,22 @@
+//! When what failed is tried again: later each time, and latest where each try leaves a key on Portainer's disk.
+
+use crate::api::condition::Reason;
+use k8s_openapi::jiff::SignedDuration;
+
+/// How often a server is looked at where nothing changes.
+pub const INTERVAL: SignedDuration = SignedDuration::from_mins(5);
+
+/// How long to wait after the `failures`th failure in a row, from 1, for that reason.
+pub fn patience(reason: Reason, failures: u32) -> SignedDuration {
+    let (first, longest) = match reason {
+        // Each failed creation leaves a private key on Portainer's disk, which nothing removes.
+        Reason::EnvironmentUnreachable => (SignedDuration::from_mins(2), SignedDuration::from_hours(6)),
+        // Portainer bans for an hour.
+        Reason::LoginBanned => (SignedDuration::from_mins(65), SignedDuration::from_mins(65)),
+        Reason::CredentialsRefused => (SignedDuration::from_mins(10), SignedDuration::from_hours(1)),
+        Reason::HostUnreachable | Reason::AwaitingServing => (SignedDuration::from_secs(15), INTERVAL),
+        _ => (SignedDuration::from_secs(15), INTERVAL),
+    };
+    let doubled = first.as_secs().saturating_mul(1 << failures.saturating_sub(1).min(12));
+    SignedDuration::from_secs(doubled).min(longest)
+}

@@ -1,0 +1,183 @@
+//! The next step towards an environment as it should be. Each is small, and after each it is asked again: so whatever
+//! was interrupted, the next run goes on.
+
+use super::find::{Found, find, is_adopted};
+use super::order::{Material, Proof, adopted_marker};
+use super::{Ground, Order};
+use crate::api::condition::Reason;
+use crate::api::status::EnvironmentReport;
+use crate::portainer::environment::same_address;
+use crate::portainer::{Change, Environment, NewEnvironment, NewTls};
+
+/// Why a host is not registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The reason.
+    pub reason: Reason,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl Fault {
+    /// That reason, in words.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Fault {
+        Fault { reason, message: message.into() }
+    }
+}
+
+/// What is done next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing: Portainer reaches the host, as was proved.
+    Done,
+    /// Nothing, until something else changes.
+    Wait(Fault),
+    /// Tags of these names are made.
+    MakeTags(Vec<String>),
+    /// The environment is made, after dockerd was asked.
+    Create(NewEnvironment),
+    /// Environments of ours that several made at a time: they are removed.
+    Drop(Vec<i64>),
+    /// The files are replaced, and then the proxy is made anew by this change.
+    Upload(i64, Change),
+    /// Fields are changed.
+    Change(i64, Change),
+    /// Portainer is asked to reach the host.
+    Prove(i64),
+}
+
+/// Decides. `report` is what is known so far, of this run too.
+pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground, report: &EnvironmentReport) -> Step {
+    let group = match group(order, ground) {
+        Ok(group) => group,
+        Err(fault) => return Step::Wait(fault),
+    };
+    let (environment, twins, adopting) = match find(order, namespace, ground, report) {
+        Err(fault) => return Step::Wait(fault),
+        Ok(Found::Nothing) => return create(order, material, ground, group),
+        Ok(Found::Adoptable(environment)) => (environment, Vec::new(), true),
+        Ok(Found::Ours(environment, twins)) => (environment, twins, is_adopted(order, ground, environment)),
+    };
+    if !twins.is_empty() {
+        return Step::Drop(twins);
+    }
+    let names = tags(order, adopting);
+    let missing: Vec<String> = names.iter().filter(|name| ground.tag(name).is_none()).cloned().collect();
+    if !missing.is_empty() {
+        return Step::MakeTags(missing);
+    }
+    let change = fields(order, environment, &names, ground, group, adopting);
+    let known = report.id == Some(environment.id) && report.instance_id.as_ref() == Some(&ground.instance);
+    let current = known && holds(order, material, report);
+    if !current || !files_there(order, environment) {
+        let url = Some(order.url());
+        return Step::Upload(environment.id, Change { url, tls: Some(NewTls { verify_server: order.verify_server }), ..change });
+    }
+    if environment.tls.skip_verify == order.verify_server || change.url.is_some() {
+        return Step::Change(environment.id, Change { url: Some(order.url()), tls: Some(NewTls { verify_server: order.verify_server }), ..change });
+    }
+    if change != Change::default() {
+        return Step::Change(environment.id, change);
+    }
+    let proved = report.is_registered() && !is_news(material, report) && environment.status != DOWN;
+    if proved { Step::Done } else { Step::Prove(environment.id) }
+}
+
+/// Portainer's last snapshot failed.
+pub const DOWN: i64 = 2;
+
+/// Portainer was given what is wanted now.
+fn holds(order: &Order, material: &Material, report: &EnvironmentReport) -> bool {
+    let trust = !order.verify_server || report.trust_bundle.as_ref() == Some(&material.bundle);
+    trust && report.client_fingerprint.as_ref() == Some(&material.client)
+}
+
+/// The host serves another certificate than the one that was proved.
+pub fn is_news(material: &Material, report: &EnvironmentReport) -> bool {
+    match &material.proof {
+        Proof::Serves(served) => report.proved_fingerprint.as_ref() != Some(served),
+        Proof::Ask | Proof::Not(_) => false,
+    }
+}
+
+fn files_there(order: &Order, environment: &Environment) -> bool {
+    let tls = &environment.tls;
+    tls.on && tls.has_cert && tls.has_key && (tls.has_ca || !order.verify_server || tls.skip_verify)
+}
+
+fn tags(order: &Order, adopted: bool) -> Vec<String> {
+    let adopted = adopted.then(|| adopted_marker(&order.marker));
+    [order.marker.clone()].into_iter().chain(adopted).chain(order.tags.iter().cloned()).collect()
+}
+
+fn group(order: &Order, ground: &Ground) -> Result<Option<i64>, Fault> {
+    let Some(name) = &order.group else { return Ok(None) };
+    let mut found = ground.groups.iter().filter(|group| group.name == *name);
+    match (found.next(), found.count()) {
+        (Some(group), 0) => Ok(Some(group.id)),
+        (Some(_), _) => {
+            let message = format!("Portainer has several environment groups {name}: rename all but one of them");
+            Err(Fault::new(Reason::GroupAmbiguous, message))
+        }
+        (None, _) => {
+            let message = format!("Portainer has no environment group {name}: make it there, or leave group out");
+            Err(Fault::new(Reason::GroupNotFound, message))
+        }
+    }
+}
+
+fn create(order: &Order, material: &Material, ground: &Ground, group: Option<i64>) -> Step {
+    if let Some(fault) = unproved(material) {
+        return Step::Wait(fault);
+    }
+    let names = tags(order, false);
+    let missing: Vec<String> = names.iter().filter(|name| ground.tag(name).is_none()).cloned().collect();
+    if !missing.is_empty() {
+        return Step::MakeTags(missing);
+    }
+    Step::Create(NewEnvironment {
+        name: order.name.clone(),
+        url: order.url(),
+        public_url: order.public_url.clone(),
+        group_id: group,
+        tag_ids: names.iter().filter_map(|name| ground.tag(name)).collect(),
+        verify_server: order.verify_server,
+    })
+}
+
+/// Why Portainer would not be let in yet. Whoever makes the environment has asked dockerd, where no companion did.
+fn unproved(material: &Material) -> Option<Fault> {
+    match &material.proof {
+        Proof::Not(fault) => Some(fault.clone()),
+        Proof::Serves(served) if *served != material.stored => Some(serves_another()),
+        Proof::Serves(_) | Proof::Ask => None,
+    }
+}
+
+/// dockerd has not taken the certificate over yet.
+pub fn serves_another() -> Fault {
+    let message = "the host is registered as soon as its dockerd serves the certificate that is stored; it serves \
+                   another one: deliver the files to it and restart it";
+    Fault::new(Reason::AwaitingServing, message)
+}
+
+/// The fields that differ. Tags of others stay, and the name of what somebody else made.
+fn fields(
+    order: &Order,
+    environment: &Environment,
+    names: &[String],
+    ground: &Ground,
+    group: Option<i64>,
+    adopted: bool,
+) -> Change {
+    let mut tag_ids = environment.tag_ids.clone();
+    tag_ids.extend(names.iter().filter_map(|name| ground.tag(name)).filter(|id| !environment.tag_ids.contains(id)));
+    Change {
+        name: (environment.name != order.name && !adopted).then(|| order.name.clone()),
+        url: (!same_address(&environment.url, &order.url())).then(|| order.url()),
+        public_url: order.public_url.clone().filter(|wanted| *wanted != environment.public_url),
+        group_id: group.filter(|wanted| *wanted != environment.group_id),
+        tag_ids: (tag_ids.len() > environment.tag_ids.len()).then_some(tag_ids),
+        tls: None,
+    }
+}

@@ -1,0 +1,64 @@
+//! How far registration is, for the status: what was found out about each environment in, the condition out.
+
+use super::plan::Fault;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::status::{EnvironmentReport, ServerReport};
+use crate::decide::status::Verdict;
+
+/// How far an object's registration is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Standing {
+    /// The condition Registered; none where nothing is to be registered.
+    pub verdict: Option<Verdict>,
+    /// Of a host: the environments that the controller registers, and those that it has still to part from.
+    pub environments: Vec<EnvironmentReport>,
+    /// Of a PortainerClient: its server.
+    pub server: ServerReport,
+    /// Environments are removed with the object.
+    pub deletes: bool,
+    /// Some of them are still there.
+    pub left: bool,
+}
+
+/// The condition Registered of a host, from a report for each PortainerClient that selects it.
+pub fn of_host(reports: &[EnvironmentReport]) -> Option<Verdict> {
+    let verdict = |holds, reason, message| Some(Verdict::new(ConditionType::Registered, holds, reason, message));
+    if let Some(report) = reports.iter().find(|report| !report.is_registered()) {
+        let reason = Reason::parse(&report.reason).unwrap_or(Reason::NotRegistered);
+        let words = if report.message.is_empty() { "nobody has looked at it yet" } else { &report.message };
+        return verdict(false, reason, format!("PortainerClient {}: {words}", report.portainer_client));
+    }
+    let number = |report: &EnvironmentReport| report.id.unwrap_or_default();
+    let places: Vec<String> =
+        reports.iter().map(|report| format!("{} as environment {}", report.portainer_client, number(report))).collect();
+    (!places.is_empty()).then(|| verdict(true, Reason::Registered, format!("Portainer reaches the host: {}", places.join(", "))))?
+}
+
+/// What is known of the hosts of a PortainerClient.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How many it selects.
+    pub selected: usize,
+    /// How many of them are registered.
+    pub registered: usize,
+    /// One that is not, with its words.
+    pub missing: Option<(String, String)>,
+}
+
+/// The condition Registered of a PortainerClient.
+pub fn of_client(looked: Option<&Result<(), Fault>>, tally: &Tally, version: Option<&str>) -> Verdict {
+    let verdict = |holds, reason, message: String| Verdict::new(ConditionType::Registered, holds, reason, message);
+    match (looked, &tally.missing) {
+        (Some(Err(fault)), _) => verdict(false, fault.reason, fault.message.clone()),
+        (None, _) => verdict(false, Reason::NotRegistered, "Portainer has not been asked yet".to_owned()),
+        (Some(Ok(())), Some((host, words))) => {
+            let message = format!("{} of {} hosts are registered; {host}: {words}", tally.registered, tally.selected);
+            verdict(false, Reason::NotRegistered, message)
+        }
+        (Some(Ok(())), None) => {
+            let version = version.unwrap_or_default();
+            let message = format!("{} of {} hosts are registered in Portainer {version}", tally.registered, tally.selected);
+            verdict(true, Reason::Registered, message)
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One step, done: calls to Portainer, and what is known after them. Whatever happened in between, the next step is
+//! decided by what Portainer shows.
+
+use super::fault::{Stop, of, of_server, unreachable};
+use super::{Errand, Run, Server, is_down, proved};
+use crate::api::condition::Reason;
+use crate::decide::registration::{Fault, Proof, Step};
+use crate::portainer::{Change, File, NewEnvironment};
+use crate::world::Clock;
+use crate::world::portainer_http::PortainerError;
+
+/// Does one step. True where nothing is left to do.
+pub async fn apply(
+    server: &Server,
+    errand: &Errand,
+    step: Step,
+    run: &mut Run,
+    clock: &Clock,
+) -> Result<bool, Stop> {
+    match step {
+        Step::Done => return Ok(true),
+        Step::Wait(fault) => return Err(Stop::Host(fault)),
+        Step::MakeTags(names) => make_tags(server, errand, &names).await?,
+        Step::Create(new) => create(server, errand, &new, run).await?,
+        Step::Drop(twins) => drop_twins(server, errand, &twins).await?,
+        Step::Upload(id, change) => upload(server, errand, id, &change, run).await?,
+        Step::Change(id, changes) => change(server, errand, id, &changes).await?,
+        Step::Prove(id) => prove(server, errand, id, run, clock).await?,
+    }
+    Ok(false)
+}
+
+async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result<(), Stop> {
+    for name in names {
+        let tag = server.portainer.create_tag(name).await.map_err(|error| of(&error, errand))?;
+        server.learn(|ground| {
+            ground.tags.retain(|known| known.name != tag.name);
+            ground.tags.push(tag);
+        });
+    }
+    Ok(())
+}
+
+async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mut Run) -> Result<(), Stop> {
+    let created = server.portainer.create(new, &errand.files(&server.pair())).await;
+    let error = match created {
+        Ok(environment) => {
+            given(server, errand, environment.id, run);
+            server.learn(|ground| ground.put(environment));
+            return again(server, errand).await.map(|_| ());
+        }
+        Err(error) => error,
+    };
+    let unknown = matches!(error, PortainerError::TimedOut | PortainerError::Refused { .. } | PortainerError::Unreadable(_));
+    if !unknown && error != PortainerError::NameInUse {
+        return Err(of(&error, errand));
+    }
+    // It may be there all the same: the answer says less than the list.
+    match (again(server, errand).await?, &error) {
+        (true, _) => Ok(()),
+        (false, PortainerError::Refused { words, .. }) => Err(Stop::Host(unreachable(errand, words))),
+        (false, PortainerError::TimedOut) => {
+            let words = "it did not answer for over two minutes, as it does where a host takes connections and says nothing";
+            Err(Stop::Host(unreachable(errand, words)))
+        }
+        (false, error) => Err(of(error, errand)),
+    }
+}
+
+/// Looks at the environments of the order's name; true where there are any.
+async fn again(server: &Server, errand: &Errand) -> Result<bool, Stop> {
+    let name = &errand.order.name;
+    let found = server.portainer.named(name).await.map_err(|error| of(&error, errand))?;
+    let any = !found.is_empty();
+    server.learn(|ground| ground.put_named(name, found));
+    Ok(any)
+}
+
+async fn drop_twins(server: &Server, errand: &Errand, twins: &[i64]) -> Result<(), Stop> {
+    for id in twins {
+        server.portainer.delete(*id).await.map_err(|error| of(&error, errand))?;
+        server.learn(|ground| drop(ground.environments.remove(id)));
+    }
+    Ok(())
+}
+
+async fn upload(server: &Server, errand: &Errand, id: i64, changes: &Change, run: &mut Run) -> Result<(), Stop> {
+    let files = errand.files(&server.pair());
+    let trust = errand.order.verify_server.then_some((File::Ca, files.ca.as_slice()));
+    for (file, pem) in trust.into_iter().chain([(File::Cert, files.cert.as_slice()), (File::Key, files.key.as_slice())]) {
+        server.portainer.upload(id, file, pem).await.map_err(|error| of(&error, errand))?;
+    }
+    change(server, errand, id, changes).await?;
+    given(server, errand, id, run);
+    run.uploaded = true;
+    Ok(())
+}
+
+/// Portainer has what is wanted now. That it works is still to be proved.
+fn given(server: &Server, errand: &Errand, id: i64, run: &mut Run) {
+    let report = &mut run.report;
+    *report = crate::api::status::EnvironmentReport {
+        id: Some(id),
+        instance_id: Some(server.ground().instance.clone()),
+        client_fingerprint: Some(errand.material.client.clone()),
+        trust_bundle: errand.order.verify_server.then(|| errand.material.bundle.clone()),
+        reason: String::new(),
+        message: String::new(),
+        ..errand.order.report(errand.registrar)
+    };
+    report.proved_fingerprint = errand.previous.proved_fingerprint.clone();
+    report.proved_at = errand.previous.proved_at.clone();
+}
+
+async fn change(server: &Server, errand: &Errand, id: i64, changes: &Change) -> Result<(), Stop> {
+    match server.portainer.change(id, changes).await {
+        Ok(environment) => {
+            server.learn(|ground| ground.put(environment));
+            Ok(())
+        }
+        Err(PortainerError::NotFound) => {
+            server.learn(|ground| drop(ground.environments.remove(&id)));
+            Ok(())
+        }
+        Err(PortainerError::NameInUse) => {
+            again(server, errand).await?;
+            Err(of(&PortainerError::NameInUse, errand))
+        }
+        Err(error) => {
+            server.doubt(); // a tag or a group may have gone
+            Err(of(&error, errand))
+        }
+    }
+}
+
+/// Through Portainer's own proxy: nothing else is proof.
+async fn prove(server: &Server, errand: &Errand, id: i64, run: &mut Run, clock: &Clock) -> Result<(), Stop> {
+    let error = match server.portainer.ping(id).await {
+        Ok(()) => {
+            proved(errand, &mut run.report, clock.now());
+            return refresh(server, errand, id).await;
+        }
+        Err(error) => error,
+    };
+    match error {
+        PortainerError::NotFound => {
+            server.learn(|ground| drop(ground.environments.remove(&id)));
+            Ok(())
+        }
+        PortainerError::HostUnreachable(words) | PortainerError::Refused { words, .. } => {
+            run.report.client_fingerprint = None; // the next try gives it everything anew
+            match (&errand.material.proof, run.uploaded) {
+                (Proof::Not(fault), _) => Err(Stop::Host(fault.clone())),
+                (_, true) => Err(Stop::Host(unreachable(errand, &words))),
+                (_, false) => Ok(()),
+            }
+        }
+        PortainerError::TimedOut => {
+            run.report.client_fingerprint = None;
+            let words = "it takes connections and says nothing";
+            Err(Stop::Host(Fault { reason: Reason::EnvironmentUnreachable, ..unreachable(errand, words) }))
+        }
+        error => Err(Stop::Server(of_server(&error))),
+    }
+}
+
+/// What Portainer's page shows is a snapshot, which may be an old one.
+async fn refresh(server: &Server, errand: &Errand, id: i64) -> Result<(), Stop> {
+    let down = server.ground().environments.get(&id).is_some_and(is_down);
+    let changed = errand.previous.client_fingerprint.as_ref() != Some(&errand.material.client) || errand.previous.id != Some(id);
+    if (down || changed) && let Err(error) = server.portainer.snapshot(id).await {
+        tracing::debug!(environment = errand.order.name, %error, "Portainer took no snapshot, and takes one by itself");
+    }
+    server.learn(|ground| {
+        ground.environments.entry(id).and_modify(|environment| environment.status = crate::portainer::environment::UP);
+    });
+    Ok(())
+}

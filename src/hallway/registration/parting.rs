@@ -1,0 +1,35 @@
+//! A host leaves a Portainer: its environment goes, or stays without our mark.
+
+use super::fault::of_server;
+use super::{Errand, Server};
+use crate::decide::registration::leave::part as decide;
+use crate::decide::registration::{Fault, Leaving, Parting};
+use crate::portainer::Change;
+
+/// Parts from an environment. It looks at the server anew, so that nothing is done by what was once seen.
+///
+/// # Errors
+/// The [`Fault`] that keeps it from being done: to be tried again.
+pub async fn part(server: &Server, errand: &Errand, delete: bool) -> Result<Parting, Fault> {
+    let name = server.names.of(&errand.order.name);
+    let _alone = name.lock().await;
+    let leaving = Leaving { order: errand.order.clone(), delete };
+    let parting = decide(&leaving, &errand.namespace, &server.ground(), &errand.previous);
+    let done = match &parting {
+        Parting::Nothing => Ok(()),
+        Parting::Delete(id) => server.portainer.delete(*id).await,
+        Parting::Untag(id, tag_ids) => {
+            let change = Change { tag_ids: Some(tag_ids.clone()), ..Change::default() };
+            server.portainer.change(*id, &change).await.map(|_| ())
+        }
+    };
+    done.map_err(|error| of_server(&error))?;
+    server.learn(|ground| match &parting {
+        Parting::Delete(id) => drop(ground.environments.remove(id)),
+        Parting::Untag(id, tag_ids) => {
+            ground.environments.entry(*id).and_modify(|environment| environment.tag_ids = tag_ids.clone());
+        }
+        Parting::Nothing => {}
+    });
+    Ok(parting)
+}

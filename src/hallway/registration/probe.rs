@@ -1,0 +1,64 @@
+//! A look at the host's dockerd itself, before Portainer is given anything: each environment that it fails to make
+//! leaves a private key on its disk.
+
+use super::{Errand, Server};
+use crate::api::condition::Reason;
+use crate::decide::registration::plan::serves_another;
+use crate::decide::registration::{Fault, Proof};
+use crate::portainer::too_old;
+use crate::world::docker_ping::{Address, PingError, Pinged, docker_ping};
+
+/// dockerd is to be asked what it serves: nobody else knows, and it is not what was proved last.
+pub fn is_due(errand: &Errand) -> bool {
+    let proved = errand.previous.proved_fingerprint.as_ref() == Some(&errand.material.stored);
+    errand.material.proof == Proof::Ask && !(proved && errand.previous.is_registered())
+}
+
+/// Asks dockerd where that is due, and puts what it serves into the errand. Where a companion has seen that it serves
+/// the right certificate, the first look is for its version alone.
+pub async fn ask(server: &Server, errand: &mut Errand) {
+    let first = errand.previous.id.is_none() && matches!(errand.material.proof, Proof::Serves(_));
+    if !is_due(errand) && !first {
+        return;
+    }
+    let _place = server.probes.acquire().await.expect("it is never closed");
+    let pair = server.pair();
+    let address = Address { host: errand.order.host.clone(), port: errand.order.port };
+    let trust = errand.order.verify_server.then_some(errand.bundle.as_slice());
+    let answer = docker_ping(&address, trust, &pair.certificate, &pair.key).await;
+    let version = server.ground().version.clone();
+    errand.material.proof = match (answer, &errand.material.proof) {
+        (Ok(pinged), _) if is_too_new(&version, &pinged) => Proof::Not(too_new(&version, &pinged)),
+        (Ok(pinged), Proof::Ask) if pinged.leaf_fingerprint != errand.material.stored && errand.previous.id.is_none() => {
+            Proof::Not(serves_another())
+        }
+        (Ok(pinged), Proof::Ask) => Proof::Serves(pinged.leaf_fingerprint),
+        (Err(error), Proof::Ask) => Proof::Not(unreachable(errand, &error)),
+        (_, known) => known.clone(),
+    };
+}
+
+fn is_too_new(version: &str, pinged: &Pinged) -> bool {
+    pinged.docker_version.as_deref().is_some_and(|docker| too_old(version, docker))
+}
+
+fn too_new(version: &str, pinged: &Pinged) -> Fault {
+    let message = format!(
+        "Portainer {version} cannot talk to Docker {} on this host: update Portainer to 2.33.5, 2.36.0 or newer",
+        pinged.docker_version.as_deref().unwrap_or_default()
+    );
+    Fault::new(Reason::PortainerTooOld, message)
+}
+
+fn unreachable(errand: &Errand, error: &PingError) -> Fault {
+    let url = errand.order.url();
+    let reason = match error {
+        PingError::NotTrusted(_) => Reason::AwaitingServing,
+        _ => Reason::HostUnreachable,
+    };
+    let message = format!(
+        "dockerd at {url} was asked before Portainer is: {error}; deliver the files of the host's Secret to it, restart \
+         it, and open the port"
+    );
+    Fault::new(reason, message)
+}

@@ -1,0 +1,145 @@
+//! One Portainer, by one credential: how it is spoken to, and what it last showed.
+
+use crate::decide::registration::Ground;
+use crate::decide::registration::patience::INTERVAL;
+use crate::pki::sha256_hex;
+use crate::world::portainer_http::{Access, AccessError, Credential, Portainer};
+use k8s_openapi::jiff::Timestamp;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use tokio::sync::Semaphore;
+use zeroize::Zeroizing;
+
+/// Hosts that are worked on at a time.
+const PLACES: usize = 16;
+/// dockerds that are asked at a time.
+const PROBES: usize = 64;
+/// After so many looks at the list alone, everything is asked again.
+pub(super) const LOOKS: u32 = 12;
+pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+/// Portainer's client certificate and its key, PEM.
+#[derive(Clone)]
+pub struct Pair {
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// Its key.
+    pub key: Zeroizing<Vec<u8>>,
+    /// Fingerprint of the certificate.
+    pub fingerprint: String,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pair({})", self.fingerprint)
+    }
+}
+
+/// A server.
+pub struct Server {
+    pub(super) portainer: Portainer,
+    pub(super) initialize: bool,
+    pub(super) names: Arc<Names>,
+    pub(super) places: Semaphore,
+    pub(super) probes: Semaphore,
+    ground: RwLock<Arc<Ground>>,
+    pair: RwLock<Arc<Pair>>,
+    pub(super) looked: Mutex<Looked>,
+    identity: String,
+}
+
+/// When it was looked at.
+#[derive(Default)]
+pub(super) struct Looked {
+    /// At everything; none while nothing is known, or not surely.
+    pub whole: Option<Timestamp>,
+    /// At its list alone, since then.
+    pub lists: u32,
+}
+
+impl Server {
+    /// A server that nobody has spoken to. `initialize` lets its first administrator be made.
+    ///
+    /// # Errors
+    /// [`AccessError`] where it cannot be spoken to at all.
+    pub fn new(
+        access: &Access,
+        credential: Credential,
+        initialize: bool,
+        pair: Pair,
+        names: Arc<Names>,
+    ) -> Result<Server, AccessError> {
+        Ok(Server {
+            identity: identity(access, &credential, initialize),
+            portainer: Portainer::new(access, credential)?,
+            initialize,
+            names,
+            places: Semaphore::new(PLACES),
+            probes: Semaphore::new(PROBES),
+            ground: RwLock::default(),
+            pair: RwLock::new(Arc::new(pair)),
+            looked: Mutex::default(),
+        })
+    }
+
+    /// It is spoken to in that way: a login that was refused is not tried again by the same words.
+    pub fn is(&self, access: &Access, credential: &Credential, initialize: bool) -> bool {
+        self.identity == identity(access, credential, initialize)
+    }
+
+    /// What it last showed.
+    pub fn ground(&self) -> Arc<Ground> {
+        let ground: RwLockReadGuard<'_, Arc<Ground>> = self.ground.read().expect(UNPOISONED);
+        Arc::clone(&ground)
+    }
+
+    pub(super) fn learn(&self, change: impl FnOnce(&mut Ground)) {
+        change(Arc::make_mut(&mut self.ground.write().expect(UNPOISONED)));
+    }
+
+    /// The client certificate that it is given.
+    pub fn pair(&self) -> Arc<Pair> {
+        Arc::clone(&self.pair.read().expect(UNPOISONED))
+    }
+
+    /// Takes the client certificate as it is stored now.
+    pub fn take(&self, pair: Pair) {
+        *self.pair.write().expect(UNPOISONED) = Arc::new(pair);
+    }
+
+    /// Everything about it was asked lately enough to write by it.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        let whole = self.looked.lock().expect(UNPOISONED).whole;
+        whole.is_some_and(|whole| now >= whole && now.duration_since(whole) <= INTERVAL)
+    }
+
+    /// The next look asks everything.
+    pub fn doubt(&self) {
+        self.looked.lock().expect(UNPOISONED).whole = None;
+    }
+}
+
+/// Tells one way of speaking to a server from another, without holding what is secret about it.
+fn identity(access: &Access, credential: &Credential, initialize: bool) -> String {
+    let (kind, name, secret) = match credential {
+        Credential::ApiKey(key) => ("key", "", key.as_bytes()),
+        Credential::Password { username, password } => ("password", username.as_str(), password.as_bytes()),
+    };
+    let roots = access.roots.as_deref().map(sha256_hex).unwrap_or_default();
+    let secret = sha256_hex(secret);
+    let server_name = access.server_name.as_deref().unwrap_or_default();
+    sha256_hex(format!("{}\n{roots}\n{server_name}\n{kind}\n{name}\n{secret}\n{initialize}", access.url).as_bytes())
+}
+
+/// Names that environments are being made under: one at a time for each, in this process.
+#[derive(Default)]
+pub struct Names(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+
+impl Names {
+    /// The lock of a name.
+    pub fn of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut names = self.0.lock().expect(UNPOISONED);
+        names.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(names.entry(name.to_owned()).or_default())
+    }
+}
