@@ -16,6 +16,7 @@
 //!   decide         what should happen: pure    | world    the outside: clock, entropy, stores
 //!   -----------------------------------------------------------------------------------
 //!   api            what users write   | pki   what a certificate is   | docker   what Docker expects
+//!                                                                    | portainer   what Portainer says
 //! ```
 //!
 //! Imports only point down; `decide` and `world` do not know each other (`tests/walls.rs`). `docs/tour.md` follows one
@@ -30,4 +31,5 @@ pub mod docker;
 pub mod hallway;
 pub mod local;
 pub mod pki;
+pub mod portainer;
 pub mod world;

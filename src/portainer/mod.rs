@@ -1,0 +1,11 @@
+//! What Portainer says and is told: its JSON, its paths and its forms, to facts of ours and back. No I/O, no policy.
+
+pub mod environment;
+pub mod multipart;
+pub mod version;
+pub mod wire;
+pub mod words;
+
+pub use environment::{Change, Environment, File, Files, NewEnvironment, NewTls, Tls, same_address};
+pub use version::too_old;
+pub use wire::{Group, Refusal, SystemStatus, Tag, User};

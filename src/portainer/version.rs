@@ -1,0 +1,19 @@
+//! Which Portainer speaks to which Docker.
+
+/// Whether this Portainer is too old for this Docker: Docker 29 dropped API versions that Portainer used until 2.33.5
+/// (long-term) and 2.36.0 (portainer/portainer#12934). A version that cannot be read is not too old.
+pub fn too_old(portainer: &str, docker: &str) -> bool {
+    let (Some(portainer), Some(docker)) = (numbers(portainer), numbers(docker)) else { return false };
+    let new_enough = portainer >= (2, 36, 0) || (portainer >= (2, 33, 5) && portainer < (2, 34, 0));
+    docker.0 >= 29 && !new_enough
+}
+
+/// Major, minor and patch of `v2.33.5-rc1` and the like; what is not there is 0.
+fn numbers(version: &str) -> Option<(u32, u32, u32)> {
+    let version = version.trim().trim_start_matches('v');
+    let end = version.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(version.len());
+    let mut parts = version[..end].split('.').filter(|part| !part.is_empty()).map(|part| part.parse::<u32>().ok());
+    let major = parts.next()??;
+    let mut next = || parts.next().map_or(Some(0), |part| part);
+    Some((major, next()?, next()?))
+}

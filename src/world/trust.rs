@@ -1,0 +1,1 @@
+//! Who is trusted: a verifier for TLS by given authorities.
