@@ -5,6 +5,7 @@ pub mod deletion;
 pub mod delivery;
 pub mod leaf;
 pub mod refusal;
+pub mod registration;
 pub mod status;
 
 pub use refusal::Refusal;

@@ -67,13 +67,14 @@ async fn attempt<S: Store>(
 ) -> Result<Walk, StoreError> {
     let now = house.clock.now();
     let observed = observed(object, around, entry, stored.as_ref());
-    let desired = match desired(object, &around.registrars) {
+    let desired = match desired(object) {
         Ok(desired) => desired,
-        Err(refusal) => return refused(house, object, &observed, refusal).await,
+        Err(refusal) => return refused(house, object, around, &observed, refusal).await,
     };
     let Plan { step, current, notice, wake: next } = plan(&desired, &observed, now);
     let bundle = bundle(&step, &observed, entry);
     let mut outcome = Outcome { certificate: current, issuer: issuer(entry), refusal: notice, ..Outcome::default() };
+    outcome.standing = around.standing.clone();
     let mut next = next;
     match step {
         Step::Keep => {}
@@ -160,6 +161,7 @@ fn issuer(entry: Option<&Entry>) -> Option<String> {
 async fn refused<S: Store>(
     house: &House<S>,
     object: &Object,
+    around: &Surroundings,
     observed: &Observed,
     refusal: Refusal,
 ) -> Result<Walk, StoreError> {
@@ -168,7 +170,8 @@ async fn refused<S: Store>(
         _ => None,
     };
     let wake = certificate.as_ref().map(|certificate| certificate.not_after).filter(|end| *end > house.clock.now());
-    let outcome = Outcome { certificate, refusal: Some(refusal), ..Outcome::default() };
+    let standing = around.standing.clone();
+    let outcome = Outcome { certificate, refusal: Some(refusal), standing, ..Outcome::default() };
     let (status, events) = status(object, None, &outcome, house.clock.now());
     report(house, object, &status, &events).await?;
     Ok(Walk { wake, status: Some(status), issued: None, authority_changed: false })

@@ -5,6 +5,7 @@ pub mod authority;
 pub mod daemon;
 pub mod delivery;
 pub mod leaf;
+pub mod registration;
 pub mod registry;
 pub mod removal;
 pub mod slot;
@@ -19,6 +20,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::ControllerStatus;
 use crate::api::{Kind, Object, ObjectRef};
 use crate::decide::delivery::Courier;
+use crate::decide::registration::Standing;
 use crate::decide::status::{Event, Verdict, conditions, previous_reason};
 use crate::world::entropy::KeyForge;
 use crate::world::store::Announcement;
@@ -55,8 +57,8 @@ impl<S: Store> House<S> {
 pub struct Surroundings {
     /// Another object that has its Secret.
     pub rival: Option<ObjectRef>,
-    /// PortainerClients with a server that select it.
-    pub registrars: Vec<String>,
+    /// How far its registration in Portainer is.
+    pub standing: Standing,
     /// There is a DockerCA of the name in `caRef`.
     pub authority_exists: bool,
     /// A DockerCA still has hosts or clients.

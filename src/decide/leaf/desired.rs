@@ -1,12 +1,11 @@
 //! What a leaf's spec asks for: text in, checked values out, or the refusal that names the field.
 
 use super::host_name;
-use crate::api::condition::{ConditionType, Reason};
+use crate::api::condition::Reason;
 use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::key::{Algorithm, LeafKey, RotationPolicy};
 use crate::api::{Object, ObjectRef, Place, Spec, duration};
 use crate::decide::Refusal;
-use crate::decide::status::Verdict;
 use crate::pki::KeyAlgorithm;
 use crate::pki::profile::Usage;
 use crate::pki::sign::LeafProfile;
@@ -32,15 +31,13 @@ pub struct Desired {
     pub secret: Place,
     /// Who signs.
     pub authority: Place,
-    /// What was asked for and this version does not do yet.
-    pub unavailable: Vec<Verdict>,
 }
 
-/// Reads the spec of a leaf. `registrars` are the PortainerClients with a server that select it.
+/// Reads the spec of a leaf.
 ///
 /// # Errors
 /// The [`Refusal`] of the first field that cannot be used.
-pub fn desired(object: &Object, registrars: &[String]) -> Result<Desired, Refusal> {
+pub fn desired(object: &Object) -> Result<Desired, Refusal> {
     let (profile, key, duration, renew_before) = match &object.spec {
         Spec::Host(spec) => (host_profile(object, spec)?, &spec.private_key, &spec.duration, &spec.renew_before),
         Spec::Client(spec) => {
@@ -62,7 +59,6 @@ pub fn desired(object: &Object, registrars: &[String]) -> Result<Desired, Refusa
         renew_before,
         secret: object.secret(),
         authority: object.authority().expect("a leaf has an authority"),
-        unavailable: unavailable(object, registrars),
     })
 }
 
@@ -182,18 +178,4 @@ fn push<T: PartialEq>(list: &mut Vec<T>, item: T) {
     if !list.contains(&item) {
         list.push(item);
     }
-}
-
-fn unavailable(object: &Object, registrars: &[String]) -> Vec<Verdict> {
-    let mut verdicts = Vec::new();
-    let secret = object.secret_name();
-    let server = matches!(&object.spec, Spec::Portainer(spec) if spec.server.is_some());
-    if server || !registrars.is_empty() {
-        let message = format!(
-            "this version of Dockseal issues certificates and does not register hosts in Portainer yet: \
-             upload the files of Secret {secret} there, or leave server out of the PortainerClient"
-        );
-        verdicts.push(Verdict::new(ConditionType::Registered, false, Reason::NotAvailable, message));
-    }
-    verdicts
 }

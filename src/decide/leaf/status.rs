@@ -4,10 +4,11 @@ use super::Desired;
 use super::plan::renew_at;
 use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::status::CertificateStatus;
+use crate::api::status::ControllerStatus;
 use crate::decide::Refusal;
 use crate::decide::delivery::Courier;
 use crate::decide::delivery::arrival::begins_to_wait;
+use crate::decide::registration::Standing;
 use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub refusal: Option<Refusal>,
     /// How far its delivery is, for Ready.
     pub delivery: Option<Verdict>,
+    /// How far its registration is.
+    pub standing: Standing,
 }
 
 /// The status to publish and the events to send with it.
@@ -34,11 +37,11 @@ pub fn status(
     desired: Option<&Desired>,
     outcome: &Outcome,
     now: Timestamp,
-) -> (CertificateStatus, Vec<Event>) {
+) -> (ControllerStatus, Vec<Event>) {
     let mut verdicts =
         vec![said(object, accepted(&outcome.refusal), outcome.delivery.is_some()), issued(object, outcome, now)];
     verdicts.extend(outcome.delivery.clone());
-    verdicts.extend(desired.iter().flat_map(|desired| desired.unavailable.clone()));
+    verdicts.extend(outcome.standing.verdict.clone());
     let verdicts = with_ready(verdicts);
     let previous = &object.previous.conditions;
     let mut events = fault_events(&verdicts, previous);
@@ -55,7 +58,8 @@ pub fn status(
     status.secret_name = Some(object.secret_name());
     let ours = verdicts.iter().filter(|verdict| !ConditionType::OF_COMPANION.contains(&verdict.condition));
     status.conditions = conditions(ours, &remembered(object, &verdicts), object.generation, now);
-    (status, events)
+    let (environments, server) = (outcome.standing.environments.clone(), outcome.standing.server.clone());
+    (ControllerStatus { certificate: status, environments, server }, events)
 }
 
 /// The conditions before; without Ready where a wait begins, which its lastTransitionTime dates.
@@ -79,7 +83,7 @@ fn said(object: &Object, accepted: Verdict, delivered: bool) -> Verdict {
 }
 
 /// The status of an object that is going, while what was delivered goes before it. All else is as it was.
-pub fn removing(object: &Object, now: Timestamp) -> CertificateStatus {
+pub fn removing(object: &Object, now: Timestamp) -> ControllerStatus {
     let said = ConditionType::OF_COMPANION.iter().filter_map(|type_| object.companion.condition(*type_));
     let said = said.filter(|said| said.status == "False").map(|said| said.message.clone()).next();
     let said = said.map(|said| format!(" (it says: {said})")).unwrap_or_default();

@@ -2,13 +2,19 @@
 //! same for the controller, for `up`, and for a companion that registers its own host.
 
 mod apply;
+pub mod desk;
 mod fault;
 mod look;
-pub mod parting;
+mod order;
+mod parting;
+mod prepare;
 mod probe;
 pub mod server;
+mod standing;
 
+pub use desk::{Came, Registrations, Visit};
 pub use parting::part;
+pub use prepare::prepare;
 pub use server::{Pair, Server};
 
 use crate::api::portainer_client::Registrar;

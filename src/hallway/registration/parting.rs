@@ -1,20 +1,27 @@
 //! A host leaves a Portainer: its environment goes, or stays without our mark.
 
 use super::fault::of_server;
-use super::{Errand, Server};
+use super::Server;
+use crate::api::status::EnvironmentReport;
 use crate::decide::registration::leave::part as decide;
-use crate::decide::registration::{Fault, Leaving, Parting};
+use crate::decide::registration::{Fault, Leaving, Order, Parting};
 use crate::portainer::Change;
 
-/// Parts from an environment. It looks at the server anew, so that nothing is done by what was once seen.
+/// Parts from an environment, by what the server showed lately.
 ///
 /// # Errors
 /// The [`Fault`] that keeps it from being done: to be tried again.
-pub async fn part(server: &Server, errand: &Errand, delete: bool) -> Result<Parting, Fault> {
-    let name = server.names.of(&errand.order.name);
+pub async fn part(
+    server: &Server,
+    namespace: &str,
+    order: Order,
+    report: &EnvironmentReport,
+    delete: bool,
+) -> Result<Parting, Fault> {
+    let name = server.names.of(&order.name);
     let _alone = name.lock().await;
-    let leaving = Leaving { order: errand.order.clone(), delete };
-    let parting = decide(&leaving, &errand.namespace, &server.ground(), &errand.previous);
+    let leaving = Leaving { order, delete };
+    let parting = decide(&leaving, namespace, &server.ground(), report);
     let done = match &parting {
         Parting::Nothing => Ok(()),
         Parting::Delete(id) => server.portainer.delete(*id).await,

@@ -1,0 +1,100 @@
+//! From a PortainerClient and the Secrets that it names to a server that can be spoken to.
+
+use super::server::{Names, Pair};
+use super::Server;
+use crate::api::condition::Reason;
+use crate::api::portainer_client::Server as Wishes;
+use crate::api::{Object, Spec};
+use crate::decide::registration::Fault;
+use crate::hallway::House;
+use crate::pki::Certificate;
+use crate::world::portainer_http::{Access, Credential};
+use crate::world::store::{Shelf, Stored};
+use crate::world::Store;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The server of a PortainerClient: the one that is known, where nothing changed about how it is spoken to.
+///
+/// # Errors
+/// The [`Fault`] of what is missing.
+pub async fn prepare<S: Store>(
+    house: &House<S>,
+    client: &Object,
+    kept: Option<Arc<Server>>,
+    names: &Arc<Names>,
+) -> Result<Arc<Server>, Fault> {
+    let Spec::Portainer(spec) = &client.spec else { unreachable!("only a PortainerClient has a server") };
+    let gone = || Fault::new(Reason::NotRegistered, "spec.server is left out");
+    let wishes = spec.server.as_ref().ok_or_else(gone)?;
+    check(wishes, client)?;
+    let credential = credential(house, client, &wishes.credentials_secret_ref.name).await?;
+    let access = Access { roots: roots(house, client, wishes).await?, ..access(wishes) };
+    let pair = pair(house, client).await?;
+    if let Some(kept) = kept.filter(|kept| kept.is(&access, &credential, wishes.initialize_admin)) {
+        kept.take(pair);
+        return Ok(kept);
+    }
+    let server = Server::new(&access, credential, wishes.initialize_admin, pair, Arc::clone(names));
+    server.map(Arc::new).map_err(|error| Fault::new(Reason::InvalidSpec, error.to_string()))
+}
+
+/// What the schema checks in a cluster.
+fn check(wishes: &Wishes, client: &Object) -> Result<(), Fault> {
+    let Spec::Portainer(spec) = &client.spec else { return Ok(()) };
+    let invalid = |message: &str| Err(Fault::new(Reason::InvalidSpec, message));
+    if !wishes.url.starts_with("https://") && !wishes.allow_http {
+        return invalid("spec.server.url is http://, which sends Portainer's credential in the clear: use https://, or set allowHTTP: true");
+    }
+    let unverified = spec.environment.tls_verification == crate::api::portainer_client::TlsVerification::ClientOnly;
+    if unverified && !spec.environment.acknowledge_unverified_server {
+        return invalid("tlsVerification: ClientOnly lets anyone pose as the host: set acknowledgeUnverifiedServer: true, or use ServerAndClient");
+    }
+    Ok(())
+}
+
+fn access(wishes: &Wishes) -> Access {
+    let server_name = wishes.tls.as_ref().and_then(|tls| tls.server_name.clone());
+    Access { url: wishes.url.clone(), server_name, ..Access::default() }
+}
+
+async fn credential<S: Store>(house: &House<S>, client: &Object, name: &str) -> Result<Credential, Fault> {
+    let stored = secret(house, client, name).await?;
+    let text = |key: &str| -> Option<Zeroizing<String>> {
+        let text = std::str::from_utf8(stored.data.get(key)?).ok()?.trim();
+        (!text.is_empty()).then(|| Zeroizing::new(text.to_owned()))
+    };
+    match (text("apiKey"), text("username"), text("password")) {
+        (Some(key), ..) => Ok(Credential::ApiKey(key)),
+        (None, Some(username), Some(password)) => Ok(Credential::Password { username: username.to_string(), password }),
+        _ => {
+            let message = format!("Secret {name} holds neither apiKey nor username and password of a Portainer administrator");
+            Err(Fault::new(Reason::CredentialsNotFound, message))
+        }
+    }
+}
+
+async fn roots<S: Store>(house: &House<S>, client: &Object, wishes: &Wishes) -> Result<Option<Vec<u8>>, Fault> {
+    let Some(reference) = wishes.trust() else { return Ok(None) };
+    let stored = secret(house, client, &reference.name).await?;
+    let found = stored.data.get(&reference.key).map(<[u8]>::to_vec);
+    let missing = || format!("Secret {} has no key {} with Portainer's CA", reference.name, reference.key);
+    found.map(Some).ok_or_else(|| Fault::new(Reason::CredentialsNotFound, missing()))
+}
+
+async fn secret<S: Store>(house: &House<S>, client: &Object, name: &str) -> Result<Stored, Fault> {
+    let found = house.store.read(Shelf::Secrets, &client.at.beside(name)).await;
+    let found = found.map_err(|error| Fault::new(Reason::StoreFailed, error.to_string()))?;
+    found.ok_or_else(|| Fault::new(Reason::CredentialsNotFound, format!("Secret {name}, which spec.server names, is missing")))
+}
+
+/// Portainer's client certificate as it is stored now.
+async fn pair<S: Store>(house: &House<S>, client: &Object) -> Result<Pair, Fault> {
+    let missing = || Fault::new(Reason::NotRegistered, "Portainer's client certificate is not issued yet");
+    let stored = house.store.read(Shelf::Secrets, &client.secret()).await;
+    let stored = stored.map_err(|error| Fault::new(Reason::StoreFailed, error.to_string()))?.ok_or_else(missing)?;
+    let ours = stored.owner.as_ref() == Some(&client.at);
+    let (certificate, key) = stored.data.get("tls.crt").zip(stored.data.get("tls.key")).filter(|_| ours).ok_or_else(missing)?;
+    let leaf = Certificate::from_pem(certificate).map_err(|_| missing())?;
+    Ok(Pair { certificate: certificate.to_vec(), key: Zeroizing::new(key.to_vec()), fingerprint: leaf.fingerprint() })
+}

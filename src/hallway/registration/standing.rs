@@ -1,0 +1,127 @@
+//! How far registration is, out of what is known, for the statuses of hosts and PortainerClients.
+
+use super::desk::{Registrations, deletes};
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::portainer_client::Registrar;
+use crate::api::status::{EnvironmentReport, ServerReport};
+use crate::api::{Object, Spec};
+use crate::decide::registration::Standing;
+use crate::decide::registration::standing::{Tally, of_client, of_host};
+use crate::decide::status::Verdict;
+use std::sync::Arc;
+
+impl Registrations {
+    /// Of a host. `selecting` are the PortainerClients with a server that select it, the oldest first; `others` those
+    /// that its status names beside them.
+    pub fn of_host(&self, host: &Object, selecting: &[Arc<Object>], others: &[Arc<Object>]) -> Standing {
+        let reports: Vec<EnvironmentReport> = selecting
+            .iter()
+            .filter(|client| client.deleted.is_none())
+            .map(|client| self.standing(client, host))
+            .collect();
+        let going = selecting.iter().filter(|client| client.deleted.is_some()).chain(others);
+        let leaving = going.filter(|client| self.has_ours(client, host)).map(|client| parting(self.report(client, host)));
+        let ours = |report: &&EnvironmentReport| report.registrar == Registrar::Controller;
+        let environments = reports.iter().filter(ours).cloned().chain(leaving).collect();
+        let removing = |client: &&Arc<Object>| deletes(client) && self.has_ours(client, host);
+        Standing {
+            verdict: of_host(&reports),
+            environments,
+            deletes: selecting.iter().any(|client| deletes(client)),
+            left: host.deleted.is_some() && selecting.iter().chain(others).any(|client| removing(&client)),
+            server: ServerReport::default(),
+        }
+    }
+
+    /// A PortainerClient may have an environment of the host in its Portainer.
+    fn has_ours(&self, client: &Object, host: &Object) -> bool {
+        !self.is_parted(&client.at, &host.at) && told(client, host).or_else(|| Some(self.report(client, host))).is_some_and(|report| report.id.is_some())
+    }
+
+    /// What a host's status says of one PortainerClient.
+    fn standing(&self, client: &Object, host: &Object) -> EnvironmentReport {
+        let Spec::Portainer(spec) = &client.spec else { return EnvironmentReport::default() };
+        if spec.registrar == Registrar::Companion {
+            let report = host.companion.environments.iter().find(|report| *report.portainer_client == *client.at.name);
+            return report.cloned().unwrap_or_else(|| EnvironmentReport {
+                portainer_client: client.at.name.to_string(),
+                registrar: Registrar::Companion,
+                reason: Reason::NotRegistered.as_str().to_owned(),
+                message: "the host's companion has not registered it yet".to_owned(),
+                ..EnvironmentReport::default()
+            });
+        }
+        let report = self.report(client, host);
+        match self.looked(&client.at) {
+            Some(Err(fault)) if !report.is_registered() => {
+                EnvironmentReport { reason: fault.reason.as_str().to_owned(), message: fault.message, ..report }
+            }
+            _ if report.reason.is_empty() => EnvironmentReport { reason: Reason::NotRegistered.as_str().to_owned(), ..report },
+            _ => report,
+        }
+    }
+
+    /// Of a PortainerClient with those hosts.
+    pub fn of_client(&self, client: &Object, hosts: &[Arc<Object>]) -> Standing {
+        let Spec::Portainer(spec) = &client.spec else { return Standing::default() };
+        if spec.server.is_none() {
+            return Standing::default();
+        }
+        let tally = self.tally(client, hosts);
+        let before = &client.previous.server;
+        let (instance, version) = self.identity(&client.at).unzip();
+        let (instance_id, version) = (instance.or(before.instance_id.clone()), version.or(before.version.clone()));
+        let looked = self.looked(&client.at);
+        let verdict = match (&looked, registered_before(client)) {
+            (None, Some(verdict)) => verdict, // a controller that has just started knows no better
+            _ => of_client(looked.as_ref(), &tally, version.as_deref()),
+        };
+        Standing {
+            verdict: Some(verdict),
+            environments: Vec::new(),
+            server: ServerReport {
+                selected: Some(count(tally.selected)),
+                registered: Some(count(tally.registered)),
+                version,
+                instance_id,
+            },
+            deletes: deletes(client),
+            left: client.deleted.is_some() && deletes(client) && hosts.iter().any(|host| self.has_ours(client, host)),
+        }
+    }
+
+    fn tally(&self, client: &Object, hosts: &[Arc<Object>]) -> Tally {
+        let mut tally = Tally { selected: hosts.len(), ..Tally::default() };
+        for host in hosts {
+            let report = self.standing(client, host);
+            match report.is_registered() {
+                true => tally.registered += 1,
+                false => _ = tally.missing.get_or_insert((host.at.name.to_string(), report.message)),
+            }
+        }
+        tally
+    }
+}
+
+fn told(client: &Object, host: &Object) -> Option<EnvironmentReport> {
+    let all = host.previous.environments.iter().chain(&host.companion.environments);
+    all.into_iter().find(|report| *report.portainer_client == *client.at.name).cloned()
+}
+
+fn parting(report: EnvironmentReport) -> EnvironmentReport {
+    let words = match report.message.is_empty() || report.is_registered() {
+        true => "the host is being taken out of this Portainer".to_owned(),
+        false => report.message,
+    };
+    EnvironmentReport { reason: Reason::Deregistering.as_str().to_owned(), message: words, ..report }
+}
+
+fn registered_before(client: &Object) -> Option<Verdict> {
+    let type_ = ConditionType::Registered;
+    let known = client.previous.conditions.iter().find(|condition| condition.type_ == type_.as_str())?;
+    Some(Verdict::new(type_, known.status == "True", Reason::parse(&known.reason)?, &known.message))
+}
+
+fn count(number: usize) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
