@@ -1,5 +1,22 @@
 //! A ping of a Docker host the way Portainer will do it: over TLS, with a client certificate. It changes nothing.
 
+use super::dial::{DialError, dial};
+use super::docker_probe::{ask, is_docker};
+use super::trust::{Seen, builder, by_given, tls_error};
+use crate::pki::sha256_hex;
+use crate::portainer::words::cleaned;
+use rustls::ClientConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// Everything is done within it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Where a dockerd listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
@@ -52,6 +69,60 @@ pub async fn docker_ping(
     cert_pem: &[u8],
     key_pem: &[u8],
 ) -> Result<Pinged, PingError> {
-    let _ = (address, trust_pem, cert_pem, key_pem);
-    Err(PingError::Other("not yet".into()))
+    let other = |words: String| PingError::Other(words);
+    let verifier = trust_pem.map(by_given).transpose();
+    let verifier = verifier.map_err(|words| other(format!("the authorities cannot be read: {words}")))?;
+    let seen = Arc::new(Seen::verified_by(verifier));
+    let config = config(&seen, cert_pem, key_pem).map_err(other)?;
+    let name = ServerName::try_from(address.host.clone());
+    let name = name.map_err(|_| other(format!("{} is neither a name nor an address", address.host)))?;
+    let answer = timeout(PATIENCE, exchange(address, name, config)).await;
+    let late = || PingError::Closed(format!("no answer within {} seconds", PATIENCE.as_secs()));
+    let docker_version = read(&answer.map_err(|_| late())??)?;
+    let leaf = seen.leaf().ok_or_else(|| other("it served no certificate".into()))?;
+    Ok(Pinged { leaf_fingerprint: sha256_hex(&leaf), docker_version })
 }
+
+fn config(seen: &Arc<Seen>, cert_pem: &[u8], key_pem: &[u8]) -> Result<ClientConfig, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert_pem).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate cannot be read")?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| "the client's key cannot be read")?;
+    let builder = builder(Arc::clone(seen) as _).map_err(|error| error.to_string())?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate is of no use: {error}"))
+}
+
+async fn exchange(address: &Address, name: ServerName<'static>, config: ClientConfig) -> Result<Vec<u8>, PingError> {
+    let stream = dial((&address.host, address.port), PATIENCE).await.map_err(|error| match error {
+        DialError::Unresolved(words) => PingError::Unresolved(words),
+        DialError::Closed(words) => PingError::Closed(words),
+    })?;
+    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    let mut stream = connected.map_err(|error| judged(&error))?;
+    // With TLS 1.3 the host's opinion of our certificate comes after the handshake.
+    ask(&mut stream, "/_ping").await.map_err(|error| judged(&error))
+}
+
+fn judged(error: &io::Error) -> PingError {
+    match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(_)) => PingError::NotTrusted(cleaned(&error.to_string())),
+        Some(rustls::Error::InvalidMessage(_)) => PingError::Plain,
+        _ => PingError::Refused(cleaned(&error.to_string())),
+    }
+}
+
+/// Docker's version, where it is Docker that answers, and well.
+fn read(answer: &[u8]) -> Result<Option<String>, PingError> {
+    let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]);
+    let mut lines = head.lines();
+    let status = lines.next().unwrap_or_default();
+    if !status.contains(" 200 ") || !is_docker(answer) {
+        return Err(PingError::Other(format!("it answers: {}", cleaned(status))));
+    }
+    let header = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+    let server = header.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("server"));
+    let version = server.and_then(|(_, value)| value.trim().strip_prefix("Docker/"));
+    Ok(version.and_then(|version| version.split_whitespace().next()).map(cleaned))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,14 +1,13 @@
 //! Questions to a dockerd, over TCP and its unix socket: who is answered, with which certificate. It changes nothing.
 
+use super::trust::{Seen, builder};
 use crate::docker::engine::Engine;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::ClientConfig;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -22,7 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LONGEST_ANSWER: u64 = 4 << 20;
 /// Go's answer to plain HTTP where TLS is spoken: TLS at work (net/http, server.go); in lower case.
 const TLS_AT_WORK: &str = "client sent an http request to an https server.";
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// A client certificate and its key, DER.
 #[derive(Clone)]
@@ -90,12 +88,12 @@ pub async fn tls(address: SocketAddr, identity: Option<&Identity>) -> Tls {
         Ok(stream) => stream,
         Err(error) => return Tls::Closed(error.to_string()),
     };
-    let seen = Arc::new(Seen::new());
+    let seen = Arc::new(Seen::whoever());
     let answer = match config(&seen, identity) {
         Ok(config) => within(exchange(stream, config)).await,
         Err(error) => Err(io::Error::other(error)),
     };
-    let leaf = seen.leaf.lock().expect(UNPOISONED).take();
+    let leaf = seen.leaf();
     match (answer, leaf) {
         (Ok(answer), Some(leaf)) if is_docker(&answer) => Tls::Answered(leaf),
         (Ok(_), leaf) => Tls::Refused(leaf, "it answered something else than Docker does".into()),
@@ -146,8 +144,8 @@ async fn exchange(stream: TcpStream, config: ClientConfig) -> io::Result<Vec<u8>
     ask(&mut stream, "/_ping").await
 }
 
-/// HTTP/1.0, so that the answer ends with the connection and comes in one piece.
-async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> io::Result<Vec<u8>> {
+/// One question in HTTP/1.0, so that the answer ends with the connection and comes in one piece.
+pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> io::Result<Vec<u8>> {
     let asked = async {
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").as_bytes()).await?;
         let mut answer = Vec::new();
@@ -162,7 +160,7 @@ async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path: &str) -> 
 
 /// Any answer of HTTP counts, but TLS's own refusal of plain HTTP, and that of dockerd's metrics, which know no such
 /// page and are no door.
-fn is_docker(answer: &[u8]) -> bool {
+pub(super) fn is_docker(answer: &[u8]) -> bool {
     let head = String::from_utf8_lossy(&answer[..answer.len().min(1024)]).to_ascii_lowercase();
     let unknown = head.lines().next().is_some_and(|status| status.contains(" 404 "));
     let named = head.contains("\napi-version:") || head.contains("\nserver: docker/");
@@ -170,74 +168,12 @@ fn is_docker(answer: &[u8]) -> bool {
 }
 
 fn config(seen: &Arc<Seen>, identity: Option<&Identity>) -> Result<ClientConfig, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&seen.provider))
-        .with_safe_default_protocol_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::clone(seen) as Arc<dyn ServerCertVerifier>);
+    let builder = builder(Arc::clone(seen) as _)?;
     match identity {
         None => Ok(builder.with_no_client_auth()),
         Some(identity) => {
             let key = PrivateKeyDer::Pkcs8(identity.key.to_vec().into());
             builder.with_client_auth_cert(vec![identity.certificate.clone().into()], key)
         }
-    }
-}
-
-/// Takes every certificate whose key signs the handshake, and keeps the leaf: it is compared, not trusted.
-#[derive(Debug)]
-struct Seen {
-    provider: Arc<CryptoProvider>,
-    leaf: Mutex<Option<Vec<u8>>>,
-}
-
-impl Seen {
-    fn new() -> Seen {
-        Seen { provider: Arc::new(aws_lc_rs::default_provider()), leaf: Mutex::new(None) }
-    }
-}
-
-impl ServerCertVerifier for Seen {
-    fn verify_server_cert(
-        &self,
-        leaf: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        *self.leaf.lock().expect(UNPOISONED) = Some(leaf.to_vec());
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            leaf,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        leaf: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            leaf,
-            signature,
-            &self.provider.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

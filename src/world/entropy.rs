@@ -17,6 +17,11 @@ pub fn serial() -> Serial {
     Serial(random())
 }
 
+/// A line that no text holds by chance: between the parts of a form.
+pub fn boundary() -> String {
+    format!("dockseal-{}", crate::pki::hex(&random()))
+}
+
 /// A fresh salt.
 pub fn salt() -> Salt {
     Salt { salt: random(), iv: random() }

@@ -4,6 +4,7 @@ pub mod account_store;
 pub mod clock;
 pub mod companion_api;
 pub mod daemon_host;
+mod dial;
 pub mod disk_store;
 pub mod docker_ping;
 pub mod docker_probe;
