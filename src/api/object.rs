@@ -124,6 +124,11 @@ impl Object {
         account(&self.at, self.delivery()?)
     }
 
+    /// A PortainerClient with a server.
+    pub fn has_server(&self) -> bool {
+        matches!(&self.spec, Spec::Portainer(spec) if spec.server.is_some())
+    }
+
     /// Secrets that it refers to by name.
     pub fn referenced_secrets(&self) -> Vec<Place> {
         let names: Vec<&String> = match &self.spec {

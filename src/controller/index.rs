@@ -3,6 +3,7 @@
 use crate::api::status::ControllerStatus;
 use crate::api::{Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
+use crate::decide::registration::Standing;
 use crate::decide::delivery::turns::waits_since;
 use crate::hallway::Surroundings;
 use k8s_openapi::jiff::Timestamp;
@@ -171,7 +172,7 @@ impl Index {
     pub fn surroundings(&self, object: &Object, owner: Option<&ObjectRef>) -> Surroundings {
         Surroundings {
             rival: self.rival(object, owner),
-            registrars: self.registrars(object),
+            standing: Standing::default(),
             authority_exists: object.authority().is_some_and(|place| {
                 self.objects.contains_key(&ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name))
             }),
@@ -188,13 +189,47 @@ impl Index {
         (*first != object.at).then(|| first.clone())
     }
 
-    fn registrars(&self, object: &Object) -> Vec<String> {
-        let Spec::Host(_) = &object.spec else { return Vec::new() };
-        let clients = self.portainers.get(&object.at.namespace).into_iter().flatten();
-        let selecting = clients.filter(|at| self.objects.get(at).is_some_and(|client| selects(client, object)));
-        let mut names: Vec<String> = selecting.map(|at| at.name.to_string()).collect();
-        names.sort();
-        names
+    /// The PortainerClients with a server that select a host, the oldest first.
+    pub fn clients_of(&self, host: &Object) -> Vec<Arc<Object>> {
+        if host.at.kind != Kind::DockerHostCert {
+            return Vec::new();
+        }
+        let near = self.portainers.get(&host.at.namespace).into_iter().flatten().filter_map(|at| self.find(at));
+        let mut clients: Vec<Arc<Object>> = near.filter(|client| selects(client, host)).collect();
+        clients.sort_by_key(|client| claim(client));
+        clients
+    }
+
+    /// Those, and the ones that its status names beside them.
+    pub fn clients_about(&self, host: &Object) -> Vec<Arc<Object>> {
+        let mut clients = self.clients_of(host);
+        let named = host.previous.environments.iter().chain(&host.companion.environments);
+        let named = named.map(|report| ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client));
+        for client in named.filter_map(|at| self.find(&at)) {
+            if !clients.iter().any(|known| known.at == client.at) {
+                clients.push(client);
+            }
+        }
+        clients
+    }
+
+    /// The hosts that a PortainerClient selects.
+    pub fn hosts_of_client(&self, client: &Object) -> Vec<Arc<Object>> {
+        self.hosts_beside(client).filter(|host| selects(client, host)).collect()
+    }
+
+    /// Those, and the ones whose status names it.
+    pub fn hosts_about(&self, client: &Object) -> Vec<Arc<Object>> {
+        let names = |host: &Object| {
+            let all = host.previous.environments.iter().chain(&host.companion.environments);
+            all.into_iter().any(|report| *report.portainer_client == *client.at.name)
+        };
+        self.hosts_beside(client).filter(|host| selects(client, host) || names(host)).collect()
+    }
+
+    fn hosts_beside(&self, client: &Object) -> impl Iterator<Item = Arc<Object>> {
+        let near = |host: &&ObjectRef| host.namespace == client.at.namespace;
+        self.of_kind(Kind::DockerHostCert).filter(near).filter_map(|at| self.find(at))
     }
 }
 

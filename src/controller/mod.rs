@@ -7,6 +7,7 @@ pub mod metrics;
 pub mod part_watches;
 pub mod queue;
 pub mod references;
+pub mod registration;
 pub mod run;
 pub mod watch_faults;
 pub mod watches;

@@ -1,9 +1,10 @@
-//! Secrets that DockerCAs refer to, each watched by its name: nobody else's Secret is ever read.
+//! Secrets that DockerCAs and PortainerClients refer to, each watched by its name: nobody else's Secret is ever read.
 
 use super::index::Index;
 use super::queue::Queue;
+use super::registration::Errand;
 use super::watch_faults::words;
-use crate::api::{Kind, ObjectRef, Place};
+use crate::api::{Kind, Object, ObjectRef, Place};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
@@ -16,6 +17,24 @@ use tokio::task::AbortHandle;
 
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
+/// Whom a Secret wakes.
+#[derive(Clone)]
+pub struct Queues {
+    /// Of walks.
+    pub walks: Arc<Queue<ObjectRef>>,
+    /// Of looks at Portainer.
+    pub registrations: Arc<Queue<Errand>>,
+}
+
+impl Queues {
+    fn wake(&self, owner: ObjectRef) {
+        match owner.kind {
+            Kind::PortainerClient => self.registrations.add((owner, None)),
+            _ => self.walks.add(owner),
+        }
+    }
+}
+
 /// The watches that run, by Secret. Dropped, they end.
 #[derive(Default)]
 pub struct References(Mutex<HashMap<Place, AbortHandle>>);
@@ -27,12 +46,11 @@ impl Drop for References {
 }
 
 impl References {
-    /// Starts and ends watches so that they are those of the Secrets that DockerCAs refer to now.
-    pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queue: &Arc<Queue<ObjectRef>>) {
+    /// Starts and ends watches so that they are those of the Secrets that are referred to now.
+    pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queues: &Queues) {
         let wanted: HashSet<Place> = {
             let index = index.read().expect(UNPOISONED);
-            let authorities = index.of_kind(Kind::DockerCA).filter_map(|at| index.find(at));
-            authorities.flat_map(|object| object.referenced_secrets()).collect()
+            referrers(&index).flat_map(|object| object.referenced_secrets()).collect()
         };
         let mut running = self.0.lock().expect(UNPOISONED);
         running.retain(|at, watch| {
@@ -44,13 +62,13 @@ impl References {
         });
         for at in wanted {
             running.entry(at.clone()).or_insert_with(|| {
-                tokio::spawn(watch(client.clone(), at, Arc::clone(index), Arc::clone(queue))).abort_handle()
+                tokio::spawn(watch(client.clone(), at, Arc::clone(index), queues.clone())).abort_handle()
             });
         }
     }
 }
 
-async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queue: Arc<Queue<ObjectRef>>) {
+async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queues: Queues) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
     let config = Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
     let mut stream = watcher(api, config).default_backoff().boxed();
@@ -58,7 +76,7 @@ async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queue: Arc<
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) if presence.is_news(&event) => {
-                referring(&index, &at).into_iter().for_each(|owner| queue.add(owner));
+                referring(&index, &at).into_iter().for_each(|owner| queues.wake(owner));
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(secret = %at, error = words(&error), "a watch failed and is started again"),
@@ -95,8 +113,14 @@ impl Presence {
 
 fn referring(index: &RwLock<Index>, at: &Place) -> Vec<ObjectRef> {
     let index = index.read().expect(UNPOISONED);
-    let refers = |owner: &&ObjectRef| index.find(owner).is_some_and(|object| object.referenced_secrets().contains(at));
-    index.of_kind(Kind::DockerCA).filter(refers).cloned().collect()
+    let refers = |object: &Arc<Object>| object.referenced_secrets().contains(at);
+    referrers(&index).filter(refers).map(|object| object.at.clone()).collect()
+}
+
+/// Objects of the kinds that refer to Secrets by name.
+fn referrers(index: &Index) -> impl Iterator<Item = Arc<Object>> {
+    let kinds = [Kind::DockerCA, Kind::PortainerClient];
+    kinds.into_iter().flat_map(|kind| index.of_kind(kind)).filter_map(|at| index.find(at))
 }
 
 #[cfg(test)]

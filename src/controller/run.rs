@@ -4,7 +4,7 @@ use super::admin::{self, Health, ListenError};
 use super::metrics::Metrics;
 use super::watches::Scope;
 use super::work::Cluster;
-use super::{accounts, watches, work};
+use super::{accounts, registration, watches, work};
 use crate::decide::delivery::Listing;
 use crate::world::lease::Leadership;
 use crate::world::{Clock, kube_store::KubeStore};
@@ -101,6 +101,7 @@ async fn lead(client: Client, settings: &Settings, cluster: Arc<Cluster>, health
     tasks.spawn(work::alarms(Arc::clone(&cluster)));
     tasks.spawn(work::workers(Arc::clone(&cluster)));
     tasks.spawn(accounts::workers(Arc::clone(&cluster)));
+    tasks.spawn(registration::workers(Arc::clone(&cluster)));
     tokio::select! {
         () = cluster.settled() => tracing::info!("every object was looked at"),
         () = first_end(&mut tasks) => return,

@@ -1,6 +1,7 @@
 //! The watches: four kinds, our Secrets and our ConfigMaps. Streams, no periodic lists.
 
 use super::part_watches;
+use super::references::Queues;
 use super::watch_faults::words;
 use super::work::Cluster;
 use crate::api::{
@@ -158,9 +159,10 @@ impl Objects {
     }
 
     fn references(&self) {
-        if self.kind == Kind::DockerCA {
+        if matches!(self.kind, Kind::DockerCA | Kind::PortainerClient) {
             let cluster = &self.cluster;
-            cluster.references.follow(&self.client, &cluster.index, &cluster.queue);
+            let (walks, registrations) = (Arc::clone(&cluster.queue), Arc::clone(&cluster.registration_queue));
+            cluster.references.follow(&self.client, &cluster.index, &Queues { walks, registrations });
         }
     }
 }

@@ -4,15 +4,18 @@ use super::index::{Index, Touched};
 use super::metrics::Metrics;
 use super::queue::Queue;
 use super::references::References;
+use super::registration::{Errand, Farewells};
 use crate::api::{Kind, Object, ObjectRef};
 use crate::decide::delivery::Listing;
 use crate::hallway::accounts::Accounts;
+use crate::hallway::registration::Registrations;
 use crate::hallway::{self, House, Slot, Surroundings, Walk};
 use crate::world::kube_store::KubeStore;
 use crate::world::{Clock, Store, StoreError};
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, RwLock};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
@@ -22,7 +25,7 @@ const PLACES: usize = 32;
 pub(super) const LONGEST_TOLD: Duration = Duration::from_mins(5);
 /// Failures in a row that are nobody's business but the log's.
 pub(super) const UNTOLD_FAILURES: u32 = 2;
-const UNPOISONED: &str = "nothing panics while it holds this lock";
+pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Everything that one term of office knows.
 pub struct Cluster {
@@ -36,6 +39,12 @@ pub struct Cluster {
     pub accounts: Accounts,
     /// Which of them is next.
     pub account_queue: Queue<String>,
+    /// What is known of Portainers.
+    pub registrations: Registrations,
+    /// Which of them, or of their hosts, is next.
+    pub registration_queue: Arc<Queue<Errand>>,
+    pub(super) farewells: Farewells,
+    pub(super) counting: Mutex<HashSet<ObjectRef>>,
     /// Secrets watched by name.
     pub references: References,
     pub(super) metrics: Arc<Metrics>,
@@ -51,6 +60,10 @@ impl Cluster {
             queue: Arc::default(),
             accounts: Accounts::new(listing),
             account_queue: Queue::default(),
+            registrations: Registrations::default(),
+            registration_queue: Arc::default(),
+            farewells: Farewells::default(),
+            counting: Mutex::default(),
             references: References::default(),
             metrics,
             places: Arc::new(Semaphore::new(PLACES)),
@@ -59,6 +72,7 @@ impl Cluster {
 
     /// Takes an object from a watch.
     pub fn put(&self, object: Object) {
+        self.farewells.cancel(&object.at);
         let mut index = self.index.write().expect(UNPOISONED);
         let before = index.find(&object.at).and_then(|before| before.account());
         let left = before.filter(|before| Some(before) != object.account().as_ref());
@@ -75,9 +89,11 @@ impl Cluster {
     /// Takes the end of an object from a watch.
     pub fn remove(&self, at: &ObjectRef) {
         let mut index = self.index.write().expect(UNPOISONED);
-        let account = index.find(at).and_then(|object| object.account());
+        let object = index.find(at);
+        let account = object.as_ref().and_then(|object| object.account());
         let touched = index.remove(at);
         drop(index);
+        object.iter().for_each(|object| self.part_from(object));
         account.into_iter().for_each(|account| self.account_queue.add(account));
         if at.kind == Kind::DockerCA {
             self.house.authorities.forget(&at.beside(&at.name));
@@ -99,6 +115,7 @@ pub async fn alarms(cluster: Arc<Cluster>) {
     loop {
         cluster.queue.ring(cluster.house.clock.now());
         cluster.account_queue.ring(cluster.house.clock.now());
+        cluster.registration_queue.ring(cluster.house.clock.now());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -153,7 +170,8 @@ async fn walk(cluster: &Cluster, object: &Object, slot: &Slot) -> Result<Walk, S
         let hosts = object.account().map(|account| index.hosts_of(&account));
         (index.surroundings(object, owner.as_ref()), hosts.unwrap_or_default())
     };
-    let around = Surroundings { courier: cluster.accounts.courier(object, &hosts), ..around };
+    let (courier, standing) = (cluster.accounts.courier(object, &hosts), cluster.standing(object));
+    let around = Surroundings { courier, standing, ..around };
     hallway::walk(&cluster.house, object, &around, slot).await
 }
 
@@ -172,6 +190,8 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
         let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
         secret_settled && status_settled
     });
+    let now = cluster.index.read().expect(UNPOISONED).find(at);
+    now.iter().for_each(|object| cluster.follow_registration(object));
 }
 
 fn wake_leaves(cluster: &Cluster, authority: &ObjectRef) {

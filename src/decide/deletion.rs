@@ -25,6 +25,8 @@ pub enum Step {
     Wait(Timestamp),
     /// What was delivered goes first: wait until then at most for its companion to say so.
     WaitForHost(Timestamp),
+    /// Its environments go first: wait until then at most.
+    WaitForPortainer(Timestamp),
     /// Let go, since its Secret is to stay.
     LetGo,
     /// Let go without having deleted anything, and say so.
@@ -38,19 +40,40 @@ pub struct Plan {
     pub step: Step,
     /// What was delivered should have gone, and stays.
     pub abandons: bool,
+    /// Environments should have gone, and stay.
+    pub orphans: bool,
 }
 
 impl From<Step> for Plan {
     fn from(step: Step) -> Plan {
-        Plan { step, abandons: false }
+        Plan { step, abandons: false, orphans: false }
     }
 }
 
-/// Decides at `now`; `in_use` for an authority that still has hosts or clients.
-pub fn plan(object: &Object, in_use: bool, courier: &Courier, now: Timestamp) -> Plan {
+/// What else an object's end depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Ties<'a> {
+    /// Of an authority: it still has hosts or clients.
+    pub in_use: bool,
+    /// Of a host: who brings its certificate there.
+    pub courier: &'a Courier,
+    /// Environments in Portainer go with it.
+    pub deregisters: bool,
+    /// Some of them are still there.
+    pub registered: bool,
+}
+
+impl Default for Ties<'_> {
+    fn default() -> Self {
+        Ties { in_use: false, courier: &Courier::Nobody, deregisters: false, registered: false }
+    }
+}
+
+/// Decides at `now`.
+pub fn plan(object: &Object, ties: &Ties<'_>, now: Timestamp) -> Plan {
     let held = object.finalizers.iter().any(|finalizer| finalizer == FINALIZER);
     let secret = object.deletion_policy() == DeletionPolicy::Delete;
-    let wanted = secret || removes_delivery(object);
+    let wanted = secret || removes_delivery(object) || ties.deregisters;
     let Some(deleted) = object.deleted else {
         return if held == wanted { Step::Live } else { Step::SetFinalizer(wanted) }.into();
     };
@@ -59,18 +82,21 @@ pub fn plan(object: &Object, in_use: bool, courier: &Courier, now: Timestamp) ->
     }
     let end = saturating(deleted, PATIENCE);
     let last = now >= end || object.annotation(FORCE_REMOVE_ANNOTATION).is_some();
-    let left = what_is_left(object, courier);
+    if ties.registered && !last {
+        return Step::WaitForPortainer(end).into();
+    }
+    let left = what_is_left(object, ties.courier);
     let until = left.map(|left| saturating(deleted, left.patience));
     if let Some(until) = until.filter(|until| !last && now < *until) {
         return Step::WaitForHost(until).into();
     }
-    let step = match in_use {
+    let step = match ties.in_use {
         _ if !secret => Step::LetGo,
         false => Step::DeleteSecret(last),
         true if last => Step::GiveUp,
         true => Step::Wait(end),
     };
-    Plan { step, abandons: left.is_some_and(|left| left.reported) }
+    Plan { step, abandons: left.is_some_and(|left| left.reported), orphans: ties.registered }
 }
 
 fn removes_delivery(object: &Object) -> bool {
@@ -150,7 +176,8 @@ mod tests {
             (object(Delete, true, LATELY, true), true, Step::GiveUp),
             (object(Delete, true, LONG_AGO, false), true, Step::GiveUp),
         ] {
-            assert_eq!(plan(&object, in_use, &Courier::Nobody, at(NOW)), Plan::from(expected), "{object:?}");
+            let ties = Ties { in_use, ..Ties::default() };
+            assert_eq!(plan(&object, &ties, at(NOW)), Plan::from(expected), "{object:?}");
         }
     }
 
@@ -181,6 +208,25 @@ mod tests {
     }
 
     #[test]
+    fn environments_go_first_and_no_longer_than_a_day() {
+        use DeletionPolicy::{Delete, Retain};
+        let ties = |registered| Ties { deregisters: true, registered, ..Ties::default() };
+        let end = at(NOW - 60 + 24 * 3600);
+        for (object, registered, step, orphans) in [
+            (object(Retain, false, None, false), true, Step::SetFinalizer(true), false),
+            (object(Retain, true, None, false), true, Step::Live, false),
+            (object(Retain, true, LATELY, false), true, Step::WaitForPortainer(end), false),
+            (object(Delete, true, LATELY, false), true, Step::WaitForPortainer(end), false),
+            (object(Delete, true, LATELY, false), false, Step::DeleteSecret(false), false),
+            (object(Retain, true, LONG_AGO, false), true, Step::LetGo, true),
+            (object(Delete, true, LATELY, true), true, Step::DeleteSecret(true), true),
+        ] {
+            let expected = Plan { step, abandons: false, orphans };
+            assert_eq!(plan(&object, &ties(registered), at(NOW)), expected, "{object:?}");
+        }
+    }
+
+    #[test]
     fn what_was_delivered_goes_before_the_secret() {
         use DeletionPolicy::{Delete, Retain};
         let (there, removed) = (Some(("True", Reason::Delivered)), Some(("False", Reason::Removed)));
@@ -204,11 +250,13 @@ mod tests {
             (host(Retain, there, LATELY, false), refused(Reason::StoreFailed), Step::WaitForHost(soon), false),
             (host(Retain, there, Some(NOW - 600), false), refused(Reason::StoreFailed), Step::LetGo, true),
         ] {
-            assert_eq!(plan(&host, false, &courier, at(NOW)), Plan { step: expected, abandons }, "{host:?}");
+            let ties = Ties { courier: &courier, ..Ties::default() };
+            let expected = Plan { step: expected, abandons, orphans: false };
+            assert_eq!(plan(&host, &ties, at(NOW)), expected, "{host:?}");
         }
         let mut without = host(Retain, there, None, false);
         let Spec::Host(spec) = &mut without.spec else { unreachable!("it is a host") };
         spec.delivery = None;
-        assert_eq!(plan(&without, false, &Courier::Nobody, at(NOW)), Plan::from(Step::SetFinalizer(false)));
+        assert_eq!(plan(&without, &Ties::default(), at(NOW)), Plan::from(Step::SetFinalizer(false)));
     }
 }

@@ -2,9 +2,10 @@
 
 use super::{House, Surroundings, Walk};
 use crate::api::condition::Reason;
+use crate::api::status::ControllerStatus;
 use crate::api::{Kind, Object};
 use crate::decide::Refusal;
-use crate::decide::deletion::{self, Step};
+use crate::decide::deletion::{self, Step, Ties};
 use crate::decide::delivery::Courier;
 use crate::decide::leaf;
 use crate::decide::status::Event;
@@ -25,7 +26,18 @@ pub enum Way {
 
 /// Does what goes with an object's end, or with its finalizer.
 pub async fn walk<S: Store>(house: &House<S>, object: &Object, around: &Surroundings) -> Result<Way, StoreError> {
-    let plan = deletion::plan(object, around.in_use, &around.courier, house.clock.now());
+    let ties = Ties {
+        in_use: around.in_use,
+        courier: &around.courier,
+        deregisters: around.standing.deletes,
+        registered: around.standing.left,
+    };
+    let plan = deletion::plan(object, &ties, house.clock.now());
+    if plan.orphans {
+        let message = "removed although its environments could not be removed from Portainer: remove them there";
+        let event = Event { warning: true, reason: Reason::FinalizerForced, message: message.to_owned() };
+        super::report(house, object, &object.previous, &[event]).await?;
+    }
     if plan.abandons {
         let who = Courier::asked(object).words();
         let message = format!("removed although {who} has not removed what it delivered, which stays");
@@ -50,7 +62,11 @@ pub async fn walk<S: Store>(house: &House<S>, object: &Object, around: &Surround
             }
         },
         Step::Wait(until) => Ok(Way::OnUntil(until)),
-        Step::WaitForHost(until) => wait_for_host(house, object, until).await,
+        Step::WaitForHost(until) => wait(house, object, leaf::status::removing(object, house.clock.now()), until).await,
+        Step::WaitForPortainer(until) => {
+            let status = leaf::status::deregistering(object, &around.standing, house.clock.now());
+            wait(house, object, status, until).await
+        }
         Step::LetGo => let_go(house, object).await,
         Step::GiveUp => give_up(house, object).await,
     }
@@ -63,8 +79,12 @@ pub fn in_use() -> Refusal {
     Refusal::spec(Reason::InUse, message)
 }
 
-async fn wait_for_host<S: Store>(house: &House<S>, object: &Object, until: Timestamp) -> Result<Way, StoreError> {
-    let status = leaf::status::removing(object, house.clock.now());
+async fn wait<S: Store>(
+    house: &House<S>,
+    object: &Object,
+    status: ControllerStatus,
+    until: Timestamp,
+) -> Result<Way, StoreError> {
     super::report(house, object, &status, &[]).await?;
     Ok(Way::Out(Box::new(Walk { wake: Some(until), status: Some(status), ..Walk::over() })))
 }

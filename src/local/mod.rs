@@ -1,9 +1,10 @@
 //! The door without a cluster: YAML files in, Secrets and statuses as files out, by the same hallway as the
-//! controller's. It issues and renews while it runs; it delivers and registers nothing.
+//! controller's. It issues, renews, delivers to this machine and registers in Portainer while it runs.
 
 pub mod export;
 pub mod files;
 mod host;
+mod registration;
 pub mod round;
 pub mod table;
 

@@ -3,14 +3,15 @@
 use super::UNPOISONED;
 use super::files::{Found, Loaded, named};
 use super::host::wishes;
+use super::registration::Everything;
 use super::table::{Board, Row};
 use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
+use crate::hallway::registration::Registrations;
 use crate::hallway::{House, Slot, Surroundings, Walk, walk};
 use crate::world::{Clock, DiskStore, StoreError};
 use k8s_openapi::jiff::Timestamp;
-use kube::core::{Selector, SelectorExt};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -36,11 +37,13 @@ pub struct Round {
 
 /// All objects, and the house that they are walked through.
 pub struct Door {
-    house: Arc<House<DiskStore>>,
+    pub(super) house: Arc<House<DiskStore>>,
     pub(super) objects: Vec<Found>,
     pub(super) board: Arc<Mutex<Board>>,
     pub(super) host: Option<String>,
     said: HashMap<ObjectRef, String>,
+    pub(super) registrations: Arc<Registrations>,
+    pub(super) looks: HashMap<ObjectRef, Timestamp>,
 }
 
 /// One object on its way.
@@ -56,7 +59,7 @@ impl Door {
     /// A door over that store.
     pub fn new(store: DiskStore, clock: Clock, board: Arc<Mutex<Board>>, host: Option<String>, loaded: Loaded) -> Door {
         let house = Arc::new(House::new(store, clock));
-        let mut door = Door { house, objects: Vec::new(), board, host, said: HashMap::new() };
+        let mut door = Door { house, objects: Vec::new(), board, host, said: HashMap::new(), registrations: Arc::default(), looks: HashMap::new() };
         door.take(loaded);
         door
     }
@@ -76,6 +79,8 @@ impl Door {
         let present: HashSet<&ObjectRef> = loaded.objects.iter().map(|found| &found.object.at).collect();
         for gone in self.objects.iter().filter(|found| !present.contains(&found.object.at)) {
             self.said.remove(&gone.object.at);
+            self.looks.remove(&gone.object.at);
+            self.registrations.forget(&gone.object.at);
             self.house.authorities.forget(&own_place(&gone.object));
         }
         self.objects = loaded.objects;
@@ -93,15 +98,21 @@ impl Door {
         self.objects.iter().any(|found| &*found.object.at.namespace != "default")
     }
 
-    /// Walks every object once, and delivers to this machine.
+    /// Walks every object once, delivers to this machine, and registers in Portainer.
     pub async fn round(&mut self) -> Round {
         let mut round = self.walk_all().await;
         if self.deliver(&mut round).await {
-            let wake = round.wake;
-            round = self.walk_all().await;
-            round.wake = [round.wake, wake].into_iter().flatten().min();
+            round = self.walk_again(&round).await;
+        }
+        if self.register(&mut round).await {
+            round = self.walk_again(&round).await;
         }
         round
+    }
+
+    async fn walk_again(&mut self, before: &Round) -> Round {
+        let round = self.walk_all().await;
+        Round { wake: [round.wake, before.wake].into_iter().flatten().min(), ..round }
     }
 
     async fn walk_all(&mut self) -> Round {
@@ -162,12 +173,12 @@ impl Door {
             .filter(|found| found.object.at.kind == Kind::DockerCA)
             .map(|found| own_place(&found.object))
             .collect();
-        let registrars = registrars(&self.objects);
+        let everything = Everything::of(&self.objects);
         let errand = |(index, found): (usize, &Found)| {
             let object = found.object.clone();
             let around = Surroundings {
                 rival: rivals.get(&index).cloned(),
-                registrars: selecting(&registrars, &object),
+                standing: everything.standing(&self.registrations, &object),
                 authority_exists: object.authority().is_some_and(|at| authorities.contains(&at)),
                 in_use: false,
                 courier: if object.delivery().is_some() { Courier::Here } else { Courier::Nobody },
@@ -273,29 +284,4 @@ fn rivals(objects: &[Found], store: &DiskStore) -> HashMap<usize, ObjectRef> {
         rivals.extend(others.map(|index| (index, objects[holder].object.at.clone())));
     }
     rivals
-}
-
-struct Registrar {
-    at: ObjectRef,
-    selector: Selector,
-}
-
-fn registrars(objects: &[Found]) -> Vec<Registrar> {
-    let registrar = |found: &Found| {
-        let Spec::Portainer(spec) = &found.object.spec else { return None };
-        spec.server.as_ref()?;
-        let selector = Selector::try_from(spec.host_selector.clone()?).ok()?; // checked as it was loaded
-        Some(Registrar { at: found.object.at.clone(), selector })
-    };
-    objects.iter().filter_map(registrar).collect()
-}
-
-fn selecting(registrars: &[Registrar], object: &Object) -> Vec<String> {
-    if object.at.kind != Kind::DockerHostCert {
-        return Vec::new();
-    }
-    let near = registrars.iter().filter(|registrar| registrar.at.namespace == object.at.namespace);
-    near.filter(|registrar| registrar.selector.matches(&object.labels))
-        .map(|registrar| registrar.at.name.to_string())
-        .collect()
 }

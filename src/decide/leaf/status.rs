@@ -93,7 +93,22 @@ pub fn removing(object: &Object, now: Timestamp) -> ControllerStatus {
         Courier::asked(object).words(),
         crate::api::FORCE_REMOVE_ANNOTATION
     );
-    let verdict = Verdict::new(ConditionType::Ready, false, Reason::Removing, message);
+    waiting(object, Reason::Removing, message, now)
+}
+
+/// The status of an object that is going, while its environments go before it.
+pub fn deregistering(object: &Object, standing: &Standing, now: Timestamp) -> ControllerStatus {
+    let message = format!(
+        "it is to be deleted, and its environments in Portainer go before it; the annotation {}=true lets it go at \
+         once, and leaves them there",
+        crate::api::FORCE_REMOVE_ANNOTATION
+    );
+    let (environments, server) = (standing.environments.clone(), standing.server.clone());
+    ControllerStatus { environments, server, ..waiting(object, Reason::Deregistering, message, now) }
+}
+
+fn waiting(object: &Object, reason: Reason, message: String, now: Timestamp) -> ControllerStatus {
+    let verdict = Verdict::new(ConditionType::Ready, false, reason, message);
     let ready = conditions(&[verdict], &object.previous.conditions, object.generation, now);
     let mut status = object.previous.clone();
     status.conditions.retain(|known| known.type_ != ConditionType::Ready.as_str());

@@ -2,7 +2,7 @@
 
 use super::plan::Fault;
 use crate::api::docker_host_cert::DockerHostCertSpec;
-use crate::api::portainer_client::{Adoption, PortainerClientSpec, Registrar, TlsVerification};
+use crate::api::portainer_client::{Adoption, Registrar, TlsVerification};
 use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 
 use super::order::{authority_of, errand};
 use super::server::{Names, UNPOISONED};
-use super::{Done, Server, part, prepare, register};
+use super::{Done, Errand, Server, part, prepare, register};
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
@@ -14,6 +14,8 @@ use crate::decide::registration::patience::{INTERVAL, patience};
 use crate::decide::registration::{Fault, Parting};
 use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
+use crate::pki::sha256_hex;
+use crate::portainer::Environment;
 use crate::world::Store;
 use crate::world::store::Announcement;
 use k8s_openapi::jiff::Timestamp;
@@ -32,6 +34,8 @@ pub struct Registrations {
 struct Known {
     server: Option<Arc<Server>>,
     looked: Option<Result<(), Fault>>,
+    /// The PortainerClient as it was at the last look.
+    about: String,
     failures: u32,
     hosts: HashMap<ObjectRef, Standing>,
 }
@@ -86,11 +90,17 @@ impl Registrations {
         };
         let news = before.as_ref() != Some(&looked) || self.version_is_news(client);
         let wait = self.known(&client.at, |known| {
+            known.about = wishes(client);
             known.failures = if looked.is_ok() { 0 } else { known.failures + 1 };
             known.looked = Some(looked.clone());
             looked.as_ref().err().map_or(INTERVAL, |fault| patience(fault.reason, known.failures))
         });
         Came { wake: Some(saturating(house.clock.now(), wait)), news, look: false }
+    }
+
+    /// The server of a PortainerClient is to be looked at now: it never was, or something else is wished for.
+    pub fn wants_look(&self, client: &Object) -> bool {
+        self.known(&client.at, |known| known.looked.is_none() || known.about != wishes(client))
     }
 
     fn version_is_news(&self, client: &Object) -> bool {
@@ -124,8 +134,7 @@ impl Registrations {
             Some(fault) => Err(fault),
             None => Ok(errand),
         });
-        let about = format!("{ready:?} {:?}", before.id.and_then(|id| server.ground().environments.get(&id).cloned()));
-        let about = crate::pki::sha256_hex(about.as_bytes());
+        let about = about(&ready, before.id.and_then(|id| server.ground().environments.get(&id).cloned()));
         let known = self.host(client, host, |known| {
             known.parted = false;
             known.clone()
@@ -142,18 +151,21 @@ impl Registrations {
                 server.doubt();
                 Came { look: true, ..Came::default() }
             }
-            Done::Server(fault) => self.server_failed(client, server, fault),
+            Done::Server(fault) => {
+                server.doubt();
+                self.known(&client.at, |known| known.looked = Some(Err(fault.clone())));
+                let report = match before.is_registered() {
+                    true => before.clone(), // Portainer is at fault, and reaches the host for all we know
+                    false => faulty(&client.at.name, before.clone(), fault),
+                };
+                let wake = self.host(client, host, |known| known.note(&report, &about, house.clock.now()));
+                Came { wake, news: true, look: true }
+            }
             Done::Reported(report) => {
                 let wake = self.host(client, host, |known| known.note(&report, &about, house.clock.now()));
                 Came { wake, news: report != before, look: false }
             }
         }
-    }
-
-    fn server_failed(&self, client: &Object, server: &Server, fault: Fault) -> Came {
-        server.doubt();
-        self.known(&client.at, |known| known.looked = Some(Err(fault)));
-        Came { news: true, look: true, wake: None }
     }
 
     /// Parts from the environment of a host that goes, or is no longer selected.
@@ -213,15 +225,11 @@ impl Registrations {
         (!ground.instance.is_empty()).then(|| (ground.instance.clone(), ground.version.clone()))
     }
 
-    /// Forgets a host that is gone.
-    pub fn forget_host(&self, at: &ObjectRef) {
+    /// Forgets a host or a PortainerClient that is gone.
+    pub fn forget(&self, at: &ObjectRef) {
         let mut clients = self.clients.lock().expect(UNPOISONED);
+        clients.remove(at);
         clients.values_mut().for_each(|known| drop(known.hosts.remove(at)));
-    }
-
-    /// Forgets a PortainerClient that is gone.
-    pub fn forget_client(&self, at: &ObjectRef) {
-        self.clients.lock().expect(UNPOISONED).remove(at);
     }
 
     fn known<T>(&self, client: &ObjectRef, look: impl FnOnce(&mut Known) -> T) -> T {
@@ -253,6 +261,17 @@ impl Standing {
 fn faulty(client: &str, before: EnvironmentReport, fault: Fault) -> EnvironmentReport {
     let (portainer_client, reason) = (client.to_owned(), fault.reason.as_str().to_owned());
     EnvironmentReport { portainer_client, reason, message: fault.message, ..before }
+}
+
+/// What a look depends on.
+fn wishes(client: &Object) -> String {
+    sha256_hex(format!("{:?} {:?} {:?}", client.spec, client.previous.fingerprint, client.deleted).as_bytes())
+}
+
+/// What a visit is about: what failed once is tried again at once where this is something else.
+fn about(ready: &Result<Errand, Fault>, environment: Option<Environment>) -> String {
+    let wishes = ready.as_ref().map(|errand| (&errand.order, &errand.material));
+    sha256_hex(format!("{wishes:?} {environment:?}").as_bytes())
 }
 
 /// Environments go with their host or their PortainerClient.

@@ -8,7 +8,7 @@ use crate::api::{Object, Spec};
 use crate::decide::registration::Fault;
 use crate::hallway::House;
 use crate::pki::Certificate;
-use crate::world::portainer_http::{Access, Credential};
+use crate::world::portainer_http::{Access, Credential, Patience};
 use crate::world::store::{Shelf, Stored};
 use crate::world::Store;
 use std::sync::Arc;
@@ -29,7 +29,9 @@ pub async fn prepare<S: Store>(
     let wishes = spec.server.as_ref().ok_or_else(gone)?;
     check(wishes, client)?;
     let credential = credential(house, client, &wishes.credentials_secret_ref.name).await?;
-    let access = Access { roots: roots(house, client, wishes).await?, ..access(wishes) };
+    let roots = roots(house, client, wishes).await?;
+    let server_name = wishes.tls.as_ref().and_then(|tls| tls.server_name.clone());
+    let access = Access { url: wishes.url.clone(), roots, server_name, patience: Patience::default() };
     let pair = pair(house, client).await?;
     if let Some(kept) = kept.filter(|kept| kept.is(&access, &credential, wishes.initialize_admin)) {
         kept.take(pair);
@@ -51,11 +53,6 @@ fn check(wishes: &Wishes, client: &Object) -> Result<(), Fault> {
         return invalid("tlsVerification: ClientOnly lets anyone pose as the host: set acknowledgeUnverifiedServer: true, or use ServerAndClient");
     }
     Ok(())
-}
-
-fn access(wishes: &Wishes) -> Access {
-    let server_name = wishes.tls.as_ref().and_then(|tls| tls.server_name.clone());
-    Access { url: wishes.url.clone(), server_name, ..Access::default() }
 }
 
 async fn credential<S: Store>(house: &House<S>, client: &Object, name: &str) -> Result<Credential, Fault> {

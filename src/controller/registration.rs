@@ -1,0 +1,209 @@
+//! Portainer's workers: looks at servers and visits for hosts from a queue of their own, so that no server that hangs
+//! keeps a certificate waiting.
+
+use super::work::{Cluster, UNPOISONED};
+use crate::api::{Kind, Object, ObjectRef};
+use crate::decide::delivery::Courier;
+use crate::decide::registration::Standing;
+use crate::decide::registration::contest::Claim;
+use crate::hallway::registration::{Came, Visit};
+use futures::FutureExt;
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// A PortainerClient, and a host to be visited; without one, its server is looked at.
+pub type Errand = (ObjectRef, Option<ObjectRef>);
+
+/// Counts of a PortainerClient are published no more often than that.
+const COUNTING: Duration = Duration::from_secs(1);
+/// A look that a visit asks for comes no sooner.
+const BREATH: Duration = Duration::from_millis(500);
+
+/// Objects that are gone and have still to be parted from Portainer, since no finalizer kept them.
+#[derive(Default)]
+pub struct Farewells(Mutex<HashMap<ObjectRef, Arc<Object>>>);
+
+impl Farewells {
+    fn find(&self, at: &ObjectRef) -> Option<Arc<Object>> {
+        self.0.lock().expect(UNPOISONED).get(at).cloned()
+    }
+
+    /// It is there again.
+    pub fn cancel(&self, at: &ObjectRef) {
+        self.0.lock().expect(UNPOISONED).remove(at);
+    }
+
+    fn put(&self, object: Arc<Object>) {
+        self.0.lock().expect(UNPOISONED).insert(object.at.clone(), object);
+    }
+}
+
+impl Cluster {
+    /// How far the registration of an object is.
+    pub(super) fn standing(&self, object: &Object) -> Standing {
+        let index = self.index.read().expect(UNPOISONED);
+        match object.at.kind {
+            Kind::DockerHostCert => {
+                let selecting = index.clients_of(object);
+                let selected = |client: &Arc<Object>| selecting.iter().any(|known| known.at == client.at);
+                let others: Vec<_> =
+                    index.clients_about(object).into_iter().filter(|client| !selected(client)).collect();
+                drop(index);
+                self.registrations.of_host(object, &selecting, &others)
+            }
+            Kind::PortainerClient => {
+                let hosts = if object.deleted.is_some() { index.hosts_about(object) } else { index.hosts_of_client(object) };
+                drop(index);
+                self.registrations.of_client(object, &hosts)
+            }
+            _ => Standing::default(),
+        }
+    }
+
+    /// An object was walked: what that means for Portainer.
+    pub(super) fn follow_registration(&self, object: &Object) {
+        match object.at.kind {
+            Kind::PortainerClient if self.registrations.wants_look(object) => {
+                self.registration_queue.add((object.at.clone(), None));
+            }
+            Kind::DockerHostCert => {
+                let clients = self.index.read().expect(UNPOISONED).clients_about(object);
+                clients.into_iter().for_each(|client| self.visit(&client.at, &object.at));
+            }
+            _ => {}
+        }
+    }
+
+    /// An object is gone.
+    pub(super) fn part_from(&self, object: &Arc<Object>) {
+        let pairs: Vec<(Arc<Object>, Arc<Object>)> = {
+            let index = self.index.read().expect(UNPOISONED);
+            match object.at.kind {
+                Kind::DockerHostCert => {
+                    index.clients_about(object).into_iter().map(|client| (client, Arc::clone(object))).collect()
+                }
+                Kind::PortainerClient => {
+                    index.hosts_about(object).into_iter().map(|host| (Arc::clone(object), host)).collect()
+                }
+                _ => Vec::new(),
+            }
+        };
+        let ours = |(client, host): &(Arc<Object>, Arc<Object>)| {
+            self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(&client.at, &host.at)
+        };
+        for (client, host) in pairs.into_iter().filter(ours) {
+            let gone = Object { deleted: Some(self.house.clock.now()), ..Object::clone(object) };
+            self.farewells.put(Arc::new(gone));
+            self.visit(&client.at, &host.at);
+        }
+    }
+
+    fn visit(&self, client: &ObjectRef, host: &ObjectRef) {
+        self.registration_queue.add((client.clone(), Some(host.clone())));
+    }
+
+    fn find(&self, at: &ObjectRef) -> Option<Arc<Object>> {
+        let found = self.index.read().expect(UNPOISONED).find(at);
+        found.or_else(|| self.farewells.find(at))
+    }
+
+    /// Who would register a host, the oldest first.
+    fn claims(&self, host: &Object) -> (Vec<Claim>, Vec<ObjectRef>) {
+        let clients = self.index.read().expect(UNPOISONED).clients_of(host);
+        let claim = |client: &Arc<Object>| Claim {
+            client: client.at.name.to_string(),
+            created: client.created,
+            instance: self.registrations.identity(&client.at).map(|(instance, _)| instance),
+        };
+        (clients.iter().map(claim).collect(), clients.iter().map(|client| client.at.clone()).collect())
+    }
+}
+
+/// Runs whatever is next; each server has places of its own.
+pub async fn workers(cluster: Arc<Cluster>) {
+    let mut errands = JoinSet::new();
+    loop {
+        let errand = cluster.registration_queue.next().await;
+        errands.spawn(guarded(Arc::clone(&cluster), errand));
+        while errands.try_join_next().is_some() {}
+    }
+}
+
+async fn guarded(cluster: Arc<Cluster>, errand: Errand) {
+    let done = AssertUnwindSafe(one(&cluster, &errand)).catch_unwind().await;
+    let came = done.unwrap_or_else(|_| {
+        tracing::error!(client = %errand.0, "registering panicked, which is a fault of Dockseal: please report it");
+        Came::default()
+    });
+    cluster.registration_queue.done(&errand, came.wake, || true);
+}
+
+async fn one(cluster: &Arc<Cluster>, (client, host): &Errand) -> Came {
+    let Some(client) = cluster.find(client) else { return Came::default() };
+    match host {
+        None => look(cluster, &client).await,
+        Some(host) => match cluster.find(host) {
+            Some(host) => visit(cluster, client, host).await,
+            None => Came::default(),
+        },
+    }
+}
+
+async fn look(cluster: &Arc<Cluster>, client: &Object) -> Came {
+    if !client.has_server() {
+        return Came::default();
+    }
+    let came = cluster.registrations.look(&cluster.house, client).await;
+    if came.news {
+        tracing::info!(client = %client.at, looked = ?cluster.registrations.looked(&client.at), "Portainer was looked at");
+        cluster.queue.add(client.at.clone());
+    }
+    let hosts = cluster.index.read().expect(UNPOISONED).hosts_about(client);
+    for host in hosts {
+        if came.news {
+            cluster.queue.add(host.at.clone()); // its walk is followed by a visit
+        }
+        cluster.visit(&client.at, &host.at);
+    }
+    came
+}
+
+async fn visit(cluster: &Arc<Cluster>, client: Arc<Object>, host: Arc<Object>) -> Came {
+    let (claims, selecting) = cluster.claims(&host);
+    let selected = selecting.contains(&client.at);
+    let (client_at, host_at) = (client.at.clone(), host.at.clone());
+    let visit = Visit { courier: Courier::asked(&host), client, host, claims, selected };
+    let came = cluster.registrations.visit(&cluster.house, &visit).await;
+    if came.news {
+        let report = cluster.registrations.report(&visit.client, &visit.host);
+        tracing::info!(object = %host_at, client = %client_at, reason = report.reason, "{}", report.message);
+        cluster.queue.add(host_at);
+        count_later(cluster, client_at.clone());
+    }
+    if came.look {
+        let cluster = Arc::downgrade(cluster);
+        tokio::spawn(async move {
+            tokio::time::sleep(BREATH).await;
+            cluster.upgrade().iter().for_each(|cluster| cluster.registration_queue.add((client_at.clone(), None)));
+        });
+    }
+    came
+}
+
+/// Publishes the counts of a PortainerClient, once for many hosts.
+fn count_later(cluster: &Arc<Cluster>, client: ObjectRef) {
+    if !cluster.counting.lock().expect(UNPOISONED).insert(client.clone()) {
+        return;
+    }
+    let cluster = Arc::downgrade(cluster);
+    tokio::spawn(async move {
+        tokio::time::sleep(COUNTING).await;
+        if let Some(cluster) = cluster.upgrade() {
+            cluster.counting.lock().expect(UNPOISONED).remove(&client);
+            cluster.queue.add(client);
+        }
+    });
+}
