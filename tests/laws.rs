@@ -779,6 +779,6 @@ proptest! {
         }
         prop_assert_eq!(world.object(&homelab()).previous.fingerprint.clone(), fingerprint, "the authority was replaced");
         let recorded = world.object(&homelab()).annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
-        prop_assert_eq!(recorded, world.object(&homelab()).previous.fingerprint);
+        prop_assert_eq!(recorded, world.object(&homelab()).previous.fingerprint.clone());
     }
 }

@@ -358,17 +358,17 @@ async fn secrets_go_only_where_the_policy_says_so() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
-async fn what_this_version_does_not_do_is_said_and_the_certificate_issued() -> anyhow::Result<()> {
-    let namespace = Namespace::new("not-available").await?;
-    let _controller = namespace.controller("not-available").await?;
+async fn a_portainer_without_its_credential_is_said_and_the_certificate_issued() -> anyhow::Result<()> {
+    let namespace = Namespace::new("no-credential").await?;
+    let _controller = namespace.controller("no-credential").await?;
     let client = "---\n{apiVersion: dockseal.dev/v1alpha1, kind: PortainerClient, metadata: {name: portainer}, spec: {caRef: {name: homelab}, commonName: portainer.bodkys.house, hostSelector: {matchLabels: {site: home}}, server: {url: 'https://portainer.bodkys.house', credentialsSecretRef: {name: admin}}}}\n";
     namespace.apply(&homelab(&["selected", "other"])).await?;
     namespace.merge("dockerhostcert/other", json!({"metadata": {"labels": {"site": "office"}}})).await?;
     namespace.apply(client).await?;
     for what in ["portainerclient/portainer", "dockerhostcert/selected"] {
-        let object = namespace.until(what, |object| fails(object, "Registered", "NotAvailable")).await?;
+        let object = namespace.until(what, |object| fails(object, "Registered", "CredentialsNotFound")).await?;
         assert!(
-            is(&object, "Issued", "True") && fails(&object, "Ready", "NotAvailable") && !serial(&object).is_empty()
+            is(&object, "Issued", "True") && fails(&object, "Ready", "CredentialsNotFound") && !serial(&object).is_empty()
         );
     }
     let other = namespace.until("dockerhostcert/other", |host| is(host, "Ready", "True")).await?;

@@ -7,6 +7,7 @@ use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::docker_host_cert::Mode;
 use dockseal::api::{Kind, Object, ObjectRef, Place};
 use dockseal::decide::delivery::Listing;
+use dockseal::decide::registration::Standing;
 use dockseal::decide::status::Verdict;
 use dockseal::hallway::accounts::{Accounts, Census};
 use dockseal::hallway::{self, House, Slot, Surroundings};
@@ -286,7 +287,7 @@ impl World {
         let oldest = wanting().min_by_key(|other| (other.created, other.at.clone())).map(|other| other.at.clone());
         Surroundings {
             rival: named.or(oldest).filter(|holder| *holder != object.at),
-            registrars: Vec::new(),
+            standing: Standing::default(),
             authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
             in_use: false,
             courier,

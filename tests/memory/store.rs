@@ -2,7 +2,7 @@
 
 use dockseal::api::account::{Part, PartKey, SeenPart};
 use dockseal::api::assignment::AssignedHost;
-use dockseal::api::status::{CertificateStatus, CompanionStatus};
+use dockseal::api::status::{CompanionStatus, ControllerStatus};
 use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, Object, ObjectRef, Place};
 use dockseal::decide::delivery::turns::waits_since;
 use dockseal::hallway::accounts::Census;
@@ -208,7 +208,7 @@ impl Store for Memory {
         })
     }
 
-    async fn publish(&self, object: &Object, status: &CertificateStatus) -> Result<(), StoreError> {
+    async fn publish(&self, object: &Object, status: &ControllerStatus) -> Result<(), StoreError> {
         self.open().write("publish", object.at.to_string(), |shelves| {
             shelves.object(object)?.previous = status.clone();
             Ok(())

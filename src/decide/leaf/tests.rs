@@ -6,7 +6,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Address;
 use crate::api::key::{Algorithm, RotationPolicy};
 use crate::api::reference::CaRef;
-use crate::api::status::{CertificateStatus, CompanionStatus};
+use crate::api::status::{CompanionStatus, ControllerStatus};
 use crate::api::{DockerClientCertSpec, DockerHostCertSpec, Kind, Object, ObjectRef, Spec};
 use crate::decide::Refusal;
 use crate::pki::constraints::{Network, permit};
@@ -62,7 +62,7 @@ fn object(spec: Spec) -> Object {
         annotations: Default::default(),
         labels: Default::default(),
         spec,
-        previous: CertificateStatus::default(),
+        previous: ControllerStatus::default(),
         companion: CompanionStatus::default(),
     }
 }
@@ -90,7 +90,6 @@ fn a_host_becomes_names_addresses_and_dates() {
             spec.address = Some(Address { host: Some("1.2.3.4".into()), port: 2376 });
             spec.renew_before = Some("100d".into());
         }),
-        &[],
     )
     .expect("a good host");
     assert_eq!(wanted.profile.common_name, "pandora.bodkys.house");
@@ -104,7 +103,6 @@ fn a_host_becomes_names_addresses_and_dates() {
 fn where_there_is_no_hostname_the_first_address_is_the_common_name() {
     let wanted = desired(
         &host(|spec| (spec.hostname, spec.ip_addresses) = (None, vec!["fd00::1".into(), "10.0.0.1".into()])),
-        &[],
     );
     assert_eq!(wanted.expect("a good host").profile.common_name, "fd00::1");
 }
@@ -139,18 +137,18 @@ fn what_cannot_be_used_is_refused_with_its_field() {
         }),
     ];
     for (number, (field, change)) in table.into_iter().enumerate() {
-        let refusal = desired(&host(change), &[]).expect_err("a refusal");
+        let refusal = desired(&host(change)).expect_err("a refusal");
         assert_eq!((refusal.condition, refusal.reason), (ConditionType::Accepted, Reason::InvalidSpec), "{number}");
         assert!(refusal.message.starts_with(field), "{number}: {} is not about {field}", refusal.message);
     }
     let mut named_ca = host(|_| {});
     named_ca.at.name = "ca".into();
-    assert!(desired(&named_ca, &[]).expect_err("a refusal").message.starts_with("metadata.name:"));
+    assert!(desired(&named_ca).expect_err("a refusal").message.starts_with("metadata.name:"));
     for common_name in ["", ".", "a\u{7}", &"ü".repeat(33)] {
-        let refusal = desired(&client(common_name), &[]).expect_err("a refusal");
+        let refusal = desired(&client(common_name)).expect_err("a refusal");
         assert!(refusal.message.starts_with("spec.commonName:"), "{common_name:?}");
     }
-    assert!(desired(&client("Jörg, CI"), &[]).is_ok());
+    assert!(desired(&client("Jörg, CI")).is_ok());
 }
 
 fn authority(number: usize, made: Timestamp, duration: SignedDuration, rules: Option<&NameConstraints>) -> Authority {
@@ -183,7 +181,7 @@ fn facts(certificate: &Certificate, signer: &Signer) -> LeafFacts {
 }
 
 fn case_of(object: &Object, authority: &Authority) -> Case {
-    let desired = desired(object, &[]).expect("a good object");
+    let desired = desired(object).expect("a good object");
     let signer = view(authority);
     let dates = lifecycle::dates(made(), desired.duration, Some(authority.certificate.not_after));
     let stored = Stored::Ours(facts(&leaf(authority, &desired, dates), &signer));
@@ -272,7 +270,7 @@ fn the_spec_counts_but_never_its_dates() {
 fn the_key_is_kept_only_where_the_user_says_so_and_it_is_the_one_that_is_wanted() {
     let keeps = |plan: &Plan| matches!(plan.step, Step::Issue { keep_key: true, .. });
     let kept =
-        desired(&host(|spec| spec.private_key.rotation_policy = RotationPolicy::Never), &[]).expect("a good host");
+        desired(&host(|spec| spec.private_key.rotation_policy = RotationPolicy::Never)).expect("a good host");
     let due = at("2027-08-01T10:00:00Z");
     assert!(!keeps(&planned(|case| case.now = due)));
     assert!(keeps(&planned(|case| (case.now, case.desired) = (due, kept.clone()))));

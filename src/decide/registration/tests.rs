@@ -1,0 +1,353 @@
+//! Which step comes next, and which environment is ours: one good baseline, one change, what is decided.
+
+use super::contest::{Claim, lost};
+use super::find::{Found, find};
+use super::leave::part;
+use super::order::{Material, adopted_marker, marker};
+use super::*;
+use crate::api::condition::Reason;
+use crate::api::portainer_client::{Adoption, PortainerClientSpec, Registrar, TlsVerification};
+use crate::api::status::EnvironmentReport;
+use crate::api::{DockerHostCert, DockerHostCertSpec, Kind, Object, ObjectRef, PortainerClient};
+use crate::portainer::{Change, Environment, Group, NewTls, Tag, Tls};
+use k8s_openapi::jiff::SignedDuration;
+
+const HOME: &str = "home";
+const TAG: i64 = 3;
+const MEDIA: i64 = 4;
+const ADOPTED: i64 = 5;
+const FOREIGN: i64 = 6;
+
+fn order() -> Order {
+    Order {
+        client: "portainer".into(),
+        marker: mark(),
+        name: "pandora".into(),
+        host: "pandora.bodkys.house".into(),
+        port: 2376,
+        public_url: None,
+        group: None,
+        tags: vec!["media".into()],
+        verify_server: true,
+        adopt: false,
+    }
+}
+
+fn mark() -> String {
+    marker(&ObjectRef::new(Kind::PortainerClient, HOME, "portainer"), "0123456789abcdef")
+}
+
+fn material() -> Material {
+    Material {
+        client: "client".into(),
+        bundle: "bundle".into(),
+        stored: "leaf".into(),
+        proof: Proof::Serves("leaf".into()),
+    }
+}
+
+/// As it is once it was made and proved.
+fn environment(id: i64) -> Environment {
+    Environment {
+        id,
+        name: "pandora".into(),
+        kind: 1,
+        url: "tcp://pandora.bodkys.house:2376".into(),
+        public_url: String::new(),
+        group_id: 1,
+        tag_ids: vec![TAG, MEDIA],
+        status: 1,
+        tls: Tls { on: true, skip_verify: false, has_ca: true, has_cert: true, has_key: true },
+    }
+}
+
+fn ground(environments: Vec<Environment>) -> Ground {
+    let tag = |id, name: &str| Tag { id, name: name.into() };
+    let mut ground = Ground {
+        instance: "server".into(),
+        version: "2.33.5".into(),
+        groups: vec![Group { id: 1, name: "Unassigned".into() }, Group { id: 7, name: "ops".into() }],
+        tags: vec![
+            tag(TAG, &mark()),
+            tag(MEDIA, "media"),
+            tag(ADOPTED, &adopted_marker(&mark())),
+            tag(FOREIGN, "dockseal/elsewhere/portainer/ffffffff"),
+        ],
+        ..Ground::default()
+    };
+    environments.into_iter().for_each(|environment| ground.put(environment));
+    ground
+}
+
+fn report(id: i64) -> EnvironmentReport {
+    EnvironmentReport {
+        portainer_client: "portainer".into(),
+        registrar: Registrar::Controller,
+        reason: "Registered".into(),
+        id: Some(id),
+        instance_id: Some("server".into()),
+        client_fingerprint: Some("client".into()),
+        trust_bundle: Some("bundle".into()),
+        proved_fingerprint: Some("leaf".into()),
+        ..EnvironmentReport::default()
+    }
+}
+
+struct Case {
+    order: Order,
+    material: Material,
+    ground: Ground,
+    report: EnvironmentReport,
+}
+
+fn settled() -> Case {
+    Case { order: order(), material: material(), ground: ground(vec![environment(9)]), report: report(9) }
+}
+
+fn next(change: impl FnOnce(&mut Case)) -> Step {
+    let mut case = settled();
+    change(&mut case);
+    plan(&case.order, HOME, &case.material, &case.ground, &case.report)
+}
+
+/// Changes the one environment.
+fn by_hand(change: impl FnOnce(&mut Environment)) -> impl FnOnce(&mut Case) {
+    move |case| change(case.ground.environments.get_mut(&9).expect("it is there"))
+}
+
+fn upload() -> Step {
+    let url = Some("tcp://pandora.bodkys.house:2376".into());
+    Step::Upload(9, Change { url, tls: Some(NewTls { verify_server: true }), ..Change::default() })
+}
+
+fn changed(change: Change) -> Step {
+    Step::Change(9, change)
+}
+
+#[test]
+fn what_is_as_it_should_be_is_left_alone() {
+    assert_eq!(next(|_| {}), Step::Done);
+    assert_eq!(next(by_hand(|found| found.url = "https://Pandora.bodkys.house:2376/".into())), Step::Done);
+    assert_eq!(next(by_hand(|found| found.tag_ids.push(77))), Step::Done, "tags of others are theirs");
+    assert_eq!(next(by_hand(|found| found.public_url = "by hand".into())), Step::Done);
+    assert_eq!(next(|case| case.material.proof = Proof::Ask), Step::Done);
+    assert_eq!(next(|case| case.material.stored = "renewed".into()), Step::Done, "dockerd serves the old one on");
+}
+
+#[test]
+fn what_portainer_holds_is_replaced_where_it_is_not_what_is_wanted() {
+    assert_eq!(next(|case| case.material.client = "renewed".into()), upload());
+    assert_eq!(next(|case| case.material.bundle = "with another authority".into()), upload());
+    assert_eq!(next(|case| case.report.instance_id = Some("another server".into())), upload(), "a restored one");
+    assert_eq!(next(|case| case.report = EnvironmentReport::default()), upload(), "found by name and mark");
+    assert_eq!(next(|case| case.report.client_fingerprint = None), upload(), "interrupted, or not proved");
+    assert_eq!(next(by_hand(|found| found.tls.has_key = false)), upload());
+    assert_eq!(next(by_hand(|found| found.tls = Tls::default())), upload());
+    let moved = Change { url: Some("tcp://pandora.bodkys.house:2376".into()), tls: Some(NewTls { verify_server: true }), ..Change::default() };
+    assert_eq!(next(by_hand(|found| found.url = "tcp://10.0.0.9:2376".into())), changed(moved.clone()));
+    assert_eq!(next(by_hand(|found| (found.tls.skip_verify, found.tls.has_ca) = (true, false))), changed(moved));
+}
+
+#[test]
+fn what_somebody_edited_is_put_right_and_nothing_else_is_sent() {
+    let name = Change { name: Some("pandora".into()), ..Change::default() };
+    assert_eq!(next(by_hand(|found| found.name = "renamed".into())), changed(name));
+    let tags = Change { tag_ids: Some(vec![77, TAG, MEDIA]), ..Change::default() };
+    assert_eq!(next(by_hand(|found| found.tag_ids = vec![77])), changed(tags));
+    let group = Change { group_id: Some(7), ..Change::default() };
+    assert_eq!(next(|case| case.order.group = Some("ops".into())), changed(group));
+    let public = Change { public_url: Some("pandora".into()), ..Change::default() };
+    assert_eq!(next(|case| case.order.public_url = Some("pandora".into())), changed(public));
+}
+
+#[test]
+fn a_proof_is_asked_for_where_something_may_have_changed() {
+    let prove = Step::Prove(9);
+    assert_eq!(next(by_hand(|found| found.status = 2)), prove);
+    assert_eq!(next(|case| case.material.proof = Proof::Serves("renewed".into())), prove);
+    assert_eq!(next(|case| case.report.reason = String::new()), prove);
+}
+
+#[test]
+fn an_environment_is_made_after_its_tags_and_only_where_dockerd_is_known_to_serve() {
+    let empty = |case: &mut Case| case.ground.environments.clear();
+    let Step::Create(new) = next(empty) else { panic!("it is not made") };
+    assert_eq!((new.name.as_str(), new.url.as_str()), ("pandora", "tcp://pandora.bodkys.house:2376"));
+    assert_eq!((new.tag_ids, new.group_id, new.verify_server), (vec![TAG, MEDIA], None, true));
+    let step = next(|case| (case.ground.environments.clear(), case.ground.tags.clear()).0);
+    assert_eq!(step, Step::MakeTags(vec![mark(), "media".into()]));
+    let fault = Fault::new(Reason::AwaitingServing, "words");
+    for proof in [Proof::Not(fault), Proof::Serves("older".into())] {
+        let step = next(|case| {
+            case.ground.environments.clear();
+            case.material.proof = proof;
+        });
+        assert!(matches!(&step, Step::Wait(fault) if fault.reason == Reason::AwaitingServing), "{step:?}");
+    }
+}
+
+fn waits(step: &Step, reason: Reason, words: &str) {
+    let Step::Wait(fault) = step else { panic!("{step:?}") };
+    assert!(fault.reason == reason && fault.message.contains(words), "{fault:?}");
+}
+
+#[test]
+fn a_group_is_the_only_one_of_its_name() {
+    waits(&next(|case| case.order.group = Some("gone".into())), Reason::GroupNotFound, "no environment group gone");
+    let twice = next(|case| {
+        case.order.group = Some("ops".into());
+        case.ground.groups.push(Group { id: 8, name: "ops".into() });
+    });
+    waits(&twice, Reason::GroupAmbiguous, "several environment groups ops");
+}
+
+#[test]
+fn what_is_somebody_elses_is_left_alone() {
+    let foreign = |change: fn(&mut Environment)| {
+        next(move |case| {
+            case.report = EnvironmentReport::default();
+            let environment = case.ground.environments.get_mut(&9).expect("it is there");
+            environment.tag_ids.clear();
+            change(environment);
+        })
+    };
+    waits(&foreign(|_| {}), Reason::NameConflict, "adoption: MatchingURL");
+    waits(&foreign(|found| found.kind = 4), Reason::NameConflict, "another kind");
+    waits(&foreign(|found| found.url = "tcp://other:2376".into()), Reason::NameConflict, "tcp://other:2376");
+    waits(&foreign(|found| found.tag_ids = vec![FOREIGN]), Reason::NameConflict, "dockseal/elsewhere/portainer");
+}
+
+#[test]
+fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
+    let adopting = |change: fn(&mut Environment)| {
+        next(move |case| {
+            case.order.adopt = true;
+            case.report = EnvironmentReport::default();
+            let environment = case.ground.environments.get_mut(&9).expect("it is there");
+            (environment.name, environment.tag_ids) = ("by hand".into(), vec![77]);
+            change(environment);
+        })
+    };
+    let Step::Upload(9, change) = adopting(|_| {}) else { panic!("it is not taken over") };
+    assert_eq!((change.name, change.tag_ids), (None, Some(vec![77, TAG, ADOPTED, MEDIA])));
+    assert!(matches!(adopting(|found| found.kind = 4), Step::Create(_)));
+    assert!(matches!(adopting(|found| found.tag_ids = vec![FOREIGN]), Step::Create(_)));
+    waits(&adopting(|found| (found.name, found.kind) = ("pandora".into(), 4)), Reason::NameConflict, "another kind");
+    // Once taken over it is known by its marks, whatever its name.
+    let known = |report: EnvironmentReport| {
+        next(move |case| {
+            case.report = report;
+            let environment = case.ground.environments.get_mut(&9).expect("it is there");
+            (environment.name, environment.tag_ids) = ("by hand".into(), vec![TAG, MEDIA, ADOPTED]);
+        })
+    };
+    assert_eq!(known(report(9)), Step::Done);
+    assert_eq!(known(EnvironmentReport::default()), upload());
+}
+
+#[test]
+fn of_several_made_at_a_time_the_lowest_stays_whoever_asks() {
+    for known in [report(9), report(12), EnvironmentReport::default()] {
+        let step = next(|case| {
+            case.ground = ground(vec![environment(9), environment(12), environment(15)]);
+            case.report = known;
+        });
+        let Step::Drop(mut twins) = step else { panic!("{step:?}") };
+        twins.sort_unstable();
+        assert_eq!(twins, [12, 15]);
+    }
+    let foreign = Environment { tag_ids: Vec::new(), ..environment(12) };
+    assert_eq!(next(|case| case.ground.put(foreign)), Step::Done, "somebody else's is not touched");
+    let adopted = Environment { tag_ids: vec![TAG, ADOPTED], ..environment(12) };
+    assert_eq!(next(|case| case.ground.put(adopted)), Step::Done, "nor what was taken over");
+}
+
+#[test]
+fn a_number_counts_with_its_server_and_its_mark() {
+    let case = settled();
+    let found = |ground: &Ground, report: &EnvironmentReport| {
+        let found = find(&case.order, HOME, ground, report);
+        matches!(found, Ok(Found::Ours(environment, _)) if environment.id == 9)
+    };
+    assert!(found(&case.ground, &case.report));
+    let bare = |name: &str, url: &str| {
+        ground(vec![Environment { tag_ids: vec![], name: name.into(), url: url.into(), ..environment(9) }])
+    };
+    let url = "tcp://pandora.bodkys.house:2376";
+    assert!(found(&bare("pandora", url), &report(9)), "a mark that was removed by hand is put back");
+    assert!(!found(&bare("other", url), &report(9)));
+    assert!(!found(&bare("pandora", "tcp://other:2376"), &report(9)));
+    let elsewhere = EnvironmentReport { instance_id: Some("another".into()), ..report(9) };
+    assert!(!found(&bare("pandora", url), &elsewhere));
+}
+
+#[test]
+fn what_goes_is_removed_or_loses_our_mark_and_nothing_of_others_is_touched() {
+    let parting = |delete, environment: Environment| {
+        part(&Leaving { order: order(), delete }, HOME, &ground(vec![environment]), &report(9))
+    };
+    assert_eq!(parting(true, environment(9)), Parting::Delete(9));
+    assert_eq!(parting(false, environment(9)), Parting::Untag(9, vec![MEDIA]));
+    let adopted = Environment { tag_ids: vec![77, TAG, ADOPTED], ..environment(9) };
+    assert_eq!(parting(true, adopted), Parting::Untag(9, vec![77]), "somebody else made it");
+    let bare = Environment { tag_ids: vec![MEDIA], ..environment(9) };
+    assert_eq!(parting(true, bare), Parting::Nothing);
+    let other = Environment { name: "other".into(), url: "tcp://other:2376".into(), ..environment(9) };
+    assert_eq!(parting(true, other), Parting::Nothing, "the number was given to something else");
+    let edge = Environment { kind: 4, ..environment(9) };
+    assert_eq!(parting(true, edge), Parting::Nothing);
+}
+
+#[test]
+fn of_two_clients_of_one_server_the_older_has_the_host() {
+    let claim = |client: &str, instance: Option<&str>| Claim {
+        client: client.into(),
+        created: None,
+        instance: instance.map(str::to_owned),
+    };
+    let two = [claim("a", Some("server")), claim("b", Some("server")), claim("c", Some("another")), claim("d", None)];
+    assert_eq!(lost("a", &two), None);
+    let fault = lost("b", &two).expect("the second loses");
+    assert!(fault.reason == Reason::NameConflict && fault.message.contains("PortainerClient a is older"), "{fault:?}");
+    assert_eq!((lost("c", &two), lost("d", &two)), (None, None));
+}
+
+#[test]
+fn an_order_is_what_both_specs_say() {
+    let mut client = PortainerClientSpec { host_selector: Some(Default::default()), ..Default::default() };
+    client.environment.tags = vec!["home".into(), "media".into(), "dockseal/posing".into()];
+    client.environment.group = Some("homelab".into());
+    client.environment.tls_verification = TlsVerification::ClientOnly;
+    client.adoption = Adoption::MatchingUrl;
+    let mut host = DockerHostCertSpec { hostname: Some("pandora.bodkys.house.".into()), ..Default::default() };
+    let order = |client: &PortainerClientSpec, host: &DockerHostCertSpec| {
+        let client = Object::from(PortainerClient::new("portainer", client.clone()));
+        let host = Object::from(DockerHostCert::new("pandora", host.clone()));
+        Order::of(&client, &host, "0123456789abcdef").expect("an order")
+    };
+    let first = order(&client, &host);
+    assert_eq!((first.name.as_str(), first.url()), ("pandora", "tcp://pandora.bodkys.house:2376".into()));
+    assert_eq!((first.tags, first.group), (vec!["home".into(), "media".into()], Some("homelab".into())));
+    assert_eq!((first.verify_server, first.adopt, first.marker.as_str()), (false, true, "dockseal//portainer/01234567"));
+    host.portainer = Some(crate::api::docker_host_cert::PortainerEnvironment {
+        name: Some("Pandora".into()),
+        group: Some("ops".into()),
+        tags: vec!["media".into(), "gpu".into()],
+        ..Default::default()
+    });
+    (host.hostname, host.ip_addresses) = (None, vec!["fd00::7".into()]);
+    let second = order(&client, &host);
+    assert_eq!((second.name.as_str(), second.url()), ("Pandora", "tcp://[fd00::7]:2376".into()));
+    assert_eq!(second.tags, ["gpu", "home", "media"]);
+    assert_eq!(second.group.as_deref(), Some("ops"));
+}
+
+#[test]
+fn tries_come_later_each_time_and_latest_where_each_leaves_a_key() {
+    use patience::{INTERVAL, patience};
+    let unreachable = |failures| patience(Reason::EnvironmentUnreachable, failures);
+    assert_eq!((unreachable(1), unreachable(2)), (SignedDuration::from_mins(2), SignedDuration::from_mins(4)));
+    assert_eq!(unreachable(99), SignedDuration::from_hours(6));
+    assert_eq!(patience(Reason::PortainerUnreachable, 99), INTERVAL);
+    assert!(patience(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
+}
