@@ -17,3 +17,29 @@ fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let mut next = || parts.next().map_or(Some(0), |part| part);
     Some((major, next()?, next()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn docker_29_needs_a_newer_portainer() {
+        for (portainer, docker, old) in [
+            ("2.21.4", "29.0.0", true),
+            ("2.33.4", "29.1.2", true),
+            ("2.33.5", "29.1.2", false),
+            ("2.33.11", "29", false),
+            ("2.34.0", "29.0.0", true),
+            ("2.35.9", "30.0.0", true),
+            ("2.36.0", "29.0.0", false),
+            ("v3.0", "29.0.0-rc.1", false),
+            ("2.21.4", "28.5.1", false),
+            ("2.21.4", "20.10.24+dfsg1", false),
+            ("", "29.0.0", false),
+            ("2.21.4", "dev", false),
+            ("develop", "29.0.0", false),
+        ] {
+            assert_eq!(too_old(portainer, docker), old, "{portainer} and {docker}");
+        }
+    }
+}
