@@ -4,7 +4,7 @@
 /// (long-term) and 2.36.0 (portainer/portainer#12934). A version that cannot be read is not too old.
 pub fn too_old(portainer: &str, docker: &str) -> bool {
     let (Some(portainer), Some(docker)) = (numbers(portainer), numbers(docker)) else { return false };
-    let new_enough = portainer >= (2, 36, 0) || (portainer >= (2, 33, 5) && portainer < (2, 34, 0));
+    let new_enough = portainer >= (2, 36, 0) || ((2, 33, 5)..(2, 34, 0)).contains(&portainer);
     docker.0 >= 29 && !new_enough
 }
 

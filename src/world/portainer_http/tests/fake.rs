@@ -59,10 +59,11 @@ impl Fake {
                 tokio::spawn(async move {
                     match acceptor {
                         None => serve(stream, asked, answer).await,
-                        Some(acceptor) => match acceptor.accept(stream).await {
-                            Ok(stream) => serve(stream, asked, answer).await,
-                            Err(_) => return,
-                        },
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, asked, answer).await;
+                            }
+                        }
                     }
                 });
             }
