@@ -133,3 +133,6 @@ impl std::fmt::Debug for Files {
 pub fn same_address(a: &str, b: &str) -> bool {
     tcp_url(a) == tcp_url(b)
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 use super::environment::{Change, File, NewEnvironment, Tls};
 use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
 
 /// What it says of itself (`GET /api/system/status`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -80,6 +81,28 @@ pub struct Login {
     /// The token of a session.
     #[serde(deserialize_with = "or_default")]
     pub jwt: String,
+}
+
+/// The body of a login, and of the first administrator. Its memory is zeroed.
+pub fn credentials(username: &str, password: &str) -> Zeroizing<Vec<u8>> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Credentials<'a> {
+        username: &'a str,
+        password: &'a str,
+    }
+    // Room for the longest escapes: what a vector grows out of is not zeroed.
+    let mut body = Zeroizing::new(Vec::with_capacity(64 + 6 * (username.len() + password.len())));
+    serde_json::to_writer(&mut *body, &Credentials { username, password }).expect("text is JSON");
+    body
+}
+
+/// The body of a new tag.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct NewTag<'a> {
+    /// Its name.
+    #[serde(rename = "Name")]
+    pub name: &'a str,
 }
 
 /// Portainer's TLSConfig: paths on its own disk and what is done with them.

@@ -69,21 +69,25 @@ pub async fn docker_ping(
     cert_pem: &[u8],
     key_pem: &[u8],
 ) -> Result<Pinged, PingError> {
+    let client = (cert_pem, key_pem);
+    let late = || PingError::Closed(format!("no answer within {} seconds", PATIENCE.as_secs()));
+    timeout(PATIENCE, ping(address, trust_pem, client)).await.unwrap_or_else(|_| Err(late()))
+}
+
+async fn ping(address: &Address, trust_pem: Option<&[u8]>, client: (&[u8], &[u8])) -> Result<Pinged, PingError> {
     let other = |words: String| PingError::Other(words);
     let verifier = trust_pem.map(by_given).transpose();
     let verifier = verifier.map_err(|words| other(format!("the authorities cannot be read: {words}")))?;
     let seen = Arc::new(Seen::verified_by(verifier));
-    let config = config(&seen, cert_pem, key_pem).map_err(other)?;
+    let config = config(&seen, client).map_err(other)?;
     let name = ServerName::try_from(address.host.clone());
     let name = name.map_err(|_| other(format!("{} is neither a name nor an address", address.host)))?;
-    let answer = timeout(PATIENCE, exchange(address, name, config)).await;
-    let late = || PingError::Closed(format!("no answer within {} seconds", PATIENCE.as_secs()));
-    let docker_version = read(&answer.map_err(|_| late())??)?;
+    let docker_version = read(&exchange(address, name, config).await?)?;
     let leaf = seen.leaf().ok_or_else(|| other("it served no certificate".into()))?;
     Ok(Pinged { leaf_fingerprint: sha256_hex(&leaf), docker_version })
 }
 
-fn config(seen: &Arc<Seen>, cert_pem: &[u8], key_pem: &[u8]) -> Result<ClientConfig, String> {
+fn config(seen: &Arc<Seen>, (cert_pem, key_pem): (&[u8], &[u8])) -> Result<ClientConfig, String> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert_pem).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate cannot be read")?;
     let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| "the client's key cannot be read")?;

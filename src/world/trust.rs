@@ -179,3 +179,6 @@ impl ServerCertVerifier for Seen {
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

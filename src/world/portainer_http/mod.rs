@@ -1,12 +1,24 @@
 //! Portainer over HTTP: one server by one credential. It asks and is answered; it decides nothing, follows no redirect
 //! and keeps no cookie.
 
+mod call;
+mod connection;
+mod environments;
 mod error;
+mod server;
+mod session;
 
 pub use crate::portainer::Files;
 pub use error::{AccessError, PortainerError};
 
-use crate::portainer::{Change, Environment, File, Group, NewEnvironment, SystemStatus, Tag, User};
+use crate::portainer::Refusal;
+use crate::portainer::words::cleaned;
+use call::Call;
+use connection::{Reply, Server};
+use hyper::StatusCode;
+use serde::de::DeserializeOwned;
+use session::Session;
+use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -73,66 +85,104 @@ impl std::fmt::Debug for Credential {
 }
 
 /// One server by one credential. Copies share its session.
-#[derive(Clone, Debug)]
-pub struct Portainer;
+#[derive(Clone)]
+pub struct Portainer(Arc<Client>);
 
-const NOT_YET: &str = "not yet";
+struct Client {
+    server: Server,
+    session: Session,
+}
 
-#[allow(clippy::unused_async, missing_docs, reason = "signatures first")]
-impl Portainer {
-    pub fn new(access: &Access, credential: Credential) -> Result<Portainer, AccessError> {
-        let _ = (access, credential);
-        Ok(Portainer)
-    }
-    pub async fn status(&self) -> Answer<SystemStatus> {
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn has_administrator(&self) -> Answer<bool> {
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn initialize(&self) -> Answer<()> {
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn me(&self) -> Answer<User> {
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn environments(&self) -> Answer<Vec<Environment>> {
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn named(&self, name: &str) -> Answer<Vec<Environment>> {
-        Err(PortainerError::Unreachable(name.into()))
-    }
-    pub async fn environment(&self, id: i64) -> Answer<Option<Environment>> {
-        Err(PortainerError::Unreachable(id.to_string()))
-    }
-    pub async fn groups(&self) -> Answer<Vec<Group>> {
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn tags(&self) -> Answer<Vec<Tag>> {
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn create_tag(&self, name: &str) -> Answer<Tag> {
-        Err(PortainerError::Unreachable(name.into()))
-    }
-    pub async fn create(&self, new: &NewEnvironment, files: &Files) -> Answer<Environment> {
-        let _ = (new, files);
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn change(&self, id: i64, change: &Change) -> Answer<Environment> {
-        let _ = (id, change);
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn upload(&self, id: i64, file: File, pem: &[u8]) -> Answer<()> {
-        let _ = (id, file, pem);
-        Err(PortainerError::Unreachable(NOT_YET.into()))
-    }
-    pub async fn ping(&self, id: i64) -> Answer<()> {
-        Err(PortainerError::Unreachable(id.to_string()))
-    }
-    pub async fn snapshot(&self, id: i64) -> Answer<()> {
-        Err(PortainerError::Unreachable(id.to_string()))
-    }
-    pub async fn delete(&self, id: i64) -> Answer<()> {
-        Err(PortainerError::Unreachable(id.to_string()))
+impl std::fmt::Debug for Portainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Portainer({})", self.0.server.authority)
     }
 }
+
+impl Portainer {
+    /// A client, which asks nothing yet.
+    ///
+    /// # Errors
+    /// Where `access` or the credential cannot be read.
+    pub fn new(access: &Access, credential: Credential) -> Result<Portainer, AccessError> {
+        let client = Client { server: Server::new(access)?, session: Session::new(credential)? };
+        Ok(Portainer(Arc::new(client)))
+    }
+
+    async fn stranger(&self, call: Call) -> Answer<Reply> {
+        let reply = call.send(&self.0.server, None).await?;
+        self.judge(reply)
+    }
+
+    async fn ask(&self, call: Call) -> Answer<Reply> {
+        let reply = self.sent(call).await?;
+        self.judge(reply)
+    }
+
+    /// Asks as the user; where the session ended, once more with a new one.
+    async fn sent(&self, call: Call) -> Answer<Reply> {
+        let Client { server, session } = &*self.0;
+        let pass = session.pass(server).await?;
+        let reply = call.send(server, Some(&pass)).await?;
+        if reply.status != StatusCode::UNAUTHORIZED {
+            return Ok(reply);
+        }
+        let pass = session.renewed(server, &pass).await?;
+        let reply = call.send(server, Some(&pass)).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            session.refuse(&pass).await;
+        }
+        Ok(reply)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, call: Call) -> Answer<T> {
+        read(&self.ask(call).await?)
+    }
+
+    fn judge(&self, reply: Reply) -> Answer<Reply> {
+        match reply.status.is_success() {
+            true => Ok(reply),
+            false => Err(judged(&reply, |text| self.0.session.is_shown_in(text))),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(reply: &Reply) -> Answer<T> {
+    serde_json::from_slice(&reply.body).map_err(|error| PortainerError::Unreadable(cleaned(&error.to_string())))
+}
+
+/// Why a call failed, by its answer; words that show a secret are left out.
+fn judged(reply: &Reply, shows_secret: impl Fn(&str) -> bool) -> PortainerError {
+    let words = words(reply, shows_secret);
+    match reply.status.as_u16() {
+        303 if !reply.redirects => PortainerError::NotInitialised,
+        401 => PortainerError::CredentialsRefused,
+        403 => PortainerError::Forbidden(words),
+        // What stands in front of Portainer knows no paths at all: that says nothing about an id.
+        404 if refusal(reply).is_some() => PortainerError::NotFound,
+        409 => PortainerError::NameInUse,
+        status => PortainerError::Refused { status, words },
+    }
+}
+
+fn refusal(reply: &Reply) -> Option<Refusal> {
+    serde_json::from_slice(&reply.body).ok().filter(|refusal: &Refusal| !refusal.message.is_empty())
+}
+
+fn words(reply: &Reply, shows_secret: impl Fn(&str) -> bool) -> String {
+    let text = match refusal(reply) {
+        Some(Refusal { message, details }) if details.is_empty() || details == message => message,
+        Some(Refusal { message, details }) => format!("{message}: {details}"),
+        None if reply.redirects => "it sends us to another address".to_owned(),
+        None if reply.html => "a page that is none of Portainer's".to_owned(),
+        None => String::from_utf8_lossy(&reply.body[..reply.body.len().min(4096)]).into_owned(),
+    };
+    let fit = if shows_secret(&text) { String::new() } else { cleaned(&text) };
+    match fit.is_empty() {
+        true => reply.status.canonical_reason().unwrap_or("no words").to_owned(),
+        false => fit,
+    }
+}
+
+#[cfg(test)]
+mod tests;
