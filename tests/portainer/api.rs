@@ -69,6 +69,11 @@ impl Api {
         self.with("x-api-key", key)
     }
 
+    /// The value of one of its headers.
+    pub fn credential(&self, name: &str) -> &str {
+        self.headers.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
+    }
+
     /// Without credentials.
     pub fn bare(&self) -> Api {
         Api::anonymous(&self.base)

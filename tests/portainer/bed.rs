@@ -122,6 +122,31 @@ impl Bed {
         Ok(said.json()["Status"].as_u64().expect("a status"))
     }
 
+    /// Makes a standard user; their number and password.
+    pub async fn user(&self, name: &str) -> anyhow::Result<(u64, String)> {
+        let password = format!("{}-password", self.prefix);
+        let wanted = json!({ "Username": self.name(name), "Password": password, "Role": 2 });
+        let id = self.api.post("/users", &wanted).await?.is(200).json()["Id"].as_u64().expect("a number");
+        self.remember(format!("/users/{id}"));
+        Ok((id, password))
+    }
+
+    /// Logs in.
+    pub async fn session(&self, name: &str, password: &str) -> anyhow::Result<Api> {
+        let said = self.api.bare().post("/auth", &json!({ "Username": name, "Password": password })).await?.is(200);
+        let token = said.json()["jwt"].as_str().expect("a token").to_owned();
+        Ok(self.api.bare().with("authorization", format!("Bearer {token}")))
+    }
+
+    /// A standard user with a key.
+    pub async fn standard(&self) -> anyhow::Result<Api> {
+        let (user, password) = self.user("standard").await?;
+        let session = self.session(&self.name("standard"), &password).await?;
+        let wanted = json!({ "password": password, "description": "contract" });
+        let made = session.post(&format!("/users/{user}/tokens"), &wanted).await?.is(201).json();
+        Ok(self.api.bare().key(made["rawAPIKey"].as_str().expect("a key")))
+    }
+
     /// Removes what is still there; every test ends with it.
     pub async fn tidy(self) -> anyhow::Result<()> {
         let made = std::mem::take(&mut *self.made.lock().unwrap());

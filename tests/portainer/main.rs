@@ -8,4 +8,8 @@ mod support;
 mod api;
 mod bed;
 mod create;
+mod half;
+mod keys;
+mod list;
+mod rights;
 mod server;
