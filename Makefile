@@ -4,10 +4,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test test-long check deny bench fuzz generate manifest tools rust go helm kubernetes hostbox
+.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest tools rust go helm kubernetes hostbox
 
 help: ## show this
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
@@ -17,6 +17,10 @@ test: rust go tools kubernetes helm hostbox ## run every test
 
 test-long: rust tools hostbox ## the Docker hosts' tests that take minutes: a kill at each place, a dockerd that hangs
 	HOSTBOX_CUTS_EVERY=1 cargo test --locked --no-fail-fast --test hostbox -- --include-ignored
+
+test-portainer: rust ## run the Portainer contract on a real server: PORTAINER_URL=http://host:9000 PORTAINER_API_KEY=ptr_...
+	@test -n "$${PORTAINER_URL:-}" -a -n "$${PORTAINER_API_KEY:-}" || { echo "name a Portainer to test on, one for tests only: PORTAINER_URL=http://host:9000 (plain HTTP) and PORTAINER_API_KEY of an administrator" >&2; exit 1; }
+	cargo test --locked --test portainer
 
 check: rust ## formatting, clippy, docs
 	cargo fmt --check

@@ -5,9 +5,12 @@
 pub mod cluster;
 pub mod companion;
 pub mod controller;
+pub mod docker_like;
 pub mod dockerd;
 pub mod faults;
 pub mod helm;
 pub mod hostbox;
+pub mod listening;
+pub mod portainer;
 pub mod relay;
 pub mod scratch;

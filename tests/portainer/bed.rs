@@ -1,0 +1,231 @@
+//! What a test stands on: a stand-in of its own or the real server, a Docker host, certificates; it cleans up behind it.
+
+use crate::api::{Api, Form, Said};
+use crate::support::docker_like::{DockerLike, Material};
+use crate::support::portainer::Portainer;
+use dockseal::pki::name::Subject;
+use dockseal::pki::profile::Usage;
+use dockseal::pki::sign::{Authority, Dates, LeafProfile, new_authority};
+use dockseal::pki::{PrivateKey, lifecycle};
+use dockseal::world::entropy::{quick_key, serial};
+use http::Method;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A test's ground.
+pub struct Bed {
+    /// The administrator's.
+    pub api: Api,
+    /// The stand-in; none where the server is real.
+    pub stand_in: Option<Portainer>,
+    prefix: String,
+    made: Mutex<Vec<String>>,
+}
+
+impl Bed {
+    /// The server that the environment names, or a stand-in.
+    pub fn new() -> anyhow::Result<Bed> {
+        let real = (std::env::var("PORTAINER_URL"), std::env::var("PORTAINER_API_KEY"));
+        let (api, stand_in) = match real {
+            (Ok(url), Ok(key)) => (Api::anonymous(&url).key(&key), None),
+            _ => {
+                let portainer = Portainer::start()?;
+                (Api::anonymous(&portainer.url()).key(portainer.admin_key()), Some(portainer))
+            }
+        };
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let number = NEXT.fetch_add(1, Ordering::SeqCst);
+        let prefix = format!("contract-{}-{number}-{}", std::process::id(), Timestamp::now().as_second());
+        Ok(Bed { api, stand_in, prefix, made: Mutex::default() })
+    }
+
+    /// A name that nobody else has.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.prefix)
+    }
+
+    /// Goes in the end, unless it has gone before.
+    pub fn remember(&self, path: String) {
+        self.made.lock().unwrap().push(path);
+    }
+
+    /// Creates an environment; it goes in the end even if the answer was an error.
+    pub async fn create(&self, form: &Form) -> anyhow::Result<Said> {
+        let said = self.api.form("/endpoints", form).await?;
+        if let Some(id) = said.json()["Id"].as_u64() {
+            self.remember(format!("/endpoints/{id}"));
+        }
+        Ok(said)
+    }
+
+    /// Creates an environment that must succeed, and gives its number.
+    pub async fn created(&self, form: &Form) -> anyhow::Result<u64> {
+        let said = self.create(form).await?.is(200);
+        Ok(said.json()["Id"].as_u64().expect("a number"))
+    }
+
+    /// The form of an environment of that name.
+    pub fn form(&self, name: &str, url: &str, files: &Files) -> Form {
+        form(&self.name(name), url, files)
+    }
+
+    /// The environments of that name, by the API.
+    pub async fn named(&self, name: &str) -> anyhow::Result<Vec<Value>> {
+        let said = self.api.get(&format!("/endpoints?name={}", self.name(name))).await?.is(200);
+        let found = said.json().as_array().cloned().unwrap_or_default();
+        for environment in &found {
+            self.remember(format!("/endpoints/{}", environment["Id"]));
+        }
+        Ok(found)
+    }
+
+    /// Makes a tag.
+    pub async fn tag(&self, name: &str) -> anyhow::Result<u64> {
+        let said = self.api.post("/tags", &json!({ "Name": self.name(name) })).await?.is(200);
+        let id = said.json()["ID"].as_u64().expect("a number");
+        self.remember(format!("/tags/{id}"));
+        Ok(id)
+    }
+
+    /// Uploads the three files of an environment.
+    pub async fn upload(&self, id: u64, files: &Files) -> anyhow::Result<()> {
+        for (kind, text) in [("ca", &files.ca), ("cert", &files.cert), ("key", &files.key)] {
+            self.upload_one(id, kind, text).await?;
+        }
+        Ok(())
+    }
+
+    /// Uploads one.
+    pub async fn upload_one(&self, id: u64, kind: &str, text: &str) -> anyhow::Result<()> {
+        let form = Form::default().field("folder", id).file("file", text);
+        self.api.form(&format!("/upload/tls/{kind}"), &form).await?.is(204);
+        Ok(())
+    }
+
+    /// The PUT that reloads the proxy everywhere.
+    pub async fn put_tls(&self, id: u64, url: &str) -> anyhow::Result<Said> {
+        let body = json!({ "URL": url, "TLS": true, "TLSSkipVerify": false, "TLSSkipClientVerify": false });
+        self.api.put(&format!("/endpoints/{id}"), &body).await
+    }
+
+    /// What the proxy says of the host.
+    pub async fn ping(&self, id: u64) -> anyhow::Result<u16> {
+        Ok(self.api.get(&format!("/endpoints/{id}/docker/_ping")).await?.status)
+    }
+
+    /// Takes a snapshot, and gives the status after it.
+    pub async fn snapshot(&self, id: u64) -> anyhow::Result<u64> {
+        self.api.ask(Method::POST, &format!("/endpoints/{id}/snapshot")).await?.is(204);
+        let said = self.api.get(&format!("/endpoints/{id}")).await?.is(200);
+        Ok(said.json()["Status"].as_u64().expect("a status"))
+    }
+
+    /// Makes a standard user; their number and password.
+    pub async fn user(&self, name: &str) -> anyhow::Result<(u64, String)> {
+        let password = format!("{}-password", self.prefix);
+        let wanted = json!({ "Username": self.name(name), "Password": password, "Role": 2 });
+        let id = self.api.post("/users", &wanted).await?.is(200).json()["Id"].as_u64().expect("a number");
+        self.remember(format!("/users/{id}"));
+        Ok((id, password))
+    }
+
+    /// Logs in.
+    pub async fn session(&self, name: &str, password: &str) -> anyhow::Result<Api> {
+        let said = self.api.bare().post("/auth", &json!({ "Username": name, "Password": password })).await?.is(200);
+        let token = said.json()["jwt"].as_str().expect("a token").to_owned();
+        Ok(self.api.bare().with("authorization", format!("Bearer {token}")))
+    }
+
+    /// A standard user with a key.
+    pub async fn standard(&self) -> anyhow::Result<Api> {
+        let (user, password) = self.user("standard").await?;
+        let session = self.session(&self.name("standard"), &password).await?;
+        let wanted = json!({ "password": password, "description": "contract" });
+        let made = session.post(&format!("/users/{user}/tokens"), &wanted).await?.is(201).json();
+        Ok(self.api.bare().key(made["rawAPIKey"].as_str().expect("a key")))
+    }
+
+    /// Removes what is still there; every test ends with it.
+    pub async fn tidy(self) -> anyhow::Result<()> {
+        let made = std::mem::take(&mut *self.made.lock().unwrap());
+        for path in made.into_iter().rev() {
+            self.api.delete(&path).await?;
+        }
+        Ok(())
+    }
+}
+
+/// The three files of a client, in PEM.
+#[derive(Clone, Debug)]
+pub struct Files {
+    pub ca: String,
+    pub cert: String,
+    pub key: String,
+}
+
+/// The form of an environment that verifies both ways.
+pub fn form(name: &str, url: &str, files: &Files) -> Form {
+    Form::default()
+        .field("Name", name)
+        .field("EndpointCreationType", 1)
+        .field("URL", url)
+        .field("TLS", true)
+        .field("TLSSkipVerify", false)
+        .field("TLSSkipClientVerify", false)
+        .file("TLSCACertFile", &files.ca)
+        .file("TLSCertFile", &files.cert)
+        .file("TLSKeyFile", &files.key)
+}
+
+/// An authority with leaves for both sides.
+pub struct Ca(Authority);
+
+impl Ca {
+    /// A fresh one.
+    pub fn new(name: &str) -> anyhow::Result<Ca> {
+        Ok(Ca(new_authority(&Subject::of(name), None, quick_key(), days(30), serial())?))
+    }
+
+    /// Its certificate.
+    pub fn pem(&self) -> String {
+        self.0.certificate.to_pem()
+    }
+
+    /// A certificate for that key, and its serial number.
+    pub fn leaf(&self, usage: Usage, key: &PrivateKey) -> anyhow::Result<(String, String)> {
+        self.leaf_for(usage, key, "127.0.0.1")
+    }
+
+    /// The same for another address.
+    pub fn leaf_for(&self, usage: Usage, key: &PrivateKey, ip: &str) -> anyhow::Result<(String, String)> {
+        let ip_addresses = if usage == Usage::Server { vec![ip.parse()?] } else { vec![] };
+        let profile = LeafProfile { common_name: "contract".into(), dns_names: vec![], ip_addresses, usage };
+        let certificate = self.0.sign_leaf(&profile, key, days(1), serial())?;
+        Ok((certificate.to_pem(), certificate.serial.clone()))
+    }
+
+    /// A client's files, and the serial number of its certificate.
+    pub fn client(&self) -> anyhow::Result<(Files, String)> {
+        let key = quick_key();
+        let (cert, serial) = self.leaf(Usage::Client, &key)?;
+        Ok((Files { ca: self.pem(), cert, key: key.to_pem().to_string() }, serial))
+    }
+
+    /// What a host serves with, for clients of that bundle.
+    pub fn host(&self, clients: &str) -> anyhow::Result<Material> {
+        let key = quick_key();
+        let (chain, _) = self.leaf(Usage::Server, &key)?;
+        Ok(Material { chain, key: key.to_pem().to_string(), clients: clients.to_owned() })
+    }
+
+    /// A host of this authority for its clients.
+    pub fn docker(&self) -> anyhow::Result<DockerLike> {
+        DockerLike::start(&self.host(&self.pem())?)
+    }
+}
+
+fn days(days: i64) -> Dates {
+    lifecycle::dates(Timestamp::now(), SignedDuration::from_hours(24 * days), None)
+}

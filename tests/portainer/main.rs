@@ -1,0 +1,15 @@
+//! What the product relies on in Portainer, tested on the stand-in, or on a real server that is named.
+
+#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod api;
+mod bed;
+mod create;
+mod half;
+mod keys;
+mod list;
+mod rights;
+mod server;
