@@ -140,7 +140,11 @@ impl Object {
             }
             Spec::Portainer(spec) => {
                 let server = spec.server.iter();
-                server.flat_map(|server| server.trust().map(|at| &at.name).into_iter().chain([&server.credentials_secret_ref.name])).collect()
+                server
+                    .flat_map(|server| {
+                        server.trust().map(|at| &at.name).into_iter().chain([&server.credentials_secret_ref.name])
+                    })
+                    .collect()
             }
             Spec::Host(_) | Spec::Client(_) => Vec::new(),
         };

@@ -3,8 +3,8 @@
 use crate::api::status::ControllerStatus;
 use crate::api::{Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
-use crate::decide::registration::Standing;
 use crate::decide::delivery::turns::waits_since;
+use crate::decide::registration::Standing;
 use crate::hallway::Surroundings;
 use k8s_openapi::jiff::Timestamp;
 use kube::core::{Selector, SelectorExt};
@@ -204,7 +204,8 @@ impl Index {
     pub fn clients_about(&self, host: &Object) -> Vec<Arc<Object>> {
         let mut clients = self.clients_of(host);
         let named = host.previous.environments.iter().chain(&host.companion.environments);
-        let named = named.map(|report| ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client));
+        let named =
+            named.map(|report| ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client));
         for client in named.filter_map(|at| self.find(&at)) {
             if !clients.iter().any(|known| known.at == client.at) {
                 clients.push(client);

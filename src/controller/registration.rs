@@ -55,7 +55,8 @@ impl Cluster {
                 self.registrations.of_host(object, &selecting, &others)
             }
             Kind::PortainerClient => {
-                let hosts = if object.deleted.is_some() { index.hosts_about(object) } else { index.hosts_of_client(object) };
+                let hosts =
+                    if object.deleted.is_some() { index.hosts_about(object) } else { index.hosts_of_client(object) };
                 drop(index);
                 self.registrations.of_client(object, &hosts)
             }

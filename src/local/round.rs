@@ -59,7 +59,15 @@ impl Door {
     /// A door over that store.
     pub fn new(store: DiskStore, clock: Clock, board: Arc<Mutex<Board>>, host: Option<String>, loaded: Loaded) -> Door {
         let house = Arc::new(House::new(store, clock));
-        let mut door = Door { house, objects: Vec::new(), board, host, said: HashMap::new(), registrations: Arc::default(), looks: HashMap::new() };
+        let mut door = Door {
+            house,
+            objects: Vec::new(),
+            board,
+            host,
+            said: HashMap::new(),
+            registrations: Arc::default(),
+            looks: HashMap::new(),
+        };
         door.take(loaded);
         door
     }

@@ -390,7 +390,11 @@ mod tests {
         host.metadata.namespace = Some("home".into());
         let host = Object::from(host);
         let report = HostReport { delivered_fingerprint: Some("leaf".into()), ..HostReport::default() };
-        let companion = CompanionStatus { host: report, conditions: vec![condition(ConditionType::Delivered)], ..CompanionStatus::default() };
+        let companion = CompanionStatus {
+            host: report,
+            conditions: vec![condition(ConditionType::Delivered)],
+            ..CompanionStatus::default()
+        };
         let status = CertificateStatus { conditions: vec![condition(ConditionType::Ready)], ..Default::default() };
         let status = ControllerStatus::from(status);
         store.report(&host.at, &companion).expect("it is written");

@@ -368,7 +368,9 @@ async fn a_portainer_without_its_credential_is_said_and_the_certificate_issued()
     for what in ["portainerclient/portainer", "dockerhostcert/selected"] {
         let object = namespace.until(what, |object| fails(object, "Registered", "CredentialsNotFound")).await?;
         assert!(
-            is(&object, "Issued", "True") && fails(&object, "Ready", "CredentialsNotFound") && !serial(&object).is_empty()
+            is(&object, "Issued", "True")
+                && fails(&object, "Ready", "CredentialsNotFound")
+                && !serial(&object).is_empty()
         );
     }
     let other = namespace.until("dockerhostcert/other", |host| is(host, "Ready", "True")).await?;

@@ -82,15 +82,13 @@ fn client(common_name: &str) -> Object {
 
 #[test]
 fn a_host_becomes_names_addresses_and_dates() {
-    let wanted = desired(
-        &host(|spec| {
-            spec.hostname = Some("Pandora.Bodkys.House.".into());
-            spec.dns_names = vec!["pandora".into(), "PANDORA.bodkys.house".into()];
-            spec.ip_addresses = vec!["192.168.1.7".into(), "127.0.0.1".into()];
-            spec.address = Some(Address { host: Some("1.2.3.4".into()), port: 2376 });
-            spec.renew_before = Some("100d".into());
-        }),
-    )
+    let wanted = desired(&host(|spec| {
+        spec.hostname = Some("Pandora.Bodkys.House.".into());
+        spec.dns_names = vec!["pandora".into(), "PANDORA.bodkys.house".into()];
+        spec.ip_addresses = vec!["192.168.1.7".into(), "127.0.0.1".into()];
+        spec.address = Some(Address { host: Some("1.2.3.4".into()), port: 2376 });
+        spec.renew_before = Some("100d".into());
+    }))
     .expect("a good host");
     assert_eq!(wanted.profile.common_name, "pandora.bodkys.house");
     assert_eq!(wanted.profile.dns_names, ["pandora.bodkys.house", "pandora"]);
@@ -101,9 +99,8 @@ fn a_host_becomes_names_addresses_and_dates() {
 
 #[test]
 fn where_there_is_no_hostname_the_first_address_is_the_common_name() {
-    let wanted = desired(
-        &host(|spec| (spec.hostname, spec.ip_addresses) = (None, vec!["fd00::1".into(), "10.0.0.1".into()])),
-    );
+    let wanted =
+        desired(&host(|spec| (spec.hostname, spec.ip_addresses) = (None, vec!["fd00::1".into(), "10.0.0.1".into()])));
     assert_eq!(wanted.expect("a good host").profile.common_name, "fd00::1");
 }
 
@@ -269,8 +266,7 @@ fn the_spec_counts_but_never_its_dates() {
 #[test]
 fn the_key_is_kept_only_where_the_user_says_so_and_it_is_the_one_that_is_wanted() {
     let keeps = |plan: &Plan| matches!(plan.step, Step::Issue { keep_key: true, .. });
-    let kept =
-        desired(&host(|spec| spec.private_key.rotation_policy = RotationPolicy::Never)).expect("a good host");
+    let kept = desired(&host(|spec| spec.private_key.rotation_policy = RotationPolicy::Never)).expect("a good host");
     let due = at("2027-08-01T10:00:00Z");
     assert!(!keeps(&planned(|case| case.now = due)));
     assert!(keeps(&planned(|case| (case.now, case.desired) = (due, kept.clone()))));

@@ -6,7 +6,10 @@ use super::{Ground, Order};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, ObjectRef};
-use crate::portainer::{Environment, environment::{DOCKER_API, same_address}};
+use crate::portainer::{
+    Environment,
+    environment::{DOCKER_API, same_address},
+};
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,7 +26,12 @@ pub enum Found<'a> {
 ///
 /// # Errors
 /// The [`Fault`] of a name that somebody else has.
-pub fn find<'a>(order: &Order, namespace: &str, ground: &'a Ground, report: &EnvironmentReport) -> Result<Found<'a>, Fault> {
+pub fn find<'a>(
+    order: &Order,
+    namespace: &str,
+    ground: &'a Ground,
+    report: &EnvironmentReport,
+) -> Result<Found<'a>, Fault> {
     let client = ObjectRef::new(Kind::PortainerClient, namespace, &order.client);
     let family = marker_family(&client);
     let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
@@ -49,11 +57,14 @@ pub fn find<'a>(order: &Order, namespace: &str, ground: &'a Ground, report: &Env
         };
     }
     let same_url = |environment: &&Environment| same_address(&environment.url, &order.url());
-    let mine = |environment: &&Environment| same_url(environment) && ours(environment) && is_adopted(order, ground, environment);
+    let mine = |environment: &&Environment| {
+        same_url(environment) && ours(environment) && is_adopted(order, ground, environment)
+    };
     if let Some(environment) = ground.environments.values().find(mine) {
         return Ok(Found::Ours(environment, Vec::new()));
     }
-    let mut candidates = ground.environments.values().filter(same_url).filter_map(|found| consented(order, ground, found));
+    let mut candidates =
+        ground.environments.values().filter(same_url).filter_map(|found| consented(order, ground, found));
     Ok(candidates.next().unwrap_or(Found::Nothing))
 }
 
@@ -90,7 +101,9 @@ fn conflict(order: &Order, ground: &Ground, environment: &Environment) -> Fault 
     let other = ground.tags_beginning(environment, MARK).next();
     let why = match other {
         Some(tag) => format!("it belongs to another PortainerClient, by its tag {}", tag.name),
-        None if environment.kind != DOCKER_API => "it is of another kind (an agent, an edge agent or a cluster)".to_owned(),
+        None if environment.kind != DOCKER_API => {
+            "it is of another kind (an agent, an edge agent or a cluster)".to_owned()
+        }
         None if !same_address(&environment.url, &order.url()) => {
             format!("its address is {}, not {}", environment.url, order.url())
         }

@@ -4,7 +4,10 @@ use super::order::{adopted_marker, marker_family};
 use super::{Ground, Order};
 use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, ObjectRef};
-use crate::portainer::{Environment, environment::{DOCKER_API, same_address}};
+use crate::portainer::{
+    Environment,
+    environment::{DOCKER_API, same_address},
+};
 
 /// A host that leaves a Portainer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +36,8 @@ pub fn part(leaving: &Leaving, namespace: &str, ground: &Ground, report: &Enviro
     let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&ground.instance));
     let known = |environment: &&Environment| {
         let address = same_address(&environment.url, &order.url());
-        environment.kind == DOCKER_API && (environment.name == order.name || (address && reported == Some(environment.id)))
+        environment.kind == DOCKER_API
+            && (environment.name == order.name || (address && reported == Some(environment.id)))
     };
     let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
     let Some(environment) = ground.environments.values().filter(known).find(ours) else { return Parting::Nothing };

@@ -71,10 +71,16 @@ pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground
     let current = known && holds(order, material, report);
     if !current || !files_there(order, environment) {
         let url = Some(order.url());
-        return Step::Upload(environment.id, Change { url, tls: Some(NewTls { verify_server: order.verify_server }), ..change });
+        return Step::Upload(
+            environment.id,
+            Change { url, tls: Some(NewTls { verify_server: order.verify_server }), ..change },
+        );
     }
     if environment.tls.skip_verify == order.verify_server || change.url.is_some() {
-        return Step::Change(environment.id, Change { url: Some(order.url()), tls: Some(NewTls { verify_server: order.verify_server }), ..change });
+        return Step::Change(
+            environment.id,
+            Change { url: Some(order.url()), tls: Some(NewTls { verify_server: order.verify_server }), ..change },
+        );
     }
     if change != Change::default() {
         return Step::Change(environment.id, change);

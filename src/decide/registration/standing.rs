@@ -31,7 +31,8 @@ pub fn of_host(reports: &[EnvironmentReport]) -> Option<Verdict> {
     let number = |report: &EnvironmentReport| report.id.unwrap_or_default();
     let places: Vec<String> =
         reports.iter().map(|report| format!("{} as environment {}", report.portainer_client, number(report))).collect();
-    (!places.is_empty()).then(|| verdict(true, Reason::Registered, format!("Portainer reaches the host: {}", places.join(", "))))?
+    (!places.is_empty())
+        .then(|| verdict(true, Reason::Registered, format!("Portainer reaches the host: {}", places.join(", "))))?
 }
 
 /// What is known of the hosts of a PortainerClient.
@@ -57,7 +58,8 @@ pub fn of_client(looked: Option<&Result<(), Fault>>, tally: &Tally, version: Opt
         }
         (Some(Ok(())), None) => {
             let version = version.unwrap_or_default();
-            let message = format!("{} of {} hosts are registered in Portainer {version}", tally.registered, tally.selected);
+            let message =
+                format!("{} of {} hosts are registered in Portainer {version}", tally.registered, tally.selected);
             verdict(true, Reason::Registered, message)
         }
     }

@@ -143,7 +143,11 @@ fn what_portainer_holds_is_replaced_where_it_is_not_what_is_wanted() {
     assert_eq!(next(|case| case.report.client_fingerprint = None), upload(), "interrupted, or not proved");
     assert_eq!(next(by_hand(|found| found.tls.has_key = false)), upload());
     assert_eq!(next(by_hand(|found| found.tls = Tls::default())), upload());
-    let moved = Change { url: Some("tcp://pandora.bodkys.house:2376".into()), tls: Some(NewTls { verify_server: true }), ..Change::default() };
+    let moved = Change {
+        url: Some("tcp://pandora.bodkys.house:2376".into()),
+        tls: Some(NewTls { verify_server: true }),
+        ..Change::default()
+    };
     assert_eq!(next(by_hand(|found| found.url = "tcp://10.0.0.9:2376".into())), changed(moved.clone()));
     assert_eq!(next(by_hand(|found| (found.tls.skip_verify, found.tls.has_ca) = (true, false))), changed(moved));
 }
@@ -328,7 +332,10 @@ fn an_order_is_what_both_specs_say() {
     let first = order(&client, &host);
     assert_eq!((first.name.as_str(), first.url()), ("pandora", "tcp://pandora.bodkys.house:2376".into()));
     assert_eq!((first.tags, first.group), (vec!["home".into(), "media".into()], Some("homelab".into())));
-    assert_eq!((first.verify_server, first.adopt, first.marker.as_str()), (false, true, "dockseal//portainer/01234567"));
+    assert_eq!(
+        (first.verify_server, first.adopt, first.marker.as_str()),
+        (false, true, "dockseal//portainer/01234567")
+    );
     host.portainer = Some(crate::api::docker_host_cert::PortainerEnvironment {
         name: Some("Pandora".into()),
         group: Some("ops".into()),

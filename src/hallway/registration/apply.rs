@@ -10,13 +10,7 @@ use crate::world::Clock;
 use crate::world::portainer_http::PortainerError;
 
 /// Does one step. True where nothing is left to do.
-pub async fn apply(
-    server: &Server,
-    errand: &Errand,
-    step: Step,
-    run: &mut Run,
-    clock: &Clock,
-) -> Result<bool, Stop> {
+pub async fn apply(server: &Server, errand: &Errand, step: Step, run: &mut Run, clock: &Clock) -> Result<bool, Stop> {
     match step {
         Step::Done => return Ok(true),
         Step::Wait(fault) => return Err(Stop::Host(fault)),
@@ -51,7 +45,8 @@ async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mu
         }
         Err(error) => error,
     };
-    let unknown = matches!(error, PortainerError::TimedOut | PortainerError::Refused { .. } | PortainerError::Unreadable(_));
+    let unknown =
+        matches!(error, PortainerError::TimedOut | PortainerError::Refused { .. } | PortainerError::Unreadable(_));
     if !unknown && error != PortainerError::NameInUse {
         return Err(of(&error, errand));
     }
@@ -60,7 +55,8 @@ async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mu
         (true, _) => Ok(()),
         (false, PortainerError::Refused { words, .. }) => Err(Stop::Host(unreachable(errand, words))),
         (false, PortainerError::TimedOut) => {
-            let words = "it did not answer for over two minutes, as it does where a host takes connections and says nothing";
+            let words =
+                "it did not answer for over two minutes, as it does where a host takes connections and says nothing";
             Err(Stop::Host(unreachable(errand, words)))
         }
         (false, error) => Err(of(error, errand)),
@@ -87,7 +83,8 @@ async fn drop_twins(server: &Server, errand: &Errand, twins: &[i64]) -> Result<(
 async fn upload(server: &Server, errand: &Errand, id: i64, changes: &Change, run: &mut Run) -> Result<(), Stop> {
     let files = errand.files(&server.pair());
     let trust = errand.order.verify_server.then_some((File::Ca, files.ca.as_slice()));
-    for (file, pem) in trust.into_iter().chain([(File::Cert, files.cert.as_slice()), (File::Key, files.key.as_slice())]) {
+    for (file, pem) in trust.into_iter().chain([(File::Cert, files.cert.as_slice()), (File::Key, files.key.as_slice())])
+    {
         server.portainer.upload(id, file, pem).await.map_err(|error| of(&error, errand))?;
     }
     change(server, errand, id, changes).await?;
@@ -167,8 +164,11 @@ async fn prove(server: &Server, errand: &Errand, id: i64, run: &mut Run, clock: 
 /// What Portainer's page shows is a snapshot, which may be an old one.
 async fn refresh(server: &Server, errand: &Errand, id: i64) -> Result<(), Stop> {
     let down = server.ground().environments.get(&id).is_some_and(is_down);
-    let changed = errand.previous.client_fingerprint.as_ref() != Some(&errand.material.client) || errand.previous.id != Some(id);
-    if (down || changed) && let Err(error) = server.portainer.snapshot(id).await {
+    let changed =
+        errand.previous.client_fingerprint.as_ref() != Some(&errand.material.client) || errand.previous.id != Some(id);
+    if (down || changed)
+        && let Err(error) = server.portainer.snapshot(id).await
+    {
         tracing::debug!(environment = errand.order.name, %error, "Portainer took no snapshot, and takes one by itself");
     }
     server.learn(|ground| {

@@ -104,7 +104,8 @@ impl Registrations {
     }
 
     fn version_is_news(&self, client: &Object) -> bool {
-        let version = self.known(&client.at, |known| known.server.as_ref().map(|server| server.ground().version.clone()));
+        let version =
+            self.known(&client.at, |known| known.server.as_ref().map(|server| server.ground().version.clone()));
         version.is_some() && version != client.previous.server.version
     }
 
@@ -130,10 +131,11 @@ impl Registrations {
         let (client, host) = (&visit.client, &visit.host);
         let now = house.clock.now();
         let before = self.report(client, host);
-        let ready = errand(house, visit, before.clone()).and_then(|errand| match lost(&client.at.name, &visit.claims) {
-            Some(fault) => Err(fault),
-            None => Ok(errand),
-        });
+        let ready =
+            errand(house, visit, before.clone()).and_then(|errand| match lost(&client.at.name, &visit.claims) {
+                Some(fault) => Err(fault),
+                None => Ok(errand),
+            });
         let about = about(&ready, before.id.and_then(|id| server.ground().environments.get(&id).cloned()));
         let known = self.host(client, host, |known| {
             known.parted = false;
@@ -175,7 +177,9 @@ impl Registrations {
             return Came::default();
         }
         let now = house.clock.now();
-        let rests = self.host(client, host, |known| known.rests.clone()).filter(|(until, what)| now < *until && what == "parting");
+        let rests = self
+            .host(client, host, |known| known.rests.clone())
+            .filter(|(until, what)| now < *until && what == "parting");
         if let Some((until, _)) = rests {
             return Came { wake: Some(until), ..Came::default() };
         }
@@ -195,7 +199,8 @@ impl Registrations {
                 Came { news: true, ..Came::default() }
             }
             Err(fault) => {
-                let wake = self.host(client, host, |known| known.note(&faulty(&client.at.name, before, fault), "parting", now));
+                let wake = self
+                    .host(client, host, |known| known.note(&faulty(&client.at.name, before, fault), "parting", now));
                 Came { wake, news: true, look: false }
             }
         }
@@ -204,8 +209,10 @@ impl Registrations {
     /// What is known of a host: what was found out, else what its status says.
     pub fn report(&self, client: &Object, host: &Object) -> EnvironmentReport {
         let known = self.host(client, host, |known| known.report.clone());
-        let told = || host.previous.environments.iter().find(|report| *report.portainer_client == *client.at.name).cloned();
-        let blank = || EnvironmentReport { portainer_client: client.at.name.to_string(), ..EnvironmentReport::default() };
+        let told =
+            || host.previous.environments.iter().find(|report| *report.portainer_client == *client.at.name).cloned();
+        let blank =
+            || EnvironmentReport { portainer_client: client.at.name.to_string(), ..EnvironmentReport::default() };
         known.or_else(told).unwrap_or_else(blank)
     }
 
@@ -285,7 +292,9 @@ async fn announce<S: Store>(house: &House<S>, visit: &Visit, parting: &Parting) 
     let message = match parting {
         Parting::Nothing => return,
         Parting::Delete(id) => format!("removed environment {id} from the Portainer of {client}"),
-        Parting::Untag(id, _) => format!("environment {id} stays in the Portainer of {client}, and is no longer marked as ours"),
+        Parting::Untag(id, _) => {
+            format!("environment {id} stays in the Portainer of {client}, and is no longer marked as ours")
+        }
     };
     let what = Announcement { warning: false, reason: Reason::Deregistered.as_str(), message };
     house.store.announce(&visit.host, &what).await;

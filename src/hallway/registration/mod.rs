@@ -19,8 +19,8 @@ pub use server::{Pair, Server};
 
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
-use crate::decide::registration::plan::DOWN;
 use crate::decide::registration::order::Material;
+use crate::decide::registration::plan::DOWN;
 use crate::decide::registration::{Fault, Order, Proof, Step, plan};
 use crate::portainer::{Environment, Files};
 use crate::world::Clock;

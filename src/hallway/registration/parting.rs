@@ -1,7 +1,7 @@
 //! A host leaves a Portainer: its environment goes, or stays without our mark.
 
-use super::fault::of_server;
 use super::Server;
+use super::fault::of_server;
 use crate::api::status::EnvironmentReport;
 use crate::decide::registration::leave::part as decide;
 use crate::decide::registration::{Fault, Leaving, Order, Parting};

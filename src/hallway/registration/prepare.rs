@@ -1,16 +1,16 @@
 //! From a PortainerClient and the Secrets that it names to a server that can be spoken to.
 
-use super::server::{Names, Pair};
 use super::Server;
+use super::server::{Names, Pair};
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Server as Wishes;
 use crate::api::{Object, Spec};
 use crate::decide::registration::Fault;
 use crate::hallway::House;
 use crate::pki::Certificate;
+use crate::world::Store;
 use crate::world::portainer_http::{Access, Credential, Patience};
 use crate::world::store::{Shelf, Stored};
-use crate::world::Store;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -46,11 +46,15 @@ fn check(wishes: &Wishes, client: &Object) -> Result<(), Fault> {
     let Spec::Portainer(spec) = &client.spec else { return Ok(()) };
     let invalid = |message: &str| Err(Fault::new(Reason::InvalidSpec, message));
     if !wishes.url.starts_with("https://") && !wishes.allow_http {
-        return invalid("spec.server.url is http://, which sends Portainer's credential in the clear: use https://, or set allowHTTP: true");
+        return invalid(
+            "spec.server.url is http://, which sends Portainer's credential in the clear: use https://, or set allowHTTP: true",
+        );
     }
     let unverified = spec.environment.tls_verification == crate::api::portainer_client::TlsVerification::ClientOnly;
     if unverified && !spec.environment.acknowledge_unverified_server {
-        return invalid("tlsVerification: ClientOnly lets anyone pose as the host: set acknowledgeUnverifiedServer: true, or use ServerAndClient");
+        return invalid(
+            "tlsVerification: ClientOnly lets anyone pose as the host: set acknowledgeUnverifiedServer: true, or use ServerAndClient",
+        );
     }
     Ok(())
 }
@@ -65,7 +69,8 @@ async fn credential<S: Store>(house: &House<S>, client: &Object, name: &str) -> 
         (Some(key), ..) => Ok(Credential::ApiKey(key)),
         (None, Some(username), Some(password)) => Ok(Credential::Password { username: username.to_string(), password }),
         _ => {
-            let message = format!("Secret {name} holds neither apiKey nor username and password of a Portainer administrator");
+            let message =
+                format!("Secret {name} holds neither apiKey nor username and password of a Portainer administrator");
             Err(Fault::new(Reason::CredentialsNotFound, message))
         }
     }
@@ -82,7 +87,9 @@ async fn roots<S: Store>(house: &House<S>, client: &Object, wishes: &Wishes) -> 
 async fn secret<S: Store>(house: &House<S>, client: &Object, name: &str) -> Result<Stored, Fault> {
     let found = house.store.read(Shelf::Secrets, &client.at.beside(name)).await;
     let found = found.map_err(|error| Fault::new(Reason::StoreFailed, error.to_string()))?;
-    found.ok_or_else(|| Fault::new(Reason::CredentialsNotFound, format!("Secret {name}, which spec.server names, is missing")))
+    found.ok_or_else(|| {
+        Fault::new(Reason::CredentialsNotFound, format!("Secret {name}, which spec.server names, is missing"))
+    })
 }
 
 /// Portainer's client certificate as it is stored now.
@@ -91,7 +98,8 @@ async fn pair<S: Store>(house: &House<S>, client: &Object) -> Result<Pair, Fault
     let stored = house.store.read(Shelf::Secrets, &client.secret()).await;
     let stored = stored.map_err(|error| Fault::new(Reason::StoreFailed, error.to_string()))?.ok_or_else(missing)?;
     let ours = stored.owner.as_ref() == Some(&client.at);
-    let (certificate, key) = stored.data.get("tls.crt").zip(stored.data.get("tls.key")).filter(|_| ours).ok_or_else(missing)?;
+    let (certificate, key) =
+        stored.data.get("tls.crt").zip(stored.data.get("tls.key")).filter(|_| ours).ok_or_else(missing)?;
     let leaf = Certificate::from_pem(certificate).map_err(|_| missing())?;
     Ok(Pair { certificate: certificate.to_vec(), key: Zeroizing::new(key.to_vec()), fingerprint: leaf.fingerprint() })
 }

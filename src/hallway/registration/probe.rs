@@ -29,7 +29,9 @@ pub async fn ask(server: &Server, errand: &mut Errand) {
     let version = server.ground().version.clone();
     errand.material.proof = match (answer, &errand.material.proof) {
         (Ok(pinged), _) if is_too_new(&version, &pinged) => Proof::Not(too_new(&version, &pinged)),
-        (Ok(pinged), Proof::Ask) if pinged.leaf_fingerprint != errand.material.stored && errand.previous.id.is_none() => {
+        (Ok(pinged), Proof::Ask)
+            if pinged.leaf_fingerprint != errand.material.stored && errand.previous.id.is_none() =>
+        {
             Proof::Not(serves_another())
         }
         (Ok(pinged), Proof::Ask) => Proof::Serves(pinged.leaf_fingerprint),

@@ -20,7 +20,8 @@ impl Registrations {
             .map(|client| self.standing(client, host))
             .collect();
         let going = selecting.iter().filter(|client| client.deleted.is_some()).chain(others);
-        let leaving = going.filter(|client| self.has_ours(client, host)).map(|client| parting(self.report(client, host)));
+        let leaving =
+            going.filter(|client| self.has_ours(client, host)).map(|client| parting(self.report(client, host)));
         let ours = |report: &&EnvironmentReport| report.registrar == Registrar::Controller;
         let environments = reports.iter().filter(ours).cloned().chain(leaving).collect();
         let removing = |client: &&Arc<Object>| deletes(client) && self.has_ours(client, host);
@@ -35,7 +36,8 @@ impl Registrations {
 
     /// A PortainerClient may have an environment of the host in its Portainer.
     fn has_ours(&self, client: &Object, host: &Object) -> bool {
-        !self.is_parted(&client.at, &host.at) && told(client, host).or_else(|| Some(self.report(client, host))).is_some_and(|report| report.id.is_some())
+        !self.is_parted(&client.at, &host.at)
+            && told(client, host).or_else(|| Some(self.report(client, host))).is_some_and(|report| report.id.is_some())
     }
 
     /// What a host's status says of one PortainerClient.
@@ -56,7 +58,9 @@ impl Registrations {
             Some(Err(fault)) if !report.is_registered() => {
                 EnvironmentReport { reason: fault.reason.as_str().to_owned(), message: fault.message, ..report }
             }
-            _ if report.reason.is_empty() => EnvironmentReport { reason: Reason::NotRegistered.as_str().to_owned(), ..report },
+            _ if report.reason.is_empty() => {
+                EnvironmentReport { reason: Reason::NotRegistered.as_str().to_owned(), ..report }
+            }
             _ => report,
         }
     }
