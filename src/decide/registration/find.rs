@@ -35,7 +35,7 @@ pub fn find<'a>(
     let client = ObjectRef::new(Kind::PortainerClient, namespace, &order.client);
     let family = marker_family(&client);
     let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
-    if let Some(environment) = reported(ground, report).filter(|found| ours(found) || unmarked(order, found)) {
+    if let Some(environment) = reported(ground, report).filter(|found| ours(found) || unmarked(order, ground, found)) {
         // Of those that several made at a time, all keep the same one.
         let twins = twins(order, ground, environment, ours);
         return Ok(match twins.iter().min() {
@@ -74,9 +74,10 @@ fn reported<'a>(ground: &'a Ground, report: &EnvironmentReport) -> Option<&'a En
     ground.environments.get(&report.id.filter(|_| same_server)?).filter(|found| found.kind == DOCKER_API)
 }
 
-/// One that was ours and lost its mark by hand: name and address still say so.
-fn unmarked(order: &Order, environment: &Environment) -> bool {
-    environment.name == order.name && same_address(&environment.url, &order.url())
+/// One that was ours and lost its mark by hand: number and address still say so, and nobody else marked it.
+fn unmarked(order: &Order, ground: &Ground, environment: &Environment) -> bool {
+    let foreign = ground.tags_beginning(environment, MARK).next().is_some();
+    !foreign && same_address(&environment.url, &order.url())
 }
 
 /// Others of the same name with our mark: more than one was made at a time.

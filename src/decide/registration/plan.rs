@@ -61,6 +61,9 @@ pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground
     if !twins.is_empty() {
         return Step::Drop(twins);
     }
+    if let Some(fault) = unreached(material, report) {
+        return Step::Wait(fault);
+    }
     let names = tags(order, adopting);
     let missing: Vec<String> = names.iter().filter(|name| ground.tag(name).is_none()).cloned().collect();
     if !missing.is_empty() {
@@ -108,7 +111,7 @@ pub fn is_news(material: &Material, report: &EnvironmentReport) -> bool {
 
 fn files_there(order: &Order, environment: &Environment) -> bool {
     let tls = &environment.tls;
-    tls.on && tls.has_cert && tls.has_key && (tls.has_ca || !order.verify_server || tls.skip_verify)
+    tls.on && tls.has_cert && tls.has_key && (tls.has_ca || !order.verify_server)
 }
 
 fn tags(order: &Order, adopted: bool) -> Vec<String> {
@@ -157,6 +160,14 @@ fn unproved(material: &Material) -> Option<Fault> {
         Proof::Not(fault) => Some(fault.clone()),
         Proof::Serves(served) if *served != material.stored => Some(serves_another()),
         Proof::Serves(_) | Proof::Ask => None,
+    }
+}
+
+/// Nothing is written for a host that does not answer, unless Portainer reached it when last asked.
+fn unreached(material: &Material, report: &EnvironmentReport) -> Option<Fault> {
+    match &material.proof {
+        Proof::Not(fault) if !report.is_registered() => Some(fault.clone()),
+        _ => None,
     }
 }
 
