@@ -2,10 +2,11 @@
 //! was interrupted, the next run goes on.
 
 use super::find::{Found, find, is_adopted};
-use super::order::{Material, Proof, adopted_marker};
+use super::order::{Material, Proof, adopted_marker, marker_family};
 use super::{Ground, Order};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
+use crate::api::{Kind, ObjectRef};
 use crate::portainer::environment::same_address;
 use crate::portainer::{Change, Environment, NewEnvironment, NewTls};
 
@@ -52,11 +53,12 @@ pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground
         Ok(group) => group,
         Err(fault) => return Step::Wait(fault),
     };
+    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
     let (environment, twins, adopting) = match find(order, namespace, ground, report) {
         Err(fault) => return Step::Wait(fault),
         Ok(Found::Nothing) => return create(order, material, ground, group),
         Ok(Found::Adoptable(environment)) => (environment, Vec::new(), true),
-        Ok(Found::Ours(environment, twins)) => (environment, twins, is_adopted(order, ground, environment)),
+        Ok(Found::Ours(environment, twins)) => (environment, twins, is_adopted(&family, ground, environment)),
     };
     if !twins.is_empty() {
         return Step::Drop(twins);

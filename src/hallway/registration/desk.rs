@@ -12,7 +12,7 @@ use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::delivery::Courier;
 use crate::decide::registration::contest::{Claim, lost};
 use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, patience};
-use crate::decide::registration::{Fault, Parting};
+use crate::decide::registration::{Fault, Order, Parting};
 use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
@@ -242,9 +242,8 @@ impl Registrations {
         }
         let going = client.deleted.is_some() || host.deleted.is_some();
         let before = self.report(client, host);
-        let Some(authority) = authority_of(house, client) else { return Came::default() };
-        let order = crate::decide::registration::Order::of(client, host, &authority);
-        let Some(order) = order else { return Came::default() };
+        let authority = authority_of(house, client).unwrap_or_default(); // what is ours is known without it
+        let Some(order) = Order::of(client, host, &authority) else { return Came::default() };
         match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
             Ok(parting) => {
                 self.host(&client.at, &host.at, |known| *known = Standing { parted: true, ..Standing::default() });
