@@ -4,6 +4,7 @@
 use super::desk::{Registrations, Turn, faulty};
 use super::{Errand, Way};
 use crate::api::ObjectRef;
+use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
 use crate::decide::registration::Fault;
 use crate::decide::registration::patience::{INTERVAL, patience};
@@ -50,7 +51,8 @@ impl Registrations {
                 }
                 _ => return (report, again), // Portainer is at fault, and reaches the host for all we know
             };
-            let turn = Turn { client: &client, host: &host, before: report.clone(), ready: ready.clone() };
+            let ready = ready.clone().map(|errand| Errand { previous: report.clone(), ..errand });
+            let turn = Turn { client: &client, host: &host, before: report.clone(), ready };
             let came = self.register(&server, turn, clock).await;
             report = self.found_out(&client, &host).unwrap_or(report);
             if !came.look {
@@ -58,7 +60,7 @@ impl Registrations {
             }
             self.known(&client, |known| known.again = None);
         }
-        (report, saturating(clock.now(), patience(crate::api::condition::Reason::PortainerFailed, 1)))
+        (report, saturating(clock.now(), patience(Reason::PortainerFailed, 1)))
     }
 
     fn is_look_due(&self, client: &ObjectRef, about: &str, now: Timestamp) -> bool {

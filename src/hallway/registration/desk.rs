@@ -296,6 +296,11 @@ impl Registrations {
         clients.values_mut().for_each(|known| drop(known.hosts.remove(at)));
     }
 
+    /// Forgets a host in one Portainer.
+    pub fn forget_pair(&self, client: &ObjectRef, host: &ObjectRef) {
+        self.known(client, |known| drop(known.hosts.remove(host)));
+    }
+
     pub(super) fn known<T>(&self, client: &ObjectRef, look: impl FnOnce(&mut Known) -> T) -> T {
         look(self.clients.lock().expect(UNPOISONED).entry(client.clone()).or_default())
     }
