@@ -118,7 +118,7 @@ async fn companions_register_where_that_is_allowed(bed: &mut Bed) -> anyhow::Res
     ];
     judge(bed, &rows).await?;
     bed.upgrade(&[]).await?;
-    bed.refused(node, &merged(json!([ours])), HOST_ONLY).await
+    bed.refused(node, &merged(json!([ours])).dry(), HOST_ONLY).await // what is stored would be no change the next time
 }
 
 /// The validations that no row's words belong to: a policy that refuses nothing is none.
