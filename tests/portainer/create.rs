@@ -90,7 +90,7 @@ async fn failures(bed: &Bed, ca: &Ca, docker: &DockerLike) -> anyhow::Result<Vec
     Ok(vec![
         (whole.clone().file("TLSCACertFile", &other.pem()), "certificate signed by unknown authority"),
         (whole.clone().file("TLSCACertFile", "garbage"), "certificate signed by unknown authority"),
-        (bed.form("never", &docker.url(), &stranger), "client authentication"),
+        (bed.form("never", &docker.url(), &stranger), "remote error: tls:"),
         (whole.clone().field("URL", "tcp://127.0.0.1:1"), "Cannot connect to the Docker daemon"),
         (whole.clone().field("URL", docker.address()), "nable to parse docker host"),
         (whole.clone().file("TLSCertFile", "garbage"), "failed to find any PEM data"),

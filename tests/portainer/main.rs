@@ -7,9 +7,12 @@ mod support;
 
 mod api;
 mod bed;
+mod change;
 mod create;
 mod half;
 mod keys;
 mod list;
 mod rights;
+mod rotate;
 mod server;
+mod upload;

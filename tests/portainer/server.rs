@@ -30,7 +30,9 @@ async fn an_initialised_server_has_an_administrator_and_takes_no_other() -> anyh
 async fn wrong_credentials_are_422_and_none_400() -> anyhow::Result<()> {
     let bed = Bed::new()?;
     let wrong = json!({ "Username": "nobody", "Password": "wrong" });
+    bed.turn().await;
     bed.api.bare().post("/auth", &wrong).await?.refuses(422, "Invalid credentials");
+    bed.turn().await;
     bed.api.bare().post("/auth", &json!({ "Username": "", "Password": "" })).await?.is(400);
     bed.tidy().await
 }
@@ -41,12 +43,15 @@ async fn a_key_is_made_with_a_session_and_not_with_a_key() -> anyhow::Result<()>
     let (user, password) = bed.user("maker").await?;
     let wanted = json!({ "password": password, "description": "contract" });
     let session = bed.session(&bed.name("maker"), &password).await?;
+    bed.turn().await;
     let made = session.post(&format!("/users/{user}/tokens"), &wanted).await?.is(201).json();
     let key = made["rawAPIKey"].as_str().unwrap();
     assert!(key.starts_with("ptr_"), "{key}");
     let (by_key, number) = (bed.api.bare().key(key), &made["apiKey"]["id"]);
+    bed.turn().await;
     by_key.post(&format!("/users/{user}/tokens"), &wanted).await?.is(401);
     let wrong = json!({ "password": "wrong", "description": "contract" });
+    bed.turn().await;
     session.post(&format!("/users/{user}/tokens"), &wrong).await?.is(403);
     by_key.get("/users/me").await?.is(200);
     session.delete(&format!("/users/{user}/tokens/{number}")).await?.is(204);
