@@ -49,7 +49,7 @@ impl Bed {
 
     /// Goes in the end, unless it has gone before.
     pub fn remember(&self, path: String) {
-        self.made.lock().unwrap().push(path);
+        self.made.lock().expect("one test, one thread").push(path);
     }
 
     /// Creates an environment; it goes in the end even if the answer was an error.
@@ -123,6 +123,14 @@ impl Bed {
         Ok(said.json()["Status"].as_u64().expect("a status"))
     }
 
+    /// Is the server older than 2.`minor`?
+    pub async fn is_before(&self, minor: u32) -> anyhow::Result<bool> {
+        let status = self.api.get("/system/status").await?.is(200).json();
+        let version = status["Version"].as_str().unwrap_or_default().to_owned();
+        let mut numbers = version.split('.').map(str::parse);
+        Ok((numbers.next().unwrap_or(Ok(0))?, numbers.next().unwrap_or(Ok(0))?) < (2, minor))
+    }
+
     /// Waits for one's turn to ask what a real server allows ten times a second before it bans for an hour.
     pub async fn turn(&self) {
         static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -161,7 +169,7 @@ impl Bed {
 
     /// Removes what is still there; every test ends with it.
     pub async fn tidy(self) -> anyhow::Result<()> {
-        let made = std::mem::take(&mut *self.made.lock().unwrap());
+        let made = std::mem::take(&mut *self.made.lock().expect("one test, one thread"));
         for path in made.into_iter().rev() {
             self.api.delete(&path).await?;
         }

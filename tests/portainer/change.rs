@@ -1,5 +1,6 @@
 //! Changing environments, tags and groups, and removing them.
 
+use crate::api::{Form, Said};
 use crate::bed::{Bed, Ca};
 use dockseal::world::entropy::quick_key;
 use http::Method;
@@ -20,7 +21,6 @@ async fn a_change_pings_nobody_and_takes_nearly_anything() -> anyhow::Result<()>
     assert_eq!(put(json!({ "GroupID": 1, "unknown": 1 })).await?.is(200).json()["GroupId"], 1);
     assert_eq!(put(json!({ "publicurl": "" })).await?.is(200).json()["PublicURL"], "", "whatever the case of the key");
     assert_eq!(put(json!({ "Status": 2 })).await?.is(200).json()["Status"], 2, "anybody can say that it is down");
-    put(json!({ "TagIDs": [987_654] })).await?.refuses(500, "Unable to update environment tags");
     put(json!({ "Name": 5 })).await?.refuses(400, "Invalid request payload");
     bed.api.put("/endpoints/987654", &json!({})).await?.is(404);
     assert_eq!(docker.served().len(), served);
@@ -96,6 +96,36 @@ async fn a_tag_is_there_once_and_leaves_its_environments_when_it_goes() -> anyho
     bed.tidy().await
 }
 
+/// Tries a tag that there is not.
+async fn tag_unknown(bed: &Bed) -> anyhow::Result<Said> {
+    let ca = Ca::new("a")?;
+    let (docker, (files, _)) = (ca.docker()?, ca.client()?);
+    let id = bed.created(&bed.form("host", &docker.url(), &files)).await?;
+    bed.api.put(&format!("/endpoints/{id}"), &json!({ "TagIDs": [987_654], "PublicURL": "x" })).await
+}
+
+#[tokio::test]
+async fn an_unknown_tag_is_refused_or_silently_left_out_by_older_servers() -> anyhow::Result<()> {
+    let bed = Bed::new()?;
+    let said = tag_unknown(&bed).await?;
+    if bed.is_before(22).await? {
+        let json = said.is(200).json();
+        assert_eq!((&json["TagIds"], &json["PublicURL"]), (&json!([]), &json!("x")));
+    } else {
+        said.refuses(500, "Unable to update environment tags");
+    }
+    bed.tidy().await
+}
+
+#[tokio::test]
+async fn the_older_stand_in_is_as_the_older_server() -> anyhow::Result<()> {
+    let bed = Bed::new()?;
+    let Some(portainer) = &bed.stand_in else { return Ok(()) };
+    portainer.set_version("2.21.4");
+    assert_eq!(tag_unknown(&bed).await?.is(200).json()["TagIds"], json!([]));
+    bed.tidy().await
+}
+
 #[tokio::test]
 async fn two_groups_may_have_one_name() -> anyhow::Result<()> {
     let bed = Bed::new()?;
@@ -118,7 +148,7 @@ async fn an_environment_of_another_kind_has_a_name_too() -> anyhow::Result<()> {
     let bed = Bed::new()?;
     let ca = Ca::new("a")?;
     let (docker, (files, _)) = (ca.docker()?, ca.client()?);
-    let edge = crate::api::Form::default()
+    let edge = Form::default()
         .field("Name", bed.name("edge"))
         .field("EndpointCreationType", 4)
         .field("URL", "http://192.0.2.1:9000");

@@ -62,7 +62,9 @@ async fn a_payload_with_something_missing_is_400() -> anyhow::Result<()> {
         (whole.clone().field("TagIds", "1,2"), "TagIds"),
         (whole.field("ContainerEngine", "rkt"), "container engine"),
     ];
-    for (form, words) in broken {
+    // The last one is unknown to older servers.
+    let known = if bed.is_before(22).await? { broken.len() - 1 } else { broken.len() };
+    for (form, words) in broken.into_iter().take(known) {
         bed.create(&form).await?.refuses(400, words);
     }
     bed.api.post("/endpoints", &json!({ "Name": "x" })).await?.is(400);

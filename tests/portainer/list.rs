@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 /// Names in a list, without what makes them the test's own.
 fn names(list: &Value) -> Vec<String> {
-    let names = list.as_array().unwrap().iter().map(|one| one["Name"].as_str().unwrap());
-    names.map(|name| name.rsplit('-').next().unwrap().to_owned()).collect()
+    let names = list.as_array().into_iter().flatten().filter_map(|one| one["Name"].as_str()?.rsplit('-').next());
+    names.map(str::to_owned).collect()
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ struct Change {
 impl Shared {
     /// What fails half-way is not written back, but its files and tags stay changed.
     pub fn change(&self, id: u64, asked: &Asked) -> Reply {
-        let change = Change::read(&asked.json()?)?;
+        let mut change = Change::read(&asked.json()?)?;
         let mut state = locked(&self.state);
         let mut environment = state.environments.get(&id).cloned().ok_or_else(no_environment)?;
         let mut reload = change.reloads(&environment);
@@ -37,7 +37,11 @@ impl Shared {
             reload = true;
         }
         if let Some(tags) = &change.tags {
-            state.retag(id, &environment.tags, tags)?;
+            match state.retag(id, &environment.tags, tags) {
+                // 2.21 forgets to return this error, and the tags with it.
+                Err(_) if self.is_before(22) => change.tags = None,
+                done => done?,
+            }
         }
         change.apply(&mut environment);
         self.refile(&change, &mut environment);

@@ -32,7 +32,12 @@ struct Files {
 impl Shared {
     /// The name is looked at before the ping, so creates side by side may all find it free.
     pub async fn create(&self, asked: &Asked) -> Reply {
-        let form = Form::read(asked)?;
+        let mut form = Form::read(asked)?;
+        if self.is_before(22) {
+            form.engine.clear(); // it does not know the field
+        } else if !["", "docker", "podman"].contains(&form.engine.as_str()) {
+            return Err(invalid("invalid container engine value. Value must be one of: 'docker' or 'podman'"));
+        }
         if !locked(&self.state).is_free(&form.name, None) {
             return Err(Answer::plain_refusal(409, "Name is not unique"));
         }
@@ -116,9 +121,6 @@ impl Form {
         let kind = value("EndpointCreationType").parse().ok().filter(|kind| (1..=5).contains(kind));
         let kind = kind.ok_or_else(|| invalid(WRONG_KIND))?;
         let engine = value("ContainerEngine");
-        if !["", "docker", "podman"].contains(&engine.as_str()) {
-            return Err(invalid("invalid container engine value. Value must be one of: 'docker' or 'podman'"));
-        }
         let listed = |name: &str| Some(value(name)).filter(|text| !text.is_empty()).unwrap_or_else(|| "[]".to_owned());
         let tags = serde_json::from_str(&listed("TagIds")).map_err(|_| invalid("invalid TagIds parameter"))?;
         let gpus = serde_json::from_str(&listed("Gpus")).map_err(|_| invalid("invalid Gpus parameter"))?;
