@@ -166,15 +166,34 @@ impl Bed {
         let made = session.post(&format!("/users/{user}/tokens"), &wanted).await?.is(201).json();
         Ok(self.api.bare().key(made["rawAPIKey"].as_str().expect("a key")))
     }
+}
 
-    /// Removes what is still there; every test ends with it.
-    pub async fn tidy(self) -> anyhow::Result<()> {
-        let made = std::mem::take(&mut *self.made.lock().expect("one test, one thread"));
-        for path in made.into_iter().rev() {
-            self.api.delete(&path).await?;
+/// A real server is left as it was, also by a test that failed.
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if self.stand_in.is_some() {
+            return;
         }
-        Ok(())
+        let made = std::mem::take(&mut *self.made.lock().expect("one test, one thread"));
+        let (api, prefix) = (self.api.clone(), self.prefix.clone());
+        let tidying = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(tidy(&api, &prefix, &made)))
+        };
+        let _ = std::thread::spawn(tidying).join();
     }
+}
+
+/// Removes what was noted, the latest first, and what has the name of the test.
+async fn tidy(api: &Api, prefix: &str, made: &[String]) -> anyhow::Result<()> {
+    let left = api.get(&format!("/endpoints?search={prefix}")).await?.json();
+    for environment in left.as_array().into_iter().flatten() {
+        api.delete(&format!("/endpoints/{}", environment["Id"])).await?;
+    }
+    for path in made.iter().rev() {
+        api.delete(path).await?;
+    }
+    Ok(())
 }
 
 /// The three files of a client, in PEM.

@@ -34,7 +34,7 @@ async fn filters_hold_when_they_are_spelled_right() -> anyhow::Result<()> {
     assert_eq!((names(&page.json()), &page.headers["x-total-count"]), (vec!["two".to_owned()], &"3".parse()?));
     assert!(page.headers.contains_key("x-total-available"));
     list("&types[]=two").await?.refuses(400, "Invalid query parameters");
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -52,5 +52,5 @@ async fn snapshots_can_be_left_out() -> anyhow::Result<()> {
     assert_eq!(count(format!("/endpoints?endpointIds[]={id}&excludeSnapshots=true")).await?, 0);
     assert_eq!(count(format!("/endpoints/{id}")).await?, 1);
     assert_eq!(count(format!("/endpoints/{id}?excludeSnapshot=true")).await?, 0);
-    bed.tidy().await
+    Ok(())
 }

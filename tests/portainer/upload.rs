@@ -22,5 +22,5 @@ async fn an_upload_looks_at_its_form_and_not_at_the_file() -> anyhow::Result<()>
     if let Some(portainer) = &bed.stand_in {
         assert_eq!(portainer.tls_key_dirs(), ["outside"], "it stays below its own directory");
     }
-    bed.tidy().await
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! `PUT /endpoints/{id}`: fields in, a changed environment out. It pings nobody, and reloads the proxy by its own rule.
 
-use super::account::missing;
+use super::account::{missing, not_found};
 use super::answer::{Answer, Reply};
 use super::request::{Asked, Fields};
 use super::state::{Environment, State};
@@ -28,7 +28,7 @@ impl Shared {
     pub fn change(&self, id: u64, asked: &Asked) -> Reply {
         let mut change = Change::read(&asked.json()?)?;
         let mut state = locked(&self.state);
-        let mut environment = state.environments.get(&id).cloned().ok_or_else(no_environment)?;
+        let mut environment = state.environments.get(&id).cloned().ok_or_else(|| no_environment(id))?;
         let mut reload = change.reloads(&environment);
         if change.name.as_ref().is_some_and(|name| !state.is_free(name, Some(id))) {
             return Err(Answer::plain_refusal(409, "Name is not unique"));
@@ -87,8 +87,8 @@ impl Shared {
 }
 
 /// 404 for an environment.
-pub fn no_environment() -> Answer {
-    missing("Unable to find an environment with the specified identifier inside the database")
+pub fn no_environment(id: u64) -> Answer {
+    missing("Unable to find an environment with the specified identifier inside the database", "endpoints", id)
 }
 
 impl State {
@@ -98,8 +98,8 @@ impl State {
         let mut tags = self.tags.clone();
         for changed in old.symmetric_difference(&new) {
             let tag = tags.get_mut(changed).ok_or_else(|| {
-                let why = "Unable to find a tag inside the database: object not found inside the database";
-                Answer::refusal(500, "Unable to update environment tags", why)
+                let why = format!("Unable to find a tag inside the database: {}", not_found("tags", **changed));
+                Answer::refusal(500, "Unable to update environment tags", &why)
             })?;
             if new.contains(*changed) {
                 tag.environments.insert(id)

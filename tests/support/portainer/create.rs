@@ -1,5 +1,6 @@
 //! `POST /endpoints`: a form in, an environment out after a real ping; leaves behind what Portainer leaves behind.
 
+use super::account::not_found;
 use super::answer::{Answer, Reply};
 use super::dial;
 use super::request::{Asked, Part, invalid};
@@ -94,16 +95,16 @@ impl Shared {
         let (id, tags, group) = (environment.id, environment.tags.clone(), environment.group);
         let shown = environment.json(false);
         state.environments.insert(id, environment);
-        let not_found = "object not found inside the database";
-        for tag in tags {
-            let tag = state.tags.get_mut(&tag).ok_or_else(|| {
-                Answer::refusal(500, "An error occurred while trying to create the environment", not_found)
+        for id_of_tag in tags {
+            let tag = state.tags.get_mut(&id_of_tag).ok_or_else(|| {
+                let why = not_found("tags", id_of_tag);
+                Answer::refusal(500, "An error occurred while trying to create the environment", &why)
             })?;
             tag.environments.insert(id);
         }
         if !state.groups.contains_key(&group) {
             let message = "Unable to find an environment group inside the database";
-            return Err(Answer::refusal(500, message, not_found));
+            return Err(Answer::refusal(500, message, &not_found("endpoint_groups", group)));
         }
         Ok(Answer::json(200, &shown))
     }

@@ -173,8 +173,17 @@ fn in_go(error: &(dyn Error + 'static), host: &str, port: u16) -> String {
             "The server probably has client authentication (--tlsverify) enabled. Please check your TLS client \
              certification settings: Get \"https://{host}:{port}/_ping\": remote error: tls: bad certificate"
         ),
-        rustls::Error::AlertReceived(alert) => format!("{during}remote error: tls: {alert:?}"),
+        rustls::Error::AlertReceived(alert) => format!("{during}remote error: tls: {}", of_alert(*alert)),
         other => format!("{during}tls: {other}"),
+    }
+}
+
+fn of_alert(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "certificate required".into(),
+        AlertDescription::CertificateExpired => "expired certificate".into(),
+        AlertDescription::UnknownCA => "unknown certificate authority".into(),
+        other => format!("{other:?}"),
     }
 }
 
