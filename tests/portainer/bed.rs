@@ -1,7 +1,7 @@
 //! What a test stands on: a stand-in of its own or the real server, a Docker host, certificates; it cleans up behind it.
 
 use crate::api::{Api, Form, Said};
-use crate::support::docker_like::{DockerLike, Material};
+use crate::support::docker_like::{DockerLike, Material, many_ip};
 use crate::support::portainer::Portainer;
 use dockseal::pki::name::Subject;
 use dockseal::pki::profile::Usage;
@@ -263,6 +263,16 @@ impl Ca {
         let key = quick_key();
         let (chain, _) = self.leaf(Usage::Server, &key)?;
         Ok(Material { chain, key: key.to_pem().to_string(), clients: clients.to_owned() })
+    }
+
+    /// The same for that many addresses of `DockerLike::start_many`.
+    pub fn many(&self, count: u16) -> anyhow::Result<Material> {
+        let key = quick_key();
+        let ip_addresses = (1..=count).map(many_ip).collect();
+        let (dns_names, usage) = (vec![], Usage::Server);
+        let profile = LeafProfile { common_name: "contract".into(), dns_names, ip_addresses, usage };
+        let chain = self.0.sign_leaf(&profile, &key, days(1), serial())?.to_pem();
+        Ok(Material { chain, key: key.to_pem().to_string(), clients: self.pem() })
     }
 
     /// A host of this authority for its clients.

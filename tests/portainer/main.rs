@@ -6,9 +6,11 @@
 mod support;
 
 mod api;
+mod bad_days;
 mod bed;
 mod change;
 mod create;
+mod dockerd;
 mod half;
 mod keys;
 mod list;

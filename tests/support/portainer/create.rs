@@ -67,10 +67,8 @@ impl Shared {
             Ok(snapshot::of(&target).await)
         };
         let late = |_| {
-            Err(format!(
-                "error during connect: Get \"{}/_ping\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
-                environment.url
-            ))
+            let host = environment.url.split_once("://").map_or("", |(_, host)| host);
+            Err(format!("Get \"https://{host}/_ping\": context deadline exceeded"))
         };
         tokio::time::timeout(patience, looking).await.unwrap_or_else(late)
     }
