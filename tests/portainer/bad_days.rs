@@ -111,6 +111,47 @@ async fn a_restored_server_knows_what_it_knew_then() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_restart_loads_the_files_that_wait() -> anyhow::Result<()> {
+    let (portainer, api) = started()?;
+    let ca = Ca::new("a")?;
+    let (docker, (old, first), (new, second)) = (ca.docker()?, ca.client()?, ca.client()?);
+    let id = portainer.add_environment("host", &docker.url());
+    let seen = async || {
+        api.get(&format!("/endpoints/{id}/docker/_ping")).await?.is(200);
+        Ok::<_, anyhow::Error>(docker.last_serial())
+    };
+    portainer.equip(id, &old.ca, &old.cert, &old.key);
+    assert_eq!(seen().await?, Some(first.clone()));
+    portainer.equip(id, &new.ca, &new.cert, &new.key);
+    assert_eq!(seen().await?, Some(first));
+    portainer.restart()?;
+    assert_eq!(seen().await?, Some(second));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_paused_host_answers_what_waited_when_it_is_resumed() -> anyhow::Result<()> {
+    let (portainer, api) = started()?;
+    let ca = Ca::new("a")?;
+    let (docker, (files, _)) = (ca.docker()?, ca.client()?);
+    docker.set_version("29.0.0");
+    let id = portainer.add_environment("host", &docker.url());
+    portainer.equip(id, &files.ca, &files.cert, &files.key);
+    docker.pause();
+    let path = format!("/endpoints/{id}/docker/v1.44/version");
+    let asking = api.get(&path);
+    tokio::pin!(asking);
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut asking).await.is_err());
+    assert_eq!(docker.served(), []);
+    docker.resume();
+    let version = asking.await?.is(200).json();
+    assert_eq!((&version["Version"], &version["MinAPIVersion"]), (&json!("29.0.0"), &json!("1.44")));
+    let served = docker.served();
+    assert_eq!((served.len(), served[0].path.as_str(), served[0].at), (1, "/v1.44/version", docker.address()));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_stopped_server_refuses_until_it_is_started_again() -> anyhow::Result<()> {
     let (portainer, api) = started()?;
     portainer.stop();

@@ -3,6 +3,7 @@
 use crate::api::{Api, Form, Said};
 use crate::support::docker_like::{DockerLike, Material, many_ip};
 use crate::support::portainer::Portainer;
+use anyhow::bail;
 use dockseal::pki::name::Subject;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Authority, Dates, LeafProfile, new_authority};
@@ -31,7 +32,8 @@ impl Bed {
         let real = (std::env::var("PORTAINER_URL"), std::env::var("PORTAINER_API_KEY"));
         let (api, stand_in) = match real {
             (Ok(url), Ok(key)) => (Api::anonymous(&url).key(&key), None),
-            _ => {
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => bail!("PORTAINER_URL and PORTAINER_API_KEY go together"),
+            (Err(_), Err(_)) => {
                 let portainer = Portainer::start()?;
                 (Api::anonymous(&portainer.url()).key(portainer.admin_key()), Some(portainer))
             }
