@@ -73,11 +73,10 @@ impl DockerLike {
         Ok(docker)
     }
 
-    /// Starts one on one port of `count` addresses, 127.77.0.1 and up, as so many hosts.
+    /// Starts one on one port of `count` addresses, as so many hosts.
     pub fn start_many(count: u16, material: &Material) -> anyhow::Result<DockerLike> {
-        let ip = |number: u16| IpAddr::from([127, 77, number.to_be_bytes()[0], number.to_be_bytes()[1]]);
-        let port = listen((ip(1), 0).into())?.local_addr()?.port();
-        let addresses: Vec<SocketAddr> = (1..=count).map(|number| (ip(number), port).into()).collect();
+        let port = listen((many_ip(1), 0).into())?.local_addr()?.port();
+        let addresses: Vec<SocketAddr> = (1..=count).map(|number| (many_ip(number), port).into()).collect();
         DockerLike::start_on(&addresses, material)
     }
 
@@ -151,6 +150,12 @@ impl DockerLike {
         *locked(&self.listening) = Some(Listening::start(listeners, serve)?);
         addresses
     }
+}
+
+/// The addresses of `start_many`: 127.77.0.1 is the first.
+pub fn many_ip(number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    [127, 77, high, low].into()
 }
 
 impl Material {
