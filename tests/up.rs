@@ -6,6 +6,8 @@ mod support;
 
 #[path = "up/access.rs"]
 mod access;
+#[path = "up/crowd.rs"]
+mod crowd;
 #[path = "up/cut.rs"]
 mod cut;
 #[path = "up/door.rs"]

@@ -1,6 +1,7 @@
 //! How `up` gets into a Portainer: credentials, its certificate, and what it answers to strangers. Nothing secret shows.
 
 use crate::fleet::Fleet;
+use crate::support::listening::{Listening, listen};
 use crate::support::portainer::{ADMIN, Call, Fault, Options};
 use dockseal::pki::lifecycle::dates;
 use dockseal::pki::name::Subject;
@@ -9,6 +10,7 @@ use dockseal::pki::sign::{LeafProfile, new_authority};
 use dockseal::world::entropy::{quick_key, serial};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const STATUS: &str = "/api/system/status";
 
@@ -150,10 +152,10 @@ async fn portainers_own_certificate_is_verified_by_ca_and_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_is_away_or_redirects_is_named_and_tried_again() {
+async fn a_server_that_is_away_is_named_and_tried_again() {
     let fleet = Fleet::new(&["pandora"]).await;
     fleet.portainer.inject_times(usize::MAX, "GET", STATUS, Fault::Status(303));
-    assert_ne!(fleet.refused().await, ["Registered"]);
+    assert_eq!(fleet.refused().await, ["PortainerNotInitialised"]);
     assert!(fleet.portainer.calls().iter().all(|call| call.is("GET", STATUS)), "no credential was sent");
     fleet.portainer.heal();
     fleet.portainer.stop();
@@ -168,6 +170,31 @@ async fn a_server_that_is_away_or_redirects_is_named_and_tried_again() {
     fleet.portainer.restart().unwrap();
     fleet.ready().await;
     assert_eq!(fleet.id("pandora"), id);
+}
+
+/// Somebody in Portainer's place who sends everybody to the real one.
+fn elsewhere(to: &str) -> (String, Listening) {
+    let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = format!("HTTP/1.1 303 See Other\r\nlocation: {to}/api/system/status\r\ncontent-length: 0\r\n\r\n");
+    let listening = Listening::start(vec![listener], move |mut stream| {
+        let answer = answer.clone();
+        async move {
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (url, listening.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_is_not_followed() {
+    let mut fleet = Fleet::new(&["pandora"]).await;
+    let (url, _listening) = elsewhere(&fleet.portainer.url());
+    let portainer = fleet.portainer.url();
+    fleet.edit(&portainer, &url);
+    assert_eq!(fleet.refused().await, ["PortainerFailed"], "{}", fleet.report("pandora"));
+    assert_eq!(fleet.portainer.calls().len(), 0);
 }
 
 /// Lines that hold a key, a password or a token.

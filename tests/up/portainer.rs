@@ -3,6 +3,7 @@
 use crate::door::Door;
 use crate::fleet::{Fleet, material};
 use crate::support::docker_like::DockerLike;
+use crate::support::dockerd::{Dockerd, free_port};
 use crate::support::portainer::{ADMIN, Call, Options, Portainer};
 use std::time::Duration;
 
@@ -233,4 +234,72 @@ async fn a_client_certificate_renewed_while_up_runs_is_rotated_in_place() {
     fleet.is_reached_with_what_is_stored("pandora").await;
     fleet.is_reached_with_what_is_stored("titan").await;
     drop(running);
+}
+
+/// Nobody delivers it here: what dockerd serves is asked, and Portainer proved anew when that is another certificate.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hosts_new_certificate_is_proved_as_soon_as_its_dockerd_serves_it() {
+    let mut fleet = Fleet::new(&["pandora"]).await;
+    let running = fleet.running();
+    fleet.door.until("it is registered", || fleet.reason("pandora") == "Registered").await;
+    let id = fleet.id("pandora");
+    let proved = |fleet: &Fleet| fleet.report("pandora")["provedFingerprint"].clone();
+    let first = proved(&fleet);
+    let stored = |fleet: &Fleet| fleet.door.read("secrets/default/pandora-docker-host/tls.crt");
+    let old = stored(&fleet);
+    fleet.edit("hostname: pandora.lan", "hostname: pandora.example");
+    fleet.door.until("it is reissued", || !stored(&fleet).is_empty() && stored(&fleet) != old).await;
+    let mark = fleet.portainer.mark();
+    let looked = || fleet.portainer.count_since(mark, "GET", "/api/endpoints") > 1;
+    fleet.until_later(Duration::from_secs(301), "it is looked at", looked).await;
+    assert_eq!((proved(&fleet), fleet.id("pandora")), (first.clone(), id), "dockerd serves the old one");
+    fleet.hosts[0].1.reload(&material(&fleet.door, "pandora")).unwrap();
+    fleet.until_later(Duration::from_secs(301), "it is proved", || proved(&fleet) != first).await;
+    let leaf = dockseal::pki::Certificate::from_pem(stored(&fleet).as_bytes()).unwrap();
+    assert_eq!((proved(&fleet), fleet.id("pandora")), (leaf.fingerprint().into(), id));
+    assert_eq!(fleet.portainer.count_since(mark, "POST", "/api/upload/tls/*"), 0, "Portainer's files are the same");
+    drop(running);
+}
+
+/// A host that does not serve its certificate yet, that is not there, and one that is no host of ours: Portainer, which
+/// would keep a private key of each failed creation, is not asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_is_asked_before_portainer_is() {
+    let mut fleet = Fleet::new(&["pandora"]).await;
+    let old = material(&fleet.door, "pandora");
+    fleet.edit("hostname: pandora.lan", "hostname: pandora.example");
+    assert_eq!(fleet.refused().await, ["AwaitingServing"]);
+    fleet.hosts[0].1.stop();
+    assert_eq!(fleet.refused().await, ["HostUnreachable"]);
+    fleet.hosts[0].1.go_on().unwrap();
+    let stranger = Fleet::new(&["pandora"]).await;
+    fleet.hosts[0].1.reload(&material(&stranger.door, "pandora")).unwrap();
+    let reasons = fleet.refused().await;
+    assert!(["AwaitingServing", "HostUnreachable"].contains(&reasons[0].as_str()), "{reasons:?}");
+    fleet.hosts[0].1.reload(&old).unwrap();
+    assert_eq!(fleet.refused().await, ["AwaitingServing"]);
+    assert_eq!(writes(&fleet.portainer.calls()), Vec::<String>::new());
+    fleet.hosts[0].1.reload(&material(&fleet.door, "pandora")).unwrap();
+    fleet.ready().await;
+    fleet.id("pandora");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_dockerd_is_registered() {
+    let mut fleet = Fleet::new(&["pandora"]).await;
+    let port = free_port().unwrap();
+    let file = |name: &str| fleet.door.path(&format!("secrets/default/pandora-docker-host/{name}"));
+    let _dockerd = Dockerd::start_on(port, &file("tls.crt"), &file("tls.key"), &file("ca.crt")).unwrap();
+    let like = fleet.hosts[0].1.address().port();
+    fleet.hosts[0].1.stop();
+    fleet.edit(&format!("port: {like}"), &format!("port: {port}"));
+    fleet.ready().await;
+    let id = fleet.id("pandora");
+    fleet.asked(id).await;
+    let first = fleet.portainer.tls_file(id, "cert");
+    fleet.edit("commonName: portainer.lan", "commonName: portainer.example");
+    fleet.ready().await;
+    assert_ne!(fleet.portainer.tls_file(id, "cert"), first);
+    assert_eq!(fleet.id("pandora"), id);
+    fleet.asked(id).await;
 }
