@@ -24,8 +24,13 @@ pub async fn apply(server: &Server, errand: &Errand, step: Step, run: &mut Run, 
     Ok(false)
 }
 
+/// Hosts that are registered for the first time want the same tags at the same time: each is made once.
 async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result<(), Stop> {
+    let _alone = server.tagging.lock().await;
     for name in names {
+        if server.ground().tag(name).is_some() {
+            continue;
+        }
         let tag = server.portainer.create_tag(name).await.map_err(|error| of(&error, errand))?;
         server.learn(|ground| {
             ground.tags.retain(|known| known.name != tag.name);
