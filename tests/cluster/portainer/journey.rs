@@ -4,7 +4,7 @@ use super::bed::{Bed, event, info, is_discreet, look, marks, material, renew};
 use crate::support::dockerd::{Dockerd, free_port};
 use crate::support::portainer::Portainer;
 use crate::support::scratch::Scratch;
-use crate::world::{Namespace, find, is};
+use crate::world::{Namespace, is};
 use anyhow::{Context, ensure};
 use dockseal::pki::Certificate;
 use serde_json::{Value, json};
@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-const HOSTS: [&str; 2] = ["pandora", "titan"];
+const CLIENT: &str = "portainerclient/fleet";
+const HOSTS: [&str; 2] = ["atlas", "titan"];
 
 /// A machine, with the files that its dockerd was last started with.
 struct Machine {
@@ -93,7 +94,7 @@ impl Journey {
     /// The ids of their environments.
     async fn registered(&self) -> anyhow::Result<Vec<u64>> {
         let issued = |client: &Value| client["status"]["fingerprint"].is_string();
-        let client = self.namespace.until("portainerclient/portainer", issued).await?["status"]["fingerprint"].clone();
+        let client = self.namespace.until(CLIENT, issued).await?["status"]["fingerprint"].clone();
         let mut ids = Vec::new();
         for name in HOSTS {
             let fits = |host: &Value| {
@@ -144,14 +145,14 @@ async fn two_dockerds_are_registered_renewed_rolled_back_and_taken_out() -> anyh
         assert!(environment.tls.on && !environment.tls.skip_verify);
     }
     let ready = |client: &Value| is(client, "Ready", "True") && is(client, "Registered", "True");
-    let client = journey.namespace.until("portainerclient/portainer", ready).await?;
+    let client = journey.namespace.until(CLIENT, ready).await?;
     let status = &client["status"];
     assert_eq!((&status["selected"], &status["registered"]), (&json!(2), &json!(2)), "{status:#}");
     assert_eq!(status["version"], "2.33.5");
     assert_eq!(status["instanceId"], journey.portainer.instance());
 
     for number in 1..3 {
-        let all = ["portainerclient/portainer", "dockerhostcert/pandora", "dockerhostcert/titan"].map(str::to_owned);
+        let all = [CLIENT, "dockerhostcert/atlas", "dockerhostcert/titan"].map(str::to_owned);
         renew(&journey.namespace, &all).await?;
         journey.restart(number).await?;
         look(&journey.namespace, "portainer-admin").await?;
@@ -162,28 +163,28 @@ async fn two_dockerds_are_registered_renewed_rolled_back_and_taken_out() -> anyh
     tokio::task::block_in_place(|| journey.machines[0].restart(1))?;
     info(&journey.portainer, ids[0]).await?;
     look(&journey.namespace, "portainer-admin").await?;
-    renew(&journey.namespace, &["portainerclient/portainer".to_owned()]).await?;
+    renew(&journey.namespace, &[CLIENT.to_owned()]).await?;
     assert_eq!(journey.registered().await?, ids);
     is_discreet(&journey.namespace, &controller, &[&journey.portainer]).await?;
 
     // The policy says what goes with a host.
     let policy = |policy: &str| json!({"spec": {"environment": {"deletionPolicy": policy}}});
-    journey.namespace.merge("portainerclient/portainer", policy("Delete")).await?;
+    journey.namespace.merge(CLIENT, policy("Delete")).await?;
     journey.host("titan", |host| host["metadata"]["finalizers"] == json!(["dockseal.dev/secret"])).await?;
     journey.namespace.delete("dockerhostcert/titan").await?;
     journey.namespace.gone("dockerhostcert/titan").await?;
     assert!(journey.portainer.environment(ids[1]).is_none());
     event(&journey.namespace, "titan", "Deregistered").await?;
-    journey.namespace.merge("portainerclient/portainer", policy("Retain")).await?;
-    journey.host("pandora", |host| host["metadata"].get("finalizers").is_none()).await?;
-    journey.namespace.delete("dockerhostcert/pandora").await?;
-    event(&journey.namespace, "pandora", "Deregistered").await?;
+    journey.namespace.merge(CLIENT, policy("Retain")).await?;
+    journey.host("atlas", |host| host["metadata"].get("finalizers").is_none()).await?;
+    journey.namespace.delete("dockerhostcert/atlas").await?;
+    event(&journey.namespace, "atlas", "Deregistered").await?;
     let left = journey.portainer.environment(ids[0]).context("it stays")?;
     assert!(marks(&journey.portainer, &left).is_empty());
     assert_eq!(journey.tags(ids[0]), ["home"], "users' tags stay");
     info(&journey.portainer, ids[0]).await?;
     let none = |client: &Value| client["status"]["selected"] == 0 && is(client, "Ready", "True");
-    journey.namespace.until("portainerclient/portainer", none).await.map(drop)
+    journey.namespace.until(CLIENT, none).await.map(drop)
 }
 
 #[tokio::test]
@@ -195,12 +196,12 @@ async fn no_request_is_lost_while_the_client_certificate_is_rotated() -> anyhow:
     let id = bed.registered("pandora").await?.id;
     let before = bed.pair("pandora").docker.last_serial().context("it was asked")?;
     let (asked, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-    // Four users, who ask on until it is over and all have had their answers.
+    // Four users, who ask on for as long as it takes.
     let users: Vec<_> = (0..4)
         .map(|_| {
             let (bed, asked, over) = (Arc::clone(&bed), Arc::clone(&asked), Arc::clone(&over));
             tokio::spawn(async move {
-                while !over.load(Ordering::SeqCst) || asked.load(Ordering::SeqCst) < 200 {
+                while !over.load(Ordering::SeqCst) {
                     info(&bed.pair("pandora").portainer, id).await?;
                     asked.fetch_add(1, Ordering::SeqCst);
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
@@ -209,17 +210,15 @@ async fn no_request_is_lost_while_the_client_certificate_is_rotated() -> anyhow:
             })
         })
         .collect();
-    bed.renew(&["portainerclient/pandora".to_owned()]).await?;
-    assert_eq!(bed.registered("pandora").await?.id, id);
-    let during = asked.load(Ordering::SeqCst);
+    while asked.load(Ordering::SeqCst) < 200 {
+        bed.renew(&["portainerclient/pandora".to_owned()]).await?;
+        assert_eq!(bed.registered("pandora").await?.id, id);
+    }
     over.store(true, Ordering::SeqCst);
     for user in users {
         user.await?.context("a request was lost")?;
     }
-    ensure!(during > 10, "only {during} requests were under way");
     let after = bed.pair("pandora").docker.last_serial().context("it was asked")?;
     ensure!(after != before, "they still come with the old certificate");
-    let client = bed.namespace.get("portainerclient/pandora").await?;
-    ensure!(find(&client, "Ready").is_some(), "{client:#}");
-    Ok(())
+    bed.pair("pandora").is_whole()
 }
