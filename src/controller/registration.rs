@@ -134,7 +134,7 @@ impl Cluster {
     }
 
     /// Who would register a host, the oldest first.
-    fn claims(&self, host: &Object) -> (Vec<Claim>, Vec<ObjectRef>) {
+    pub(super) fn claims(&self, host: &Object) -> (Vec<Claim>, Vec<ObjectRef>) {
         let clients = self.index.read().expect(UNPOISONED).clients_of(host);
         let claim = |client: &Arc<Object>| Claim {
             client: client.at.name.to_string(),
@@ -198,7 +198,8 @@ async fn visit(cluster: &Arc<Cluster>, client: Arc<Object>, host: Arc<Object>) -
     let (claims, selecting) = cluster.claims(&host);
     let selected = selecting.contains(&client.at);
     let (client_at, host_at) = (client.at.clone(), host.at.clone());
-    let visit = Visit { courier: Courier::asked(&host), client, host, claims, selected };
+    let lent = cluster.accounts.is_lent(&host.at, &client.at.name);
+    let visit = Visit { courier: Courier::asked(&host), client, host, claims, selected, lent };
     let came = cluster.registrations.visit(&cluster.house, &visit).await;
     if came.news {
         let report = cluster.registrations.report(&visit.client, &visit.host);

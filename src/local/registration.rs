@@ -57,6 +57,7 @@ impl Everything {
             courier: if host.delivery().is_some() { Courier::Here } else { Courier::Nobody },
             claims: self.claims(registrations, host),
             selected: selects(client, host),
+            lent: false,
         };
         self.hosts.iter().filter(about).map(visit).collect()
     }

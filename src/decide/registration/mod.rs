@@ -4,6 +4,7 @@ pub mod contest;
 pub mod find;
 pub mod ground;
 pub mod leave;
+pub mod lending;
 pub mod order;
 pub mod patience;
 pub mod plan;

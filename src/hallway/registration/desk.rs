@@ -2,8 +2,9 @@
 //! what came of them stands in statuses.
 
 use super::order::{authority_of, errand};
+use super::prepare::{Way, way};
 use super::server::{Names, UNPOISONED};
-use super::{Done, Errand, Server, part, prepare, register};
+use super::{Done, Errand, Server, part, register};
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
@@ -16,9 +17,10 @@ use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
 use crate::portainer::Environment;
-use crate::world::Store;
+use crate::world::portainer_http::Access;
 use crate::world::store::Announcement;
-use k8s_openapi::jiff::Timestamp;
+use crate::world::{Clock, Store};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -27,16 +29,22 @@ use std::sync::{Arc, Mutex};
 pub struct Registrations {
     clients: Mutex<HashMap<ObjectRef, Known>>,
     names: Arc<Names>,
+    /// Companions may register their own host.
+    pub(super) companions: bool,
 }
 
 /// What is known of one.
 #[derive(Default)]
-struct Known {
-    server: Option<Arc<Server>>,
-    looked: Option<Result<(), Fault>>,
+pub(super) struct Known {
+    pub server: Option<Arc<Server>>,
+    pub looked: Option<Result<(), Fault>>,
+    /// How it is spoken to, as far as a companion may be told.
+    pub access: Option<Access>,
     /// The PortainerClient as it was at the last look.
-    about: String,
+    pub about: String,
     failures: u32,
+    /// When it is to be looked at again.
+    pub again: Option<Timestamp>,
     /// Since when its credential is refused.
     refused: Option<Timestamp>,
     hosts: HashMap<ObjectRef, Standing>,
@@ -44,12 +52,14 @@ struct Known {
 
 /// What is known of a host in it.
 #[derive(Clone, Default)]
-struct Standing {
-    report: Option<EnvironmentReport>,
-    parted: bool,
+pub(super) struct Standing {
+    pub report: Option<EnvironmentReport>,
+    pub parted: bool,
     failures: u32,
     /// Not before then, unless something changes.
     rests: Option<(Timestamp, String)>,
+    /// What its companion reported when that was last held against what the server shows, and what came of it.
+    pub overseen: Option<(EnvironmentReport, Option<Fault>)>,
 }
 
 /// What came of a look or a visit.
@@ -76,35 +86,71 @@ pub struct Visit {
     pub claims: Vec<Claim>,
     /// The PortainerClient selects it.
     pub selected: bool,
+    /// A companion is still told to register it.
+    pub lent: bool,
 }
 
+/// A host in one Portainer, as one walk finds it.
+pub(super) struct Turn<'a> {
+    pub client: &'a ObjectRef,
+    pub host: &'a ObjectRef,
+    /// What was reported.
+    pub before: EnvironmentReport,
+    /// What is to be done, or why it cannot be.
+    pub ready: Result<Errand, Fault>,
+}
+
+/// Whoever was told to stop registering a host is given that long before somebody else does it.
+const HANDING_OVER: SignedDuration = SignedDuration::from_secs(2);
+
 impl Registrations {
+    /// None yet; `companions` says whether they may register their own host.
+    pub fn new(companions: bool) -> Registrations {
+        Registrations { companions, ..Registrations::default() }
+    }
+
     /// Looks at the server of a PortainerClient.
     pub async fn look<S: Store>(&self, house: &House<S>, client: &Object) -> Came {
-        let before = self.known(&client.at, |known| known.looked.clone());
-        let now = house.clock.now();
-        let kept = self.known(&client.at, |known| {
+        let way = way(house, client).await;
+        let told = self.note_access(&client.at, &way);
+        let mut came = self.look_by(&client.at, way, wishes(client), &house.clock).await;
+        came.news |= told || self.version_is_news(client);
+        came
+    }
+
+    /// Looks at a server that is spoken to in that way; `about` is what the look depends on.
+    pub(super) async fn look_by(
+        &self,
+        client: &ObjectRef,
+        way: Result<Way, Fault>,
+        about: String,
+        clock: &Clock,
+    ) -> Came {
+        let now = clock.now();
+        let (before, kept) = self.known(client, |known| {
             let forgiven = known.refused.is_some_and(|refused| now >= saturating(refused, FORBEARANCE));
-            known.server.clone().filter(|_| !forgiven)
+            (known.looked.clone(), known.server.clone().filter(|_| !forgiven))
         });
-        let looked = match prepare(house, client, kept, &self.names).await {
+        let looked = match way.and_then(|way| way.server(kept, &self.names)) {
             Ok(server) => {
-                self.known(&client.at, |known| known.server = Some(Arc::clone(&server)));
-                server.look(&house.clock).await
+                self.known(client, |known| known.server = Some(Arc::clone(&server)));
+                server.look(clock).await
             }
             Err(fault) => Err(fault),
         };
-        let news = before.as_ref() != Some(&looked) || self.version_is_news(client);
-        let wait = self.known(&client.at, |known| {
-            known.about = wishes(client);
+        let news = before.as_ref() != Some(&looked);
+        let wake = self.known(client, |known| {
+            known.about = about;
             let refused = matches!(&looked, Err(fault) if fault.reason == Reason::CredentialsRefused);
             known.refused =
                 refused.then(|| known.refused.filter(|since| now < saturating(*since, FORBEARANCE)).unwrap_or(now));
             known.failures = if looked.is_ok() { 0 } else { known.failures + 1 };
             known.looked = Some(looked.clone());
-            looked.as_ref().err().map_or(INTERVAL, |fault| patience(fault.reason, known.failures))
+            let wait = looked.as_ref().err().map_or(INTERVAL, |fault| patience(fault.reason, known.failures));
+            known.again = Some(saturating(now, wait));
+            known.again
         });
-        Came { wake: Some(saturating(now, wait)), news, look: false }
+        Came { wake, news, look: false }
     }
 
     /// The server of a PortainerClient is to be looked at now: it never was, or something else is wished for.
@@ -122,41 +168,43 @@ impl Registrations {
     pub async fn visit<S: Store>(&self, house: &House<S>, visit: &Visit) -> Came {
         let (client, host) = (&visit.client, &visit.host);
         let stays = visit.selected && client.deleted.is_none() && host.deleted.is_none();
+        let Spec::Portainer(spec) = &client.spec else { return Came::default() };
+        let by_companion = spec.registrar == Registrar::Companion;
+        if visit.lent && !(stays && by_companion) {
+            return Came { wake: Some(saturating(house.clock.now(), HANDING_OVER)), ..Came::default() };
+        }
         let (server, looked) = self.known(&client.at, |known| (known.server.clone(), known.looked.clone()));
         let Some(server) = server.filter(|_| matches!(looked, Some(Ok(())))) else {
             return Came { look: looked.is_none(), ..Came::default() };
         };
-        if !stays {
-            return self.part(house, visit, &server).await;
+        match (stays, by_companion) {
+            (false, _) => self.part(house, visit, &server).await,
+            (true, true) => self.oversee(visit, &server),
+            (true, false) => {
+                self.host(&client.at, &host.at, |known| known.parted = false);
+                let before = self.report(client, host);
+                let lost = lost(&client.at.name, &visit.claims);
+                let ready = errand(house, visit, before.clone()).and_then(|errand| lost.map_or(Ok(errand), Err));
+                let turn = Turn { client: &client.at, host: &host.at, before, ready };
+                self.register(&server, turn, &house.clock).await
+            }
         }
-        let Spec::Portainer(spec) = &client.spec else { return Came::default() };
-        if spec.registrar == Registrar::Companion {
-            return Came::default();
-        }
-        self.register(house, visit, &server).await
     }
 
-    async fn register<S: Store>(&self, house: &House<S>, visit: &Visit, server: &Arc<Server>) -> Came {
-        let (client, host) = (&visit.client, &visit.host);
-        let now = house.clock.now();
-        let before = self.report(client, host);
-        let ready =
-            errand(house, visit, before.clone()).and_then(|errand| match lost(&client.at.name, &visit.claims) {
-                Some(fault) => Err(fault),
-                None => Ok(errand),
-            });
+    /// Registers a host, unless the same failed lately.
+    pub(super) async fn register(&self, server: &Arc<Server>, turn: Turn<'_>, clock: &Clock) -> Came {
+        let Turn { client, host, before, ready } = turn;
         let about = about(&ready, before.id.and_then(|id| server.ground().environments.get(&id).cloned()));
-        let known = self.host(client, host, |known| {
-            known.parted = false;
-            known.clone()
-        });
-        if let Some((until, _)) = known.rests.filter(|(until, what)| now < *until && *what == about) {
+        let rests = self.host(client, host, |known| known.rests.clone());
+        if let Some((until, _)) = rests.filter(|(until, what)| clock.now() < *until && *what == about) {
             return Came { wake: Some(until), ..Came::default() };
         }
         let done = match ready {
-            Ok(errand) => register(server, &errand, &house.clock).await,
-            Err(fault) => Done::Reported(faulty(&client.at.name, before.clone(), fault)),
+            Ok(errand) => register(server, &errand, clock).await,
+            Err(fault) => Done::Reported(faulty(&client.name, before.clone(), fault)),
         };
+        let note =
+            |report: &EnvironmentReport| self.host(client, host, |known| known.note(report, &about, clock.now()));
         match done {
             Done::LookFirst => {
                 server.doubt();
@@ -164,30 +212,26 @@ impl Registrations {
             }
             Done::Server(fault) => {
                 server.doubt();
-                self.known(&client.at, |known| known.looked = Some(Err(fault.clone())));
+                self.known(client, |known| known.looked = Some(Err(fault.clone())));
                 let report = match before.is_registered() {
-                    true => before.clone(), // Portainer is at fault, and reaches the host for all we know
-                    false => faulty(&client.at.name, before.clone(), fault),
+                    true => before, // Portainer is at fault, and reaches the host for all we know
+                    false => faulty(&client.name, before, fault),
                 };
-                let wake = self.host(client, host, |known| known.note(&report, &about, house.clock.now()));
-                Came { wake, news: true, look: true }
+                Came { wake: note(&report), news: true, look: true }
             }
-            Done::Reported(report) => {
-                let wake = self.host(client, host, |known| known.note(&report, &about, house.clock.now()));
-                Came { wake, news: report != before, look: false }
-            }
+            Done::Reported(report) => Came { wake: note(&report), news: report != before, look: false },
         }
     }
 
     /// Parts from the environment of a host that goes, or is no longer selected.
     async fn part<S: Store>(&self, house: &House<S>, visit: &Visit, server: &Arc<Server>) -> Came {
         let (client, host) = (&visit.client, &visit.host);
-        if self.host(client, host, |known| known.parted) {
+        if self.host(&client.at, &host.at, |known| known.parted) {
             return Came::default();
         }
         let now = house.clock.now();
         let rests = self
-            .host(client, host, |known| known.rests.clone())
+            .host(&client.at, &host.at, |known| known.rests.clone())
             .filter(|(until, what)| now < *until && what == "parting");
         if let Some((until, _)) = rests {
             return Came { wake: Some(until), ..Came::default() };
@@ -202,26 +246,31 @@ impl Registrations {
         let Some(order) = Order::of(client, host, &authority) else { return Came::default() };
         match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
             Ok(parting) => {
-                self.host(client, host, |known| *known = Standing { parted: true, ..Standing::default() });
+                self.host(&client.at, &host.at, |known| *known = Standing { parted: true, ..Standing::default() });
                 announce(house, visit, &parting).await;
                 Came { news: true, ..Came::default() }
             }
             Err(fault) => {
-                let wake = self
-                    .host(client, host, |known| known.note(&faulty(&client.at.name, before, fault), "parting", now));
+                let report = faulty(&client.at.name, before, fault);
+                let wake = self.host(&client.at, &host.at, |known| known.note(&report, "parting", now));
                 Came { wake, news: true, look: false }
             }
         }
     }
 
-    /// What is known of a host: what was found out, else what its status says.
+    /// What is known of a host: what was found out, else what its status says, whoever wrote that.
     pub fn report(&self, client: &Object, host: &Object) -> EnvironmentReport {
-        let known = self.host(client, host, |known| known.report.clone());
-        let told =
-            || host.previous.environments.iter().find(|report| *report.portainer_client == *client.at.name).cloned();
         let blank =
             || EnvironmentReport { portainer_client: client.at.name.to_string(), ..EnvironmentReport::default() };
-        known.or_else(told).unwrap_or_else(blank)
+        let seen = || {
+            Some(self.host(&client.at, &host.at, |known| known.overseen.clone())?.0).filter(|seen| seen.id.is_some())
+        };
+        self.found_out(&client.at, &host.at).or_else(|| told(client, host)).or_else(seen).unwrap_or_else(blank)
+    }
+
+    /// What was found out of a host.
+    pub(super) fn found_out(&self, client: &ObjectRef, host: &ObjectRef) -> Option<EnvironmentReport> {
+        self.host(client, host, |known| known.report.clone())
     }
 
     /// That host's environment is no longer ours.
@@ -247,12 +296,17 @@ impl Registrations {
         clients.values_mut().for_each(|known| drop(known.hosts.remove(at)));
     }
 
-    fn known<T>(&self, client: &ObjectRef, look: impl FnOnce(&mut Known) -> T) -> T {
+    /// Forgets a host in one Portainer.
+    pub fn forget_pair(&self, client: &ObjectRef, host: &ObjectRef) {
+        self.known(client, |known| drop(known.hosts.remove(host)));
+    }
+
+    pub(super) fn known<T>(&self, client: &ObjectRef, look: impl FnOnce(&mut Known) -> T) -> T {
         look(self.clients.lock().expect(UNPOISONED).entry(client.clone()).or_default())
     }
 
-    fn host<T>(&self, client: &Object, host: &Object, look: impl FnOnce(&mut Standing) -> T) -> T {
-        self.known(&client.at, |known| look(known.hosts.entry(host.at.clone()).or_default()))
+    pub(super) fn host<T>(&self, client: &ObjectRef, host: &ObjectRef, look: impl FnOnce(&mut Standing) -> T) -> T {
+        self.known(client, |known| look(known.hosts.entry(host.clone()).or_default()))
     }
 }
 
@@ -272,7 +326,7 @@ impl Standing {
     }
 }
 
-fn faulty(client: &str, before: EnvironmentReport, fault: Fault) -> EnvironmentReport {
+pub(super) fn faulty(client: &str, before: EnvironmentReport, fault: Fault) -> EnvironmentReport {
     let (portainer_client, reason) = (client.to_owned(), fault.reason.as_str().to_owned());
     EnvironmentReport { portainer_client, reason, message: fault.message, ..before }
 }

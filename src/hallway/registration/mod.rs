@@ -2,19 +2,22 @@
 //! same for the controller, for `up`, and for a companion that registers its own host.
 
 mod apply;
+mod attend;
 pub mod desk;
 mod fault;
+pub mod lend;
 mod look;
 mod order;
 mod parting;
-mod prepare;
+pub mod prepare;
 mod probe;
 pub mod server;
 mod standing;
 
+pub use attend::Attendance;
 pub use desk::{Came, Registrations, Visit};
 pub use parting::part;
-pub use prepare::prepare;
+pub use prepare::Way;
 pub use server::{Pair, Server};
 
 use crate::api::portainer_client::Registrar;
