@@ -165,7 +165,7 @@ async fn a_stopped_server_refuses_until_it_is_started_again() -> anyhow::Result<
 async fn a_thousand_environments_are_listed_and_pinged_soon() -> anyhow::Result<()> {
     let (portainer, api) = started()?;
     let ca = Ca::new("a")?;
-    let docker = DockerLike::start_many(1000, &ca.many(1000)?)?;
+    let docker = DockerLike::start_as_one(1000, &ca.many(1000)?)?;
     let (files, _) = ca.client()?;
     let start = Instant::now();
     for address in docker.addresses() {

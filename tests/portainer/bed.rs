@@ -267,7 +267,7 @@ impl Ca {
         Ok(Material { chain, key: key.to_pem().to_string(), clients: clients.to_owned() })
     }
 
-    /// The same for that many addresses of `DockerLike::start_many`.
+    /// The same for that many addresses of `DockerLike::start_as_one`.
     pub fn many(&self, count: u16) -> anyhow::Result<Material> {
         let key = quick_key();
         let ip_addresses = (1..=count).map(many_ip).collect();

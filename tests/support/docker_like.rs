@@ -95,7 +95,7 @@ impl DockerLike {
     }
 
     /// Starts one on one port of `count` addresses, as so many hosts.
-    pub fn start_many(count: u16, material: &Material) -> anyhow::Result<DockerLike> {
+    pub fn start_as_one(count: u16, material: &Material) -> anyhow::Result<DockerLike> {
         let port = listen((many_ip(1), 0).into())?.local_addr()?.port();
         let addresses: Vec<SocketAddr> = (1..=count).map(|number| (many_ip(number), port).into()).collect();
         DockerLike::start_on(&addresses, material)
@@ -173,7 +173,7 @@ impl DockerLike {
     }
 }
 
-/// The addresses of `start_many`: 127.77.0.1 is the first.
+/// The addresses of `start_as_one`: 127.77.0.1 is the first.
 pub fn many_ip(number: u16) -> IpAddr {
     let [high, low] = number.to_be_bytes();
     [127, 77, high, low].into()
