@@ -88,7 +88,7 @@ fn selects(client: &Object, host: &Object) -> bool {
 
 impl Door {
     /// Looks at every Portainer that is due, and visits its hosts. True where a status says something else now.
-    pub(super) async fn register(&mut self, round: &mut Round) -> bool {
+    pub async fn register(&mut self, round: &mut Round) -> bool {
         let everything = Everything::of(&self.objects);
         let mut news = false;
         for client in everything.clients.iter().filter(|client| client.has_server()) {

@@ -87,11 +87,11 @@ impl Door {
         let present: HashSet<&ObjectRef> = loaded.objects.iter().map(|found| &found.object.at).collect();
         for gone in self.objects.iter().filter(|found| !present.contains(&found.object.at)) {
             self.said.remove(&gone.object.at);
-            self.looks.remove(&gone.object.at);
             self.registrations.forget(&gone.object.at);
             self.house.authorities.forget(&own_place(&gone.object));
         }
         self.objects = loaded.objects;
+        self.looks.clear(); // a Secret in the files may hold another credential now
         for found in &mut self.objects {
             leave_delivery_out(&mut found.object, self.host.as_deref());
             (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at);

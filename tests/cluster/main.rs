@@ -13,6 +13,7 @@ mod faults;
 mod isolation;
 mod main_job;
 mod outside;
+mod portainer;
 mod rules;
 mod scope;
 mod world;

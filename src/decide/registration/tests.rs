@@ -366,6 +366,10 @@ fn tries_come_later_each_time_and_latest_where_each_leaves_a_key() {
     let unreachable = |failures| patience(Reason::EnvironmentUnreachable, failures);
     assert_eq!((unreachable(1), unreachable(2)), (SignedDuration::from_mins(2), SignedDuration::from_mins(4)));
     assert_eq!(unreachable(99), SignedDuration::from_hours(1));
+    let visited =
+        |id| EnvironmentReport { id, reason: "EnvironmentUnreachable".into(), ..EnvironmentReport::default() };
+    assert_eq!(patience::after_visit(&visited(None), 1), SignedDuration::from_mins(2));
+    assert_eq!(patience::after_visit(&visited(Some(7)), 1), SignedDuration::from_secs(15));
     assert_eq!(patience(Reason::PortainerUnreachable, 99), INTERVAL);
     assert!(patience(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
 }

@@ -24,8 +24,13 @@ pub async fn apply(server: &Server, errand: &Errand, step: Step, run: &mut Run, 
     Ok(false)
 }
 
+/// Hosts that are registered for the first time want the same tags at the same time: each is made once.
 async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result<(), Stop> {
+    let _alone = server.tagging.lock().await;
     for name in names {
+        if server.ground().tag(name).is_some() {
+            continue;
+        }
         let tag = server.portainer.create_tag(name).await.map_err(|error| of(&error, errand))?;
         server.learn(|ground| {
             ground.tags.retain(|known| known.name != tag.name);
@@ -36,6 +41,7 @@ async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result
 }
 
 async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mut Run) -> Result<(), Stop> {
+    run.report.id = None; // the one that it had is not there
     let created = server.portainer.create(new, &errand.files(&server.pair())).await;
     let error = match created {
         Ok(environment) => {
@@ -146,11 +152,14 @@ async fn prove(server: &Server, errand: &Errand, id: i64, run: &mut Run, clock: 
         }
         PortainerError::HostUnreachable(words) | PortainerError::Refused { words, .. } => {
             run.report.client_fingerprint = None; // the next try gives it everything anew
-            match (&errand.material.proof, run.uploaded) {
+            match (&errand.material.proof, &run.uploaded) {
                 (Proof::Not(fault), _) => Err(Stop::Host(fault.clone())),
-                (_, true) => Err(Stop::Host(unreachable(errand, &words))),
+                (Proof::Serves(_), true) => Err(Stop::Host(unreachable(errand, &words))),
                 (Proof::Serves(_), false) => Ok(()),
-                (Proof::Ask, false) => probe::reaches(server, errand).await.map_err(Stop::Host),
+                (Proof::Ask, uploaded) => {
+                    probe::reaches(server, errand).await.map_err(Stop::Host)?;
+                    if *uploaded { Err(Stop::Host(unreachable(errand, &words))) } else { Ok(()) }
+                }
             }
         }
         PortainerError::TimedOut => {

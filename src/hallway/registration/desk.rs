@@ -11,7 +11,7 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::delivery::Courier;
 use crate::decide::registration::contest::{Claim, lost};
-use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, patience};
+use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, after_visit, patience};
 use crate::decide::registration::{Fault, Order, Parting};
 use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
@@ -320,8 +320,7 @@ impl Standing {
         }
         let same = self.rests.as_ref().is_some_and(|(_, what)| what == about);
         self.failures = if same { self.failures + 1 } else { 1 };
-        let reason = Reason::parse(&report.reason).unwrap_or(Reason::NotRegistered);
-        let until = saturating(now, patience(reason, self.failures));
+        let until = saturating(now, after_visit(report, self.failures));
         self.rests = Some((until, about.to_owned()));
         Some(until)
     }

@@ -102,6 +102,7 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
             Err(Stop::Server(fault)) => return Done::Server(fault),
         }
     }
+    server.doubt();
     let words = "Portainer shows something else after each change: does somebody else change this environment, too?";
     Done::Reported(failed(&errand, run.report, Fault::new(crate::api::condition::Reason::PortainerFailed, words)))
 }

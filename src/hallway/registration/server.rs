@@ -42,6 +42,8 @@ pub struct Server {
     pub(super) names: Arc<Names>,
     pub(super) places: Semaphore,
     pub(super) probes: Semaphore,
+    /// Tags are being made.
+    pub(super) tagging: tokio::sync::Mutex<()>,
     ground: RwLock<Arc<Ground>>,
     pair: RwLock<Arc<Pair>>,
     pub(super) looked: Mutex<Looked>,
@@ -76,6 +78,7 @@ impl Server {
             names,
             places: Semaphore::new(PLACES),
             probes: Semaphore::new(PROBES),
+            tagging: tokio::sync::Mutex::default(),
             ground: RwLock::default(),
             pair: RwLock::new(Arc::new(pair)),
             looked: Mutex::default(),

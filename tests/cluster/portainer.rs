@@ -1,0 +1,4 @@
+//! Registration from the API server to a Docker host: the controller's binary, a Portainer of the tests' own, dockerds.
+
+mod bed;
+mod journey;
