@@ -3,12 +3,15 @@
 use super::UNPOISONED;
 use super::files::Found;
 use super::round::{Door, Round};
-use crate::api::{Kind, Object, Spec};
+use crate::api::condition::Reason;
+use crate::api::{Kind, Object};
 use crate::decide::delivery::Courier;
 use crate::decide::registration::Standing;
 use crate::decide::registration::contest::Claim;
+use crate::decide::registration::patience::patience;
+use crate::decide::registration::selection::{names, selects};
 use crate::hallway::registration::{Came, Registrations, Visit};
-use kube::core::{Selector, SelectorExt};
+use crate::pki::lifecycle::saturating;
 use std::sync::Arc;
 use tokio::task::JoinSet;
 
@@ -63,27 +66,9 @@ impl Everything {
     }
 
     fn claims(&self, registrations: &Registrations, host: &Object) -> Vec<Claim> {
-        let claim = |client: &Arc<Object>| Claim {
-            client: client.at.name.to_string(),
-            created: None,
-            instance: registrations.identity(&client.at).map(|(instance, _)| instance),
-        };
-        self.clients.iter().filter(|client| selects(client, host)).map(claim).collect()
+        let selecting = self.clients.iter().filter(|client| selects(client, host));
+        selecting.map(|client| Claim { created: None, ..registrations.claim(client, host) }).collect()
     }
-}
-
-fn names(host: &Object, client: &Object) -> bool {
-    host.previous.environments.iter().any(|report| *report.portainer_client == *client.at.name)
-}
-
-/// A PortainerClient with a server selects that host.
-fn selects(client: &Object, host: &Object) -> bool {
-    let Spec::Portainer(spec) = &client.spec else { return false };
-    if spec.server.is_none() || client.at.namespace != host.at.namespace {
-        return false;
-    }
-    let selector = spec.host_selector.clone().map(Selector::try_from);
-    matches!(selector, Some(Ok(selector)) if selector.matches(&host.labels))
 }
 
 impl Door {
@@ -92,7 +77,7 @@ impl Door {
         let everything = Everything::of(&self.objects);
         let mut news = false;
         for client in everything.clients.iter().filter(|client| client.has_server()) {
-            for _ in 0..TURNS {
+            for turn in 0..TURNS {
                 let now = self.house.clock.now();
                 let due = self.looks.get(&client.at).is_none_or(|wake| now >= *wake);
                 if due || self.registrations.wants_look(client) {
@@ -107,7 +92,8 @@ impl Door {
                 if !came.look {
                     break;
                 }
-                self.looks.remove(&client.at);
+                let soon = saturating(now, patience(Reason::PortainerFailed, 1));
+                self.looks.insert(client.at.clone(), if turn + 1 < TURNS { now } else { soon });
             }
             round.wake = [round.wake, self.looks.get(&client.at).copied()].into_iter().flatten().min();
         }
