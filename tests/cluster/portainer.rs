@@ -4,3 +4,4 @@ mod bed;
 mod calls;
 mod journey;
 mod killed;
+mod server;
