@@ -11,8 +11,10 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::delivery::Courier;
 use crate::decide::registration::contest::{Claim, lost};
+use crate::decide::registration::find::is_adopted;
+use crate::decide::registration::order::marker_family;
 use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, after_visit, patience};
-use crate::decide::registration::{Fault, Order, Parting};
+use crate::decide::registration::{Fault, Ground, Order, Parting};
 use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
@@ -267,9 +269,14 @@ impl Registrations {
         let before = self.report(client, host);
         let authority = authority_of(house, client).unwrap_or_default(); // what is ours is known without it
         let Some(order) = Order::of(client, host, &authority) else { return Came::default() };
+        let family = marker_family(&client.at);
+        let ground = server.ground();
         match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
             Ok(parting) => {
-                self.host(&client.at, &host.at, |known| *known = Standing { parted: true, ..Standing::default() });
+                let report = left(&ground, &parting, &before, &family);
+                self.host(&client.at, &host.at, |known| {
+                    *known = Standing { parted: true, report, ..Standing::default() }
+                });
                 announce(house, visit, &parting).await;
                 Came { news: true, ..Came::default() }
             }
@@ -372,6 +379,19 @@ pub fn told(client: &Object, host: &Object) -> Option<EnvironmentReport> {
 /// What a look depends on.
 fn wishes(client: &Object) -> String {
     sha256_hex(format!("{:?} {:?} {:?}", client.spec, client.previous.fingerprint, client.deleted).as_bytes())
+}
+
+/// Should the host come back, it is known by its number: what we made is ours to mark again, what was adopted is not.
+fn left(ground: &Ground, parting: &Parting, before: &EnvironmentReport, family: &str) -> Option<EnvironmentReport> {
+    let Parting::Untag(id, _) = parting else { return None };
+    let made = ground.environments.get(id).is_some_and(|environment| !is_adopted(family, ground, environment));
+    made.then(|| EnvironmentReport {
+        portainer_client: before.portainer_client.clone(),
+        registrar: before.registrar,
+        id: Some(*id),
+        instance_id: Some(ground.instance.clone()),
+        ..EnvironmentReport::default()
+    })
 }
 
 /// What a visit is about: what failed once is tried again at once where this is something else.

@@ -6,6 +6,7 @@ use crate::api::status::EnvironmentReport;
 use crate::decide::registration::leave::part as decide;
 use crate::decide::registration::{Fault, Leaving, Order, Parting};
 use crate::portainer::{Change, Environment};
+use crate::world::portainer_http::PortainerError;
 
 /// Parts from an environment, by what the server showed lately.
 ///
@@ -28,7 +29,10 @@ pub async fn part(
         Parting::Delete(id) => server.portainer.delete(*id).await,
         Parting::Untag(id, tag_ids) => {
             let change = Change { tag_ids: Some(tag_ids.clone()), ..Change::default() };
-            server.portainer.change(*id, &change).await.map(|_| ())
+            match server.portainer.change(*id, &change).await {
+                Err(PortainerError::NotFound) => Ok(()),
+                done => done.map(|_| ()),
+            }
         }
     };
     done.map_err(|error| of_server(&error))?;
