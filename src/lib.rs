@@ -15,7 +15,7 @@
 //!   -----------------------------------------------------------------------------------
 //!   decide         what should happen: pure    | world    the outside: clock, entropy, stores
 //!   -----------------------------------------------------------------------------------
-//!   api            what users write   | pki   what a certificate is   | docker   what Docker expects
+//!   api   what users write | pki   what a certificate is | docker, portainer   what each of them says and expects
 //!                                                                    | portainer   what Portainer says
 //! ```
 //!

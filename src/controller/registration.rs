@@ -3,10 +3,12 @@
 
 use super::work::{Cluster, UNPOISONED};
 use crate::api::{Kind, Object, ObjectRef};
+use crate::decide::deletion::PATIENCE;
 use crate::decide::delivery::Courier;
 use crate::decide::registration::Standing;
 use crate::decide::registration::contest::Claim;
 use crate::hallway::registration::{Came, Visit};
+use crate::pki::lifecycle::saturating;
 use futures::FutureExt;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -92,14 +94,34 @@ impl Cluster {
                 _ => Vec::new(),
             }
         };
-        let ours = |(client, host): &(Arc<Object>, Arc<Object>)| {
-            self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(&client.at, &host.at)
-        };
-        for (client, host) in pairs.into_iter().filter(ours) {
-            let gone = Object { deleted: Some(self.house.clock.now()), ..Object::clone(object) };
-            self.farewells.put(Arc::new(gone));
-            self.visit(&client.at, &host.at);
+        let ours = |(client, host): &(Arc<Object>, Arc<Object>)| self.is_left(client, host);
+        let pairs: Vec<_> = pairs.into_iter().filter(ours).collect();
+        if pairs.is_empty() {
+            return self.registrations.forget(&object.at);
         }
+        self.farewells.put(Arc::new(Object { deleted: Some(self.house.clock.now()), ..Object::clone(object) }));
+        pairs.iter().for_each(|(client, host)| self.visit(&client.at, &host.at));
+    }
+
+    /// Lets go of an object that is gone, once nothing of it is left in Portainer, or for too long.
+    fn end_farewell(&self, visit: &Visit) {
+        for object in [&visit.host, &visit.client] {
+            let Some(gone) = self.farewells.find(&object.at) else { continue };
+            let index = self.index.read().expect(UNPOISONED);
+            let left = match object.at.kind {
+                Kind::DockerHostCert => index.clients_about(object).iter().any(|client| self.is_left(client, object)),
+                _ => index.hosts_about(object).iter().any(|host| self.is_left(object, host)),
+            };
+            let late = gone.deleted.is_some_and(|gone| self.house.clock.now() >= saturating(gone, PATIENCE));
+            if !left || late {
+                self.farewells.cancel(&object.at);
+                self.registrations.forget(&object.at);
+            }
+        }
+    }
+
+    fn is_left(&self, client: &Object, host: &Object) -> bool {
+        self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(&client.at, &host.at)
     }
 
     fn visit(&self, client: &ObjectRef, host: &ObjectRef) {
@@ -184,6 +206,7 @@ async fn visit(cluster: &Arc<Cluster>, client: Arc<Object>, host: Arc<Object>) -
         cluster.queue.add(host_at);
         count_later(cluster, client_at.clone());
     }
+    cluster.end_farewell(&visit);
     if came.look {
         let cluster = Arc::downgrade(cluster);
         tokio::spawn(async move {

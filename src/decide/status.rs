@@ -98,15 +98,23 @@ pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<Event> 
                     && !passes_by_itself(verdict.reason)
                     && !reported(ConditionType::Ready, verdict, previous)
             }
-            false => !reported(verdict.condition, verdict, previous),
+            false => !passes_by_itself(verdict.reason) && !reported(verdict.condition, verdict, previous),
         })
         .map(|verdict| Event { warning: true, reason: verdict.reason, message: verdict.message.clone() })
         .collect()
 }
 
-/// No fault, but a step on the way of every delivery.
+/// No fault, but a step on the way of every delivery or registration.
 fn passes_by_itself(reason: Reason) -> bool {
-    matches!(reason, Reason::NotDelivered | Reason::AwaitingTurn | Reason::Removed)
+    matches!(
+        reason,
+        Reason::NotDelivered
+            | Reason::AwaitingTurn
+            | Reason::Removed
+            | Reason::NotRegistered
+            | Reason::AwaitingServing
+            | Reason::Deregistering
+    )
 }
 
 fn reported(type_: ConditionType, verdict: &Verdict, previous: &[Condition]) -> bool {

@@ -72,7 +72,7 @@ impl Crowd {
         let mut door = door(&dir, &offset, &authority_and_hosts(count, &|_| ("127.0.0.1".into(), 2376)))?;
         ensure!(door.round().await.ready, "not every certificate was issued");
         let materials = (0..count).map(|number| material(&dir, number)).collect::<anyhow::Result<Vec<_>>>()?;
-        let docker = DockerLike::start_many(&materials[..count - 1])?;
+        let docker = DockerLike::start_each(&materials[..count - 1])?;
         let last = DockerLike::start(&materials[count - 1])?;
         Ok(Crowd { dir, count, portainer, docker, last, offset })
     }

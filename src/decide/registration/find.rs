@@ -1,6 +1,6 @@
 //! Which environment of a server is a host's: by number, mark and name. None is taken that is not ours to take.
 
-use super::order::{MARK, adopted_marker, marker_family};
+use super::order::{ADOPTED, MARK, marker_family};
 use super::plan::Fault;
 use super::{Ground, Order};
 use crate::api::condition::Reason;
@@ -35,9 +35,9 @@ pub fn find<'a>(
     let client = ObjectRef::new(Kind::PortainerClient, namespace, &order.client);
     let family = marker_family(&client);
     let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
-    if let Some(environment) = reported(ground, report).filter(|found| ours(found) || unmarked(order, found)) {
+    if let Some(environment) = reported(ground, report).filter(|found| ours(found) || unmarked(order, ground, found)) {
         // Of those that several made at a time, all keep the same one.
-        let twins = twins(order, ground, environment, ours);
+        let twins = twins(order, ground, environment, &family);
         return Ok(match twins.iter().min() {
             Some(lowest) if *lowest < environment.id && environment.name == order.name => {
                 let others = twins.iter().filter(|id| *id != lowest).copied().chain([environment.id]).collect();
@@ -52,13 +52,13 @@ pub fn find<'a>(
         named.sort_by_key(|environment| (!ours(environment), environment.id));
         let first = named[0];
         return match ours(&first) && first.kind == DOCKER_API {
-            true => Ok(Found::Ours(first, twins(order, ground, first, ours))),
+            true => Ok(Found::Ours(first, twins(order, ground, first, &family))),
             false => consented(order, ground, first).ok_or_else(|| conflict(order, ground, first)),
         };
     }
     let same_url = |environment: &&Environment| same_address(&environment.url, &order.url());
     let mine = |environment: &&Environment| {
-        same_url(environment) && ours(environment) && is_adopted(order, ground, environment)
+        same_url(environment) && ours(environment) && is_adopted(&family, ground, environment)
     };
     if let Some(environment) = ground.environments.values().find(mine) {
         return Ok(Found::Ours(environment, Vec::new()));
@@ -74,20 +74,22 @@ fn reported<'a>(ground: &'a Ground, report: &EnvironmentReport) -> Option<&'a En
     ground.environments.get(&report.id.filter(|_| same_server)?).filter(|found| found.kind == DOCKER_API)
 }
 
-/// One that was ours and lost its mark by hand: name and address still say so.
-fn unmarked(order: &Order, environment: &Environment) -> bool {
-    environment.name == order.name && same_address(&environment.url, &order.url())
+/// One that was ours and lost its mark by hand: number and address still say so, and nobody else marked it.
+fn unmarked(order: &Order, ground: &Ground, environment: &Environment) -> bool {
+    let foreign = ground.tags_beginning(environment, MARK).next().is_some();
+    !foreign && same_address(&environment.url, &order.url())
 }
 
 /// Others of the same name with our mark: more than one was made at a time.
-fn twins(order: &Order, ground: &Ground, one: &Environment, ours: impl Fn(&&Environment) -> bool) -> Vec<i64> {
+fn twins(order: &Order, ground: &Ground, one: &Environment, family: &str) -> Vec<i64> {
     let others = ground.environments.values().filter(|other| other.id != one.id && other.name == order.name);
-    others.filter(ours).filter(|other| !is_adopted(order, ground, other)).map(|other| other.id).collect()
+    let ours = |other: &&Environment| ground.tags_beginning(other, family).next().is_some();
+    others.filter(ours).filter(|other| !is_adopted(family, ground, other)).map(|other| other.id).collect()
 }
 
-/// Somebody else made it.
-pub fn is_adopted(order: &Order, ground: &Ground, environment: &Environment) -> bool {
-    ground.carries(environment, &adopted_marker(&order.marker))
+/// Somebody else made it. `family` is what the marks of its PortainerClient begin with.
+pub fn is_adopted(family: &str, ground: &Ground, environment: &Environment) -> bool {
+    ground.tags_beginning(environment, family).any(|tag| tag.name.ends_with(ADOPTED))
 }
 
 fn consented<'a>(order: &Order, ground: &Ground, environment: &'a Environment) -> Option<Found<'a>> {

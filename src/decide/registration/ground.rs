@@ -24,11 +24,6 @@ impl Ground {
         self.tags.iter().find(|tag| tag.name == name).map(|tag| tag.id)
     }
 
-    /// Whether an environment carries the tag of that name.
-    pub fn carries(&self, environment: &Environment, name: &str) -> bool {
-        self.tag(name).is_some_and(|id| environment.tag_ids.contains(&id))
-    }
-
     /// Names of an environment's tags that begin so.
     pub fn tags_beginning<'a>(
         &'a self,

@@ -1,6 +1,7 @@
 //! What becomes of an environment whose host or PortainerClient goes, or no longer selects it.
 
-use super::order::{adopted_marker, marker_family};
+use super::find::is_adopted;
+use super::order::marker_family;
 use super::{Ground, Order};
 use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, ObjectRef};
@@ -41,8 +42,7 @@ pub fn part(leaving: &Leaving, namespace: &str, ground: &Ground, report: &Enviro
     };
     let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
     let Some(environment) = ground.environments.values().filter(known).find(ours) else { return Parting::Nothing };
-    let adopted = ground.carries(environment, &adopted_marker(&order.marker));
-    if leaving.delete && !adopted {
+    if leaving.delete && !is_adopted(&family, ground, environment) {
         return Parting::Delete(environment.id);
     }
     let marks: Vec<i64> = ground.tags_beginning(environment, &family).map(|tag| tag.id).collect();

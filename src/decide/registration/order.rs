@@ -115,9 +115,12 @@ pub fn marker_family(client: &ObjectRef) -> String {
     format!("{MARK}{}/{}/", client.namespace, client.name)
 }
 
-/// Marks, beside the marker, an environment that somebody else made: it is never removed.
+/// What the tag ends with that marks, beside the marker, an environment that somebody else made: it is never removed.
+pub const ADOPTED: &str = "/adopted";
+
+/// That tag.
 pub fn adopted_marker(marker: &str) -> String {
-    format!("{marker}/adopted")
+    format!("{marker}{ADOPTED}")
 }
 
 /// Name or address that clients dial, and the port.

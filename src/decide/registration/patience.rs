@@ -6,15 +6,17 @@ use k8s_openapi::jiff::SignedDuration;
 /// How often a server is looked at where nothing changes.
 pub const INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
+/// A credential that was refused is not tried again sooner, unless its Secret changes: too many logins are a ban.
+pub const FORBEARANCE: SignedDuration = SignedDuration::from_hours(1);
+
 /// How long to wait after the `failures`th failure in a row, from 1, for that reason.
 pub fn patience(reason: Reason, failures: u32) -> SignedDuration {
     let (first, longest) = match reason {
         // Each failed creation leaves a private key on Portainer's disk, which nothing removes.
-        Reason::EnvironmentUnreachable => (SignedDuration::from_mins(2), SignedDuration::from_hours(6)),
+        Reason::EnvironmentUnreachable => (SignedDuration::from_mins(2), SignedDuration::from_hours(1)),
         // Portainer bans for an hour.
         Reason::LoginBanned => (SignedDuration::from_mins(65), SignedDuration::from_mins(65)),
-        Reason::CredentialsRefused => (SignedDuration::from_mins(10), SignedDuration::from_hours(1)),
-        Reason::HostUnreachable | Reason::AwaitingServing => (SignedDuration::from_secs(15), INTERVAL),
+        Reason::CredentialsRefused => (FORBEARANCE, FORBEARANCE),
         _ => (SignedDuration::from_secs(15), INTERVAL),
     };
     let doubled = first.as_secs().saturating_mul(1 << failures.saturating_sub(1).min(12));

@@ -2,10 +2,11 @@
 //! was interrupted, the next run goes on.
 
 use super::find::{Found, find, is_adopted};
-use super::order::{Material, Proof, adopted_marker};
+use super::order::{Material, Proof, adopted_marker, marker_family};
 use super::{Ground, Order};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
+use crate::api::{Kind, ObjectRef};
 use crate::portainer::environment::same_address;
 use crate::portainer::{Change, Environment, NewEnvironment, NewTls};
 
@@ -52,14 +53,18 @@ pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground
         Ok(group) => group,
         Err(fault) => return Step::Wait(fault),
     };
+    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
     let (environment, twins, adopting) = match find(order, namespace, ground, report) {
         Err(fault) => return Step::Wait(fault),
         Ok(Found::Nothing) => return create(order, material, ground, group),
         Ok(Found::Adoptable(environment)) => (environment, Vec::new(), true),
-        Ok(Found::Ours(environment, twins)) => (environment, twins, is_adopted(order, ground, environment)),
+        Ok(Found::Ours(environment, twins)) => (environment, twins, is_adopted(&family, ground, environment)),
     };
     if !twins.is_empty() {
         return Step::Drop(twins);
+    }
+    if let Some(fault) = unreached(material, report) {
+        return Step::Wait(fault);
     }
     let names = tags(order, adopting);
     let missing: Vec<String> = names.iter().filter(|name| ground.tag(name).is_none()).cloned().collect();
@@ -108,7 +113,7 @@ pub fn is_news(material: &Material, report: &EnvironmentReport) -> bool {
 
 fn files_there(order: &Order, environment: &Environment) -> bool {
     let tls = &environment.tls;
-    tls.on && tls.has_cert && tls.has_key && (tls.has_ca || !order.verify_server || tls.skip_verify)
+    tls.on && tls.has_cert && tls.has_key && (tls.has_ca || !order.verify_server)
 }
 
 fn tags(order: &Order, adopted: bool) -> Vec<String> {
@@ -157,6 +162,14 @@ fn unproved(material: &Material) -> Option<Fault> {
         Proof::Not(fault) => Some(fault.clone()),
         Proof::Serves(served) if *served != material.stored => Some(serves_another()),
         Proof::Serves(_) | Proof::Ask => None,
+    }
+}
+
+/// Nothing is written for a host that does not answer, unless Portainer reached it when last asked.
+fn unreached(material: &Material, report: &EnvironmentReport) -> Option<Fault> {
+    match &material.proof {
+        Proof::Not(fault) if !report.is_registered() => Some(fault.clone()),
+        _ => None,
     }
 }
 

@@ -149,7 +149,8 @@ fn what_portainer_holds_is_replaced_where_it_is_not_what_is_wanted() {
         ..Change::default()
     };
     assert_eq!(next(by_hand(|found| found.url = "tcp://10.0.0.9:2376".into())), changed(moved.clone()));
-    assert_eq!(next(by_hand(|found| (found.tls.skip_verify, found.tls.has_ca) = (true, false))), changed(moved));
+    assert_eq!(next(by_hand(|found| found.tls.skip_verify = true)), changed(moved));
+    assert_eq!(next(by_hand(|found| (found.tls.skip_verify, found.tls.has_ca) = (true, false))), upload());
 }
 
 #[test]
@@ -170,6 +171,16 @@ fn a_proof_is_asked_for_where_something_may_have_changed() {
     assert_eq!(next(by_hand(|found| found.status = 2)), prove);
     assert_eq!(next(|case| case.material.proof = Proof::Serves("renewed".into())), prove);
     assert_eq!(next(|case| case.report.reason = String::new()), prove);
+}
+
+#[test]
+fn nothing_is_written_for_a_host_that_does_not_answer_unless_portainer_reached_it() {
+    let away = || Proof::Not(Fault::new(Reason::HostUnreachable, "it does not answer"));
+    let lost = next(|case| (case.material.proof, case.report.reason) = (away(), "HostUnreachable".into()));
+    waits(&lost, Reason::HostUnreachable, "does not answer");
+    assert_eq!(next(|case| case.material.proof = away()), Step::Done, "it is not asked by us alone");
+    let renewed = next(|case| (case.material.proof, case.material.client) = (away(), "renewed".into()));
+    assert_eq!(renewed, upload());
 }
 
 #[test]
@@ -279,7 +290,7 @@ fn a_number_counts_with_its_server_and_its_mark() {
     };
     let url = "tcp://pandora.bodkys.house:2376";
     assert!(found(&bare("pandora", url), &report(9)), "a mark that was removed by hand is put back");
-    assert!(!found(&bare("other", url), &report(9)));
+    assert!(found(&bare("renamed too", url), &report(9)));
     assert!(!found(&bare("pandora", "tcp://other:2376"), &report(9)));
     let elsewhere = EnvironmentReport { instance_id: Some("another".into()), ..report(9) };
     assert!(!found(&bare("pandora", url), &elsewhere));
@@ -354,7 +365,7 @@ fn tries_come_later_each_time_and_latest_where_each_leaves_a_key() {
     use patience::{INTERVAL, patience};
     let unreachable = |failures| patience(Reason::EnvironmentUnreachable, failures);
     assert_eq!((unreachable(1), unreachable(2)), (SignedDuration::from_mins(2), SignedDuration::from_mins(4)));
-    assert_eq!(unreachable(99), SignedDuration::from_hours(6));
+    assert_eq!(unreachable(99), SignedDuration::from_hours(1));
     assert_eq!(patience(Reason::PortainerUnreachable, 99), INTERVAL);
     assert!(patience(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
 }

@@ -2,7 +2,7 @@
 //! decided by what Portainer shows.
 
 use super::fault::{Stop, of, of_server, unreachable};
-use super::{Errand, Run, Server, is_down, proved};
+use super::{Errand, Run, Server, is_down, probe, proved};
 use crate::api::condition::Reason;
 use crate::decide::registration::{Fault, Proof, Step};
 use crate::portainer::{Change, File, NewEnvironment};
@@ -154,7 +154,8 @@ async fn prove(server: &Server, errand: &Errand, id: i64, run: &mut Run, clock: 
             match (&errand.material.proof, run.uploaded) {
                 (Proof::Not(fault), _) => Err(Stop::Host(fault.clone())),
                 (_, true) => Err(Stop::Host(unreachable(errand, &words))),
-                (_, false) => Ok(()),
+                (Proof::Serves(_), false) => Ok(()),
+                (Proof::Ask, false) => probe::reaches(server, errand).await.map_err(Stop::Host),
             }
         }
         PortainerError::TimedOut => {

@@ -10,8 +10,8 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::delivery::Courier;
 use crate::decide::registration::contest::{Claim, lost};
-use crate::decide::registration::patience::{INTERVAL, patience};
-use crate::decide::registration::{Fault, Parting};
+use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, patience};
+use crate::decide::registration::{Fault, Order, Parting};
 use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
@@ -37,6 +37,8 @@ struct Known {
     /// The PortainerClient as it was at the last look.
     about: String,
     failures: u32,
+    /// Since when its credential is refused.
+    refused: Option<Timestamp>,
     hosts: HashMap<ObjectRef, Standing>,
 }
 
@@ -80,7 +82,11 @@ impl Registrations {
     /// Looks at the server of a PortainerClient.
     pub async fn look<S: Store>(&self, house: &House<S>, client: &Object) -> Came {
         let before = self.known(&client.at, |known| known.looked.clone());
-        let kept = self.known(&client.at, |known| known.server.clone());
+        let now = house.clock.now();
+        let kept = self.known(&client.at, |known| {
+            let forgiven = known.refused.is_some_and(|refused| now >= saturating(refused, FORBEARANCE));
+            known.server.clone().filter(|_| !forgiven)
+        });
         let looked = match prepare(house, client, kept, &self.names).await {
             Ok(server) => {
                 self.known(&client.at, |known| known.server = Some(Arc::clone(&server)));
@@ -91,11 +97,14 @@ impl Registrations {
         let news = before.as_ref() != Some(&looked) || self.version_is_news(client);
         let wait = self.known(&client.at, |known| {
             known.about = wishes(client);
+            let refused = matches!(&looked, Err(fault) if fault.reason == Reason::CredentialsRefused);
+            known.refused =
+                refused.then(|| known.refused.filter(|since| now < saturating(*since, FORBEARANCE)).unwrap_or(now));
             known.failures = if looked.is_ok() { 0 } else { known.failures + 1 };
             known.looked = Some(looked.clone());
             looked.as_ref().err().map_or(INTERVAL, |fault| patience(fault.reason, known.failures))
         });
-        Came { wake: Some(saturating(house.clock.now(), wait)), news, look: false }
+        Came { wake: Some(saturating(now, wait)), news, look: false }
     }
 
     /// The server of a PortainerClient is to be looked at now: it never was, or something else is wished for.
@@ -189,9 +198,8 @@ impl Registrations {
         }
         let going = client.deleted.is_some() || host.deleted.is_some();
         let before = self.report(client, host);
-        let Some(authority) = authority_of(house, client) else { return Came::default() };
-        let order = crate::decide::registration::Order::of(client, host, &authority);
-        let Some(order) = order else { return Came::default() };
+        let authority = authority_of(house, client).unwrap_or_default(); // what is ours is known without it
+        let Some(order) = Order::of(client, host, &authority) else { return Came::default() };
         match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
             Ok(parting) => {
                 self.host(client, host, |known| *known = Standing { parted: true, ..Standing::default() });
@@ -268,6 +276,12 @@ impl Standing {
 fn faulty(client: &str, before: EnvironmentReport, fault: Fault) -> EnvironmentReport {
     let (portainer_client, reason) = (client.to_owned(), fault.reason.as_str().to_owned());
     EnvironmentReport { portainer_client, reason, message: fault.message, ..before }
+}
+
+/// What a host's status says of one PortainerClient.
+pub fn told(client: &Object, host: &Object) -> Option<EnvironmentReport> {
+    let mut all = host.previous.environments.iter().chain(&host.companion.environments);
+    all.find(|report| *report.portainer_client == *client.at.name).cloned()
 }
 
 /// What a look depends on.

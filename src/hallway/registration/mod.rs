@@ -70,7 +70,9 @@ impl Errand {
 /// Registers. It fails in no other way than that the report says so.
 pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
     let mut errand = errand.clone();
-    errand.previous.registrar = errand.registrar;
+    if errand.previous.registrar != errand.registrar {
+        errand.previous = errand.order.report(errand.registrar); // what another one claims is not believed
+    }
     if let Some(done) = at_rest(server, &errand, clock.now()) {
         return done;
     }
@@ -97,6 +99,7 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
             Err(Stop::Server(fault)) => return Done::Server(fault),
         }
     }
+    server.doubt();
     let words = "Portainer shows something else after each change: does somebody else change this environment, too?";
     Done::Reported(failed(&errand, run.report, Fault::new(crate::api::condition::Reason::PortainerFailed, words)))
 }

@@ -21,11 +21,7 @@ pub async fn ask(server: &Server, errand: &mut Errand) {
     if !is_due(errand) && !first {
         return;
     }
-    let _place = server.probes.acquire().await.expect("it is never closed");
-    let pair = server.pair();
-    let address = Address { host: errand.order.host.clone(), port: errand.order.port };
-    let trust = errand.order.verify_server.then_some(errand.bundle.as_slice());
-    let answer = docker_ping(&address, trust, &pair.certificate, &pair.key).await;
+    let answer = ping(server, errand).await;
     let version = server.ground().version.clone();
     errand.material.proof = match (answer, &errand.material.proof) {
         (Ok(pinged), _) if is_too_new(&version, &pinged) => Proof::Not(too_new(&version, &pinged)),
@@ -38,6 +34,20 @@ pub async fn ask(server: &Server, errand: &mut Errand) {
         (Err(error), Proof::Ask) => Proof::Not(unreachable(errand, &error)),
         (_, known) => known.clone(),
     };
+}
+
+/// Whether dockerd answers from here, whatever it serves.
+pub async fn reaches(server: &Server, errand: &Errand) -> Result<(), Fault> {
+    ping(server, errand).await.map(|_| ()).map_err(|error| unreachable(errand, &error))
+}
+
+/// As Portainer will do it: by the same address, trust and certificate.
+async fn ping(server: &Server, errand: &Errand) -> Result<Pinged, PingError> {
+    let _place = server.probes.acquire().await.expect("it is never closed");
+    let pair = server.pair();
+    let address = Address { host: errand.order.host.clone(), port: errand.order.port };
+    let trust = errand.order.verify_server.then_some(errand.bundle.as_slice());
+    docker_ping(&address, trust, &pair.certificate, &pair.key).await
 }
 
 fn is_too_new(version: &str, pinged: &Pinged) -> bool {

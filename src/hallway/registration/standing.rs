@@ -36,8 +36,7 @@ impl Registrations {
 
     /// A PortainerClient may have an environment of the host in its Portainer.
     fn has_ours(&self, client: &Object, host: &Object) -> bool {
-        !self.is_parted(&client.at, &host.at)
-            && told(client, host).or_else(|| Some(self.report(client, host))).is_some_and(|report| report.id.is_some())
+        !self.is_parted(&client.at, &host.at) && self.report(client, host).id.is_some()
     }
 
     /// What a host's status says of one PortainerClient.
@@ -105,11 +104,6 @@ impl Registrations {
         }
         tally
     }
-}
-
-fn told(client: &Object, host: &Object) -> Option<EnvironmentReport> {
-    let all = host.previous.environments.iter().chain(&host.companion.environments);
-    all.into_iter().find(|report| *report.portainer_client == *client.at.name).cloned()
 }
 
 fn parting(report: EnvironmentReport) -> EnvironmentReport {

@@ -81,7 +81,12 @@ impl Portainer {
         match reply.status {
             StatusCode::OK => Ok(()),
             // What stands in front of Portainer answers with a page.
-            StatusCode::BAD_GATEWAY if !reply.html => Err(PortainerError::HostUnreachable(words(&reply, shows))),
+            StatusCode::BAD_GATEWAY if !reply.html => {
+                Err(PortainerError::HostUnreachable(match reply.body.is_empty() {
+                    true => "it gets no answer of Docker's".to_owned(),
+                    false => words(&reply, shows),
+                }))
+            }
             _ => Err(judged(&reply, shows)),
         }
     }

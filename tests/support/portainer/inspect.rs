@@ -240,12 +240,12 @@ impl Portainer {
         most_in_flight(&self.calls_since(mark))
     }
 
-    /// Waits until that is so.
-    pub fn wait(&self, what: &str, within: Duration, so: impl Fn(&Portainer) -> bool) -> anyhow::Result<()> {
+    /// Waits until that is so; the runtime goes on with other things, such as closing a connection.
+    pub async fn wait(&self, what: &str, within: Duration, so: impl Fn(&Portainer) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         while !so(self) {
             (Instant::now() < deadline).then_some(()).with_context(|| format!("not within {within:?}: {what}"))?;
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     }

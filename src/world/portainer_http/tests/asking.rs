@@ -108,7 +108,7 @@ async fn a_ping_is_answered_by_docker_or_not() {
     for (status, body, said) in [
         (200, "OK", Ok(())),
         (204, "", refused(204, "No Content")),
-        (502, "", Err(PortainerError::HostUnreachable("Bad Gateway".into()))),
+        (502, "", Err(PortainerError::HostUnreachable("it gets no answer of Docker's".into()))),
         (500, r#"{"message":"Unable to create proxy"}"#, refused(500, "Unable to create proxy")),
         (403, r#"{"message":"Permission denied"}"#, Err(PortainerError::Forbidden("Permission denied".into()))),
     ] {
