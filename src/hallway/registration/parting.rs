@@ -20,6 +20,7 @@ pub async fn part(
 ) -> Result<Parting, Fault> {
     let name = server.names.of(&order.name);
     let _alone = name.lock().await;
+    let _place = server.places.acquire().await.expect("it is never closed");
     let leaving = Leaving { order, delete };
     let parting = decide(&leaving, namespace, &server.ground(), report);
     let done = match &parting {
