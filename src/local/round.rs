@@ -3,7 +3,7 @@
 use super::UNPOISONED;
 use super::files::{Found, Loaded, named};
 use super::host::wishes;
-use super::registration::Everything;
+use super::registration::{Everything, Visits};
 use super::table::{Board, Row};
 use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
@@ -44,6 +44,7 @@ pub struct Door {
     said: HashMap<ObjectRef, String>,
     pub(super) registrations: Arc<Registrations>,
     pub(super) looks: HashMap<ObjectRef, Timestamp>,
+    pub(super) visits: Visits,
 }
 
 /// One object on its way.
@@ -67,6 +68,7 @@ impl Door {
             said: HashMap::new(),
             registrations: Arc::default(),
             looks: HashMap::new(),
+            visits: Visits::default(),
         };
         door.take(loaded);
         door

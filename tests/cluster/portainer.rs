@@ -1,4 +1,7 @@
 //! Registration from the API server to a Docker host: the controller's binary, a Portainer of the tests' own, dockerds.
 
 mod bed;
+mod calls;
 mod journey;
+mod killed;
+mod server;

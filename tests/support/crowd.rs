@@ -5,7 +5,7 @@ use super::docker_like::{DockerLike, Material};
 use super::portainer::{Call, Fault, Mark, Portainer, most_in_flight};
 use super::scratch::Scratch;
 use anyhow::{Context as _, ensure};
-use dockseal::local::files::{Text, load};
+use dockseal::local::files::{Loaded, Text, load};
 use dockseal::local::round::{Door, Round};
 use dockseal::local::table::{Board, Console};
 use dockseal::world::{Clock, DiskStore};
@@ -72,7 +72,7 @@ impl Crowd {
         let mut door = door(&dir, &offset, &authority_and_hosts(count, &|_| ("127.0.0.1".into(), 2376)))?;
         ensure!(door.round().await.ready, "not every certificate was issued");
         let materials = (0..count).map(|number| material(&dir, number)).collect::<anyhow::Result<Vec<_>>>()?;
-        let docker = DockerLike::start_many(&materials[..count - 1])?;
+        let docker = DockerLike::start_each(&materials[..count - 1])?;
         let last = DockerLike::start(&materials[count - 1])?;
         Ok(Crowd { dir, count, portainer, docker, last, offset })
     }
@@ -88,8 +88,13 @@ impl Crowd {
         }
         let mut door = door(&self.dir, &self.offset, &self.yaml())?;
         let mark = self.portainer.mark();
+        let waits = hanging == Hanging::Nobody;
         let walking = tokio::spawn(async move {
-            let round = door.round().await;
+            let mut round = door.round().await;
+            while !round.ready && waits {
+                door.visited().await; // a round waits for nobody who is slow
+                round = door.round().await;
+            }
             (door, round)
         });
         let all_but_one = self.all_but_one(mark).await?;
@@ -127,6 +132,18 @@ impl Crowd {
             found.push(Steady { calls, written, visits });
         }
         Ok(found)
+    }
+
+    /// Takes all of them out of the selector; the calls of that, and the most of them at a time.
+    pub async fn leave(&self, door: &mut Door) -> anyhow::Result<(usize, usize)> {
+        let mark = self.portainer.mark();
+        let yaml = self.yaml().replace("hostSelector: {}", "hostSelector: {matchLabels: {site: nowhere}}");
+        door.take(loaded(&yaml)?);
+        while self.portainer.count_since(mark, "PUT", "/api/endpoints/*") < self.count {
+            door.round().await;
+        }
+        let calls = self.portainer.calls_since(mark);
+        Ok((calls.len(), most_in_flight(&calls)))
     }
 
     /// How many environments there are, and how many hosts.
@@ -202,9 +219,12 @@ fn door(dir: &Scratch, offset: &Arc<AtomicI64>, yaml: &str) -> anyhow::Result<Do
     let clock = Clock::showing(move || Timestamp::now() + SignedDuration::from_secs(offset.load(Ordering::SeqCst)));
     let (out, err) = (Box::new(std::io::sink()), Box::new(std::io::sink()));
     let console = Console { out, err, size: Box::new(|| None), colour: false };
-    let loaded = load(&[Text { file: "crowd.yaml".into(), text: yaml.to_owned().into() }])?;
     let store = DiskStore::open(&dir.path().join("state"), Arc::new(|_| {}))?;
-    Ok(Door::new(store, clock, Arc::new(Mutex::new(Board::new(console))), None, loaded))
+    Ok(Door::new(store, clock, Arc::new(Mutex::new(Board::new(console))), None, loaded(yaml)?))
+}
+
+fn loaded(yaml: &str) -> anyhow::Result<Loaded> {
+    Ok(load(&[Text { file: "crowd.yaml".into(), text: yaml.to_owned().into() }])?)
 }
 
 fn material(dir: &Scratch, number: usize) -> anyhow::Result<Material> {

@@ -67,11 +67,18 @@ impl DockerLike {
         DockerLike::with(addresses, material, HashMap::new())
     }
 
-    /// Starts one on one port of as many addresses, 127.77.0.1 and up, as so many hosts, each with what is its own.
-    pub fn start_many(materials: &[Material]) -> anyhow::Result<DockerLike> {
-        let ip = |number: u16| IpAddr::from([127, 77, number.to_be_bytes()[0], number.to_be_bytes()[1]]);
-        let port = listen((ip(1), 0).into())?.local_addr()?.port();
-        let addresses: Vec<SocketAddr> = (1..).map(|number| (ip(number), port).into()).take(materials.len()).collect();
+    /// Starts one on one port of `count` addresses, as so many hosts.
+    pub fn start_many(count: u16, material: &Material) -> anyhow::Result<DockerLike> {
+        let port = listen((many_ip(1), 0).into())?.local_addr()?.port();
+        let addresses: Vec<SocketAddr> = (1..=count).map(|number| (many_ip(number), port).into()).collect();
+        DockerLike::start_on(&addresses, material)
+    }
+
+    /// The same with what is its own for each of them.
+    pub fn start_each(materials: &[Material]) -> anyhow::Result<DockerLike> {
+        let port = listen((many_ip(1), 0).into())?.local_addr()?.port();
+        let addresses = (1..).map(|number| (many_ip(number), port).into());
+        let addresses: Vec<SocketAddr> = addresses.take(materials.len()).collect();
         let own = addresses.iter().zip(materials).map(|(address, material)| Ok((address.ip(), material.acceptor()?)));
         DockerLike::with(&addresses, &materials[0], own.collect::<anyhow::Result<_>>()?)
     }

@@ -1,5 +1,6 @@
 //! How `up` gets into a Portainer: credentials, its certificate, and what it answers to strangers. Nothing secret shows.
 
+use crate::door::host;
 use crate::fleet::Fleet;
 use crate::support::listening::{Listening, listen};
 use crate::support::portainer::{ADMIN, Call, Fault, Options};
@@ -16,10 +17,6 @@ const STATUS: &str = "/api/system/status";
 
 fn logins(fleet: &Fleet) -> usize {
     fleet.portainer.calls().iter().filter(|call| call.is("POST", "/api/auth")).count()
-}
-
-fn looks(fleet: &Fleet) -> usize {
-    fleet.portainer.calls().iter().filter(|call| call.is("GET", STATUS)).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,20 +63,24 @@ async fn a_session_that_died_is_followed_by_one_login() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_password_is_tried_once() {
+async fn a_refused_password_is_tried_once_and_again_in_an_hour() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     fleet.by_password(ADMIN.0, "not this password");
     let running = fleet.running();
     fleet.door.until("it is refused", || fleet.reason("pandora") == "CredentialsRefused").await;
-    for _ in 0..5 {
-        let before = looks(&fleet);
-        fleet.until_later(Duration::from_secs(2 * 3600), "it is looked at", || looks(&fleet) > before).await;
+    for number in 0..6 {
+        let other = format!("attic-{number}");
+        fleet.later(Duration::from_secs(301));
+        // Files that change are a reason to look, and none to log in.
+        fleet.door.write(&format!("{}{}", fleet.yaml, host(&other, "hostname: attic.lan")));
+        fleet.door.until(&other, || fleet.door.path(&format!("secrets/default/{other}-docker-host")).exists()).await;
     }
     assert_eq!(logins(&fleet), 1);
     assert_eq!(fleet.reason("pandora"), "CredentialsRefused");
+    fleet.until_later(Duration::from_secs(3600), "it is tried again", || logins(&fleet) == 2).await;
     fleet.edit("not this password", ADMIN.1);
     fleet.door.until("the right one is tried at once", || fleet.reason("pandora") == "Registered").await;
-    assert_eq!(logins(&fleet), 2);
+    assert_eq!(logins(&fleet), 3);
     drop(running);
 }
 

@@ -17,6 +17,8 @@ async fn many_hosts_need_few_calls_few_at_a_time_and_none_waits_for_one_that_han
         assert_eq!(interval.calls, ["GET /api/endpoints"]);
         assert!(interval.written.is_empty(), "{interval:?}");
     }
+    let (calls, at_a_time) = crowd.leave(&mut door).await?;
+    assert!(calls <= 2 * HOSTS && at_a_time <= 16, "{calls} calls, {at_a_time} at a time");
     drop(door);
     for hanging in [Hanging::Host, Hanging::Creation] {
         let (others, _) = crowd.register(hanging).await?;

@@ -4,15 +4,18 @@
 use crate::door::{CA, Door};
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::portainer::{Options, Portainer};
+use dockseal::local::files::{Text, load};
+use dockseal::local::round::Door as Rooms;
+use dockseal::local::table::Board;
 use dockseal::local::{Ended, LocalError, run_on};
-use dockseal::world::Clock;
+use dockseal::world::{Clock, DiskStore};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
@@ -25,6 +28,8 @@ pub struct Fleet {
     pub hosts: Vec<(String, DockerLike)>,
     /// Files with a PortainerClient that selects all hosts, `URL` and `KEY` filled in.
     pub yaml: String,
+    /// Name of the PortainerClient.
+    pub client: &'static str,
     offset: Arc<AtomicI64>,
 }
 
@@ -57,7 +62,7 @@ impl Fleet {
     /// Of those parts.
     pub fn of(door: Door, portainer: Portainer, hosts: Vec<(String, DockerLike)>, yaml: String) -> Fleet {
         door.write(&yaml);
-        Fleet { door, portainer, hosts, yaml, offset: Arc::default() }
+        Fleet { door, portainer, hosts, yaml, client: "portainer", offset: Arc::default() }
     }
 
     /// Other files from now on: `from`, which must be there, becomes `to`.
@@ -116,6 +121,14 @@ impl Fleet {
         Running(tokio::spawn(run_on(settings, self.door.console(), clock(&self.offset))))
     }
 
+    /// The rooms that `up` walks through, without its waiting.
+    pub fn rooms(&self) -> Rooms {
+        let loaded = load(&[Text { file: "homelab.yaml".into(), text: self.yaml.clone().into() }]).unwrap();
+        let store = DiskStore::open(&self.door.state, Arc::new(|_| {})).unwrap();
+        let board = Arc::new(Mutex::new(Board::new(self.door.console())));
+        Rooms::new(store, clock(&self.offset), board, None, loaded)
+    }
+
     /// What a host's status says of its environment.
     pub fn report(&self, name: &str) -> Value {
         let text = self.door.read(&format!("status/DockerHostCert/default/{name}.yaml"));
@@ -148,7 +161,8 @@ impl Fleet {
     /// The host was last asked with the client certificate that is stored now, by Portainer's proxy.
     pub async fn is_reached_with_what_is_stored(&self, name: &str) {
         let id = self.id(name);
-        let stored = |file: &str| self.door.read(&format!("secrets/default/portainer-portainer-client/{file}"));
+        let secret = format!("secrets/default/{}-portainer-client", self.client);
+        let stored = |file: &str| self.door.read(&format!("{secret}/{file}"));
         assert_eq!(self.portainer.tls_file(id, "cert").unwrap(), stored("tls.crt"), "{name}");
         assert_eq!(self.portainer.tls_file(id, "key").unwrap(), stored("tls.key"), "{name}");
         self.asked(id).await;

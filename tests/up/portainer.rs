@@ -4,7 +4,9 @@ use crate::door::Door;
 use crate::fleet::{Fleet, material};
 use crate::support::docker_like::DockerLike;
 use crate::support::dockerd::{Dockerd, free_port};
-use crate::support::portainer::{ADMIN, Call, Options, Portainer};
+use crate::support::portainer::{ADMIN, Call, Fault, Options, Portainer};
+use dockseal::local::Ended;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 
 fn writes(calls: &[Call]) -> Vec<String> {
@@ -31,15 +33,16 @@ fn example(portainer: &Portainer, ports: &[(&str, u16)]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_registers_both_hosts_and_a_second_run_writes_nothing() {
     let portainer = Portainer::start().unwrap();
-    let nobody = example(&portainer, &[("pandora", 2376), ("titan", 2376)]);
+    let nobody = example(&portainer, &[("atlas", 2376), ("titan", 2376)]);
     let (issued, _) = nobody.rsplit_once("\n---\n").unwrap();
     let door = Door::new(&format!("{issued}\n"));
     door.ready().await;
     let docker = |name: &str| DockerLike::start(&material(&door, name)).unwrap();
-    let hosts = vec![("pandora".to_owned(), docker("pandora")), ("titan".to_owned(), docker("titan"))];
-    let ports = [("pandora", hosts[0].1.address().port()), ("titan", hosts[1].1.address().port())];
+    let hosts = vec![("atlas".to_owned(), docker("atlas")), ("titan".to_owned(), docker("titan"))];
+    let ports = [("atlas", hosts[0].1.address().port()), ("titan", hosts[1].1.address().port())];
     let yaml = example(&portainer, &ports);
-    let fleet = Fleet::of(door, portainer, hosts, yaml);
+    let mut fleet = Fleet::of(door, portainer, hosts, yaml);
+    fleet.client = "fleet";
     let first = fleet.program(Duration::from_secs(20)).output();
     assert!(first.status.success(), "{first:?}");
     for (name, docker) in &fleet.hosts {
@@ -47,7 +50,7 @@ async fn the_example_registers_both_hosts_and_a_second_run_writes_nothing() {
         let environment = fleet.portainer.environment(id).unwrap();
         assert_eq!((environment.url, environment.kind), (docker.url(), 1));
         let tags = fleet.tags(id);
-        assert!(tags[0].starts_with("dockseal/default/portainer/"), "{tags:?}");
+        assert!(tags[0].starts_with("dockseal/default/fleet/"), "{tags:?}");
         assert_eq!(tags[1..], if name == "titan" { vec!["home", "media"] } else { vec!["home"] });
         fleet.is_reached_with_what_is_stored(name).await;
     }
@@ -302,4 +305,80 @@ async fn a_real_dockerd_is_registered() {
     assert_ne!(fleet.portainer.tls_file(id, "cert"), first);
     assert_eq!(fleet.id("pandora"), id);
     fleet.asked(id).await;
+}
+
+/// Portainer holds the creation of a host that only it does not reach for two minutes: the others' statuses are written
+/// long before, and so they are where the time is over first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_hangs_keeps_no_other_from_its_status() {
+    let fleet = Fleet::new(&["pandora", "titan", "attic"]).await;
+    fleet.portainer.inject("POST", "/api/endpoints", Fault::Hang(Duration::from_secs(600)));
+    let ended = fleet.once(Duration::from_secs(6)).await.unwrap();
+    assert_eq!(ended, Ended::NotReady);
+    let registered = fleet.hosts.iter().filter(|(name, _)| fleet.reason(name) == "Registered").count();
+    assert_eq!((registered, fleet.portainer.environments().len()), (2, 2), "{}", fleet.door.out.text());
+    // While `up` runs, what hung is noted as soon as it has ended, and nothing is begun twice meanwhile.
+    fleet.portainer.reinstall().unwrap();
+    let mark = fleet.portainer.mark();
+    fleet.portainer.inject("POST", "/api/endpoints", Fault::Hang(Duration::from_secs(4)));
+    let running = fleet.running();
+    let all = || fleet.hosts.iter().all(|(name, _)| fleet.reason(name) == "Registered" && on_this(&fleet, name));
+    fleet.door.until("all are registered", all).await;
+    assert_eq!(fleet.portainer.count_since(mark, "POST", "/api/endpoints"), 3);
+    assert_eq!(fleet.portainer.environments().len(), 3);
+    drop(running);
+}
+
+/// Its status names the server of now.
+fn on_this(fleet: &Fleet, name: &str) -> bool {
+    fleet.report(name)["instanceId"] == *fleet.portainer.instance()
+}
+
+/// Portainer answers every look, and fails at each change: it is asked again by and by, though nothing else changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_fails_again_and_again_is_tried_again() {
+    let mut fleet = Fleet::new(&["pandora"]).await;
+    fleet.ready().await;
+    let id = fleet.id("pandora");
+    let failing = || fleet.portainer.inject_times(usize::MAX, "POST", "/api/upload/tls/*", Fault::Cut);
+    failing();
+    fleet.edit("commonName: portainer.lan", "commonName: portainer.example");
+    let mut door = fleet.rooms();
+    let mark = fleet.portainer.mark();
+    let round = door.round().await;
+    let uploads = fleet.portainer.count_since(mark, "POST", "/api/upload/tls/*");
+    assert!((1..=6).contains(&uploads), "{uploads}");
+    let wait = Timestamp::now().duration_until(round.wake.expect("it is tried again"));
+    assert!(wait > SignedDuration::ZERO && wait < SignedDuration::from_mins(5), "{wait}");
+    drop(door);
+    fleet.portainer.heal();
+    fleet.ready().await;
+    assert_eq!(fleet.id("pandora"), id);
+    fleet.is_reached_with_what_is_stored("pandora").await;
+}
+
+/// Switched off for the night: Portainer shows it as down, and is written to no more than before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_is_switched_off_costs_no_write() {
+    let fleet = Fleet::new(&["pandora", "titan"]).await;
+    let running = fleet.running();
+    let registered = |name: &str| fleet.reason(name) == "Registered";
+    fleet.door.until("both are registered", || registered("pandora") && registered("titan")).await;
+    let id = fleet.id("pandora");
+    fleet.hosts[0].1.stop();
+    fleet.portainer.edit(id, |environment| environment.status = 2);
+    let mark = fleet.portainer.mark();
+    fleet.until_later(Duration::from_secs(301), "it is noticed", || fleet.reason("pandora") == "HostUnreachable").await;
+    for _ in 0..4 {
+        let mark = fleet.portainer.mark();
+        let looked = || fleet.portainer.count_since(mark, "GET", "/api/endpoints") > 0;
+        fleet.until_later(Duration::from_secs(301), "it is looked at", looked).await;
+    }
+    assert_eq!(writes(&fleet.portainer.calls_since(mark)), Vec::<String>::new());
+    assert!(registered("titan"));
+    fleet.hosts[0].1.go_on().unwrap();
+    fleet.until_later(Duration::from_secs(301), "it is back", || registered("pandora")).await;
+    assert_eq!(fleet.id("pandora"), id);
+    assert_eq!(fleet.portainer.environment(id).unwrap().status, 1, "a snapshot was asked for");
+    drop(running);
 }

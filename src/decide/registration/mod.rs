@@ -8,6 +8,7 @@ pub mod lending;
 pub mod order;
 pub mod patience;
 pub mod plan;
+pub mod selection;
 pub mod standing;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,7 @@ impl Registrations {
         let mut report = self.found_out(&client, &host).unwrap_or(before);
         for _ in 0..TURNS {
             if self.is_look_due(&client, &about, clock.now()) {
-                self.look_by(&client, way.clone(), about.clone(), clock).await;
+                self.look_by(&client, Some(way.clone()), about.clone(), clock).await;
             }
             let (server, looked, again) =
                 self.known(&client, |known| (known.server.clone(), known.looked.clone(), known.again));

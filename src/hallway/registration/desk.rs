@@ -11,8 +11,10 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::delivery::Courier;
 use crate::decide::registration::contest::{Claim, lost};
+use crate::decide::registration::find::is_adopted;
+use crate::decide::registration::order::marker_family;
 use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, after_visit, patience};
-use crate::decide::registration::{Fault, Order, Parting};
+use crate::decide::registration::{Fault, Ground, Order, Parting};
 use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
@@ -111,18 +113,24 @@ impl Registrations {
 
     /// Looks at the server of a PortainerClient.
     pub async fn look<S: Store>(&self, house: &House<S>, client: &Object) -> Came {
-        let way = way(house, client).await;
+        let way = match way(house, client).await {
+            // What goes together with its Secrets is taken leave of by what is still known of them.
+            Err(_) if client.deleted.is_some() && self.known(&client.at, |known| known.server.is_some()) => {
+                return self.look_by(&client.at, None, wishes(client), &house.clock).await;
+            }
+            way => way,
+        };
         let told = self.note_access(&client.at, &way);
-        let mut came = self.look_by(&client.at, way, wishes(client), &house.clock).await;
+        let mut came = self.look_by(&client.at, Some(way), wishes(client), &house.clock).await;
         came.news |= told || self.version_is_news(client);
         came
     }
 
-    /// Looks at a server that is spoken to in that way; `about` is what the look depends on.
+    /// Looks at a server that is spoken to in that way, or as before; `about` is what the look depends on.
     pub(super) async fn look_by(
         &self,
         client: &ObjectRef,
-        way: Result<Way, Fault>,
+        way: Option<Result<Way, Fault>>,
         about: String,
         clock: &Clock,
     ) -> Came {
@@ -131,7 +139,7 @@ impl Registrations {
             let forgiven = known.refused.is_some_and(|refused| now >= saturating(refused, FORBEARANCE));
             (known.looked.clone(), known.server.clone().filter(|_| !forgiven))
         });
-        let looked = match way.and_then(|way| way.server(kept, &self.names)) {
+        let looked = match self.server_by(way, kept) {
             Ok(server) => {
                 self.known(client, |known| known.server = Some(Arc::clone(&server)));
                 server.look(clock).await
@@ -153,6 +161,14 @@ impl Registrations {
         Came { wake, news, look: false }
     }
 
+    fn server_by(&self, way: Option<Result<Way, Fault>>, kept: Option<Arc<Server>>) -> Result<Arc<Server>, Fault> {
+        match (way, kept) {
+            (Some(way), kept) => way?.server(kept, &self.names),
+            (None, Some(kept)) => Ok(kept),
+            (None, None) => Err(Fault::new(Reason::NotRegistered, "nothing is known of its server any more")),
+        }
+    }
+
     /// The server of a PortainerClient is to be looked at now: it never was, or something else is wished for.
     pub fn wants_look(&self, client: &Object) -> bool {
         self.known(&client.at, |known| known.looked.is_none() || known.about != wishes(client))
@@ -172,6 +188,10 @@ impl Registrations {
         let by_companion = spec.registrar == Registrar::Companion;
         if visit.lent && !(stays && by_companion) {
             return Came { wake: Some(saturating(house.clock.now(), HANDING_OVER)), ..Came::default() };
+        }
+        if !client.has_server() {
+            let news = self.host(&client.at, &host.at, |known| !std::mem::replace(&mut known.parted, true));
+            return Came { news, ..Came::default() }; // nobody knows how to speak to it
         }
         let (server, looked) = self.known(&client.at, |known| (known.server.clone(), known.looked.clone()));
         let Some(server) = server.filter(|_| matches!(looked, Some(Ok(())))) else {
@@ -201,6 +221,8 @@ impl Registrations {
         }
         let done = match ready {
             Ok(errand) => register(server, &errand, clock).await,
+            // Something is not there for the moment, as after a start; Portainer reaches the host all the same.
+            Err(fault) if fault.reason == Reason::NotRegistered && before.is_registered() => return Came::default(),
             Err(fault) => Done::Reported(faulty(&client.name, before.clone(), fault)),
         };
         let note =
@@ -217,7 +239,10 @@ impl Registrations {
                     true => before, // Portainer is at fault, and reaches the host for all we know
                     false => faulty(&client.name, before, fault),
                 };
-                Came { wake: note(&report), news: true, look: true }
+                note(&report);
+                let until = saturating(clock.now(), patience(Reason::PortainerFailed, 1));
+                self.host(client, host, |known| known.rests = Some((until, about.clone())));
+                Came { wake: Some(until), news: true, look: true }
             }
             Done::Reported(report) => Came { wake: note(&report), news: report != before, look: false },
         }
@@ -244,9 +269,14 @@ impl Registrations {
         let before = self.report(client, host);
         let authority = authority_of(house, client).unwrap_or_default(); // what is ours is known without it
         let Some(order) = Order::of(client, host, &authority) else { return Came::default() };
+        let family = marker_family(&client.at);
+        let ground = server.ground();
         match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
             Ok(parting) => {
-                self.host(&client.at, &host.at, |known| *known = Standing { parted: true, ..Standing::default() });
+                let report = left(&ground, &parting, &before, &family);
+                self.host(&client.at, &host.at, |known| {
+                    *known = Standing { parted: true, report, ..Standing::default() }
+                });
                 announce(house, visit, &parting).await;
                 Came { news: true, ..Came::default() }
             }
@@ -276,6 +306,15 @@ impl Registrations {
     /// That host's environment is no longer ours.
     pub fn is_parted(&self, client: &ObjectRef, host: &ObjectRef) -> bool {
         self.known(client, |known| known.hosts.get(host).is_some_and(|standing| standing.parted))
+    }
+
+    /// What a PortainerClient has to say for registering a host.
+    pub fn claim(&self, client: &Object, host: &Object) -> Claim {
+        let instance = self.identity(&client.at).map(|(instance, _)| instance);
+        let instance = instance.or_else(|| client.previous.server.instance_id.clone());
+        let report = self.report(client, host);
+        let holds = report.id.is_some() && report.instance_id == instance && !self.is_parted(&client.at, &host.at);
+        Claim { client: client.at.name.to_string(), created: client.created, instance, holds }
     }
 
     /// What came of the last look.
@@ -340,6 +379,19 @@ pub fn told(client: &Object, host: &Object) -> Option<EnvironmentReport> {
 /// What a look depends on.
 fn wishes(client: &Object) -> String {
     sha256_hex(format!("{:?} {:?} {:?}", client.spec, client.previous.fingerprint, client.deleted).as_bytes())
+}
+
+/// Should the host come back, it is known by its number: what we made is ours to mark again, what was adopted is not.
+fn left(ground: &Ground, parting: &Parting, before: &EnvironmentReport, family: &str) -> Option<EnvironmentReport> {
+    let Parting::Untag(id, _) = parting else { return None };
+    let made = ground.environments.get(id).is_some_and(|environment| !is_adopted(family, ground, environment));
+    made.then(|| EnvironmentReport {
+        portainer_client: before.portainer_client.clone(),
+        registrar: before.registrar,
+        id: Some(*id),
+        instance_id: Some(ground.instance.clone()),
+        ..EnvironmentReport::default()
+    })
 }
 
 /// What a visit is about: what failed once is tried again at once where this is something else.

@@ -76,23 +76,24 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
     if errand.previous.registrar != errand.registrar {
         errand.previous = errand.order.report(errand.registrar); // what another one claims is not believed
     }
-    if let Some(done) = at_rest(server, &errand, clock.now()) {
+    if let Some(done) = at_rest(server, &errand) {
         return done;
     }
     if server.pair().fingerprint != errand.material.client {
         return Done::LookFirst; // the Secret has another one by now
     }
     probe::ask(server, &mut errand).await;
-    if let Some(done) = at_rest(server, &errand, clock.now()) {
+    if let Some(done) = at_rest(server, &errand) {
         return done;
     }
-    let name = server.names.of(&errand.order.name);
+    let name = server.names.of(&server.ground().instance, &errand.order.name);
     let _alone = name.lock().await;
     let _place = server.places.acquire().await.expect("it is never closed");
-    let mut run = Run { report: errand.previous.clone(), uploaded: false };
+    let mut run = Run { report: errand.previous.clone(), uploaded: false, wrote: false };
     for _ in 0..MOST_STEPS {
         let step = step(server, &errand, &run.report);
-        if writes(&step) && !server.is_fresh(clock.now()) {
+        let begins = writes(&step) && !std::mem::replace(&mut run.wrote, true);
+        if begins && !server.is_fresh(clock.now()) {
             return Done::LookFirst;
         }
         match apply(server, &errand, step, &mut run, clock).await {
@@ -111,6 +112,7 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
 struct Run {
     report: EnvironmentReport,
     uploaded: bool,
+    wrote: bool,
 }
 
 fn step(server: &Server, errand: &Errand, report: &EnvironmentReport) -> Step {
@@ -118,7 +120,7 @@ fn step(server: &Server, errand: &Errand, report: &EnvironmentReport) -> Step {
 }
 
 /// Nothing is to be asked or done.
-fn at_rest(server: &Server, errand: &Errand, _now: Timestamp) -> Option<Done> {
+fn at_rest(server: &Server, errand: &Errand) -> Option<Done> {
     match step(server, errand, &errand.previous) {
         Step::Done if !probe::is_due(errand) => Some(Done::Reported(registered(errand, errand.previous.clone()))),
         Step::Wait(fault) => Some(Done::Reported(failed(errand, errand.previous.clone(), fault))),

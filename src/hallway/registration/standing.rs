@@ -27,7 +27,7 @@ impl Registrations {
             going.filter(|client| self.has_ours(client, host)).map(|client| parting(self.report(client, host)));
         let ours = |report: &&EnvironmentReport| report.registrar == Registrar::Controller;
         let environments = reports.iter().filter(ours).cloned().chain(leaving).collect();
-        let removing = |client: &&Arc<Object>| deletes(client) && self.has_ours(client, host);
+        let removing = |client: &&Arc<Object>| deletes(client) && self.may_have_ours(client, host);
         let lent = selecting.iter().filter(|client| self.is_lent(client, host));
         Standing {
             verdict: of_host(&reports),
@@ -42,6 +42,12 @@ impl Registrations {
     /// A PortainerClient may have an environment of the host in its Portainer.
     fn has_ours(&self, client: &Object, host: &Object) -> bool {
         !self.is_parted(&client.at, &host.at) && self.report(client, host).id.is_some()
+    }
+
+    /// The same, where what was made last may not have been written down.
+    fn may_have_ours(&self, client: &Object, host: &Object) -> bool {
+        let known = self.identity(&client.at).is_some() || client.previous.server.instance_id.is_some();
+        known && !self.is_parted(&client.at, &host.at)
     }
 
     /// What a host's status says of one PortainerClient.
@@ -94,7 +100,9 @@ impl Registrations {
                 instance_id,
             },
             deletes: deletes(client),
-            left: client.deleted.is_some() && deletes(client) && hosts.iter().any(|host| self.has_ours(client, host)),
+            left: client.deleted.is_some()
+                && deletes(client)
+                && hosts.iter().any(|host| self.may_have_ours(client, host)),
         }
     }
 

@@ -73,7 +73,9 @@ impl Bed {
         let client = self.namespace.until(&what, |client| !serial(client).is_empty()).await?;
         let fingerprint = client["status"]["fingerprint"].clone();
         let current = |host: &Value| {
-            is(host, "Registered", "True") && host["status"]["environments"][0]["clientFingerprint"] == fingerprint
+            let report = &host["status"]["environments"][0];
+            let there = report["id"].as_u64().is_some_and(|id| self.pair(name).portainer.environment(id).is_some());
+            there && is(host, "Registered", "True") && report["clientFingerprint"] == fingerprint
         };
         let host = self.namespace.until(&format!("dockerhostcert/{name}"), current).await?;
         let id = host["status"]["environments"][0]["id"].as_u64().context("an id")?;
