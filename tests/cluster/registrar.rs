@@ -45,6 +45,7 @@ async fn journey(bench: &mut Bench) -> anyhow::Result<()> {
     let made = bench.registered("Companion").await?;
     ensure!(made.url == docker.url() && made.name == "pandora", "{made:#?}");
     bench.only_named_hosts_are_registered().await?;
+    bench.a_second_one_gets_nothing(&made).await?;
     bench.nothing_is_believed(&made).await?;
     bench.rotated(&made).await?;
     bench.a_portainer_that_hangs_holds_no_delivery_up(&docker).await?;
@@ -85,16 +86,23 @@ impl Bench {
             let address = format!("address: {{host: 127.0.0.1, port: {}}}", self.port);
             crate::world::host(name, &format!("{address}, {more}"))
         };
-        let client = format!(
-            "---\n{{apiVersion: v1, kind: Secret, metadata: {{name: portainer-admin}}, stringData: {{apiKey: {}}}}}\n\
-             ---\n{{apiVersion: dockseal.dev/v1alpha1, kind: PortainerClient, metadata: {{name: portainer}}, \
-             spec: {{caRef: {{name: homelab}}, commonName: portainer, hostSelector: {{}}, registrar: Companion, \
-             server: {{url: '{}', allowHTTP: true, credentialsSecretRef: {{name: portainer-admin}}}}}}}}\n",
+        let secret = format!(
+            "---\n{{apiVersion: v1, kind: Secret, metadata: {{name: portainer-admin}}, stringData: {{apiKey: {}}}}}\n",
             self.portainer.admin_key(),
-            self.portainer.url(),
         );
+        let client = secret + &self.client("portainer", "portainer-admin");
         let all = homelab(&[]) + &host("pandora", &delivery) + &host("attic", "") + &client;
         self.home.apply(&all).await.map(drop)
+    }
+
+    /// A PortainerClient that selects every host, with that Secret for its credential.
+    fn client(&self, name: &str, credential: &str) -> String {
+        format!(
+            "---\n{{apiVersion: dockseal.dev/v1alpha1, kind: PortainerClient, metadata: {{name: {name}}}, \
+             spec: {{caRef: {{name: homelab}}, commonName: {name}, hostSelector: {{}}, registrar: Companion, \
+             server: {{url: '{}', allowHTTP: true, credentialsSecretRef: {{name: {credential}}}}}}}}}\n",
+            self.portainer.url(),
+        )
     }
 
     /// Starts a dockerd with what was delivered, as its user does it. Nothing was registered before.
@@ -153,6 +161,21 @@ impl Bench {
         let rule = rules.iter().find(|rule| rule["resources"][0] == "secrets").context("a rule for Secrets")?;
         let names = rule["resourceNames"].as_array().context("names")?.iter().filter_map(Value::as_str);
         Ok(names.collect::<Vec<_>>().join(","))
+    }
+
+    /// A second PortainerClient: one that names an authority's Secret as its credential, and one for the same server.
+    async fn a_second_one_gets_nothing(&self, made: &Environment) -> anyhow::Result<()> {
+        for (name, credential, reason) in
+            [("thief", "homelab-docker-ca", "CredentialsNotFound"), ("younger", "portainer-admin", "NameConflict")]
+        {
+            self.home.apply(&self.client(name, credential)).await?;
+            self.home.until(HOST, |host| fails(host, "Registered", reason)).await?;
+            let names = self.readable().await?;
+            ensure!(!names.contains("homelab-docker-ca") && !names.contains(name), "{name}: the Role names {names}");
+            self.home.delete(&format!("portainerclient/{name}")).await?;
+            ensure!(self.registered("Companion").await?.id == made.id, "{name}: it is another one");
+        }
+        Ok(())
     }
 
     /// A node that claims what is not so: an environment that is not there, another's, another server's.
