@@ -131,7 +131,7 @@ impl Cluster {
     }
 
     fn is_left(&self, client: &Object, host: &Object) -> bool {
-        self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(&client.at, &host.at)
+        self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(client, host)
     }
 
     fn visit(&self, client: &ObjectRef, host: &ObjectRef) {

@@ -251,7 +251,7 @@ impl Registrations {
     /// Parts from the environment of a host that goes, or is no longer selected.
     async fn part<S: Store>(&self, house: &House<S>, visit: &Visit, server: &Arc<Server>) -> Came {
         let (client, host) = (&visit.client, &visit.host);
-        if self.host(&client.at, &host.at, |known| known.parted) {
+        if self.is_parted(client, host) {
             return Came::default();
         }
         let now = house.clock.now();
@@ -304,8 +304,9 @@ impl Registrations {
     }
 
     /// That host's environment is no longer ours.
-    pub fn is_parted(&self, client: &ObjectRef, host: &ObjectRef) -> bool {
-        self.known(client, |known| known.hosts.get(host).is_some_and(|standing| standing.parted))
+    pub fn is_parted(&self, client: &Object, host: &Object) -> bool {
+        let found = self.host(&client.at, &host.at, |known| known.parted);
+        found || self.report(client, host).reason == Reason::Deregistered.as_str()
     }
 
     /// What a PortainerClient has to say for registering a host.
@@ -313,7 +314,7 @@ impl Registrations {
         let instance = self.identity(&client.at).map(|(instance, _)| instance);
         let instance = instance.or_else(|| client.previous.server.instance_id.clone());
         let report = self.report(client, host);
-        let holds = report.id.is_some() && report.instance_id == instance && !self.is_parted(&client.at, &host.at);
+        let holds = report.id.is_some() && report.instance_id == instance && !self.is_parted(client, host);
         Claim { client: client.at.name.to_string(), created: client.created, instance, holds }
     }
 
@@ -390,6 +391,8 @@ fn left(ground: &Ground, parting: &Parting, before: &EnvironmentReport, family: 
         registrar: before.registrar,
         id: Some(*id),
         instance_id: Some(ground.instance.clone()),
+        reason: Reason::Deregistered.as_str().to_owned(),
+        message: "the host is not selected any more; its environment stays, without our tag".to_owned(),
         ..EnvironmentReport::default()
     })
 }

@@ -26,7 +26,12 @@ impl Registrations {
         let leaving =
             going.filter(|client| self.has_ours(client, host)).map(|client| parting(self.report(client, host)));
         let ours = |report: &&EnvironmentReport| report.registrar == Registrar::Controller;
-        let environments = reports.iter().filter(ours).cloned().chain(leaving).collect();
+        // Should it be selected again, it is known by its number.
+        let left = others.iter().filter(|client| host.deleted.is_none() && client.deleted.is_none());
+        let left = left
+            .map(|client| self.report(client, host))
+            .filter(|report| report.id.is_some() && report.reason == Reason::Deregistered.as_str());
+        let environments = reports.iter().filter(ours).cloned().chain(leaving).chain(left).collect();
         let removing = |client: &&Arc<Object>| deletes(client) && self.may_have_ours(client, host);
         let lent = selecting.iter().filter(|client| self.is_lent(client, host));
         Standing {
@@ -41,13 +46,13 @@ impl Registrations {
 
     /// A PortainerClient may have an environment of the host in its Portainer.
     fn has_ours(&self, client: &Object, host: &Object) -> bool {
-        !self.is_parted(&client.at, &host.at) && self.report(client, host).id.is_some()
+        !self.is_parted(client, host) && self.report(client, host).id.is_some()
     }
 
     /// The same, where what was made last may not have been written down.
     fn may_have_ours(&self, client: &Object, host: &Object) -> bool {
         let known = self.identity(&client.at).is_some() || client.previous.server.instance_id.is_some();
-        known && !self.is_parted(&client.at, &host.at)
+        known && !self.is_parted(client, host)
     }
 
     /// What a host's status says of one PortainerClient.
