@@ -279,6 +279,7 @@ impl Store for KubeStore {
         let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
         let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
         let environments: Vec<_> = object.previous.environments.iter().chain(&kept.environments).collect();
+        let environments = (!environments.is_empty()).then_some(environments); // null takes the field away
         let status = json!({ "conditions": conditions, "host": host(&kept.host), "environments": environments });
         let patch = json!({ "metadata": metadata, "status": status });
         let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };

@@ -7,8 +7,8 @@ use crate::support::controller::Controller;
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::dockerd::free_port;
 use crate::support::helm;
-use crate::support::portainer::Portainer;
 use crate::support::portainer::state::Environment;
+use crate::support::portainer::{Fault, Portainer};
 use crate::support::scratch::Scratch;
 use crate::world::{Namespace, SOON, crds, fails, find, homelab, is};
 use anyhow::{Context, ensure};
@@ -30,24 +30,30 @@ struct Bench {
     portainer: Portainer,
     directory: PathBuf,
     port: u16,
-    _scratch: Scratch,
+    scratch: Scratch,
 }
 
 #[tokio::test]
 async fn a_companion_registers_its_own_host_and_the_controller_believes_what_portainer_shows() -> anyhow::Result<()> {
-    let bench = Bench::new().await?;
-    let told = || format!("controller:\n{}\ncompanion:\n{}", bench.controller.log(), bench.companion.log());
-    bench.begin().await.with_context(told)?;
-    let docker = bench.serve().await.with_context(told)?;
-    let made = bench.registered("Companion").await.with_context(told)?;
+    let mut bench = Bench::new().await?;
+    journey(&mut bench).await.with_context(|| bench.told())
+}
+
+async fn journey(bench: &mut Bench) -> anyhow::Result<()> {
+    bench.begin().await?;
+    let docker = bench.serve().await?;
+    let made = bench.registered("Companion").await?;
     ensure!(made.url == docker.url() && made.name == "pandora", "{made:#?}");
-    bench.only_named_hosts_are_registered().await.with_context(told)?;
-    bench.nothing_is_believed(&made).await.with_context(told)?;
-    bench.rotated(&made).await.with_context(told)?;
+    bench.only_named_hosts_are_registered().await?;
+    bench.a_second_one_gets_nothing(&made).await?;
+    bench.nothing_is_believed(&made).await?;
+    bench.rotated(&made).await?;
+    bench.a_portainer_that_hangs_holds_no_delivery_up(&docker).await?;
     for registrar in ["Controller", "Companion", "Controller", "Companion"] {
-        bench.taken_over(registrar, &made).await.with_context(|| registrar.to_owned()).with_context(told)?;
+        bench.taken_over(registrar, &made).await.with_context(|| registrar.to_owned())?;
     }
-    bench.removed().await.with_context(told)
+    bench.allowed_no_longer(&made).await?;
+    bench.removed().await
 }
 
 impl Bench {
@@ -67,7 +73,7 @@ impl Bench {
         let controller = controller(cluster, &scratch, true).await?;
         let companion = companion(cluster, &scratch).await?;
         let (portainer, port) = (Portainer::start()?, free_port()?);
-        Ok(Bench { home, companions, controller, companion, portainer, directory, port, _scratch: scratch })
+        Ok(Bench { home, companions, controller, companion, portainer, directory, port, scratch })
     }
 
     /// The objects; `attic` has nobody who delivers to it.
@@ -80,16 +86,23 @@ impl Bench {
             let address = format!("address: {{host: 127.0.0.1, port: {}}}", self.port);
             crate::world::host(name, &format!("{address}, {more}"))
         };
-        let client = format!(
-            "---\n{{apiVersion: v1, kind: Secret, metadata: {{name: portainer-admin}}, stringData: {{apiKey: {}}}}}\n\
-             ---\n{{apiVersion: dockseal.dev/v1alpha1, kind: PortainerClient, metadata: {{name: portainer}}, \
-             spec: {{caRef: {{name: homelab}}, commonName: portainer, hostSelector: {{}}, registrar: Companion, \
-             server: {{url: '{}', allowHTTP: true, credentialsSecretRef: {{name: portainer-admin}}}}}}}}\n",
+        let secret = format!(
+            "---\n{{apiVersion: v1, kind: Secret, metadata: {{name: portainer-admin}}, stringData: {{apiKey: {}}}}}\n",
             self.portainer.admin_key(),
-            self.portainer.url(),
         );
+        let client = secret + &self.client("portainer", "portainer-admin");
         let all = homelab(&[]) + &host("pandora", &delivery) + &host("attic", "") + &client;
         self.home.apply(&all).await.map(drop)
+    }
+
+    /// A PortainerClient that selects every host, with that Secret for its credential.
+    fn client(&self, name: &str, credential: &str) -> String {
+        format!(
+            "---\n{{apiVersion: dockseal.dev/v1alpha1, kind: PortainerClient, metadata: {{name: {name}}}, \
+             spec: {{caRef: {{name: homelab}}, commonName: {name}, hostSelector: {{}}, registrar: Companion, \
+             server: {{url: '{}', allowHTTP: true, credentialsSecretRef: {{name: {credential}}}}}}}}}\n",
+            self.portainer.url(),
+        )
     }
 
     /// Starts a dockerd with what was delivered, as its user does it. Nothing was registered before.
@@ -97,12 +110,23 @@ impl Bench {
         self.home.until(HOST, |host| is(host, "Delivered", "True")).await?;
         let host = self.home.until(HOST, |host| fails(host, "Registered", "AwaitingServing")).await?;
         ensure!(self.portainer.environments().is_empty(), "{:#}", host["status"]);
-        let text = |name: &str| std::fs::read_to_string(self.directory.join(name)).context("it is delivered");
-        let material = Material { chain: text("pandora.pem")?, key: text("pandora.key")?, clients: text("ca.pem")? };
-        let docker = DockerLike::start_on(&[([127, 0, 0, 1], self.port).into()], &material)?;
-        // A public name that is gone is put back, and dockerd looked at.
-        std::fs::remove_file(self.directory.join("ca.pem"))?;
+        let docker = DockerLike::start_on(&[([127, 0, 0, 1], self.port).into()], &self.delivered()?)?;
+        self.poke()?;
         Ok(docker)
+    }
+
+    fn delivered(&self) -> anyhow::Result<Material> {
+        let text = |name: &str| std::fs::read_to_string(self.directory.join(name)).context("it is delivered");
+        Ok(Material { chain: text("pandora.pem")?, key: text("pandora.key")?, clients: text("ca.pem")? })
+    }
+
+    /// A public name that is gone is put back, and dockerd looked at.
+    fn poke(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.directory.join("ca.pem"))?)
+    }
+
+    fn told(&self) -> String {
+        format!("controller:\n{}\ncompanion:\n{}", self.controller.log(), self.companion.log())
     }
 
     /// Waits until the host is registered by that one; its environment, which is the only one.
@@ -137,6 +161,21 @@ impl Bench {
         let rule = rules.iter().find(|rule| rule["resources"][0] == "secrets").context("a rule for Secrets")?;
         let names = rule["resourceNames"].as_array().context("names")?.iter().filter_map(Value::as_str);
         Ok(names.collect::<Vec<_>>().join(","))
+    }
+
+    /// A second PortainerClient: one that names an authority's Secret as its credential, and one for the same server.
+    async fn a_second_one_gets_nothing(&self, made: &Environment) -> anyhow::Result<()> {
+        for (name, credential, reason) in
+            [("thief", "homelab-docker-ca", "CredentialsNotFound"), ("younger", "portainer-admin", "NameConflict")]
+        {
+            self.home.apply(&self.client(name, credential)).await?;
+            self.home.until(HOST, |host| fails(host, "Registered", reason)).await?;
+            let names = self.readable().await?;
+            ensure!(!names.contains("homelab-docker-ca") && !names.contains(name), "{name}: the Role names {names}");
+            self.home.delete(&format!("portainerclient/{name}")).await?;
+            ensure!(self.registered("Companion").await?.id == made.id, "{name}: it is another one");
+        }
+        Ok(())
     }
 
     /// A node that claims what is not so: an environment that is not there, another's, another server's.
@@ -193,6 +232,47 @@ impl Bench {
         Ok(())
     }
 
+    /// It hangs for controller and companion; a renewed certificate is in place meanwhile, and proved afterwards.
+    async fn a_portainer_that_hangs_holds_no_delivery_up(&self, docker: &DockerLike) -> anyhow::Result<()> {
+        let mark = self.portainer.mark();
+        self.portainer.inject_times(2, "GET", "/api/endpoints", Fault::Hang(Duration::from_secs(10)));
+        self.home.merge("secret/portainer-admin", json!({"data": {"note": "YQ=="}})).await?;
+        let hangs = |portainer: &Portainer| portainer.count_since(mark, "GET", "/api/endpoints") == 2;
+        self.portainer.wait("both look", SOON, hangs).await?;
+        let since = Instant::now();
+        let before = self.home.get(HOST).await?["status"]["fingerprint"].clone();
+        let now = k8s_openapi::jiff::Timestamp::now().to_string();
+        self.home.annotate(HOST, "dockseal.dev/renew-requested-at", &now).await?;
+        let host = self.home.until(HOST, |host| host["status"]["fingerprint"] != before).await?;
+        let wanted = host["status"]["fingerprint"].clone();
+        let placed = |host: &Value| host["status"]["host"]["deliveredFingerprint"] == wanted;
+        self.home.until(HOST, placed).await?;
+        println!("delivered and reported {:?} after it was asked for, Portainer hanging", since.elapsed());
+        ensure!(since.elapsed() < Duration::from_secs(8), "it took {:?}", since.elapsed());
+        docker.reload(&self.delivered()?)?;
+        self.poke()?;
+        let proved = |host: &Value| host["status"]["environments"][0]["provedFingerprint"] == wanted;
+        self.home.until(HOST, |host| proved(host) && is(host, "Registered", "True")).await.map(drop)
+    }
+
+    /// The administrator takes the consent back: the node's rights go, its report too; and then gives it again.
+    async fn allowed_no_longer(&mut self, made: &Environment) -> anyhow::Result<()> {
+        for allowed in [false, true] {
+            let next = controller(self.home.cluster, &self.scratch, allowed).await?;
+            std::mem::replace(&mut self.controller, next).stop()?;
+            if allowed {
+                ensure!(self.registered("Companion").await?.id == made.id, "it is another one");
+                continue;
+            }
+            let refused = |host: &Value| {
+                fails(host, "Registered", "RegistrarNotAllowed") && host["status"]["environments"].is_null()
+            };
+            self.home.until(HOST, refused).await?;
+            self.names("pandora-docker-host").await?;
+        }
+        Ok(())
+    }
+
     /// Another registrar goes on with the same environment, and the node's rights are those that it needs.
     async fn taken_over(&self, registrar: &str, made: &Environment) -> anyhow::Result<()> {
         self.home.merge(CLIENT, json!({"spec": {"registrar": registrar}})).await?;
@@ -202,6 +282,11 @@ impl Bench {
             "Companion" => "pandora-docker-host,portainer-admin,portainer-portainer-client",
             _ => "pandora-docker-host",
         };
+        self.names(secrets).await
+    }
+
+    /// Waits until the node's Role names these Secrets.
+    async fn names(&self, secrets: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + SOON;
         while self.readable().await? != secrets {
             ensure!(Instant::now() < deadline, "the Role names {}", self.readable().await?);

@@ -54,3 +54,93 @@ pub fn confirm(order: &Order, namespace: &str, ground: &Ground, report: &Environ
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::docker_host_cert::Delivery;
+    use crate::api::{DockerHostCert, DockerHostCertSpec};
+    use crate::portainer::{Environment, Tag, Tls};
+
+    fn host(delivery: Option<Target>) -> Object {
+        let delivery = delivery.map(|target| Delivery { target: Some(target), ..Delivery::default() });
+        Object::from(DockerHostCert::new("pandora", DockerHostCertSpec { delivery, ..DockerHostCertSpec::default() }))
+    }
+
+    #[test]
+    fn only_hosts_on_nodes_are_registered_by_companions_and_only_where_that_is_allowed() {
+        let message = |delivery, allowed| refusal(&host(delivery), allowed).map(|fault| fault.message);
+        assert_eq!(message(Some(Target::Node), true), None);
+        for (delivery, allowed, words) in [
+            (Some(Target::Node), false, "companion.portainer.enabled"),
+            (Some(Target::Enrolled), true, "set registrar: Controller"),
+            (None, true, "set registrar: Controller"),
+            (None, false, "spec.delivery.target"),
+        ] {
+            let message = message(delivery, allowed).expect("a refusal");
+            assert!(message.contains(words), "{delivery:?}: {message}");
+        }
+    }
+
+    fn ground() -> Ground {
+        let mut ground = Ground { instance: "server".into(), ..Ground::default() };
+        ground.tags = vec![
+            Tag { id: 3, name: "dockseal/home/portainer/01234567".into() },
+            Tag { id: 4, name: "dockseal/home/portainer-2/01234567".into() },
+        ];
+        ground.put(Environment {
+            id: 9,
+            name: "pandora".into(),
+            kind: DOCKER_API,
+            url: "tcp://pandora.bodkys.house:2376".into(),
+            public_url: String::new(),
+            group_id: 1,
+            tag_ids: vec![3],
+            status: 1,
+            tls: Tls::default(),
+        });
+        ground
+    }
+
+    fn judged(change: impl FnOnce(&mut Environment, &mut EnvironmentReport)) -> Option<String> {
+        let order = Order {
+            client: "portainer".into(),
+            marker: String::new(),
+            name: "pandora".into(),
+            host: "pandora.bodkys.house".into(),
+            port: 2376,
+            public_url: None,
+            group: None,
+            tags: Vec::new(),
+            verify_server: true,
+            adopt: false,
+        };
+        let (mut ground, instance_id) = (ground(), Some("server".into()));
+        let mut report = EnvironmentReport { id: Some(9), instance_id, ..EnvironmentReport::default() };
+        change(ground.environments.get_mut(&9).expect("it is there"), &mut report);
+        confirm(&order, "home", &ground, &report).err().map(|fault| fault.message)
+    }
+
+    #[test]
+    fn a_report_counts_as_far_as_the_server_shows_the_same() {
+        assert_eq!(judged(|_, _| {}), None);
+        assert_eq!(judged(|found, _| found.name = "adopted under its own name".into()), None);
+        assert_eq!(judged(|found, _| found.url = "tcp://elsewhere:2376".into()), None, "its registrar puts that right");
+        type Change = fn(&mut Environment, &mut EnvironmentReport);
+        let table: [(&str, Change); 7] = [
+            ("does not show", |_, report| report.id = Some(10)),
+            ("does not show", |_, report| report.id = None),
+            ("another Portainer", |_, report| report.instance_id = Some("another".into())),
+            ("another Portainer", |_, report| report.instance_id = None),
+            ("our tag", |found, _| found.tag_ids = vec![4]),
+            ("does not show", |found, _| found.kind = 4),
+            ("another host's", |found, _| {
+                (found.name, found.url) = ("attic".into(), "tcp://attic.bodkys.house:2376".into());
+            }),
+        ];
+        for (words, change) in table {
+            let message = judged(change).unwrap_or_default();
+            assert!(message.contains(words), "{words}: {message}");
+        }
+    }
+}

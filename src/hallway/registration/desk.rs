@@ -102,7 +102,7 @@ pub(super) struct Turn<'a> {
     pub ready: Result<Errand, Fault>,
 }
 
-/// Whoever was told to stop registering a host is given that long before somebody else does it.
+/// While a companion is still told to register a host, somebody else who is to do it looks again after this.
 const HANDING_OVER: SignedDuration = SignedDuration::from_secs(2);
 
 impl Registrations {

@@ -43,12 +43,13 @@ impl Registrations {
         }
         let (looked, access) = self.known(&client.at, |known| (known.looked.is_some(), known.access.clone()));
         let names = (client.secret_name(), wishes.credentials_secret_ref.name.clone());
-        let Some(access) = access else {
-            // A controller that has just started takes nothing away before it has looked.
+        if !looked {
+            // A controller that has just started takes nothing away before it has looked, and gives nothing.
             let same =
                 |told: &&AssignedPortainer| (&told.client_secret, &told.credentials_secret) == (&names.0, &names.1);
-            return told.filter(same).filter(|_| !looked).cloned();
-        };
+            return told.filter(same).cloned();
+        }
+        let access = access?;
         let order = Order::of(client, host, &authority_of(house, client)?)?;
         let ca = access.roots.and_then(|roots| String::from_utf8(roots).ok());
         Some(AssignedPortainer {
