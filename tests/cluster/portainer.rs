@@ -4,4 +4,5 @@ mod bed;
 mod calls;
 mod journey;
 mod killed;
+mod reasons;
 mod server;

@@ -214,9 +214,12 @@ impl Registrations {
     /// Registers a host, unless the same failed lately.
     pub(super) async fn register(&self, server: &Arc<Server>, turn: Turn<'_>, clock: &Clock) -> Came {
         let Turn { client, host, before, ready } = turn;
-        let about = about(&ready, before.id.and_then(|id| server.ground().environments.get(&id).cloned()));
+        let about = about(&ready, &server.ground(), before.id);
         let rests = self.host(client, host, |known| known.rests.clone());
         if let Some((until, _)) = rests.filter(|(until, what)| clock.now() < *until && *what == about) {
+            if is_seldom_asked(&before) {
+                server.wonder();
+            }
             return Came { wake: Some(until), ..Came::default() };
         }
         let done = match ready {
@@ -244,7 +247,12 @@ impl Registrations {
                 self.host(client, host, |known| known.rests = Some((until, about.clone())));
                 Came { wake: Some(until), news: true, look: true }
             }
-            Done::Reported(report) => Came { wake: note(&report), news: report != before, look: false },
+            Done::Reported(report) => {
+                if is_seldom_asked(&report) {
+                    server.wonder();
+                }
+                Came { wake: note(&report), news: report != before, look: false }
+            }
         }
     }
 
@@ -398,9 +406,21 @@ fn left(ground: &Ground, parting: &Parting, before: &EnvironmentReport, family: 
 }
 
 /// What a visit is about: what failed once is tried again at once where this is something else.
-fn about(ready: &Result<Errand, Fault>, environment: Option<Environment>) -> String {
+fn about(ready: &Result<Errand, Fault>, ground: &Ground, id: Option<i64>) -> String {
     let wishes = ready.as_ref().map(|errand| (&errand.order, &errand.material));
-    sha256_hex(format!("{wishes:?} {environment:?}").as_bytes())
+    let order = ready.as_ref().ok().map(|errand| &errand.order);
+    let its = |found: &&Environment| Some(found.id) == id || order.is_some_and(|order| order.name == found.name);
+    let environments: Vec<&Environment> = ground.environments.values().filter(its).collect();
+    let group = order.and_then(|order| order.group.as_ref());
+    let groups: Vec<i64> =
+        ground.groups.iter().filter(|found| Some(&found.name) == group).map(|found| found.id).collect();
+    sha256_hex(format!("{wishes:?} {environments:?} {groups:?} {}", ground.version).as_bytes())
+}
+
+/// It fails by what the list does not show: the next look asks everything.
+fn is_seldom_asked(report: &EnvironmentReport) -> bool {
+    let reason = Reason::parse(&report.reason);
+    matches!(reason, Some(Reason::GroupNotFound | Reason::GroupAmbiguous | Reason::PortainerTooOld))
 }
 
 /// Environments go with their host or their PortainerClient.

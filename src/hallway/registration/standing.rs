@@ -117,11 +117,15 @@ impl Registrations {
             let report = self.standing(client, host);
             match report.is_registered() {
                 true => tally.registered += 1,
-                false => _ = tally.missing.get_or_insert((host.at.name.to_string(), report.message)),
+                false => _ = tally.missing.get_or_insert((host.at.name.to_string(), words(report))),
             }
         }
         tally
     }
+}
+
+fn words(report: EnvironmentReport) -> String {
+    if report.message.is_empty() { "nobody has looked at it yet".to_owned() } else { report.message }
 }
 
 fn parting(report: EnvironmentReport) -> EnvironmentReport {

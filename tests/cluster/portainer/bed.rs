@@ -175,10 +175,22 @@ pub fn marks(portainer: &Portainer, environment: &Environment) -> Vec<String> {
 
 /// The status and body of a GET of Portainer's API.
 pub async fn get(portainer: &Portainer, path: &str) -> anyhow::Result<(u16, String)> {
+    let key = portainer.admin_key();
+    ask(portainer, &format!("GET /api{path} HTTP/1.1\r\nX-API-Key: {key}\r\n"), "").await
+}
+
+/// The status of a login.
+pub async fn log_in(portainer: &Portainer, name: &str, password: &str) -> anyhow::Result<u16> {
+    let body = json!({"Username": name, "Password": password}).to_string();
+    let head =
+        format!("POST /api/auth HTTP/1.1\r\nContent-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+    Ok(ask(portainer, &head, &body).await?.0)
+}
+
+async fn ask(portainer: &Portainer, head: &str, body: &str) -> anyhow::Result<(u16, String)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(portainer.address()).await?;
-    let key = portainer.admin_key();
-    let request = format!("GET /api{path} HTTP/1.1\r\nHost: test\r\nX-API-Key: {key}\r\nConnection: close\r\n\r\n");
+    let request = format!("{head}Host: test\r\nConnection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;

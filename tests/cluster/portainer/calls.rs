@@ -34,8 +34,7 @@ struct Site {
 
 impl Site {
     async fn new() -> anyhow::Result<Site> {
-        let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(48), None);
-        let authority = new_authority(&Subject::of("Docker CA"), None, key().await, dates, serial())?;
+        let authority = authority().await?;
         let (chain, key, stored, _) = leaf(&authority, Usage::Server).await?;
         let clients = authority.certificate.to_pem();
         let docker = DockerLike::start(&Served { chain, key: key.to_pem().to_string(), clients })?;
@@ -300,8 +299,14 @@ async fn key() -> PrivateKey {
     KeyForge::new().make(KeyAlgorithm::EcdsaP256).await
 }
 
+/// An authority.
+pub async fn authority() -> anyhow::Result<Authority> {
+    let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(48), None);
+    Ok(new_authority(&Subject::of("Docker CA"), None, key().await, dates, serial())?)
+}
+
 /// Certificate, key, fingerprint and serial number.
-async fn leaf(authority: &Authority, usage: Usage) -> anyhow::Result<(String, PrivateKey, String, String)> {
+pub async fn leaf(authority: &Authority, usage: Usage) -> anyhow::Result<(String, PrivateKey, String, String)> {
     let ip_addresses = if usage == Usage::Server { vec!["127.0.0.1".parse()?] } else { vec![] };
     let profile = LeafProfile { common_name: "pandora".into(), dns_names: vec![], ip_addresses, usage };
     let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(24), None);

@@ -152,7 +152,7 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back
         let out = |host: &Value| {
             find(host, "Registered").is_none()
                 && is(host, "Ready", "True")
-                && host["status"].get("environments").is_none()
+                && host["status"]["environments"][0]["reason"] == "Deregistered"
         };
         bed.namespace.until("dockerhostcert/leaves", out).await?;
         bed.namespace.until("portainerclient/leaves", |client| client["status"]["selected"] == 0).await?;
