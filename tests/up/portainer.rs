@@ -204,6 +204,7 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_without_our_tag()
     fleet.door.until("it is ours again", || fleet.reason("pandora") == "Registered").await;
     drop(running);
     assert_eq!((fleet.id("pandora"), fleet.id("titan")), (pandora, titan));
+    drop(running);
 }
 
 #[tokio::test(flavor = "multi_thread")]
