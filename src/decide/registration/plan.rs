@@ -81,25 +81,33 @@ pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground
     }
     let change = fields(order, environment, &names, ground, group, adopting);
     let known = report.id == Some(environment.id) && report.instance_id.as_ref() == Some(&ground.instance);
-    let current = known && holds(order, material, report);
-    if !current || !files_there(order, environment) {
-        let url = Some(order.url());
-        return Step::Upload(
-            environment.id,
-            Change { url, tls: Some(NewTls { verify_server: order.verify_server }), ..change },
-        );
+    match known && holds(order, material, report) && files_there(order, environment) {
+        false => Step::Upload(environment.id, spoken_to(order, change)),
+        true => settle(order, material, environment, report, change),
     }
-    if environment.tls.skip_verify == order.verify_server || change.url.is_some() {
-        return Step::Change(
-            environment.id,
-            Change { url: Some(order.url()), tls: Some(NewTls { verify_server: order.verify_server }), ..change },
-        );
-    }
-    if change != Change::default() {
-        return Step::Change(environment.id, change);
-    }
+}
+
+/// What Portainer holds is what is wanted: its fields follow, and then the proof.
+fn settle(
+    order: &Order,
+    material: &Material,
+    environment: &Environment,
+    report: &EnvironmentReport,
+    change: Change,
+) -> Step {
+    let otherwise = environment.tls.skip_verify == order.verify_server || change.url.is_some();
     let proved = report.is_registered() && !is_news(material, report) && environment.status != DOWN;
-    if proved { Step::Done } else { Step::Prove(environment.id) }
+    match change == Change::default() {
+        _ if otherwise => Step::Change(environment.id, spoken_to(order, change)),
+        false => Step::Change(environment.id, change),
+        true if proved => Step::Done,
+        true => Step::Prove(environment.id),
+    }
+}
+
+/// The four fields that have Portainer make its proxy anew, in every version, beside the others.
+fn spoken_to(order: &Order, change: Change) -> Change {
+    Change { url: Some(order.url()), tls: Some(NewTls { verify_server: order.verify_server }), ..change }
 }
 
 /// Portainer's last snapshot failed.
