@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod bundle;
+pub mod certificate;
 pub mod companion;
 pub mod completions;
 pub mod context;
@@ -13,6 +14,8 @@ pub mod exit;
 pub mod export;
 pub mod logging;
 pub mod man;
+pub mod paper;
+pub mod patience;
 pub mod reference;
 pub mod renew;
 pub mod selector;
@@ -20,7 +23,7 @@ pub mod source;
 pub mod status;
 pub mod up;
 
-use anyhow::Context;
+use anyhow::{anyhow, bail};
 use args::Command;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -69,14 +72,19 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
 /// The cluster that a kubeconfig names, or that this pod runs in.
 async fn kubeconfig(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    // Their words hold those of what caused them.
     if let Some(file) = file {
-        let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("failed to read {}", file.display()))?;
-        return Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .with_context(|| format!("failed to use {}", file.display()));
+        let words = |error| anyhow!("failed to use the kubeconfig {}: {error}", file.display());
+        let kubeconfig = Kubeconfig::read_from(file).map_err(words)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(words);
     }
     if context.is_some() {
-        return Config::from_kubeconfig(&options).await.context("failed to use that context of the kubeconfig");
+        let words = |error| anyhow!("failed to use that context of the kubeconfig: {error}");
+        return Config::from_kubeconfig(&options).await.map_err(words);
     }
-    Config::infer().await.context("there is no cluster: give --kubeconfig, set KUBECONFIG, or run in a pod")
+    if let Ok(config) = Config::infer().await {
+        return Ok(config);
+    }
+    let why = Config::from_kubeconfig(&options).await.err().map(|error| format!(": {error}")).unwrap_or_default();
+    bail!("there is no cluster: give --kubeconfig, set KUBECONFIG, or run in a pod{why}")
 }
