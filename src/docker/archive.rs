@@ -26,7 +26,8 @@ pub fn tar(entries: &[Entry<'_>], time: u64) -> Zeroizing<Vec<u8>> {
         header.set_mode(entry.mode);
         header.set_size(entry.bytes.len() as u64);
         header.set_mtime(time);
-        (header.set_uid(0), header.set_gid(0));
+        header.set_uid(0);
+        header.set_gid(0);
         builder.append_data(&mut header, entry.path, entry.bytes).expect("a short path and memory");
     }
     Zeroizing::new(builder.into_inner().expect("memory is written"))

@@ -47,29 +47,28 @@ fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> HandoutError
     move |source| HandoutError::File { verb, path: path.clone(), source }
 }
 
-/// Writes a file for its owner alone: whole, or not at all. What is there is replaced only with `replace`.
+/// Writes a file for its owner alone. What is there is replaced only with `replace`, and then at once.
 ///
 /// # Errors
 /// [`HandoutError`]; what was there is there still.
 pub fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), HandoutError> {
-    let fail = failed("write", path);
-    let aside = aside(path);
-    let written = write_new(&aside, bytes).and_then(|()| match replace {
-        true => fs::rename(&aside, path),
-        // A link is made only where nothing is, which no rename promises everywhere.
-        false => fs::hard_link(&aside, path).and_then(|()| fs::remove_file(&aside)),
-    });
-    written.map_err(|error| {
-        let _ = fs::remove_file(&aside);
-        if error.kind() == ErrorKind::AlreadyExists { HandoutError::Occupied(path.to_owned()) } else { fail(error) }
-    })
+    let aside = if replace { aside(path) } else { path.to_owned() };
+    match write_new(&aside, bytes) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(HandoutError::Occupied(aside)),
+        Ok(()) if replace => fs::rename(&aside, path).map_err(|error| {
+            let _ = fs::remove_file(&aside);
+            failed("write", path)(error)
+        }),
+        written => written.map_err(failed("write", path)),
+    }
 }
 
+/// Writes a file that was not there, and is not there where that fails.
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.set_permissions(Permissions::from_mode(0o600))?; // whatever the umask is
-    file.write_all(bytes)?;
-    file.sync_all()
+    let own = file.set_permissions(Permissions::from_mode(0o600)); // whatever the umask is
+    let written = own.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
+    written.inspect_err(|_| drop(fs::remove_file(path)))
 }
 
 /// A name beside a file that nobody can have made before.

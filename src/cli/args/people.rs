@@ -119,7 +119,6 @@ pub struct BundleArgs {
     pub output: Option<PathBuf>,
     /// Put ca.pem, cert.pem and key.pem into that directory instead; default ~/.docker
     #[arg(long, value_name = "DIR", num_args = 0..=1)]
-    #[expect(clippy::option_option, reason = "not said, said, and said with a directory")]
     pub install: Option<Option<PathBuf>>,
     /// Replace files that are there
     #[arg(long)]

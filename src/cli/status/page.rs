@@ -229,7 +229,7 @@ fn wrapped(text: &str, columns: usize) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::status::report::ObjectReport;
+    use crate::cli::status::report::EnvironmentMark;
 
     fn object(name: &str, ready: bool) -> ObjectReport {
         ObjectReport {
@@ -278,6 +278,29 @@ mod tests {
         assert!(!whole.contains('\x1b'));
         let coloured = page(&report, false, &paper(Some(90), true));
         assert!(coloured.contains("\x1b[32myes\x1b[0m") && coloured.contains("\x1b[31mno\x1b[0m"), "{coloured}");
+    }
+
+    #[test]
+    fn a_portainer_counts_its_hosts_and_a_host_names_its_environments() {
+        let environment = |id| EnvironmentMark {
+            portainer_client: "portainer".into(),
+            registered: true,
+            id,
+            reason: "Registered".into(),
+            message: String::new(),
+        };
+        let host =
+            ObjectReport { environments: vec![environment(Some(3)), environment(None)], ..object("attic", true) };
+        let client = ObjectReport {
+            kind: "PortainerClient".into(),
+            registered: Mark::No,
+            selected_hosts: Some(4),
+            registered_hosts: Some(3),
+            ..object("portainer", true)
+        };
+        let report = Report { version: "v1".into(), ready: 2, total: 2, objects: vec![host, client] };
+        let text = page(&report, true, &paper(None, false));
+        assert!(text.contains("portainer:3,portainer:-") && text.contains("  3/4  "), "{text}");
     }
 
     #[test]

@@ -222,10 +222,10 @@ fn fault(object: &Object, watchman: Watchman) -> Option<(String, String)> {
         return Some(("Deleting".into(), pending(object).unwrap_or(message)));
     }
     let Some(ready) = condition(object, ConditionType::Ready) else {
-        return Some(("NotSeen".into(), unseen(watchman, "it").into()));
+        return Some(("NotSeen".into(), unseen(watchman, "it")));
     };
     if is_stale(object, ready) {
-        return Some(("NotSeen".into(), unseen(watchman, "its latest change").into()));
+        return Some(("NotSeen".into(), unseen(watchman, "its latest change")));
     }
     let others = [ConditionType::Issued, ConditionType::Delivered, ConditionType::Serving, ConditionType::Registered];
     let all = [Some(ready)].into_iter().chain(others.map(|type_| condition(object, type_)));
@@ -257,6 +257,43 @@ fn is_overdue(end: Timestamp, renew_at: Option<Timestamp>, now: Timestamp) -> bo
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
+
+    /// A host whose conditions have those statuses, all seen at generation 2.
+    fn host(generation: i64, conditions: &[(&str, &str)]) -> ObjectReport {
+        let condition = |(type_, status): &(&str, &str)| {
+            json!({
+                "type": type_, "status": status, "reason": format!("{type_}{status}"), "message": "words",
+                "observedGeneration": 2, "lastTransitionTime": "2026-11-22T00:00:00Z"
+            })
+        };
+        let conditions: Vec<Value> = conditions.iter().map(condition).collect();
+        let object = Object::from_manifest(json!({
+            "apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerHostCert",
+            "metadata": {"name": "pandora", "namespace": "home", "generation": generation},
+            "spec": {"caRef": {"name": "homelab"}, "delivery": {"target": "Node", "nodeName": "pandora", "mode": "Daemon"}},
+            "status": {"conditions": conditions}
+        }));
+        let now = "2026-11-22T00:00:00Z".parse().expect("an instant");
+        ObjectReport::of(&object.expect("it is one"), Watchman::Controller, now)
+    }
+
+    #[test]
+    fn what_is_wrong_is_that_of_ready_else_of_another_condition() {
+        let good = [("Issued", "True"), ("Delivered", "True"), ("Serving", "True"), ("Ready", "True")];
+        let told = |generation, conditions: &[(&str, &str)]| {
+            let report = host(generation, conditions);
+            (report.ready, report.reason.unwrap_or_default(), [report.issued, report.delivered, report.served])
+        };
+        assert_eq!(told(2, &good), (true, String::new(), [Mark::Yes; 3]));
+        assert_eq!(told(3, &good), (false, "NotSeen".into(), [Mark::Yes; 3]), "what was said is of an older spec");
+        assert_eq!(told(2, &[]), (false, "NotSeen".into(), [Mark::No; 3]), "a delivery is wanted");
+        let mut restart = good;
+        restart[2].1 = "False";
+        assert_eq!(told(2, &restart), (true, "ServingFalse".into(), [Mark::Yes, Mark::Yes, Mark::No]));
+        restart[3].1 = "False";
+        assert_eq!(told(2, &restart).1, "ReadyFalse");
+    }
 
     #[test]
     fn overdue_is_who_ends_soon_and_was_due() {
