@@ -118,7 +118,8 @@ async fn a_server_that_is_another_or_an_older_one_gets_its_environments_back() -
     let before = pair.portainer.instance();
     pair.portainer.reinstall()?;
     let (old, new) = (pair.portainer.admin_key(), pair.portainer.add_key(pair.portainer.admin_key()));
-    let theirs = pair.portainer.add_environment("theirs", "tcp://127.0.0.1:9");
+    let theirs = pair.portainer.add_environment("theirs", &pair.docker.url());
+    ensure!(pair.portainer.named("theirs")[0].id == 1, "it has not the number that ours had");
     bed.namespace.merge("secret/replaced-admin", json!({"data": {"apiKey": base64(&new)}})).await?;
     until("it is not registered anew", || pair.portainer.named("replaced").len() == 1).await?;
     let instance = pair.portainer.instance();
@@ -129,13 +130,13 @@ async fn a_server_that_is_another_or_an_older_one_gets_its_environments_back() -
     bed.namespace.until("dockerhostcert/replaced", anew).await?;
     bed.namespace.until("portainerclient/replaced", |client| client["status"]["instanceId"] == json!(instance)).await?;
     let untouched = pair.portainer.environment(theirs).context("it is there")?;
-    ensure!(untouched.tags.is_empty() && !untouched.tls.on, "{untouched:#?}");
+    ensure!(untouched.name == "theirs" && untouched.tags.is_empty() && !untouched.tls.on, "{untouched:#?}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back() -> anyhow::Result<()> {
-    let (bed, _controller) = bed("portainer-selector", &["leaves"]).await?;
+    let (bed, mut controller) = bed("portainer-selector", &["leaves"]).await?;
     let pair = bed.pair("leaves");
     let id = pair.portainer.environments()[0].id;
     bed.namespace
@@ -157,6 +158,9 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back
         bed.namespace.until("dockerhostcert/leaves", out).await?;
         bed.namespace.until("portainerclient/leaves", |client| client["status"]["selected"] == 0).await?;
         info(&pair.portainer, id).await?;
+        // Another controller knows it by what the status keeps.
+        controller.stop()?;
+        controller = bed.namespace.controller("portainer-selector").await?;
         bed.namespace.merge("dockerhostcert/leaves", label("leaves")).await?;
         ensure!(bed.registered("leaves").await?.id == id, "it is another one");
         right(pair, Some(id)).await?;
@@ -183,6 +187,8 @@ async fn of_two_portainer_clients_the_older_has_the_host() -> anyhow::Result<()>
         report.map(|report| report["reason"].clone()).unwrap_or_default()
     };
     ensure!(reason("older") == "Registered" && reason("a-younger") == "NameConflict", "{reports:#?}");
+    let why = reports.iter().find(|report| report["portainerClient"] == "a-younger").context("it is there")?;
+    ensure!(why["message"].to_string().contains("let only one of them select it"), "{why:#}");
     bed.namespace.until("portainerclient/older", |client| is(client, "Ready", "True")).await?;
     right(pair, Some(id)).await?;
     ensure!(marks(&pair.portainer, &pair.portainer.environments()[0])[0].contains("/older/"), "it has another mark");
