@@ -1,18 +1,30 @@
 //! The command line: what was said, what it means, and the commands.
 
 pub mod args;
+pub mod bundle;
+pub mod certificate;
 pub mod companion;
+pub mod completions;
+pub mod context;
 pub mod controller;
 pub mod crds;
 pub mod daemon_step;
 pub mod enroll;
+pub mod exit;
 pub mod export;
 pub mod logging;
+pub mod man;
+pub mod paper;
+pub mod patience;
+pub mod reference;
+pub mod renew;
+pub mod selector;
+pub mod source;
+pub mod status;
 pub mod up;
 
-use anyhow::Context;
-use args::{Args, Command};
-use clap::Parser;
+use anyhow::{anyhow, bail};
+use args::Command;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::path::Path;
@@ -24,9 +36,16 @@ use tokio::signal::unix::{SignalKind, signal};
 /// # Errors
 /// Whatever the command could not do, as a sentence: exit code 1.
 pub fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+    let plugin = args::is_plugin(std::env::args_os().next().as_deref());
+    let args = args::parse(plugin);
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed a provider before");
     match args.command {
+        Command::Status(args) => status::run(&args),
+        Command::Renew(args) => renew::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
+        Command::Context(args) => context::run(&args),
+        Command::Completions(args) => completions::run(&args, plugin),
+        Command::Man(args) => man::run(&args, plugin),
         Command::Up(args) => up::run(args),
         Command::Export(args) => export::run(&args),
         Command::Controller(args) => controller::run(args),
@@ -53,14 +72,19 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
 /// The cluster that a kubeconfig names, or that this pod runs in.
 async fn kubeconfig(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    // Their words hold those of what caused them.
     if let Some(file) = file {
-        let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("failed to read {}", file.display()))?;
-        return Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .with_context(|| format!("failed to use {}", file.display()));
+        let words = |error| anyhow!("failed to use the kubeconfig {}: {error}", file.display());
+        let kubeconfig = Kubeconfig::read_from(file).map_err(words)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(words);
     }
     if context.is_some() {
-        return Config::from_kubeconfig(&options).await.context("failed to use that context of the kubeconfig");
+        let words = |error| anyhow!("failed to use that context of the kubeconfig: {error}");
+        return Config::from_kubeconfig(&options).await.map_err(words);
     }
-    Config::infer().await.context("there is no cluster: give --kubeconfig, set KUBECONFIG, or run in a pod")
+    if let Ok(config) = Config::infer().await {
+        return Ok(config);
+    }
+    let why = Config::from_kubeconfig(&options).await.err().map(|error| format!(": {error}")).unwrap_or_default();
+    bail!("there is no cluster: give --kubeconfig, set KUBECONFIG, or run in a pod{why}")
 }

@@ -1,22 +1,67 @@
-//! What was said: arguments and their help. No meaning yet.
+//! What was said: arguments and their help. No meaning yet. People's verbs are in `people`, what machines run is here.
 
-use clap::{Parser, Subcommand, ValueEnum};
+pub mod people;
+
+pub use people::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Mutual TLS for Docker hosts, run by Kubernetes or by one machine alone.
 #[derive(Debug, Parser)]
 #[command(name = "dockseal", version, propagate_version = true)]
+#[command(after_help = "Examples:
+  dockseal up examples/homelab.yaml                     # without a cluster
+  dockseal status -A                                    # with one: where everything stands, and what to do
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not Ready.")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// Whether the program was started as a plugin of kubectl.
+pub fn is_plugin(program: Option<&OsStr>) -> bool {
+    program.and_then(|path| Path::new(path).file_stem()).is_some_and(|name| name == "kubectl-dockseal")
+}
+
+/// Every command with its help: as users of `dockseal`, or of `kubectl dockseal`, type it.
+pub fn command(plugin: bool) -> clap::Command {
+    let command = Args::command();
+    if plugin { as_plugin(command).bin_name("kubectl dockseal").display_name("kubectl-dockseal") } else { command }
+}
+
+/// Its examples say what is typed, too.
+fn as_plugin(command: clap::Command) -> clap::Command {
+    let help = command.get_after_help().map(|help| help.to_string().replace("  dockseal ", "  kubectl dockseal "));
+    let command = command.mut_subcommands(as_plugin);
+    match help {
+        Some(help) => command.after_help(help),
+        None => command,
+    }
+}
+
+/// Reads the arguments, or ends with help, or with what is wrong.
+pub fn parse(plugin: bool) -> Args {
+    let matches = command(plugin).get_matches();
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Where each object stands, when it expires, and what to do
+    Status(StatusArgs),
+    /// Have certificates issued anew, now
+    Renew(RenewArgs),
+    /// Hand out a certificate, its key and the authority's certificate
+    Bundle(BundleArgs),
+    /// Make a context of the Docker CLI for a host
+    Context(ContextArgs),
     /// Issue and renew on this machine, without a cluster
     Up(UpArgs),
     /// Print a state directory of `up` as manifests, to move into a cluster
@@ -29,6 +74,10 @@ pub enum Command {
     Enroll(EnrollArgs),
     /// Print the CustomResourceDefinitions
     Crds(CrdsArgs),
+    /// Print what lets a shell complete commands
+    Completions(CompletionsArgs),
+    /// Print a manual page
+    Man(ManArgs),
     /// Fails unless dockerd would demand client certificates; docker.service asks before each start
     #[command(hide = true)]
     Guard,
@@ -128,8 +177,9 @@ pub enum CompanionCommand {
 
 /// Arguments of `dockseal companion install`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  dockseal enroll pandora --server https://10.0.0.1:6443 | ssh root@pandora sh
+#[command(after_help = "Examples, which `dockseal enroll` prints with a host's own values:
+  dockseal companion install --server https://10.0.0.1:6443 --namespace dockseal-companions --account host-home.pandora --ca-data LS0t
+  dockseal companion install --server https://10.0.0.1:6443 --namespace dockseal-companions --account host-home.pandora --ca-data LS0t --directory /srv/certs
 
 It reads the token that `dockseal enroll` printed from standard input; an empty one keeps the token that is there.")]
 pub struct InstallArgs {
