@@ -7,5 +7,6 @@ pub mod leaf;
 pub mod refusal;
 pub mod registration;
 pub mod status;
+pub mod verify;
 
 pub use refusal::Refusal;

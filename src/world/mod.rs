@@ -22,6 +22,7 @@ pub mod terminal;
 pub mod token;
 pub mod trust;
 pub mod unit_news;
+pub mod visit;
 pub mod watch;
 
 pub use clock::Clock;
