@@ -7,7 +7,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("dockseal: {error:#}");
-            ExitCode::FAILURE
+            dockseal::cli::exit::of(&error).into()
         }
     }
 }

@@ -4,8 +4,8 @@ use super::assignment::account;
 use super::docker_host_cert::Delivery;
 use super::status::{CompanionStatus, ControllerStatus, PortainerClientStatus};
 use super::{
-    DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec, Kind,
-    PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
+    API_VERSION, DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec,
+    Kind, PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
@@ -71,6 +71,36 @@ impl Object {
             spec,
             previous,
             companion: CompanionStatus::default(),
+        }
+    }
+
+    /// The object as its user wrote it: what others wrote on it, and its status, left out.
+    pub fn manifest(&self) -> serde_json::Value {
+        let spec = match &self.spec {
+            Spec::Authority(spec) => serde_json::to_value(spec),
+            Spec::Host(spec) => serde_json::to_value(spec),
+            Spec::Client(spec) => serde_json::to_value(spec),
+            Spec::Portainer(spec) => serde_json::to_value(spec),
+        };
+        let (name, namespace) = (&*self.at.name, &*self.at.namespace);
+        serde_json::json!({
+            "apiVersion": API_VERSION,
+            "kind": self.at.kind.as_str(),
+            "metadata": {
+                "name": name, "namespace": namespace, "labels": self.labels, "annotations": self.annotations
+            },
+            "spec": spec.expect("a spec is JSON"),
+        })
+    }
+
+    /// Reads such a manifest; none where it is no object of this version.
+    pub fn from_manifest(manifest: serde_json::Value) -> Option<Object> {
+        let kind = Kind::parse(manifest.get("kind")?.as_str()?)?;
+        match kind {
+            Kind::DockerCA => serde_json::from_value::<DockerCA>(manifest).ok().map(Object::from),
+            Kind::DockerHostCert => serde_json::from_value::<DockerHostCert>(manifest).ok().map(Object::from),
+            Kind::DockerClientCert => serde_json::from_value::<DockerClientCert>(manifest).ok().map(Object::from),
+            Kind::PortainerClient => serde_json::from_value::<PortainerClient>(manifest).ok().map(Object::from),
         }
     }
 

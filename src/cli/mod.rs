@@ -1,18 +1,27 @@
 //! The command line: what was said, what it means, and the commands.
 
 pub mod args;
+pub mod bundle;
 pub mod companion;
+pub mod completions;
+pub mod context;
 pub mod controller;
 pub mod crds;
 pub mod daemon_step;
 pub mod enroll;
+pub mod exit;
 pub mod export;
 pub mod logging;
+pub mod man;
+pub mod reference;
+pub mod renew;
+pub mod selector;
+pub mod source;
+pub mod status;
 pub mod up;
 
 use anyhow::Context;
-use args::{Args, Command};
-use clap::Parser;
+use args::Command;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use std::path::Path;
@@ -24,9 +33,16 @@ use tokio::signal::unix::{SignalKind, signal};
 /// # Errors
 /// Whatever the command could not do, as a sentence: exit code 1.
 pub fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+    let plugin = args::is_plugin(std::env::args_os().next().as_deref());
+    let args = args::parse(plugin);
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed a provider before");
     match args.command {
+        Command::Status(args) => status::run(&args),
+        Command::Renew(args) => renew::run(&args),
+        Command::Bundle(args) => bundle::run(&args),
+        Command::Context(args) => context::run(&args),
+        Command::Completions(args) => completions::run(&args, plugin),
+        Command::Man(args) => man::run(&args, plugin),
         Command::Up(args) => up::run(args),
         Command::Export(args) => export::run(&args),
         Command::Controller(args) => controller::run(args),

@@ -97,6 +97,9 @@ impl Door {
             (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at);
         }
         self.house.store.set_inputs(loaded.inputs);
+        if let Err(error) = self.house.store.note_objects(self.objects.iter().map(|found| &found.object)) {
+            self.board.lock().expect(UNPOISONED).say(&error.to_string());
+        }
         let blank = |found: &Found| Row::new(&found.object.at, self.namespaced(), &Default::default());
         let rows = self.objects.iter().map(blank).collect();
         self.board.lock().expect(UNPOISONED).reset(rows);

@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, RwLock};
 
 /// File beside the data that says whose it is.
 const NOTE: &str = ".dockseal.json";
+/// What the user's files held when they were last read.
+const OBJECTS: &str = "objects.json";
 /// Locks for the statuses: one for each would be kept for ever, and one for all would sync them one by one.
 const STRIPES: usize = 64;
 const UNPOISONED: &str = "nothing panics while it holds this lock";
@@ -72,15 +74,20 @@ impl DiskStore {
         Ok(path)
     }
 
+    /// Keeps what the user's files hold, for whoever reads the directory beside: statuses alone do not say it.
+    ///
+    /// # Errors
+    /// [`FileError`] where it cannot be written.
+    pub fn note_objects<'a>(&self, objects: impl Iterator<Item = &'a Object>) -> Result<(), FileError> {
+        let manifests: Vec<_> = objects.map(Object::manifest).collect();
+        let text = serde_json::to_vec(&manifests).expect("manifests are JSON");
+        synced_files::replace_file(&self.root().join(OBJECTS), &text)
+    }
+
     /// The status that was last published, and what a companion reported; empty where there is none, or none that can
     /// be read.
     pub fn status(&self, at: &ObjectRef) -> (ControllerStatus, CompanionStatus) {
-        let text = synced_files::read(&self.status_file(at)).ok().flatten().unwrap_or_default();
-        let text = String::from_utf8(text).unwrap_or_default();
-        match at.kind {
-            Kind::DockerHostCert => serde_saphyr::from_str::<HostCertStatus>(&text).unwrap_or_default().parted(),
-            _ => (serde_saphyr::from_str(&text).unwrap_or_default(), CompanionStatus::default()),
-        }
+        read_status(self.root(), at)
     }
 
     /// Fingerprint of the authority that was made for a DockerCA.
@@ -128,12 +135,11 @@ impl DiskStore {
     }
 
     fn item_directory(&self, shelf: Shelf, at: &Place) -> PathBuf {
-        self.root().join(shelf_name(shelf)).join(&*at.namespace).join(&*at.name)
+        item_directory(self.root(), shelf, at)
     }
 
     fn status_file(&self, at: &ObjectRef) -> PathBuf {
-        let file = format!("{}.yaml", at.name);
-        self.root().join("status").join(at.kind.as_str()).join(&*at.namespace).join(file)
+        status_file(self.root(), at)
     }
 
     fn memory_file(&self, at: &ObjectRef) -> PathBuf {
@@ -247,6 +253,55 @@ pub fn read_all(path: &Path) -> Result<Vec<Kept>, DirectoryError> {
         }
     }
     Ok(kept)
+}
+
+/// Reads the objects that `up` looks after, with where each stands, beside whoever writes the directory.
+///
+/// # Errors
+/// [`DirectoryError`] where it is none of ours, cannot be read, or was written by an older version.
+pub fn read_objects(path: &Path) -> Result<Vec<Object>, DirectoryError> {
+    StateDirectory::recognise(path)?;
+    let file = path.join(OBJECTS);
+    let text = synced_files::read(&file)?.ok_or_else(|| DirectoryError::NoObjects(path.to_owned()))?;
+    let manifests: Vec<serde_json::Value> =
+        serde_json::from_slice(&text).map_err(|_| DirectoryError::NoObjects(path.to_owned()))?;
+    let read = |manifest| {
+        let mut object = Object::from_manifest(manifest)?;
+        (object.previous, object.companion) = read_status(path, &object.at);
+        Some(object)
+    };
+    let objects = manifests.into_iter().map(read).collect::<Option<Vec<_>>>();
+    objects.ok_or_else(|| DirectoryError::NoObjects(path.to_owned()))
+}
+
+/// Reads a Secret beside whoever writes the directory.
+///
+/// # Errors
+/// [`DirectoryError`] where it is there and cannot be read.
+pub fn read_secret(path: &Path, at: &Place) -> Result<Option<Stored>, DirectoryError> {
+    if !is_file_name(&at.namespace) || !is_file_name(&at.name) {
+        return Ok(None);
+    }
+    let found = read_item(&item_directory(path, Shelf::Secrets, at))?;
+    Ok(found.map(|(data, note)| stored(data, note)))
+}
+
+fn read_status(root: &Path, at: &ObjectRef) -> (ControllerStatus, CompanionStatus) {
+    let text = synced_files::read(&status_file(root, at)).ok().flatten().unwrap_or_default();
+    let text = String::from_utf8(text).unwrap_or_default();
+    match at.kind {
+        Kind::DockerHostCert => serde_saphyr::from_str::<HostCertStatus>(&text).unwrap_or_default().parted(),
+        _ => (serde_saphyr::from_str(&text).unwrap_or_default(), CompanionStatus::default()),
+    }
+}
+
+fn status_file(root: &Path, at: &ObjectRef) -> PathBuf {
+    let file = format!("{}.yaml", at.name);
+    root.join("status").join(at.kind.as_str()).join(&*at.namespace).join(file)
+}
+
+fn item_directory(root: &Path, shelf: Shelf, at: &Place) -> PathBuf {
+    root.join(shelf_name(shelf)).join(&*at.namespace).join(&*at.name)
 }
 
 /// What is there; something other than a directory is somebody else's.

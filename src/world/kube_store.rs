@@ -416,7 +416,8 @@ fn texts(data: &Data) -> BTreeMap<String, String> {
     data.iter().map(|(key, bytes)| (key.to_owned(), String::from_utf8_lossy(bytes).into_owned())).collect()
 }
 
-fn stored_secret(secret: Secret) -> Stored {
+/// A Secret as it is stored.
+pub(super) fn stored_secret(secret: Secret) -> Stored {
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
     stored(secret.metadata, data.collect())
 }

@@ -11,6 +11,7 @@ pub mod docker_probe;
 pub mod entropy;
 pub mod host_files;
 pub mod kube_accounts;
+pub mod kube_reader;
 pub mod kube_store;
 pub mod lease;
 pub mod portainer_http;

@@ -37,6 +37,11 @@ pub enum DirectoryError {
     /// There is none.
     #[error("{0} is no state directory of dockseal: name the one that `dockseal up` wrote with --state")]
     Missing(PathBuf),
+    /// It does not say which objects it is about.
+    #[error(
+        "{0} does not say which objects it is about: run this version's `dockseal up FILE... --once --state {0}` first"
+    )]
+    NoObjects(PathBuf),
     /// Another process has it.
     #[error("another dockseal{} uses {path}: end it first, or choose another directory with --state", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     InUse {

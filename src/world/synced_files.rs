@@ -86,6 +86,11 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     }
 }
 
+/// Whether there is a directory.
+pub fn is_directory(path: &Path) -> bool {
+    path.is_dir()
+}
+
 /// A file in a directory, as it was read.
 pub type ReadFile = (String, Zeroizing<Vec<u8>>);
 

@@ -1,8 +1,13 @@
-//! What was said: arguments and their help. No meaning yet.
+//! What was said: arguments and their help. No meaning yet. People's verbs are in `people`, what machines run is here.
 
-use clap::{Parser, Subcommand, ValueEnum};
+pub mod people;
+
+pub use people::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::ffi::OsStr;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Mutual TLS for Docker hosts, run by Kubernetes or by one machine alone.
@@ -14,9 +19,44 @@ pub struct Args {
     pub command: Command,
 }
 
+/// Whether the program was started as a plugin of kubectl.
+pub fn is_plugin(program: Option<&OsStr>) -> bool {
+    program.and_then(|path| Path::new(path).file_stem()).is_some_and(|name| name == "kubectl-dockseal")
+}
+
+/// Every command with its help: as users of `dockseal`, or of `kubectl dockseal`, type it.
+pub fn command(plugin: bool) -> clap::Command {
+    let command = Args::command();
+    if plugin { as_plugin(command).bin_name("kubectl dockseal").display_name("kubectl-dockseal") } else { command }
+}
+
+/// Its examples say what is typed, too.
+fn as_plugin(command: clap::Command) -> clap::Command {
+    let help = command.get_after_help().map(|help| help.to_string().replace("  dockseal ", "  kubectl dockseal "));
+    let command = command.mut_subcommands(as_plugin);
+    match help {
+        Some(help) => command.after_help(help),
+        None => command,
+    }
+}
+
+/// Reads the arguments, or ends with help, or with what is wrong.
+pub fn parse(plugin: bool) -> Args {
+    let matches = command(plugin).get_matches();
+    Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Where each object stands, when it expires, and what to do
+    Status(StatusArgs),
+    /// Have certificates issued anew, now
+    Renew(RenewArgs),
+    /// Hand out a certificate, its key and the authority's certificate
+    Bundle(BundleArgs),
+    /// Make a context of the Docker CLI for a host
+    Context(ContextArgs),
     /// Issue and renew on this machine, without a cluster
     Up(UpArgs),
     /// Print a state directory of `up` as manifests, to move into a cluster
@@ -29,6 +69,10 @@ pub enum Command {
     Enroll(EnrollArgs),
     /// Print the CustomResourceDefinitions
     Crds(CrdsArgs),
+    /// Print what lets a shell complete commands
+    Completions(CompletionsArgs),
+    /// Print a manual page
+    Man(ManArgs),
     /// Fails unless dockerd would demand client certificates; docker.service asks before each start
     #[command(hide = true)]
     Guard,
