@@ -15,10 +15,12 @@ pub mod logging;
 pub mod man;
 pub mod reference;
 pub mod renew;
+pub mod schemas;
 pub mod selector;
 pub mod source;
 pub mod status;
 pub mod up;
+pub mod verify;
 
 use anyhow::Context;
 use args::Command;
@@ -38,6 +40,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed a provider before");
     match args.command {
         Command::Status(args) => status::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Renew(args) => renew::run(&args),
         Command::Bundle(args) => bundle::run(&args),
         Command::Context(args) => context::run(&args),
@@ -49,6 +52,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Companion(args) => companion::run(args),
         Command::Enroll(args) => enroll::run(args),
         Command::Crds(args) => crds::run(&args),
+        Command::Schemas(args) => schemas::run(&args),
         Command::Guard => daemon_step::guard(),
         Command::DaemonStep => daemon_step::run(),
     }

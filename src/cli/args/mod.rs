@@ -1,8 +1,10 @@
 //! What was said: arguments and their help. No meaning yet. People's verbs are in `people`, what machines run is here.
 
 pub mod people;
+pub mod verify;
 
 pub use people::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
+pub use verify::{VerdictForm, VerifyArgs};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsStr;
@@ -51,6 +53,8 @@ pub fn parse(plugin: bool) -> Args {
 pub enum Command {
     /// Where each object stands, when it expires, and what to do
     Status(StatusArgs),
+    /// Ask a live host what it serves and whom it lets in, with a verdict each
+    Verify(VerifyArgs),
     /// Have certificates issued anew, now
     Renew(RenewArgs),
     /// Hand out a certificate, its key and the authority's certificate
@@ -73,6 +77,9 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print a manual page
     Man(ManArgs),
+    /// Write JSON schemas of what verbs print
+    #[command(hide = true)]
+    Schemas(SchemasArgs),
     /// Fails unless dockerd would demand client certificates; docker.service asks before each start
     #[command(hide = true)]
     Guard,
@@ -328,4 +335,12 @@ pub struct CrdsArgs {
     /// As templates of the Helm chart
     #[arg(long, hide = true)]
     pub templates: bool,
+}
+
+/// Arguments of `dockseal schemas`.
+#[derive(Debug, clap::Args)]
+pub struct SchemasArgs {
+    /// Directory to write them into
+    #[arg(long, value_name = "DIR")]
+    pub dir: PathBuf,
 }

@@ -121,10 +121,9 @@ fn port(visit: &Visit) -> Check {
     let fail = |message: String, remedy| fail(Question::Port, message, remedy);
     match &visit.reached {
         Port::Open(at) => ok(Question::Port, format!("{at} is open")),
-        Port::Unresolved(words) => fail(
-            format!("the name has no address: {words}"),
-            "mend DNS, or give --address with an IP address",
-        ),
+        Port::Unresolved(words) => {
+            fail(format!("the name has no address: {words}"), "mend DNS, or give --address with an IP address")
+        }
         Port::Refused(words) => fail(
             format!("the machine is there and nobody listens: {words}"),
             "start dockerd's TCP listener there, or mend the port in spec.address",

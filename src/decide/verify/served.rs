@@ -113,7 +113,7 @@ fn expiry(renewal: Option<Renewal>, leaf: &Certificate, now: Timestamp) -> Check
     };
     // A certificate of a month is always within a month of its end.
     let in_time = renewal.is_some_and(|renewal| now < renewal.at);
-    match left.as_hours() < SOON * 24 && !in_time {
+    match left.as_hours() <= SOON * 24 && !in_time {
         true => bad(id, Outcome::Warning, words, "renew it (dockseal renew), deliver it and restart dockerd"),
         false => ok(id, words),
     }
@@ -129,7 +129,9 @@ fn key_usage(leaf: &Certificate) -> Check {
         Some(usages) if !usages.contains(&SERVER_AUTH) => {
             fail(id, "it has no serverAuth: no client takes it for a server's", again)
         }
-        Some(usages) if usages.contains(&CLIENT_AUTH) => fail(id, format!("it has clientAuth beside serverAuth, {stolen}"), again),
+        Some(usages) if usages.contains(&CLIENT_AUTH) => {
+            fail(id, format!("it has clientAuth beside serverAuth, {stolen}"), again)
+        }
         Some(_) => ok(id, "serverAuth, and no clientAuth"),
     }
 }
@@ -145,7 +147,11 @@ fn stored_is_served(known: &Known, stored: &Certificate, leaf: &Certificate) -> 
             "an older one of ours is served, of {}; the stored one is of {}: dockerd was not restarted yet",
             leaf.not_before, stored.not_before
         );
-        return fail(id, message, "deliver the stored one, and restart dockerd: it reads certificates only when it starts");
+        return fail(
+            id,
+            message,
+            "deliver the stored one, and restart dockerd: it reads certificates only when it starts",
+        );
     }
     let message = match ours {
         true => "another one of the same authority is served",

@@ -48,12 +48,7 @@ impl std::fmt::Debug for Pair {
 
 /// Visits `host`, a name or an IP address without brackets. `trust_pem` are the authorities that it should be verified
 /// by, `client` is a pair that it should accept.
-pub async fn visit(
-    (host, port): (&str, u16),
-    trust_pem: Option<&[u8]>,
-    client: Option<&Pair>,
-    clock: &Clock,
-) -> Visit {
+pub async fn visit((host, port): (&str, u16), trust_pem: Option<&[u8]>, client: Option<&Pair>, clock: &Clock) -> Visit {
     let reached = reach(host, port).await;
     let answers = match reached {
         Port::Open(at) => Some(answers(&Door::of(host, at), trust_pem, client, clock).await),
@@ -91,9 +86,8 @@ impl Door {
 async fn answers(door: &Door, trust_pem: Option<&[u8]>, client: Option<&Pair>, clock: &Clock) -> Answers {
     let (stranger, now) = (stranger::self_signed(clock.now()), clock.now());
     let version = |version| async move { (version, hello::offer(door.at, version).await) };
-    let newer = |version, one: &'static SupportedProtocolVersion| async move {
-        (version, spoken(door, client, one).await)
-    };
+    let newer =
+        |version, one: &'static SupportedProtocolVersion| async move { (version, spoken(door, client, one).await) };
     let ((nobody, chain), plain, (self_signed, _), ours, distrust, beside, v10, v11, v12, v13) = tokio::join!(
         tls(door, None),
         plain(door.at),
@@ -116,17 +110,7 @@ async fn answers(door: &Door, trust_pem: Option<&[u8]>, client: Option<&Pair>, c
         Some(leaf) => Some(tls(door, Some(&stranger::impostor(&leaf, now))).await.0),
         None => None,
     };
-    Answers {
-        plain,
-        nobody,
-        self_signed,
-        impostor,
-        ours,
-        chain,
-        distrust,
-        versions: vec![v10, v11, v12, v13],
-        beside,
-    }
+    Answers { plain, nobody, self_signed, impostor, ours, chain, distrust, versions: vec![v10, v11, v12, v13], beside }
 }
 
 /// Asks as a client that knows nothing of TLS.
@@ -282,7 +266,8 @@ async fn beside(at: SocketAddr) -> Option<Beside> {
 fn read(answer: &[u8]) -> Answer {
     let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]).into_owned();
     let headers = || head.lines().skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-    let header = |name: &str| headers().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
+    let header =
+        |name: &str| headers().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
     let server = header("server").and_then(|server| server.strip_prefix("Docker/"));
     Answer {
         status: status(answer),
