@@ -1,5 +1,6 @@
 //! What should happen: facts in, plans and statuses out. No I/O, no clock, no randomness.
 
+pub mod adoption;
 pub mod authority;
 pub mod deletion;
 pub mod delivery;

@@ -1,8 +1,10 @@
 //! What was said: arguments and their help. No meaning yet. People's verbs are in `people`, what machines run is here.
 
+pub mod adopt;
 pub mod people;
 pub mod verify;
 
+pub use adopt::AdoptArgs;
 pub use people::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
 pub use verify::{VerdictForm, VerifyArgs};
 
@@ -61,6 +63,8 @@ pub enum Command {
     Bundle(BundleArgs),
     /// Make a context of the Docker CLI for a host
     Context(ContextArgs),
+    /// Print what openssl how-tos left, or what a Portainer has, as manifests
+    Adopt(AdoptArgs),
     /// Issue and renew on this machine, without a cluster
     Up(UpArgs),
     /// Print a state directory of `up` as manifests, to move into a cluster

@@ -53,7 +53,7 @@ pub struct Known {
 /// Judges a visit at `now`.
 pub fn judge(known: &Known, visit: &Visit, now: Timestamp) -> Report {
     let mut checks = vec![port(visit)];
-    let leaf = visit.answers.as_ref().and_then(|answers| served_leaf(answers));
+    let leaf = visit.answers.as_ref().and_then(served_leaf);
     if let Some(answers) = &visit.answers {
         checks.extend(doors(known, answers, now));
         checks.extend(leaf.iter().flat_map(|leaf| served::checks(known, visit, answers, leaf, now)));
@@ -69,7 +69,7 @@ pub fn judge(known: &Known, visit: &Visit, now: Timestamp) -> Report {
         address: address(visit),
         at: now.to_string(),
         result: checks.iter().map(|check| check.result).max().unwrap_or(Outcome::Unknown),
-        docker_version: visit.answers.as_ref().and_then(|answers| docker_version(answers)),
+        docker_version: visit.answers.as_ref().and_then(docker_version),
         served: leaf.map(|leaf| Served {
             fingerprint: leaf.fingerprint(),
             serial: leaf.serial.clone(),

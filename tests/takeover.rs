@@ -1,0 +1,37 @@
+//! `dockseal adopt`: the how-tos' own commands, and a Portainer, into manifests that `dockseal up` takes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
+
+mod support;
+
+mod takeover {
+    pub mod openssl;
+    pub mod portainer;
+}
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a run of the binary said.
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// Runs `dockseal` in a directory, with no terminal and no cluster.
+fn dockseal(dir: &Path, words: &[&str], environment: &[(&str, &str)]) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_dockseal"))
+        .args(words)
+        .current_dir(dir)
+        .env("KUBECONFIG", "/nonexistent")
+        .env_remove("PORTAINER_API_KEY")
+        .env_remove("DOCKSEAL_STATE")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+}
