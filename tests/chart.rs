@@ -145,6 +145,21 @@ fn policy_controller_and_companion_are_told_the_same_lists() -> anyhow::Result<(
     Ok(())
 }
 
+/// One without the other would refuse every report, or let companions write what nobody reads.
+#[test]
+fn controller_and_policy_are_told_together_that_companions_register() -> anyhow::Result<()> {
+    for allowed in [false, true] {
+        let chart = render(&[&format!("--set=companion.portainer.enabled={allowed}")])?;
+        let arguments = pod(only(&chart, "Deployment")?)["containers"][0]["args"].clone();
+        let told = arguments.as_array().context("it has arguments")?.iter().any(|said| said == "--companion-portainer");
+        let policies = of_kind(&chart, "ValidatingAdmissionPolicy");
+        let reports = policies.into_iter().find(|policy| policy["metadata"]["name"] == "dockseal-reports");
+        let policy = texts(&reports.context("it is there")?["spec"]);
+        assert_eq!((told, policy.contains("'conditions', 'environments']")), (allowed, allowed));
+    }
+    Ok(())
+}
+
 #[test]
 fn a_profile_has_the_mounts_that_it_needs_and_no_others() -> anyhow::Result<()> {
     let (bus, state) = ("/run/dbus", "/var/lib/dockseal");

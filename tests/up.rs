@@ -2,10 +2,22 @@
 #![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod support;
+
+#[path = "up/access.rs"]
+mod access;
+#[path = "up/crowd.rs"]
+mod crowd;
+#[path = "up/cut.rs"]
+mod cut;
 #[path = "up/door.rs"]
 mod door;
+#[path = "up/fleet.rs"]
+mod fleet;
 #[path = "up/life.rs"]
 mod life;
+#[path = "up/portainer.rs"]
+mod portainer;
 #[path = "up/refusals.rs"]
 mod refusals;
 #[path = "up/state.rs"]

@@ -1,6 +1,5 @@
 //! The figures of docs/benchmarks.md, measured in one run: `make bench`. Sizes by BENCH_HOSTS, BENCH_ROUNDS,
-//! BENCH_MANY, BENCH_LOCAL
-//! and BENCH_COMPANIONS.
+//! BENCH_MANY, BENCH_LOCAL, BENCH_PORTAINER and BENCH_COMPANIONS.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark starts programs and reads /proc")]
 
@@ -10,6 +9,7 @@ mod support;
 mod cluster;
 mod companion;
 mod local;
+mod portainer;
 mod server;
 mod steady;
 mod table;
@@ -28,6 +28,15 @@ async fn measure() -> anyhow::Result<()> {
     match size("BENCH_LOCAL", 1000) {
         0 => table.note("BENCH_LOCAL=0: (e) is left out"),
         hosts => local::up_against_openssl(&mut table, hosts)?,
+    }
+    match size("BENCH_PORTAINER", 1000) {
+        0 => table.note("BENCH_PORTAINER=0: (h) is left out"),
+        hosts => portainer::registering(&mut table, hosts).await?,
+    }
+    if size("BENCH_HOSTS", 2000) == 0 && size("BENCH_COMPANIONS", 1000) == 0 {
+        table.note("BENCH_HOSTS=0, BENCH_COMPANIONS=0: (a) to (d), (f) and (g) are left out");
+        table.print();
+        return Ok(());
     }
     let server = server::Server::start().await?;
     if size("BENCH_COMPANIONS", 1000) > 0 {

@@ -51,6 +51,61 @@ pub struct AssignedHost {
     /// The object is going, and what was delivered is to go with it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removing: bool,
+    /// The Portainers that the companion registers it in itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub portainers: Vec<AssignedPortainer>,
+}
+
+/// One Portainer that a companion registers its host in. Which Secrets it reads is said here; what they hold is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AssignedPortainer {
+    /// The environment as it should be.
+    pub order: Order,
+    /// Address of the server.
+    pub url: String,
+    /// Name in its certificate, where that is not the one in the address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server_name: Option<String>,
+    /// Certificates that are trusted for it, PEM; none: the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// Name of the Secret with Portainer's client certificate, in the host's namespace.
+    pub client_secret: String,
+    /// Name of the Secret with the credential, in the host's namespace.
+    pub credentials_secret: String,
+    /// The first administrator of a fresh server may be made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub initialize_admin: bool,
+}
+
+/// One environment as it should be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Order {
+    /// Name of the PortainerClient; its namespace is the host's.
+    pub client: String,
+    /// Tag by which the PortainerClient knows its environments.
+    pub marker: String,
+    /// Name of the environment.
+    pub name: String,
+    /// Name or IP address that Portainer dials.
+    pub host: String,
+    /// TCP port that it dials.
+    pub port: u16,
+    /// Address that Portainer's page links published ports to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<String>,
+    /// Name of its group; none to leave it where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Names of its tags, beside the marker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Portainer verifies the host's certificate.
+    pub verify_server: bool,
+    /// An environment of the same URL may be taken over.
+    pub adopt: bool,
 }
 
 impl Assignment {
@@ -67,6 +122,13 @@ impl Assignment {
     /// What a ConfigMap is to hold.
     pub fn to_text(&self) -> String {
         serde_json::to_string(self).expect("an assignment is JSON")
+    }
+}
+
+impl AssignedPortainer {
+    /// The PortainerClient, beside that host.
+    pub fn object(&self, host: &ObjectRef) -> ObjectRef {
+        ObjectRef::new(Kind::PortainerClient, &host.namespace, &self.order.client)
     }
 }
 

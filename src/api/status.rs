@@ -180,6 +180,9 @@ pub struct EnvironmentReport {
     /// InstanceID of that Portainer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
+    /// true: somebody else made it, and adoption took it over. It keeps its name and is never removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// Fingerprint of the client certificate with which Portainer was last proved to reach the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_fingerprint: Option<String>,

@@ -33,6 +33,7 @@ fn settings(args: &ControllerArgs, config: &Config) -> Settings {
             companions: args.companion_namespace.clone().filter(|name| !name.is_empty()),
             sources: args.companion_source_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
             directories: args.companion_directories.clone(),
+            portainer: args.companion_portainer,
         },
         identity: args.identity.clone().unwrap_or_else(entropy::identity),
     }

@@ -5,6 +5,7 @@ use super::account::Account;
 use super::door::Door;
 use super::errand::{News, forward, recall, tell};
 use super::host::Host;
+use super::portainer::Portainers;
 use super::{Ended, Settings};
 use crate::api::account::of_host;
 use crate::api::docker_host_cert::Mode;
@@ -46,6 +47,7 @@ pub struct Desk {
     sender: Sender<News>,
     news: Receiver<News>,
     hosts: BTreeMap<ObjectRef, Host>,
+    portainers: Portainers,
     assigned: bool,
     changes: Changes,
     daemon: Option<UnitNews>,
@@ -58,6 +60,7 @@ impl Desk {
         let (sender, news) = channel(16);
         Desk {
             door: Door::new(settings.account.clone(), clock.clone(), sender.clone()),
+            portainers: Portainers::new(clock.clone(), sender.clone()),
             settings,
             clock,
             sender,
@@ -77,6 +80,7 @@ impl Desk {
             self.door.knock();
             self.ask();
             self.work().await;
+            self.register();
             self.report();
             if self.settings.once
                 && let Some(ended) = self.ended(Instant::now() >= end)
@@ -152,6 +156,22 @@ impl Desk {
         self.listen_to_daemon();
     }
 
+    /// Has hosts registered where that is due, in the background.
+    fn register(&mut self) {
+        let nodes = matches!(self.settings.account, Account::Node { .. }) && !self.settings.once;
+        for host in self.hosts.values_mut() {
+            host.registers = nodes && self.settings.unlisted(&host.assigned).is_none();
+        }
+        let api = self.door.api();
+        self.portainers.follow(&self.hosts, api.as_ref(), |watch| self.door.spawn(watch));
+        self.portainers.begin(&self.hosts);
+        for (at, host) in &mut self.hosts {
+            let before = host.status.as_ref().map(|status| status.environments.clone()).unwrap_or_default();
+            let reports = self.portainers.reports(at, host, &before);
+            host.status.iter_mut().for_each(|status| status.environments.clone_from(&reports));
+        }
+    }
+
     /// Has told what is not told yet.
     fn report(&mut self) {
         let Some(api) = self.door.api() else { return };
@@ -177,7 +197,7 @@ impl Desk {
     fn nap(&self) -> Duration {
         let now = self.clock.now();
         let ripe = self.hosts.values().filter(|host| host.secret.is_some()).filter_map(|host| host.wake);
-        let next = ripe.chain(self.door.until().filter(|until| *until > now)).min();
+        let next = ripe.chain(self.door.until().filter(|until| *until > now)).chain(self.portainers.next()).min();
         let nap = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
         next.map_or(LONGEST_NAP, nap).min(LONGEST_NAP)
     }
@@ -231,6 +251,12 @@ impl Desk {
                     host.due = true;
                 }
             }
+            News::Kept(at, told) => {
+                if let Some(data) = self.answered(&format!("the Secret {at} of a Portainer"), told) {
+                    self.portainers.keep(&at, data);
+                }
+            }
+            News::Registered(host, client, report, wake) => self.portainers.registered(host, client, *report, wake),
             News::Recalled(at, uid, told) => self.recalled(&at, &uid, told),
             News::Told(at, uid, status, told) => {
                 let done = self.answered(&format!("the report on {at}"), told).is_some();
@@ -265,7 +291,7 @@ impl Desk {
             }
             Ok(()) => {
                 self.complaints.remove("token");
-                self.hosts.values_mut().for_each(Host::begin_term);
+                self.begin_term();
                 let account = &self.settings.account;
                 let at = Place::new(account.namespace(), &account.name());
                 if let Some(api) = self.door.api() {
@@ -273,6 +299,11 @@ impl Desk {
                 }
             }
         }
+    }
+
+    fn begin_term(&mut self) {
+        self.hosts.values_mut().for_each(Host::begin_term);
+        self.portainers.begin_term();
     }
 
     /// What the API server said; where it did not, why is logged once.
@@ -289,7 +320,7 @@ impl Desk {
                 self.complain(about, &error.to_string());
                 if error.refused {
                     self.door.refuse();
-                    self.hosts.values_mut().for_each(Host::begin_term);
+                    self.begin_term();
                 }
                 None
             }

@@ -1,7 +1,7 @@
 //! What is asked of the API server beside the desk's own work, so that a slow answer never holds a delivery up.
 
-use crate::api::status::CompanionStatus;
-use crate::api::{Assignment, ObjectRef};
+use crate::api::status::{CompanionStatus, EnvironmentReport};
+use crate::api::{Assignment, ObjectRef, Place};
 use crate::pki::material::Data;
 use crate::world::companion_api::{ApiError, CompanionApi};
 use futures::{Stream, StreamExt};
@@ -26,6 +26,10 @@ pub enum News {
     Recalled(ObjectRef, String, Result<CompanionStatus, ApiError>),
     /// That was reported of an object of that UID, or why not.
     Told(ObjectRef, String, CompanionStatus, Result<(), ApiError>),
+    /// A Secret of a Portainer's holds this now.
+    Kept(Place, Result<Option<Data>, ApiError>),
+    /// What is known of a host in the Portainer of a PortainerClient, and when to ask again.
+    Registered(ObjectRef, ObjectRef, Box<EnvironmentReport>, Timestamp),
 }
 
 /// When something is tried, and tried again.

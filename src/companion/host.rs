@@ -2,6 +2,7 @@
 
 use super::errand::Tries;
 use crate::api::AssignedHost;
+use crate::api::assignment::AssignedPortainer;
 use crate::api::status::CompanionStatus;
 use crate::pki::material::Data;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -25,6 +26,8 @@ pub struct Host {
     pub blind: bool,
     /// Something changed.
     pub due: bool,
+    /// It may be registered from here.
+    pub registers: bool,
     /// When to look again though nothing changes.
     pub wake: Option<Timestamp>,
     /// The watch over its Secret.
@@ -45,6 +48,7 @@ impl Host {
             published: None,
             blind: false,
             due: true,
+            registers: false,
             wake: None,
             watch: None,
             asking: Tries::default(),
@@ -64,6 +68,11 @@ impl Host {
     pub fn is_ripe(&self, now: Timestamp) -> bool {
         let wake = |wake: Timestamp| wake <= now || wake.duration_since(now) > LONGEST;
         (self.due || self.wake.is_some_and(wake)) && self.secret.is_some() && (self.status.is_some() || self.blind)
+    }
+
+    /// The Portainers that it is registered in from here.
+    pub fn portainers(&self) -> impl Iterator<Item = &AssignedPortainer> {
+        self.assigned.portainers.iter().filter(|_| self.registers && !self.assigned.removing)
     }
 
     /// There is something to report.

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   account --token--> door --term--> errands (watches, questions, reports) --news--> desk --> hallway::delivery
+//!                                                                                    portainer --> hallway::registration
 //! ```
 
 pub mod account;
@@ -11,6 +12,7 @@ mod door;
 mod errand;
 mod host;
 pub mod install;
+mod portainer;
 
 use crate::world::Clock;
 use account::Account;

@@ -1,13 +1,13 @@
 //! The workers of companions' accounts: an account from the queue, a walk, and what follows from it.
 
-use super::index::Index;
 use super::work::{Cluster, UNTOLD_FAILURES};
+use crate::api::assignment::AssignedPortainer;
 use crate::api::{Object, ObjectRef};
 use crate::hallway::accounts::Census;
 use crate::world::StoreError;
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -18,17 +18,25 @@ const PLACES: usize = 16;
 const KIND: &str = "CompanionAccount";
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
-impl Census for RwLock<Index> {
+impl Census for Cluster {
     fn host(&self, at: &ObjectRef) -> Option<Arc<Object>> {
-        self.read().expect(UNPOISONED).find(at)
+        self.index.read().expect(UNPOISONED).find(at)
     }
 
     fn hosts_of(&self, account: &str) -> Vec<Arc<Object>> {
-        self.read().expect(UNPOISONED).hosts_of(account)
+        self.index.read().expect(UNPOISONED).hosts_of(account)
     }
 
     fn waiting(&self) -> Vec<Arc<Object>> {
-        self.read().expect(UNPOISONED).waiting()
+        self.index.read().expect(UNPOISONED).waiting()
+    }
+
+    fn portainers(&self, host: &Object, told: &[AssignedPortainer]) -> Vec<AssignedPortainer> {
+        let (claims, _) = self.claims(host);
+        let clients = self.index.read().expect(UNPOISONED).clients_of(host);
+        let told = |client: &Object| told.iter().find(|told| *told.order.client == *client.at.name);
+        let lend = |client: Arc<Object>| self.registrations.lend(&self.house, &client, host, &claims, told(&client));
+        clients.into_iter().filter_map(lend).collect()
     }
 }
 
@@ -56,7 +64,7 @@ async fn guarded(cluster: Arc<Cluster>, account: String, _place: OwnedSemaphoreP
 async fn one(cluster: Arc<Cluster>, account: String) {
     let started = Instant::now();
     let telling = cluster.account_queue.failures(&account) >= UNTOLD_FAILURES;
-    let walk = cluster.accounts.walk(&cluster.house, cluster.index.as_ref(), &account, telling).await;
+    let walk = cluster.accounts.walk(&cluster.house, cluster.as_ref(), &account, telling).await;
     cluster.metrics.walked(KIND, walk.failed.as_ref().map_or(Ok(None), Err), started.elapsed());
     walk.hosts.into_iter().for_each(|at| cluster.queue.add(at));
     walk.accounts.into_iter().for_each(|other| cluster.account_queue.add(other));

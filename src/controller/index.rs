@@ -5,9 +5,9 @@ use crate::api::{Kind, Object, ObjectRef, Place, Spec};
 use crate::decide::delivery::Courier;
 use crate::decide::delivery::turns::waits_since;
 use crate::decide::registration::Standing;
+use crate::decide::registration::selection::{names, selects};
 use crate::hallway::Surroundings;
 use k8s_openapi::jiff::Timestamp;
-use kube::core::{Selector, SelectorExt};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -221,11 +221,7 @@ impl Index {
 
     /// Those, and the ones whose status names it.
     pub fn hosts_about(&self, client: &Object) -> Vec<Arc<Object>> {
-        let names = |host: &Object| {
-            let all = host.previous.environments.iter().chain(&host.companion.environments);
-            all.into_iter().any(|report| *report.portainer_client == *client.at.name)
-        };
-        self.hosts_beside(client).filter(|host| selects(client, host) || names(host)).collect()
+        self.hosts_beside(client).filter(|host| selects(client, host) || names(host, client)).collect()
     }
 
     fn hosts_beside(&self, client: &Object) -> impl Iterator<Item = Arc<Object>> {
@@ -254,12 +250,6 @@ fn same_marks(before: &Object, now: &Object) -> bool {
 
 fn registers(object: &Object) -> bool {
     matches!(&object.spec, Spec::Portainer(spec) if spec.server.is_some() && spec.host_selector.is_some())
-}
-
-fn selects(client: &Object, host: &Object) -> bool {
-    let Spec::Portainer(spec) = &client.spec else { return false };
-    let selector = spec.host_selector.clone().map(Selector::try_from);
-    matches!(selector, Some(Ok(selector)) if selector.matches(&host.labels))
 }
 
 fn drop_from<K, V>(map: &mut HashMap<K, V>, key: &K, remove: impl FnOnce(&mut V))

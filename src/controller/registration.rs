@@ -4,9 +4,9 @@
 use super::work::{Cluster, UNPOISONED};
 use crate::api::{Kind, Object, ObjectRef};
 use crate::decide::deletion::PATIENCE;
-use crate::decide::delivery::Courier;
 use crate::decide::registration::Standing;
 use crate::decide::registration::contest::Claim;
+use crate::decide::registration::patience::INTERVAL;
 use crate::hallway::registration::{Came, Visit};
 use crate::pki::lifecycle::saturating;
 use futures::FutureExt;
@@ -36,6 +36,11 @@ impl Farewells {
     /// It is there again.
     pub fn cancel(&self, at: &ObjectRef) {
         self.0.lock().expect(UNPOISONED).remove(at);
+    }
+
+    fn of_kind(&self, kind: Kind, namespace: &str) -> Vec<Arc<Object>> {
+        let gone = self.0.lock().expect(UNPOISONED);
+        gone.values().filter(|object| object.at.kind == kind && *object.at.namespace == *namespace).cloned().collect()
     }
 
     fn put(&self, object: Arc<Object>) {
@@ -86,7 +91,9 @@ impl Cluster {
             let index = self.index.read().expect(UNPOISONED);
             match object.at.kind {
                 Kind::DockerHostCert => {
-                    index.clients_about(object).into_iter().map(|client| (client, Arc::clone(object))).collect()
+                    let gone = self.farewells.of_kind(Kind::PortainerClient, &object.at.namespace);
+                    let clients = index.clients_about(object).into_iter().chain(gone);
+                    clients.map(|client| (client, Arc::clone(object))).collect()
                 }
                 Kind::PortainerClient => {
                     index.hosts_about(object).into_iter().map(|host| (Arc::clone(object), host)).collect()
@@ -109,7 +116,10 @@ impl Cluster {
             let Some(gone) = self.farewells.find(&object.at) else { continue };
             let index = self.index.read().expect(UNPOISONED);
             let left = match object.at.kind {
-                Kind::DockerHostCert => index.clients_about(object).iter().any(|client| self.is_left(client, object)),
+                Kind::DockerHostCert => {
+                    let gone = self.farewells.of_kind(Kind::PortainerClient, &object.at.namespace);
+                    index.clients_about(object).iter().chain(&gone).any(|client| self.is_left(client, object))
+                }
                 _ => index.hosts_about(object).iter().any(|host| self.is_left(object, host)),
             };
             let late = gone.deleted.is_some_and(|gone| self.house.clock.now() >= saturating(gone, PATIENCE));
@@ -121,7 +131,7 @@ impl Cluster {
     }
 
     fn is_left(&self, client: &Object, host: &Object) -> bool {
-        self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(&client.at, &host.at)
+        self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(client, host)
     }
 
     fn visit(&self, client: &ObjectRef, host: &ObjectRef) {
@@ -134,14 +144,10 @@ impl Cluster {
     }
 
     /// Who would register a host, the oldest first.
-    fn claims(&self, host: &Object) -> (Vec<Claim>, Vec<ObjectRef>) {
+    pub(super) fn claims(&self, host: &Object) -> (Vec<Claim>, Vec<ObjectRef>) {
         let clients = self.index.read().expect(UNPOISONED).clients_of(host);
-        let claim = |client: &Arc<Object>| Claim {
-            client: client.at.name.to_string(),
-            created: client.created,
-            instance: self.registrations.identity(&client.at).map(|(instance, _)| instance),
-        };
-        (clients.iter().map(claim).collect(), clients.iter().map(|client| client.at.clone()).collect())
+        let claims = clients.iter().map(|client| self.registrations.claim(client, host)).collect();
+        (claims, clients.iter().map(|client| client.at.clone()).collect())
     }
 }
 
@@ -159,7 +165,7 @@ async fn guarded(cluster: Arc<Cluster>, errand: Errand) {
     let done = AssertUnwindSafe(one(&cluster, &errand)).catch_unwind().await;
     let came = done.unwrap_or_else(|_| {
         tracing::error!(client = %errand.0, "registering panicked, which is a fault of Dockseal: please report it");
-        Came::default()
+        Came { wake: Some(saturating(cluster.house.clock.now(), INTERVAL)), ..Came::default() }
     });
     cluster.registration_queue.done(&errand, came.wake, || true);
 }
@@ -177,6 +183,7 @@ async fn one(cluster: &Arc<Cluster>, (client, host): &Errand) -> Came {
 
 async fn look(cluster: &Arc<Cluster>, client: &Object) -> Came {
     if !client.has_server() {
+        visit_all(cluster, client, false);
         return Came::default();
     }
     let came = cluster.registrations.look(&cluster.house, client).await;
@@ -184,21 +191,29 @@ async fn look(cluster: &Arc<Cluster>, client: &Object) -> Came {
         tracing::info!(client = %client.at, looked = ?cluster.registrations.looked(&client.at), "Portainer was looked at");
         cluster.queue.add(client.at.clone());
     }
+    visit_all(cluster, client, came.news);
+    came
+}
+
+/// Visits every host of a PortainerClient, those that are gone too; with news they are walked as well.
+fn visit_all(cluster: &Cluster, client: &Object, news: bool) {
     let hosts = cluster.index.read().expect(UNPOISONED).hosts_about(client);
-    for host in hosts {
-        if came.news {
-            cluster.queue.add(host.at.clone()); // its walk is followed by a visit
+    let gone = cluster.farewells.of_kind(Kind::DockerHostCert, &client.at.namespace);
+    for host in hosts.into_iter().chain(gone) {
+        if news {
+            cluster.queue.add(host.at.clone());
         }
         cluster.visit(&client.at, &host.at);
     }
-    came
 }
 
 async fn visit(cluster: &Arc<Cluster>, client: Arc<Object>, host: Arc<Object>) -> Came {
     let (claims, selecting) = cluster.claims(&host);
     let selected = selecting.contains(&client.at);
     let (client_at, host_at) = (client.at.clone(), host.at.clone());
-    let visit = Visit { courier: Courier::asked(&host), client, host, claims, selected };
+    let lent = cluster.accounts.is_lent(&host.at, &client.at.name);
+    let courier = cluster.courier(&host);
+    let visit = Visit { courier, client, host, claims, selected, lent };
     let came = cluster.registrations.visit(&cluster.house, &visit).await;
     if came.news {
         let report = cluster.registrations.report(&visit.client, &visit.host);

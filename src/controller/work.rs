@@ -6,7 +6,7 @@ use super::queue::Queue;
 use super::references::References;
 use super::registration::{Errand, Farewells};
 use crate::api::{Kind, Object, ObjectRef};
-use crate::decide::delivery::Listing;
+use crate::decide::delivery::{Courier, Listing};
 use crate::hallway::accounts::Accounts;
 use crate::hallway::registration::Registrations;
 use crate::hallway::{self, House, Slot, Surroundings, Walk};
@@ -58,9 +58,9 @@ impl Cluster {
             house: House::new(store, clock),
             index: Arc::default(),
             queue: Arc::default(),
+            registrations: Registrations::new(listing.portainer),
             accounts: Accounts::new(listing),
             account_queue: Queue::default(),
-            registrations: Registrations::default(),
             registration_queue: Arc::default(),
             farewells: Farewells::default(),
             counting: Mutex::default(),
@@ -163,14 +163,19 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     }
 }
 
+impl Cluster {
+    /// Who brings a host's certificate there.
+    pub(super) fn courier(&self, object: &Object) -> Courier {
+        let account = object.account();
+        let hosts = account.map(|account| self.index.read().expect(UNPOISONED).hosts_of(&account));
+        self.accounts.courier(object, &hosts.unwrap_or_default())
+    }
+}
+
 async fn walk(cluster: &Cluster, object: &Object, slot: &Slot) -> Result<Walk, StoreError> {
     let owner = cluster.house.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
-    let (around, hosts) = {
-        let index = cluster.index.read().expect(UNPOISONED);
-        let hosts = object.account().map(|account| index.hosts_of(&account));
-        (index.surroundings(object, owner.as_ref()), hosts.unwrap_or_default())
-    };
-    let (courier, standing) = (cluster.accounts.courier(object, &hosts), cluster.standing(object));
+    let around = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
+    let (courier, standing) = (cluster.courier(object), cluster.standing(object));
     let around = Surroundings { courier, standing, ..around };
     hallway::walk(&cluster.house, object, &around, slot).await
 }

@@ -117,12 +117,13 @@ fn passes_by_itself(reason: Reason) -> bool {
     )
 }
 
+/// Portainer's own words differ at every try, with numbers of ports in them: its reason says enough.
 fn reported(type_: ConditionType, verdict: &Verdict, previous: &[Condition]) -> bool {
     previous.iter().any(|condition| {
         condition.type_ == type_.as_str()
             && condition.status == "False"
             && condition.reason == verdict.reason.as_str()
-            && condition.message == verdict.message
+            && (type_ == ConditionType::Registered || condition.message == verdict.message)
     })
 }
 

@@ -92,7 +92,7 @@ async fn attempt<S: Store>(
             outcome.issued_for = Some(reason);
         }
     }
-    let kept = applicable(object, &around.courier);
+    let kept = applicable(object, &around.courier, &around.standing.lent);
     if kept != object.companion {
         house.store.prune(object, &kept).await?;
     }

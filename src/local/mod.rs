@@ -173,8 +173,10 @@ async fn serve(
             return Ok(Ended::Ready);
         }
         failures = if round.failed { failures + 1 } else { 0 };
+        let clock = door.clock().clone();
         tokio::select! {
-            () = rest(&watch, door.clock(), &round, failures, blind.is_some()) => {}
+            () = rest(&watch, &clock, &round, failures, blind.is_some()) => {}
+            () = door.visited() => {}
             () = meddled(others.as_ref()) => sleep(DEBOUNCE).await,
         }
         if !settings.state.join("secrets").is_dir() {

@@ -3,17 +3,28 @@
 use super::UNPOISONED;
 use super::files::Found;
 use super::round::{Door, Round};
-use crate::api::{Kind, Object, Spec};
+use crate::api::condition::Reason;
+use crate::api::{Kind, Object, ObjectRef};
 use crate::decide::delivery::Courier;
 use crate::decide::registration::Standing;
 use crate::decide::registration::contest::Claim;
+use crate::decide::registration::patience::patience;
+use crate::decide::registration::selection::{names, selects};
+use crate::hallway::House;
 use crate::hallway::registration::{Came, Registrations, Visit};
-use kube::core::{Selector, SelectorExt};
+use crate::pki::lifecycle::saturating;
+use crate::world::DiskStore;
+use k8s_openapi::jiff::SignedDuration;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 /// A look may be followed by another one and its visits so often in a round.
-const TURNS: usize = 3;
+const TURNS: u32 = 3;
+/// A round does not wait for visits when none has ended for so long.
+const LULL: Duration = Duration::from_secs(1);
 
 /// The hosts and PortainerClients of the files, in their order.
 pub struct Everything {
@@ -57,75 +68,113 @@ impl Everything {
             courier: if host.delivery().is_some() { Courier::Here } else { Courier::Nobody },
             claims: self.claims(registrations, host),
             selected: selects(client, host),
+            lent: false,
         };
         self.hosts.iter().filter(about).map(visit).collect()
     }
 
     fn claims(&self, registrations: &Registrations, host: &Object) -> Vec<Claim> {
-        let claim = |client: &Arc<Object>| Claim {
-            client: client.at.name.to_string(),
-            created: None,
-            instance: registrations.identity(&client.at).map(|(instance, _)| instance),
+        let selecting = self.clients.iter().filter(|client| selects(client, host));
+        selecting.map(|client| Claim { created: None, ..registrations.claim(client, host) }).collect()
+    }
+}
+
+/// Visits that are under way. One that waits for a host that says nothing takes minutes; nobody waits for it.
+#[derive(Default)]
+pub struct Visits {
+    all: JoinSet<(At, Came)>,
+    ended: Vec<(At, Came)>,
+    under_way: HashSet<At>,
+}
+
+/// A PortainerClient, and a host of its.
+type At = (ObjectRef, ObjectRef);
+
+impl Visits {
+    /// Begins one, unless that host is being visited.
+    fn begin(&mut self, house: &Arc<House<DiskStore>>, registrations: &Arc<Registrations>, visit: Visit) {
+        let at = (visit.client.at.clone(), visit.host.at.clone());
+        if !self.under_way.insert(at.clone()) {
+            return;
+        }
+        let (house, registrations) = (Arc::clone(house), Arc::clone(registrations));
+        self.all.spawn(async move { (at, registrations.visit(&house, &visit).await) });
+    }
+
+    /// The next that has ended; none where none is under way.
+    async fn next(&mut self) -> Option<(At, Came)> {
+        let next = match self.ended.pop() {
+            Some(ended) => ended,
+            None => self.all.join_next().await?.expect("a visit does not panic"),
         };
-        self.clients.iter().filter(|client| selects(client, host)).map(claim).collect()
+        self.under_way.remove(&next.0);
+        Some(next)
     }
-}
 
-fn names(host: &Object, client: &Object) -> bool {
-    host.previous.environments.iter().any(|report| *report.portainer_client == *client.at.name)
-}
-
-/// A PortainerClient with a server selects that host.
-fn selects(client: &Object, host: &Object) -> bool {
-    let Spec::Portainer(spec) = &client.spec else { return false };
-    if spec.server.is_none() || client.at.namespace != host.at.namespace {
-        return false;
+    /// Waits until one has ended.
+    async fn wait(&mut self) {
+        match self.all.join_next().await {
+            Some(ended) => self.ended.push(ended.expect("a visit does not panic")),
+            None => std::future::pending().await,
+        }
     }
-    let selector = spec.host_selector.clone().map(Selector::try_from);
-    matches!(selector, Some(Ok(selector)) if selector.matches(&host.labels))
 }
 
 impl Door {
     /// Looks at every Portainer that is due, and visits its hosts. True where a status says something else now.
-    pub(super) async fn register(&mut self, round: &mut Round) -> bool {
+    pub async fn register(&mut self, round: &mut Round) -> bool {
         let everything = Everything::of(&self.objects);
         let mut news = false;
         for client in everything.clients.iter().filter(|client| client.has_server()) {
-            for _ in 0..TURNS {
-                let now = self.house.clock.now();
-                let due = self.looks.get(&client.at).is_none_or(|wake| now >= *wake);
-                if due || self.registrations.wants_look(client) {
-                    self.board.lock().expect(UNPOISONED).draw();
-                    let came = self.registrations.look(&self.house, client).await;
-                    news |= came.news;
-                    came.wake.and_then(|wake| self.looks.insert(client.at.clone(), wake));
-                }
-                let came = self.visit_all(everything.visits(&self.registrations, client)).await;
+            for turn in 1..=TURNS {
+                news |= self.look(client).await;
+                let came = self.visit_all(&client.at, everything.visits(&self.registrations, client)).await;
                 news |= came.news;
                 round.wake = [round.wake, came.wake].into_iter().flatten().min();
                 if !came.look {
                     break;
                 }
-                self.looks.remove(&client.at);
+                // At once; later where Portainer answers each look, and fails after it.
+                let now = self.house.clock.now();
+                let wait = if turn < TURNS { SignedDuration::ZERO } else { patience(Reason::PortainerFailed, turn) };
+                self.looks.insert(client.at.clone(), saturating(now, wait));
             }
             round.wake = [round.wake, self.looks.get(&client.at).copied()].into_iter().flatten().min();
         }
         news
     }
 
-    async fn visit_all(&self, visits: Vec<Visit>) -> Came {
-        let mut all = JoinSet::new();
+    async fn look(&mut self, client: &Object) -> bool {
+        let now = self.house.clock.now();
+        let due = self.looks.get(&client.at).is_none_or(|wake| now >= *wake);
+        if !due && !self.registrations.wants_look(client) {
+            return false;
+        }
+        self.board.lock().expect(UNPOISONED).draw();
+        let came = self.registrations.look(&self.house, client).await;
+        came.wake.and_then(|wake| self.looks.insert(client.at.clone(), wake));
+        came.news
+    }
+
+    /// Visits those hosts, until all visits have ended or those that have not say nothing for a while.
+    async fn visit_all(&mut self, client: &ObjectRef, visits: Vec<Visit>) -> Came {
         for visit in visits {
-            let (house, registrations) = (Arc::clone(&self.house), Arc::clone(&self.registrations));
-            all.spawn(async move { registrations.visit(&house, &visit).await });
+            self.visits.begin(&self.house, &self.registrations, visit);
         }
         let mut whole = Came::default();
-        while let Some(came) = all.join_next().await {
-            let came = came.expect("a visit does not panic");
+        while let Ok(Some(((of, _), came))) = timeout(LULL, self.visits.next()).await {
             whole.news |= came.news;
-            whole.look |= came.look;
             whole.wake = [whole.wake, came.wake].into_iter().flatten().min();
+            whole.look |= came.look && of == *client;
+            if came.look && of != *client {
+                self.looks.remove(&of);
+            }
         }
         whole
+    }
+
+    /// Waits until a visit that a round did not wait for has ended.
+    pub async fn visited(&mut self) {
+        self.visits.wait().await;
     }
 }

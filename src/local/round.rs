@@ -3,7 +3,7 @@
 use super::UNPOISONED;
 use super::files::{Found, Loaded, named};
 use super::host::wishes;
-use super::registration::Everything;
+use super::registration::{Everything, Visits};
 use super::table::{Board, Row};
 use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
@@ -44,6 +44,7 @@ pub struct Door {
     said: HashMap<ObjectRef, String>,
     pub(super) registrations: Arc<Registrations>,
     pub(super) looks: HashMap<ObjectRef, Timestamp>,
+    pub(super) visits: Visits,
 }
 
 /// One object on its way.
@@ -67,6 +68,7 @@ impl Door {
             said: HashMap::new(),
             registrations: Arc::default(),
             looks: HashMap::new(),
+            visits: Visits::default(),
         };
         door.take(loaded);
         door
@@ -87,11 +89,11 @@ impl Door {
         let present: HashSet<&ObjectRef> = loaded.objects.iter().map(|found| &found.object.at).collect();
         for gone in self.objects.iter().filter(|found| !present.contains(&found.object.at)) {
             self.said.remove(&gone.object.at);
-            self.looks.remove(&gone.object.at);
             self.registrations.forget(&gone.object.at);
             self.house.authorities.forget(&own_place(&gone.object));
         }
         self.objects = loaded.objects;
+        self.looks.clear(); // a Secret in the files may hold another credential now
         for found in &mut self.objects {
             leave_delivery_out(&mut found.object, self.host.as_deref());
             (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at);

@@ -278,7 +278,10 @@ impl Store for KubeStore {
     async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
         let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
         let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
-        let patch = json!({ "metadata": metadata, "status": { "conditions": conditions, "host": host(&kept.host) } });
+        let environments: Vec<_> = object.previous.environments.iter().chain(&kept.environments).collect();
+        let environments = (!environments.is_empty()).then_some(environments); // null takes the field away
+        let status = json!({ "conditions": conditions, "host": host(&kept.host), "environments": environments });
+        let patch = json!({ "metadata": metadata, "status": status });
         let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
         let api = self.objects(&object.at);
         match within(api.patch_status(&object.at.name, &how, &Patch::Merge(patch))).await {

@@ -459,6 +459,7 @@ async fn a_companion_that_says_nothing_for_ten_minutes_is_called_silent() -> any
             companions: Some(bench.companions.name.clone()),
             sources: vec![bench.home.name.clone()],
             directories: vec!["/etc/docker/certs".into()],
+            portainer: false,
         },
     };
     let running = controller::run(kube::Client::try_from(config)?, settings, clock, std::future::pending());

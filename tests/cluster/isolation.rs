@@ -22,6 +22,7 @@ const AN_HOUR: &str = "for an hour (3600 seconds) at most";
 const FOR_THE_SERVER: &str = "a companion's token is for the API server only";
 const NOT_ITS_OWN: &str = "is not this companion's to deliver";
 const HOST_ONLY: &str = "a companion may change host and conditions only";
+const OWN_ENVIRONMENTS: &str = "a companion may change those that it registers itself only";
 const TWO_CONDITIONS: &str = "a companion may change Delivered and Serving only";
 const NAMESPACE_NOT_LISTED: &str = "nothing is delivered to nodes from the namespace ";
 const DIRECTORY_NOT_LISTED: &str = "which is not below one of /etc/docker/certs, /srv/docker";
@@ -37,19 +38,30 @@ type Row = (&'static str, Ask, Option<&'static str>);
 
 #[tokio::test]
 async fn every_account_can_do_what_it_needs_and_nothing_else() -> anyhow::Result<()> {
-    let bed = Bed::new().await?;
+    let mut bed = Bed::new().await?;
     // A policy holds a moment after it was made: until then these two would be allowed.
     bed.refused("pod on pandora", &mint("node-attic", bound_to("pandora")), OWN_NODE).await?;
     bed.refused("admin", &host("away", "new", to_node("pandora", None)), NAMESPACE_NOT_LISTED).await?;
     bed.refused("node-mighty", &merge(&status("home", "pandora"), json!({"status": {}})).dry(), NOT_ITS_OWN).await?;
 
-    let mut faults = Vec::new();
     let rows: Vec<Row> =
         [pods(), nodes_read(), nodes_report(), nodes_write(), hosts(), mighty(), controller(), users()]
             .into_iter()
             .flatten()
             .collect();
-    for (who, ask, words) in &rows {
+    judge(&bed, &rows).await?;
+    let untried = untried(&bed.of_kind("ValidatingAdmissionPolicy"), &rows);
+    ensure!(untried.is_empty(), "no row is refused by these validations: {untried:#?}");
+    nothing_but_the_report_was_written(&bed).await?;
+    companions_register_where_that_is_allowed(&mut bed).await?;
+    pods_fit_their_namespaces(&bed).await?;
+    tokens_end_with_what_they_are_bound_to(&bed).await?;
+    the_controller_works_with_its_own_account(&bed).await
+}
+
+async fn judge(bed: &Bed, rows: &[Row]) -> anyhow::Result<()> {
+    let mut faults = Vec::new();
+    for (who, ask, words) in rows {
         match (bed.ask(who, ask).await?, words) {
             (Answer::Allowed(_), None) => {}
             (Answer::Refused(why), Some(words)) if why.contains(words) => {}
@@ -59,12 +71,54 @@ async fn every_account_can_do_what_it_needs_and_nothing_else() -> anyhow::Result
     }
     ensure!(faults.is_empty(), "{} of {} rows:\n{}", faults.len(), rows.len(), faults.join("\n"));
     println!("{} requests, {} of them refused", rows.len(), rows.iter().filter(|(.., words)| words.is_some()).count());
-    let untried = untried(&bed.of_kind("ValidatingAdmissionPolicy"), &rows);
-    ensure!(untried.is_empty(), "no row is refused by these validations: {untried:#?}");
-    nothing_but_the_report_was_written(&bed).await?;
-    pods_fit_their_namespaces(&bed).await?;
-    tokens_end_with_what_they_are_bound_to(&bed).await?;
-    the_controller_works_with_its_own_account(&bed).await
+    Ok(())
+}
+
+/// The chart's value lets nodes' companions report what they register, and nothing else that they might not before.
+async fn companions_register_where_that_is_allowed(bed: &mut Bed) -> anyhow::Result<()> {
+    let (node, path) = ("node-pandora", status("home", "pandora"));
+    let apply = |environments: Value| {
+        apply(&path, "dockseal-companion", object("pandora", json!({"environments": environments})))
+    };
+    let merged = |environments: Value| merge(&path, json!({"status": {"environments": environments}}));
+    let ours = json!({"portainerClient": "portainer", "registrar": "Controller", "reason": "", "message": "", "id": 7});
+    let own = |id: i64| json!({"portainerClient": "own", "registrar": "Companion", "reason": "Registered", "id": id});
+    bed.refused(node, &apply(json!([own(1)])), HOST_ONLY).await?; // the value is off
+    bed.upgrade(&["--set=companion.portainer.enabled=true"]).await?;
+    bed.allowed(node, &apply(json!([own(1)]))).await?;
+    let with = |mut entry: Value, field: &str, value: Value| {
+        entry[field] = value;
+        entry
+    };
+    let enrolled = status("lab", "store");
+    let rows: Vec<Row> = vec![
+        (node, apply(json!([own(2)])), YES),
+        (node, merged(json!([own(3), ours])), YES), // in another order
+        (node, merged(json!([ours])), YES),         // its own taken back
+        (node, apply(json!([own(2)])), YES),
+        // the controller's: removed, changed, taken over; and its own passed off as the controller's
+        (node, merged(json!([])), Some(OWN_ENVIRONMENTS)),
+        (node, merged(json!(null)), Some(OWN_ENVIRONMENTS)),
+        (node, merged(json!([own(2)])), Some(OWN_ENVIRONMENTS)),
+        (node, merged(json!([own(2), with(ours.clone(), "id", json!(8))])), Some(OWN_ENVIRONMENTS)),
+        (node, merged(json!([own(2), with(ours.clone(), "registrar", json!("Companion"))])), Some(OWN_ENVIRONMENTS)),
+        (node, apply(json!([with(own(2), "portainerClient", json!("portainer"))])), Some(OWN_ENVIRONMENTS)),
+        (node, apply(json!([with(own(2), "registrar", json!("Controller"))])), Some(OWN_ENVIRONMENTS)),
+        (node, apply(json!([{"portainerClient": "other", "id": 9}])), Some(OWN_ENVIRONMENTS)),
+        // everything else is as it was
+        (node, merge(&path, json!({"status": {"serial": "02"}})), Some(HOST_ONLY)),
+        (
+            node,
+            merge(&path, json!({"status": {"conditions": [condition("Registered", "True")]}})),
+            Some(TWO_CONDITIONS),
+        ),
+        ("host-lab.store", merge(&enrolled, json!({"status": {"environments": [own(1)]}})), Some(HOST_ONLY)),
+        (node, merge(&status("home", "moved"), json!({"status": {"environments": [own(1)]}})), Some(NOT_ITS_OWN)),
+        (node, merge(&status("home", "attic"), json!({"status": {"environments": [own(1)]}})), Some(RBAC)),
+    ];
+    judge(bed, &rows).await?;
+    bed.upgrade(&[]).await?;
+    bed.refused(node, &merged(json!([ours])).dry(), HOST_ONLY).await // what is stored would be no change the next time
 }
 
 /// The validations that no row's words belong to: a policy that refuses nothing is none.

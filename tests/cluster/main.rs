@@ -13,6 +13,8 @@ mod faults;
 mod isolation;
 mod main_job;
 mod outside;
+mod portainer;
+mod registrar;
 mod rules;
 mod scope;
 mod world;

@@ -28,6 +28,7 @@ fn listing() -> Listing {
         companions: Some(COMPANIONS.into()),
         sources: vec!["home".into(), "lab".into()],
         directories: vec!["/etc/docker/certs".into()],
+        portainer: false,
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a test stands on: a stand-in of its own or the real server, a Docker host, certificates; it cleans up behind it.
 
 use crate::api::{Api, Form, Said};
-use crate::support::docker_like::{DockerLike, Material};
+use crate::support::docker_like::{DockerLike, Material, many_ip};
 use crate::support::portainer::Portainer;
+use anyhow::bail;
 use dockseal::pki::name::Subject;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Authority, Dates, LeafProfile, new_authority};
@@ -13,6 +14,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 /// A test's ground.
 pub struct Bed {
@@ -30,7 +32,8 @@ impl Bed {
         let real = (std::env::var("PORTAINER_URL"), std::env::var("PORTAINER_API_KEY"));
         let (api, stand_in) = match real {
             (Ok(url), Ok(key)) => (Api::anonymous(&url).key(&key), None),
-            _ => {
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => bail!("PORTAINER_URL and PORTAINER_API_KEY go together"),
+            (Err(_), Err(_)) => {
                 let portainer = Portainer::start()?;
                 (Api::anonymous(&portainer.url()).key(portainer.admin_key()), Some(portainer))
             }
@@ -48,7 +51,7 @@ impl Bed {
 
     /// Goes in the end, unless it has gone before.
     pub fn remember(&self, path: String) {
-        self.made.lock().unwrap().push(path);
+        self.made.lock().expect("one test, one thread").push(path);
     }
 
     /// Creates an environment; it goes in the end even if the answer was an error.
@@ -122,6 +125,23 @@ impl Bed {
         Ok(said.json()["Status"].as_u64().expect("a status"))
     }
 
+    /// Is the server older than 2.`minor`?
+    pub async fn is_before(&self, minor: u32) -> anyhow::Result<bool> {
+        let status = self.api.get("/system/status").await?.is(200).json();
+        let version = status["Version"].as_str().unwrap_or_default().to_owned();
+        let mut numbers = version.split('.').map(str::parse);
+        Ok((numbers.next().unwrap_or(Ok(0))?, numbers.next().unwrap_or(Ok(0))?) < (2, minor))
+    }
+
+    /// Waits for one's turn to ask what a real server allows ten times a second before it bans for an hour.
+    pub async fn turn(&self) {
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        if self.stand_in.is_none() {
+            let _turn = TURN.lock().await;
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
     /// Makes a standard user; their number and password.
     pub async fn user(&self, name: &str) -> anyhow::Result<(u64, String)> {
         let password = format!("{}-password", self.prefix);
@@ -133,6 +153,7 @@ impl Bed {
 
     /// Logs in.
     pub async fn session(&self, name: &str, password: &str) -> anyhow::Result<Api> {
+        self.turn().await;
         let said = self.api.bare().post("/auth", &json!({ "Username": name, "Password": password })).await?.is(200);
         let token = said.json()["jwt"].as_str().expect("a token").to_owned();
         Ok(self.api.bare().with("authorization", format!("Bearer {token}")))
@@ -143,18 +164,38 @@ impl Bed {
         let (user, password) = self.user("standard").await?;
         let session = self.session(&self.name("standard"), &password).await?;
         let wanted = json!({ "password": password, "description": "contract" });
+        self.turn().await;
         let made = session.post(&format!("/users/{user}/tokens"), &wanted).await?.is(201).json();
         Ok(self.api.bare().key(made["rawAPIKey"].as_str().expect("a key")))
     }
+}
 
-    /// Removes what is still there; every test ends with it.
-    pub async fn tidy(self) -> anyhow::Result<()> {
-        let made = std::mem::take(&mut *self.made.lock().unwrap());
-        for path in made.into_iter().rev() {
-            self.api.delete(&path).await?;
+/// A real server is left as it was, also by a test that failed.
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if self.stand_in.is_some() {
+            return;
         }
-        Ok(())
+        let made = std::mem::take(&mut *self.made.lock().expect("one test, one thread"));
+        let (api, prefix) = (self.api.clone(), self.prefix.clone());
+        let tidying = move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map(|runtime| runtime.block_on(tidy(&api, &prefix, &made)))
+        };
+        let _ = std::thread::spawn(tidying).join();
     }
+}
+
+/// Removes what was noted, the latest first, and what has the name of the test.
+async fn tidy(api: &Api, prefix: &str, made: &[String]) -> anyhow::Result<()> {
+    let left = api.get(&format!("/endpoints?search={prefix}")).await?.json();
+    for environment in left.as_array().into_iter().flatten() {
+        api.delete(&format!("/endpoints/{}", environment["Id"])).await?;
+    }
+    for path in made.iter().rev() {
+        api.delete(path).await?;
+    }
+    Ok(())
 }
 
 /// The three files of a client, in PEM.
@@ -206,6 +247,12 @@ impl Ca {
         Ok((certificate.to_pem(), certificate.serial.clone()))
     }
 
+    /// A certificate with those dates.
+    pub fn leaf_until(&self, usage: Usage, key: &PrivateKey, dates: Dates) -> anyhow::Result<String> {
+        let profile = LeafProfile { common_name: "contract".into(), dns_names: vec![], ip_addresses: vec![], usage };
+        Ok(self.0.sign_leaf(&profile, key, dates, serial())?.to_pem())
+    }
+
     /// A client's files, and the serial number of its certificate.
     pub fn client(&self) -> anyhow::Result<(Files, String)> {
         let key = quick_key();
@@ -220,10 +267,25 @@ impl Ca {
         Ok(Material { chain, key: key.to_pem().to_string(), clients: clients.to_owned() })
     }
 
+    /// The same for that many addresses of `DockerLike::start_as_one`.
+    pub fn many(&self, count: u16) -> anyhow::Result<Material> {
+        let key = quick_key();
+        let ip_addresses = (1..=count).map(many_ip).collect();
+        let (dns_names, usage) = (vec![], Usage::Server);
+        let profile = LeafProfile { common_name: "contract".into(), dns_names, ip_addresses, usage };
+        let chain = self.0.sign_leaf(&profile, &key, days(1), serial())?.to_pem();
+        Ok(Material { chain, key: key.to_pem().to_string(), clients: self.pem() })
+    }
+
     /// A host of this authority for its clients.
     pub fn docker(&self) -> anyhow::Result<DockerLike> {
         DockerLike::start(&self.host(&self.pem())?)
     }
+}
+
+/// Until that moment.
+pub fn until(not_after: Timestamp) -> Dates {
+    Dates { not_before: not_after - SignedDuration::from_hours(1), not_after }
 }
 
 fn days(days: i64) -> Dates {

@@ -27,7 +27,7 @@ async fn an_environment_is_created_with_files_that_only_the_server_sees() -> any
     assert_eq!(docker.last_serial(), Some(serial));
     let seen = bed.api.get(&format!("/endpoints/{id}")).await?.is(200).json();
     assert_eq!(seen["Snapshots"][0]["DockerVersion"], "27.0.0");
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_host_that_demands_certificates_wants_them_whether_or_not_it_is_verifi
     let bare = |form: Form| form.without("TLSCertFile").without("TLSKeyFile");
     bed.create(&bare(mode("server", false, true))).await?.is(500);
     bed.create(&bare(mode("tls", true, true)).without("TLSCACertFile")).await?.is(500);
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -62,12 +62,14 @@ async fn a_payload_with_something_missing_is_400() -> anyhow::Result<()> {
         (whole.clone().field("TagIds", "1,2"), "TagIds"),
         (whole.field("ContainerEngine", "rkt"), "container engine"),
     ];
-    for (form, words) in broken {
+    // The last one is unknown to older servers.
+    let known = if bed.is_before(22).await? { broken.len() - 1 } else { broken.len() };
+    for (form, words) in broken.into_iter().take(known) {
         bed.create(&form).await?.refuses(400, words);
     }
     bed.api.post("/endpoints", &json!({ "Name": "x" })).await?.is(400);
     assert_eq!(bed.named("never").await?, Vec::<serde_json::Value>::new());
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -79,7 +81,7 @@ async fn a_name_is_taken_to_the_letter_and_an_address_is_not() -> anyhow::Result
     bed.create(&bed.form("host", &docker.url(), &files)).await?.refuses(409, "Name is not unique");
     bed.create(&bed.form("HOST", &docker.url(), &files)).await?.is(200);
     bed.create(&bed.form("a/b c é", &docker.url(), &files)).await?.is(200);
-    bed.tidy().await
+    Ok(())
 }
 
 /// What fails at the host, and the words in which it says so.
@@ -90,7 +92,7 @@ async fn failures(bed: &Bed, ca: &Ca, docker: &DockerLike) -> anyhow::Result<Vec
     Ok(vec![
         (whole.clone().file("TLSCACertFile", &other.pem()), "certificate signed by unknown authority"),
         (whole.clone().file("TLSCACertFile", "garbage"), "certificate signed by unknown authority"),
-        (bed.form("never", &docker.url(), &stranger), "client authentication"),
+        (bed.form("never", &docker.url(), &stranger), "remote error: tls:"),
         (whole.clone().field("URL", "tcp://127.0.0.1:1"), "Cannot connect to the Docker daemon"),
         (whole.clone().field("URL", docker.address()), "nable to parse docker host"),
         (whole.clone().file("TLSCertFile", "garbage"), "failed to find any PEM data"),
@@ -110,7 +112,7 @@ async fn every_failure_at_the_host_is_500_and_saves_nothing() -> anyhow::Result<
         assert!(said.json()["details"].as_str().unwrap().starts_with(|first: char| !first.is_lowercase()));
         assert!(bed.named("never").await?.is_empty());
     }
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -122,7 +124,7 @@ async fn a_host_of_another_name_is_refused() -> anyhow::Result<()> {
     let docker = DockerLike::start(&Material { chain, key: key.to_pem().to_string(), clients: ca.pem() })?;
     let (files, _) = ca.client()?;
     bed.create(&bed.form("never", &docker.url(), &files)).await?.refuses(500, "192.0.2.1, not 127.0.0.1");
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -141,7 +143,7 @@ async fn a_failed_create_leaves_a_private_key_on_the_servers_disk() -> anyhow::R
     let id = bed.created(&bed.form("host", &docker.url(), &files)).await?;
     assert_eq!(id, failures.len() as u64 + 1, "numbers of failed creates are not used again");
     assert!(!portainer.tls_key_dirs().contains(&id.to_string()));
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -156,5 +158,5 @@ async fn every_kind_of_key_is_taken() -> anyhow::Result<()> {
         assert_eq!(bed.ping(id).await?, 200, "{}", kind.name);
         assert_eq!(docker.last_serial(), Some(serial), "{}", kind.name);
     }
-    bed.tidy().await
+    Ok(())
 }

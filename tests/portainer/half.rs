@@ -19,7 +19,7 @@ async fn an_unknown_group_is_500_and_the_environment_is_there_all_the_same() -> 
     let path = format!("/endpoints/{}", found[0]["Id"]);
     assert_eq!(bed.api.put(&path, &json!({ "GroupID": 1 })).await?.is(200).json()["GroupId"], 1);
     bed.api.delete(&path).await?.is(204);
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -34,10 +34,15 @@ async fn an_unknown_tag_is_500_and_the_environment_is_there_all_the_same() -> an
     assert_eq!((found.len(), &found[0]["TagIds"]), (1, &json!([987_654])));
     let path = format!("/endpoints/{}", found[0]["Id"]);
     // The unknown tag is in the way of any other set of tags.
-    bed.api.put(&path, &json!({ "TagIDs": [tag] })).await?.is(500);
+    let said = bed.api.put(&path, &json!({ "TagIDs": [tag] })).await?;
+    if bed.is_before(22).await? {
+        assert_eq!(said.is(200).json()["TagIds"], json!([987_654]), "no change, and not a word of it");
+    } else {
+        said.is(500);
+    }
     bed.api.put(&path, &json!({ "PublicURL": "host" })).await?.is(200);
     bed.api.delete(&path).await?.is(204);
-    bed.tidy().await
+    Ok(())
 }
 
 /// Waits until environments of that name are listed.
@@ -64,7 +69,7 @@ async fn a_create_whose_client_hung_up_goes_on() -> anyhow::Result<()> {
     assert_eq!(bed.named("abandoned").await?.len(), 0);
     docker.resume();
     assert_eq!(listed(&bed, "abandoned").await?, 1);
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -83,7 +88,7 @@ async fn creates_of_one_name_side_by_side_may_all_succeed() -> anyhow::Result<()
     let made = answers.iter().filter(|status| **status == 200).count();
     assert!(made >= 2, "{answers:?}");
     assert_eq!(bed.named("twin").await?.len(), made);
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -97,5 +102,5 @@ async fn a_host_that_says_nothing_holds_a_create_until_its_time_is_over() -> any
     let form = bed.form("never", &docker.url(), &files);
     bed.create(&form).await?.refuses(500, "Unable to initiate communications");
     assert_eq!(portainer.tls_key_dirs(), ["1"]);
-    bed.tidy().await
+    Ok(())
 }

@@ -6,10 +6,15 @@
 mod support;
 
 mod api;
+mod bad_days;
 mod bed;
+mod change;
 mod create;
+mod dockerd;
 mod half;
 mod keys;
 mod list;
 mod rights;
+mod rotate;
 mod server;
+mod upload;

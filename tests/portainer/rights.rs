@@ -11,7 +11,7 @@ async fn users_me_tells_administrators_from_others() -> anyhow::Result<()> {
     assert_eq!(bed.api.get("/users/me").await?.is(200).json()["Role"], 1);
     let standard = bed.standard().await?;
     assert_eq!(standard.get("/users/me").await?.is(200).json()["Role"], 2);
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_missing_credential_is_told_from_a_wrong_one_and_no_wrong_ones_from_ea
         api.get("/endpoints").await?.refuses(401, "Invalid JWT token");
     }
     standard.with("authorization", "Bearer x").get("/users/me").await?.is(403);
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -42,7 +42,7 @@ async fn a_cookie_makes_a_change_need_a_token_even_beside_a_key() -> anyhow::Res
     let foreign = bed.api.with("origin", "http://elsewhere.example");
     let tag = foreign.post("/tags", &json!({ "Name": bed.name("tag") })).await?.is(200).json();
     bed.remember(format!("/tags/{}", tag["ID"]));
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -69,7 +69,7 @@ async fn who_is_no_administrator_sees_an_empty_list_and_is_denied_the_rest() -> 
     standard.delete("/endpoints/987654").await?.refuses(403, "Access denied");
     standard.get("/tags").await?.is(200);
     standard.get("/endpoint_groups").await?.is(200);
-    bed.tidy().await
+    Ok(())
 }
 
 #[tokio::test]
@@ -85,5 +85,5 @@ async fn access_that_was_granted_lets_look_and_proxy() -> anyhow::Result<()> {
     standard.get(&format!("/endpoints/{id}")).await?.is(200);
     standard.get(&format!("/endpoints/{id}/docker/_ping")).await?.is(200);
     standard.put(&format!("/endpoints/{id}"), &json!({})).await?.is(403);
-    bed.tidy().await
+    Ok(())
 }

@@ -8,6 +8,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,8 @@ pub struct Served {
 
 struct Shared {
     acceptor: Mutex<TlsAcceptor>,
+    /// Of addresses that are hosts of their own.
+    own: HashMap<IpAddr, TlsAcceptor>,
     paused: watch::Sender<bool>,
     version: Mutex<String>,
     served: Mutex<Vec<Served>>,
@@ -61,8 +64,33 @@ impl DockerLike {
 
     /// Starts one on those addresses; port 0 is a free one.
     pub fn start_on(addresses: &[SocketAddr], material: &Material) -> anyhow::Result<DockerLike> {
+        DockerLike::with(addresses, material, HashMap::new())
+    }
+
+    /// Starts one on one port of `count` addresses, as so many hosts.
+    pub fn start_many(count: u16, material: &Material) -> anyhow::Result<DockerLike> {
+        let port = listen((many_ip(1), 0).into())?.local_addr()?.port();
+        let addresses: Vec<SocketAddr> = (1..=count).map(|number| (many_ip(number), port).into()).collect();
+        DockerLike::start_on(&addresses, material)
+    }
+
+    /// The same with what is its own for each of them.
+    pub fn start_each(materials: &[Material]) -> anyhow::Result<DockerLike> {
+        let port = listen((many_ip(1), 0).into())?.local_addr()?.port();
+        let addresses = (1..).map(|number| (many_ip(number), port).into());
+        let addresses: Vec<SocketAddr> = addresses.take(materials.len()).collect();
+        let own = addresses.iter().zip(materials).map(|(address, material)| Ok((address.ip(), material.acceptor()?)));
+        DockerLike::with(&addresses, &materials[0], own.collect::<anyhow::Result<_>>()?)
+    }
+
+    fn with(
+        addresses: &[SocketAddr],
+        material: &Material,
+        own: HashMap<IpAddr, TlsAcceptor>,
+    ) -> anyhow::Result<DockerLike> {
         let shared = Arc::new(Shared {
             acceptor: Mutex::new(material.acceptor()?),
+            own,
             paused: watch::Sender::new(false),
             version: Mutex::new("27.0.0".into()),
             served: Mutex::default(),
@@ -73,11 +101,10 @@ impl DockerLike {
         Ok(docker)
     }
 
-    /// Starts one on one port of `count` addresses, 127.77.0.1 and up, as so many hosts.
-    pub fn start_many(count: u16, material: &Material) -> anyhow::Result<DockerLike> {
-        let ip = |number: u16| IpAddr::from([127, 77, number.to_be_bytes()[0], number.to_be_bytes()[1]]);
-        let port = listen((ip(1), 0).into())?.local_addr()?.port();
-        let addresses: Vec<SocketAddr> = (1..=count).map(|number| (ip(number), port).into()).collect();
+    /// Starts one on one port of `count` addresses, as so many hosts.
+    pub fn start_as_one(count: u16, material: &Material) -> anyhow::Result<DockerLike> {
+        let port = listen((many_ip(1), 0).into())?.local_addr()?.port();
+        let addresses: Vec<SocketAddr> = (1..=count).map(|number| (many_ip(number), port).into()).collect();
         DockerLike::start_on(&addresses, material)
     }
 
@@ -153,6 +180,12 @@ impl DockerLike {
     }
 }
 
+/// The addresses of `start_as_one`: 127.77.0.1 is the first.
+pub fn many_ip(number: u16) -> IpAddr {
+    let [high, low] = number.to_be_bytes();
+    [127, 77, high, low].into()
+}
+
 impl Material {
     fn acceptor(&self) -> anyhow::Result<TlsAcceptor> {
         acceptor(&self.chain, &self.key, Some(&self.clients))
@@ -164,7 +197,7 @@ impl Shared {
         self.awake().await;
         let Ok(at) = stream.local_addr() else { return };
         let Some(stream) = only_tls(stream).await else { return };
-        let acceptor = locked(&self.acceptor).clone();
+        let acceptor = self.own.get(&at.ip()).cloned().unwrap_or_else(|| locked(&self.acceptor).clone());
         let Ok(stream) = acceptor.accept(stream).await else { return };
         let Some(serial) = stream.get_ref().1.peer_certificates().and_then(|chain| serial(chain.first()?)) else {
             return;

@@ -5,6 +5,7 @@
 pub mod cluster;
 pub mod companion;
 pub mod controller;
+pub mod crowd;
 pub mod docker_like;
 pub mod dockerd;
 pub mod faults;

@@ -293,6 +293,10 @@ pub struct ControllerArgs {
         value_parser = absolute
     )]
     pub companion_directories: Vec<String>,
+    /// Let companions on nodes register their own host in Portainer, where a PortainerClient says registrar: Companion:
+    /// the node then reads Portainer's credential
+    #[arg(long, env = "DOCKSEAL_COMPANION_PORTAINER")]
+    pub companion_portainer: bool,
     /// Namespace of the Lease; default the pod's own, else the context's
     #[arg(long, value_name = "NAME", env = "DOCKSEAL_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,

@@ -34,6 +34,7 @@ pub fn entry(object: &Object, turn: Option<Timestamp>) -> Option<AssignedHost> {
         turn,
         restart_requested_at: object.annotation(RESTART_REQUESTED_ANNOTATION).map(str::to_owned),
         removing: is_removing(object),
+        portainers: Vec::new(),
     })
 }
 

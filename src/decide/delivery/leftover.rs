@@ -7,8 +7,10 @@ use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
 
 /// The part of the companion's report that still applies. Where nobody may deliver for now, what was reported stays.
-pub fn applicable(object: &Object, courier: &Courier) -> CompanionStatus {
+/// `lent` are the PortainerClients that the companion registers the host for.
+pub fn applicable(object: &Object, courier: &Courier, lent: &[String]) -> CompanionStatus {
     let mut kept = object.companion.clone();
+    kept.environments.retain(|report| lent.contains(&report.portainer_client));
     match (courier, object.delivery()) {
         (Courier::Nobody, _) => return CompanionStatus::default(),
         (Courier::Refused(_), _) => return kept,
@@ -29,6 +31,7 @@ mod tests {
     use super::*;
     use crate::api::condition::Reason;
     use crate::api::docker_host_cert::Delivery;
+    use crate::api::status::EnvironmentReport;
     use crate::api::{DockerHostCert, DockerHostCertSpec};
     use crate::decide::Refusal;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -57,16 +60,22 @@ mod tests {
     fn what_no_longer_applies_goes_and_nothing_else() {
         let node = Courier::Node("pandora".into());
         let daemon = reported(Mode::Daemon);
-        assert_eq!(applicable(&daemon, &node), daemon.companion);
-        assert_eq!(applicable(&daemon, &Courier::Nobody), CompanionStatus::default());
+        assert_eq!(applicable(&daemon, &node, &[]), daemon.companion);
+        assert_eq!(applicable(&daemon, &Courier::Nobody, &[]), CompanionStatus::default());
         let refused = Courier::Refused(Refusal::delivery(Reason::NotListed, "words"));
-        assert_eq!(applicable(&reported(Mode::Files), &refused), daemon.companion);
-        let files = applicable(&reported(Mode::Files), &node);
+        assert_eq!(applicable(&reported(Mode::Files), &refused, &[]), daemon.companion);
+        let files = applicable(&reported(Mode::Files), &node, &[]);
         assert_eq!(files.conditions.iter().map(|known| known.type_.as_str()).collect::<Vec<_>>(), ["Delivered"]);
         assert_eq!(files.host.delivered_fingerprint.as_deref(), Some("leaf"));
         assert_eq!((files.host.served_fingerprint, files.host.served_at), (None, None));
         let mut seen = reported(Mode::Files);
         seen.companion.conditions[1].observed_generation = Some(seen.generation);
-        assert_eq!(applicable(&seen, &node), seen.companion, "the proof stays");
+        assert_eq!(applicable(&seen, &node, &[]), seen.companion, "the proof stays");
+        let mut registered = reported(Mode::Daemon);
+        let of = |client: &str| EnvironmentReport { portainer_client: client.into(), ..EnvironmentReport::default() };
+        registered.companion.environments = vec![of("portainer"), of("another")];
+        let kept = applicable(&registered, &node, &["portainer".into()]);
+        assert_eq!(kept.environments, [of("portainer")], "only what the companion still registers");
+        assert_eq!(applicable(&registered, &Courier::Nobody, &[]), CompanionStatus::default());
     }
 }

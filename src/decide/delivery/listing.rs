@@ -16,6 +16,8 @@ pub struct Listing {
     pub sources: Vec<String>,
     /// Directories below which nodes are written.
     pub directories: Vec<String>,
+    /// Companions on nodes may register their own host in Portainer.
+    pub portainer: bool,
 }
 
 /// Who brings a host's certificate there, as far as it alone is concerned.
@@ -117,6 +119,7 @@ mod tests {
             companions: Some("companions".into()),
             sources: vec!["home".into()],
             directories: vec!["/etc/docker/certs".into(), "/srv/".into()],
+            portainer: false,
         }
     }
 

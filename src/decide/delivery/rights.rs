@@ -14,7 +14,8 @@ pub fn owner(companions: &str, account: &str) -> String {
 }
 
 /// The objects of the account, for an assignment that names somebody. `readable` are the hosts whose Secret is their
-/// own: a name alone gives no right to read what somebody else keeps under it.
+/// own: a name alone gives no right to read what somebody else keeps under it. Those of a Portainer were looked at
+/// before it came into the assignment.
 pub fn parts(companions: &str, account: &str, assignment: &Assignment, readable: &BTreeSet<ObjectRef>) -> Vec<Part> {
     let mut rules: BTreeMap<&str, Vec<PolicyRule>> = BTreeMap::new();
     rules.insert(companions, own_rules(account));
@@ -69,7 +70,9 @@ fn own_rules(account: &str) -> Vec<PolicyRule> {
 
 fn host_rules(hosts: &[&AssignedHost], readable: &BTreeSet<ObjectRef>) -> Vec<PolicyRule> {
     let readable = hosts.iter().filter(|host| readable.contains(&host.object()));
-    let secrets: BTreeSet<&str> = readable.map(|host| host.secret_name.as_str()).collect();
+    let mut secrets: BTreeSet<&str> = readable.map(|host| host.secret_name.as_str()).collect();
+    let portainers = hosts.iter().flat_map(|host| &host.portainers);
+    secrets.extend(portainers.flat_map(|portainer| [&*portainer.client_secret, &*portainer.credentials_secret]));
     let mut rules = Vec::new();
     if !secrets.is_empty() {
         rules.push(rule("", "secrets", &["get", "list", "watch"], secrets));
@@ -164,6 +167,7 @@ fn towards(wish: &Part, seen: Option<&SeenPart>) -> Option<Step> {
 mod tests {
     use super::*;
     use crate::api::Kind;
+    use crate::api::assignment::{AssignedPortainer, Order};
     use crate::api::docker_host_cert::Delivery;
 
     fn host(namespace: &str, name: &str) -> AssignedHost {
@@ -178,6 +182,7 @@ mod tests {
             turn: None,
             restart_requested_at: None,
             removing: false,
+            portainers: Vec::new(),
         }
     }
 
@@ -244,6 +249,38 @@ mod tests {
             ],
             "and reads no Secret that is not its own"
         );
+    }
+
+    #[test]
+    fn a_portainer_in_the_assignment_adds_its_two_secrets_and_goes_with_them() {
+        let mut only = Assignment { hosts: vec![host("home", "one")] };
+        let order = Order {
+            client: "portainer".into(),
+            marker: "dockseal/home/portainer/0123abcd".into(),
+            name: "one".into(),
+            host: "one.example".into(),
+            port: 2376,
+            public_url: None,
+            group: None,
+            tags: Vec::new(),
+            verify_server: true,
+            adopt: false,
+        };
+        only.hosts[0].portainers = vec![AssignedPortainer {
+            order,
+            url: "https://portainer.example".into(),
+            server_name: None,
+            ca: None,
+            client_secret: "portainer-portainer-client".into(),
+            credentials_secret: "portainer-admin".into(),
+            initialize_admin: false,
+        }];
+        let secrets = |assignment: &Assignment| told(&parts("companions", "node-a", assignment, &all()))[1].clone();
+        let three = "home: get,list,watch /secrets one-docker-host,portainer-admin,portainer-portainer-client";
+        assert_eq!(secrets(&only), three);
+        assert_eq!(Assignment::parse(&only.to_text()), Some(only.clone()));
+        only.hosts[0].portainers.clear();
+        assert_eq!(secrets(&only), "home: get,list,watch /secrets one-docker-host");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Two PortainerClients that would register one host in one Portainer: the older has it.
+//! Two PortainerClients that would register one host in one Portainer: whoever holds it keeps it, else the older has it.
 
 use super::plan::Fault;
 use crate::api::condition::Reason;
@@ -13,19 +13,20 @@ pub struct Claim {
     pub created: Option<Timestamp>,
     /// InstanceID of its server, once it is known.
     pub instance: Option<String>,
+    /// It has an environment of the host there already.
+    pub holds: bool,
 }
 
-/// Why that client may not register the host: an older one does, on the same server.
+/// Why that client may not register the host: another one does, on the same server.
 pub fn lost(client: &str, claims: &[Claim]) -> Option<Fault> {
     let own = claims.iter().position(|claim| claim.client == client)?;
     let instance = claims[own].instance.as_ref()?;
-    let older = |(index, claim): &(usize, &Claim)| {
-        (claim.created, *index) < (claims[own].created, own) && claim.instance.as_ref() == Some(instance)
-    };
-    let (_, winner) = claims.iter().enumerate().find(older)?;
+    let rank = |index: usize| (!claims[index].holds, claims[index].created, index);
+    let same = (0..claims.len()).filter(|index| claims[*index].instance.as_ref() == Some(instance));
+    let first = same.min_by_key(|index| rank(*index)).filter(|first| *first != own)?;
     let message = format!(
-        "PortainerClient {} is older and registers this host in the same Portainer: let only one of them select it",
-        winner.client
+        "PortainerClient {} registers this host in the same Portainer: let only one of them select it",
+        claims[first].client
     );
     Some(Fault::new(Reason::NameConflict, message))
 }

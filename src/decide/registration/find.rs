@@ -32,36 +32,28 @@ pub fn find<'a>(
     ground: &'a Ground,
     report: &EnvironmentReport,
 ) -> Result<Found<'a>, Fault> {
-    let client = ObjectRef::new(Kind::PortainerClient, namespace, &order.client);
-    let family = marker_family(&client);
-    let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
-    if let Some(environment) = reported(ground, report).filter(|found| ours(found) || unmarked(order, ground, found)) {
+    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
+    let twins = twins(order, ground);
+    let known = reported(ground, report)
+        .filter(|found| ground.tags_beginning(found, &family).next().is_some() || unmarked(order, ground, found));
+    let lowest = twins.first().copied();
+    let one = match (known, lowest) {
         // Of those that several made at a time, all keep the same one.
-        let twins = twins(order, ground, environment, &family);
-        return Ok(match twins.iter().min() {
-            Some(lowest) if *lowest < environment.id && environment.name == order.name => {
-                let others = twins.iter().filter(|id| *id != lowest).copied().chain([environment.id]).collect();
-                Found::Ours(&ground.environments[lowest], others)
-            }
-            _ => Found::Ours(environment, twins),
-        });
-    }
-    let mut named = ground.environments.values().filter(|environment| environment.name == order.name).peekable();
-    if named.peek().is_some() {
-        let mut named: Vec<&Environment> = named.collect();
-        named.sort_by_key(|environment| (!ours(environment), environment.id));
-        let first = named[0];
-        return match ours(&first) && first.kind == DOCKER_API {
-            true => Ok(Found::Ours(first, twins(order, ground, first, &family))),
-            false => consented(order, ground, first).ok_or_else(|| conflict(order, ground, first)),
-        };
+        (Some(known), Some(lowest)) if twins.iter().any(|twin| twin.id == known.id) => Some(lowest),
+        (known, lowest) => known.or(lowest),
+    };
+    if let Some(one) = one {
+        let others = twins.iter().map(|twin| twin.id).filter(|id| *id != one.id).collect();
+        return Ok(Found::Ours(one, others));
     }
     let same_url = |environment: &&Environment| same_address(&environment.url, &order.url());
-    let mine = |environment: &&Environment| {
-        same_url(environment) && ours(environment) && is_adopted(&family, ground, environment)
-    };
-    if let Some(environment) = ground.environments.values().find(mine) {
+    let marked = |environment: &&Environment| same_url(environment) && is_marked(order, ground, environment);
+    if let Some(environment) = ground.environments.values().find(marked) {
         return Ok(Found::Ours(environment, Vec::new()));
+    }
+    let namesake = ground.environments.values().find(|environment| environment.name == order.name);
+    if let Some(namesake) = namesake {
+        return consented(order, ground, namesake).ok_or_else(|| conflict(order, ground, namesake));
     }
     let mut candidates =
         ground.environments.values().filter(same_url).filter_map(|found| consented(order, ground, found));
@@ -80,11 +72,16 @@ fn unmarked(order: &Order, ground: &Ground, environment: &Environment) -> bool {
     !foreign && same_address(&environment.url, &order.url())
 }
 
-/// Others of the same name with our mark: more than one was made at a time.
-fn twins(order: &Order, ground: &Ground, one: &Environment, family: &str) -> Vec<i64> {
-    let others = ground.environments.values().filter(|other| other.id != one.id && other.name == order.name);
-    let ours = |other: &&Environment| ground.tags_beginning(other, family).next().is_some();
-    others.filter(ours).filter(|other| !is_adopted(family, ground, other)).map(|other| other.id).collect()
+/// It carries our mark, of the authority that signs now: another cluster's objects may have the same names.
+fn is_marked(order: &Order, ground: &Ground, environment: &Environment) -> bool {
+    environment.kind == DOCKER_API && ground.tags_beginning(environment, &order.marker).next().is_some()
+}
+
+/// Those of the order's name and address that carry our mark, lowest number first: more than one was made at a time.
+fn twins<'a>(order: &Order, ground: &'a Ground) -> Vec<&'a Environment> {
+    let same = |found: &&Environment| found.name == order.name && same_address(&found.url, &order.url());
+    let made_here = |found: &&Environment| is_marked(order, ground, found) && !is_adopted(&order.marker, ground, found);
+    ground.environments.values().filter(same).filter(made_here).collect()
 }
 
 /// Somebody else made it. `family` is what the marks of its PortainerClient begin with.
@@ -93,7 +90,7 @@ pub fn is_adopted(family: &str, ground: &Ground, environment: &Environment) -> b
 }
 
 fn consented<'a>(order: &Order, ground: &Ground, environment: &'a Environment) -> Option<Found<'a>> {
-    let foreign = ground.tags_beginning(environment, MARK).next().is_some();
+    let foreign = ground.tags_beginning(environment, MARK).any(|tag| !tag.name.starts_with(&order.marker));
     let fits = environment.kind == DOCKER_API && same_address(&environment.url, &order.url()) && !foreign;
     (order.adopt && fits).then_some(Found::Adoptable(environment))
 }
@@ -102,14 +99,17 @@ fn conflict(order: &Order, ground: &Ground, environment: &Environment) -> Fault 
     let name = &order.name;
     let other = ground.tags_beginning(environment, MARK).next();
     let why = match other {
-        Some(tag) => format!("it belongs to another PortainerClient, by its tag {}", tag.name),
-        None if environment.kind != DOCKER_API => {
+        Some(tag) if !tag.name.starts_with(&order.marker) => {
+            format!("it belongs to another PortainerClient, by its tag {}", tag.name)
+        }
+        _ if environment.kind != DOCKER_API => {
             "it is of another kind (an agent, an edge agent or a cluster)".to_owned()
         }
-        None if !same_address(&environment.url, &order.url()) => {
+        _ if !same_address(&environment.url, &order.url()) => {
             format!("its address is {}, not {}", environment.url, order.url())
         }
-        None => "it was made by somebody else; adoption: MatchingURL in the PortainerClient takes it over".to_owned(),
+        _ => "it is not marked as ours, now or any longer; adoption: MatchingURL in the PortainerClient takes it over"
+            .to_owned(),
     };
     let message = format!(
         "Portainer has an environment {name} (number {}) already, and {why}; or set spec.portainer.name",

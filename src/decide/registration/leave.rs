@@ -35,14 +35,17 @@ pub fn part(leaving: &Leaving, namespace: &str, ground: &Ground, report: &Enviro
     let order = &leaving.order;
     let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
     let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&ground.instance));
-    let known = |environment: &&Environment| {
-        let address = same_address(&environment.url, &order.url());
-        environment.kind == DOCKER_API
-            && (environment.name == order.name || (address && reported == Some(environment.id)))
+    let ours = |environment: &&Environment| {
+        let (name, address) = (environment.name == order.name, same_address(&environment.url, &order.url()));
+        let (told, mark) = match reported == Some(environment.id) {
+            true => (name || address, family.as_str()),
+            false => (name && address, order.marker.as_str()),
+        };
+        environment.kind == DOCKER_API && told && ground.tags_beginning(environment, mark).next().is_some()
     };
-    let ours = |environment: &&Environment| ground.tags_beginning(environment, &family).next().is_some();
-    let Some(environment) = ground.environments.values().filter(known).find(ours) else { return Parting::Nothing };
-    if leaving.delete && !is_adopted(&family, ground, environment) {
+    let Some(environment) = ground.environments.values().find(ours) else { return Parting::Nothing };
+    let adopted = is_adopted(&family, ground, environment) || (report.adopted && report.id == Some(environment.id));
+    if leaving.delete && !adopted {
         return Parting::Delete(environment.id);
     }
     let marks: Vec<i64> = ground.tags_beginning(environment, &family).map(|tag| tag.id).collect();

@@ -4,9 +4,11 @@ pub mod contest;
 pub mod find;
 pub mod ground;
 pub mod leave;
+pub mod lending;
 pub mod order;
 pub mod patience;
 pub mod plan;
+pub mod selection;
 pub mod standing;
 #[cfg(test)]
 mod tests;

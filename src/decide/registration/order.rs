@@ -5,39 +5,11 @@ use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::portainer_client::{Adoption, Registrar, TlsVerification};
 use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
-use serde::{Deserialize, Serialize};
+
+pub use crate::api::assignment::Order;
 
 /// Tags that mark environments as ours begin so.
 pub const MARK: &str = "dockseal/";
-
-/// One environment as it should be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Order {
-    /// Name of the PortainerClient; its namespace is the host's.
-    pub client: String,
-    /// Tag by which the PortainerClient knows its environments.
-    pub marker: String,
-    /// Name of the environment.
-    pub name: String,
-    /// Name or IP address that Portainer dials.
-    pub host: String,
-    /// TCP port that it dials.
-    pub port: u16,
-    /// Address that Portainer's page links published ports to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub public_url: Option<String>,
-    /// Name of its group; none to leave it where it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// Names of its tags, beside the marker.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-    /// Portainer verifies the host's certificate.
-    pub verify_server: bool,
-    /// An environment of the same URL may be taken over.
-    pub adopt: bool,
-}
 
 /// What is to be used and proved for an order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,7 @@
 //! When what failed is tried again: later each time, and latest where each try leaves a key on Portainer's disk.
 
 use crate::api::condition::Reason;
+use crate::api::status::EnvironmentReport;
 use k8s_openapi::jiff::SignedDuration;
 
 /// How often a server is looked at where nothing changes.
@@ -19,6 +20,18 @@ pub fn patience(reason: Reason, failures: u32) -> SignedDuration {
         Reason::CredentialsRefused => (FORBEARANCE, FORBEARANCE),
         _ => (SignedDuration::from_secs(15), INTERVAL),
     };
+    doubled(first, longest, failures)
+}
+
+/// The same after a visit that ended so. One for an environment that is there makes none, and leaves no key.
+pub fn after_visit(report: &EnvironmentReport, failures: u32) -> SignedDuration {
+    match Reason::parse(&report.reason).unwrap_or(Reason::NotRegistered) {
+        Reason::EnvironmentUnreachable if report.id.is_some() => patience(Reason::HostUnreachable, failures),
+        reason => patience(reason, failures),
+    }
+}
+
+fn doubled(first: SignedDuration, longest: SignedDuration, failures: u32) -> SignedDuration {
     let doubled = first.as_secs().saturating_mul(1 << failures.saturating_sub(1).min(12));
     SignedDuration::from_secs(doubled).min(longest)
 }

@@ -57,13 +57,21 @@ pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground
     let (environment, twins, adopting) = match find(order, namespace, ground, report) {
         Err(fault) => return Step::Wait(fault),
         Ok(Found::Nothing) => return create(order, material, ground, group),
-        Ok(Found::Adoptable(environment)) => (environment, Vec::new(), true),
-        Ok(Found::Ours(environment, twins)) => (environment, twins, is_adopted(&family, ground, environment)),
+        Ok(Found::Adoptable(environment)) => match unproved(material) {
+            Some(fault) => return Step::Wait(fault),
+            None => (environment, Vec::new(), true),
+        },
+        Ok(Found::Ours(environment, twins)) => {
+            let told = report.adopted && report.id == Some(environment.id);
+            (environment, twins, told || is_adopted(&family, ground, environment))
+        }
     };
     if !twins.is_empty() {
         return Step::Drop(twins);
     }
-    if let Some(fault) = unreached(material, report) {
+    let marked = |mark| ground.tags_beginning(environment, mark).next().is_some();
+    let replaced = marked(&family) && !marked(&order.marker);
+    if let Some(fault) = unreached(order, material, environment, report, replaced) {
         return Step::Wait(fault);
     }
     let names = tags(order, adopting);
@@ -165,10 +173,20 @@ fn unproved(material: &Material) -> Option<Fault> {
     }
 }
 
-/// Nothing is written for a host that does not answer, unless Portainer reached it when last asked.
-fn unreached(material: &Material, report: &EnvironmentReport) -> Option<Fault> {
+/// Nothing is written for a host that does not answer, unless Portainer reached it when last asked, where it is still.
+/// What carries the mark of an authority that was replaced is left as it is until dockerd serves what the new one signed:
+/// Portainer reaches the host by the old one until then.
+fn unreached(
+    order: &Order,
+    material: &Material,
+    environment: &Environment,
+    report: &EnvironmentReport,
+    replaced: bool,
+) -> Option<Fault> {
+    let moves = !same_address(&environment.url, &order.url());
     match &material.proof {
-        Proof::Not(fault) if !report.is_registered() => Some(fault.clone()),
+        Proof::Not(fault) if !report.is_registered() || moves || replaced => Some(fault.clone()),
+        _ if replaced => unproved(material),
         _ => None,
     }
 }

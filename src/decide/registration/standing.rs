@@ -18,6 +18,8 @@ pub struct Standing {
     pub deletes: bool,
     /// Some of them are still there.
     pub left: bool,
+    /// Of a host: the PortainerClients that its companion registers it for.
+    pub lent: Vec<String>,
 }
 
 /// The condition Registered of a host, from a report for each PortainerClient that selects it.

@@ -181,6 +181,8 @@ fn nothing_is_written_for_a_host_that_does_not_answer_unless_portainer_reached_i
     assert_eq!(next(|case| case.material.proof = away()), Step::Done, "it is not asked by us alone");
     let renewed = next(|case| (case.material.proof, case.material.client) = (away(), "renewed".into()));
     assert_eq!(renewed, upload());
+    let moved = next(|case| (case.material.proof, case.order.port) = (away(), 2377));
+    waits(&moved, Reason::HostUnreachable, "does not answer");
 }
 
 #[test]
@@ -233,6 +235,52 @@ fn what_is_somebody_elses_is_left_alone() {
 }
 
 #[test]
+fn a_name_alone_is_no_claim_whoever_marked_it() {
+    // Two hosts were given one name: the second must not take what the first made.
+    let elsewhere = next(|case| {
+        case.report = EnvironmentReport::default();
+        case.ground.environments.get_mut(&9).expect("it is there").url = "tcp://attic:2376".into();
+    });
+    waits(&elsewhere, Reason::NameConflict, "tcp://attic:2376");
+    // Another cluster has objects of the same names, and an authority of its own.
+    let (other, family) = (77, "dockseal/home/portainer/99999999");
+    let foreign = |report: EnvironmentReport| {
+        next(move |case| {
+            case.ground.tags.push(Tag { id: other, name: family.into() });
+            case.ground.environments.get_mut(&9).expect("it is there").tag_ids = vec![other, MEDIA];
+            case.report = report;
+        })
+    };
+    waits(&foreign(EnvironmentReport::default()), Reason::NameConflict, family);
+    let Step::Change(9, change) = foreign(report(9)) else { panic!("its own, by an authority before") };
+    assert_eq!(change.tag_ids, Some(vec![other, MEDIA, TAG]));
+}
+
+#[test]
+fn what_works_by_a_replaced_authority_is_left_until_dockerd_follows() {
+    let replaced = |proof: Proof| {
+        next(move |case| {
+            case.ground.tags.push(Tag { id: 77, name: "dockseal/home/portainer/99999999".into() });
+            case.ground.environments.get_mut(&9).expect("it is there").tag_ids = vec![77, MEDIA];
+            (case.material.client, case.material.bundle) = ("of the new".into(), "of the new".into());
+            case.material.proof = proof;
+        })
+    };
+    waits(&replaced(Proof::Serves("older".into())), Reason::AwaitingServing, "another one");
+    assert!(matches!(replaced(Proof::Serves("leaf".into())), Step::Upload(9, _)));
+}
+
+#[test]
+fn nothing_is_taken_over_before_dockerd_serves_what_is_stored() {
+    let step = next(|case| {
+        (case.order.adopt, case.report) = (true, EnvironmentReport::default());
+        case.ground.environments.get_mut(&9).expect("it is there").tag_ids.clear();
+        case.material.proof = Proof::Serves("of before".into());
+    });
+    waits(&step, Reason::AwaitingServing, "another one");
+}
+
+#[test]
 fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
     let adopting = |change: fn(&mut Environment)| {
         next(move |case| {
@@ -258,6 +306,14 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
     };
     assert_eq!(known(report(9)), Step::Done);
     assert_eq!(known(EnvironmentReport::default()), upload());
+    // Its marks were removed by hand: what was reported still says whose it was.
+    let bare = next(|case| {
+        case.report = EnvironmentReport { adopted: true, ..report(9) };
+        let environment = case.ground.environments.get_mut(&9).expect("it is there");
+        (environment.name, environment.tag_ids) = ("by hand".into(), vec![]);
+    });
+    let marks = Change { tag_ids: Some(vec![TAG, ADOPTED, MEDIA]), ..Change::default() };
+    assert_eq!(bare, changed(marks));
 }
 
 #[test]
@@ -311,6 +367,12 @@ fn what_goes_is_removed_or_loses_our_mark_and_nothing_of_others_is_touched() {
     assert_eq!(parting(true, other), Parting::Nothing, "the number was given to something else");
     let edge = Environment { kind: 4, ..environment(9) };
     assert_eq!(parting(true, edge), Parting::Nothing);
+    let unknown = |environment: Environment| {
+        part(&Leaving { order: order(), delete: true }, HOME, &ground(vec![environment]), &EnvironmentReport::default())
+    };
+    assert_eq!(unknown(environment(9)), Parting::Delete(9), "it was made, and that was not written down");
+    let namesake = Environment { url: "tcp://attic:2376".into(), ..environment(9) };
+    assert_eq!(unknown(namesake), Parting::Nothing, "another host of the same name");
 }
 
 #[test]
@@ -319,12 +381,16 @@ fn of_two_clients_of_one_server_the_older_has_the_host() {
         client: client.into(),
         created: None,
         instance: instance.map(str::to_owned),
+        holds: false,
     };
     let two = [claim("a", Some("server")), claim("b", Some("server")), claim("c", Some("another")), claim("d", None)];
     assert_eq!(lost("a", &two), None);
     let fault = lost("b", &two).expect("the second loses");
-    assert!(fault.reason == Reason::NameConflict && fault.message.contains("PortainerClient a is older"), "{fault:?}");
+    assert!(fault.reason == Reason::NameConflict && fault.message.contains("PortainerClient a registers"), "{fault:?}");
     assert_eq!((lost("c", &two), lost("d", &two)), (None, None));
+    let held = [claim("a", Some("server")), Claim { holds: true, ..claim("b", Some("server")) }];
+    assert_eq!(lost("b", &held), None, "who holds it keeps it");
+    assert!(lost("a", &held).is_some());
 }
 
 #[test]
@@ -366,6 +432,10 @@ fn tries_come_later_each_time_and_latest_where_each_leaves_a_key() {
     let unreachable = |failures| patience(Reason::EnvironmentUnreachable, failures);
     assert_eq!((unreachable(1), unreachable(2)), (SignedDuration::from_mins(2), SignedDuration::from_mins(4)));
     assert_eq!(unreachable(99), SignedDuration::from_hours(1));
+    let visited =
+        |id| EnvironmentReport { id, reason: "EnvironmentUnreachable".into(), ..EnvironmentReport::default() };
+    assert_eq!(patience::after_visit(&visited(None), 1), SignedDuration::from_mins(2));
+    assert_eq!(patience::after_visit(&visited(Some(7)), 1), SignedDuration::from_secs(15));
     assert_eq!(patience(Reason::PortainerUnreachable, 99), INTERVAL);
     assert!(patience(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
 }

@@ -71,7 +71,9 @@ impl Ledger {
             let turn = self.turn(host, known.and_then(|known| known.turn), census, now);
             let waits = turns::waits_since(host).map(|_| saturating(now, WAITING));
             wakes.extend(turn.map(turns::over).or(waits));
-            entries.extend(entry(host, turn));
+            let told = known.map(|known| known.portainers.as_slice()).unwrap_or_default();
+            let portainers = census.portainers(host, told);
+            entries.extend(entry(host, turn).map(|entry| AssignedHost { portainers, ..entry }));
         }
         entries.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
         let assignment = Assignment { hosts: entries };

@@ -177,6 +177,12 @@ impl Memory {
         !account.starts_with(NODE_PREFIX) || named == self.is_there(account)
     }
 
+    /// What the assignments that are stored say of a host.
+    pub fn assigned(&self, at: &ObjectRef) -> impl Iterator<Item = &AssignedHost> {
+        let keys = self.named.get(at).into_iter().flatten().filter(|key| key.kind == PartKind::ConfigMap);
+        keys.filter_map(move |key| self.assignment(key.account()?)?.find(at))
+    }
+
     /// Whether another account has rights for an object, or is told of it.
     pub fn is_held_elsewhere(&self, account: &str, at: &ObjectRef) -> bool {
         self.named.get(at).into_iter().flatten().any(|key| key.account() != Some(account))

@@ -6,6 +6,7 @@ mod memory;
 
 use super::{CONFLICT_PATIENCE, House};
 use crate::api::account::{MINT, Part, PartKey, PartKind, SeenPart};
+use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
 use crate::api::{Object, ObjectRef, Place};
 use crate::decide::Refusal;
@@ -31,6 +32,10 @@ pub trait Census: Sync {
     fn hosts_of(&self, account: &str) -> Vec<Arc<Object>>;
     /// Those that wait for a turn to restart their dockerd.
     fn waiting(&self) -> Vec<Arc<Object>>;
+    /// The Portainers that a host's companion registers it in itself; `told` are those that it was told of.
+    fn portainers(&self, _host: &Object, _told: &[AssignedPortainer]) -> Vec<AssignedPortainer> {
+        Vec::new()
+    }
 }
 
 /// What came of a walk.
@@ -107,6 +112,11 @@ impl Accounts {
         let mut losers = contest(&self.applicants(hosts), &ledger.before(&account));
         let refusal = losers.remove(&object.at).or_else(|| ledger.fault(&account, &object.at.namespace).cloned());
         refusal.map_or(asked, Courier::Refused)
+    }
+
+    /// A companion is told to register that host for that PortainerClient.
+    pub fn is_lent(&self, host: &ObjectRef, client: &str) -> bool {
+        self.open().memory.assigned(host).any(|known| known.portainers.iter().any(|told| told.order.client == client))
     }
 
     fn applicants<'a>(&self, hosts: &'a [Arc<Object>]) -> Vec<&'a Object> {

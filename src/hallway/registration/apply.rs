@@ -1,10 +1,12 @@
 //! One step, done: calls to Portainer, and what is known after them. Whatever happened in between, the next step is
 //! decided by what Portainer shows.
 
-use super::fault::{Stop, of, of_server, unreachable};
+use super::fault::{Stop, of, unreachable};
 use super::{Errand, Run, Server, is_down, probe, proved};
-use crate::api::condition::Reason;
-use crate::decide::registration::{Fault, Proof, Step};
+use crate::api::{Kind, ObjectRef};
+use crate::decide::registration::find::is_adopted;
+use crate::decide::registration::order::marker_family;
+use crate::decide::registration::{Proof, Step};
 use crate::portainer::{Change, File, NewEnvironment};
 use crate::world::Clock;
 use crate::world::portainer_http::PortainerError;
@@ -18,14 +20,24 @@ pub async fn apply(server: &Server, errand: &Errand, step: Step, run: &mut Run, 
         Step::Create(new) => create(server, errand, &new, run).await?,
         Step::Drop(twins) => drop_twins(server, errand, &twins).await?,
         Step::Upload(id, change) => upload(server, errand, id, &change, run).await?,
-        Step::Change(id, changes) => change(server, errand, id, &changes).await?,
+        Step::Change(id, changes) => {
+            change(server, errand, id, &changes).await?;
+            if changes.url.is_some() || changes.tls.is_some() {
+                run.report.reason.clear(); // what was proved was something else
+            }
+        }
         Step::Prove(id) => prove(server, errand, id, run, clock).await?,
     }
     Ok(false)
 }
 
+/// Hosts that are registered for the first time want the same tags at the same time: each is made once.
 async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result<(), Stop> {
+    let _alone = server.tagging.lock().await;
     for name in names {
+        if server.ground().tag(name).is_some() {
+            continue;
+        }
         let tag = server.portainer.create_tag(name).await.map_err(|error| of(&error, errand))?;
         server.learn(|ground| {
             ground.tags.retain(|known| known.name != tag.name);
@@ -36,11 +48,12 @@ async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result
 }
 
 async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mut Run) -> Result<(), Stop> {
+    run.report.id = None; // the one that it had is not there
     let created = server.portainer.create(new, &errand.files(&server.pair())).await;
     let error = match created {
         Ok(environment) => {
             given(server, errand, environment.id, run);
-            server.learn(|ground| ground.put(environment));
+            server.put(environment);
             return again(server, errand).await.map(|_| ());
         }
         Err(error) => error,
@@ -53,7 +66,7 @@ async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mu
     // It may be there all the same: the answer says less than the list.
     match (again(server, errand).await?, &error) {
         (true, _) => Ok(()),
-        (false, PortainerError::Refused { words, .. }) => Err(Stop::Host(unreachable(errand, words))),
+        (false, PortainerError::Refused { status: 500, words }) => Err(Stop::Host(unreachable(errand, words))),
         (false, PortainerError::TimedOut) => {
             let words =
                 "it did not answer for over two minutes, as it does where a host takes connections and says nothing";
@@ -68,14 +81,14 @@ async fn again(server: &Server, errand: &Errand) -> Result<bool, Stop> {
     let name = &errand.order.name;
     let found = server.portainer.named(name).await.map_err(|error| of(&error, errand))?;
     let any = !found.is_empty();
-    server.learn(|ground| ground.put_named(name, found));
+    server.put_named(name, found);
     Ok(any)
 }
 
 async fn drop_twins(server: &Server, errand: &Errand, twins: &[i64]) -> Result<(), Stop> {
     for id in twins {
         server.portainer.delete(*id).await.map_err(|error| of(&error, errand))?;
-        server.learn(|ground| drop(ground.environments.remove(id)));
+        server.gone(*id);
     }
     Ok(())
 }
@@ -105,6 +118,10 @@ fn given(server: &Server, errand: &Errand, id: i64, run: &mut Run) {
         message: String::new(),
         ..errand.order.report(errand.registrar)
     };
+    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, &errand.namespace, &errand.order.client));
+    let ground = server.ground();
+    let tagged = ground.environments.get(&id).is_some_and(|found| is_adopted(&family, &ground, found));
+    report.adopted = tagged || (errand.previous.adopted && errand.previous.id == Some(id));
     report.proved_fingerprint = errand.previous.proved_fingerprint.clone();
     report.proved_at = errand.previous.proved_at.clone();
 }
@@ -112,11 +129,11 @@ fn given(server: &Server, errand: &Errand, id: i64, run: &mut Run) {
 async fn change(server: &Server, errand: &Errand, id: i64, changes: &Change) -> Result<(), Stop> {
     match server.portainer.change(id, changes).await {
         Ok(environment) => {
-            server.learn(|ground| ground.put(environment));
+            server.put(environment);
             Ok(())
         }
         Err(PortainerError::NotFound) => {
-            server.learn(|ground| drop(ground.environments.remove(&id)));
+            server.gone(id);
             Ok(())
         }
         Err(PortainerError::NameInUse) => {
@@ -141,24 +158,28 @@ async fn prove(server: &Server, errand: &Errand, id: i64, run: &mut Run, clock: 
     };
     match error {
         PortainerError::NotFound => {
-            server.learn(|ground| drop(ground.environments.remove(&id)));
+            server.gone(id);
             Ok(())
         }
-        PortainerError::HostUnreachable(words) | PortainerError::Refused { words, .. } => {
+        PortainerError::HostUnreachable(words) | PortainerError::Refused { status: 500, words } => {
             run.report.client_fingerprint = None; // the next try gives it everything anew
-            match (&errand.material.proof, run.uploaded) {
+            match (&errand.material.proof, &run.uploaded) {
                 (Proof::Not(fault), _) => Err(Stop::Host(fault.clone())),
-                (_, true) => Err(Stop::Host(unreachable(errand, &words))),
+                (Proof::Serves(_), true) => Err(Stop::Host(unreachable(errand, &words))),
                 (Proof::Serves(_), false) => Ok(()),
-                (Proof::Ask, false) => probe::reaches(server, errand).await.map_err(Stop::Host),
+                (Proof::Ask, uploaded) => {
+                    probe::reaches(server, errand).await.map_err(Stop::Host)?;
+                    if *uploaded { Err(Stop::Host(unreachable(errand, &words))) } else { Ok(()) }
+                }
             }
         }
         PortainerError::TimedOut => {
             run.report.client_fingerprint = None;
-            let words = "it takes connections and says nothing";
-            Err(Stop::Host(Fault { reason: Reason::EnvironmentUnreachable, ..unreachable(errand, words) }))
+            Err(Stop::Host(unreachable(errand, "it takes connections and says nothing")))
         }
-        error => Err(Stop::Server(of_server(&error))),
+        // What Docker answers comes through: the credential itself is proved by looks.
+        PortainerError::Forbidden(words) => Err(Stop::Host(unreachable(errand, &format!("it refuses it: {words}")))),
+        error => Err(of(&error, errand)),
     }
 }
 
@@ -172,8 +193,18 @@ async fn refresh(server: &Server, errand: &Errand, id: i64) -> Result<(), Stop> 
     {
         tracing::debug!(environment = errand.order.name, %error, "Portainer took no snapshot, and takes one by itself");
     }
-    server.learn(|ground| {
-        ground.environments.entry(id).and_modify(|environment| environment.status = crate::portainer::environment::UP);
-    });
-    Ok(())
+    if !down {
+        return Ok(());
+    }
+    let shown = server.portainer.environment(id).await.map_err(|error| of(&error, errand))?;
+    let still_down = shown.as_ref().is_some_and(is_down);
+    shown.into_iter().for_each(|environment| server.put(environment));
+    match still_down {
+        true => Err(Stop::Host(
+            probe::too_new_for(server, errand)
+                .await
+                .unwrap_or_else(|| unreachable(errand, "its ping gets through, and its snapshot of the host fails")),
+        )),
+        false => Ok(()),
+    }
 }

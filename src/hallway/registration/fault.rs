@@ -67,7 +67,10 @@ pub fn of(error: &PortainerError, errand: &Errand) -> Stop {
             format!("Portainer has an environment {} already, which it does not show", errand.order.name),
         )),
         PortainerError::HostUnreachable(words) => Stop::Host(unreachable(errand, words)),
-        PortainerError::TimedOut => Stop::Host(of_server(error)),
+        // The look says whether the credential is an administrator's; who refuses this one call stands in between.
+        PortainerError::TimedOut | PortainerError::Forbidden(_) => {
+            Stop::Host(Fault { reason: Reason::PortainerFailed, ..of_server(error) })
+        }
         _ => Stop::Server(of_server(error)),
     }
 }

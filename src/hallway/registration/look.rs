@@ -5,10 +5,9 @@ use super::fault::of_server;
 use super::server::{LOOKS, UNPOISONED};
 use crate::api::condition::Reason;
 use crate::decide::registration::Fault;
-use crate::portainer::{Environment, User};
+use crate::portainer::User;
 use crate::world::Clock;
 use crate::world::portainer_http::PortainerError;
-use std::collections::BTreeMap;
 
 impl Server {
     /// Looks at it.
@@ -31,13 +30,13 @@ impl Server {
         if whole {
             self.introduce().await?;
         }
-        let found = self.portainer.environments().await.map_err(|error| of_server(&error))?;
-        let by_number: BTreeMap<i64, Environment> = found.into_iter().map(|found| (found.id, found)).collect();
+        self.begin_list();
+        let list = self.portainer.environments().await.map_err(|error| of_server(&error))?;
         // Who may not see anything is shown an empty list.
-        if by_number.is_empty() && !whole && !self.ground().environments.is_empty() {
+        if list.is_empty() && !whole && !self.ground().environments.is_empty() {
             self.introduce().await?;
         }
-        self.learn(|ground| ground.environments = by_number);
+        self.take_list(list);
         let mut looked = self.looked.lock().expect(UNPOISONED);
         looked.lists += 1;
         if whole {

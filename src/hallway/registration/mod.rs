@@ -2,19 +2,22 @@
 //! same for the controller, for `up`, and for a companion that registers its own host.
 
 mod apply;
+mod attend;
 pub mod desk;
 mod fault;
+pub mod lend;
 mod look;
 mod order;
 mod parting;
-mod prepare;
+pub mod prepare;
 mod probe;
 pub mod server;
 mod standing;
 
+pub use attend::Attendance;
 pub use desk::{Came, Registrations, Visit};
 pub use parting::part;
-pub use prepare::prepare;
+pub use prepare::Way;
 pub use server::{Pair, Server};
 
 use crate::api::portainer_client::Registrar;
@@ -73,23 +76,24 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
     if errand.previous.registrar != errand.registrar {
         errand.previous = errand.order.report(errand.registrar); // what another one claims is not believed
     }
-    if let Some(done) = at_rest(server, &errand, clock.now()) {
+    if let Some(done) = at_rest(server, &errand) {
         return done;
     }
     if server.pair().fingerprint != errand.material.client {
         return Done::LookFirst; // the Secret has another one by now
     }
     probe::ask(server, &mut errand).await;
-    if let Some(done) = at_rest(server, &errand, clock.now()) {
+    if let Some(done) = at_rest(server, &errand) {
         return done;
     }
-    let name = server.names.of(&errand.order.name);
+    let name = server.names.of(&server.ground().instance, &errand.order.name);
     let _alone = name.lock().await;
     let _place = server.places.acquire().await.expect("it is never closed");
-    let mut run = Run { report: errand.previous.clone(), uploaded: false };
+    let mut run = Run { report: errand.previous.clone(), uploaded: false, wrote: false };
     for _ in 0..MOST_STEPS {
         let step = step(server, &errand, &run.report);
-        if writes(&step) && !server.is_fresh(clock.now()) {
+        let begins = writes(&step) && !std::mem::replace(&mut run.wrote, true);
+        if begins && !server.is_fresh(clock.now()) {
             return Done::LookFirst;
         }
         match apply(server, &errand, step, &mut run, clock).await {
@@ -99,6 +103,7 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
             Err(Stop::Server(fault)) => return Done::Server(fault),
         }
     }
+    server.doubt();
     let words = "Portainer shows something else after each change: does somebody else change this environment, too?";
     Done::Reported(failed(&errand, run.report, Fault::new(crate::api::condition::Reason::PortainerFailed, words)))
 }
@@ -107,6 +112,7 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
 struct Run {
     report: EnvironmentReport,
     uploaded: bool,
+    wrote: bool,
 }
 
 fn step(server: &Server, errand: &Errand, report: &EnvironmentReport) -> Step {
@@ -114,7 +120,7 @@ fn step(server: &Server, errand: &Errand, report: &EnvironmentReport) -> Step {
 }
 
 /// Nothing is to be asked or done.
-fn at_rest(server: &Server, errand: &Errand, _now: Timestamp) -> Option<Done> {
+fn at_rest(server: &Server, errand: &Errand) -> Option<Done> {
     match step(server, errand, &errand.previous) {
         Step::Done if !probe::is_due(errand) => Some(Done::Reported(registered(errand, errand.previous.clone()))),
         Step::Wait(fault) => Some(Done::Reported(failed(errand, errand.previous.clone(), fault))),

@@ -8,37 +8,56 @@ use crate::api::{Object, Spec};
 use crate::decide::registration::Fault;
 use crate::hallway::House;
 use crate::pki::Certificate;
+use crate::pki::material::Data;
 use crate::world::Store;
 use crate::world::portainer_http::{Access, Credential, Patience};
 use crate::world::store::{Shelf, Stored};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The server of a PortainerClient: the one that is known, where nothing changed about how it is spoken to.
+/// How a server is spoken to, and which client certificate it is given.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// Where it is.
+    pub access: Access,
+    /// What it knows us by.
+    pub credential: Credential,
+    /// Its first administrator may be made.
+    pub initialize: bool,
+    /// Portainer's client certificate.
+    pub pair: Pair,
+}
+
+/// The way to the server of a PortainerClient.
 ///
 /// # Errors
 /// The [`Fault`] of what is missing.
-pub async fn prepare<S: Store>(
-    house: &House<S>,
-    client: &Object,
-    kept: Option<Arc<Server>>,
-    names: &Arc<Names>,
-) -> Result<Arc<Server>, Fault> {
+pub async fn way<S: Store>(house: &House<S>, client: &Object) -> Result<Way, Fault> {
     let Spec::Portainer(spec) = &client.spec else { unreachable!("only a PortainerClient has a server") };
     let gone = || Fault::new(Reason::NotRegistered, "spec.server is left out");
     let wishes = spec.server.as_ref().ok_or_else(gone)?;
     check(wishes, client)?;
-    let credential = credential(house, client, &wishes.credentials_secret_ref.name).await?;
+    let name = &wishes.credentials_secret_ref.name;
+    let credential = credential(name, &secret(house, client, name).await?.data)?;
     let roots = roots(house, client, wishes).await?;
     let server_name = wishes.tls.as_ref().and_then(|tls| tls.server_name.clone());
     let access = Access { url: wishes.url.clone(), roots, server_name, patience: Patience::default() };
-    let pair = pair(house, client).await?;
-    if let Some(kept) = kept.filter(|kept| kept.is(&access, &credential, wishes.initialize_admin)) {
-        kept.take(pair);
-        return Ok(kept);
+    Ok(Way { access, credential, initialize: wishes.initialize_admin, pair: own_pair(house, client).await? })
+}
+
+impl Way {
+    /// The server at its end: the one that is known, where nothing changed about how it is spoken to.
+    ///
+    /// # Errors
+    /// The [`Fault`] of an address or authorities that are none.
+    pub fn server(self, kept: Option<Arc<Server>>, names: &Arc<Names>) -> Result<Arc<Server>, Fault> {
+        if let Some(kept) = kept.filter(|kept| kept.is(&self.access, &self.credential, self.initialize)) {
+            kept.take(self.pair);
+            return Ok(kept);
+        }
+        let server = Server::new(&self.access, self.credential, self.initialize, self.pair, Arc::clone(names));
+        server.map(Arc::new).map_err(|error| Fault::new(Reason::InvalidSpec, error.to_string()))
     }
-    let server = Server::new(&access, credential, wishes.initialize_admin, pair, Arc::clone(names));
-    server.map(Arc::new).map_err(|error| Fault::new(Reason::InvalidSpec, error.to_string()))
 }
 
 /// What the schema checks in a cluster.
@@ -59,10 +78,13 @@ fn check(wishes: &Wishes, client: &Object) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn credential<S: Store>(house: &House<S>, client: &Object, name: &str) -> Result<Credential, Fault> {
-    let stored = secret(house, client, name).await?;
+/// The credential in a Secret of that name.
+///
+/// # Errors
+/// The [`Fault`] that says what the Secret should hold.
+pub fn credential(name: &str, data: &Data) -> Result<Credential, Fault> {
     let text = |key: &str| -> Option<Zeroizing<String>> {
-        let text = std::str::from_utf8(stored.data.get(key)?).ok()?.trim();
+        let text = std::str::from_utf8(data.get(key)?).ok()?.trim();
         (!text.is_empty()).then(|| Zeroizing::new(text.to_owned()))
     };
     match (text("apiKey"), text("username"), text("password")) {
@@ -93,13 +115,21 @@ async fn secret<S: Store>(house: &House<S>, client: &Object, name: &str) -> Resu
 }
 
 /// Portainer's client certificate as it is stored now.
-async fn pair<S: Store>(house: &House<S>, client: &Object) -> Result<Pair, Fault> {
-    let missing = || Fault::new(Reason::NotRegistered, "Portainer's client certificate is not issued yet");
+async fn own_pair<S: Store>(house: &House<S>, client: &Object) -> Result<Pair, Fault> {
     let stored = house.store.read(Shelf::Secrets, &client.secret()).await;
-    let stored = stored.map_err(|error| Fault::new(Reason::StoreFailed, error.to_string()))?.ok_or_else(missing)?;
-    let ours = stored.owner.as_ref() == Some(&client.at);
-    let (certificate, key) =
-        stored.data.get("tls.crt").zip(stored.data.get("tls.key")).filter(|_| ours).ok_or_else(missing)?;
-    let leaf = Certificate::from_pem(certificate).map_err(|_| missing())?;
+    let stored = stored.map_err(|error| Fault::new(Reason::StoreFailed, error.to_string()))?;
+    let ours = stored.filter(|stored| stored.owner.as_ref() == Some(&client.at));
+    pair(ours.as_ref().map(|stored| &stored.data))
+}
+
+/// The client certificate in a Secret.
+///
+/// # Errors
+/// The [`Fault`] where there is none.
+pub fn pair(data: Option<&Data>) -> Result<Pair, Fault> {
+    let found = data.and_then(|data| data.get("tls.crt").zip(data.get("tls.key")));
+    let leaf = found.and_then(|(certificate, _)| Certificate::from_pem(certificate).ok());
+    let missing = || Fault::new(Reason::NotRegistered, "Portainer's client certificate is not issued yet");
+    let ((certificate, key), leaf) = found.zip(leaf).ok_or_else(missing)?;
     Ok(Pair { certificate: certificate.to_vec(), key: Zeroizing::new(key.to_vec()), fingerprint: leaf.fingerprint() })
 }

@@ -36,6 +36,13 @@ pub async fn ask(server: &Server, errand: &mut Errand) {
     };
 }
 
+/// Why this Portainer cannot talk to the host's Docker, where that is its version.
+pub async fn too_new_for(server: &Server, errand: &Errand) -> Option<Fault> {
+    let version = server.ground().version.clone();
+    let pinged = ping(server, errand).await.ok()?;
+    is_too_new(&version, &pinged).then(|| too_new(&version, &pinged))
+}
+
 /// Whether dockerd answers from here, whatever it serves.
 pub async fn reaches(server: &Server, errand: &Errand) -> Result<(), Fault> {
     ping(server, errand).await.map(|_| ()).map_err(|error| unreachable(errand, &error))

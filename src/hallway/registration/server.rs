@@ -3,9 +3,10 @@
 use crate::decide::registration::Ground;
 use crate::decide::registration::patience::INTERVAL;
 use crate::pki::sha256_hex;
+use crate::portainer::Environment;
 use crate::world::portainer_http::{Access, AccessError, Credential, Portainer};
 use k8s_openapi::jiff::Timestamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -42,6 +43,8 @@ pub struct Server {
     pub(super) names: Arc<Names>,
     pub(super) places: Semaphore,
     pub(super) probes: Semaphore,
+    /// Tags are being made.
+    pub(super) tagging: tokio::sync::Mutex<()>,
     ground: RwLock<Arc<Ground>>,
     pair: RwLock<Arc<Pair>>,
     pub(super) looked: Mutex<Looked>,
@@ -55,6 +58,8 @@ pub(super) struct Looked {
     pub whole: Option<Timestamp>,
     /// At its list alone, since then.
     pub lists: u32,
+    /// Environments of which something was heard since the last list was asked for.
+    pub touched: HashSet<i64>,
 }
 
 impl Server {
@@ -76,6 +81,7 @@ impl Server {
             names,
             places: Semaphore::new(PLACES),
             probes: Semaphore::new(PROBES),
+            tagging: tokio::sync::Mutex::default(),
             ground: RwLock::default(),
             pair: RwLock::new(Arc::new(pair)),
             looked: Mutex::default(),
@@ -97,6 +103,46 @@ impl Server {
         change(Arc::make_mut(&mut self.ground.write().expect(UNPOISONED)));
     }
 
+    /// Takes an environment as an answer shows it.
+    pub(super) fn put(&self, environment: Environment) {
+        self.touch([environment.id]);
+        self.learn(|ground| ground.put(environment));
+    }
+
+    /// An environment is not there any more.
+    pub(super) fn gone(&self, id: i64) {
+        self.touch([id]);
+        self.learn(|ground| drop(ground.environments.remove(&id)));
+    }
+
+    /// Takes all environments of a name as an answer shows them.
+    pub(super) fn put_named(&self, name: &str, found: Vec<Environment>) {
+        let before = self.ground();
+        let known = before.environments.values().filter(|known| known.name == name).map(|known| known.id);
+        self.touch(known.chain(found.iter().map(|found| found.id)));
+        self.learn(|ground| ground.put_named(name, found));
+    }
+
+    fn touch(&self, ids: impl IntoIterator<Item = i64>) {
+        self.looked.lock().expect(UNPOISONED).touched.extend(ids);
+    }
+
+    /// Takes a list that was asked for a while ago: what was heard of an environment since then is newer.
+    pub(super) fn take_list(&self, list: Vec<Environment>) {
+        let touched = std::mem::take(&mut self.looked.lock().expect(UNPOISONED).touched);
+        self.learn(|ground| {
+            ground.environments.retain(|id, _| touched.contains(id));
+            for found in list.into_iter().filter(|found| !touched.contains(&found.id)) {
+                ground.put(found);
+            }
+        });
+    }
+
+    /// A list is asked for now.
+    pub(super) fn begin_list(&self) {
+        self.looked.lock().expect(UNPOISONED).touched.clear();
+    }
+
     /// The client certificate that it is given.
     pub fn pair(&self) -> Arc<Pair> {
         Arc::clone(&self.pair.read().expect(UNPOISONED))
@@ -113,7 +159,12 @@ impl Server {
         whole.is_some_and(|whole| now >= whole && now.duration_since(whole) <= INTERVAL)
     }
 
-    /// The next look asks everything.
+    /// The next look asks everything; what is known is good enough to write by until then.
+    pub fn wonder(&self) {
+        self.looked.lock().expect(UNPOISONED).lists = LOOKS;
+    }
+
+    /// The next look asks everything, and nothing is written before it.
     pub fn doubt(&self) {
         self.looked.lock().expect(UNPOISONED).whole = None;
     }
@@ -136,10 +187,10 @@ fn identity(access: &Access, credential: &Credential, initialize: bool) -> Strin
 pub struct Names(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 impl Names {
-    /// The lock of a name.
-    pub fn of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    /// The lock of a name in a server.
+    pub fn of(&self, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut names = self.0.lock().expect(UNPOISONED);
         names.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(names.entry(name.to_owned()).or_default())
+        Arc::clone(names.entry(format!("{instance} {name}")).or_default())
     }
 }

@@ -1,6 +1,7 @@
 //! How far registration is, out of what is known, for the statuses of hosts and PortainerClients.
 
 use super::desk::{Registrations, deletes};
+use super::lend::by_companion;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::portainer_client::Registrar;
 use crate::api::status::{EnvironmentReport, ServerReport};
@@ -19,14 +20,23 @@ impl Registrations {
             .filter(|client| client.deleted.is_none())
             .map(|client| self.standing(client, host))
             .collect();
-        let going = selecting.iter().filter(|client| client.deleted.is_some()).chain(others);
+        // What a companion registered is the controller's from the day that the host goes: who goes forgets.
+        let goes = |client: &&Arc<Object>| client.deleted.is_some() || (host.deleted.is_some() && by_companion(client));
+        let going = selecting.iter().filter(goes).chain(others);
         let leaving =
             going.filter(|client| self.has_ours(client, host)).map(|client| parting(self.report(client, host)));
         let ours = |report: &&EnvironmentReport| report.registrar == Registrar::Controller;
-        let environments = reports.iter().filter(ours).cloned().chain(leaving).collect();
-        let removing = |client: &&Arc<Object>| deletes(client) && self.has_ours(client, host);
+        // Should it be selected again, it is known by its number.
+        let left = others.iter().filter(|client| host.deleted.is_none() && client.deleted.is_none());
+        let left = left
+            .map(|client| self.report(client, host))
+            .filter(|report| report.id.is_some() && report.reason == Reason::Deregistered.as_str());
+        let environments = reports.iter().filter(ours).cloned().chain(leaving).chain(left).collect();
+        let removing = |client: &&Arc<Object>| deletes(client) && self.may_have_ours(client, host);
+        let lent = selecting.iter().filter(|client| self.is_lent(client, host));
         Standing {
             verdict: of_host(&reports),
+            lent: lent.map(|client| client.at.name.to_string()).collect(),
             environments,
             deletes: selecting.iter().any(|client| deletes(client)),
             left: host.deleted.is_some() && selecting.iter().chain(others).any(|client| removing(&client)),
@@ -36,23 +46,28 @@ impl Registrations {
 
     /// A PortainerClient may have an environment of the host in its Portainer.
     fn has_ours(&self, client: &Object, host: &Object) -> bool {
-        !self.is_parted(&client.at, &host.at) && self.report(client, host).id.is_some()
+        !self.is_parted(client, host) && self.report(client, host).id.is_some()
+    }
+
+    /// The same, where what was made last may not have been written down.
+    fn may_have_ours(&self, client: &Object, host: &Object) -> bool {
+        let known = self.identity(&client.at).is_some() || client.previous.server.instance_id.is_some();
+        known && !self.is_parted(client, host)
     }
 
     /// What a host's status says of one PortainerClient.
     fn standing(&self, client: &Object, host: &Object) -> EnvironmentReport {
-        let Spec::Portainer(spec) = &client.spec else { return EnvironmentReport::default() };
-        if spec.registrar == Registrar::Companion {
-            let report = host.companion.environments.iter().find(|report| *report.portainer_client == *client.at.name);
-            return report.cloned().unwrap_or_else(|| EnvironmentReport {
-                portainer_client: client.at.name.to_string(),
-                registrar: Registrar::Companion,
-                reason: Reason::NotRegistered.as_str().to_owned(),
-                message: "the host's companion has not registered it yet".to_owned(),
-                ..EnvironmentReport::default()
-            });
+        if by_companion(client) {
+            return self.by_companion(client, host);
         }
-        let report = self.report(client, host);
+        let blank = |report: EnvironmentReport| EnvironmentReport {
+            portainer_client: report.portainer_client,
+            ..EnvironmentReport::default()
+        };
+        let report = match self.report(client, host) {
+            report if report.registrar == Registrar::Companion => blank(report), // it is not believed
+            report => report,
+        };
         match self.looked(&client.at) {
             Some(Err(fault)) if !report.is_registered() => {
                 EnvironmentReport { reason: fault.reason.as_str().to_owned(), message: fault.message, ..report }
@@ -82,6 +97,7 @@ impl Registrations {
         Standing {
             verdict: Some(verdict),
             environments: Vec::new(),
+            lent: Vec::new(),
             server: ServerReport {
                 selected: Some(count(tally.selected)),
                 registered: Some(count(tally.registered)),
@@ -89,7 +105,9 @@ impl Registrations {
                 instance_id,
             },
             deletes: deletes(client),
-            left: client.deleted.is_some() && deletes(client) && hosts.iter().any(|host| self.has_ours(client, host)),
+            left: client.deleted.is_some()
+                && deletes(client)
+                && hosts.iter().any(|host| self.may_have_ours(client, host)),
         }
     }
 
@@ -99,11 +117,15 @@ impl Registrations {
             let report = self.standing(client, host);
             match report.is_registered() {
                 true => tally.registered += 1,
-                false => _ = tally.missing.get_or_insert((host.at.name.to_string(), report.message)),
+                false => _ = tally.missing.get_or_insert((host.at.name.to_string(), words(report))),
             }
         }
         tally
     }
+}
+
+fn words(report: EnvironmentReport) -> String {
+    if report.message.is_empty() { "nobody has looked at it yet".to_owned() } else { report.message }
 }
 
 fn parting(report: EnvironmentReport) -> EnvironmentReport {
@@ -111,7 +133,8 @@ fn parting(report: EnvironmentReport) -> EnvironmentReport {
         true => "the host is being taken out of this Portainer".to_owned(),
         false => report.message,
     };
-    EnvironmentReport { reason: Reason::Deregistering.as_str().to_owned(), message: words, ..report }
+    let (registrar, reason) = (Registrar::Controller, Reason::Deregistering.as_str().to_owned());
+    EnvironmentReport { registrar, reason, message: words, ..report }
 }
 
 fn registered_before(client: &Object) -> Option<Verdict> {

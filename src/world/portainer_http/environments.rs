@@ -76,10 +76,15 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError::HostUnreachable`] where Portainer does not reach it.
     pub async fn ping(&self, id: i64) -> Answer<()> {
-        let reply = self.sent(Call::get(path::ping(id))).await?;
+        let mut reply = self.as_it_is(Call::get(path::ping(id))).await?;
+        if reply.status == StatusCode::UNAUTHORIZED {
+            self.me().await?; // the session may have ended; if not, it is Docker that refuses
+            reply = self.as_it_is(Call::get(path::ping(id))).await?;
+        }
         let shows = |text: &str| self.0.session.is_shown_in(text);
         match reply.status {
             StatusCode::OK => Ok(()),
+            StatusCode::UNAUTHORIZED => Err(PortainerError::HostUnreachable("Docker answers 401".to_owned())),
             // What stands in front of Portainer answers with a page.
             StatusCode::BAD_GATEWAY if !reply.html => {
                 Err(PortainerError::HostUnreachable(match reply.body.is_empty() {

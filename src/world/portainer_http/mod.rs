@@ -119,6 +119,12 @@ impl Portainer {
         self.judge(reply)
     }
 
+    /// Asks as the user, and takes the answer as it is: it may be Docker's.
+    async fn as_it_is(&self, call: Call) -> Answer<Reply> {
+        let Client { server, session } = &*self.0;
+        call.send(server, Some(&session.pass(server).await?)).await
+    }
+
     /// Asks as the user; where the session ended, once more with a new one.
     async fn sent(&self, call: Call) -> Answer<Reply> {
         let Client { server, session } = &*self.0;

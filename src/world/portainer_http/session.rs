@@ -8,6 +8,7 @@ use super::{Credential, judged};
 use crate::portainer::wire;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -33,6 +34,10 @@ impl Pass {
         Some(Pass { name, value, number })
     }
 }
+
+/// Logins of this process, whoever for: Portainer counts them by the address that they come from.
+static LOGINS: Mutex<()> = Mutex::const_new(());
+const BETWEEN_LOGINS: Duration = Duration::from_millis(150);
 
 /// Who we are to a server.
 pub(super) enum Session {
@@ -158,7 +163,12 @@ impl User {
 
     async fn ask(&self, server: &Server, number: u64) -> Result<Pass, PortainerError> {
         let call = Call::login(wire::credentials(&self.username, &self.password));
-        let reply = call.send(server, None).await?;
+        let reply = {
+            let _alone = LOGINS.lock().await;
+            let reply = call.send(server, None).await;
+            tokio::time::sleep(BETWEEN_LOGINS).await;
+            reply?
+        };
         match reply.status.as_u16() {
             200..=299 => {}
             401 | 422 => return Err(PortainerError::CredentialsRefused),

@@ -61,6 +61,14 @@ impl Bed {
         Ok(bed)
     }
 
+    /// Applies the chart with further arguments.
+    pub async fn upgrade(&mut self, arguments: &[&str]) -> anyhow::Result<()> {
+        let manifest = helm::template(&[CHART, arguments].concat())?;
+        self.chart = helm::objects(&manifest)?;
+        let apply = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+        self.cluster.kubectl_stdin(&apply, &manifest).await.map(|_| ())
+    }
+
     /// The chart's objects of a kind.
     pub fn of_kind(&self, kind: &str) -> Vec<&Value> {
         self.chart.iter().filter(|object| object["kind"] == kind).collect()

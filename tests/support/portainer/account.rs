@@ -162,7 +162,10 @@ impl Shared {
             return Err(Answer::refusal(403, "Cannot remove the initial admin account", "Cannot remove admin user"));
         }
         let mut state = locked(&self.state);
-        state.users.remove(&id).ok_or_else(|| missing("Unable to find a user with the specified identifier"))?;
+        state
+            .users
+            .remove(&id)
+            .ok_or_else(|| missing("Unable to find a user with the specified identifier", "users", id))?;
         state.keys.retain(|_, key| key.user != id);
         Ok(Answer::empty(204))
     }
@@ -206,7 +209,7 @@ impl Shared {
         own(caller, id)?;
         let mut state = locked(&self.state);
         let theirs = state.keys.get(&key).is_some_and(|key| key.user == id);
-        theirs.then(|| state.keys.remove(&key)).ok_or_else(|| missing("Unable to find an API key"))?;
+        theirs.then(|| state.keys.remove(&key)).ok_or_else(|| missing("Unable to find an API key", "api_key", key))?;
         Ok(Answer::empty(204))
     }
 
@@ -217,8 +220,13 @@ impl Shared {
 }
 
 /// 404 for an object.
-pub fn missing(message: &str) -> Answer {
-    Answer::refusal(404, message, "object not found inside the database")
+pub fn missing(message: &str, bucket: &str, key: u64) -> Answer {
+    Answer::refusal(404, message, &not_found(bucket, key))
+}
+
+/// What the database says of an object that it has not.
+pub fn not_found(bucket: &str, key: u64) -> String {
+    format!("object not found inside the database (bucket={bucket}, key={key})")
 }
 
 fn own(caller: Caller, id: u64) -> Result<(), Answer> {

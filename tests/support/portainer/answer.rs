@@ -2,7 +2,7 @@
 
 use http::Response;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::{Value, json};
 use std::pin::Pin;
@@ -53,7 +53,9 @@ impl Answer {
         let mut letters = details.chars();
         let details: String =
             letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect();
-        Answer::json(status, &json!({ "message": message, "details": details }))
+        // In that order, so not from a map.
+        let body = format!("{{\"message\":{},\"details\":{}}}", json!(message), json!(details));
+        Answer { body: body.into(), ..Answer::json(status, &Value::Null) }
     }
 
     /// The same where there is no error beneath the message.
@@ -69,8 +71,13 @@ impl Answer {
 
     /// As hyper sends it.
     pub fn send(self) -> Response<UnsyncBoxBody<Bytes, Cut>> {
-        let body = Full::new(self.body.clone()).map_err(|never| match never {});
-        self.dressed(body.boxed_unsync())
+        let body = self.body.clone();
+        // Go announces the length of short bodies only.
+        if body.len() > 2048 {
+            let whole = futures::stream::once(std::future::ready(Ok(Frame::data(body))));
+            return self.dressed(StreamBody::new(whole).boxed_unsync());
+        }
+        self.dressed(Full::new(body).map_err(|never| match never {}).boxed_unsync())
     }
 
     /// As hyper sends it when the connection breaks in the middle of the body.
@@ -84,6 +91,9 @@ impl Answer {
 
     fn dressed(&self, body: UnsyncBoxBody<Bytes, Cut>) -> Response<UnsyncBoxBody<Bytes, Cut>> {
         let mut response = Response::builder().status(self.status);
+        if (200..300).contains(&self.status) {
+            response = response.header("x-csrf-token", "");
+        }
         for (name, value) in &self.headers {
             response = response.header(name.as_str(), value.as_str());
         }

@@ -16,7 +16,7 @@ pub struct Call {
     pub query: String,
     /// The environment in the path, in an upload's folder, or made by this call.
     pub environment: Option<u64>,
-    /// What the client was told; `None` while it was not, or when its connection was cut instead.
+    /// What the client was told, or will be after a delay; `None` before it is done, or when its connection was cut.
     pub status: Option<u16>,
     pub fault: Option<Fault>,
     pub began: Instant,

@@ -1,5 +1,6 @@
 //! `POST /endpoints`: a form in, an environment out after a real ping; leaves behind what Portainer leaves behind.
 
+use super::account::not_found;
 use super::answer::{Answer, Reply};
 use super::dial;
 use super::request::{Asked, Part, invalid};
@@ -32,7 +33,12 @@ struct Files {
 impl Shared {
     /// The name is looked at before the ping, so creates side by side may all find it free.
     pub async fn create(&self, asked: &Asked) -> Reply {
-        let form = Form::read(asked)?;
+        let mut form = Form::read(asked)?;
+        if self.is_before(22) {
+            form.engine.clear(); // it does not know the field
+        } else if !["", "docker", "podman"].contains(&form.engine.as_str()) {
+            return Err(invalid("invalid container engine value. Value must be one of: 'docker' or 'podman'"));
+        }
         if !locked(&self.state).is_free(&form.name, None) {
             return Err(Answer::plain_refusal(409, "Name is not unique"));
         }
@@ -61,10 +67,8 @@ impl Shared {
             Ok(snapshot::of(&target).await)
         };
         let late = |_| {
-            Err(format!(
-                "error during connect: Get \"{}/_ping\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
-                environment.url
-            ))
+            let host = environment.url.split_once("://").map_or("", |(_, host)| host);
+            Err(format!("Get \"https://{host}/_ping\": context deadline exceeded"))
         };
         tokio::time::timeout(patience, looking).await.unwrap_or_else(late)
     }
@@ -89,16 +93,16 @@ impl Shared {
         let (id, tags, group) = (environment.id, environment.tags.clone(), environment.group);
         let shown = environment.json(false);
         state.environments.insert(id, environment);
-        let not_found = "object not found inside the database";
-        for tag in tags {
-            let tag = state.tags.get_mut(&tag).ok_or_else(|| {
-                Answer::refusal(500, "An error occurred while trying to create the environment", not_found)
+        for id_of_tag in tags {
+            let tag = state.tags.get_mut(&id_of_tag).ok_or_else(|| {
+                let why = not_found("tags", id_of_tag);
+                Answer::refusal(500, "An error occurred while trying to create the environment", &why)
             })?;
             tag.environments.insert(id);
         }
         if !state.groups.contains_key(&group) {
             let message = "Unable to find an environment group inside the database";
-            return Err(Answer::refusal(500, message, not_found));
+            return Err(Answer::refusal(500, message, &not_found("endpoint_groups", group)));
         }
         Ok(Answer::json(200, &shown))
     }
@@ -116,9 +120,6 @@ impl Form {
         let kind = value("EndpointCreationType").parse().ok().filter(|kind| (1..=5).contains(kind));
         let kind = kind.ok_or_else(|| invalid(WRONG_KIND))?;
         let engine = value("ContainerEngine");
-        if !["", "docker", "podman"].contains(&engine.as_str()) {
-            return Err(invalid("invalid container engine value. Value must be one of: 'docker' or 'podman'"));
-        }
         let listed = |name: &str| Some(value(name)).filter(|text| !text.is_empty()).unwrap_or_else(|| "[]".to_owned());
         let tags = serde_json::from_str(&listed("TagIds")).map_err(|_| invalid("invalid TagIds parameter"))?;
         let gpus = serde_json::from_str(&listed("Gpus")).map_err(|_| invalid("invalid Gpus parameter"))?;

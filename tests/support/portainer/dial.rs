@@ -11,7 +11,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::error::Error;
 use std::sync::Arc;
 use tokio::net::TcpStream;
@@ -153,7 +153,7 @@ fn read(path: &str) -> Result<Vec<u8>, String> {
 }
 
 fn in_go(error: &(dyn Error + 'static), host: &str, port: u16) -> String {
-    let during = format!("error during connect: Get \"https://{host}:{port}/_ping\": ");
+    let during = format!("error during connect: Head \"https://{host}:{port}/_ping\": ");
     let Some(tls) = of_tls(error) else {
         let text = error.to_string();
         return match refused(error) {
@@ -164,25 +164,46 @@ fn in_go(error: &(dyn Error + 'static), host: &str, port: u16) -> String {
             false => format!("{during}read tcp: connection reset by peer ({text})"),
         };
     };
-    use rustls::CertificateError as Flaw;
-    let why = match tls {
-        rustls::Error::InvalidCertificate(Flaw::UnknownIssuer | Flaw::BadSignature) => {
-            "tls: failed to verify certificate: x509: certificate signed by unknown authority".into()
+    match tls {
+        rustls::Error::InvalidCertificate(flaw) => {
+            format!("{during}tls: failed to verify certificate: x509: {}", of_certificate(flaw, host))
         }
-        rustls::Error::InvalidCertificate(Flaw::NotValidForName | Flaw::NotValidForNameContext { .. }) => format!(
-            "tls: failed to verify certificate: x509: cannot validate certificate for {host} because it doesn't contain any IP SANs"
+        // What Go's servers send to clients that they do not know; Docker's client then guesses.
+        rustls::Error::AlertReceived(AlertDescription::BadCertificate) => format!(
+            "The server probably has client authentication (--tlsverify) enabled. Please check your TLS client \
+             certification settings: Get \"https://{host}:{port}/_ping\": remote error: tls: bad certificate"
         ),
-        rustls::Error::InvalidCertificate(Flaw::Expired | Flaw::ExpiredContext { .. }) => {
-            "tls: failed to verify certificate: x509: certificate has expired or is not yet valid".into()
+        rustls::Error::AlertReceived(alert) => format!("{during}remote error: tls: {}", of_alert(*alert)),
+        other => format!("{during}tls: {other}"),
+    }
+}
+
+fn of_alert(alert: AlertDescription) -> String {
+    match alert {
+        AlertDescription::CertificateRequired => "certificate required".into(),
+        AlertDescription::CertificateExpired => "expired certificate".into(),
+        AlertDescription::UnknownCA => "unknown certificate authority".into(),
+        other => format!("{other:?}"),
+    }
+}
+
+fn of_certificate(flaw: &CertificateError, host: &str) -> String {
+    match flaw {
+        CertificateError::NotValidForNameContext { presented, .. } if !presented.is_empty() => {
+            let names: Vec<&str> = presented.iter().filter_map(|name| name.split(['(', ')', '"']).nth(1)).collect();
+            format!("certificate is valid for {}, not {host}", names.join(", "))
         }
-        rustls::Error::AlertReceived(_) => {
-            return format!(
-                "The server probably has client authentication (--tlsverify) enabled. Please check your TLS client certification settings: Get \"https://{host}:{port}/_ping\": remote error: tls: bad certificate"
-            );
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("cannot validate certificate for {host} because it doesn't contain any IP SANs")
         }
-        other => format!("tls: {other}"),
-    };
-    during + &why
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "certificate has expired or is not yet valid".into()
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".into()
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The TLS error in a chain of errors.

@@ -25,9 +25,12 @@ pub enum Fault {
 /// A fault that waits for its request.
 #[derive(Debug)]
 pub struct Rule {
-    pub method: Method,
+    /// None for any.
+    pub method: Option<Method>,
     pub pattern: String,
     pub fault: Fault,
+    /// How many that fit pass before it.
+    pub passing: usize,
     /// How often it is still to happen.
     pub left: usize,
 }
@@ -35,7 +38,13 @@ pub struct Rule {
 impl Rule {
     /// Takes the oldest fault for that request, and forgets a rule that is used up.
     pub fn take(rules: &mut Vec<Rule>, method: &Method, path: &str) -> Option<Fault> {
-        let position = rules.iter().position(|rule| rule.method == *method && fits(&rule.pattern, path))?;
+        let any = |rule: &Rule| rule.method.as_ref().is_none_or(|wanted| wanted == method);
+        let due = |rule: &mut Rule| {
+            let passes = rule.passing > 0;
+            rule.passing = rule.passing.saturating_sub(1);
+            !passes
+        };
+        let position = rules.iter_mut().position(|rule| any(rule) && fits(&rule.pattern, path) && due(rule))?;
         rules[position].left -= 1;
         let fault = rules[position].fault;
         if rules[position].left == 0 {

@@ -190,8 +190,19 @@ impl Portainer {
 
     /// Orders a fault for so many requests, `usize::MAX` for all.
     pub fn inject_times(&self, times: usize, method: &str, pattern: &str, fault: Fault) {
-        let method = Method::from_bytes(method.as_bytes()).expect("a method's name");
-        locked(&self.shared.rules).push(Rule { method, pattern: pattern.to_owned(), fault, left: times });
+        let method = Some(Method::from_bytes(method.as_bytes()).expect("a method's name"));
+        locked(&self.shared.rules).push(Rule { method, pattern: pattern.to_owned(), fault, passing: 0, left: times });
+    }
+
+    /// Orders a fault for one request, whatever it is: `number` others come before it.
+    pub fn inject_at(&self, number: usize, fault: Fault) {
+        locked(&self.shared.rules).push(Rule {
+            method: None,
+            pattern: "/**".to_owned(),
+            fault,
+            passing: number,
+            left: 1,
+        });
     }
 
     /// Forgets every fault.
@@ -229,12 +240,12 @@ impl Portainer {
         most_in_flight(&self.calls_since(mark))
     }
 
-    /// Waits until that is so.
-    pub fn wait(&self, what: &str, within: Duration, so: impl Fn(&Portainer) -> bool) -> anyhow::Result<()> {
+    /// Waits until that is so; the runtime goes on with other things, such as closing a connection.
+    pub async fn wait(&self, what: &str, within: Duration, so: impl Fn(&Portainer) -> bool) -> anyhow::Result<()> {
         let deadline = Instant::now() + within;
         while !so(self) {
             (Instant::now() < deadline).then_some(()).with_context(|| format!("not within {within:?}: {what}"))?;
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())
     }

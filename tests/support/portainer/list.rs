@@ -51,7 +51,7 @@ impl Filter {
             let texts = asked.parameters(&format!("{name}[]"));
             let wrong =
                 |_| Answer::refusal(400, "Invalid query parameters", &format!("unable to parse parameter {name}"));
-            texts.iter().map(|text| text.parse().map_err(wrong)).collect::<Result<Vec<u64>, Answer>>()
+            texts.iter().map(|text| text.parse().map_err(|_| wrong(text))).collect::<Result<Vec<u64>, Answer>>()
         };
         Ok(Filter {
             name: asked.parameter("name"),

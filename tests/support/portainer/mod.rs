@@ -190,6 +190,13 @@ impl Portainer {
 }
 
 impl Shared {
+    /// Is it an older one than 2.`minor`?
+    fn is_before(&self, minor: u32) -> bool {
+        let version = locked(&self.version);
+        let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (2, minor)
+    }
+
     fn is_timed_out(&self) -> bool {
         *locked(&self.timed_out)
     }

@@ -11,7 +11,7 @@ use serde_json::json;
 impl Shared {
     /// `POST /endpoints/{id}/snapshot`: 204, whatever the host says; only the status tells.
     pub async fn snapshot(&self, id: u64) -> Reply {
-        let environment = locked(&self.state).environments.get(&id).cloned().ok_or_else(no_environment)?;
+        let environment = locked(&self.state).environments.get(&id).cloned().ok_or_else(|| no_environment(id))?;
         if environment.kind > 2 {
             return Err(Answer::plain_refusal(400, "Snapshots not supported for this environment"));
         }
@@ -31,7 +31,7 @@ impl Shared {
     async fn take_snapshot(&self, environment: &Environment) -> Result<(), Answer> {
         let found = self.look(environment).await;
         let mut state = locked(&self.state);
-        let latest = state.environments.get_mut(&environment.id).ok_or_else(no_environment)?;
+        let latest = state.environments.get_mut(&environment.id).ok_or_else(|| no_environment(environment.id))?;
         latest.status = if found.is_ok() { 1 } else { 2 };
         if let Ok(snapshot) = found {
             latest.snapshot = Some(snapshot);
@@ -62,7 +62,7 @@ impl Shared {
     /// `DELETE /endpoints/{id}`, also of a host that is down.
     pub fn remove(&self, id: u64) -> Reply {
         let mut state = locked(&self.state);
-        let environment = state.environments.remove(&id).ok_or_else(no_environment)?;
+        let environment = state.environments.remove(&id).ok_or_else(|| no_environment(id))?;
         if environment.tls.on {
             self.disk.delete_all(&id.to_string());
         }
@@ -91,7 +91,7 @@ impl Shared {
     pub fn settle(&self, id: u64, asked: &Asked) -> Reply {
         let fields = asked.json()?;
         let mut state = locked(&self.state);
-        let environment = state.environments.get_mut(&id).ok_or_else(no_environment)?;
+        let environment = state.environments.get_mut(&id).ok_or_else(|| no_environment(id))?;
         let names: Vec<String> =
             environment.settings.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
         for name in names {
@@ -119,7 +119,9 @@ impl Shared {
     pub fn remove_tag(&self, id: u64) -> Reply {
         let mut state = locked(&self.state);
         let tag = state.tags.remove(&id);
-        tag.ok_or_else(|| missing("Unable to find a tag with the specified identifier inside the database"))?;
+        tag.ok_or_else(|| {
+            missing("Unable to find a tag with the specified identifier inside the database", "tags", id)
+        })?;
         for environment in state.environments.values_mut() {
             environment.tags.retain(|tag| *tag != id);
         }
@@ -144,7 +146,7 @@ impl Shared {
     /// `GET /endpoint_groups/{id}`
     pub fn group(&self, id: u64) -> Reply {
         let state = locked(&self.state);
-        Ok(Answer::json(200, &state.groups.get(&id).ok_or_else(no_group)?.json(id)))
+        Ok(Answer::json(200, &state.groups.get(&id).ok_or_else(|| no_group(id))?.json(id)))
     }
 
     /// `DELETE /endpoint_groups/{id}`: its environments go back to the first group, which cannot go.
@@ -154,7 +156,7 @@ impl Shared {
             return Err(Answer::refusal(403, "Unable to remove the default 'Unassigned' group", why));
         }
         let mut state = locked(&self.state);
-        state.groups.remove(&id).ok_or_else(no_group)?;
+        state.groups.remove(&id).ok_or_else(|| no_group(id))?;
         for environment in state.environments.values_mut().filter(|one| one.group == id) {
             environment.group = 1;
         }
@@ -162,8 +164,12 @@ impl Shared {
     }
 }
 
-fn no_group() -> Answer {
-    missing("Unable to find an environment group with the specified identifier inside the database")
+fn no_group(id: u64) -> Answer {
+    missing(
+        "Unable to find an environment group with the specified identifier inside the database",
+        "endpoint_groups",
+        id,
+    )
 }
 
 const NO_FORM: &str = "request Content-Type isn't multipart/form-data";

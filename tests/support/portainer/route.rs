@@ -1,6 +1,6 @@
 //! Which room a request goes to: method and path in, an answer out, in the order in which Portainer looks.
 
-use super::account::{Caller, denied};
+use super::account::Caller;
 use super::answer::{Answer, Reply};
 use super::change::no_environment;
 use super::request::Asked;
@@ -130,11 +130,11 @@ impl Shared {
     }
 
     fn visible(&self, caller: Caller, id: u64) -> Result<Environment, Answer> {
-        let environment = locked(&self.state).environments.get(&id).cloned().ok_or_else(no_environment)?;
+        let environment = locked(&self.state).environments.get(&id).cloned().ok_or_else(|| no_environment(id))?;
         if caller.role == 1 || environment.users.contains(&caller.user) {
             return Ok(environment);
         }
-        Err(denied("Permission denied to access environment"))
+        Err(Answer::refusal(403, "Permission denied to access environment", "Access denied to environment"))
     }
 
     fn version_json(&self, caller: Caller) -> serde_json::Value {

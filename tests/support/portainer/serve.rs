@@ -75,14 +75,14 @@ impl Door {
         };
         match fault {
             Some(Fault::LoseAnswer) => return Err(Cut),
-            Some(Fault::DelayAnswer(how_long)) => tokio::time::sleep(how_long).await,
+            Some(Fault::CutAnswer) => return Ok(answer.send_half()),
             _ => {}
-        }
-        if fault == Some(Fault::CutAnswer) {
-            return Ok(answer.send_half());
         }
         let made: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
         open.told(answer.status, made.and_then(|made| made["Id"].as_u64()));
+        if let Some(Fault::DelayAnswer(how_long)) = fault {
+            tokio::time::sleep(how_long).await;
+        }
         Ok(answer.send())
     }
 

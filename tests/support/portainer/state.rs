@@ -163,7 +163,6 @@ impl Environment {
             "ComposeSyntaxMaxVersion": "3.9", "SecuritySettings": self.settings,
             "LastCheckInDate": 0, "QueryDate": 0, "Heartbeat": false, "PostInitMigrations": {}, "Edge": {},
             "Agent": { "Version": "" }, "AuthorizedUsers": null, "AuthorizedTeams": null, "Tags": null,
-            "IsEdgeDevice": false,
         })
     }
 }
@@ -204,7 +203,7 @@ impl User {
     /// As the API shows it: never with the password.
     pub fn json(&self, id: u64) -> Value {
         json!({ "Id": id, "Username": self.name, "Role": self.role, "ThemeSettings": {}, "UseCache": false,
-            "PortainerAuthorizations": null, "TokenIssueAt": 0 })
+            "EndpointAuthorizations": null, "PortainerAuthorizations": null, "TokenIssueAt": 0 })
     }
 }
 

@@ -86,6 +86,7 @@ fn order() -> Order {
         turn: Some(Timestamp::MAX),
         restart_requested_at: None,
         removing: false,
+        portainers: Vec::new(),
     };
     let trusts = material::valid_keys(&good_material().bundle, now());
     Order { host, files: Some(1), trusts, contained: false }

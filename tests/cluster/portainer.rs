@@ -1,0 +1,8 @@
+//! Registration from the API server to a Docker host: the controller's binary, a Portainer of the tests' own, dockerds.
+
+mod bed;
+mod calls;
+mod journey;
+mod killed;
+mod reasons;
+mod server;
