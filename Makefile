@@ -48,10 +48,11 @@ fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (needs a nightly toolcha
 	done
 FUZZ_SECONDS ?= 60
 
-generate: rust ## write crds/, the chart's and docs/schema from the code
+generate: rust ## write crds/, the chart's and docs/schema/ from the code
 	cargo run --quiet --locked -- crds --dir crds
 	cargo run --quiet --locked -- crds --dir charts/dockseal/templates/crds --templates
-	mkdir -p docs/schema && cargo run --quiet --locked -- schemas --dir docs/schema
+	cargo run --quiet --locked -- status --schema > docs/schema/status.json
+	cargo run --quiet --locked -- verify --schema > docs/schema/verify.json
 
 manifest: ## print the chart for those without Helm; VALUES="--set companion.profile=daemon", FILE=dockseal.yaml
 	@helm=$$(tests/helm/build.sh); \

@@ -2,15 +2,17 @@
 
 use super::args::AdoptArgs;
 use super::exit::{Exit, Fault};
+use super::paper::{clean, print_bytes};
+use super::patience::patiently;
 use super::source::block_on;
 use crate::decide::adoption::openssl::Passphrase;
-use crate::decide::adoption::{Adopted, openssl, portainer};
+use crate::decide::adoption::portainer::{Wishes, adopt};
+use crate::decide::adoption::{Adopted, openssl};
 use crate::decide::registration::Ground;
 use crate::world::portainer_http::{Access, Credential, Patience, Portainer};
 use crate::world::synced_files::{is_directory, read_text};
 use crate::world::{Clock, pile, terminal};
 use anyhow::{Context, bail};
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
@@ -69,8 +71,9 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
         patience: Patience::default(),
     };
     let key = Zeroizing::new(key.trim().to_owned());
-    let ground = ground(&Portainer::new(&access, Credential::ApiKey(key))?).await?;
-    let wishes = portainer::Wishes {
+    let portainer = Portainer::new(&access, Credential::ApiKey(key))?;
+    let ground = patiently(url, ground(&portainer)).await?;
+    let wishes = Wishes {
         name: args.name.clone(),
         authority: args.ca.clone(),
         url: url.to_owned(),
@@ -78,7 +81,7 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
         server_name: args.server_name.clone(),
         printed_key: given,
     };
-    Ok(portainer::adopt(&ground, &wishes))
+    Ok(adopt(&ground, &wishes))
 }
 
 /// What a server has. Nothing but GET is sent.
@@ -107,7 +110,7 @@ fn first_line(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 
 fn print(adopted: &Adopted) -> anyhow::Result<ExitCode> {
     for word in &adopted.words {
-        eprintln!("{:<9} {}: {}", word.tone.word(), word.about, word.text);
+        eprintln!("{:<9} {}: {}", word.tone.word(), clean(&word.about), clean(&word.text));
     }
     if adopted.manifests.is_empty() {
         eprintln!("dockseal: there is nothing to adopt");
@@ -118,6 +121,6 @@ fn print(adopted: &Adopted) -> anyhow::Result<ExitCode> {
         text.push_str("---\n");
         text.push_str(&Zeroizing::new(serde_saphyr::to_string(manifest)?));
     }
-    std::io::stdout().lock().write_all(text.as_bytes()).context("failed to print the manifests")?;
+    print_bytes(text.as_bytes())?;
     Ok(Exit::Done.into())
 }

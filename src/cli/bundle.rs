@@ -1,13 +1,135 @@
-//! `dockseal bundle`.
+//! `dockseal bundle`: a certificate, its key and the authority's certificate, as one file or in place for the Docker
+//! CLI.
 
 use super::args::BundleArgs;
+use super::certificate::Handout;
+use super::exit::{Exit, Fault};
+use super::paper::{Paper, print_bytes};
+use super::patience::patiently;
+use super::reference::Reference;
 use super::source::{Source, block_on};
+use crate::api::Kind;
+use crate::docker::archive::{Entry, tar};
+use crate::pki::material::{self, Data};
+use crate::world::handouts::{self, is_there};
+use crate::world::synced_files::{is_directory, read};
+use anyhow::Context;
+use flate2::{Compression, GzBuilder};
+use serde::{Deserialize, Serialize};
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use zeroize::Zeroizing;
 
-/// Not yet.
+/// Those that have a certificate for somebody else.
+const KINDS: [Kind; 3] = [Kind::DockerHostCert, Kind::DockerClientCert, Kind::PortainerClient];
+/// File beside the installed ones that says whose they are.
+const NOTE: &str = ".dockseal.json";
+
+/// Hands out a certificate.
 pub fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
-    block_on(async {
-        Source::open(&args.source).await?;
-        anyhow::bail!("bundle comes later")
-    })
+    if args.output.as_deref() == Some(Path::new("-")) && std::io::stdout().is_terminal() {
+        return Err(Fault::usage("a private key goes to no terminal: give -o FILE, or send standard output elsewhere"));
+    }
+    let reference = Reference::parse(&args.object)?;
+    let handout = block_on(patiently("the certificate", async {
+        let source = Source::open(&args.source).await?;
+        Handout::of(&source, source.object(&reference, &KINDS).await?).await
+    }))?;
+    match (&args.install, &args.output) {
+        (Some(directory), _) => install(&handout, directory.as_deref(), args.force)?,
+        (None, Some(output)) if output == Path::new("-") => print_bytes(&packed(&handout)?)?,
+        (None, Some(output)) => {
+            let path = if is_directory(output) { output.join(file_name(&handout)) } else { output.clone() };
+            handouts::write(&path, &packed(&handout)?, args.force)?;
+            eprintln!("{} holds the certificate and the private key of {}", path.display(), handout.object.at);
+        }
+        (None, None) => unreachable!("clap demands one of the two"),
+    }
+    Ok(Exit::Done.into())
+}
+
+fn is_host(handout: &Handout) -> bool {
+    handout.object.at.kind == Kind::DockerHostCert
+}
+
+fn file_name(handout: &Handout) -> String {
+    let side = if is_host(handout) { "host" } else { "client" };
+    format!("tls-{side}-certs-{}.tar.gz", handout.object.at.name)
+}
+
+/// The archive: a host's files are named and may be read as delivery has it, a client's as the Docker CLI has it.
+fn packed(handout: &Handout) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let (files, name) = (handout.files(), &handout.object.at.name);
+    let (cert, key, public) = match is_host(handout) {
+        true => (format!("{name}.pem"), format!("{name}.key"), 0o444),
+        false => ("cert.pem".to_owned(), "key.pem".to_owned(), 0o600),
+    };
+    let entries = [
+        Entry { path: "ca.pem", mode: public, bytes: files.ca },
+        Entry { path: &cert, mode: public, bytes: files.cert },
+        Entry { path: &key, mode: 0o400, bytes: files.key },
+    ];
+    let archive = tar(&entries, handout.time());
+    let room = Vec::with_capacity(archive.len() + 64); // what grows leaves copies behind
+    let mut packer = GzBuilder::new().mtime(0).write(room, Compression::best());
+    packer.write_all(&archive)?;
+    Ok(Zeroizing::new(packer.finish()?))
+}
+
+/// Whose the files of a directory are that we put there, and what they were.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    owner: String,
+    digest: String,
+}
+
+/// Puts the files in place for the Docker CLI. What we put there before, and nobody touched since, is replaced.
+fn install(handout: &Handout, directory: Option<&Path>, force: bool) -> anyhow::Result<()> {
+    if is_host(handout) {
+        return Err(Fault::usage(format!(
+            "{} is a host's certificate, and the Docker CLI needs a client's: name a DockerClientCert, or give -o FILE",
+            handout.object.at
+        )));
+    }
+    let directory = match directory {
+        Some(directory) => std::path::absolute(directory)?,
+        None => home()?.join(".docker"),
+    };
+    let files = handout.files();
+    let files = [("ca.pem", files.ca), ("cert.pem", files.cert), ("key.pem", files.key)];
+    let owner = handout.object.at.to_string();
+    let replace = force || is_ours(&directory, &owner)?;
+    if let Some(path) = files.iter().map(|(name, _)| directory.join(name)).find(|path| !replace && is_there(path)) {
+        return Err(handouts::HandoutError::Occupied(path).into());
+    }
+    handouts::make_directory(&directory)?;
+    for (name, bytes) in files {
+        handouts::write(&directory.join(name), bytes, replace)?;
+    }
+    let digest = material::digest(&files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect());
+    handouts::write(&directory.join(NOTE), &serde_json::to_vec(&Note { owner, digest })?, true)?;
+    handouts::sync(&directory);
+    eprintln!("{} has the certificate of {}; the Docker CLI uses it with", directory.display(), handout.object.at);
+    let quoted = format!("'{}'", directory.display().to_string().replace('\'', "'\\''"));
+    Paper::standard().print(&format!("export DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH={quoted}\n"))?;
+    eprintln!("and with DOCKER_HOST=tcp://HOST:2376, or docker -H tcp://HOST:2376 ps");
+    Ok(())
+}
+
+/// The files there are what was installed for the same object before.
+fn is_ours(directory: &Path, owner: &str) -> anyhow::Result<bool> {
+    let note = read(&directory.join(NOTE))?.and_then(|bytes| serde_json::from_slice::<Note>(&bytes).ok());
+    let Some(note) = note.filter(|note| note.owner == owner) else { return Ok(false) };
+    let mut data = Data::default();
+    for name in ["ca.pem", "cert.pem", "key.pem"] {
+        let Some(bytes) = read(&directory.join(name))? else { continue };
+        data.insert(name, bytes);
+    }
+    Ok(material::digest(&data) == note.digest)
+}
+
+fn home() -> anyhow::Result<PathBuf> {
+    let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    home.context("HOME is not set: name the directory, --install DIR")
 }

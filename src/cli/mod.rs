@@ -3,6 +3,7 @@
 pub mod adopt;
 pub mod args;
 pub mod bundle;
+pub mod certificate;
 pub mod companion;
 pub mod completions;
 pub mod context;
@@ -14,16 +15,17 @@ pub mod exit;
 pub mod export;
 pub mod logging;
 pub mod man;
+pub mod paper;
+pub mod patience;
 pub mod reference;
 pub mod renew;
-pub mod schemas;
 pub mod selector;
 pub mod source;
 pub mod status;
 pub mod up;
 pub mod verify;
 
-use anyhow::Context;
+use anyhow::{anyhow, bail};
 use args::Command;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -54,7 +56,6 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Companion(args) => companion::run(args),
         Command::Enroll(args) => enroll::run(args),
         Command::Crds(args) => crds::run(&args),
-        Command::Schemas(args) => schemas::run(&args),
         Command::Guard => daemon_step::guard(),
         Command::DaemonStep => daemon_step::run(),
     }
@@ -75,14 +76,19 @@ fn stop() -> anyhow::Result<impl Future<Output = ()>> {
 /// The cluster that a kubeconfig names, or that this pod runs in.
 async fn kubeconfig(file: Option<&Path>, context: Option<&str>) -> anyhow::Result<Config> {
     let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    // Their words hold those of what caused them.
     if let Some(file) = file {
-        let kubeconfig = Kubeconfig::read_from(file).with_context(|| format!("failed to read {}", file.display()))?;
-        return Config::from_custom_kubeconfig(kubeconfig, &options)
-            .await
-            .with_context(|| format!("failed to use {}", file.display()));
+        let words = |error| anyhow!("failed to use the kubeconfig {}: {error}", file.display());
+        let kubeconfig = Kubeconfig::read_from(file).map_err(words)?;
+        return Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(words);
     }
     if context.is_some() {
-        return Config::from_kubeconfig(&options).await.context("failed to use that context of the kubeconfig");
+        let words = |error| anyhow!("failed to use that context of the kubeconfig: {error}");
+        return Config::from_kubeconfig(&options).await.map_err(words);
     }
-    Config::infer().await.context("there is no cluster: give --kubeconfig, set KUBECONFIG, or run in a pod")
+    if let Ok(config) = Config::infer().await {
+        return Ok(config);
+    }
+    let why = Config::from_kubeconfig(&options).await.err().map(|error| format!(": {error}")).unwrap_or_default();
+    bail!("there is no cluster: give --kubeconfig, set KUBECONFIG, or run in a pod{why}")
 }

@@ -91,6 +91,19 @@ impl Source {
         reference.the_one(found, &kinds, &self.words())
     }
 
+    /// An object as it is now.
+    ///
+    /// # Errors
+    /// A sentence where it is gone.
+    pub async fn again(&self, object: &Object) -> anyhow::Result<Object> {
+        let at = &object.at;
+        let found = match &self.place {
+            Place::Cluster(reader) => reader.object(at.kind, &at.namespace, &at.name).await?,
+            Place::State(path) => read_objects(path)?.into_iter().find(|found| found.at == *at),
+        };
+        found.ok_or_else(|| Fault::not_found(format!("{at} is gone")))
+    }
+
     /// What the object's Secret holds. It must be the object's own: another's is no certificate of it.
     ///
     /// # Errors

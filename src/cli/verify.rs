@@ -2,30 +2,32 @@
 
 use super::args::{VerdictForm, VerifyArgs};
 use super::exit::{Exit, Fault};
+use super::paper::{Colour, Paper, clean};
+use super::patience::patiently;
 use super::reference::Reference;
 use super::source::{Source, block_on};
 use crate::api::{Kind, Object, Spec};
 use crate::decide::leaf::{Desired, desired, plan};
 use crate::decide::registration::order::dialled;
-use crate::decide::verify::{Check, Client, Known, Outcome, Renewal, Report, judge};
+use crate::decide::verify::{Check, Client, Known, Outcome, Renewal, Report, judge, report::schema};
 use crate::pki::material::Data;
 use crate::pki::{Certificate, certificate};
-use crate::world::terminal;
 use crate::world::visit::{Pair, visit};
 use crate::world::{Clock, synced_files};
 use anyhow::Context;
 use k8s_openapi::jiff::Timestamp;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 /// Docker's port of TLS.
 const DOCKER_PORT: u16 = 2376;
-/// After that long somebody at a terminal is told what is waited for.
-const MOMENT: Duration = Duration::from_secs(1);
 
 /// Asks, judges and prints.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    if args.schema {
+        Paper::standard().print(&schema())?;
+        return Ok(Exit::Done.into());
+    }
     let address = args.address.as_deref().map(parse_address).transpose()?;
     let clock = Clock::system();
     let report = block_on(async {
@@ -58,17 +60,8 @@ struct Question {
 
 async fn asked(question: &Question, clock: &Clock) -> Report {
     let (host, port) = (question.address.0.as_str(), question.address.1);
-    let visiting = visit((host, port), question.trust_pem.as_deref(), question.client.as_ref(), clock);
-    tokio::pin!(visiting);
-    let visited = match tokio::time::timeout(MOMENT, &mut visiting).await {
-        Ok(visited) => visited,
-        Err(_) => {
-            terminal::hint(&format!("asking {host}, port {port} …"));
-            let visited = visiting.await;
-            terminal::hint("");
-            visited
-        }
-    };
+    let visit = visit((host, port), question.trust_pem.as_deref(), question.client.as_ref(), clock);
+    let visited = patiently(&format!("{host}, port {port}"), visit).await;
     judge(&question.known, &visited, clock.now())
 }
 
@@ -123,7 +116,7 @@ fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> a
 }
 
 async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timestamp) -> anyhow::Result<Question> {
-    let source = Source::open(&args.source).await?;
+    let source = patiently("the cluster", Source::open(&args.source)).await?;
     let reference = Reference::parse(args.host.as_deref().unwrap_or_default())?;
     let host = source.object(&reference, &[Kind::DockerHostCert]).await?;
     let wanted = desired(&host).map_err(|refusal| Fault::not_ready(format!("{}: {}", host.at, refusal.message)))?;
@@ -207,15 +200,16 @@ fn read_client(object: &Object, data: Data) -> Option<(String, Certificate, Data
 }
 
 fn print(report: &Report, form: VerdictForm) -> anyhow::Result<()> {
-    match form {
-        VerdictForm::Json => println!("{}", serde_json::to_string_pretty(report)?),
-        VerdictForm::Yaml => print!("{}", serde_saphyr::to_string(report)?),
-        VerdictForm::Table | VerdictForm::Wide => print!("{}", lines(report, form, terminal::may_colour())),
-    }
-    Ok(())
+    let paper = Paper::standard();
+    let text = match form {
+        VerdictForm::Json => serde_json::to_string_pretty(report)? + "\n",
+        VerdictForm::Yaml => serde_saphyr::to_string(report)?,
+        VerdictForm::Table | VerdictForm::Wide => lines(report, form, &paper),
+    };
+    paper.print(&text)
 }
 
-fn lines(report: &Report, form: VerdictForm, colour: bool) -> String {
+fn lines(report: &Report, form: VerdictForm, paper: &Paper) -> String {
     let mut text = match &report.host {
         Some(host) => format!("{host} at {}\n", report.address),
         None => format!("{}\n", report.address),
@@ -227,20 +221,22 @@ fn lines(report: &Report, form: VerdictForm, colour: bool) -> String {
             ("serial", &served.serial),
             ("fingerprint", &served.fingerprint),
         ];
-        text.extend(served.iter().map(|(name, value)| format!("         {name:<15} {value}\n")));
+        text.extend(served.iter().map(|(name, value)| format!("{:8} {name:<15} {}\n", "", clean(value))));
     }
-    text.extend(report.checks.iter().map(|check| line(check, colour)));
+    text.extend(report.checks.iter().map(|check| line(check, paper)));
     text
 }
 
-fn line(check: &Check, colour: bool) -> String {
-    let (begin, end) = match (colour, check.result) {
-        (false, _) => ("", ""),
-        (true, Outcome::Ok) => ("\x1b[32m", "\x1b[0m"),
-        (true, Outcome::Fail) => ("\x1b[31m", "\x1b[0m"),
-        (true, Outcome::Warning | Outcome::Unknown) => ("\x1b[33m", "\x1b[0m"),
+/// A verdict, and below it what to do.
+fn line(check: &Check, paper: &Paper) -> String {
+    let colour = match check.result {
+        Outcome::Ok => Some(Colour::Green),
+        Outcome::Fail => Some(Colour::Red),
+        Outcome::Warning => Some(Colour::Loud),
+        Outcome::Unknown => None,
     };
-    let first = format!("{begin}{:<8}{end} {:<15} {}\n", check.result.word(), check.id.word(), check.message);
+    let word = paper.coloured(&format!("{:<8}", check.result.word()), colour);
+    let first = format!("{word} {:<15} {}\n", check.id.word(), clean(&check.message));
     match &check.remedy {
         Some(remedy) => format!("{first}{:25}> {remedy}\n", ""),
         None => first,

@@ -1,5 +1,7 @@
 //! What Docker expects: daemon.json, units, listeners and files. No I/O, no policy.
 
+pub mod archive;
+pub mod context;
 pub mod daemon_json;
 pub mod engine;
 pub mod listen;

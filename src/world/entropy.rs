@@ -28,7 +28,7 @@ pub fn salt() -> Salt {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is entropy's door")]
-fn random() -> [u8; 16] {
+pub(super) fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).expect(FAILED);
     bytes

@@ -9,6 +9,7 @@ pub mod disk_store;
 pub mod docker_ping;
 pub mod docker_probe;
 pub mod entropy;
+pub mod handouts;
 pub mod host_files;
 pub mod kube_accounts;
 pub mod kube_reader;

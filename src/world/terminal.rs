@@ -1,5 +1,4 @@
-//! The terminals on standard output and standard error: how large, whether coloured, a hint of what is waited for,
-//! and a passphrase that nobody sees.
+//! The terminal: how large it is, and a passphrase typed on it that nobody sees.
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Read, Write};
@@ -16,19 +15,6 @@ pub fn size() -> Option<(usize, usize)> {
     }
     let size = rustix::termios::tcgetwinsize(&out).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
     Some(size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
-}
-
-/// Whether standard output may be coloured: a terminal, without `NO_COLOR`.
-pub fn may_colour() -> bool {
-    std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
-}
-
-/// Says on standard error what is waited for, where that is a terminal; the next hint takes its place, an empty one
-/// takes it away.
-pub fn hint(words: &str) {
-    if std::io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{words}");
-    }
 }
 
 /// Asks for a passphrase on the terminal, which shows none of it; none where standard input is no terminal, or where

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 #[command(group(clap::ArgGroup::new("from").required(true)))]
 #[command(after_help = "Examples:
   dockseal adopt --openssl ~/docker-certs --passphrase-file ca.pass > adopted.yaml
-  PORTAINER_API_KEY=ptr_... dockseal adopt --portainer https://portainer.bodkys.house --ca homelab > hosts.yaml
+  dockseal adopt --portainer https://portainer.bodkys.house --ca homelab > hosts.yaml
 
 Manifests go to standard output, what is insecure or left out to standard error; nothing is changed anywhere, and
-Portainer is asked with GET alone. Read them, then `kubectl apply -f` or `dockseal up` them. What was given in a file
+Portainer is asked with GET alone, by the API key in PORTAINER_API_KEY. Read them, then `kubectl apply -f` or `dockseal up` them. What was given in a file
 (passphrase, API key) stands in a Secret among them; for what was typed, or came by the environment, there is a
 placeholder to fill in. The authority's private key is among them as it is.
 

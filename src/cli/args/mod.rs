@@ -17,6 +17,11 @@ use std::time::Duration;
 /// Mutual TLS for Docker hosts, run by Kubernetes or by one machine alone.
 #[derive(Debug, Parser)]
 #[command(name = "dockseal", version, propagate_version = true)]
+#[command(after_help = "Examples:
+  dockseal up examples/homelab.yaml                     # without a cluster
+  dockseal status -A                                    # with one: where everything stands, and what to do
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 not Ready.")]
 pub struct Args {
     /// What to do.
     #[command(subcommand)]
@@ -81,9 +86,6 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Print a manual page
     Man(ManArgs),
-    /// Write JSON schemas of what verbs print
-    #[command(hide = true)]
-    Schemas(SchemasArgs),
     /// Fails unless dockerd would demand client certificates; docker.service asks before each start
     #[command(hide = true)]
     Guard,
@@ -183,8 +185,9 @@ pub enum CompanionCommand {
 
 /// Arguments of `dockseal companion install`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:
-  dockseal enroll pandora --server https://10.0.0.1:6443 | ssh root@pandora sh
+#[command(after_help = "Examples, which `dockseal enroll` prints with a host's own values:
+  dockseal companion install --server https://10.0.0.1:6443 --namespace dockseal-companions --account host-home.pandora --ca-data LS0t
+  dockseal companion install --server https://10.0.0.1:6443 --namespace dockseal-companions --account host-home.pandora --ca-data LS0t --directory /srv/certs
 
 It reads the token that `dockseal enroll` printed from standard input; an empty one keeps the token that is there.")]
 pub struct InstallArgs {
@@ -343,12 +346,4 @@ pub struct CrdsArgs {
     /// As templates of the Helm chart
     #[arg(long, hide = true)]
     pub templates: bool,
-}
-
-/// Arguments of `dockseal schemas`.
-#[derive(Debug, clap::Args)]
-pub struct SchemasArgs {
-    /// Directory to write them into
-    #[arg(long, value_name = "DIR")]
-    pub dir: PathBuf,
 }

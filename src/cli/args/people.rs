@@ -1,6 +1,8 @@
 //! Arguments of the verbs for people: what to look at, and in which form.
 
+use crate::cli::selector;
 use clap::ValueEnum;
+use kube::core::Selector;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,8 +60,11 @@ pub struct StatusArgs {
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub output: Form,
     /// Labels, like site=home,tier!=test
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
-    pub selector: Option<String>,
+    #[arg(short = 'l', long, value_name = "SELECTOR", value_parser = selector::parse)]
+    pub selector: Option<Selector>,
+    /// Print the JSON Schema of -o json instead
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
     /// Where to look
     #[command(flatten)]
     pub source: SourceArgs,
@@ -72,7 +77,7 @@ pub struct StatusArgs {
   dockseal renew dhc --all -l site=home                 # every host with that label
 
 Each of them gets the annotation dockseal.dev/renew-requested-at; the controller issues within a moment.
-An authority is renewed with the same key, so that what it signed stays good.")]
+An authority renews itself, with the same key, so that what it signed stays good.")]
 pub struct RenewArgs {
     /// KIND/NAME or NAME; with --all KIND
     #[arg(value_name = "KIND/NAME", required_unless_present = "all")]
@@ -81,8 +86,8 @@ pub struct RenewArgs {
     #[arg(long)]
     pub all: bool,
     /// With --all: labels, like site=home,tier!=test
-    #[arg(short = 'l', long, value_name = "SELECTOR", requires = "all")]
-    pub selector: Option<String>,
+    #[arg(short = 'l', long, value_name = "SELECTOR", requires = "all", value_parser = selector::parse)]
+    pub selector: Option<Selector>,
     /// Wait until the new certificates are issued
     #[arg(long)]
     pub wait: bool,

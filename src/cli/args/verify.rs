@@ -33,7 +33,7 @@ Exit code 0 where all is ok, 1 where anything is FAIL, 4 where something is only
 no DockerHostCert of that name. A certificate is a warning within 30 days of its end.")]
 pub struct VerifyArgs {
     /// Name of the DockerHostCert
-    #[arg(value_name = "HOST", required_unless_present = "file")]
+    #[arg(value_name = "HOST", required_unless_present_any = ["file", "schema"])]
     pub host: Option<String>,
     /// Address to ask, HOST:PORT; default what the DockerHostCert has clients dial; the port is 2376 where it is left out
     #[arg(long, value_name = "HOST:PORT")]
@@ -53,6 +53,9 @@ pub struct VerifyArgs {
     /// Form of the output
     #[arg(short, long, value_name = "FORM", default_value = "table")]
     pub output: VerdictForm,
+    /// Print the JSON Schema of -o json instead
+    #[arg(long, exclusive = true)]
+    pub schema: bool,
     /// Where to look
     #[command(flatten)]
     pub source: SourceArgs,

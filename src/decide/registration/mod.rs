@@ -15,6 +15,6 @@ mod tests;
 
 pub use ground::Ground;
 pub use leave::{Leaving, Parting};
-pub use order::{Order, Proof};
+pub use order::{Order, Proof, dialled_url};
 pub use plan::{Fault, Step, plan};
 pub use standing::Standing;

@@ -63,10 +63,7 @@ impl Order {
 
     /// `tcp://host:port`, as Portainer has it.
     pub fn url(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("tcp://[{}]:{}", self.host, self.port),
-            false => format!("tcp://{}:{}", self.host, self.port),
-        }
+        url(&self.host, self.port)
     }
 
     /// A report on this order by that registrar, of nothing yet.
@@ -93,6 +90,18 @@ pub const ADOPTED: &str = "/adopted";
 /// That tag.
 pub fn adopted_marker(marker: &str) -> String {
     format!("{marker}{ADOPTED}")
+}
+
+/// `tcp://host:port` that clients dial; none where the spec names neither.
+pub fn dialled_url(spec: &DockerHostCertSpec) -> Option<String> {
+    dialled(spec).map(|(host, port)| url(&host, port))
+}
+
+fn url(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("tcp://[{host}]:{port}"),
+        false => format!("tcp://{host}:{port}"),
+    }
 }
 
 /// Name or address that clients dial, and the port.

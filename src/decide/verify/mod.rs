@@ -63,7 +63,7 @@ pub fn judge(known: &Known, visit: &Visit, now: Timestamp) -> Report {
     checks.extend(known.renewal.map(|renewal| served::renewal(known, renewal)));
     let (namespace, host) = known.host.clone().unzip();
     Report {
-        schema_version: 1,
+        version: "v1".into(),
         host,
         namespace,
         address: address(visit),

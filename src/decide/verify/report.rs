@@ -3,12 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What `dockseal verify -o json` prints.
+/// What a live address answered, and the verdicts on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(title = "dockseal verify -o json")]
 pub struct Report {
-    /// Version of this form. It changes when a field goes or changes its meaning, not when one comes.
-    pub schema_version: u32,
+    /// Version of this document: fields are added to it, and none is taken away or changes its meaning.
+    #[schemars(extend("const" = "v1"))]
+    pub version: String,
     /// Name of the DockerHostCert; none where certificates were given as files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -145,4 +147,11 @@ impl Question {
             Question::PlainPort => "plain-port",
         }
     }
+}
+
+/// The JSON Schema of [`Report`].
+pub fn schema() -> String {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let schema = settings.into_generator().into_root_schema_for::<Report>();
+    serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
 }

@@ -1,8 +1,8 @@
 //! A how-to's directory: what is made of it, what is said of it, and whether old and new clients reach old and new hosts.
 
+use super::{Said, dockseal};
 use crate::support::dockerd::Dockerd;
 use crate::support::scratch::Scratch;
-use crate::{Said, dockseal};
 use std::path::PathBuf;
 
 /// A how-to: the names that it gives to its files.

@@ -1,9 +1,9 @@
 //! A Portainer: its environments as manifests, what is said of them, and that they are taken over in the end.
 
+use super::{Said, dockseal};
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::portainer::Portainer;
 use crate::support::scratch::Scratch;
-use crate::{Said, dockseal};
 
 fn adopt(scratch: &Scratch, portainer: &Portainer, words: &[&str]) -> Said {
     let url = portainer.url();

@@ -1,14 +1,7 @@
 //! `dockseal adopt`: the how-tos' own commands, and a Portainer, into manifests that `dockseal up` takes.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
-
-mod support;
-
-mod takeover {
-    pub mod openssl;
-    pub mod portainer;
-}
+mod openssl;
+mod portainer;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,0 +1,22 @@
+//! Words for whoever waits at a terminal. Elsewhere nothing is said.
+
+use std::io::IsTerminal;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Nobody wonders before.
+const SHORT: Duration = Duration::from_secs(1);
+
+/// Waits for something, and says so on a terminal where it takes its time.
+pub async fn patiently<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    let mut wait = pin!(wait);
+    tokio::select! {
+        done = &mut wait => return done,
+        () = sleep(SHORT) => {}
+    }
+    if std::io::stderr().is_terminal() {
+        eprintln!("waiting for {what} …");
+    }
+    wait.await
+}

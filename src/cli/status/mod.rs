@@ -1,0 +1,94 @@
+//! `dockseal status`: the page that people live in.
+
+pub mod page;
+pub mod report;
+
+use super::args::{StatusArgs, people::Form};
+use super::exit::{Exit, Fault};
+use super::paper::Paper;
+use super::patience::patiently;
+use super::reference::{self, Reference};
+use super::source::{Place, Source, block_on};
+use crate::api::{Kind, Object};
+use crate::world::Clock;
+use report::{Report, Watchman};
+use std::process::ExitCode;
+
+/// The order of the page: what people have most of comes first.
+const ORDER: [Kind; 4] = [Kind::DockerHostCert, Kind::DockerCA, Kind::DockerClientCert, Kind::PortainerClient];
+
+/// Prints where each object stands.
+pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let paper = Paper::standard();
+    if args.schema {
+        paper.print(&report::schema())?;
+        return Ok(Exit::Done.into());
+    }
+    let (objects, watchman, looked_in) = block_on(async {
+        let source = patiently("the cluster", Source::open(&args.source)).await?;
+        let watchman = match source.place {
+            Place::Cluster(_) => Watchman::Controller,
+            Place::State(_) => Watchman::Up,
+        };
+        let objects = patiently("the objects", wanted(&source, args)).await?;
+        Ok((objects, watchman, source.words()))
+    })?;
+    if objects.is_empty() {
+        return nothing(args, &looked_in);
+    }
+    let report = Report::of(&objects, watchman, Clock::system().now());
+    let text = match args.output {
+        Form::Table | Form::Wide => page::page(&report, args.output == Form::Wide, &paper),
+        Form::Json => serde_json::to_string_pretty(&report)? + "\n",
+        Form::Yaml => serde_saphyr::to_string(&report)?,
+        Form::Name => report.objects.iter().map(|object| object.kubectl_name() + "\n").collect(),
+    };
+    paper.print(&text)?;
+    if args.output == Form::Name {
+        report.objects.iter().filter_map(page::alarm).for_each(|line| eprintln!("{line}"));
+    }
+    Ok(if report.ready == report.total { Exit::Done.into() } else { Exit::NotReady.into() })
+}
+
+/// Nothing at all is no fault; nothing of what was asked about is one.
+fn nothing(args: &StatusArgs, looked_in: &str) -> anyhow::Result<ExitCode> {
+    let sentence = format!("there is nothing of Dockseal in {looked_in}");
+    if args.selector.is_some() || !args.objects.is_empty() {
+        return Err(Fault::not_found(format!("{sentence} that fits: `dockseal status -A` shows what is there")));
+    }
+    if args.output == Form::Json || args.output == Form::Yaml {
+        let report = Report::of(&[], Watchman::Controller, Clock::system().now());
+        let json = args.output == Form::Json;
+        let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { serde_saphyr::to_string(&report)? };
+        Paper::standard().print(&text)?;
+    }
+    eprintln!("{sentence}: the first five minutes are in README, `kubectl apply -f examples/homelab.yaml`");
+    Ok(Exit::Done.into())
+}
+
+/// The objects that the arguments name, in the page's order.
+async fn wanted(source: &Source, args: &StatusArgs) -> anyhow::Result<Vec<Object>> {
+    let (mut kinds, mut references) = (Vec::new(), Vec::new());
+    for word in &args.objects {
+        match reference::kind(word) {
+            Some(kind) => kinds.push(kind),
+            None => references.push(Reference::parse(word)?),
+        }
+    }
+    let asked = |kind: &Kind| {
+        args.objects.is_empty()
+            || kinds.contains(kind)
+            || references.iter().any(|reference| reference.kind.is_none_or(|named| named == *kind))
+    };
+    let listed: Vec<Kind> = ORDER.into_iter().filter(asked).collect();
+    let mut objects = source.objects(&listed, args.selector.as_ref()).await?;
+    for reference in &references {
+        if !objects.iter().any(|object| reference.means(object)) {
+            return Err(reference.missing(&reference.kinds(&Kind::ALL)?, &source.words()));
+        }
+    }
+    let named = |object: &Object| references.iter().any(|reference| reference.means(object));
+    objects.retain(|object| args.objects.is_empty() || kinds.contains(&object.at.kind) || named(object));
+    objects.sort_by_key(|object| ORDER.iter().position(|kind| *kind == object.at.kind));
+    Ok(objects)
+}

@@ -1,0 +1,104 @@
+//! Help, completions and manual pages of every command.
+
+use crate::bed::{Bed, Ran};
+use clap::Command;
+use dockseal::cli::args;
+
+/// Every command that people see, with the words that name it.
+fn commands(command: &Command, words: &[String]) -> Vec<(Vec<String>, Command)> {
+    let words = [words, &[command.get_name().to_owned()]].concat();
+    let below = command.get_subcommands().filter(|below| !below.is_hide_set() && below.get_name() != "help");
+    let below: Vec<_> = below.flat_map(|below| commands(below, &words)).collect();
+    [vec![(words, command.clone())], below].concat()
+}
+
+/// What is typed in the lines of the examples: of each the part that is dockseal's own.
+fn examples(command: &Command) -> Vec<Vec<String>> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = help.lines().skip_while(|line| !line.starts_with("Examples"));
+    let ours = lines.filter_map(|line| line.strip_prefix("  ").map(|line| line.trim_start_matches("sudo ").to_owned()));
+    let typed = ours.filter(|line| line.starts_with("dockseal "));
+    let end = |word: &&str| !["|", ">", "&&", "#", "<<'END'"].contains(word);
+    typed
+        .map(|line| line.split(' ').filter(|word| !word.is_empty()).take_while(end).map(str::to_owned).collect())
+        .collect()
+}
+
+#[test]
+fn every_command_has_two_examples_that_can_be_typed() {
+    let commands = commands(&args::command(false), &[]);
+    assert!(commands.len() >= 14, "the walk finds them: {commands:?}");
+    for (words, command) in commands {
+        let examples = examples(&command);
+        assert!(examples.len() >= 2, "{words:?} --help has {} examples", examples.len());
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("Examples"), "{words:?}");
+        for example in examples {
+            assert!(words.len() == 1 || example.starts_with(&words), "{words:?}: {example:?}");
+            let parsed = args::command(false).try_get_matches_from(&example);
+            assert!(parsed.is_ok(), "{example:?}: {}", parsed.unwrap_err());
+        }
+    }
+}
+
+#[test]
+fn the_plugin_of_kubectl_says_what_is_typed() {
+    let bed = Bed::of(crate::bed::GOOD);
+    bed.0.run(&format!("ln -s '{}' kubectl-dockseal", env!("CARGO_BIN_EXE_dockseal"))).unwrap();
+    let plugin = |arguments: &[&str]| -> Ran {
+        let mut command = std::process::Command::new(bed.path("kubectl-dockseal"));
+        command.args(arguments).current_dir(bed.0.path()).env_clear().output().unwrap().into()
+    };
+    for arguments in [&["--help"][..], &["status", "--help"], &["companion", "install", "--help"]] {
+        let ran = plugin(arguments);
+        assert!(ran.out.contains("Usage: kubectl dockseal"), "{}", ran.out);
+        assert!(ran.out.contains("\n  kubectl dockseal ") && !ran.out.contains("\n  dockseal "), "{}", ran.out);
+    }
+    plugin(&["status", "--nope"]).ends(2, "Usage: kubectl dockseal status");
+    plugin(&["status", "--state", "state"]).ends(0, "");
+    let own = bed.run(&["status", "--nope"]);
+    own.ends(2, "Usage: dockseal status");
+}
+
+#[test]
+fn shells_complete_with_it() {
+    let bed = Bed(crate::support::scratch::Scratch::new("cli").unwrap());
+    for shell in ["bash", "zsh", "fish"] {
+        let ran: Ran = bed.command(&["completions", shell]).output().unwrap().into();
+        ran.ends(0, "");
+        for word in ["status", "kubeconfig", "all-namespaces", "wide"] {
+            assert!(ran.out.contains(word), "{shell}: {word}");
+        }
+        bed.0.write(shell, &ran.out).unwrap();
+    }
+    let bash =
+        ". ./bash; COMP_WORDS=(dockseal stat); COMP_CWORD=1; _dockseal dockseal stat dockseal; echo ${COMPREPLY[@]}";
+    bed.0.write("try", bash).unwrap();
+    assert_eq!(bed.0.run("bash try").unwrap(), "status\n");
+    let ran: Ran = bed.command(&["completions", "tcsh"]).output().unwrap().into();
+    ran.ends(2, "invalid value");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let bed = Bed(crate::support::scratch::Scratch::new("cli").unwrap());
+    std::fs::create_dir(bed.path("man1")).unwrap();
+    let all: Ran = bed.command(&["man", "--dir", "man1"]).output().unwrap().into();
+    all.ends(0, "");
+    let commands = commands(&args::command(false), &[]);
+    assert_eq!(std::fs::read_dir(bed.path("man1")).unwrap().count(), commands.len());
+    for (words, command) in commands {
+        let page = std::fs::read_to_string(bed.path(&format!("man1/{}.1", words.join("-")))).unwrap();
+        assert!(page.contains(".TH") && page.contains("Examples"), "{words:?}");
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        let first = about.split([',', '-', '\'', '`']).next().unwrap_or_default().to_owned();
+        assert!(page.contains(&first), "{words:?}: {first}: {page}");
+    }
+    let one: Ran = bed.command(&["man", "status"]).output().unwrap().into();
+    one.ends(0, "");
+    assert_eq!(one.out, std::fs::read_to_string(bed.path("man1/dockseal-status.1")).unwrap());
+    let own: Ran = bed.command(&["man"]).output().unwrap().into();
+    assert_eq!(own.out, std::fs::read_to_string(bed.path("man1/dockseal.1")).unwrap());
+    let none: Ran = bed.command(&["man", "nope"]).output().unwrap().into();
+    none.ends(2, "there is no verb nope");
+}
