@@ -7,9 +7,9 @@ use super::patience::patiently;
 use super::reference::Reference;
 use super::source::{Source, block_on};
 use crate::api::{Kind, Object, Spec};
-use crate::decide::leaf::{Desired, desired, plan};
+use crate::decide::leaf::desired;
 use crate::decide::registration::order::dialled;
-use crate::decide::verify::{Check, Client, Known, Outcome, Renewal, Report, judge, report::schema};
+use crate::decide::verify::{Check, Client, Known, Outcome, Report, judge, renewal, report::schema};
 use crate::pki::material::Data;
 use crate::pki::{Certificate, certificate};
 use crate::world::visit::{Pair, visit};
@@ -156,12 +156,6 @@ async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timesta
 /// A Secret that cannot be read leaves questions open, and is no reason to ask none.
 fn noted(secret: anyhow::Result<Data>) -> Option<Data> {
     secret.inspect_err(|error| eprintln!("dockseal: {error:#}")).ok()
-}
-
-fn renewal(wanted: &Desired, stored: &Certificate, trust: &[Certificate], now: Timestamp) -> Renewal {
-    let issuers = trust.iter().filter(|trusted| stored.is_issued_by(trusted));
-    let bound = issuers.map(|issuer| issuer.not_after).max();
-    Renewal { at: plan::renew_at(wanted, stored), due: plan::is_due(wanted, stored, bound, now) }
 }
 
 fn pair(data: &Data) -> Option<Pair> {

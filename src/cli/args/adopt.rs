@@ -10,9 +10,9 @@ use std::path::PathBuf;
   dockseal adopt --portainer https://portainer.bodkys.house --ca homelab > hosts.yaml
 
 Manifests go to standard output, what is insecure or left out to standard error; nothing is changed anywhere, and
-Portainer is asked with GET alone, by the API key in PORTAINER_API_KEY. Read them, then `kubectl apply -f` or `dockseal up` them. What was given in a file
-(passphrase, API key) stands in a Secret among them; for what was typed, or came by the environment, there is a
-placeholder to fill in. The authority's private key is among them as it is.
+Portainer is asked with GET alone, by the API key in PORTAINER_API_KEY. Read them, then `kubectl apply -f` or
+`dockseal up` them. What was given in a file (passphrase, API key) stands in a Secret among them; for what was typed,
+or came by the environment, there is a placeholder to fill in. The authority's private key is among them as it is.
 
 Exit code 0 where there is something to adopt, 1 where there is nothing, 3 where the directory holds no certificate.")]
 pub struct AdoptArgs {

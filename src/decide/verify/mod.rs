@@ -7,9 +7,10 @@ mod tests;
 
 pub use report::{Check, Outcome, Question, Report};
 
+use crate::decide::leaf::{Desired, plan};
 use crate::docker::visit::{Answers, Beside, Plain, Port, Spoken, Tls, Version, Visit};
-use crate::pki::{Certificate, name};
-use k8s_openapi::jiff::Timestamp;
+use crate::pki::{Certificate, lifecycle, name};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use report::Served;
 use std::net::IpAddr;
 
@@ -22,13 +23,24 @@ pub enum Client {
     Known(String, Box<Certificate>),
 }
 
+/// A renewal that is due is done within a moment, and no fault until then.
+const GRACE: SignedDuration = SignedDuration::from_mins(10);
+
 /// When the stored certificate is to be renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewal {
     /// When.
     pub at: Timestamp,
-    /// It is due now, and a new one would last longer.
+    /// It is overdue, and a new one would last longer.
     pub due: bool,
+}
+
+/// When `stored` is to be renewed, and whether it should have been by `now`; its authority is among `trust`.
+pub fn renewal(wanted: &Desired, stored: &Certificate, trust: &[Certificate], now: Timestamp) -> Renewal {
+    let issuers = trust.iter().filter(|trusted| stored.is_issued_by(trusted));
+    let bound = issuers.map(|issuer| issuer.not_after).max();
+    let due = plan::is_due(wanted, stored, bound, lifecycle::saturating(now, -GRACE));
+    Renewal { at: plan::renew_at(wanted, stored), due }
 }
 
 /// What is known of a host before it is asked. Without a cluster or a state directory most of it is empty.

@@ -1,6 +1,8 @@
 //! One sound host, one thing wrong with it, and the verdict.
 
 use super::*;
+use crate::api::{DockerHostCert, DockerHostCertSpec};
+use crate::decide::leaf::desired;
 use crate::docker::visit::Answer;
 use crate::pki::lifecycle::dates;
 use crate::pki::name::Subject;
@@ -335,4 +337,28 @@ fn words_in_lines_are_those_of_json() {
     for id in [Question::PlainHttp, Question::OtherAuthority, Question::TlsVersions, Question::Port] {
         assert_eq!(serde_json::to_value(id).expect("JSON"), id.word());
     }
+}
+
+#[test]
+fn a_renewal_is_overdue_after_ten_minutes_and_never_where_it_would_gain_nothing() {
+    let spec = DockerHostCertSpec {
+        hostname: Some("pandora".into()),
+        duration: "365d".into(),
+        renew_before: Some("122d".into()),
+        ..DockerHostCertSpec::default()
+    };
+    let wanted = desired(&DockerHostCert::new("pandora", spec).into()).expect("a sound spec");
+    let issued = now() - DAY * 200;
+    let long = authority(issued, 3650);
+    let stored = leaf(&long, Usage::Server, issued, 365, &["pandora"]);
+    let at = plan::renew_at(&wanted, &stored);
+    assert!(at > now(), "{at}");
+    let due = |authority: &Authority, after: SignedDuration| {
+        renewal(&wanted, &stored, std::slice::from_ref(&authority.certificate), at + after).due
+    };
+    let minutes = SignedDuration::from_mins;
+    assert_eq!([-1, 9, 11].map(|after| due(&long, minutes(after))), [false, false, true]);
+    let mut bounding = long.clone();
+    bounding.certificate.not_after = stored.not_after;
+    assert!(!due(&bounding, minutes(11)), "its authority ends with it");
 }

@@ -109,6 +109,21 @@ async fn plain_docker_is_told_from_tls_and_seen_beside_it() {
 async fn who_does_not_listen_is_told_apart() {
     assert!(matches!(visited("no-such-host.invalid", 2376, None, None).await.reached, Port::Unresolved(_)));
     assert!(matches!(visited("127.0.0.1", 1, None, None).await.reached, Port::Refused(_)));
+    // No TCP goes to a group of machines.
+    assert!(matches!(visited("224.0.0.1", 2376, None, None).await.reached, Port::NoRoute(_)));
+}
+
+/// A full queue swallows whoever comes, as a firewall does.
+#[tokio::test]
+async fn who_swallows_packets_is_told_apart() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind((HERE, 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let at = listener.local_addr().unwrap();
+    let fill = || timeout(Duration::from_millis(300), TcpStream::connect(at));
+    let waiting = futures::future::join_all((0..4).map(|_| fill())).await;
+    assert!(waiting.iter().any(Result::is_err), "the queue is full");
+    assert!(matches!(visited("127.0.0.1", at.port(), None, None).await.reached, Port::TimedOut(_)));
 }
 
 #[tokio::test]
