@@ -120,7 +120,6 @@ impl KubeReader {
     /// [`ReadError`] where it is not, or does not answer.
     pub async fn connect(mut config: Config) -> Result<KubeReader, ReadError> {
         config.connect_timeout = Some(PATIENCE);
-        config.default_retry = false; // whoever waits sees the first failure at once
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config)
             .map_err(|error| ReadError::Unreachable { server: server.clone(), why: innermost(&error) })?;

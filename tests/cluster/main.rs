@@ -7,6 +7,7 @@ mod support;
 
 mod adoption;
 mod backup;
+mod cli;
 mod companion;
 mod companions;
 mod faults;

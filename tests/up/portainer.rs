@@ -338,8 +338,7 @@ async fn a_rotation_that_fails_again_and_again_is_tried_again() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     fleet.ready().await;
     let id = fleet.id("pandora");
-    let failing = || fleet.portainer.inject_times(usize::MAX, "POST", "/api/upload/tls/*", Fault::Cut);
-    failing();
+    fleet.portainer.inject_times(usize::MAX, "POST", "/api/upload/tls/*", Fault::Status(403));
     fleet.edit("commonName: portainer.lan", "commonName: portainer.example");
     let mut door = fleet.rooms();
     let mark = fleet.portainer.mark();

@@ -4,8 +4,12 @@ use crate::door::{CA, Door, host};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+/// All but what was said, and what the files hold now.
 fn stored(door: &Door) -> BTreeMap<PathBuf, crate::door::Print> {
-    door.tree().into_iter().filter(|(path, _)| !path.starts_with(door.path("status"))).collect()
+    let said = [door.path("status"), door.path("objects.json")];
+    let mut tree = door.tree();
+    tree.retain(|path, _| *path != door.state && !said.iter().any(|said| path.starts_with(said)));
+    tree
 }
 
 /// The good files first; then the others over the same state.
