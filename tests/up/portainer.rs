@@ -202,8 +202,8 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_without_our_tag()
     assert_eq!((fleet.portainer.environments().len(), fleet.tags(titan)), (2, before.clone()));
     fleet.edit("{name: pandora, labels: {site: away}}", "{name: pandora, labels: {site: home}}");
     fleet.door.until("it is ours again", || fleet.reason("pandora") == "Registered").await;
-    drop(running);
     assert_eq!((fleet.id("pandora"), fleet.id("titan")), (pandora, titan));
+    drop(running);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! A companion's own walk for its host: the server is looked at where that is due, and then the host is registered.
 //! Everything comes along; nothing is read from a store.
 
-use super::desk::{Registrations, Turn, faulty};
+use super::desk::{Registrations, faulty};
+use super::visits::Turn;
 use super::{Errand, Way};
 use crate::api::ObjectRef;
 use crate::api::condition::Reason;

@@ -1,10 +1,11 @@
 //! Hosts that their own companion registers: what it is told of a server, and what is made of its report. Nothing is
 //! believed that the server itself does not show.
 
-use super::desk::{Came, Registrations, Visit, faulty};
+use super::desk::{Came, Registrations, faulty};
 use super::order::authority_of;
 use super::prepare::Way;
 use super::server::Server;
+use super::visits::Visit;
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;

@@ -7,18 +7,21 @@ pub mod desk;
 mod fault;
 pub mod lend;
 mod look;
+mod looks;
 mod order;
 mod parting;
 pub mod prepare;
 mod probe;
 pub mod server;
 mod standing;
+mod visits;
 
 pub use attend::Attendance;
-pub use desk::{Came, Registrations, Visit};
+pub use desk::{Came, Registrations};
 pub use parting::part;
 pub use prepare::Way;
 pub use server::{Pair, Server};
+pub use visits::Visit;
 
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;

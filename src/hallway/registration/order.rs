@@ -1,7 +1,7 @@
 //! From objects and what is stored for them to an errand, or to what is still missing.
 
 use super::Errand;
-use super::desk::Visit;
+use super::visits::Visit;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
 use crate::api::portainer_client::Registrar;

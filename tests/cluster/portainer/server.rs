@@ -135,7 +135,7 @@ async fn a_server_that_is_another_or_an_older_one_gets_its_environments_back() -
 
 #[tokio::test]
 async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back() -> anyhow::Result<()> {
-    let (bed, _controller) = bed("portainer-selector", &["leaves"]).await?;
+    let (bed, mut controller) = bed("portainer-selector", &["leaves"]).await?;
     let pair = bed.pair("leaves");
     let id = pair.portainer.environments()[0].id;
     bed.namespace
@@ -157,6 +157,9 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back
         bed.namespace.until("dockerhostcert/leaves", out).await?;
         bed.namespace.until("portainerclient/leaves", |client| client["status"]["selected"] == 0).await?;
         info(&pair.portainer, id).await?;
+        // Another controller knows it by what the status keeps.
+        controller.stop()?;
+        controller = bed.namespace.controller("portainer-selector").await?;
         bed.namespace.merge("dockerhostcert/leaves", label("leaves")).await?;
         ensure!(bed.registered("leaves").await?.id == id, "it is another one");
         right(pair, Some(id)).await?;

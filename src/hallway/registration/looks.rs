@@ -1,0 +1,90 @@
+//! A look at the server of a PortainerClient: how it is spoken to, what came of it, and when the next one is.
+
+use super::Server;
+use super::desk::{Came, Registrations};
+use super::prepare::{Way, way};
+use crate::api::condition::Reason;
+use crate::api::{Object, ObjectRef};
+use crate::decide::registration::Fault;
+use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, patience};
+use crate::hallway::House;
+use crate::pki::lifecycle::saturating;
+use crate::pki::sha256_hex;
+use crate::world::{Clock, Store};
+use std::sync::Arc;
+
+impl Registrations {
+    /// Looks at the server of a PortainerClient.
+    pub async fn look<S: Store>(&self, house: &House<S>, client: &Object) -> Came {
+        let way = match way(house, client).await {
+            // What goes together with its Secrets is taken leave of by what is still known of them.
+            Err(_) if client.deleted.is_some() && self.known(&client.at, |known| known.server.is_some()) => {
+                return self.look_by(&client.at, None, wishes(client), &house.clock).await;
+            }
+            way => way,
+        };
+        let told = self.note_access(&client.at, &way);
+        let mut came = self.look_by(&client.at, Some(way), wishes(client), &house.clock).await;
+        came.news |= told || self.version_is_news(client);
+        came
+    }
+
+    /// Looks at a server that is spoken to in that way, or as before; `about` is what the look depends on.
+    pub(super) async fn look_by(
+        &self,
+        client: &ObjectRef,
+        way: Option<Result<Way, Fault>>,
+        about: String,
+        clock: &Clock,
+    ) -> Came {
+        let now = clock.now();
+        let (before, kept) = self.known(client, |known| {
+            let forgiven = known.refused.is_some_and(|refused| now >= saturating(refused, FORBEARANCE));
+            (known.looked.clone(), known.server.clone().filter(|_| !forgiven))
+        });
+        let looked = match self.server_by(way, kept) {
+            Ok(server) => {
+                self.known(client, |known| known.server = Some(Arc::clone(&server)));
+                server.look(clock).await
+            }
+            Err(fault) => Err(fault),
+        };
+        let news = before.as_ref() != Some(&looked);
+        let wake = self.known(client, |known| {
+            known.about = about;
+            let refused = matches!(&looked, Err(fault) if fault.reason == Reason::CredentialsRefused);
+            known.refused =
+                refused.then(|| known.refused.filter(|since| now < saturating(*since, FORBEARANCE)).unwrap_or(now));
+            known.failures = if looked.is_ok() { 0 } else { known.failures + 1 };
+            known.looked = Some(looked.clone());
+            let wait = looked.as_ref().err().map_or(INTERVAL, |fault| patience(fault.reason, known.failures));
+            known.again = Some(saturating(now, wait));
+            known.again
+        });
+        Came { wake, news, look: false }
+    }
+
+    fn server_by(&self, way: Option<Result<Way, Fault>>, kept: Option<Arc<Server>>) -> Result<Arc<Server>, Fault> {
+        match (way, kept) {
+            (Some(way), kept) => way?.server(kept, &self.names),
+            (None, Some(kept)) => Ok(kept),
+            (None, None) => Err(Fault::new(Reason::NotRegistered, "nothing is known of its server any more")),
+        }
+    }
+
+    /// The server of a PortainerClient is to be looked at now: it never was, or something else is wished for.
+    pub fn wants_look(&self, client: &Object) -> bool {
+        self.known(&client.at, |known| known.looked.is_none() || known.about != wishes(client))
+    }
+
+    fn version_is_news(&self, client: &Object) -> bool {
+        let version =
+            self.known(&client.at, |known| known.server.as_ref().map(|server| server.ground().version.clone()));
+        version.is_some() && version != client.previous.server.version
+    }
+}
+
+/// What a look depends on.
+fn wishes(client: &Object) -> String {
+    sha256_hex(format!("{:?} {:?} {:?}", client.spec, client.previous.fingerprint, client.deleted).as_bytes())
+}
