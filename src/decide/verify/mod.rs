@@ -39,8 +39,9 @@ pub struct Renewal {
 pub fn renewal(wanted: &Desired, stored: &Certificate, trust: &[Certificate], now: Timestamp) -> Renewal {
     let issuers = trust.iter().filter(|trusted| stored.is_issued_by(trusted));
     let bound = issuers.map(|issuer| issuer.not_after).max();
-    let due = plan::is_due(wanted, stored, bound, lifecycle::saturating(now, -GRACE));
-    Renewal { at: plan::renew_at(wanted, stored), due }
+    let at = plan::renew_at(wanted, stored);
+    let due = now >= lifecycle::saturating(at, GRACE) && plan::is_due(wanted, stored, bound, now);
+    Renewal { at, due }
 }
 
 /// What is known of a host before it is asked. Without a cluster or a state directory most of it is empty.

@@ -358,6 +358,9 @@ fn a_renewal_is_overdue_after_ten_minutes_and_never_where_it_would_gain_nothing(
     };
     let minutes = SignedDuration::from_mins;
     assert_eq!([-1, 9, 11].map(|after| due(&long, minutes(after))), [false, false, true]);
+    // A fresh one is younger than those ten minutes.
+    let fresh = std::slice::from_ref(&long.certificate);
+    assert!(!renewal(&wanted, &stored, fresh, issued).due);
     let mut bounding = long.clone();
     bounding.certificate.not_after = stored.not_after;
     assert!(!due(&bounding, minutes(11)), "its authority ends with it");
