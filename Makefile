@@ -52,6 +52,7 @@ generate: rust ## write crds/, the chart's and docs/schema/ from the code
 	cargo run --quiet --locked -- crds --dir crds
 	cargo run --quiet --locked -- crds --dir charts/dockseal/templates/crds --templates
 	cargo run --quiet --locked -- status --schema > docs/schema/status.json
+	cargo run --quiet --locked -- verify --schema > docs/schema/verify.json
 
 manifest: ## print the chart for those without Helm; VALUES="--set companion.profile=daemon", FILE=dockseal.yaml
 	@helm=$$(tests/helm/build.sh); \

@@ -1,5 +1,6 @@
 //! The command line: what was said, what it means, and the commands.
 
+pub mod adopt;
 pub mod args;
 pub mod bundle;
 pub mod certificate;
@@ -22,6 +23,7 @@ pub mod selector;
 pub mod source;
 pub mod status;
 pub mod up;
+pub mod verify;
 
 use anyhow::{anyhow, bail};
 use args::Command;
@@ -41,6 +43,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
     rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed a provider before");
     match args.command {
         Command::Status(args) => status::run(&args),
+        Command::Adopt(args) => adopt::run(&args),
+        Command::Verify(args) => verify::run(&args),
         Command::Renew(args) => renew::run(&args),
         Command::Bundle(args) => bundle::run(&args),
         Command::Context(args) => context::run(&args),

@@ -1,5 +1,6 @@
 //! What should happen: facts in, plans and statuses out. No I/O, no clock, no randomness.
 
+pub mod adoption;
 pub mod authority;
 pub mod deletion;
 pub mod delivery;
@@ -7,5 +8,6 @@ pub mod leaf;
 pub mod refusal;
 pub mod registration;
 pub mod status;
+pub mod verify;
 
 pub use refusal::Refusal;

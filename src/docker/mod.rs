@@ -7,6 +7,7 @@ pub mod engine;
 pub mod listen;
 pub mod unit;
 pub mod unit_file;
+pub mod visit;
 
 pub use daemon_json::{DaemonJson, DaemonJsonError, TlsPaths, TlsSettings, Unsealed, Wanted, sealed};
 pub use listen::{DockerHost, Listen, ListenError, docker_host};

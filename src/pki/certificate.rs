@@ -119,6 +119,19 @@ impl Certificate {
         self.issuer == issuer.subject && signed_by(&self.der, &issuer.public_key).unwrap_or(false)
     }
 
+    /// Whether it names `host`, a DNS name or an IP address (RFC 6125, 6.4): the common name does not count, and a
+    /// wildcard stands for one label.
+    pub fn names(&self, host: &str) -> bool {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.ip_addresses.contains(&address);
+        }
+        let host = host.strip_suffix('.').unwrap_or(host);
+        self.dns_names.iter().any(|name| match name.strip_prefix("*.") {
+            Some(domain) => host.split_once('.').is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
+            None => name.eq_ignore_ascii_case(host),
+        })
+    }
+
     /// Whether it is valid at `now`.
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         self.not_before <= now && now < self.not_after

@@ -9,6 +9,7 @@ pub mod key_error;
 pub mod lifecycle;
 pub mod material;
 pub mod name;
+pub mod pile;
 pub mod profile;
 pub mod sign;
 pub mod wire;

@@ -11,12 +11,12 @@ pub(super) enum DialError {
     /// The name has no address.
     Unresolved(String),
     /// No address of it answers, and what the last one says.
-    Closed(String),
+    Closed(io::ErrorKind, String),
 }
 
 impl std::fmt::Display for DialError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (DialError::Unresolved(words) | DialError::Closed(words)) = self;
+        let (DialError::Unresolved(words) | DialError::Closed(_, words)) = self;
         f.write_str(words)
     }
 }
@@ -34,9 +34,10 @@ pub(super) async fn dial((host, port): (&str, u16), patience: Duration) -> Resul
     for address in addresses {
         match timeout(share, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(error)) => last = Some(format!("{address}: {error}")),
-            Err(_) => last = Some(format!("{address}: {}", io::ErrorKind::TimedOut)),
+            Ok(Err(error)) => last = Some((error.kind(), format!("{address}: {error}"))),
+            Err(_) => last = Some((io::ErrorKind::TimedOut, format!("{address}: {}", io::ErrorKind::TimedOut))),
         }
     }
-    Err(last.map_or_else(|| DialError::Unresolved(format!("{host}: it has no address")), DialError::Closed))
+    let none = || DialError::Unresolved(format!("{host}: it has no address"));
+    Err(last.map_or_else(none, |(kind, words)| DialError::Closed(kind, words)))
 }

@@ -98,7 +98,7 @@ fn config(seen: &Arc<Seen>, (cert_pem, key_pem): (&[u8], &[u8])) -> Result<Clien
 async fn exchange(address: &Address, name: ServerName<'static>, config: ClientConfig) -> Result<Vec<u8>, PingError> {
     let stream = dial((&address.host, address.port), PATIENCE).await.map_err(|error| match error {
         DialError::Unresolved(words) => PingError::Unresolved(words),
-        DialError::Closed(words) => PingError::Closed(words),
+        DialError::Closed(_, words) => PingError::Closed(words),
     })?;
     let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let mut stream = connected.map_err(|error| judged(&error))?;

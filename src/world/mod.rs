@@ -15,6 +15,7 @@ pub mod kube_accounts;
 pub mod kube_reader;
 pub mod kube_store;
 pub mod lease;
+pub mod pile;
 pub mod portainer_http;
 pub mod state_directory;
 pub mod store;
@@ -24,6 +25,7 @@ pub mod terminal;
 pub mod token;
 pub mod trust;
 pub mod unit_news;
+pub mod visit;
 pub mod watch;
 
 pub use clock::Clock;

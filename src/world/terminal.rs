@@ -1,6 +1,11 @@
-//! The terminal on standard output. It asks and draws nothing.
+//! The terminal: how large it is, and a passphrase typed on it that nobody sees.
 
-use std::io::IsTerminal;
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use std::io::{self, IsTerminal, Read, Write};
+use zeroize::Zeroizing;
+
+/// A passphrase has at most so many bytes.
+const LONGEST_PASSPHRASE: usize = 1024;
 
 /// Columns and rows of standard output, where it is a terminal.
 pub fn size() -> Option<(usize, usize)> {
@@ -10,4 +15,60 @@ pub fn size() -> Option<(usize, usize)> {
     }
     let size = rustix::termios::tcgetwinsize(&out).ok().filter(|size| size.ws_col > 0 && size.ws_row > 0);
     Some(size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
+}
+
+/// Asks for a passphrase on the terminal, which shows none of it; none where standard input is no terminal, or where
+/// Ctrl-C or Ctrl-D is typed.
+///
+/// # Errors
+/// Where the terminal cannot be read.
+#[expect(clippy::disallowed_methods, reason = "this is the terminal's door")]
+pub fn passphrase(question: &str) -> io::Result<Option<Zeroizing<String>>> {
+    if !io::stdin().is_terminal() {
+        return Ok(None);
+    }
+    let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    let before = tcgetattr(&terminal)?;
+    let mut hidden = before.clone();
+    // Ctrl-C comes as a byte, so that the echo is back before the end.
+    hidden.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+    tcsetattr(&terminal, OptionalActions::Now, &hidden)?;
+    let typed = terminal.write_all(question.as_bytes()).and_then(|()| line(&mut terminal));
+    tcsetattr(&terminal, OptionalActions::Now, &before)?;
+    terminal.write_all(b"\n")?;
+    typed
+}
+
+fn line(terminal: &mut impl Read) -> io::Result<Option<Zeroizing<String>>> {
+    // Room for all of it at once: what a vector grows out of is not zeroed.
+    let mut typed = Zeroizing::new(Vec::with_capacity(LONGEST_PASSPHRASE));
+    let mut byte = [0];
+    while terminal.read(&mut byte)? == 1 && typed.len() < LONGEST_PASSPHRASE {
+        match byte[0] {
+            b'\n' | b'\r' => {
+                let text = std::str::from_utf8(&typed).map_err(|_| io::Error::other("it is no UTF-8"))?;
+                return Ok(Some(Zeroizing::new(text.to_owned())));
+            }
+            3 | 4 => return Ok(None),
+            8 | 127 => drop(typed.pop()),
+            other => typed.push(other),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_ends_where_it_is_ended() {
+        let typed = |bytes: &[u8]| line(&mut &*bytes).expect("it can be read").map(|text| text.to_string());
+        assert_eq!(typed(b"secret\nmore"), Some("secret".into()));
+        assert_eq!(typed(b"sa\x7fecret\r"), Some("secret".into()));
+        assert_eq!(typed(b"\n"), Some(String::new()));
+        for given_up in [b"sec\x03".as_slice(), b"\x04", b"secret"] {
+            assert_eq!(typed(given_up), None);
+        }
+    }
 }

@@ -9,7 +9,10 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+};
 use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -22,7 +25,15 @@ type Signed = Result<HandshakeSignatureValid, rustls::Error>;
 
 /// A client that verifies servers by `verifier`, up to the question of its own certificate.
 pub(super) fn builder(verifier: Verifier) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    builder_of(verifier, rustls::DEFAULT_VERSIONS)
+}
+
+/// The same of those versions of TLS alone.
+pub(super) fn builder_of(
+    verifier: Verifier,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
 }
 
@@ -129,7 +140,7 @@ fn itself(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Ve
 pub(super) struct Seen {
     provider: Arc<CryptoProvider>,
     verifier: Option<Verifier>,
-    leaf: Mutex<Option<Vec<u8>>>,
+    chain: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Seen {
@@ -140,12 +151,17 @@ impl Seen {
 
     /// Of whom `verifier` takes.
     pub(super) fn verified_by(verifier: Option<Verifier>) -> Seen {
-        Seen { provider: provider(), verifier, leaf: Mutex::new(None) }
+        Seen { provider: provider(), verifier, chain: Mutex::default() }
     }
 
     /// DER of the last leaf that was served, if any.
     pub(super) fn leaf(&self) -> Option<Vec<u8>> {
-        self.leaf.lock().expect(UNPOISONED).take()
+        self.chain().into_iter().next()
+    }
+
+    /// DER of what was served last, the leaf first.
+    pub(super) fn chain(&self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut *self.chain.lock().expect(UNPOISONED))
     }
 }
 
@@ -158,7 +174,7 @@ impl ServerCertVerifier for Seen {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Verified {
-        *self.leaf.lock().expect(UNPOISONED) = Some(leaf.to_vec());
+        *self.chain.lock().expect(UNPOISONED) = [leaf].into_iter().chain(chain).map(|der| der.to_vec()).collect();
         match &self.verifier {
             Some(verifier) => verifier.verify_server_cert(leaf, chain, name, ocsp, now),
             None => Ok(ServerCertVerified::assertion()),

@@ -6,6 +6,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod adopt;
 mod bed;
 mod bundle;
 mod clusters;
@@ -14,3 +15,4 @@ mod help;
 mod renew;
 mod schema;
 mod status;
+mod verify;

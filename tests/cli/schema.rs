@@ -1,17 +1,22 @@
-//! docs/schema/status.json is what the code says, and what `status -o json` prints fits it. The check knows the words
+//! docs/schema is what the code says, and what verbs print with `-o json` fits it. The check knows the words
 //! that are in the file, and fails at others.
 
 use serde_json::{Value, json};
 
-/// The file.
-pub fn schema() -> Value {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/schema/status.json");
+/// A file.
+fn schema(file: &str) -> Value {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema").join(file);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Everything in `value` that does not fit.
+/// Everything in what `status` prints that does not fit.
 pub fn faults(value: &Value) -> Vec<String> {
-    let root = schema();
+    faults_by("status.json", value)
+}
+
+/// Everything in `value` that does not fit that file.
+pub fn faults_by(file: &str, value: &Value) -> Vec<String> {
+    let root = schema(file);
     check(&root, &root, value, "$")
 }
 
@@ -78,8 +83,9 @@ fn type_of(value: &Value) -> &'static str {
 
 #[test]
 fn the_schema_is_what_the_code_says() {
-    let code: Value = serde_json::from_str(&dockseal::cli::status::report::schema()).unwrap();
-    assert_eq!(schema(), code, "run: make generate");
+    let code = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    assert_eq!(schema("status.json"), code(&dockseal::cli::status::report::schema()), "run: make generate");
+    assert_eq!(schema("verify.json"), code(&dockseal::decide::verify::report::schema()), "run: make generate");
 }
 
 #[test]

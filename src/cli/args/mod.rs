@@ -1,8 +1,12 @@
 //! What was said: arguments and their help. No meaning yet. People's verbs are in `people`, what machines run is here.
 
+pub mod adopt;
 pub mod people;
+pub mod verify;
 
+pub use adopt::AdoptArgs;
 pub use people::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
+pub use verify::{VerdictForm, VerifyArgs};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsStr;
@@ -56,12 +60,16 @@ pub fn parse(plugin: bool) -> Args {
 pub enum Command {
     /// Where each object stands, when it expires, and what to do
     Status(StatusArgs),
+    /// Ask a live host what it serves and whom it lets in, with a verdict each
+    Verify(VerifyArgs),
     /// Have certificates issued anew, now
     Renew(RenewArgs),
     /// Hand out a certificate, its key and the authority's certificate
     Bundle(BundleArgs),
     /// Make a context of the Docker CLI for a host
     Context(ContextArgs),
+    /// Print what openssl how-tos left, or what a Portainer has, as manifests
+    Adopt(AdoptArgs),
     /// Issue and renew on this machine, without a cluster
     Up(UpArgs),
     /// Print a state directory of `up` as manifests, to move into a cluster

@@ -82,7 +82,11 @@ fn the_one<'a>(from: &Place, pairs: &[Pair<'a>]) -> Result<Pair<'a>, Refusal> {
     Ok(*newest.expect("there is a first"))
 }
 
-fn sound(from: &Place, certificate: &Certificate, now: Timestamp) -> Result<(), Refusal> {
+/// Whether `certificate` is an authority that may be adopted, its key aside.
+///
+/// # Errors
+/// The [`Refusal`] that says why not.
+pub fn sound(from: &Place, certificate: &Certificate, now: Timestamp) -> Result<(), Refusal> {
     let subject = name::display(&certificate.subject);
     let refuse = |reason, message: String| Err(Refusal::issue(reason, format!("Secret {from}, {subject}: {message}")));
     if weak_key(certificate) {

@@ -247,6 +247,11 @@ fn due(desired: &Desired, current: &Certificate, next: Dates, now: Timestamp) ->
     now >= renew_at(desired, current) && worth
 }
 
+/// Whether `certificate` should have been renewed by `now`, by an authority that ends at `bound`.
+pub fn is_due(desired: &Desired, certificate: &Certificate, bound: Option<Timestamp>, now: Timestamp) -> bool {
+    due(desired, certificate, lifecycle::dates(now, desired.duration, bound), now)
+}
+
 fn tenth(span: SignedDuration) -> SignedDuration {
     SignedDuration::from_secs(span.as_secs() / 10)
 }

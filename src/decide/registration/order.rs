@@ -105,7 +105,7 @@ fn url(host: &str, port: u16) -> String {
 }
 
 /// Name or address that clients dial, and the port.
-fn dialled(spec: &DockerHostCertSpec) -> Option<(String, u16)> {
+pub fn dialled(spec: &DockerHostCertSpec) -> Option<(String, u16)> {
     let address = spec.address.clone().unwrap_or_default();
     let host = address.host.or_else(|| spec.hostname.clone()).or_else(|| spec.ip_addresses.first().cloned())?;
     Some((host.trim_end_matches('.').to_owned(), u16::try_from(address.port).ok()?))

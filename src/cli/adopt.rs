@@ -1,0 +1,126 @@
+//! `dockseal adopt`: an openssl how-to's directory, or a Portainer, into manifests on standard output. It changes nothing.
+
+use super::args::AdoptArgs;
+use super::exit::{Exit, Fault};
+use super::paper::{clean, print_bytes};
+use super::patience::patiently;
+use super::source::block_on;
+use crate::decide::adoption::openssl::Passphrase;
+use crate::decide::adoption::portainer::{Wishes, adopt};
+use crate::decide::adoption::{Adopted, openssl};
+use crate::decide::registration::Ground;
+use crate::world::portainer_http::{Access, Credential, Patience, Portainer};
+use crate::world::synced_files::{is_directory, read_text};
+use crate::world::{Clock, pile, terminal};
+use anyhow::{Context, bail};
+use std::path::Path;
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+const HEADER: &str = "\
+# Manifests of what is there already, made by `dockseal adopt`. They may hold private keys.
+";
+
+/// Reads, and prints.
+pub fn run(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
+    let adopted = match (&args.openssl, &args.portainer) {
+        (Some(directory), _) => of_openssl(directory, args)?,
+        (_, Some(url)) => block_on(of_portainer(url, args))?,
+        _ => unreachable!("one of the two is required"),
+    };
+    print(&adopted)
+}
+
+fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
+    if !is_directory(directory) {
+        return Err(Fault::not_found(format!("{} is no directory", directory.display())));
+    }
+    let files = pile::read(directory)?;
+    if !openssl::hold_certificates(&files) {
+        return Err(Fault::not_found(format!("{} holds no certificate in PEM", directory.display())));
+    }
+    let encrypted = openssl::encrypted(&files);
+    let passphrase = match &args.passphrase_file {
+        Some(file) => Some(Passphrase { text: first_line(file)?, is_printed: true }),
+        None if encrypted.is_empty() => None,
+        None => {
+            let typed = terminal::passphrase(&format!("Passphrase of {}: ", encrypted.join(", ")));
+            let typed = typed.context("failed to ask for the passphrase on the terminal: give --passphrase-file")?;
+            typed.map(|text| Passphrase { text, is_printed: false })
+        }
+    };
+    let wishes = openssl::Wishes { name: args.name.clone(), passphrase };
+    Ok(openssl::adopt(&files, &wishes, Clock::system().now()))
+}
+
+async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
+    let url = url.trim_end_matches('/');
+    if url.starts_with("http://") && !args.allow_http {
+        return Err(Fault::usage("http:// sends the API key in the clear: give https://, or --allow-http"));
+    }
+    let given = args.credentials_file.as_deref().map(first_line).transpose()?;
+    let named = std::env::var("PORTAINER_API_KEY").ok().map(Zeroizing::new);
+    let Some(key) = given.clone().or(named).filter(|key| !key.trim().is_empty()) else {
+        return Err(Fault::usage("there is no API key: set PORTAINER_API_KEY, or give --credentials-file"));
+    };
+    let roots_pem = args.ca_file.as_deref().map(read_text).transpose()?;
+    let access = Access {
+        url: url.to_owned(),
+        roots: roots_pem.as_ref().map(|pem| pem.as_bytes().to_vec()),
+        server_name: args.server_name.clone(),
+        patience: Patience::default(),
+    };
+    let key = Zeroizing::new(key.trim().to_owned());
+    let portainer = Portainer::new(&access, Credential::ApiKey(key))?;
+    let ground = patiently(url, ground(&portainer)).await?;
+    let wishes = Wishes {
+        name: args.name.clone(),
+        authority: args.ca.clone(),
+        url: url.to_owned(),
+        roots_pem: roots_pem.map(|pem| pem.to_string()),
+        server_name: args.server_name.clone(),
+        printed_key: given,
+    };
+    Ok(adopt(&ground, &wishes))
+}
+
+/// What a server has. Nothing but GET is sent.
+async fn ground(portainer: &Portainer) -> anyhow::Result<Ground> {
+    let status = portainer.status().await?;
+    let me = portainer.me().await?;
+    if !me.is_administrator() {
+        bail!("{} is no administrator of Portainer: it sees no environments but its own", me.username);
+    }
+    let (groups, tags) = (portainer.groups().await?, portainer.tags().await?);
+    let environments = portainer.environments().await?;
+    Ok(Ground {
+        instance: status.instance_id,
+        version: status.version,
+        environments: environments.into_iter().map(|environment| (environment.id, environment)).collect(),
+        groups,
+        tags,
+    })
+}
+
+/// A secret in a file: its first line.
+fn first_line(file: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let text = read_text(file)?;
+    Ok(Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+fn print(adopted: &Adopted) -> anyhow::Result<ExitCode> {
+    for word in &adopted.words {
+        eprintln!("{:<9} {}: {}", word.tone.word(), clean(&word.about), clean(&word.text));
+    }
+    if adopted.manifests.is_empty() {
+        eprintln!("dockseal: there is nothing to adopt");
+        return Ok(Exit::Failed.into());
+    }
+    let mut text = Zeroizing::new(HEADER.to_owned());
+    for manifest in &adopted.manifests {
+        text.push_str("---\n");
+        text.push_str(&Zeroizing::new(serde_saphyr::to_string(manifest)?));
+    }
+    print_bytes(text.as_bytes())?;
+    Ok(Exit::Done.into())
+}

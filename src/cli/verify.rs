@@ -1,0 +1,261 @@
+//! `dockseal verify`: a host's object and Secrets, or files, and a live address; verdicts on standard output.
+
+use super::args::{VerdictForm, VerifyArgs};
+use super::exit::{Exit, Fault};
+use super::paper::{Colour, Paper, clean};
+use super::patience::patiently;
+use super::reference::Reference;
+use super::source::{Source, block_on};
+use crate::api::{Kind, Object, Spec};
+use crate::decide::leaf::desired;
+use crate::decide::registration::order::dialled;
+use crate::decide::verify::{Check, Client, Known, Outcome, Report, judge, renewal, report::schema};
+use crate::pki::material::Data;
+use crate::pki::{Certificate, certificate};
+use crate::world::visit::{Pair, visit};
+use crate::world::{Clock, synced_files};
+use anyhow::Context;
+use k8s_openapi::jiff::Timestamp;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Docker's port of TLS.
+const DOCKER_PORT: u16 = 2376;
+
+/// Asks, judges and prints.
+pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
+    if args.schema {
+        Paper::standard().print(&schema())?;
+        return Ok(Exit::Done.into());
+    }
+    let address = args.address.as_deref().map(parse_address).transpose()?;
+    let clock = Clock::system();
+    let report = block_on(async {
+        let question = match &args.file {
+            Some(file) => of_files(file, args, address.clone())?,
+            None => of_host(args, address.clone(), clock.now()).await?,
+        };
+        Ok(asked(&question, &clock).await)
+    })?;
+    print(&report, args.output)?;
+    Ok(exit(report.result).into())
+}
+
+/// What the worst verdict ends with.
+fn exit(result: Outcome) -> Exit {
+    match result {
+        Outcome::Ok => Exit::Done,
+        Outcome::Unknown | Outcome::Warning => Exit::NotReady,
+        Outcome::Fail => Exit::Failed,
+    }
+}
+
+/// All that is needed to ask, and to judge the answers.
+struct Question {
+    known: Known,
+    address: (String, u16),
+    trust_pem: Option<Vec<u8>>,
+    client: Option<Pair>,
+}
+
+async fn asked(question: &Question, clock: &Clock) -> Report {
+    let (host, port) = (question.address.0.as_str(), question.address.1);
+    let visit = visit((host, port), question.trust_pem.as_deref(), question.client.as_ref(), clock);
+    let visited = patiently(&format!("{host}, port {port}"), visit).await;
+    judge(&question.known, &visited, clock.now())
+}
+
+/// `HOST:PORT`, `HOST`, `[IPV6]:PORT` or an IPv6 address alone.
+fn parse_address(text: &str) -> anyhow::Result<(String, u16)> {
+    let wrong = || Fault::usage(format!("{text:?} is no address: write HOST:PORT, an IPv6 address in brackets"));
+    let text = text.strip_prefix("tcp://").unwrap_or(text).trim_end_matches('/');
+    let bare = text.ends_with(']') || text.parse::<std::net::Ipv6Addr>().is_ok();
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !bare => (host, port.parse().ok().filter(|port| *port > 0).ok_or_else(wrong)?),
+        _ => (text, DOCKER_PORT),
+    };
+    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    let plain = |letter: char| letter.is_alphanumeric() || ".-_:%".contains(letter);
+    match !host.is_empty() && host.chars().all(plain) {
+        true => Ok((host.to_owned(), port)),
+        false => Err(wrong()),
+    }
+}
+
+fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> anyhow::Result<Question> {
+    let read = |path: &Path| synced_files::read_text(path).map(|text| text.as_bytes().to_vec());
+    let trust_pem = read(file)?;
+    let trust = certificate::all_from_pem(&trust_pem).ok().filter(|found| !found.is_empty());
+    let trust = trust.with_context(|| format!("{} holds no certificate in PEM", file.display()))?;
+    let client = match (&args.client_cert, &args.client_key) {
+        (Some(cert), Some(key)) => Some((cert, Pair { cert: read(cert)?, key: read(key)?.into() })),
+        _ => None,
+    };
+    let named = match &client {
+        Some((path, pair)) => {
+            let found = Certificate::from_pem(&pair.cert);
+            let found = found.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            Client::Known(path.display().to_string(), Box::new(found))
+        }
+        None => Client::None("none is given with --client-cert and --client-key".to_owned()),
+    };
+    Ok(Question {
+        known: Known {
+            host: None,
+            trust,
+            dns_names: Vec::new(),
+            ip_addresses: Vec::new(),
+            stored: None,
+            renewal: None,
+            client: named,
+        },
+        address: address.expect("--file requires --address"),
+        trust_pem: Some(trust_pem),
+        client: client.map(|(_, pair)| pair),
+    })
+}
+
+async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timestamp) -> anyhow::Result<Question> {
+    let source = patiently("the cluster", Source::open(&args.source)).await?;
+    let reference = Reference::parse(args.host.as_deref().unwrap_or_default())?;
+    let host = source.object(&reference, &[Kind::DockerHostCert]).await?;
+    let wanted = desired(&host).map_err(|refusal| Fault::not_ready(format!("{}: {}", host.at, refusal.message)))?;
+    let Spec::Host(spec) = &host.spec else { unreachable!("a DockerHostCert has a host's spec") };
+    let address = address.or_else(|| dialled(spec)).context("the DockerHostCert names no address: give --address")?;
+    let secret = noted(source.secret(&host).await);
+    let (client, pair, bundle) = match client(&source, &host, args.client.as_deref(), now).await? {
+        Some((name, found, data)) => {
+            let client = Client::Known(name, Box::new(found));
+            (client, pair(&data), data.get("ca.crt").map(<[u8]>::to_vec))
+        }
+        None => {
+            let authority = host.authority().expect("a leaf has an authority");
+            (Client::None(format!("there is none of DockerCA {authority}")), None, None)
+        }
+    };
+    let stored = secret.as_ref().and_then(|data| Certificate::from_pem(data.get("tls.crt")?).ok());
+    let trust_pem = secret.as_ref().and_then(|data| data.get("ca.crt").map(<[u8]>::to_vec)).or(bundle);
+    let trust = trust_pem.as_deref().and_then(|pem| certificate::all_from_pem(pem).ok()).unwrap_or_default();
+    let renewal = stored.as_ref().map(|stored| renewal(&wanted, stored, &trust, now));
+    Ok(Question {
+        known: Known {
+            host: Some((host.at.namespace.to_string(), host.at.name.to_string())),
+            trust,
+            dns_names: wanted.profile.dns_names,
+            ip_addresses: wanted.profile.ip_addresses,
+            stored,
+            renewal,
+            client,
+        },
+        address,
+        trust_pem,
+        client: pair,
+    })
+}
+
+/// A Secret that cannot be read leaves questions open, and is no reason to ask none.
+fn noted(secret: anyhow::Result<Data>) -> Option<Data> {
+    secret.inspect_err(|error| eprintln!("dockseal: {error:#}")).ok()
+}
+
+fn pair(data: &Data) -> Option<Pair> {
+    Some(Pair { cert: data.get("tls.crt")?.to_vec(), key: data.get("tls.key")?.to_vec().into() })
+}
+
+/// The client that is named; else one of the same authority, the first that is valid.
+async fn client(
+    source: &Source,
+    host: &Object,
+    name: Option<&str>,
+    now: Timestamp,
+) -> anyhow::Result<Option<(String, Certificate, Data)>> {
+    let kinds = [Kind::DockerClientCert, Kind::PortainerClient];
+    if let Some(name) = name {
+        let found = source.object(&Reference::parse(name)?, &kinds).await?;
+        let data = source.secret(&found).await?;
+        return Ok(Some(read_client(&found, data).with_context(|| format!("the Secret of {} is damaged", found.at))?));
+    }
+    let mut objects = source.objects(&kinds, None).await?;
+    objects.retain(|object| object.at.namespace == host.at.namespace && object.authority() == host.authority());
+    let mut ended = None;
+    for object in &objects {
+        let found = source.secret(object).await.ok().and_then(|data| read_client(object, data));
+        match found {
+            Some(found) if found.1.is_valid_at(now) => return Ok(Some(found)),
+            found => ended = ended.or(found),
+        }
+    }
+    Ok(ended)
+}
+
+fn read_client(object: &Object, data: Data) -> Option<(String, Certificate, Data)> {
+    let certificate = Certificate::from_pem(data.get("tls.crt")?).ok()?;
+    Some((format!("{}/{}", object.at.kind, object.at.name), certificate, data))
+}
+
+fn print(report: &Report, form: VerdictForm) -> anyhow::Result<()> {
+    let paper = Paper::standard();
+    let text = match form {
+        VerdictForm::Json => serde_json::to_string_pretty(report)? + "\n",
+        VerdictForm::Yaml => serde_saphyr::to_string(report)?,
+        VerdictForm::Table | VerdictForm::Wide => lines(report, form, &paper),
+    };
+    paper.print(&text)
+}
+
+fn lines(report: &Report, form: VerdictForm, paper: &Paper) -> String {
+    let mut text = match &report.host {
+        Some(host) => format!("{host} at {}\n", report.address),
+        None => format!("{}\n", report.address),
+    };
+    if let (VerdictForm::Wide, Some(served)) = (form, &report.served) {
+        let served = [
+            ("subject", &served.subject),
+            ("issuer", &served.issuer),
+            ("serial", &served.serial),
+            ("fingerprint", &served.fingerprint),
+        ];
+        text.extend(served.iter().map(|(name, value)| format!("{:8} {name:<15} {}\n", "", clean(value))));
+    }
+    text.extend(report.checks.iter().map(|check| line(check, paper)));
+    text
+}
+
+/// A verdict, and below it what to do.
+fn line(check: &Check, paper: &Paper) -> String {
+    let colour = match check.result {
+        Outcome::Ok => Some(Colour::Green),
+        Outcome::Fail => Some(Colour::Red),
+        Outcome::Warning => Some(Colour::Loud),
+        Outcome::Unknown => None,
+    };
+    let word = paper.coloured(&format!("{:<8}", check.result.word()), colour);
+    let first = format!("{word} {:<15} {}\n", check.id.word(), clean(&check.message));
+    match &check.remedy {
+        Some(remedy) => format!("{first}{:25}> {remedy}\n", ""),
+        None => first,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (text, host, port) in [
+            ("pandora:2377", "pandora", 2377),
+            ("pandora", "pandora", 2376),
+            ("tcp://1.2.3.4:2376/", "1.2.3.4", 2376),
+            ("[fd00::7]:1", "fd00::7", 1),
+            ("fd00::7", "fd00::7", 2376),
+            ("[fd00::7]", "fd00::7", 2376),
+        ] {
+            assert_eq!(parse_address(text).ok(), Some((host.to_owned(), port)), "{text}");
+        }
+        for text in ["", ":2376", "pandora:", "pandora:0", "pandora:70000", "a b:1", "user@host:1"] {
+            let error = parse_address(text).expect_err(text);
+            assert_eq!(super::super::exit::of(&error), Exit::Usage, "{text}");
+        }
+    }
+}

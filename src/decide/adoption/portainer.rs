@@ -1,0 +1,274 @@
+//! A Portainer's environments into manifests: a DockerHostCert for each Docker host over TCP, and a PortainerClient that
+//! takes them over by their addresses.
+
+use super::{Adopted, Names, Tone, object, text_secret};
+use crate::api::Kind;
+use crate::decide::leaf::host_name::dns_name;
+use crate::decide::registration::Ground;
+use crate::decide::registration::order::MARK;
+use crate::portainer::environment::{DOCKER_API, Environment, same_address};
+use crate::portainer::too_old;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// Portainer's own group of what is in none.
+const UNASSIGNED: i64 = 1;
+/// Docker's port of TLS.
+const DOCKER_PORT: u16 = 2376;
+/// Docker's port of plain HTTP.
+const PLAIN_PORT: u16 = 2375;
+/// The label by which the PortainerClient selects the hosts.
+const LABEL: &str = "portainer";
+
+/// Stands where an API key has to be put in.
+pub const PLACEHOLDER: &str = "PUT-AN-API-KEY-OF-AN-ADMINISTRATOR-HERE";
+
+/// What a user wishes, and how the server is reached.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    /// Name of the PortainerClient.
+    pub name: Option<String>,
+    /// Name of the DockerCA that is to sign.
+    pub authority: String,
+    /// The server.
+    pub url: String,
+    /// What its own certificate is verified by, PEM; none for the system's authorities.
+    pub roots_pem: Option<String>,
+    /// The name in that certificate.
+    pub server_name: Option<String>,
+    /// The API key, where it may stand in a manifest: it came from a file.
+    pub printed_key: Option<zeroize::Zeroizing<String>>,
+}
+
+/// Makes manifests of what the server has.
+pub fn adopt(ground: &Ground, wishes: &Wishes) -> Adopted {
+    let mut adopted = Adopted::default();
+    let host = server_host(&wishes.url);
+    let first = host.split('.').next().filter(|_| host.parse::<IpAddr>().is_err()).unwrap_or_default();
+    let name = Names::default().take(&[wishes.name.as_deref().unwrap_or(first)], LABEL);
+    server(&mut adopted, ground, wishes, &name);
+    let mut names = Names::default();
+    let mut taken: Vec<&Environment> = Vec::new();
+    for environment in ground.environments.values() {
+        if let Some(spec) = host_spec(&mut adopted, ground, wishes, environment, &taken) {
+            print_host(&mut adopted, &mut names, environment, &name, spec);
+            taken.push(environment);
+        }
+    }
+    let client = json!({
+        "caRef": { "name": wishes.authority },
+        "commonName": common_name(&host, &name),
+        "server": server_spec(wishes, &name),
+        "hostSelector": { "matchLabels": { LABEL: name } },
+        "adoption": "MatchingURL",
+    });
+    adopted.manifests.push(object(Kind::PortainerClient, &name, client));
+    let text = "the DockerCA is not among these manifests: `dockseal adopt --openssl` makes one of the authority that the \
+                hosts trust now; a new one needs its certificate on every host first";
+    adopted.say(Tone::Note, &format!("DockerCA {}", wishes.authority), text);
+    adopted.words.sort_by_key(|word| word.tone);
+    adopted
+}
+
+/// The host in a URL of HTTP.
+fn server_host(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split('/').next().unwrap_or_default();
+    host_and_port(authority).map(|(host, _)| host).unwrap_or_default()
+}
+
+fn common_name(host: &str, name: &str) -> String {
+    let fits = (1..=64).contains(&host.len());
+    if fits { host.to_owned() } else { name.to_owned() }
+}
+
+fn credentials(name: &str) -> String {
+    format!("{name}-credentials")
+}
+
+fn roots(name: &str) -> String {
+    format!("{name}-server-ca")
+}
+
+/// What is to be said of the server itself, and its Secrets.
+fn server(adopted: &mut Adopted, ground: &Ground, wishes: &Wishes, name: &str) {
+    if wishes.url.starts_with("http://") {
+        let text = "the credential is sent in the clear: have Portainer serve HTTPS, and take allowHTTP out";
+        adopted.say(Tone::Insecure, &wishes.url, text);
+    }
+    let text = match too_old(&ground.version, "29.0.0") {
+        true => format!("Portainer {}, which does not speak with Docker 29: 2.33.5 and 2.36.0 do", ground.version),
+        false => format!("Portainer {}", ground.version),
+    };
+    adopted.say(Tone::Note, &wishes.url, text);
+    let key = wishes.printed_key.as_ref().map_or(PLACEHOLDER, |key| key.as_str());
+    adopted.manifests.push(text_secret(&credentials(name), "apiKey", key));
+    if wishes.printed_key.is_none() {
+        let text = format!("put an API key of an administrator where {PLACEHOLDER} stands");
+        adopted.say(Tone::Note, &format!("Secret {}", credentials(name)), text);
+    }
+    if let Some(pem) = &wishes.roots_pem {
+        adopted.manifests.push(text_secret(&roots(name), "ca.crt", pem));
+    }
+}
+
+fn server_spec(wishes: &Wishes, name: &str) -> Value {
+    let mut server = json!({ "url": wishes.url, "credentialsSecretRef": { "name": credentials(name) } });
+    if wishes.url.starts_with("http://") {
+        server["allowHTTP"] = true.into();
+    }
+    if wishes.roots_pem.is_some() {
+        server["tls"]["caSecretRef"] = json!({ "name": roots(name), "key": "ca.crt" });
+    }
+    if let Some(server_name) = &wishes.server_name {
+        server["tls"]["serverName"] = server_name.as_str().into();
+    }
+    server
+}
+
+/// The spec of an environment's host; none where Dockseal has nothing to do with it, and why.
+fn host_spec(
+    adopted: &mut Adopted,
+    ground: &Ground,
+    wishes: &Wishes,
+    environment: &Environment,
+    taken: &[&Environment],
+) -> Option<Value> {
+    let about = about(environment);
+    let (host, port) = match address(ground, environment, taken) {
+        Ok(address) => address,
+        Err(text) => {
+            adopted.say(Tone::LeftOut, &about, text);
+            return None;
+        }
+    };
+    transport(adopted, &about, environment, port);
+    let mut spec = json!({ "caRef": { "name": wishes.authority } });
+    match host.parse::<IpAddr>() {
+        Ok(address) => spec["ipAddresses"] = vec![address.to_string()].into(),
+        Err(_) => spec["hostname"] = host.as_str().into(),
+    }
+    // Its TLS is spoken on Docker's own port for it.
+    let port = port.filter(|port| *port != PLAIN_PORT).unwrap_or(DOCKER_PORT);
+    if port != DOCKER_PORT {
+        spec["address"] = json!({ "port": port });
+    }
+    spec["portainer"] = shown(adopted, &about, ground, environment);
+    Some(spec)
+}
+
+fn about(environment: &Environment) -> String {
+    format!("environment {} (number {})", environment.name, environment.id)
+}
+
+/// Host and port of a Docker API over TCP that nobody has yet; else why it is left out.
+fn address(
+    ground: &Ground,
+    environment: &Environment,
+    taken: &[&Environment],
+) -> Result<(String, Option<u16>), String> {
+    let kind = match environment.kind {
+        DOCKER_API => None,
+        2 => Some("it is reached by Portainer's agent, which has its own TLS"),
+        4 | 7 => Some("it is reached by an edge agent, which dials Portainer itself"),
+        3 => Some("it is Azure's"),
+        5 | 6 => Some("it is a Kubernetes cluster"),
+        _ => Some("it is of a kind that is not known here"),
+    };
+    if let Some(why) = kind {
+        return Err(why.to_owned());
+    }
+    let url = environment.url.trim();
+    if url.starts_with("unix://") || url.starts_with("npipe://") || url.starts_with('/') {
+        return Err("it is a socket of Portainer's own machine, which no network reaches".to_owned());
+    }
+    if let Some(tag) = ground.tags_beginning(environment, MARK).next() {
+        return Err(format!("it is Dockseal's already, by its tag {}", tag.name));
+    }
+    if let Some(twin) = taken.iter().find(|twin| same_address(&twin.url, url)) {
+        return Err(format!("{} has the same address, {url}", about(twin)));
+    }
+    let (host, port) = host_and_port(url).ok_or_else(|| format!("its address, {url}, cannot be read"))?;
+    match host.parse::<IpAddr>().is_ok() || (dns_name(&host, false).is_ok() && host.len() <= 64) {
+        true => Ok((host, port)),
+        false => Err(format!("its address, {url}, is none that a DockerHostCert can have")),
+    }
+}
+
+/// Of `tcp://HOST:PORT` and the like.
+fn host_and_port(url: &str) -> Option<(String, Option<u16>)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
+    if let Some(rest) = rest.strip_prefix('[') {
+        let (host, port) = rest.split_once(']')?;
+        let port = port.strip_prefix(':').map(str::parse).transpose().ok()?;
+        return Some((host.to_owned(), port));
+    }
+    let (host, port) = match rest.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok()?)),
+        None => (rest, None),
+    };
+    let plain = !host.is_empty() && !host.contains(['/', '@', '?', '#']);
+    plain.then(|| (host.to_ascii_lowercase(), port))
+}
+
+/// How it is spoken to now.
+fn transport(adopted: &mut Adopted, about: &str, environment: &Environment, port: Option<u16>) {
+    let tls = environment.tls;
+    if !tls.on {
+        let text = "no TLS: whoever reaches its port is root there";
+        adopted.say(Tone::Insecure, about, text);
+    } else if tls.skip_verify {
+        let text = "TLS without verification of the host: whoever is in between is taken for it";
+        adopted.say(Tone::Insecure, about, text);
+    }
+    if tls.on && !(tls.has_cert && tls.has_key) {
+        adopted.say(Tone::Insecure, about, "no client certificate: the host lets in whoever reaches its port");
+    }
+    if port == Some(PLAIN_PORT) || port.is_none() {
+        let text = format!(
+            "its address, {}, is not the one of TLS, port {DOCKER_PORT}: it is taken over once the host serves TLS there \
+             and Portainer has that address; until then Registered says NameConflict",
+            environment.url
+        );
+        adopted.say(Tone::Note, about, text);
+    }
+}
+
+/// What it is called there, as the DockerHostCert has it.
+fn shown(adopted: &mut Adopted, about: &str, ground: &Ground, environment: &Environment) -> Value {
+    let mut shown = json!({ "name": environment.name });
+    if !environment.public_url.is_empty() {
+        shown["publicURL"] = environment.public_url.as_str().into();
+    }
+    let group = ground.groups.iter().find(|group| group.id == environment.group_id && group.id != UNASSIGNED);
+    if let Some(group) = group {
+        match ground.groups.iter().filter(|other| other.name == group.name).count() {
+            1 => shown["group"] = group.name.as_str().into(),
+            _ => {
+                let text = format!("its group, {}, is one of several of that name, and is not named", group.name);
+                adopted.say(Tone::Note, about, text);
+            }
+        }
+    }
+    let tags = ground.tags.iter().filter(|tag| environment.tag_ids.contains(&tag.id));
+    let tags: Vec<&str> = tags.map(|tag| tag.name.as_str()).collect();
+    if !tags.is_empty() {
+        shown["tags"] = tags.into();
+    }
+    shown
+}
+
+fn print_host(adopted: &mut Adopted, names: &mut Names, environment: &Environment, client: &str, spec: Value) {
+    let wish = if environment.name == "ca" { "ca-host" } else { &environment.name };
+    let name = names.take(&[wish], "host");
+    let mut host = object(Kind::DockerHostCert, &name, spec);
+    host["metadata"]["labels"] = json!({ LABEL: client });
+    if host["spec"]["portainer"]["name"] == name {
+        let shown = host["spec"]["portainer"].as_object_mut().expect("it has a name");
+        shown.remove("name"); // metadata.name is the default
+        if shown.is_empty() {
+            host["spec"].as_object_mut().expect("a spec").remove("portainer");
+        }
+    }
+    adopted.manifests.push(host);
+}
