@@ -54,12 +54,15 @@ compile() { # FILE
   cp "$cache/image-target/$target/release/dockseal" "$1"
 }
 
-mkdir -p "$cache"
-# One builder at a time, since they share cargo's directory; who waited finds the work done.
-exec 9>"$cache/image.lock"
-flock --nonblock 9 || { say "another run is building; waiting for it"; flock 9; }
 key=$(sources)
 made=$cache/image-$key
+
+if [[ ! -x $made/dockseal ]]; then
+  mkdir -p "$cache"
+  # One builder at a time, since they share cargo's directory; who waited finds the work done.
+  exec 9>"$cache/image.lock"
+  flock --nonblock 9 || { say "another run is building; waiting for it"; flock 9; }
+fi
 
 if [[ ! -x $made/dockseal ]]; then
   say "building the static binary: four minutes on two cores, once; two after a change"
