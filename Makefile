@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest tools rust go helm kubernetes hostbox
+.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest image tools rust go helm kubernetes hostbox
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -12,11 +12,11 @@ help: ## show this
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
-test: rust go tools kubernetes helm hostbox ## run every test
+test: rust go tools kubernetes helm hostbox image ## run every test
 	cargo test --locked --no-fail-fast
 
-test-long: rust tools hostbox ## the Docker hosts' tests that take minutes: a kill at each place, a dockerd that hangs
-	HOSTBOX_CUTS_EVERY=1 cargo test --locked --no-fail-fast --test hostbox -- --include-ignored
+test-long: rust tools hostbox image ## the tests that take minutes: a kill at each place, a dockerd that hangs, a second build
+	HOSTBOX_CUTS_EVERY=1 cargo test --locked --no-fail-fast --test hostbox --test image -- --include-ignored
 
 test-portainer: rust ## run the Portainer contract on a real server: PORTAINER_URL=http://host:9000 PORTAINER_API_KEY=ptr_...
 	@test -n "$${PORTAINER_URL:-}" -a -n "$${PORTAINER_API_KEY:-}" || { echo "name a Portainer to test on, one for tests only: PORTAINER_URL=http://host:9000 (plain HTTP) and PORTAINER_API_KEY of an administrator" >&2; exit 1; }
@@ -58,6 +58,12 @@ manifest: ## print the chart for those without Helm; VALUES="--set companion.pro
 	@helm=$$(tests/helm/build.sh); \
 	"$$helm" template dockseal charts/dockseal --namespace dockseal --set controller.createNamespace=true $(VALUES) \
 	  $(if $(FILE),> "$(FILE)")
+
+image: rust ## make target/image/dockseal-VERSION.tar for docker load, and its SBOM; needs no Docker engine
+	@tests/needs.sh image
+	@export SOURCE_DATE_EPOCH=$${SOURCE_DATE_EPOCH:-$$(git log -1 --format=%ct 2>/dev/null || echo 0)}; \
+	export REVISION=$${REVISION:-$$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)}; \
+	image/build.sh target/image
 
 rust:
 	@tests/needs.sh rust

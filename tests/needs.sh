@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# needs.sh rust|go|tools|hostbox: looks whether this machine has what is needed; installs Debian packages where it may.
+# needs.sh rust|go|tools|hostbox|image: looks whether this machine has what is needed; installs Debian packages where it may.
 set -euo pipefail
 
 fail() {
@@ -44,6 +44,20 @@ need_hostbox() {
   command -v unshare >/dev/null && command -v nsenter >/dev/null && command -v flock >/dev/null || missing+=(util-linux)
   command -v mount >/dev/null || missing+=(mount)
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+}
+
+# What builds the static binary, and the image of it.
+need_image() {
+  local missing=() sysroot
+  command -v musl-gcc >/dev/null || missing+=(musl-tools)
+  command -v jq >/dev/null || missing+=(jq)
+  command -v flock >/dev/null || missing+=(util-linux)
+  [ -d /usr/share/ca-certificates/mozilla ] || missing+=(ca-certificates)
+  [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
+  sysroot=$(rustc --print sysroot)
+  [ -d "$sysroot/lib/rustlib/x86_64-unknown-linux-musl" ] && return
+  command -v rustup >/dev/null || fail "Rust has no library for x86_64-unknown-linux-musl, and there is no rustup to add it: install Rust from rustup.rs"
+  rustup --quiet target add x86_64-unknown-linux-musl || fail "failed to add Rust's library for static binaries: rustup target add x86_64-unknown-linux-musl"
 }
 
 install_packages() {

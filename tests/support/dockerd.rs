@@ -22,6 +22,20 @@ impl Dockerd {
 
     /// The same on that port.
     pub fn start_on(port: u16, certificate: &Path, key: &Path, trust: &Path) -> anyhow::Result<Dockerd> {
+        let mut tls = vec!["--tlsverify".to_owned()];
+        for (option, file) in [("--tlscacert", trust), ("--tlscert", certificate), ("--tlskey", key)] {
+            tls.push(format!("{option}={}", file.display()));
+        }
+        tls.extend(["127.0.0.1", "127.0.0.2"].map(|address| format!("--host=tcp://{address}:{port}")));
+        Dockerd::spawn(port, &tls, "API listen on 127.0.0.2")
+    }
+
+    /// Starts it without TCP, to load images into.
+    pub fn start_local() -> anyhow::Result<Dockerd> {
+        Dockerd::spawn(0, &[], "API listen on /")
+    }
+
+    fn spawn(port: u16, options: &[String], sign: &str) -> anyhow::Result<Dockerd> {
         let dir = Scratch::new("dockerd")?;
         std::fs::write(dir.path().join("daemon.json"), "{}")?;
         let at = |name: &str| dir.path().join(name);
@@ -35,32 +49,23 @@ impl Dockerd {
             .arg(at("exec"))
             .arg("-p")
             .arg(at("pid"))
-            .args(["--bridge=none", "--iptables=false", "--storage-driver=vfs", "--tlsverify"])
+            .args(["--bridge=none", "--iptables=false", "--storage-driver=vfs"])
             .arg("-H")
             .arg(format!("unix://{}", at("docker.sock").display()))
-            .arg("-H")
-            .arg(format!("tcp://127.0.0.1:{port}"))
-            .arg("-H")
-            .arg(format!("tcp://127.0.0.2:{port}"))
-            .arg("--tlscacert")
-            .arg(trust)
-            .arg("--tlscert")
-            .arg(certificate)
-            .arg("--tlskey")
-            .arg(key)
+            .args(options)
             .env("PATH", path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(at("log"))?);
         let child = command.spawn().context("failed to start dockerd: is the package docker.io installed?")?;
         let mut dockerd = Dockerd { child, port, dir };
-        dockerd.wait()?;
+        dockerd.wait(sign)?;
         Ok(dockerd)
     }
 
-    fn wait(&mut self) -> anyhow::Result<()> {
+    fn wait(&mut self, sign: &str) -> anyhow::Result<()> {
         let deadline = Instant::now() + Duration::from_secs(120);
-        while !self.log().contains("API listen on 127.0.0.2") {
+        while !self.log().contains(sign) {
             ensure!(self.child.try_wait()?.is_none(), "dockerd ended:\n{}", self.log());
             ensure!(Instant::now() < deadline, "dockerd does not listen:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(100));
@@ -84,6 +89,28 @@ impl Dockerd {
             .env("PATH", path())
             .output()?;
         Ok(output)
+    }
+
+    /// The Docker CLI on its unix socket; what it prints, where it succeeds.
+    pub fn docker(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new("docker");
+        command.args(arguments).env("DOCKER_HOST", format!("unix://{}", self.dir.path().join("docker.sock").display()));
+        command.env("DOCKER_CONFIG", self.dir.path()).env("DOCKER_BUILDKIT", "0"); // buildx may be missing
+        self.printed(command)
+    }
+
+    /// containerd's CLI on the containerd that this dockerd has for itself; what it prints, where it succeeds.
+    pub fn ctr(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new("ctr");
+        command.arg("--address").arg(self.dir.path().join("exec/containerd/containerd.sock")).args(arguments);
+        self.printed(command)
+    }
+
+    fn printed(&self, mut command: Command) -> anyhow::Result<String> {
+        let output = command.env("PATH", path()).stdin(Stdio::null()).output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{command:?}: {said}\n{}", self.log());
+        Ok(String::from_utf8(output.stdout)?)
     }
 
     /// The client is served.
