@@ -7,16 +7,23 @@ umask 022
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly root
-readonly target=x86_64-unknown-linux-musl
 readonly cache=${XDG_CACHE_HOME:-$HOME/.cache}/dockseal
 
 say() { printf 'binary.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
-for program in cargo musl-gcc flock sha256sum; do
+for program in cargo flock sha256sum; do
   command -v "$program" >/dev/null || die "$program is not installed: tests/needs.sh image installs what is missing"
 done
-[[ -d $(rustc --print sysroot)/lib/rustlib/$target ]] || die "Rust has no library for $target: rustup target add $target"
+
+# musl where Rust has it; else glibc, linked statically: larger, and as good at names.
+if [[ -d $(rustc --print sysroot)/lib/rustlib/x86_64-unknown-linux-musl ]] && command -v musl-gcc >/dev/null; then
+  target=${IMAGE_TARGET:-x86_64-unknown-linux-musl}
+else
+  target=x86_64-unknown-linux-gnu
+  say "Rust has no library for x86_64-unknown-linux-musl: glibc is linked in"
+fi
+readonly target
 
 # What the binary comes from, as one line.
 sources() {
@@ -24,7 +31,8 @@ sources() {
   { find src -type f -print0 | sort -z | xargs -0 sha256sum
     sha256sum Cargo.toml Cargo.lock image/binary.sh
     rustc -vV
-    musl-gcc --version | head -n 1
+    echo "$target"
+    { musl-gcc --version 2>/dev/null || true; } | head -n 1
     dpkg-query -W musl-dev 2>/dev/null || true
   } | sha256sum | cut -c 1-16
 }
@@ -40,16 +48,20 @@ flags() {
 }
 
 compile() { # FILE
-  local rust c
+  local rust c compiler=()
   unset RUSTFLAGS CARGO_BUILD_RUSTFLAGS CARGO_BUILD_TARGET CARGO_PROFILE_RELEASE_{LTO,OPT_LEVEL,DEBUG,STRIP,PANIC} CFLAGS
   cargo fetch --quiet --locked --manifest-path "$root/Cargo.toml" --target "$target" >&2 # flags() looks where it went
   rust=$(flags)
   c=${rust//--remap-path-prefix=/-ffile-prefix-map=}
+  case $target in
+    *-musl) compiler=(CC_x86_64_unknown_linux_musl=musl-gcc) ;;
+    *) rust+=$'\n-Ctarget-feature=+crt-static' ;;
+  esac
   # Cargo would take another checkout's for ours where ours is older.
   cargo clean --quiet --release --target "$target" --package dockseal --manifest-path "$root/Cargo.toml" \
     --target-dir "$cache/image-target" >&2
-  CARGO_ENCODED_RUSTFLAGS=${rust//$'\n'/$'\x1f'} CFLAGS_x86_64_unknown_linux_musl=${c//$'\n'/ } \
-    CC_x86_64_unknown_linux_musl=musl-gcc CARGO_INCREMENTAL=0 CARGO_TARGET_DIR=$cache/image-target \
+  env "CARGO_ENCODED_RUSTFLAGS=${rust//$'\n'/$'\x1f'}" "CFLAGS_${target//-/_}=${c//$'\n'/ }" "${compiler[@]}" \
+    CARGO_INCREMENTAL=0 "CARGO_TARGET_DIR=$cache/image-target" \
     cargo build --locked --release --target "$target" --bin dockseal --manifest-path "$root/Cargo.toml" >&2
   cp "$cache/image-target/$target/release/dockseal" "$1"
 }
