@@ -51,7 +51,7 @@ impl Known {
             return None;
         }
         let parent = |path: &String| path == first || ends(path, first);
-        let starts = self.values.contains(first) || self.fields.iter().any(|path| parent(path));
+        let starts = self.values.contains(first) || self.fields.iter().any(parent);
         starts.then(|| format!("{word} is neither a field nor a value of the chart"))
     }
 }
@@ -155,7 +155,7 @@ fn fault_of_link(page: &Page, link: &str) -> Option<String> {
         return Some(format!("the link {link} leads nowhere"));
     }
     let text = std::fs::read_to_string(target).unwrap_or_default();
-    let headings = text.lines().filter_map(|line| line.starts_with('#').then(|| line.trim_start_matches(['#', ' '])));
+    let headings = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches(['#', ' ']));
     let anchors: BTreeSet<String> = headings.map(anchor_of).collect();
     let missing = anchor.filter(|anchor| !anchors.contains(*anchor))?;
     Some(format!("there is no heading #{missing} behind the link {link}"))

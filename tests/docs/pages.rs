@@ -4,7 +4,8 @@
 //! `<!-- test: run, exits 4 -->`: with that. `<!-- test: prints -->` before a block of `text`: the run before it printed
 //! those lines, dates aside; a line may end in `...`. `<!-- test: file NAME -->` before a block: it is put there first.
 //! `<!-- test: values -->` before one of `yaml`: they are the chart's. `<!-- test: dockerd HOST -->`, alone: a dockerd
-//! serves that host's certificate of the state directory at what the page calls 127.0.0.1:2376.
+//! serves that host's certificate of the state directory at what the page calls 127.0.0.1:2376; `<!-- test: portainer
+//! HOST -->`: a stand-in Portainer has that host as an environment, and is what the page calls portainer.bodkys.house.
 
 use crate::{ROOT, page_of};
 use std::path::Path;
@@ -46,6 +47,8 @@ pub enum Marker {
     Values,
     /// A dockerd with that host's certificate.
     Dockerd(String),
+    /// A Portainer that has that host.
+    Portainer(String),
 }
 
 impl Marker {
@@ -60,6 +63,7 @@ impl Marker {
             }
             Some(("file", name)) => Marker::File(name.to_owned()),
             Some(("dockerd", host)) => Marker::Dockerd(host.to_owned()),
+            Some(("portainer", host)) => Marker::Portainer(host.to_owned()),
             _ => panic!("{words:?} is no marker that is known"),
         })
     }
@@ -79,7 +83,7 @@ impl Page {
                 page.blocks.push(Block { line: at + 1, language, marker, text: inner });
             } else if let Some(found) = Marker::of(line) {
                 match found {
-                    Marker::Dockerd(_) => page.blocks.push(Block {
+                    Marker::Dockerd(_) | Marker::Portainer(_) => page.blocks.push(Block {
                         line: at + 1,
                         language: String::new(),
                         marker: found,

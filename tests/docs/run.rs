@@ -3,18 +3,23 @@
 use crate::ROOT;
 use crate::pages::{Block, Marker, Page};
 use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::portainer::Portainer;
 use crate::support::scratch::Scratch;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 /// What pages call the address of the dockerd that the test starts.
 const SHOWN: &str = "127.0.0.1:2376";
+/// What pages call the Portainer that the test starts, and its administrator's key.
+const SHOWN_PORTAINER: &str = "https://portainer.bodkys.house";
+const SHOWN_KEY: &str = "ptr_replace-this";
 /// What pages call the user's directory.
 const HOME: &str = "/home/ada";
 
 struct Bench {
     scratch: Scratch,
     dockerd: Option<(Dockerd, u16)>,
+    portainer: Option<Portainer>,
     printed: String,
 }
 
@@ -40,7 +45,7 @@ impl Bench {
         }
         symlink(env!("CARGO_BIN_EXE_dockseal"), scratch.path().join("bin/dockseal")).unwrap();
         symlink(format!("{ROOT}/examples"), scratch.path().join("examples")).unwrap();
-        Bench { scratch, dockerd: None, printed: String::new() }
+        Bench { scratch, dockerd: None, portainer: None, printed: String::new() }
     }
 
     fn take(&mut self, block: &Block) -> Option<String> {
@@ -59,6 +64,13 @@ impl Bench {
                 self.dockerd = Some((Dockerd::start_on(port, &cert, &key, &ca).unwrap(), port));
                 None
             }
+            Marker::Portainer(host) => {
+                let portainer = Portainer::start().unwrap();
+                let environment = portainer.add_environment(host, &format!("tcp://{host}.bodkys.house:2376"));
+                portainer.equip(environment, "ca", "cert", "key");
+                self.portainer = Some(portainer);
+                None
+            }
             Marker::None | Marker::Values => None,
         }
     }
@@ -72,7 +84,11 @@ impl Bench {
     }
 
     fn run(&mut self, script: &str, code: i32) -> Option<String> {
-        let script = self.live().map_or(script.to_owned(), |live| script.replace(SHOWN, &live));
+        let mut script = self.live().map_or(script.to_owned(), |live| script.replace(SHOWN, &live));
+        if let Some(portainer) = &self.portainer {
+            script = script.replace(SHOWN_PORTAINER, &format!("{} --allow-http", portainer.url()));
+            script = script.replace(SHOWN_KEY, portainer.admin_key());
+        }
         let path =
             format!("{}:{}", self.scratch.path().join("bin").display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("bash");
