@@ -3,6 +3,7 @@
 pub use super::figures::Led;
 
 use super::figures::Figures;
+use crate::api::Kind;
 use crate::api::condition::Reason;
 use crate::world::StoreError;
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -15,6 +16,13 @@ use std::time::Duration;
 
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
+/// What walks of companions' accounts are called.
+pub const ACCOUNT: &str = "CompanionAccount";
+const OUTCOMES: [&str; 4] = [OK, GONE, CONFLICT, FAILED];
+const OK: &str = "ok";
+const GONE: &str = "gone";
+const CONFLICT: &str = "conflict";
+const FAILED: &str = "failed";
 /// Seconds.
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
@@ -52,6 +60,11 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("dockseal");
         let (reconciles, issuances, leader, figures) = Default::default();
         let metrics = Metrics { reconciles, durations, issuances, leader, figures, registry: Registry::default() };
+        // From 0 on, since no increase is seen of what begins with 1.
+        let kinds = Kind::ALL.map(Kind::as_str).into_iter().chain([ACCOUNT]);
+        for (kind, outcome) in kinds.flat_map(|kind| OUTCOMES.map(|outcome| (kind, outcome))) {
+            drop(metrics.reconciles.get_or_create(&Outcome { kind, outcome }));
+        }
         registry.register("reconciles", "Objects looked at", metrics.reconciles.clone());
         let help = "Time that a look took, slow keys included";
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, metrics.durations.clone());
@@ -72,10 +85,10 @@ impl Metrics {
     /// Notes a walk of an object of that kind, or of an account; a good one with why a certificate was made.
     pub fn walked(&self, kind: &'static str, walked: Result<Option<Reason>, &StoreError>, took: Duration) {
         let outcome = match walked {
-            Ok(_) => "ok",
-            Err(StoreError::Gone(_)) => "gone",
-            Err(StoreError::Changed(_) | StoreError::Exists(_)) => "conflict",
-            Err(StoreError::Failed { .. } | StoreError::ClockBehind(_)) => "failed",
+            Ok(_) => OK,
+            Err(StoreError::Gone(_)) => GONE,
+            Err(StoreError::Changed(_) | StoreError::Exists(_)) => CONFLICT,
+            Err(StoreError::Failed { .. } | StoreError::ClockBehind(_)) => FAILED,
         };
         self.reconciles.get_or_create(&Outcome { kind, outcome }).inc();
         self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
