@@ -154,7 +154,7 @@ fn rules_and_dashboard_are_switched_on_by_their_values_alone() -> anyhow::Result
         Ok(render(&["--set", switch])?.into_iter().filter(|object| !plain.contains(object)).collect())
     };
     let labelled = rules()?;
-    ensure!(extra("prometheus.rules.enabled=true")? == [labelled.clone()]);
+    assert_eq!(extra("prometheus.rules.enabled=true")?, std::slice::from_ref(&labelled));
     let file: Value = serde_saphyr::from_str(&read("charts/dockseal/files/alerts.yaml")?)?;
     ensure!(labelled["apiVersion"] == "monitoring.coreos.com/v1" && labelled["spec"] == file);
     let both = "prometheus.rules.enabled=true,prometheus.rules.labels.release=monitoring";
