@@ -266,13 +266,14 @@ fn measured() -> anyhow::Result<(Metrics, Led)> {
         json!([report("portainer", "Controller", "Registered"), report("nobody", "Companion", "Registered")]);
     let served = |fingerprint: &str| json!({"servedFingerprint": fingerprint});
     let (host, client) = (json!({"caRef": {"name": "homelab"}, "hostname": "a.example"}), portainer());
+    let asked = json!([report("portainer", "Controller", "EnvironmentUnreachable")]);
     let parted = json!([report("portainer", "Controller", "Deregistered")]);
     let mut index = Index::default();
     for object in [
         object(Kind::DockerHostCert, "pandora", &host, &status("aa", served("aa"), ready(), environments))?,
         object(Kind::DockerHostCert, "janus", &host, &status("aa", served("bb"), open, json!([])))?,
-        object(Kind::DockerHostCert, "attic", &host, &status("bb", Value::Null, ready(), parted))?,
-        object(Kind::DockerHostCert, "cellar", &host, &status("bb", Value::Null, ready(), json!([])))?,
+        object(Kind::DockerHostCert, "attic", &host, &status("bb", Value::Null, ready(), asked))?,
+        object(Kind::DockerHostCert, "cellar", &host, &status("bb", Value::Null, ready(), parted))?,
         object(Kind::PortainerClient, "portainer", &client, &status("cc", Value::Null, ready(), json!([])))?,
     ] {
         index.put(object);
@@ -322,7 +323,8 @@ fn what_sockets_serve_and_portainers_reach_is_told_by_name() -> anyhow::Result<(
         ("host_served_not_after_timestamp_seconds", &[("name", "pandora")], &[1_798_761_600.0]),
         ("host_served_not_after_timestamp_seconds", &[("name", "janus")], &[]),
         ("environment_registered", &[("name", "pandora"), ("portainer_client", "portainer")], &[1.0]),
-        ("environment_registered", &[], &[1.0]), // neither nobody's, nor what was parted from
+        ("environment_registered", &[("name", "attic"), ("portainer_client", "portainer")], &[0.0]),
+        ("environment_registered", &[], &[0.0, 1.0]), // neither nobody's, nor what was parted from
         ("portainer_last_look_timestamp_seconds", &[("name", "portainer")], &[0.0]),
         ("portainer_requests_total", &[("operation", "list"), ("outcome", "ok")], &[2.0]),
         ("portainer_request_duration_seconds_count", &[("operation", "list")], &[6.0]),

@@ -162,7 +162,7 @@ fn said(object: &Object) -> impl Iterator<Item = (ConditionType, &Condition)> {
 }
 
 fn hosts(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), Error> {
-    let all = || objects.values().filter_map(|object| Some((named(&object.at), served(object)?, object)));
+    let all = || objects.values().filter_map(|object| Some((named(&object.at), served(object, objects)?, object)));
     let help = "1 where dockerd was last seen to serve the certificate that is stored, 0 where another one";
     let matches = all().map(|(host, (seen_by, is_stored), _)| (OfHost { host, seen_by }, i64::from(is_stored)));
     gauge(encoder, "host_served", help, matches)?;
@@ -173,25 +173,21 @@ fn hosts(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), E
 }
 
 /// Who last saw what dockerd serves, and whether that is what is stored. The companion sees it first.
-fn served(host: &Object) -> Option<(&'static str, bool)> {
+fn served(host: &Object, objects: &Objects) -> Option<(&'static str, bool)> {
     let stored = host.previous.fingerprint.as_ref();
     if let Some(served) = &host.companion.host.served_fingerprint {
         return Some(("companion", Some(served) == stored));
     }
-    let proved: Vec<_> = reports(host).filter_map(|report| report.proved_fingerprint.as_ref()).collect();
+    let proved: Vec<_> = reports(host, objects).filter_map(|report| report.proved_fingerprint.as_ref()).collect();
     (!proved.is_empty()).then(|| ("registration", proved.into_iter().any(|proved| Some(proved) == stored)))
 }
 
-/// Environments that are or are to be ours, of PortainerClients that are there: whatever else a status says is none.
 fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), Error> {
     let mut series = Vec::new();
     for host in objects.values() {
         let mut found: BTreeMap<&str, bool> = BTreeMap::new();
-        for report in reports(host).filter(|report| report.reason != Reason::Deregistered.as_str()) {
-            let client = ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client);
-            if objects.contains_key(&client) {
-                *found.entry(&report.portainer_client).or_default() |= report.is_registered();
-            }
+        for report in reports(host, objects) {
+            *found.entry(&report.portainer_client).or_default() |= report.is_registered();
         }
         series.extend(found.into_iter().map(|(client, is_registered)| {
             let labels = OfEnvironment { host: named(&host.at), portainer_client: client.to_owned() };
@@ -201,8 +197,13 @@ fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Resul
     gauge(encoder, "environment_registered", "1 where that Portainer reaches the host, else 0", series)
 }
 
-fn reports(host: &Object) -> impl Iterator<Item = &EnvironmentReport> {
-    host.previous.environments.iter().chain(&host.companion.environments)
+/// Environments that are or are to be ours, of PortainerClients that are there: whatever else a status says is none.
+fn reports<'a>(host: &'a Object, objects: &'a Objects) -> impl Iterator<Item = &'a EnvironmentReport> {
+    let all = host.previous.environments.iter().chain(&host.companion.environments);
+    all.filter(|report| {
+        let client = ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client);
+        report.reason != Reason::Deregistered.as_str() && objects.contains_key(&client)
+    })
 }
 
 fn servers(encoder: &mut DescriptorEncoder<'_>, portainers: &[Portainer]) -> Result<(), Error> {
