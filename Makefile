@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest image tools rust go helm kubernetes hostbox
+.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest image tools rust go helm kubernetes hostbox promtool
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -12,7 +12,7 @@ help: ## show this
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
-test: rust go tools kubernetes helm hostbox image ## run every test
+test: rust go tools kubernetes helm hostbox image promtool ## run every test
 	cargo test --locked --no-fail-fast
 
 test-long: rust tools hostbox image ## the tests that take minutes: a kill at each place, a dockerd that hangs, a second build
@@ -84,3 +84,6 @@ kubernetes:
 hostbox:
 	@tests/needs.sh hostbox
 	@tests/hostbox/assets/build.sh >/dev/null
+
+promtool:
+	@tests/needs.sh promtool >/dev/null
