@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest image tools rust go helm kubernetes hostbox
+.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest image tools rust go helm kubernetes hostbox promtool
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -12,7 +12,7 @@ help: ## show this
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
-test: rust go tools kubernetes helm hostbox image ## run every test
+test: rust go tools kubernetes helm hostbox image promtool ## run every test
 	cargo test --locked --no-fail-fast
 
 test-long: rust tools hostbox image ## the tests that take minutes: a kill at each place, a dockerd that hangs, a second build
@@ -48,16 +48,17 @@ fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (needs a nightly toolcha
 	done
 FUZZ_SECONDS ?= 60
 
-generate: rust ## write crds/, the chart's, docs/schema/ and docs/fields.md from the code
+generate: rust ## write crds/, the chart's, docs/schema/ and docs/fields.md from the code, the chart's schema and table from its values
 	cargo run --quiet --locked -- crds --dir crds
 	cargo run --quiet --locked -- crds --dir charts/dockseal/templates/crds --templates
 	cargo run --quiet --locked -- status --schema > docs/schema/status.json
 	cargo run --quiet --locked -- verify --schema > docs/schema/verify.json
 	cargo run --quiet --locked -- crds --fields > docs/fields.md
+	GENERATE=1 cargo test --quiet --locked --test chart -- --exact schema_and_table_are_made_of_the_values >/dev/null
 
 manifest: ## print the chart for those without Helm; VALUES="--set companion.profile=daemon", FILE=dockseal.yaml
 	@helm=$$(tests/helm/build.sh); \
-	"$$helm" template dockseal charts/dockseal --namespace dockseal --set controller.createNamespace=true $(VALUES) \
+	"$$helm" template dockseal charts/dockseal --namespace dockseal --skip-tests --set controller.createNamespace=true $(VALUES) \
 	  $(if $(FILE),> "$(FILE)")
 
 image: rust ## make target/image/dockseal-VERSION.tar for docker load, and its SBOM; needs no Docker engine
@@ -84,3 +85,6 @@ kubernetes:
 hostbox:
 	@tests/needs.sh hostbox
 	@tests/hostbox/assets/build.sh >/dev/null
+
+promtool:
+	@tests/needs.sh promtool >/dev/null

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# needs.sh rust|go|tools|hostbox|image: looks whether this machine has what is needed; installs Debian packages where it may.
+# needs.sh rust|go|tools|hostbox|image|promtool: looks whether this machine has what is needed; installs Debian packages where it may.
 set -euo pipefail
 
 fail() {
@@ -58,6 +58,27 @@ need_image() {
   [ -d "$sysroot/lib/rustlib/x86_64-unknown-linux-musl" ] && return
   # Without it image/binary.sh links glibc instead.
   rustup --quiet target add x86_64-unknown-linux-musl >&2 || echo "needs.sh: Rust's library for musl cannot be added" >&2
+}
+
+# Prints the path of promtool. Of Debian's package prometheus it alone is taken: no server is installed, nothing started.
+need_promtool() {
+  local cached="${XDG_CACHE_HOME:-$HOME/.cache}/dockseal/promtool" work sudo=""
+  command -v promtool && return
+  if [ ! -x "$cached" ]; then
+    command -v apt-get >/dev/null || fail "there is no promtool: install Prometheus (Debian's package is prometheus)"
+    echo "needs.sh: fetching promtool" >&2
+    work=$(mktemp -d)
+    if ! (cd "$work" && apt-get -qq download prometheus >&2); then
+      [ "$(id -u)" = 0 ] || sudo="sudo -n"
+      DEBIAN_FRONTEND=noninteractive $sudo apt-get -qq update >&2 || true
+      (cd "$work" && apt-get -qq download prometheus >&2) || fail "there is no promtool: sudo apt-get install prometheus"
+    fi
+    dpkg-deb --fsys-tarfile "$work"/prometheus_*.deb | tar -x -C "$work" ./usr/bin/promtool
+    mkdir -p "$(dirname "$cached")"
+    mv "$work/usr/bin/promtool" "$cached.$$" && mv "$cached.$$" "$cached" # several may come at once
+    rm -rf "$work"
+  fi
+  printf '%s\n' "$cached"
 }
 
 install_packages() {

@@ -18,6 +18,15 @@ pub enum ConditionType {
 }
 
 impl ConditionType {
+    /// All of them, in the order in which they come true.
+    pub const ALL: [ConditionType; 6] = [
+        ConditionType::Accepted,
+        ConditionType::Issued,
+        ConditionType::Delivered,
+        ConditionType::Serving,
+        ConditionType::Registered,
+        ConditionType::Ready,
+    ];
     /// Those that a companion writes, and nobody else.
     pub const OF_COMPANION: [ConditionType; 2] = [ConditionType::Delivered, ConditionType::Serving];
 

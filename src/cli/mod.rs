@@ -18,6 +18,7 @@ pub mod logging;
 pub mod man;
 pub mod paper;
 pub mod patience;
+pub mod probe;
 pub mod reference;
 pub mod renew;
 pub mod selector;
@@ -59,6 +60,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Crds(args) => crds::run(&args),
         Command::Guard => daemon_step::guard(),
         Command::DaemonStep => daemon_step::run(),
+        Command::Probe(args) => probe::run(&args),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The workers of companions' accounts: an account from the queue, a walk, and what follows from it.
 
+use super::metrics::ACCOUNT;
 use super::work::{Cluster, UNTOLD_FAILURES};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::{Object, ObjectRef};
@@ -14,8 +15,6 @@ use tokio::task::JoinSet;
 
 /// Walks at the same time.
 const PLACES: usize = 16;
-/// What these walks are called in metrics.
-const KIND: &str = "CompanionAccount";
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 impl Census for Cluster {
@@ -65,7 +64,7 @@ async fn one(cluster: Arc<Cluster>, account: String) {
     let started = Instant::now();
     let telling = cluster.account_queue.failures(&account) >= UNTOLD_FAILURES;
     let walk = cluster.accounts.walk(&cluster.house, cluster.as_ref(), &account, telling).await;
-    cluster.metrics.walked(KIND, walk.failed.as_ref().map_or(Ok(None), Err), started.elapsed());
+    cluster.metrics.walked(ACCOUNT, walk.failed.as_ref().map_or(Ok(None), Err), started.elapsed());
     walk.hosts.into_iter().for_each(|at| cluster.queue.add(at));
     walk.accounts.into_iter().for_each(|other| cluster.account_queue.add(other));
     match walk.failed {

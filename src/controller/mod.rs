@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod admin;
+mod figures;
 pub mod index;
 pub mod metrics;
 pub mod part_watches;

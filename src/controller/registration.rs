@@ -188,7 +188,12 @@ async fn look(cluster: &Arc<Cluster>, client: &Object) -> Came {
     }
     let came = cluster.registrations.look(&cluster.house, client).await;
     if came.news {
-        tracing::info!(client = %client.at, looked = ?cluster.registrations.looked(&client.at), "Portainer was looked at");
+        match cluster.registrations.looked(&client.at) {
+            Some(Err(fault)) => {
+                tracing::warn!(client = %client.at, reason = fault.reason.as_str(), "{}", fault.message)
+            }
+            _ => tracing::info!(client = %client.at, "Portainer answers"),
+        }
         cluster.queue.add(client.at.clone());
     }
     visit_all(cluster, client, came.news);

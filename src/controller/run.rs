@@ -1,7 +1,7 @@
 //! From settings to a running controller: admin server, lease, watches, workers, and a clean end.
 
 use super::admin::{self, Health, ListenError};
-use super::metrics::Metrics;
+use super::metrics::{Led, Metrics};
 use super::watches::Scope;
 use super::work::Cluster;
 use super::{accounts, registration, watches, work};
@@ -75,7 +75,8 @@ async fn terms(
         tracing::info!(identity = settings.identity, "leading");
         let store = KubeStore::new(client.clone(), settings.identity.clone());
         let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics), settings.listing.clone()));
-        metrics.lead(Some(Arc::clone(&cluster.index)));
+        metrics
+            .lead(Some(Led { index: Arc::clone(&cluster.index), registrations: Arc::clone(&cluster.registrations) }));
         let lost = tokio::select! {
             () = leadership.hold(since) => true,
             () = lead(client.clone(), settings, cluster, health) => false,

@@ -40,7 +40,7 @@ pub struct Cluster {
     /// Which of them is next.
     pub account_queue: Queue<String>,
     /// What is known of Portainers.
-    pub registrations: Registrations,
+    pub registrations: Arc<Registrations>,
     /// Which of them, or of their hosts, is next.
     pub registration_queue: Arc<Queue<Errand>>,
     pub(super) farewells: Farewells,
@@ -58,7 +58,7 @@ impl Cluster {
             house: House::new(store, clock),
             index: Arc::default(),
             queue: Arc::default(),
-            registrations: Registrations::new(listing.portainer),
+            registrations: Arc::new(Registrations::new(listing.portainer)),
             accounts: Accounts::new(listing),
             account_queue: Queue::default(),
             registration_queue: Arc::default(),

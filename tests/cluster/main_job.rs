@@ -21,8 +21,11 @@ async fn every_example_becomes_ready_and_neither_restart_nor_upgrade_changes_any
     let first = namespace.controller("first").await?;
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     for example in std::fs::read_dir(examples)? {
-        let yaml = std::fs::read_to_string(example?.path())?;
-        namespace.apply(&yaml).await?;
+        let example = example?.path();
+        if example.ends_with("portainer.yaml") {
+            continue; // it needs a Portainer: portainer/journey.rs
+        }
+        namespace.apply(&std::fs::read_to_string(example)?).await?;
     }
     namespace.all_ready().await?;
     first.stop()?;

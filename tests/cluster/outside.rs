@@ -95,7 +95,8 @@ async fn health_and_metrics_say_how_it_is() -> anyhow::Result<()> {
         let sample = |name: &str| samples.get(&format!("dockseal_{name}{labels}")).copied();
         assert_eq!(sample("certificate_not_after_timestamp_seconds"), Some(seconds("notAfter")));
         assert_eq!(sample("certificate_renew_at_timestamp_seconds"), Some(seconds("renewAt")));
-        assert_eq!(sample("ready"), Some(1.0));
+        let labels = labels.replace('}', ",condition=\"Ready\"}");
+        assert_eq!(samples.get(&format!("dockseal_condition{labels}")), Some(&1.0), "{labels}");
     }
     assert_eq!(samples["dockseal_issuances_total{kind=\"DockerHostCert\",reason=\"FirstIssuance\"}"], 1.0);
     // No object, no series.

@@ -1,6 +1,6 @@
 //! Two PortainerClients that would register one host in one Portainer: whoever holds it keeps it, else the older has it.
 
-use super::plan::Fault;
+use super::fault::Fault;
 use crate::api::condition::Reason;
 use k8s_openapi::jiff::Timestamp;
 

@@ -1,7 +1,7 @@
 //! Which environment of a server is a host's: by number, mark and name. None is taken that is not ours to take.
 
+use super::fault::Fault;
 use super::order::{ADOPTED, MARK, marker_family};
-use super::plan::Fault;
 use super::{Ground, Order};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;

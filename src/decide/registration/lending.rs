@@ -1,7 +1,7 @@
 //! Registration by the host's own companion: whether it may, and whether what it reports is so.
 
+use super::fault::Fault;
 use super::order::marker_family;
-use super::plan::Fault;
 use super::{Ground, Order};
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Target;

@@ -1,6 +1,7 @@
 //! Registration in Portainer: what an environment should be in, what is done about it out. It calls nobody.
 
 pub mod contest;
+pub mod fault;
 pub mod find;
 pub mod ground;
 pub mod leave;
@@ -13,8 +14,9 @@ pub mod standing;
 #[cfg(test)]
 mod tests;
 
+pub use fault::Fault;
 pub use ground::Ground;
 pub use leave::{Leaving, Parting};
 pub use order::{Order, Proof, dialled_url};
-pub use plan::{Fault, Step, plan};
+pub use plan::{Step, plan};
 pub use standing::Standing;

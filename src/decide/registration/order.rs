@@ -1,6 +1,6 @@
 //! What is asked of one Portainer for one host: two specs and what is stored for them in, checked values out.
 
-use super::plan::Fault;
+use super::fault::Fault;
 use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::portainer_client::{Adoption, Registrar, TlsVerification};
 use crate::api::status::EnvironmentReport;

@@ -1,6 +1,7 @@
 //! The next step towards an environment as it should be. Each is small, and after each it is asked again: so whatever
 //! was interrupted, the next run goes on.
 
+use super::fault::Fault;
 use super::find::{Found, find, is_adopted};
 use super::order::{Material, Proof, adopted_marker, marker_family};
 use super::{Ground, Order};
@@ -9,22 +10,6 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, ObjectRef};
 use crate::portainer::environment::same_address;
 use crate::portainer::{Change, Environment, NewEnvironment, NewTls};
-
-/// Why a host is not registered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The reason.
-    pub reason: Reason,
-    /// What is wrong and what to do.
-    pub message: String,
-}
-
-impl Fault {
-    /// That reason, in words.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Fault {
-        Fault { reason, message: message.into() }
-    }
-}
 
 /// What is done next.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,6 @@
 //! How far registration is, for the status: what was found out about each environment in, the condition out.
 
-use super::plan::Fault;
+use super::fault::Fault;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{EnvironmentReport, ServerReport};
 use crate::decide::status::Verdict;

@@ -7,7 +7,7 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::registration::Fault;
 use crate::decide::registration::contest::Claim;
-use crate::world::portainer_http::Access;
+use crate::world::portainer_http::{Access, Tally};
 use k8s_openapi::jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -26,6 +26,10 @@ pub struct Registrations {
 pub(super) struct Known {
     pub server: Option<Arc<Server>>,
     pub looked: Option<Result<(), Fault>>,
+    /// The last look that found nothing wrong.
+    pub seen: Option<Timestamp>,
+    /// What was asked of it, whatever it was spoken to by.
+    pub tally: Arc<Tally>,
     /// How it is spoken to, as far as a companion may be told.
     pub access: Option<Access>,
     /// The PortainerClient as it was at the last look.
@@ -100,6 +104,17 @@ impl Registrations {
     /// What came of the last look.
     pub fn looked(&self, client: &ObjectRef) -> Option<Result<(), Fault>> {
         self.known(client, |known| known.looked.clone())
+    }
+
+    /// When the last look found nothing wrong, and what was asked of the server. Nothing where it was never looked at.
+    pub fn figures(&self, client: &ObjectRef) -> Option<(Option<Timestamp>, Arc<Tally>)> {
+        let clients = self.clients.lock().expect(UNPOISONED);
+        clients.get(client).map(|known| (known.seen, Arc::clone(&known.tally)))
+    }
+
+    /// Where the requests for a PortainerClient are counted.
+    pub fn requests(&self, client: &ObjectRef) -> Arc<Tally> {
+        self.known(client, |known| Arc::clone(&known.tally))
     }
 
     /// InstanceID and version of its server, where they are known.

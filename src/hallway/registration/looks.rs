@@ -10,6 +10,7 @@ use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, patience};
 use crate::hallway::House;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
+use crate::world::portainer_http::Tally;
 use crate::world::{Clock, Store};
 use std::sync::Arc;
 
@@ -38,11 +39,11 @@ impl Registrations {
         clock: &Clock,
     ) -> Came {
         let now = clock.now();
-        let (before, kept) = self.known(client, |known| {
+        let (before, kept, tally) = self.known(client, |known| {
             let forgiven = known.refused.is_some_and(|refused| now >= saturating(refused, FORBEARANCE));
-            (known.looked.clone(), known.server.clone().filter(|_| !forgiven))
+            (known.looked.clone(), known.server.clone().filter(|_| !forgiven), Arc::clone(&known.tally))
         });
-        let looked = match self.server_by(way, kept) {
+        let looked = match self.server_by(way, kept, tally) {
             Ok(server) => {
                 self.known(client, |known| known.server = Some(Arc::clone(&server)));
                 server.look(clock).await
@@ -57,6 +58,7 @@ impl Registrations {
                 refused.then(|| known.refused.filter(|since| now < saturating(*since, FORBEARANCE)).unwrap_or(now));
             known.failures = if looked.is_ok() { 0 } else { known.failures + 1 };
             known.looked = Some(looked.clone());
+            known.seen = if looked.is_ok() { Some(clock.now()) } else { known.seen };
             let wait = looked.as_ref().err().map_or(INTERVAL, |fault| patience(fault.reason, known.failures));
             known.again = Some(saturating(now, wait));
             known.again
@@ -64,9 +66,14 @@ impl Registrations {
         Came { wake, news, look: false }
     }
 
-    fn server_by(&self, way: Option<Result<Way, Fault>>, kept: Option<Arc<Server>>) -> Result<Arc<Server>, Fault> {
+    fn server_by(
+        &self,
+        way: Option<Result<Way, Fault>>,
+        kept: Option<Arc<Server>>,
+        tally: Arc<Tally>,
+    ) -> Result<Arc<Server>, Fault> {
         match (way, kept) {
-            (Some(way), kept) => way?.server(kept, &self.names),
+            (Some(way), kept) => way?.server(kept, &self.names, tally),
             (None, Some(kept)) => Ok(kept),
             (None, None) => Err(Fault::new(Reason::NotRegistered, "nothing is known of its server any more")),
         }

@@ -1,7 +1,6 @@
 //! From objects and what is stored for them to an errand, or to what is still missing.
 
 use super::Errand;
-use super::visits::Visit;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
 use crate::api::portainer_client::Registrar;
@@ -17,8 +16,13 @@ use crate::pki::hex;
 use std::sync::Arc;
 
 /// What is to be done for a host.
-pub fn errand<S>(house: &House<S>, visit: &Visit, previous: EnvironmentReport) -> Result<Errand, Fault> {
-    let (client, host) = (&visit.client, &visit.host);
+pub fn errand<S>(
+    house: &House<S>,
+    client: &Object,
+    host: &Object,
+    courier: &Courier,
+    previous: EnvironmentReport,
+) -> Result<Errand, Fault> {
     let missing = |what: &str| Fault::new(Reason::NotRegistered, format!("{what} is not issued yet"));
     let authority = authority_of(house, client).ok_or_else(|| missing("the authority of the PortainerClient"))?;
     let view = view(house, host.authority()).ok_or_else(|| missing("the host's authority"))?;
@@ -27,7 +31,7 @@ pub fn errand<S>(house: &House<S>, visit: &Visit, previous: EnvironmentReport) -
         client: client.previous.fingerprint.clone().ok_or_else(|| missing("Portainer's client certificate"))?,
         bundle: hex(&view.bundle_digest),
         stored: host.previous.fingerprint.clone().ok_or_else(|| missing("the host's certificate"))?,
-        proof: proof(host, &visit.courier),
+        proof: proof(host, courier),
     };
     let (namespace, bundle) = (host.at.namespace.to_string(), view.bundle_pem.clone());
     Ok(Errand { namespace, order, material, bundle: bundle.into(), previous, registrar: Registrar::Controller })

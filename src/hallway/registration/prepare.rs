@@ -10,7 +10,7 @@ use crate::hallway::House;
 use crate::pki::Certificate;
 use crate::pki::material::Data;
 use crate::world::Store;
-use crate::world::portainer_http::{Access, Credential, Patience};
+use crate::world::portainer_http::{Access, Credential, Patience, Tally};
 use crate::world::store::{Shelf, Stored};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -50,12 +50,17 @@ impl Way {
     ///
     /// # Errors
     /// The [`Fault`] of an address or authorities that are none.
-    pub fn server(self, kept: Option<Arc<Server>>, names: &Arc<Names>) -> Result<Arc<Server>, Fault> {
+    pub fn server(
+        self,
+        kept: Option<Arc<Server>>,
+        names: &Arc<Names>,
+        tally: Arc<Tally>,
+    ) -> Result<Arc<Server>, Fault> {
         if let Some(kept) = kept.filter(|kept| kept.is(&self.access, &self.credential, self.initialize)) {
             kept.take(self.pair);
             return Ok(kept);
         }
-        let server = Server::new(&self.access, self.credential, self.initialize, self.pair, Arc::clone(names));
+        let server = Server::new(self, Arc::clone(names), tally);
         server.map(Arc::new).map_err(|error| Fault::new(Reason::InvalidSpec, error.to_string()))
     }
 }

@@ -1,10 +1,11 @@
 //! One Portainer, by one credential: how it is spoken to, and what it last showed.
 
+use super::Way;
 use crate::decide::registration::Ground;
 use crate::decide::registration::patience::INTERVAL;
 use crate::pki::sha256_hex;
 use crate::portainer::Environment;
-use crate::world::portainer_http::{Access, AccessError, Credential, Portainer};
+use crate::world::portainer_http::{Access, AccessError, Credential, Portainer, Tally};
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
@@ -63,20 +64,15 @@ pub(super) struct Looked {
 }
 
 impl Server {
-    /// A server that nobody has spoken to. `initialize` lets its first administrator be made.
+    /// A server that nobody has spoken to; what it is asked is counted there.
     ///
     /// # Errors
     /// [`AccessError`] where it cannot be spoken to at all.
-    pub fn new(
-        access: &Access,
-        credential: Credential,
-        initialize: bool,
-        pair: Pair,
-        names: Arc<Names>,
-    ) -> Result<Server, AccessError> {
+    pub fn new(way: Way, names: Arc<Names>, tally: Arc<Tally>) -> Result<Server, AccessError> {
+        let Way { access, credential, initialize, pair } = way;
         Ok(Server {
-            identity: identity(access, &credential, initialize),
-            portainer: Portainer::new(access, credential)?,
+            identity: identity(&access, &credential, initialize),
+            portainer: Portainer::counted(&access, credential, tally)?,
             initialize,
             names,
             places: Semaphore::new(PLACES),

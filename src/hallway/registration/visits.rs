@@ -77,7 +77,8 @@ impl Registrations {
                 self.host(&client.at, &host.at, |known| known.parted = false);
                 let before = self.report(client, host);
                 let lost = lost(&client.at.name, &visit.claims);
-                let ready = errand(house, visit, before.clone()).and_then(|errand| lost.map_or(Ok(errand), Err));
+                let ready = errand(house, client, host, &visit.courier, before.clone())
+                    .and_then(|errand| lost.map_or(Ok(errand), Err));
                 let turn = Turn { client: &client.at, host: &host.at, before, ready };
                 self.register(&server, turn, &house.clock).await
             }

@@ -4,6 +4,7 @@ use super::Patience;
 use super::connection::{Reply, Server};
 use super::error::PortainerError;
 use super::session::Pass;
+use super::{Operation, Outcome};
 use crate::portainer::multipart::{self, FilePart};
 use crate::portainer::wire::path;
 use crate::world::entropy;
@@ -12,7 +13,7 @@ use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::{Method, Request};
 use serde::Serialize;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Of a list, and of an environment with its snapshot.
@@ -23,6 +24,7 @@ const JSON: &str = "application/json";
 
 /// One question.
 pub(super) struct Call {
+    operation: Operation,
     method: Method,
     path: String,
     body: Bytes,
@@ -33,37 +35,38 @@ pub(super) struct Call {
 
 impl Call {
     /// Without a body.
-    pub(super) fn new(method: Method, path: impl Into<String>) -> Call {
+    pub(super) fn new(operation: Operation, method: Method, path: impl Into<String>) -> Call {
         let patience = |patience: &Patience| patience.answer;
-        Call { method, path: path.into(), body: Bytes::new(), content_type: None, patience, limit: SHORT_ANSWER }
+        let (body, content_type, limit) = (Bytes::new(), None, SHORT_ANSWER);
+        Call { operation, method, path: path.into(), body, content_type, patience, limit }
     }
 
-    pub(super) fn get(path: impl Into<String>) -> Call {
-        Call::new(Method::GET, path)
+    pub(super) fn get(operation: Operation, path: impl Into<String>) -> Call {
+        Call::new(operation, Method::GET, path)
     }
 
     /// With a body of JSON.
-    pub(super) fn json(method: Method, path: impl Into<String>, body: &impl Serialize) -> Call {
+    pub(super) fn json(self, body: &impl Serialize) -> Call {
         let body = serde_json::to_vec(body).expect("names and numbers are JSON");
-        Call { body: body.into(), content_type: Some(JSON.into()), ..Call::new(method, path) }
+        Call { body: body.into(), content_type: Some(JSON.into()), ..self }
     }
 
     /// With a form.
-    pub(super) fn form(path: impl Into<String>, fields: &[(&str, String)], files: &[FilePart<'_>]) -> Call {
+    pub(super) fn form(self, fields: &[(&str, String)], files: &[FilePart<'_>]) -> Call {
         let boundary = entropy::boundary();
         let body = Bytes::from_owner(multipart::body(&boundary, fields, files));
-        Call { body, content_type: Some(multipart::content_type(&boundary)), ..Call::new(Method::POST, path) }
+        Call { body, content_type: Some(multipart::content_type(&boundary)), ..self }
     }
 
     /// A login.
     pub(super) fn login(credentials: Zeroizing<Vec<u8>>) -> Call {
-        Call::of_user(path::AUTH, credentials)
+        Call::of_user(Operation::Login, path::AUTH, credentials)
     }
 
     /// With a name and a password.
-    pub(super) fn of_user(path: &str, credentials: Zeroizing<Vec<u8>>) -> Call {
+    pub(super) fn of_user(operation: Operation, path: &str, credentials: Zeroizing<Vec<u8>>) -> Call {
         let body = Bytes::from_owner(credentials);
-        Call { body, content_type: Some(JSON.into()), ..Call::new(Method::POST, path) }
+        Call { body, content_type: Some(JSON.into()), ..Call::new(operation, Method::POST, path) }
     }
 
     /// The server asks a host before it answers.
@@ -92,6 +95,9 @@ impl Call {
             request = request.header(&pass.name, &pass.value);
         }
         let request = request.body(Full::new(self.body.clone())).expect("paths and headers are made of plain text");
-        server.exchange(request, (self.patience)(&server.patience), self.limit).await
+        let started = Instant::now();
+        let sent = server.exchange(request, (self.patience)(&server.patience), self.limit).await;
+        server.tally.note(self.operation, Outcome::of(&sent), started.elapsed());
+        sent
     }
 }

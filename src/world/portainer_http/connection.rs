@@ -2,7 +2,7 @@
 //! nothing. It follows no redirect.
 
 use super::error::{AccessError, PortainerError};
-use super::{Access, Patience};
+use super::{Access, Patience, Tally};
 use crate::portainer::words::cleaned;
 use crate::world::dial::dial;
 use crate::world::trust::{builder, by_given, by_system, tls_error};
@@ -42,6 +42,8 @@ pub(super) struct Server {
     pub(super) prefix: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     pub(super) patience: Patience,
+    /// What is asked here is counted there.
+    pub(super) tally: Arc<Tally>,
 }
 
 /// What belongs to an open connection.
@@ -52,7 +54,7 @@ struct Open {
 }
 
 impl Server {
-    pub(super) fn new(access: &Access) -> Result<Server, AccessError> {
+    pub(super) fn new(access: &Access, tally: Arc<Tally>) -> Result<Server, AccessError> {
         let url: Uri = access.url.trim().parse().map_err(|_| bad_url("it is no URL"))?;
         let authority = url.authority().ok_or_else(|| bad_url("it names no host"))?;
         let secure = match url.scheme_str() {
@@ -77,6 +79,7 @@ impl Server {
             patience: access.patience,
             host,
             tls,
+            tally,
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::call::Call;
 
-use super::{Answer, Portainer, PortainerError, judged, words};
+use super::{Answer, Operation, Portainer, PortainerError, judged, words};
 use crate::portainer::multipart::FilePart;
 use crate::portainer::wire::{self, path};
 use crate::portainer::{Change, Environment, File, Files, NewEnvironment};
@@ -14,7 +14,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn environments(&self) -> Answer<Vec<Environment>> {
-        self.read(Call::get(path::LIST).long()).await
+        self.read(Call::get(Operation::List, path::LIST).long()).await
     }
 
     /// The environments of exactly that name; Portainer does not always keep them to one.
@@ -22,7 +22,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn named(&self, name: &str) -> Answer<Vec<Environment>> {
-        let mut found: Vec<Environment> = self.read(Call::get(path::named(name)).long()).await?;
+        let mut found: Vec<Environment> = self.read(Call::get(Operation::List, path::named(name)).long()).await?;
         found.retain(|environment| environment.name == name);
         Ok(found)
     }
@@ -32,7 +32,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn environment(&self, id: i64) -> Answer<Option<Environment>> {
-        match self.read(Call::get(path::description(id)).long()).await {
+        match self.read(Call::get(Operation::Inspect, path::description(id)).long()).await {
             Err(PortainerError::NotFound) => Ok(None),
             done => done.map(Some),
         }
@@ -49,7 +49,8 @@ impl Portainer {
         if new.verify_server {
             parts.push(file(File::Ca, "ca.pem", &files.ca));
         }
-        self.read(Call::form(path::ENVIRONMENTS, &wire::create_fields(new), &parts).asks_host().long()).await
+        let call = Call::new(Operation::Create, Method::POST, path::ENVIRONMENTS);
+        self.read(call.form(&wire::create_fields(new), &parts).asks_host().long()).await
     }
 
     /// Changes an environment. Portainer does not ask the host.
@@ -58,7 +59,7 @@ impl Portainer {
     /// [`PortainerError`].
     pub async fn change(&self, id: i64, change: &Change) -> Answer<Environment> {
         // The answer holds the whole snapshot.
-        self.read(Call::json(Method::PUT, path::environment(id), change).long()).await
+        self.read(Call::new(Operation::Change, Method::PUT, path::environment(id)).json(change).long()).await
     }
 
     /// Puts a file in its place. It is used by the next snapshot, and by users after the next [`Portainer::change`].
@@ -67,8 +68,8 @@ impl Portainer {
     /// [`PortainerError`].
     pub async fn upload(&self, id: i64, file: File, pem: &[u8]) -> Answer<()> {
         let part = FilePart { field: wire::UPLOAD_FILE, file_name: "file.pem", content: pem };
-        let call = Call::form(path::upload(file), &[(wire::UPLOAD_FOLDER, id.to_string())], &[part]);
-        self.ask(call).await.map(drop)
+        let call = Call::new(Operation::Upload, Method::POST, path::upload(file));
+        self.ask(call.form(&[(wire::UPLOAD_FOLDER, id.to_string())], &[part])).await.map(drop)
     }
 
     /// Pings the host through Portainer, as its users reach it.
@@ -76,10 +77,10 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError::HostUnreachable`] where Portainer does not reach it.
     pub async fn ping(&self, id: i64) -> Answer<()> {
-        let mut reply = self.as_it_is(Call::get(path::ping(id))).await?;
+        let mut reply = self.as_it_is(Call::get(Operation::Ping, path::ping(id))).await?;
         if reply.status == StatusCode::UNAUTHORIZED {
             self.me().await?; // the session may have ended; if not, it is Docker that refuses
-            reply = self.as_it_is(Call::get(path::ping(id))).await?;
+            reply = self.as_it_is(Call::get(Operation::Ping, path::ping(id))).await?;
         }
         let shows = |text: &str| self.0.session.is_shown_in(text);
         match reply.status {
@@ -101,7 +102,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn snapshot(&self, id: i64) -> Answer<()> {
-        self.ask(Call::new(Method::POST, path::snapshot(id)).asks_host()).await.map(drop)
+        self.ask(Call::new(Operation::Snapshot, Method::POST, path::snapshot(id)).asks_host()).await.map(drop)
     }
 
     /// Removes an environment, where there is one of that id.
@@ -109,7 +110,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn delete(&self, id: i64) -> Answer<()> {
-        match self.ask(Call::new(Method::DELETE, path::environment(id))).await {
+        match self.ask(Call::new(Operation::Delete, Method::DELETE, path::environment(id))).await {
             Ok(_) | Err(PortainerError::NotFound) => Ok(()),
             Err(error) => Err(error),
         }

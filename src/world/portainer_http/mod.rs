@@ -7,9 +7,11 @@ mod environments;
 mod error;
 mod server;
 mod session;
+mod tally;
 
 pub use crate::portainer::Files;
 pub use error::{AccessError, PortainerError};
+pub use tally::{BOUNDS, Counts, Durations, Operation, Outcome, Tally};
 
 use crate::portainer::Refusal;
 use crate::portainer::words::cleaned;
@@ -105,7 +107,15 @@ impl Portainer {
     /// # Errors
     /// Where `access` or the credential cannot be read.
     pub fn new(access: &Access, credential: Credential) -> Result<Portainer, AccessError> {
-        let client = Client { server: Server::new(access)?, session: Session::new(credential)? };
+        Portainer::counted(access, credential, Arc::default())
+    }
+
+    /// The same; its requests are counted there.
+    ///
+    /// # Errors
+    /// Where `access` or the credential cannot be read.
+    pub fn counted(access: &Access, credential: Credential, tally: Arc<Tally>) -> Result<Portainer, AccessError> {
+        let client = Client { server: Server::new(access, tally)?, session: Session::new(credential)? };
         Ok(Portainer(Arc::new(client)))
     }
 

@@ -1,7 +1,7 @@
 //! What is asked of a server itself: what it is, who we are to it, its groups and tags.
 
 use super::call::Call;
-use super::{Answer, Portainer, PortainerError, read};
+use super::{Answer, Operation, Portainer, PortainerError, read};
 use crate::portainer::wire::{NewTag, path};
 use crate::portainer::{Group, SystemStatus, Tag, User};
 use hyper::Method;
@@ -12,7 +12,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn status(&self) -> Answer<SystemStatus> {
-        read(&self.stranger(Call::get(path::STATUS)).await?)
+        read(&self.stranger(Call::get(Operation::Status, path::STATUS)).await?)
     }
 
     /// Whether it has an administrator. No credential is sent.
@@ -20,7 +20,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn has_administrator(&self) -> Answer<bool> {
-        match self.stranger(Call::get(path::ADMIN_CHECK)).await {
+        match self.stranger(Call::get(Operation::Status, path::ADMIN_CHECK)).await {
             Ok(_) => Ok(true),
             Err(PortainerError::NotFound) => Ok(false),
             Err(error) => Err(error),
@@ -34,7 +34,7 @@ impl Portainer {
     pub async fn initialize(&self) -> Answer<()> {
         let nobody = || PortainerError::Forbidden("an administrator is made of a username and a password".into());
         let user = self.0.session.user().ok_or_else(nobody)?;
-        match self.stranger(Call::of_user(path::ADMIN_INIT, user)).await {
+        match self.stranger(Call::of_user(Operation::Initialize, path::ADMIN_INIT, user)).await {
             Ok(_) | Err(PortainerError::NameInUse) => Ok(()),
             Err(error) => Err(error),
         }
@@ -45,7 +45,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn me(&self) -> Answer<User> {
-        self.read(Call::get(path::ME)).await
+        self.read(Call::get(Operation::Me, path::ME)).await
     }
 
     /// The groups of environments.
@@ -53,7 +53,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn groups(&self) -> Answer<Vec<Group>> {
-        self.read(Call::get(path::GROUPS).long()).await
+        self.read(Call::get(Operation::Groups, path::GROUPS).long()).await
     }
 
     /// The tags.
@@ -61,7 +61,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn tags(&self) -> Answer<Vec<Tag>> {
-        self.read(Call::get(path::TAGS).long()).await
+        self.read(Call::get(Operation::Tags, path::TAGS).long()).await
     }
 
     /// Makes a tag, or finds the one of that name.
@@ -69,7 +69,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`].
     pub async fn create_tag(&self, name: &str) -> Answer<Tag> {
-        match self.read(Call::json(Method::POST, path::TAGS, &NewTag { name })).await {
+        match self.read(Call::new(Operation::Tag, Method::POST, path::TAGS).json(&NewTag { name })).await {
             Err(PortainerError::NameInUse) => {
                 let found = self.tags().await?.into_iter().find(|tag| tag.name == name);
                 found.ok_or(PortainerError::NameInUse)

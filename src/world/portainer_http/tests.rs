@@ -62,5 +62,6 @@ async fn sessions(ended: usize) -> Fake {
 }
 
 mod asking;
+mod counting;
 mod sessions;
 mod tls;

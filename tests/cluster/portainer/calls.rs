@@ -11,7 +11,7 @@ use dockseal::api::{Kind, ObjectRef};
 use dockseal::decide::registration::order::{Material, marker};
 use dockseal::decide::registration::{Order, Proof};
 use dockseal::hallway::registration::server::Names;
-use dockseal::hallway::registration::{Done, Errand, Pair, Server, register};
+use dockseal::hallway::registration::{Done, Errand, Pair, Server, Way, register};
 use dockseal::pki::name::Subject;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Authority, LeafProfile, new_authority};
@@ -86,7 +86,8 @@ impl Registrar {
         let patience = Patience { answer: HASTE, host: HASTE, ..Patience::default() };
         let access = Access { url: portainer.url(), roots: None, server_name: None, patience };
         let credential = Credential::ApiKey(Zeroizing::new(portainer.admin_key().to_owned()));
-        let server = Server::new(&access, credential, false, pair.clone(), Arc::new(Names::default()))?;
+        let way = Way { access, credential, initialize: false, pair: pair.clone() };
+        let server = Server::new(way, Arc::new(Names::default()), Arc::default())?;
         Ok(Registrar { server, errand: site.errand(&pair.fingerprint), clock: Clock::system() })
     }
 

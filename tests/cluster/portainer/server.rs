@@ -4,6 +4,7 @@ use super::bed::{Bed, Pair, client, event, info, marks, until};
 use crate::support::portainer::state::Environment;
 use crate::world::{Namespace, base64, fails, find, is};
 use anyhow::{Context, ensure};
+use dockseal::world::Clock;
 use serde_json::{Value, json};
 
 async fn bed(name: &str, pairs: &[&str]) -> anyhow::Result<(Bed, crate::support::controller::Controller)> {
@@ -244,4 +245,44 @@ async fn a_portainer_client_goes_as_its_policy_says_and_no_server_holds_it_for_e
         event(&bed.namespace, name, "FinalizerForced").await?;
     }
     Ok(())
+}
+
+/// What the controller says of its requests, hosts and environments, and that none of it outlives its object.
+#[tokio::test]
+async fn requests_are_counted_as_long_as_their_portainer_client_is_there() -> anyhow::Result<()> {
+    let (bed, controller) = bed("portainer-counted", &["stays", "goes"]).await?;
+    let shows = async |what: &str, name: &str, labels: &str| -> anyhow::Result<Option<f64>> {
+        let series = format!("dockseal_{what}{{namespace=\"portainer-counted\",name=\"{name}\"{labels}}} ");
+        let (_, metrics) = controller.get("/metrics").await?;
+        metrics.lines().find_map(|line| line.strip_prefix(&series)).map(str::parse).transpose().map_err(Into::into)
+    };
+    for name in ["stays", "goes"] {
+        let of = |operation| format!(",operation=\"{operation}\",outcome=\"ok\"");
+        ensure!(shows("portainer_requests_total", name, &of("create")).await? == Some(1.0), "one is made");
+        ensure!(shows("portainer_requests_total", name, &of("ping")).await? >= Some(1.0), "it is pinged");
+        let looked = shows("portainer_last_look_timestamp_seconds", name, "").await?.unwrap_or_default();
+        ensure!((0.0..120.0).contains(&(Clock::system().now().as_second() as f64 - looked)), "looked at {looked}");
+        let registered = format!(",portainer_client=\"{name}\"");
+        ensure!(shows("environment_registered", name, &registered).await? == Some(1.0), "it is registered");
+        ensure!(shows("host_served", name, ",seen_by=\"registration\"").await? == Some(1.0), "it is served");
+    }
+    bed.pair("stays").portainer.stop();
+    bed.look("stays").await?;
+    bed.namespace.until("portainerclient/stays", |client| fails(client, "Registered", "PortainerUnreachable")).await?;
+    let (_, metrics) = controller.get("/metrics").await?;
+    ensure!(metrics.contains("outcome=\"unreachable\""), "{metrics}");
+
+    bed.namespace.delete("portainerclient/goes").await?;
+    bed.namespace.gone("portainerclient/goes").await?;
+    for _ in 0..300 {
+        let (_, metrics) = controller.get("/metrics").await?;
+        let left = |line: &&str| line.contains("\"goes\"") && !line.contains("DockerHostCert");
+        let left: Vec<&str> = metrics.lines().filter(left).collect();
+        if left.is_empty() {
+            ensure!(shows("portainer_last_look_timestamp_seconds", "stays", "").await?.is_some());
+            return Ok(());
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    anyhow::bail!("a PortainerClient that is gone has series still")
 }
