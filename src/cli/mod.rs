@@ -17,6 +17,7 @@ pub mod logging;
 pub mod man;
 pub mod paper;
 pub mod patience;
+pub mod probe;
 pub mod reference;
 pub mod renew;
 pub mod selector;
@@ -58,6 +59,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         Command::Crds(args) => crds::run(&args),
         Command::Guard => daemon_step::guard(),
         Command::DaemonStep => daemon_step::run(),
+        Command::Probe(args) => probe::run(&args),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod kube_store;
 pub mod lease;
 pub mod pile;
 pub mod portainer_http;
+pub mod readiness;
 pub mod state_directory;
 pub mod store;
 pub mod synced_files;

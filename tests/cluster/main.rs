@@ -7,6 +7,7 @@ mod support;
 
 mod adoption;
 mod backup;
+mod chart;
 mod cli;
 mod companion;
 mod companions;

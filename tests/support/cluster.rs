@@ -5,6 +5,7 @@ mod certificates;
 mod kubeconfig;
 mod processes;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,11 +35,21 @@ pub struct Cluster {
     directory: Directory,
     address: SocketAddr,
     etcd_url: String,
+    audited: Option<String>,
 }
 
 impl Cluster {
     /// Starts a cluster and waits until it answers; builds the binaries first where the machine has none.
     pub async fn start() -> Result<Cluster> {
+        Cluster::start_with(None).await
+    }
+
+    /// The same, whose API server writes down what this user asks of it; see [`Cluster::audited`].
+    pub async fn start_audited(user: &str) -> Result<Cluster> {
+        Cluster::start_with(Some(user.to_owned())).await
+    }
+
+    async fn start_with(audited: Option<String>) -> Result<Cluster> {
         let binaries = binaries::find().await?;
         let directory = Directory::create()?;
         certificates::write(directory.path()).await?;
@@ -49,7 +60,8 @@ impl Cluster {
             directory.path(),
         )?;
         let address = SocketAddr::from(([127, 0, 0, 1], api));
-        let cluster = Cluster { processes, apiserver: Mutex::new(None), binaries, directory, address, etcd_url };
+        let cluster =
+            Cluster { processes, apiserver: Mutex::new(None), binaries, directory, address, etcd_url, audited };
         kubeconfig::write(&cluster.kubeconfig(), &cluster.server_url(), Some(cluster.dir()), None)?;
         cluster.spawn_apiserver()?;
         cluster.wait_until_ready().await?;
@@ -109,6 +121,23 @@ impl Cluster {
         self.processes.group()
     }
 
+    /// What the audited user asked so far: group, resource with its subresource, verb.
+    pub fn audited(&self) -> Result<BTreeSet<(String, String, String)>> {
+        let log =
+            std::fs::read_to_string(self.dir().join(processes::AUDIT_LOG)).context("failed to read the audit log")?;
+        let mut asked = BTreeSet::new();
+        // The last line may not be whole yet.
+        for event in log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()) {
+            let (of, text) =
+                (&event["objectRef"], |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned());
+            let sub = of["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
+            if of.is_object() {
+                asked.insert((text(&of["apiGroup"]), text(&of["resource"]) + &sub, text(&event["verb"])));
+            }
+        }
+        Ok(asked)
+    }
+
     /// The API server's process id, while it runs.
     pub fn apiserver_pid(&self) -> Option<u32> {
         self.apiserver().as_ref().map(std::process::Child::id)
@@ -156,6 +185,9 @@ impl Cluster {
 
     fn spawn_apiserver(&self) -> Result<()> {
         let mut command = processes::apiserver(&self.binaries, self.dir(), &self.etcd_url, self.address)?;
+        if let Some(user) = &self.audited {
+            processes::audit(&mut command, self.dir(), user)?;
+        }
         let child = self.processes.spawn(&mut command).context("failed to start kube-apiserver")?;
         *self.apiserver() = Some(child);
         Ok(())

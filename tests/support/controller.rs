@@ -65,6 +65,11 @@ impl Controller {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Where it answers, `IP:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

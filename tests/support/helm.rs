@@ -15,9 +15,10 @@ pub fn render(arguments: &[&str]) -> anyhow::Result<Vec<Value>> {
     objects(&template(arguments)?)
 }
 
-/// Renders the chart to YAML.
+/// Renders the chart to YAML, without the pod of `helm test`.
 pub fn template(arguments: &[&str]) -> anyhow::Result<String> {
-    helm(&[&["template", "dockseal", "charts/dockseal", "--namespace", NAMESPACE], arguments].concat())
+    let chart = ["template", "dockseal", "charts/dockseal", "--namespace", NAMESPACE, "--skip-tests"];
+    helm(&[&chart, arguments].concat())
 }
 
 /// The objects in a manifest.

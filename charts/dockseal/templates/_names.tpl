@@ -37,11 +37,11 @@
 {{- .Values.companion.namespaces | uniq | toJson }}
 {{- end }}
 
-{{- define "dockseal.profile" -}}
-{{- if not (has .Values.companion.profile (list "files" "daemon")) }}
-{{- fail (printf "companion.profile is %q: give files or daemon" .Values.companion.profile) }}
+{{/* Not empty where companions share their node's network. */}}
+{{- define "dockseal.hostNetwork" -}}
+{{- with .Values.companion }}
+{{- if and .enabled (kindIs "invalid" .hostNetwork | ternary (eq .profile "daemon") .hostNetwork) }}true{{ end }}
 {{- end }}
-{{- .Values.companion.profile }}
 {{- end }}
 
 {{- define "dockseal.image" -}}
@@ -77,4 +77,65 @@ app.kubernetes.io/component: {{ . }}
 {{- end }}
 {{- define "dockseal.tokenMount" -}}
 - {name: token, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+{{- end }}
+
+{{/* Labels of a pod: further ones never replace those by which it is selected. Takes the component and the further ones. */}}
+{{- define "dockseal.podLabels" -}}
+{{- toYaml (merge (include "dockseal.selector" (first .) | fromYaml) (last . | default dict)) }}
+{{- end }}
+
+{{/* Labels of a monitor: ours, and over them those by which a Prometheus selects it. Takes the root and the latter. */}}
+{{- define "dockseal.monitorLabels" -}}
+{{- toYaml (merge (dict) (last . | default dict) (include "dockseal.labels" (first .) | fromYaml)) }}
+{{- end }}
+
+{{/* What an endpoint of a monitor has beside its port. Takes the monitor's values. */}}
+{{- define "dockseal.scrape" -}}
+path: /metrics
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .relabelings }}
+relabelings:
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings:
+{{- toYaml . | nindent 0 }}
+{{- end }}
+{{- end }}
+
+{{/* Whom a pod may talk to: DNS, and anybody on those TCP ports. Takes the ports. */}}
+{{- define "dockseal.egress" -}}
+- ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
+- ports:
+  {{- range . | uniq }}
+  - {protocol: TCP, port: {{ int . }}}
+  {{- end }}
+{{- end }}
+
+{{- define "dockseal.logArgs" -}}
+- --log-format={{ .Values.log.format }}
+- --log-level={{ .Values.log.level }}
+{{- end }}
+
+{{/* Where a pod may run, but for its nodeSelector. Takes the component's values. */}}
+{{- define "dockseal.placing" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . | quote }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "dockseal.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}

@@ -92,6 +92,20 @@ pub enum Command {
     /// Takes the step that a companion asked for, on the host
     #[command(hide = true)]
     DaemonStep,
+    /// Asks a controller's /readyz; `helm test` does
+    #[command(hide = true)]
+    Probe(ProbeArgs),
+}
+
+/// Arguments of `dockseal probe`.
+#[derive(Debug, clap::Args)]
+pub struct ProbeArgs {
+    /// Address, like http://dockseal-controller.dockseal:8080/readyz
+    #[arg(value_name = "URL")]
+    pub url: axum::http::Uri,
+    /// How long it asks: seconds, minutes or hours, like 60s, 5m or 1h
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span)]
+    pub timeout: Duration,
 }
 
 /// Arguments of `dockseal up`.

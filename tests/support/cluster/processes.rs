@@ -151,6 +151,24 @@ pub fn apiserver(binaries: &Path, dir: &Path, etcd_url: &str, address: SocketAdd
     Ok(command)
 }
 
+/// Name of the audit log in the cluster's directory.
+pub const AUDIT_LOG: &str = "audit.log";
+
+/// Has the API server write down each request of a user, and of nobody else.
+pub fn audit(command: &mut Command, dir: &Path, user: &str) -> Result<()> {
+    let policy = serde_json::json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "users": [user]}, {"level": "None"}],
+    });
+    let file = dir.join("audit-policy.json");
+    std::fs::write(&file, policy.to_string()).with_context(|| format!("failed to write {}", file.display()))?;
+    command
+        .arg(format!("--audit-policy-file={}", file.display()))
+        .arg(format!("--audit-log-path={}", dir.join(AUDIT_LOG).display()))
+        .arg("--audit-log-mode=blocking"); // written when the answer is
+    Ok(())
+}
+
 /// The end of every log, for the error of a failed start.
 pub fn log_tails(dir: &Path) -> String {
     ["etcd", "kube-apiserver"].map(|name| format!("--- {name}\n{}", tail(&log(dir, name)))).join("\n")

@@ -1,0 +1,33 @@
+//! `dockseal probe`, which `helm test` runs: the image has no other program that could ask.
+
+use super::args::ProbeArgs;
+use crate::world::readiness;
+use anyhow::bail;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// Between two questions.
+const BREATH: Duration = Duration::from_secs(1);
+
+/// Asks until the answer is good, or the time is over.
+pub fn run(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let end = Instant::now() + args.timeout;
+        loop {
+            let why = match readiness::ask(&args.url).await {
+                Ok((200, said)) => {
+                    println!("{}: {said}", args.url);
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Ok((status, said)) => format!("{} answers {status}: {said}", args.url),
+                Err(why) => why,
+            };
+            if Instant::now() + BREATH > end {
+                bail!("{why}");
+            }
+            sleep(BREATH).await;
+        }
+    })
+}
