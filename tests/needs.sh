@@ -68,10 +68,10 @@ need_promtool() {
     command -v apt-get >/dev/null || fail "there is no promtool: install Prometheus (Debian's package is prometheus)"
     echo "needs.sh: fetching promtool" >&2
     work=$(mktemp -d)
-    if ! (cd "$work" && apt-get -qq download prometheus >&2); then
+    if ! (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2); then
       [ "$(id -u)" = 0 ] || sudo="sudo -n"
       DEBIAN_FRONTEND=noninteractive $sudo apt-get -qq update >&2 || true
-      (cd "$work" && apt-get -qq download prometheus >&2) || fail "there is no promtool: sudo apt-get install prometheus"
+      (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2) || fail "there is no promtool: sudo apt-get install prometheus"
     fi
     dpkg-deb --fsys-tarfile "$work"/prometheus_*.deb | tar -x -C "$work" ./usr/bin/promtool
     mkdir -p "$(dirname "$cached")"

@@ -9,6 +9,10 @@ use std::process::ExitCode;
 
 /// Prints the definitions, or writes a file for each.
 pub fn run(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
+    if args.fields {
+        std::io::stdout().write_all(super::fields::page()?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let files = if args.templates { templates()? } else { files()? };
     for (file, text) in files {
         match &args.dir {

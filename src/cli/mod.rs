@@ -13,6 +13,7 @@ pub mod daemon_step;
 pub mod enroll;
 pub mod exit;
 pub mod export;
+pub mod fields;
 pub mod logging;
 pub mod man;
 pub mod paper;

@@ -238,7 +238,7 @@ fn monitors_ask_the_port_that_is_there() -> anyhow::Result<()> {
             &format!("--set={at}.relabelings[0].action=a,{at}.metricRelabelings[0].action=b"),
         ])?;
         let monitor = only(&chart, kind)?;
-        let endpoint = json!({"port": "admin", "path": "/metrics", "interval": "30s", "scrapeTimeout": "9s",
+        let endpoint = json!({"port": "admin", "path": "/metrics", "honorLabels": true, "interval": "30s", "scrapeTimeout": "9s",
             "relabelings": [{"action": "a"}], "metricRelabelings": [{"action": "b"}]});
         assert_eq!(monitor["spec"][endpoints], json!([endpoint]));
         assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");

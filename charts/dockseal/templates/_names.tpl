@@ -92,6 +92,8 @@ app.kubernetes.io/component: {{ . }}
 {{/* What an endpoint of a monitor has beside its port. Takes the monitor's values. */}}
 {{- define "dockseal.scrape" -}}
 path: /metrics
+{{- /* The namespace of a metric is its object's: without this Prometheus puts the pod's in its place. */}}
+honorLabels: true
 {{- with .interval }}
 interval: {{ . }}
 {{- end }}

@@ -360,4 +360,7 @@ pub struct CrdsArgs {
     /// As templates of the Helm chart
     #[arg(long, hide = true)]
     pub templates: bool,
+    /// As docs/fields.md
+    #[arg(long, hide = true, exclusive = true)]
+    pub fields: bool,
 }

@@ -1,0 +1,111 @@
+//! Markdown to blocks: what is fenced, in which language, and the comment before it that says what a test does with it.
+//!
+//! `<!-- test: run -->` before a block of `sh`: it runs, in a directory that the page's blocks share, and ends with 0;
+//! `<!-- test: run, exits 4 -->`: with that. `<!-- test: prints -->` before a block of `text`: the run before it printed
+//! those lines, dates aside; a line may end in `...`. `<!-- test: file NAME -->` before a block: it is put there first.
+//! `<!-- test: values -->` before one of `yaml`: they are the chart's. `<!-- test: dockerd HOST -->`, alone: a dockerd
+//! serves that host's certificate of the state directory at what the page calls 127.0.0.1:2376; `<!-- test: portainer
+//! HOST -->`: a stand-in Portainer has that host as an environment, and is what the page calls portainer.bodkys.house.
+
+use crate::{ROOT, page_of};
+use std::path::Path;
+
+/// A document.
+pub struct Page {
+    /// Below the repository.
+    pub name: String,
+    /// Without the blocks.
+    pub prose: Vec<(usize, String)>,
+    /// In their order.
+    pub blocks: Vec<Block>,
+}
+
+/// What is fenced, or a marker that stands alone.
+pub struct Block {
+    /// Where it starts, from 1.
+    pub line: usize,
+    /// `sh`, `yaml`, `text`, or nothing.
+    pub language: String,
+    /// What is to be done with it.
+    pub marker: Marker,
+    /// What it holds.
+    pub text: String,
+}
+
+/// What a test does with a block.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Marker {
+    #[default]
+    None,
+    /// Run it; it ends with that code.
+    Run(i32),
+    /// The run before printed it.
+    Prints,
+    /// It is a file of that name.
+    File(String),
+    /// Values of the chart.
+    Values,
+    /// A dockerd with that host's certificate.
+    Dockerd(String),
+    /// A Portainer that has that host.
+    Portainer(String),
+}
+
+impl Marker {
+    fn of(line: &str) -> Option<Marker> {
+        let words = line.trim().strip_prefix("<!-- test: ")?.strip_suffix(" -->")?;
+        Some(match words.split_once(' ') {
+            None if words == "run" => Marker::Run(0),
+            None if words == "prints" => Marker::Prints,
+            None if words == "values" => Marker::Values,
+            Some(("run,", code)) => {
+                Marker::Run(code.strip_prefix("exits ").and_then(|code| code.parse().ok()).unwrap())
+            }
+            Some(("file", name)) => Marker::File(name.to_owned()),
+            Some(("dockerd", host)) => Marker::Dockerd(host.to_owned()),
+            Some(("portainer", host)) => Marker::Portainer(host.to_owned()),
+            _ => panic!("{words:?} is no marker that is known"),
+        })
+    }
+}
+
+impl Page {
+    /// Reads it.
+    pub fn read(name: &str, text: &str) -> Page {
+        let mut page = Page { name: name.to_owned(), prose: Vec::new(), blocks: Vec::new() };
+        let mut marker = Marker::None;
+        let mut lines = text.lines().enumerate();
+        while let Some((at, line)) = lines.next() {
+            if let Some(language) = line.trim_start().strip_prefix("```") {
+                let inner = lines.by_ref().map(|(_, line)| line).take_while(|line| line.trim() != "```");
+                let inner: String = inner.map(|line| format!("{line}\n")).collect();
+                let (language, marker) = (language.to_owned(), std::mem::take(&mut marker));
+                page.blocks.push(Block { line: at + 1, language, marker, text: inner });
+            } else if let Some(found) = Marker::of(line) {
+                match found {
+                    Marker::Dockerd(_) | Marker::Portainer(_) => page.blocks.push(Block {
+                        line: at + 1,
+                        language: String::new(),
+                        marker: found,
+                        text: String::new(),
+                    }),
+                    found => marker = found,
+                }
+            } else {
+                assert_eq!(marker, Marker::None, "{name}:{at}: a marker stands right before its block");
+                page.prose.push((at + 1, line.to_owned()));
+            }
+        }
+        page
+    }
+}
+
+/// Every document that users read, but for what is generated.
+pub fn all() -> Vec<Page> {
+    let below = std::fs::read_dir(Path::new(ROOT).join("docs")).unwrap();
+    let below = below.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
+    let mut names: Vec<String> = below.filter(|name| name.ends_with(".md")).collect();
+    names.sort();
+    let top = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(str::to_owned);
+    top.into_iter().chain(names).map(|name| page_of(&name)).collect()
+}
