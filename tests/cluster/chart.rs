@@ -62,7 +62,7 @@ impl Release {
     async fn helm(&self, verb: &str, values: &[&str]) -> anyhow::Result<String> {
         let kubeconfig = format!("--kubeconfig={}", self.cluster.kubeconfig().display());
         let mut arguments = vec![verb, "dockseal"];
-        if verb != "uninstall" {
+        if ["install", "upgrade"].contains(&verb) {
             arguments.extend(["charts/dockseal", "--set=companion.createNamespace=false,companion.namespaces={home}"]);
         }
         if verb == "install" {
@@ -292,7 +292,7 @@ async fn upgraded(release: &Release) -> anyhow::Result<()> {
     ensure!(now.starts_with("2 ") && now.contains("--companion-source-namespace=lab"), "{now}");
     let policy = ["-n", NAMESPACE, "get", "networkpolicy", "dockseal-controller"];
     release.cluster.kubectl(&policy).await?;
-    release.helm("upgrade", &[]).await?;
+    release.helm("rollback", &["1"]).await?;
     let now = release.cluster.kubectl(&get).await?;
     ensure!(now.starts_with("1 ") && !now.contains("=lab"), "{now}");
     ensure!(release.cluster.kubectl(&policy).await.is_err(), "the NetworkPolicy is still there");
