@@ -26,12 +26,14 @@ pub fn run(args: &RenewArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
         let source = patiently("the cluster", Source::open(&args.source)).await?;
         let objects = patiently("the objects", wanted(&source, args)).await?;
-        let now = Timestamp::from_second(Clock::system().now().as_second())?.to_string();
+        let second = Clock::system().now().as_second();
         if let Place::State(_) = source.place {
-            return Err(without_cluster(&objects, &now));
+            return Err(without_cluster(&objects, &Timestamp::from_second(second)?.to_string()));
         }
+        // A certificate knows the second of its issuance: what is asked for within it would count as done.
+        let next = Timestamp::from_second(second + 1)?.to_string();
         for object in &objects {
-            source.annotate(object, RENEW_REQUESTED_ANNOTATION, &now).await?;
+            source.annotate(object, RENEW_REQUESTED_ANNOTATION, &next).await?;
         }
         if !args.wait {
             print(args, &objects, "its renewal is asked for")?;

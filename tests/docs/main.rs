@@ -48,27 +48,30 @@ fn every_page_is_in_the_list() {
 #[test]
 fn every_command_and_name_is_known() {
     let known = names::Known::read();
-    let mut faults = Vec::new();
-    let (mut commands, mut unmarked) = (0, 0);
-    for page in pages::all() {
-        faults.extend(names::faults_of_words(&page, &known));
-        for block in &page.blocks {
-            let say = |fault: String| format!("{}:{}: {fault}", page.name, block.line);
-            match block.language.as_str() {
-                "sh" => {
-                    let found = shell::commands(&block.text);
-                    unmarked += if block.marker == Marker::None { found.len() } else { 0 };
-                    commands += found.len();
-                    faults.extend(found.iter().filter_map(|words| shell::fault(words, &known)).map(say));
-                }
-                "yaml" => faults.extend(names::fault_of_yaml(block, &known).map(say)),
-                _ => faults.extend(stray(block).map(say)),
-            }
-        }
-    }
+    let (pages, is_run) = (pages::all(), |block: &&Block| matches!(block.marker, Marker::Run(_)));
+    let faults: Vec<String> = pages.iter().flat_map(|page| faults(page, &known)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    println!("{commands} commands are known; {unmarked} of them need a cluster or a host, and were not run here");
-    assert!(commands > 40, "the pages were found: {commands}");
+    let blocks: Vec<&Block> =
+        pages.iter().flat_map(|page| &page.blocks).filter(|block| block.language == "sh").collect();
+    let count = |blocks: &[&Block]| blocks.iter().map(|block| shell::commands(&block.text).len()).sum::<usize>();
+    let (run, parsed): (Vec<&Block>, Vec<&Block>) = blocks.into_iter().partition(is_run);
+    let (run, parsed) = (count(&run), count(&parsed));
+    println!("{run} commands are run; {parsed} need a cluster, a host or a Portainer of your own, and are only parsed");
+    assert!(run > 40 && parsed > 10, "the pages were found: {run}, {parsed}");
+}
+
+/// What is wrong on a page.
+fn faults(page: &Page, known: &names::Known) -> Vec<String> {
+    let mut faults = names::faults_of_words(page, known);
+    for block in &page.blocks {
+        let found: Vec<String> = match block.language.as_str() {
+            "sh" => shell::commands(&block.text).iter().filter_map(|words| shell::fault(words, known)).collect(),
+            "yaml" => names::fault_of_yaml(block, known).into_iter().collect(),
+            _ => stray(block).into_iter().collect(),
+        };
+        faults.extend(found.into_iter().map(|fault| format!("{}:{}: {fault}", page.name, block.line)));
+    }
+    faults
 }
 
 /// A command outside of a block for the shell, which nobody would look at.
@@ -79,15 +82,28 @@ fn stray(block: &Block) -> Option<String> {
 }
 
 #[test]
-fn what_can_run_here_runs_and_prints_what_the_page_says() {
+fn what_needs_no_cluster_runs_and_prints_what_the_page_says() {
+    run_all(|page| !needs_cluster(page));
+}
+
+#[test]
+fn what_needs_an_api_server_runs_and_prints_what_the_page_says() {
+    run_all(needs_cluster);
+}
+
+fn needs_cluster(page: &Page) -> bool {
+    page.blocks.iter().any(|block| matches!(block.marker, Marker::Cluster(_)))
+}
+
+fn run_all(wanted: fn(&Page) -> bool) {
     let mut told = Vec::new();
-    for page in pages::all() {
-        let ran = run::page(&page);
+    for page in pages::all().iter().filter(|page| wanted(page)) {
+        let ran = run::page(page);
         if ran > 0 {
             told.push(format!("{} ({ran})", page.name));
         }
     }
-    println!("run: {}", told.join(", "));
+    println!("blocks that ran: {}", told.join(", "));
     assert!(!told.is_empty(), "there is something to run");
 }
 
@@ -95,4 +111,40 @@ fn what_can_run_here_runs_and_prints_what_the_page_says() {
 fn page_of(name: &str) -> Page {
     let text = std::fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
     Page::read(name, &text)
+}
+
+#[test]
+fn what_is_wrong_on_a_page_is_found() {
+    let known = names::Known::read();
+    for (wrong, words) in [
+        ("```sh\ndockseal verify pandora --nope\n```", "--nope"),
+        ("```sh\nmake up && dockseal verfy pandora | cat\n```", "verfy"),
+        ("```sh\nkubectl dockseal status --stat x\n```", "--stat"),
+        ("```sh\nssh root@pandora dockseal upp home.yaml\n```", "upp"),
+        ("```sh\nkubectl get dockerhosts\n```", "dockerhosts is no kind"),
+        ("```sh\nkubectl aply -f x\n```", "no verb aply"),
+        ("```sh\nkubectl apply -f examples/nope.yaml\n```", "examples/nope.yaml"),
+        ("```sh\nhelm install dockseal charts/dockseal --set companion.profil=daemon\n```", "companion.profil"),
+        ("```sh\nmake imagine\n```", "imagine"),
+        ("```text\ndockseal status\n```", "goes into a block"),
+        (
+            "```yaml\napiVersion: dockseal.dev/v1alpha1\nkind: DockerCA\nmetadata: {name: a}\nspec: {sub: {}}\n```",
+            "spec.sub",
+        ),
+        ("```yaml\na: [\n```", "error"),
+        ("<!-- test: values -->\n```yaml\ncompanion: {profil: daemon}\n```", "companion.profil"),
+        ("`dockseal bundle ci --outpt x`", "--outpt"),
+        ("`dockseal.dev/renew-at` is set", "dockseal.dev/renew-at is not in the code"),
+        ("set `delivery.takover: true`", "delivery.takover"),
+        ("set `companion.nope`", "companion.nope"),
+        ("see `docs/nope.md`", "there is no docs/nope.md"),
+        ("see `make nope`", "no target nope"),
+        ("see [this](nope.md)", "leads nowhere"),
+        ("see [this](docs/security.md#nope)", "no heading #nope"),
+    ] {
+        let faults = faults(&Page::read("README.md", wrong), &known).join("\n");
+        assert!(faults.contains(words), "{wrong}\n{words}: {faults}");
+    }
+    let right = "`dockseal verify HOST` and `delivery.takeOver: true`, `daemon.json`, [more](docs/security.md)";
+    assert_eq!(faults(&Page::read("README.md", right), &known), Vec::<String>::new());
 }

@@ -5,7 +5,8 @@
 //! those lines, dates aside; a line may end in `...`. `<!-- test: file NAME -->` before a block: it is put there first.
 //! `<!-- test: values -->` before one of `yaml`: they are the chart's. `<!-- test: dockerd HOST -->`, alone: a dockerd
 //! serves that host's certificate of the state directory at what the page calls 127.0.0.1:2376; `<!-- test: portainer
-//! HOST -->`: a stand-in Portainer has that host as an environment, and is what the page calls portainer.bodkys.house.
+//! HOST -->`: a stand-in Portainer has that host as an environment, and is what the page calls portainer.bodkys.house; `<!-- test: cluster
+//! FILE -->`: a fresh cluster with a controller, and with that file, all of it Ready.
 
 use crate::{ROOT, page_of};
 use std::path::Path;
@@ -49,6 +50,8 @@ pub enum Marker {
     Dockerd(String),
     /// A Portainer that has that host.
     Portainer(String),
+    /// A fresh cluster with a controller, and with that file, all of it Ready.
+    Cluster(Option<String>),
 }
 
 impl Marker {
@@ -58,6 +61,8 @@ impl Marker {
             None if words == "run" => Marker::Run(0),
             None if words == "prints" => Marker::Prints,
             None if words == "values" => Marker::Values,
+            None if words == "cluster" => Marker::Cluster(None),
+            Some(("cluster", file)) => Marker::Cluster(Some(file.to_owned())),
             Some(("run,", code)) => {
                 Marker::Run(code.strip_prefix("exits ").and_then(|code| code.parse().ok()).unwrap())
             }
@@ -83,7 +88,7 @@ impl Page {
                 page.blocks.push(Block { line: at + 1, language, marker, text: inner });
             } else if let Some(found) = Marker::of(line) {
                 match found {
-                    Marker::Dockerd(_) | Marker::Portainer(_) => page.blocks.push(Block {
+                    Marker::Dockerd(_) | Marker::Portainer(_) | Marker::Cluster(_) => page.blocks.push(Block {
                         line: at + 1,
                         language: String::new(),
                         marker: found,
@@ -106,6 +111,6 @@ pub fn all() -> Vec<Page> {
     let below = below.map(|entry| format!("docs/{}", entry.unwrap().file_name().display()));
     let mut names: Vec<String> = below.filter(|name| name.ends_with(".md")).collect();
     names.sort();
-    let top = ["README.md", "SECURITY.md", "CONTRIBUTING.md"].map(str::to_owned);
+    let top = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "charts/dockseal/README.md"].map(str::to_owned);
     top.into_iter().chain(names).map(|name| page_of(&name)).collect()
 }

@@ -2,6 +2,8 @@
 
 use crate::ROOT;
 use crate::pages::{Block, Marker, Page};
+use crate::support::cluster::Cluster;
+use crate::support::controller::Controller;
 use crate::support::dockerd::{Dockerd, free_port};
 use crate::support::portainer::Portainer;
 use crate::support::scratch::Scratch;
@@ -20,6 +22,7 @@ struct Bench {
     scratch: Scratch,
     dockerd: Option<(Dockerd, u16)>,
     portainer: Option<Portainer>,
+    cluster: Option<Small>,
     printed: String,
 }
 
@@ -37,6 +40,32 @@ pub fn page(page: &Page) -> usize {
     ran
 }
 
+/// An API server and a controller.
+struct Small {
+    _controller: Controller, // dropped first
+    cluster: Cluster,
+}
+
+impl Small {
+    fn start(file: Option<&str>) -> anyhow::Result<Small> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let cluster = Cluster::start().await?;
+            let crds = format!("{ROOT}/crds");
+            cluster.kubectl(&["apply", "--server-side", "-f", &crds]).await?;
+            cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+            let scope = ["--lease-namespace", "default"];
+            let controller = Controller::start(&cluster, &cluster.kubeconfig(), "docs", &scope).await?;
+            if let Some(file) = file {
+                cluster.kubectl(&["apply", "-f", &format!("{ROOT}/{file}")]).await?;
+                let kinds = "dockercas,dockerhostcerts,dockerclientcerts,portainerclients";
+                cluster.kubectl(&["wait", "--for=condition=Ready", kinds, "--all", "--timeout=60s"]).await?;
+            }
+            Ok(Small { _controller: controller, cluster })
+        })
+    }
+}
+
 impl Bench {
     fn new() -> Bench {
         let scratch = Scratch::new("docs").unwrap();
@@ -45,7 +74,7 @@ impl Bench {
         }
         symlink(env!("CARGO_BIN_EXE_dockseal"), scratch.path().join("bin/dockseal")).unwrap();
         symlink(format!("{ROOT}/examples"), scratch.path().join("examples")).unwrap();
-        Bench { scratch, dockerd: None, portainer: None, printed: String::new() }
+        Bench { scratch, dockerd: None, portainer: None, cluster: None, printed: String::new() }
     }
 
     fn take(&mut self, block: &Block) -> Option<String> {
@@ -71,6 +100,11 @@ impl Bench {
                 self.portainer = Some(portainer);
                 None
             }
+            Marker::Cluster(file) => {
+                self.cluster = None;
+                self.cluster = Some(Small::start(file.as_deref()).unwrap());
+                None
+            }
             Marker::None | Marker::Values => None,
         }
     }
@@ -89,11 +123,15 @@ impl Bench {
             script = script.replace(SHOWN_PORTAINER, &format!("{} --allow-http", portainer.url()));
             script = script.replace(SHOWN_KEY, portainer.admin_key());
         }
+        let kubectl = self.cluster.as_ref().map(|small| small.cluster.binaries().display().to_string());
         let path =
             format!("{}:{}", self.scratch.path().join("bin").display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("bash");
         command.args(["-ec", &format!("exec 2>&1\n{script}")]).current_dir(self.scratch.path()).stdin(Stdio::null());
-        command.env_clear().env("PATH", path).env("HOME", self.home());
+        command.env_clear().env("PATH", &path).env("HOME", self.home());
+        if let (Some(small), Some(kubectl)) = (&self.cluster, kubectl) {
+            command.env("KUBECONFIG", small.cluster.kubeconfig()).env("PATH", format!("{kubectl}:{path}"));
+        }
         let output = command.output().unwrap();
         self.printed = String::from_utf8_lossy(&output.stdout).into_owned();
         if let Some(live) = self.live() {

@@ -115,6 +115,11 @@ impl Cluster {
         self.directory.path()
     }
 
+    /// The directory with kubectl.
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
     /// The process group of the servers. A process that a test puts into it (`Command::process_group`) is killed
     /// with them, also when the test process itself was killed.
     pub fn process_group(&self) -> i32 {
