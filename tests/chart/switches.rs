@@ -30,10 +30,10 @@ fn each_value_arrives_where_it_belongs() -> anyhow::Result<()> {
     let rows: Vec<(&str, &str, String, Value, Value)> = vec![
         ("controller.replicas=3", deployment, "/spec/replicas".into(), json!(1), json!(3)),
         (
-            r#"controller.strategy={"type":"Recreate"}"#,
+            "controller.strategy.type=Recreate",
             deployment,
             "/spec/strategy".into(),
-            none(),
+            json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": "25%", "maxUnavailable": "25%"}}),
             json!({"type": "Recreate"}),
         ),
         ("controller.priorityClassName=high", deployment, format!("{POD}/priorityClassName"), none(), json!("high")),

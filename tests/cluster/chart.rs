@@ -25,6 +25,18 @@ const HANDED_ON: [(&str, &str, &str); 4] = [
     ("", "configmaps", "list"),
 ];
 
+/// Every switch at once, for the API server to judge what it becomes.
+const EVERYTHING: [&str; 8] = [
+    "--set=controller.replicas=2,networkPolicy.enabled=true,companion.namespaces={home,lab}",
+    "--set=companion.profile=daemon,companion.portainer.enabled=true,companion.maxUnavailable=10%",
+    "--set=controller.podDisruptionBudget.minAvailable=50%,controller.podDisruptionBudget.maxUnavailable=null",
+    "--set=controller.strategy.type=Recreate,controller.service.annotations.a=b,controller.podLabels.a=b",
+    "--set=controller.podAnnotations.a=b,companion.podAnnotations.a=b,companion.podLabels.a=b,image.pullSecrets[0].name=s",
+    "--set=controller.tolerations[0].operator=Exists,companion.tolerations[0].operator=Exists,companion.nodeSelector.a=b",
+    r#"--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]"#,
+    r#"--set-json=controller.extraEnv=[{"name":"A","value":"b"}],companion.extraEnv=[{"name":"A","value":"b"}]"#,
+];
+
 /// Group, resource with its subresource, verb.
 type Right = (String, String, String);
 
@@ -50,7 +62,7 @@ impl Release {
     async fn helm(&self, verb: &str, values: &[&str]) -> anyhow::Result<String> {
         let kubeconfig = format!("--kubeconfig={}", self.cluster.kubeconfig().display());
         let mut arguments = vec![verb, "dockseal"];
-        if verb != "uninstall" {
+        if ["install", "upgrade"].contains(&verb) {
             arguments.extend(["charts/dockseal", "--set=companion.createNamespace=false,companion.namespaces={home}"]);
         }
         if verb == "install" {
@@ -174,10 +186,12 @@ async fn a_release_is_used_upgraded_uninstalled_and_installed_again() -> anyhow:
     let release = Release::new().await?;
     let controller = release.controller().await?;
     probe(&controller, "/readyz")?;
+    pods_are_restricted(&release).await?;
     release.use_it_all().await.with_context(|| controller.log())?;
     rights_are_those_that_are_used(&release)?;
     let log = controller.log();
     ensure!(!log.contains("forbidden"), "something was refused:\n{log}");
+    people_with_the_chart_s_roles_renew_and_read_no_secret(&release).await?;
     let before = versions(&release.home.written().await?);
 
     upgraded(&release).await?;
@@ -191,6 +205,43 @@ async fn a_release_is_used_upgraded_uninstalled_and_installed_again() -> anyhow:
     release.controller().await?.stop()?;
     assert_eq!(versions(&release.home.written().await?), before, "a second installation changed something");
     nothing_hangs(&release).await
+}
+
+/// The controller's and that of `helm test`, in a namespace that holds them to it.
+async fn pods_are_restricted(release: &Release) -> anyhow::Result<()> {
+    let label = ["label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted"];
+    release.cluster.kubectl(&label).await?;
+    let chart = helm::objects(&helm(&["template", "dockseal", "charts/dockseal", "--namespace", NAMESPACE])?)?;
+    let of_kind = |kind: &str| chart.iter().find(|object| object["kind"] == kind).context("it is in the chart");
+    for mut spec in [of_kind("Pod")?["spec"].clone(), of_kind("Deployment")?["spec"]["template"]["spec"].clone()] {
+        spec["serviceAccountName"] = json!("dockseal-controller"); // nobody here makes "default"
+        let meta = json!({"name": "restricted", "namespace": NAMESPACE});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec});
+        release.cluster.kubectl_stdin(&["create", "--dry-run=server", "-f", "-"], &pod.to_string()).await?;
+    }
+    Ok(())
+}
+
+/// Bound outright, since nobody here adds them up into view and edit.
+async fn people_with_the_chart_s_roles_renew_and_read_no_secret(release: &Release) -> anyhow::Result<()> {
+    let home = &release.home;
+    home.kubectl(&["create", "serviceaccount", "ada"]).await?;
+    for role in ["dockseal-view", "dockseal-edit"] {
+        let role = format!("--clusterrole={role}");
+        home.kubectl(&["create", "rolebinding", &role[14..], &role, "--serviceaccount=home:ada"]).await?;
+    }
+    let kubeconfig = release.cluster.kubeconfig_with_token("ada", &home.token("ada").await?)?;
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dockseal"));
+        command.args(arguments).args(["-n", "home", "--kubeconfig"]).arg(&kubeconfig).output()
+    };
+    let renewed = run(&["renew", "dhc/pandora", "--wait"])?;
+    ensure!(renewed.status.success(), "{}", String::from_utf8_lossy(&renewed.stderr));
+    let status = run(&["status", "-o", "name"])?;
+    ensure!(String::from_utf8_lossy(&status.stdout).contains("pandora"), "{}", String::from_utf8_lossy(&status.stderr));
+    let read = release.cluster.kubectl_with(&kubeconfig, &["-n", "home", "get", "secrets"]).await;
+    ensure!(read.is_err_and(|error| error.to_string().contains("forbidden")), "Secrets are read");
+    Ok(())
 }
 
 /// As `helm test` asks.
@@ -236,13 +287,12 @@ fn rights_are_those_that_are_used(release: &Release) -> anyhow::Result<()> {
 /// Other values arrive, and go again.
 async fn upgraded(release: &Release) -> anyhow::Result<()> {
     let get = ["-n", NAMESPACE, "get", "deployment", "dockseal-controller", "-o", "jsonpath={.spec.replicas} {..args}"];
-    let more = ["--set=controller.replicas=2,networkPolicy.enabled=true,companion.namespaces={home,lab}"];
-    release.helm("upgrade", &more).await?;
+    release.helm("upgrade", &EVERYTHING).await?;
     let now = release.cluster.kubectl(&get).await?;
     ensure!(now.starts_with("2 ") && now.contains("--companion-source-namespace=lab"), "{now}");
     let policy = ["-n", NAMESPACE, "get", "networkpolicy", "dockseal-controller"];
     release.cluster.kubectl(&policy).await?;
-    release.helm("upgrade", &[]).await?;
+    release.helm("rollback", &["1"]).await?;
     let now = release.cluster.kubectl(&get).await?;
     ensure!(now.starts_with("1 ") && !now.contains("=lab"), "{now}");
     ensure!(release.cluster.kubectl(&policy).await.is_err(), "the NetworkPolicy is still there");
