@@ -48,22 +48,13 @@ fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (needs a nightly toolcha
 	done
 FUZZ_SECONDS ?= 60
 
-<<<<<<< HEAD
 generate: rust ## write crds/, the chart's, docs/schema/ and docs/fields.md from the code, the chart's schema and table from its values
-=======
-generate: rust ## write crds/, the chart's, docs/schema/ and docs/fields.md from the code, the chart's schema from its values
->>>>>>> main
 	cargo run --quiet --locked -- crds --dir crds
 	cargo run --quiet --locked -- crds --dir charts/dockseal/templates/crds --templates
 	cargo run --quiet --locked -- status --schema > docs/schema/status.json
 	cargo run --quiet --locked -- verify --schema > docs/schema/verify.json
-<<<<<<< HEAD
 	cargo run --quiet --locked -- crds --fields > docs/fields.md
 	GENERATE=1 cargo test --quiet --locked --test chart -- --exact schema_and_table_are_made_of_the_values >/dev/null
-=======
-	GENERATE=1 cargo test --quiet --locked --test chart -- --exact schema_and_table_are_made_of_the_values >/dev/null
-	cargo run --quiet --locked -- crds --fields > docs/fields.md
->>>>>>> main
 
 manifest: ## print the chart for those without Helm; VALUES="--set companion.profile=daemon", FILE=dockseal.yaml
 	@helm=$$(tests/helm/build.sh); \
