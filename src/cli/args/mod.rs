@@ -100,7 +100,7 @@ pub enum Command {
 /// Arguments of `dockseal probe`.
 #[derive(Debug, clap::Args)]
 pub struct ProbeArgs {
-    /// Address, like http://dockseal-controller.dockseal:8080/readyz
+    /// Address, like `http://dockseal-controller.dockseal:8080/readyz`
     #[arg(value_name = "URL")]
     pub url: axum::http::Uri,
     /// How long it asks: seconds, minutes or hours, like 60s, 5m or 1h

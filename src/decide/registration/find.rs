@@ -36,15 +36,11 @@ pub fn find<'a>(
     let twins = twins(order, ground);
     let known = reported(ground, report)
         .filter(|found| ground.tags_beginning(found, &family).next().is_some() || unmarked(order, ground, found));
-    let lowest = twins.first().copied();
-    let one = match (known, lowest) {
+    match (known, twins.split_first()) {
+        (Some(known), _) if twins.iter().all(|twin| twin.id != known.id) => return Ok(Found::Ours(known, Vec::new())),
         // Of those that several made at a time, all keep the same one.
-        (Some(known), Some(lowest)) if twins.iter().any(|twin| twin.id == known.id) => Some(lowest),
-        (known, lowest) => known.or(lowest),
-    };
-    if let Some(one) = one {
-        let others = twins.iter().map(|twin| twin.id).filter(|id| *id != one.id).collect();
-        return Ok(Found::Ours(one, others));
+        (_, Some((lowest, others))) => return Ok(Found::Ours(lowest, others.iter().map(|other| other.id).collect())),
+        (_, None) => {}
     }
     let same_url = |environment: &&Environment| same_address(&environment.url, &order.url());
     let marked = |environment: &&Environment| same_url(environment) && is_marked(order, ground, environment);
