@@ -1,6 +1,7 @@
 //! `dockseal enroll`: lets one host outside the cluster fetch what is its own, and prints the line to run there.
 
 use super::args::EnrollArgs;
+use super::source::block_on;
 use crate::api::assignment::{ENROLLED_ANNOTATION, account};
 use crate::api::docker_host_cert::Target;
 use crate::api::{DockerHostCert, Kind, ObjectRef};
@@ -28,8 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Enrolls, or revokes.
 pub fn run(args: EnrollArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    block_on(async {
         let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let enrolment = Enrolment::of(&args, &config, namespace).await?;

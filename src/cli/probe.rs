@@ -1,6 +1,7 @@
 //! `dockseal probe`, which `helm test` runs: the image has no other program that could ask.
 
 use super::args::ProbeArgs;
+use super::source::block_on;
 use crate::world::readiness;
 use anyhow::bail;
 use std::process::ExitCode;
@@ -12,8 +13,7 @@ const BREATH: Duration = Duration::from_secs(1);
 
 /// Asks until the answer is good, or the time is over.
 pub fn run(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    block_on(async {
         let end = Instant::now() + args.timeout;
         loop {
             let why = match readiness::ask(&args.url).await {

@@ -1,13 +1,12 @@
 //! A ping of a Docker host the way Portainer will do it: over TLS, with a client certificate. It changes nothing.
 
 use super::dial::{DialError, dial};
-use super::docker_probe::{ask, is_docker};
-use super::trust::{Seen, builder, by_given, tls_error};
+use super::docker_probe::{ask, header, is_docker};
+use super::trust::{Seen, as_client, builder, by_given, tls_error};
 use crate::pki::sha256_hex;
 use crate::portainer::words::cleaned;
 use rustls::ClientConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,11 +87,8 @@ async fn ping(address: &Address, trust_pem: Option<&[u8]>, client: (&[u8], &[u8]
 }
 
 fn config(seen: &Arc<Seen>, (cert_pem, key_pem): (&[u8], &[u8])) -> Result<ClientConfig, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert_pem).collect();
-    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate cannot be read")?;
-    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| "the client's key cannot be read")?;
     let builder = builder(Arc::clone(seen) as _).map_err(|error| error.to_string())?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate is of no use: {error}"))
+    as_client(builder, cert_pem, key_pem)
 }
 
 async fn exchange(address: &Address, name: ServerName<'static>, config: ClientConfig) -> Result<Vec<u8>, PingError> {
@@ -117,14 +113,12 @@ fn judged(error: &io::Error) -> PingError {
 /// Docker's version, where it is Docker that answers, and well.
 fn read(answer: &[u8]) -> Result<Option<String>, PingError> {
     let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]);
-    let mut lines = head.lines();
-    let status = lines.next().unwrap_or_default();
+    let status = head.lines().next().unwrap_or_default();
     if !status.contains(" 200 ") || !is_docker(answer) {
         return Err(PingError::Other(format!("it answers: {}", cleaned(status))));
     }
-    let header = lines.take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-    let server = header.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("server"));
-    let version = server.and_then(|(_, value)| value.trim().strip_prefix("Docker/"));
+    let server = header(answer, "server");
+    let version = server.as_deref().and_then(|server| server.strip_prefix("Docker/"));
     Ok(version.and_then(|version| version.split_whitespace().next()).map(cleaned))
 }
 

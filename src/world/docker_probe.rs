@@ -158,6 +158,14 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path
     within(asked).await
 }
 
+/// A header of an answer of HTTP.
+pub(super) fn header(answer: &[u8], name: &str) -> Option<String> {
+    let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]);
+    let headers = head.lines().skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
+    let mut named = headers.filter(|(found, _)| found.eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value.trim().to_owned())
+}
+
 /// Any answer of HTTP counts, but TLS's own refusal of plain HTTP, and that of dockerd's metrics, which know no such
 /// page and are no door.
 pub(super) fn is_docker(answer: &[u8]) -> bool {

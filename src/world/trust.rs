@@ -7,7 +7,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -35,6 +35,21 @@ pub(super) fn builder_of(
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier))
+}
+
+/// With a client's certificate and its key, both PEM.
+///
+/// # Errors
+/// Words, where they are of no use.
+pub(super) fn as_client(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    cert_pem: &[u8],
+    key_pem: &[u8],
+) -> Result<ClientConfig, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(cert_pem).collect();
+    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate cannot be read")?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| "the client's key cannot be read")?;
+    builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate is of no use: {error}"))
 }
 
 /// Verifies by the certificates of `pem`. A server may also show one of them itself, as Go has it: what

@@ -6,14 +6,13 @@ mod stranger;
 
 use super::Clock;
 use super::dial::{DialError, dial};
-use super::docker_probe::{ask, is_docker};
-use super::trust::{Seen, builder_of, by_given, tls_error};
+use super::docker_probe::{ask, header, is_docker};
+use super::trust::{Seen, as_client, builder_of, by_given, tls_error};
 use crate::docker::visit::{Answer, Answers, Beside, Plain, Port, Spoken, Tls, Version, Visit};
 use crate::pki::Certificate;
 use crate::portainer::words::cleaned;
 use hello::is_cut;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, DEFAULT_VERSIONS, SupportedProtocolVersion};
 use std::io;
@@ -188,10 +187,7 @@ fn config(
 ) -> Result<ClientConfig, String> {
     let builder = builder_of(Arc::clone(seen) as _, versions).map_err(|error| error.to_string())?;
     let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&client.cert).collect();
-    let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate cannot be read")?;
-    let key = PrivateKeyDer::from_pem_slice(&client.key).map_err(|_| "the client's key cannot be read")?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate is of no use: {error}"))
+    as_client(builder, &client.cert, &client.key)
 }
 
 /// Whether the handshake comes as far as the host's certificate in that version alone.
@@ -264,14 +260,11 @@ async fn beside(at: SocketAddr) -> Option<Beside> {
 
 /// What an answer to `/_ping` says.
 fn read(answer: &[u8]) -> Answer {
-    let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]).into_owned();
-    let headers = || head.lines().skip(1).take_while(|line| !line.is_empty()).filter_map(|line| line.split_once(':'));
-    let header =
-        |name: &str| headers().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
-    let server = header("server").and_then(|server| server.strip_prefix("Docker/"));
+    let server = header(answer, "server");
+    let server = server.as_deref().and_then(|server| server.strip_prefix("Docker/"));
     Answer {
         status: status(answer),
-        is_docker: server.is_some() || header("api-version").is_some(),
+        is_docker: server.is_some() || header(answer, "api-version").is_some(),
         version: server.and_then(|version| version.split_whitespace().next()).map(cleaned),
     }
 }
