@@ -4,6 +4,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::decide::Refusal;
 use crate::pki::Certificate;
+use crate::pki::lifecycle::whole_seconds;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
@@ -149,8 +150,4 @@ pub fn describe(
 pub fn previous_reason(previous: &CertificateStatus, condition: ConditionType) -> Option<&str> {
     let found = previous.conditions.iter().find(|known| known.type_ == condition.as_str());
     found.map(|condition| condition.reason.as_str())
-}
-
-fn whole_seconds(instant: Timestamp) -> Timestamp {
-    Timestamp::from_second(instant.as_second()).unwrap_or(instant)
 }

@@ -45,7 +45,8 @@ pub fn saturating(instant: Timestamp, span: SignedDuration) -> Timestamp {
     instant.saturating_add(span).unwrap_or(instant)
 }
 
-fn whole_seconds(instant: Timestamp) -> Timestamp {
+/// The whole second that an instant is in, as Kubernetes writes instants.
+pub fn whole_seconds(instant: Timestamp) -> Timestamp {
     Timestamp::from_second(instant.as_second()).unwrap_or(instant)
 }
 

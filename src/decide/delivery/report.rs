@@ -4,6 +4,7 @@ use super::Material;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{CompanionStatus, HostReport};
 use crate::decide::status::{Verdict, conditions};
+use crate::pki::lifecycle::whole_seconds;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
@@ -29,7 +30,7 @@ pub fn delivered(directory: &str, material: &Material) -> Verdict {
 /// The report; instants stay where what they are about stays.
 pub fn report(outcome: &Outcome, previous: &CompanionStatus, generation: i64, now: Timestamp) -> CompanionStatus {
     let verdicts: Vec<Verdict> = outcome.delivered.iter().chain(&outcome.serving).cloned().collect();
-    let second = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let second = Time(whole_seconds(now));
     let before = &previous.host;
     let (leaf, bundle) = outcome.in_place.clone().unzip();
     let same_files = before.delivered_fingerprint == leaf && before.delivered_bundle == bundle;

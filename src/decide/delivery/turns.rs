@@ -2,7 +2,7 @@
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, ObjectRef};
-use crate::pki::lifecycle::saturating;
+use crate::pki::lifecycle::{saturating, whole_seconds};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// How long a turn lasts.
@@ -19,8 +19,7 @@ pub fn waits_since(object: &Object) -> Option<Timestamp> {
 
 /// The end of a turn that begins now, at a whole second.
 pub fn end(now: Timestamp) -> Timestamp {
-    let end = saturating(now, TURN);
-    Timestamp::from_second(end.as_second()).unwrap_or(end)
+    whole_seconds(saturating(now, TURN))
 }
 
 /// When a turn is another's.
