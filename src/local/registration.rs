@@ -137,23 +137,19 @@ impl Door {
                 // At once; later where Portainer answers each look, and fails after it.
                 let now = self.house.clock.now();
                 let wait = if turn < TURNS { SignedDuration::ZERO } else { patience(Reason::PortainerFailed, turn) };
-                self.looks.insert(client.at.clone(), saturating(now, wait));
+                self.registrations.look_again(&client.at, Some(saturating(now, wait)));
             }
-            round.wake = [round.wake, self.looks.get(&client.at).copied()].into_iter().flatten().min();
+            round.wake = [round.wake, self.registrations.next_look(&client.at)].into_iter().flatten().min();
         }
         news
     }
 
     async fn look(&mut self, client: &Object) -> bool {
-        let now = self.house.clock.now();
-        let due = self.looks.get(&client.at).is_none_or(|wake| now >= *wake);
-        if !due && !self.registrations.wants_look(client) {
+        if !self.registrations.is_look_due(client, self.house.clock.now()) {
             return false;
         }
         self.board.lock().expect(UNPOISONED).draw();
-        let came = self.registrations.look(&self.house, client).await;
-        came.wake.and_then(|wake| self.looks.insert(client.at.clone(), wake));
-        came.news
+        self.registrations.look(&self.house, client).await.news
     }
 
     /// Visits those hosts, until all visits have ended or those that have not say nothing for a while.
@@ -167,7 +163,7 @@ impl Door {
             whole.wake = [whole.wake, came.wake].into_iter().flatten().min();
             whole.look |= came.look && of == *client;
             if came.look && of != *client {
-                self.looks.remove(&of);
+                self.registrations.look_again(&of, None);
             }
         }
         whole

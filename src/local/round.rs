@@ -43,7 +43,6 @@ pub struct Door {
     pub(super) host: Option<String>,
     said: HashMap<ObjectRef, String>,
     pub(super) registrations: Arc<Registrations>,
-    pub(super) looks: HashMap<ObjectRef, Timestamp>,
     pub(super) visits: Visits,
 }
 
@@ -67,7 +66,6 @@ impl Door {
             host,
             said: HashMap::new(),
             registrations: Arc::default(),
-            looks: HashMap::new(),
             visits: Visits::default(),
         };
         door.take(loaded);
@@ -93,7 +91,9 @@ impl Door {
             self.house.authorities.forget(&own_place(&gone.object));
         }
         self.objects = loaded.objects;
-        self.looks.clear(); // a Secret in the files may hold another credential now
+        for client in self.objects.iter().filter(|found| found.object.has_server()) {
+            self.registrations.look_again(&client.object.at, None); // a Secret may hold another credential now
+        }
         for found in &mut self.objects {
             leave_delivery_out(&mut found.object, self.host.as_deref());
             (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at);

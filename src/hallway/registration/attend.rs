@@ -39,7 +39,7 @@ impl Registrations {
         let Attendance { client, host, way, about, ready, before } = attendance;
         let mut report = self.found_out(&client, &host).unwrap_or(before);
         for _ in 0..TURNS {
-            if self.is_look_due(&client, &about, clock.now()) {
+            if self.is_due_for(&client, &about, clock.now()) {
                 self.look_by(&client, Some(way.clone()), about.clone(), clock).await;
             }
             let (server, looked, again) =
@@ -59,12 +59,8 @@ impl Registrations {
             if !came.look {
                 return (report, came.wake.map_or(again, |wake| wake.min(again)));
             }
-            self.known(&client, |known| known.again = None);
+            self.look_again(&client, None);
         }
         (report, saturating(clock.now(), patience(Reason::PortainerFailed, 1)))
-    }
-
-    fn is_look_due(&self, client: &ObjectRef, about: &str, now: Timestamp) -> bool {
-        self.known(client, |known| known.about != about || known.again.is_none_or(|again| now >= again))
     }
 }

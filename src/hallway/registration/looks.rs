@@ -12,6 +12,7 @@ use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
 use crate::world::portainer_http::Tally;
 use crate::world::{Clock, Store};
+use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
 impl Registrations {
@@ -82,6 +83,25 @@ impl Registrations {
     /// The server of a PortainerClient is to be looked at now: it never was, or something else is wished for.
     pub fn wants_look(&self, client: &Object) -> bool {
         self.known(&client.at, |known| known.looked.is_none() || known.about != wishes(client))
+    }
+
+    /// The same, or its time has come.
+    pub fn is_look_due(&self, client: &Object, now: Timestamp) -> bool {
+        self.is_due_for(&client.at, &wishes(client), now)
+    }
+
+    pub(super) fn is_due_for(&self, client: &ObjectRef, about: &str, now: Timestamp) -> bool {
+        self.known(client, |known| known.about != about || known.again.is_none_or(|again| now >= again))
+    }
+
+    /// When its server is to be looked at again; none where that is at once.
+    pub fn next_look(&self, client: &ObjectRef) -> Option<Timestamp> {
+        self.known(client, |known| known.again)
+    }
+
+    /// Has a server looked at no sooner and no later; at once where no instant is given.
+    pub fn look_again(&self, client: &ObjectRef, at: Option<Timestamp>) {
+        self.known(client, |known| known.again = at);
     }
 
     fn version_is_news(&self, client: &Object) -> bool {
