@@ -2,7 +2,7 @@
 
 use super::assignment::account;
 use super::docker_host_cert::Delivery;
-use super::status::{CompanionStatus, ControllerStatus, PortainerClientStatus};
+use super::status::{CompanionStatus, ControllerStatus, EnvironmentReport, PortainerClientStatus};
 use super::{
     API_VERSION, DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec,
     Kind, PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
@@ -152,6 +152,16 @@ impl Object {
     /// Name of the account of the companion that delivers it, where one does.
     pub fn account(&self) -> Option<String> {
         account(&self.at, self.delivery()?)
+    }
+
+    /// Its environments in Portainer, as its status has them, whoever registers them.
+    pub fn environments(&self) -> impl Iterator<Item = &EnvironmentReport> {
+        self.previous.environments.iter().chain(&self.companion.environments)
+    }
+
+    /// The one of that PortainerClient.
+    pub fn environment_in(&self, client: &ObjectRef) -> Option<&EnvironmentReport> {
+        self.environments().find(|report| *report.portainer_client == *client.name)
     }
 
     /// A PortainerClient with a server.

@@ -199,8 +199,7 @@ fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Resul
 
 /// Environments that are or are to be ours, of PortainerClients that are there: whatever else a status says is none.
 fn reports<'a>(host: &'a Object, objects: &'a Objects) -> impl Iterator<Item = &'a EnvironmentReport> {
-    let all = host.previous.environments.iter().chain(&host.companion.environments);
-    all.filter(|report| {
+    host.environments().filter(|report| {
         let client = ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client);
         report.reason != Reason::Deregistered.as_str() && objects.contains_key(&client)
     })

@@ -203,9 +203,9 @@ impl Index {
     /// Those, and the ones that its status names beside them.
     pub fn clients_about(&self, host: &Object) -> Vec<Arc<Object>> {
         let mut clients = self.clients_of(host);
-        let named = host.previous.environments.iter().chain(&host.companion.environments);
-        let named =
-            named.map(|report| ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client));
+        let named = host
+            .environments()
+            .map(|report| ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client));
         for client in named.filter_map(|at| self.find(&at)) {
             if !clients.iter().any(|known| known.at == client.at) {
                 clients.push(client);

@@ -87,22 +87,7 @@ impl Cluster {
 
     /// An object is gone.
     pub(super) fn part_from(&self, object: &Arc<Object>) {
-        let pairs: Vec<(Arc<Object>, Arc<Object>)> = {
-            let index = self.index.read().expect(UNPOISONED);
-            match object.at.kind {
-                Kind::DockerHostCert => {
-                    let gone = self.farewells.of_kind(Kind::PortainerClient, &object.at.namespace);
-                    let clients = index.clients_about(object).into_iter().chain(gone);
-                    clients.map(|client| (client, Arc::clone(object))).collect()
-                }
-                Kind::PortainerClient => {
-                    index.hosts_about(object).into_iter().map(|host| (Arc::clone(object), host)).collect()
-                }
-                _ => Vec::new(),
-            }
-        };
-        let ours = |(client, host): &(Arc<Object>, Arc<Object>)| self.is_left(client, host);
-        let pairs: Vec<_> = pairs.into_iter().filter(ours).collect();
+        let pairs = self.left_of(object);
         if pairs.is_empty() {
             return self.registrations.forget(&object.at);
         }
@@ -114,24 +99,34 @@ impl Cluster {
     fn end_farewell(&self, visit: &Visit) {
         for object in [&visit.host, &visit.client] {
             let Some(gone) = self.farewells.find(&object.at) else { continue };
-            let index = self.index.read().expect(UNPOISONED);
-            let left = match object.at.kind {
-                Kind::DockerHostCert => {
-                    let gone = self.farewells.of_kind(Kind::PortainerClient, &object.at.namespace);
-                    index.clients_about(object).iter().chain(&gone).any(|client| self.is_left(client, object))
-                }
-                _ => index.hosts_about(object).iter().any(|host| self.is_left(object, host)),
-            };
             let late = gone.deleted.is_some_and(|gone| self.house.clock.now() >= saturating(gone, PATIENCE));
-            if !left || late {
+            if late || self.left_of(object).is_empty() {
                 self.farewells.cancel(&object.at);
                 self.registrations.forget(&object.at);
             }
         }
     }
 
-    fn is_left(&self, client: &Object, host: &Object) -> bool {
-        self.registrations.report(client, host).id.is_some() && !self.registrations.is_parted(client, host)
+    /// The PortainerClients and hosts of which an object is one, where something of ours is still in Portainer.
+    fn left_of(&self, object: &Arc<Object>) -> Vec<(Arc<Object>, Arc<Object>)> {
+        let index = self.index.read().expect(UNPOISONED);
+        let mut pairs: Vec<(Arc<Object>, Arc<Object>)> = match object.at.kind {
+            Kind::DockerHostCert => {
+                let gone = self.farewells.of_kind(Kind::PortainerClient, &object.at.namespace);
+                let clients = index.clients_about(object).into_iter().chain(gone);
+                clients.map(|client| (client, Arc::clone(object))).collect()
+            }
+            Kind::PortainerClient => {
+                index.hosts_about(object).into_iter().map(|host| (Arc::clone(object), host)).collect()
+            }
+            _ => Vec::new(),
+        };
+        drop(index);
+        let registrations = &self.registrations;
+        pairs.retain(|(client, host)| {
+            registrations.report(client, host).id.is_some() && !registrations.is_parted(client, host)
+        });
+        pairs
     }
 
     fn visit(&self, client: &ObjectRef, host: &ObjectRef) {

@@ -166,7 +166,7 @@ impl ObjectReport {
             serial: status.serial.clone(),
             selected_hosts: status.server.selected,
             registered_hosts: status.server.registered,
-            environments: status.environments.iter().chain(&object.companion.environments).map(environment).collect(),
+            environments: object.environments().map(environment).collect(),
         }
     }
 

@@ -1,11 +1,10 @@
 //! Which environment of a server is a host's: by number, mark and name. None is taken that is not ours to take.
 
 use super::fault::Fault;
-use super::order::{ADOPTED, MARK, marker_family};
+use super::order::{ADOPTED, MARK};
 use super::{Ground, Order};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Kind, ObjectRef};
 use crate::portainer::{
     Environment,
     environment::{DOCKER_API, same_address},
@@ -32,7 +31,7 @@ pub fn find<'a>(
     ground: &'a Ground,
     report: &EnvironmentReport,
 ) -> Result<Found<'a>, Fault> {
-    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
+    let family = order.family(namespace);
     let twins = twins(order, ground);
     let known = reported(ground, report)
         .filter(|found| ground.tags_beginning(found, &family).next().is_some() || unmarked(order, ground, found));

@@ -1,10 +1,8 @@
 //! What becomes of an environment whose host or PortainerClient goes, or no longer selects it.
 
 use super::find::is_adopted;
-use super::order::marker_family;
 use super::{Ground, Order};
 use crate::api::status::EnvironmentReport;
-use crate::api::{Kind, ObjectRef};
 use crate::portainer::{
     Environment,
     environment::{DOCKER_API, same_address},
@@ -33,7 +31,7 @@ pub enum Parting {
 /// Decides. Only what carries our mark, under the name, the address or the number that are known, is touched.
 pub fn part(leaving: &Leaving, namespace: &str, ground: &Ground, report: &EnvironmentReport) -> Parting {
     let order = &leaving.order;
-    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
+    let family = order.family(namespace);
     let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&ground.instance));
     let ours = |environment: &&Environment| {
         let (name, address) = (environment.name == order.name, same_address(&environment.url, &order.url()));

@@ -1,12 +1,11 @@
 //! Registration by the host's own companion: whether it may, and whether what it reports is so.
 
 use super::fault::Fault;
-use super::order::marker_family;
 use super::{Ground, Order};
+use crate::api::Object;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Target;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Kind, Object, ObjectRef};
 use crate::portainer::environment::{DOCKER_API, same_address};
 
 /// Why no companion registers that host. `allowed` is what the administrator says of companions and Portainer.
@@ -42,7 +41,7 @@ pub fn confirm(order: &Order, namespace: &str, ground: &Ground, report: &Environ
     let Some(environment) = ground.environments.get(&id).filter(|found| found.kind == DOCKER_API) else {
         return unlike(format!("the companion reports environment {id}, which Portainer does not show"));
     };
-    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
+    let family = order.family(namespace);
     if ground.tags_beginning(environment, &family).next().is_none() {
         return unlike(format!("the companion reports environment {id}, which does not carry our tag in Portainer"));
     }

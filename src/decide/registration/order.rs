@@ -4,7 +4,7 @@ use super::fault::Fault;
 use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::portainer_client::{Adoption, Registrar, TlsVerification};
 use crate::api::status::EnvironmentReport;
-use crate::api::{Object, ObjectRef, Spec};
+use crate::api::{Kind, Object, ObjectRef, Spec};
 
 pub use crate::api::assignment::Order;
 
@@ -59,6 +59,11 @@ impl Order {
             verify_server: environment.tls_verification == TlsVerification::ServerAndClient,
             adopt: spec.adoption == Adoption::MatchingUrl,
         })
+    }
+
+    /// What the markers of its PortainerClient begin with, in the namespace of both.
+    pub fn family(&self, namespace: &str) -> String {
+        marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &self.client))
     }
 
     /// `tcp://host:port`, as Portainer has it.

@@ -3,11 +3,10 @@
 
 use super::fault::Fault;
 use super::find::{Found, find, is_adopted};
-use super::order::{Material, Proof, adopted_marker, marker_family};
+use super::order::{Material, Proof, adopted_marker};
 use super::{Ground, Order};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Kind, ObjectRef};
 use crate::portainer::environment::same_address;
 use crate::portainer::{Change, Environment, NewEnvironment, NewTls};
 
@@ -38,7 +37,7 @@ pub fn plan(order: &Order, namespace: &str, material: &Material, ground: &Ground
         Ok(group) => group,
         Err(fault) => return Step::Wait(fault),
     };
-    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &order.client));
+    let family = order.family(namespace);
     let (environment, twins, adopting) = match find(order, namespace, ground, report) {
         Err(fault) => return Step::Wait(fault),
         Ok(Found::Nothing) => return create(order, material, ground, group),

@@ -19,6 +19,5 @@ pub fn selects(client: &Object, host: &Object) -> bool {
 
 /// The status of a host names that PortainerClient.
 pub fn names(host: &Object, client: &Object) -> bool {
-    let mut all = host.previous.environments.iter().chain(&host.companion.environments);
-    all.any(|report| *report.portainer_client == *client.at.name)
+    host.environment_in(&client.at).is_some()
 }

@@ -3,9 +3,7 @@
 
 use super::fault::{Stop, of, unreachable};
 use super::{Errand, Run, Server, is_down, probe, proved};
-use crate::api::{Kind, ObjectRef};
 use crate::decide::registration::find::is_adopted;
-use crate::decide::registration::order::marker_family;
 use crate::decide::registration::{Proof, Step};
 use crate::portainer::{Change, File, NewEnvironment};
 use crate::world::Clock;
@@ -118,7 +116,7 @@ fn given(server: &Server, errand: &Errand, id: i64, run: &mut Run) {
         message: String::new(),
         ..errand.order.report(errand.registrar)
     };
-    let family = marker_family(&ObjectRef::new(Kind::PortainerClient, &errand.namespace, &errand.order.client));
+    let family = errand.order.family(&errand.namespace);
     let ground = server.ground();
     let tagged = ground.environments.get(&id).is_some_and(|found| is_adopted(&family, &ground, found));
     report.adopted = tagged || (errand.previous.adopted && errand.previous.id == Some(id));

@@ -78,7 +78,10 @@ impl Registrations {
         let seen = || {
             Some(self.host(&client.at, &host.at, |known| known.overseen.clone())?.0).filter(|seen| seen.id.is_some())
         };
-        self.found_out(&client.at, &host.at).or_else(|| told(client, host)).or_else(seen).unwrap_or_else(blank)
+        self.found_out(&client.at, &host.at)
+            .or_else(|| host.environment_in(&client.at).cloned())
+            .or_else(seen)
+            .unwrap_or_else(blank)
     }
 
     /// What was found out of a host.
@@ -147,12 +150,6 @@ impl Registrations {
 pub(super) fn faulty(client: &str, before: EnvironmentReport, fault: Fault) -> EnvironmentReport {
     let (portainer_client, reason) = (client.to_owned(), fault.reason.as_str().to_owned());
     EnvironmentReport { portainer_client, reason, message: fault.message, ..before }
-}
-
-/// What a host's status says of one PortainerClient.
-pub fn told(client: &Object, host: &Object) -> Option<EnvironmentReport> {
-    let mut all = host.previous.environments.iter().chain(&host.companion.environments);
-    all.find(|report| *report.portainer_client == *client.at.name).cloned()
 }
 
 /// Environments go with their host or their PortainerClient.

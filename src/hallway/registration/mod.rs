@@ -23,14 +23,17 @@ pub use prepare::Way;
 pub use server::{Pair, Server};
 pub use visits::Visit;
 
+use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::decide::registration::order::Material;
 use crate::decide::registration::plan::DOWN;
 use crate::decide::registration::{Fault, Order, Proof, Step, plan};
+use crate::pki::lifecycle::whole_seconds;
 use crate::portainer::{Environment, Files};
 use crate::world::Clock;
 use apply::apply;
+use desk::faulty;
 use fault::Stop;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -108,7 +111,7 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
     }
     server.doubt();
     let words = "Portainer shows something else after each change: does somebody else change this environment, too?";
-    Done::Reported(failed(&errand, run.report, Fault::new(crate::api::condition::Reason::PortainerFailed, words)))
+    Done::Reported(failed(&errand, run.report, Fault::new(Reason::PortainerFailed, words)))
 }
 
 /// What is known in the course of an errand.
@@ -138,21 +141,14 @@ fn writes(step: &Step) -> bool {
 fn registered(errand: &Errand, report: EnvironmentReport) -> EnvironmentReport {
     let id = report.id.unwrap_or_default();
     EnvironmentReport {
-        reason: crate::api::condition::Reason::Registered.as_str().to_owned(),
+        reason: Reason::Registered.as_str().to_owned(),
         message: format!("environment {id}, {}, at {}", errand.order.name, errand.order.url()),
         ..report
     }
 }
 
 fn failed(errand: &Errand, report: EnvironmentReport, fault: Fault) -> EnvironmentReport {
-    let blank = errand.order.report(errand.registrar);
-    EnvironmentReport {
-        portainer_client: blank.portainer_client,
-        registrar: blank.registrar,
-        reason: fault.reason.as_str().to_owned(),
-        message: fault.message,
-        ..report
-    }
+    faulty(&errand.order.client, report, fault)
 }
 
 /// What was proved, at that instant.
@@ -162,8 +158,8 @@ fn proved(errand: &Errand, report: &mut EnvironmentReport, now: Timestamp) {
         Proof::Ask | Proof::Not(_) => report.proved_fingerprint.clone(),
     };
     report.proved_fingerprint = served;
-    report.proved_at = Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now)));
-    report.reason = crate::api::condition::Reason::Registered.as_str().to_owned();
+    report.proved_at = Some(Time(whole_seconds(now)));
+    report.reason = Reason::Registered.as_str().to_owned();
 }
 
 /// Its last snapshot failed, as the list shows it.

@@ -3,8 +3,8 @@
 use super::Server;
 use super::server::{Names, Pair};
 use crate::api::condition::Reason;
-use crate::api::portainer_client::Server as Wishes;
-use crate::api::{Object, Spec};
+use crate::api::portainer_client::{PortainerClientSpec, Server as Wishes, TlsVerification};
+use crate::api::{Object, Spec, rules};
 use crate::decide::registration::Fault;
 use crate::hallway::House;
 use crate::pki::Certificate;
@@ -36,7 +36,7 @@ pub async fn way<S: Store>(house: &House<S>, client: &Object) -> Result<Way, Fau
     let Spec::Portainer(spec) = &client.spec else { unreachable!("only a PortainerClient has a server") };
     let gone = || Fault::new(Reason::NotRegistered, "spec.server is left out");
     let wishes = spec.server.as_ref().ok_or_else(gone)?;
-    check(wishes, client)?;
+    check(spec, wishes)?;
     let name = &wishes.credentials_secret_ref.name;
     let credential = credential(name, &secret(house, client, name).await?.data)?;
     let roots = roots(house, client, wishes).await?;
@@ -66,19 +66,14 @@ impl Way {
 }
 
 /// What the schema checks in a cluster.
-fn check(wishes: &Wishes, client: &Object) -> Result<(), Fault> {
-    let Spec::Portainer(spec) = &client.spec else { return Ok(()) };
-    let invalid = |message: &str| Err(Fault::new(Reason::InvalidSpec, message));
+fn check(spec: &PortainerClientSpec, wishes: &Wishes) -> Result<(), Fault> {
+    let invalid = |message: String| Err(Fault::new(Reason::InvalidSpec, message));
     if !wishes.url.starts_with("https://") && !wishes.allow_http {
-        return invalid(
-            "spec.server.url is http://, which sends Portainer's credential in the clear: use https://, or set allowHTTP: true",
-        );
+        return invalid(format!("spec.server.{}", rules::HTTP_ALLOWED.1));
     }
-    let unverified = spec.environment.tls_verification == crate::api::portainer_client::TlsVerification::ClientOnly;
+    let unverified = spec.environment.tls_verification == TlsVerification::ClientOnly;
     if unverified && !spec.environment.acknowledge_unverified_server {
-        return invalid(
-            "tlsVerification: ClientOnly lets anyone pose as the host: set acknowledgeUnverifiedServer: true, or use ServerAndClient",
-        );
+        return invalid(rules::UNVERIFIED_ACKNOWLEDGED.1.to_owned());
     }
     Ok(())
 }

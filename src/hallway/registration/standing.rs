@@ -1,6 +1,6 @@
 //! How far registration is, out of what is known, for the statuses of hosts and PortainerClients.
 
-use super::desk::{Registrations, deletes};
+use super::desk::{Registrations, deletes, faulty};
 use super::lend::by_companion;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::portainer_client::Registrar;
@@ -69,9 +69,7 @@ impl Registrations {
             report => report,
         };
         match self.looked(&client.at) {
-            Some(Err(fault)) if !report.is_registered() => {
-                EnvironmentReport { reason: fault.reason.as_str().to_owned(), message: fault.message, ..report }
-            }
+            Some(Err(fault)) if !report.is_registered() => faulty(&client.at.name, report, fault),
             _ if report.reason.is_empty() => {
                 EnvironmentReport { reason: Reason::NotRegistered.as_str().to_owned(), ..report }
             }

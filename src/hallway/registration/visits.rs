@@ -51,6 +51,8 @@ pub(super) struct Turn<'a> {
 
 /// While a companion is still told to register a host, somebody else who is to do it looks again after this.
 const HANDING_OVER: SignedDuration = SignedDuration::from_secs(2);
+/// What a visit is about that parts from a host.
+const PARTING: &str = "parting";
 
 impl Registrations {
     /// Does what is to be done for a host.
@@ -89,8 +91,7 @@ impl Registrations {
     pub(super) async fn register(&self, server: &Arc<Server>, turn: Turn<'_>, clock: &Clock) -> Came {
         let Turn { client, host, before, ready } = turn;
         let about = about(&ready, &server.ground(), before.id);
-        let rests = self.host(client, host, |known| known.rests.clone());
-        if let Some((until, _)) = rests.filter(|(until, what)| clock.now() < *until && *what == about) {
+        if let Some(until) = self.rests(client, host, &about, clock.now()) {
             if is_seldom_asked(&before) {
                 server.wonder();
             }
@@ -130,6 +131,12 @@ impl Registrations {
         }
     }
 
+    /// Until when the same is not tried again, since it failed lately.
+    fn rests(&self, client: &ObjectRef, host: &ObjectRef, about: &str, now: Timestamp) -> Option<Timestamp> {
+        let (until, what) = self.host(client, host, |known| known.rests.clone())?;
+        (now < until && what == about).then_some(until)
+    }
+
     /// Parts from the environment of a host that goes, or is no longer selected.
     async fn part<S: Store>(&self, house: &House<S>, visit: &Visit, server: &Arc<Server>) -> Came {
         let (client, host) = (&visit.client, &visit.host);
@@ -137,10 +144,7 @@ impl Registrations {
             return Came::default();
         }
         let now = house.clock.now();
-        let rests = self
-            .host(&client.at, &host.at, |known| known.rests.clone())
-            .filter(|(until, what)| now < *until && what == "parting");
-        if let Some((until, _)) = rests {
+        if let Some(until) = self.rests(&client.at, &host.at, PARTING, now) {
             return Came { wake: Some(until), ..Came::default() };
         }
         if !server.is_fresh(now) {
@@ -164,7 +168,7 @@ impl Registrations {
             }
             Err(fault) => {
                 let report = faulty(&client.at.name, before, fault);
-                let wake = self.host(&client.at, &host.at, |known| known.note(&report, "parting", now));
+                let wake = self.host(&client.at, &host.at, |known| known.note(&report, PARTING, now));
                 Came { wake, news: true, look: false }
             }
         }
