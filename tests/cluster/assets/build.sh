@@ -6,7 +6,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
-readonly binaries=(etcd kube-apiserver kubectl)
+readonly binaries=(etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet)
 
 say() { printf 'build.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
