@@ -52,7 +52,7 @@ async fn settings(args: CompanionArgs) -> anyhow::Result<Settings> {
         }
     };
     let contained = daemon_host::is_there("/.dockerenv");
-    Ok(Settings { account, sources, directories, contained, once: args.once })
+    Ok(Settings { account, sources, directories, contained, address: args.node_address, once: args.once })
 }
 
 async fn put_in_place(args: InstallArgs) -> anyhow::Result<ExitCode> {

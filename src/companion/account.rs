@@ -86,11 +86,11 @@ impl Account {
                 let account = of_node(node);
                 let minted = mint(&client, (namespace, &account), Some(node), NODE_LIFE, clock).await;
                 minted.map_err(|error| {
-                    let hint = match &error {
-                        kube::Error::Api(_) => "; the account is there once a DockerHostCert names this node",
+                    let waits = match &error {
+                        kube::Error::Api(_) => "this node has no account until a DockerHostCert names it: ",
                         _ => "",
                     };
-                    format!("failed to mint a token of {namespace}/{account}: {}{hint}", words(&error))
+                    format!("{waits}failed to mint a token of {namespace}/{account}: {}", words(&error))
                 })
             }
             Account::Host { config, namespace, name, token } => {

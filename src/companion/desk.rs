@@ -139,6 +139,7 @@ impl Desk {
                 roots: self.settings.directories.clone(),
                 previous: previous.clone(),
                 contained: self.settings.contained,
+                address: self.settings.address,
             };
             let done = match self.settings.unlisted(&host.assigned) {
                 Some(why) => refuse(&delivery, why, &self.clock),
@@ -330,7 +331,7 @@ impl Desk {
     /// Says what is wrong, unless it was the last thing that was said of it.
     fn complain(&mut self, about: &str, error: &str) {
         if self.complaints.insert(about.to_owned(), error.to_owned()).as_deref() != Some(error) {
-            tracing::error!(about, "{error}");
+            tracing::warn!(about, "{error}"); // it is tried again
         }
     }
 

@@ -17,6 +17,7 @@ mod portainer;
 use crate::world::Clock;
 use account::Account;
 use desk::Desk;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What a companion is told.
@@ -30,6 +31,8 @@ pub struct Settings {
     pub directories: Vec<PathBuf>,
     /// It runs in a container of this host's dockerd.
     pub contained: bool,
+    /// Where it reaches this host, if not on loopback.
+    pub address: Option<IpAddr>,
     /// Deliver once and end.
     pub once: bool,
 }

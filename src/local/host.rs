@@ -106,6 +106,7 @@ impl Door {
             secret: Some(Arc::new(stored.data)),
             previous: object.companion.clone(),
             contained: daemon_host::is_there("/.dockerenv"),
+            address: None,
         };
         Ok(Some(deliver(&delivery, self.clock()).await))
     }

@@ -263,6 +263,7 @@ async fn tokens_are_renewed_in_time_by_whatever_the_clock_shows() -> anyhow::Res
         sources: vec!["clock".into()],
         directories: vec![home.directory.clone()],
         contained: false,
+        address: None,
         once: false,
     };
     let running = tokio::spawn(companion::run(settings, clock, std::future::pending()));

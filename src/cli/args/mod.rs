@@ -10,7 +10,7 @@ pub use verify::{VerdictForm, VerifyArgs};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -159,6 +159,9 @@ pub struct CompanionArgs {
     /// Kubernetes Node that this pod runs on
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node: Option<String>,
+    /// IP address of the node, for a pod with a network of its own; there it looks at dockerd, default on loopback
+    #[arg(long, value_name = "IP", env = "NODE_ADDRESS")]
+    pub node_address: Option<IpAddr>,
     /// Namespace of the companions' accounts; default the pod's own
     #[arg(long, value_name = "NAME", env = "DOCKSEAL_COMPANION_NAMESPACE")]
     pub namespace: Option<String>,

@@ -25,13 +25,14 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use place::{Placed, look, place, retire};
 use removal::remove;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use step::ask;
 
 /// What others may have changed without our being told is looked at so often.
 const LOOK_EVERY: SignedDuration = SignedDuration::from_mins(10);
-/// What failed for a reason that may pass is tried again.
+/// What failed for a reason that may pass is tried again, and what dockerd does not serve yet looked at.
 const AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// A host that is delivered to.
@@ -47,6 +48,8 @@ pub struct Delivery {
     pub previous: CompanionStatus,
     /// This process runs in a container of the host's dockerd.
     pub contained: bool,
+    /// Where this process reaches the host, if not on loopback.
+    pub address: Option<IpAddr>,
 }
 
 /// What came of it.
@@ -160,10 +163,11 @@ async fn brought(delivery: &Delivery, clock: &Clock) -> Outcomes {
     let directory = &host.delivery.directory;
     match host.delivery.mode {
         Mode::Files => {
-            let (serving, served) = look_at_daemon(host, &placed, &material).await;
+            let (serving, served) = look_at_daemon(delivery, &placed, &material).await;
+            let unserved = served.as_ref() != Some(&material.certificate.fingerprint());
             let outcome = Outcome { delivered: Some(delivered(directory, &material)), serving, served, ..outcome };
             retire(delivery, &[placed.generation])?;
-            Ok((outcome, None))
+            Ok((outcome, unserved.then(|| saturating(now, AGAIN)))) // whoever restarts dockerd does not tell us
         }
         Mode::Daemon => {
             let answer = ask(delivery, Some(placed.generation), trusts).await;
@@ -215,13 +219,16 @@ fn daemon_outcome(
 
 /// In mode Files dockerd is the user's: it is asked what it serves where it answers at all.
 async fn look_at_daemon(
-    host: &AssignedHost,
+    delivery: &Delivery,
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
-    let Some(address) = listens(host).ok().and_then(|listens| Some(listens.first()?.dial())) else {
+    let Some(mut address) = listens(&delivery.host).ok().and_then(|listens| Some(listens.first()?.dial())) else {
         return (None, None);
     };
+    if let (true, Some(host)) = (address.ip().is_loopback(), delivery.address) {
+        address.set_ip(host);
+    }
     if docker_probe::plain(address).await == Plain::Answered {
         let message =
             format!("dockerd answers everybody on {address}, without a certificate: whoever reaches it is root here");
