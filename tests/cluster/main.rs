@@ -14,6 +14,7 @@ mod companions;
 mod faults;
 mod isolation;
 mod main_job;
+mod node;
 mod outside;
 mod portainer;
 mod registrar;

@@ -10,6 +10,8 @@ mod listening;
 #[path = "../support/portainer/mod.rs"]
 #[allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
 mod portainer;
+#[path = "../support/resolver.rs"]
+mod resolver;
 #[path = "../support/scratch.rs"]
 #[allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
 mod scratch;
@@ -20,4 +22,3 @@ mod digest;
 mod engine;
 mod made;
 mod names;
-mod resolver;

@@ -4,6 +4,7 @@ use crate::made::Image;
 use crate::portainer::Portainer;
 use crate::resolver::Resolver;
 use anyhow::ensure;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Output};
 
@@ -55,7 +56,10 @@ spec:
 /// `up` with a Portainer of that name: how it ended, and what the resolver was asked for.
 fn asked(name: &str, resolv_conf: &str, hosts: Option<&str>) -> anyhow::Result<(Output, Vec<String>)> {
     let portainer = Portainer::start()?;
-    let resolver = Resolver::knowing(&["portainer.test", "portainer.tools.svc.cluster.local"])?;
+    let resolver = Resolver::on_loopback()?;
+    for known in ["portainer.test", "portainer.tools.svc.cluster.local"] {
+        resolver.knows(known, Ipv4Addr::LOCALHOST);
+    }
     let resolv_conf = format!("nameserver {}\n{resolv_conf}", resolver.address());
     let url = format!("http://{name}:{}", portainer.address().port());
     let done = up(&url, portainer.admin_key(), &resolv_conf, hosts)?;

@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use kubeconfig::User;
 use processes::{Directory, Guarded};
 
 const READY_WITHIN: Duration = Duration::from_secs(120);
@@ -50,7 +51,7 @@ impl Cluster {
     }
 
     async fn start_with(audited: Option<String>) -> Result<Cluster> {
-        let binaries = binaries::find().await?;
+        let binaries = binaries::server().await?;
         let directory = Directory::create()?;
         certificates::write(directory.path()).await?;
         let [etcd, peer, api] = processes::free_ports()?;
@@ -62,7 +63,12 @@ impl Cluster {
         let address = SocketAddr::from(([127, 0, 0, 1], api));
         let cluster =
             Cluster { processes, apiserver: Mutex::new(None), binaries, directory, address, etcd_url, audited };
-        kubeconfig::write(&cluster.kubeconfig(), &cluster.server_url(), Some(cluster.dir()), None)?;
+        kubeconfig::write(
+            &cluster.kubeconfig(),
+            &cluster.server_url(),
+            Some(cluster.dir()),
+            User::Certificate("admin"),
+        )?;
         cluster.spawn_apiserver()?;
         cluster.wait_until_ready().await?;
         Ok(cluster)
@@ -88,7 +94,7 @@ impl Cluster {
     /// there the proxy is the one that authenticates.
     pub fn kubeconfig_through(&self, url: &str) -> Result<PathBuf> {
         let path = self.dir().join(format!("{}.kubeconfig", file_name(url)));
-        kubeconfig::write(&path, url, url.starts_with("https://").then(|| self.dir()), None)?;
+        kubeconfig::write(&path, url, url.starts_with("https://").then(|| self.dir()), User::Certificate("admin"))?;
         Ok(path)
     }
 
@@ -96,7 +102,7 @@ impl Cluster {
     /// files apart. Through a fault proxy: `FaultProxy::start_as` with the token and `kubeconfig_through`.
     pub fn kubeconfig_with_token(&self, name: &str, token: &str) -> Result<PathBuf> {
         let path = self.dir().join(format!("token-{}.kubeconfig", file_name(name)));
-        kubeconfig::write(&path, &self.server_url(), Some(self.dir()), Some(token))?;
+        kubeconfig::write(&path, &self.server_url(), Some(self.dir()), User::Token(token))?;
         Ok(path)
     }
 
@@ -118,6 +124,24 @@ impl Cluster {
     /// The directory with kubectl.
     pub fn binaries(&self) -> &Path {
         &self.binaries
+    }
+
+    /// Starts what makes pods of Deployments and DaemonSets, and gives them to nodes: kube-controller-manager and
+    /// kube-scheduler. The directory with a node's kubelet.
+    pub async fn start_managers(&self) -> Result<PathBuf> {
+        let binaries = binaries::node().await?;
+        for mut command in processes::managers(&binaries, self.dir(), &self.kubeconfig())? {
+            self.processes.spawn(&mut command).with_context(|| format!("failed to start {command:?}"))?;
+        }
+        Ok(binaries)
+    }
+
+    /// The kubeconfig of a node of that name, as text; `url` is where it finds the API server.
+    pub async fn kubeconfig_of_node(&self, name: &str, url: &str) -> Result<String> {
+        certificates::node(self.dir(), name).await?;
+        let path = self.dir().join("node.kubeconfig");
+        kubeconfig::write(&path, url, Some(self.dir()), User::Certificate("node"))?;
+        std::fs::read_to_string(&path).context("failed to read a node's kubeconfig")
     }
 
     /// The process group of the servers. A process that a test puts into it (`Command::process_group`) is killed

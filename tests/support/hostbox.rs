@@ -94,6 +94,11 @@ impl HostBox {
         Ipv4Addr::new(10, 213, self.hold.number(), 1)
     }
 
+    /// Its cgroup's name. On cgroup 1 it is free to make cgroups of that name, and they go with the box.
+    pub fn cgroup_name(&self) -> String {
+        format!("dockseal-hostbox-{}", self.hold.number())
+    }
+
     /// Its file system as the outside sees it, on or off; without what is mounted inside, such as /run and /tmp.
     pub fn root(&self) -> PathBuf {
         self.hold.dir().join("root")

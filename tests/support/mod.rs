@@ -14,4 +14,5 @@ pub mod hostbox;
 pub mod listening;
 pub mod portainer;
 pub mod relay;
+pub mod resolver;
 pub mod scratch;

@@ -1,19 +1,27 @@
 #!/usr/bin/env bash
-# Builds kube-apiserver, kubectl and etcd from the modules in go.mod, once per machine.
-# The last line on stdout is the directory that holds them; everything else goes to stderr.
-# A machine that has them already sets KUBEBUILDER_ASSETS to their directory, and nothing is built.
+# Builds the Kubernetes binaries and etcd from the modules in go.mod, once per machine.
+# build.sh [node]: the last line on stdout is the directory that holds them; everything else goes to stderr.
+# A machine that has an API server sets KUBEBUILDER_ASSETS to the directory of its binaries, and nothing is built, unless a
+# node is asked for and they lack what that needs.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
-readonly binaries=(etcd kube-apiserver kubectl kube-controller-manager kube-scheduler kubelet)
+readonly server=(etcd kube-apiserver kubectl)
+readonly node=(kube-controller-manager kube-scheduler kubelet)
+readonly binaries=("${server[@]}" "${node[@]}")
+case ${1:-} in
+  node) wanted=("${binaries[@]}") ;;
+  *) wanted=("${server[@]}") ;;
+esac
 
 say() { printf 'build.sh: %s\n' "$*" >&2; }
 die() { say "$@"; exit 1; }
 
-complete() { # DIR: are all binaries there?
-  local name
-  for name in "${binaries[@]}"; do [[ -x "$1/$name" ]] || return 1; done
+complete() { # DIR BINARY...: are they there?
+  local dir=$1 name
+  shift
+  for name; do [[ -x "$dir/$name" ]] || return 1; done
 }
 
 package_of() { # BINARY
@@ -24,12 +32,12 @@ package_of() { # BINARY
 }
 
 if [[ -n ${KUBEBUILDER_ASSETS:-} ]]; then
-  if complete "$KUBEBUILDER_ASSETS"; then
+  if complete "$KUBEBUILDER_ASSETS" "${wanted[@]}"; then
     say "using KUBEBUILDER_ASSETS"
     printf '%s\n' "$KUBEBUILDER_ASSETS"
     exit 0
   fi
-  say "KUBEBUILDER_ASSETS lacks one of: ${binaries[*]}; building them instead"
+  say "KUBEBUILDER_ASSETS lacks one of: ${wanted[*]}; building them instead"
 fi
 
 # The Go that is installed, never one that the go command downloads by itself.
@@ -38,7 +46,7 @@ export GOTOOLCHAIN=local GOWORK=off CGO_ENABLED=0 GOFLAGS='-mod=readonly -trimpa
 unset GOOS GOARCH
 
 needed=$(awk '$1 == "go" { print $2; exit }' "$here/go.mod")
-get_go="install Go $needed or newer (https://go.dev/doc/install), or set KUBEBUILDER_ASSETS to a directory with ${binaries[*]}"
+get_go="install Go $needed or newer (https://go.dev/doc/install), or set KUBEBUILDER_ASSETS to a directory with ${wanted[*]}"
 command -v go >/dev/null || die "go is not installed: $get_go"
 command -v flock >/dev/null || die "flock is not installed: it is in the package util-linux"
 cd "$here"
@@ -61,7 +69,7 @@ mkdir -p "$cache"
 exec 9>"$done_dir.lock"
 flock --nonblock 9 || { say "another run is building; waiting for it"; flock 9; }
 
-if ! complete "$done_dir"; then
+if ! complete "$done_dir" "${binaries[@]}"; then
   # Without these the binaries call themselves v0.0.0-master+$Format:%H$, which clients choke on.
   flags="-s -w"
   for module in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
@@ -71,7 +79,7 @@ if ! complete "$done_dir"; then
   building=$done_dir.building
   rm -rf "$building" "$done_dir"
   mkdir "$building"
-  say "building Kubernetes $version with Go $found: three to eight minutes on two cores, once per machine"
+  say "building Kubernetes $version with Go $found: four to ten minutes on two cores, once per machine"
   for name in "${binaries[@]}"; do
     started=$SECONDS
     # It inherits the lock: should it outlive a killed build.sh, the next run waits for it.

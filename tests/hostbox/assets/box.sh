@@ -65,6 +65,7 @@ down() {
   done
   ip link del "$netns" 2>/dev/null || true # its other end goes with it
   ip netns del "$netns" 2>/dev/null || true
+  find /sys/fs/cgroup/*/"${cgroup##*/}" -depth -type d -exec rmdir {} + 2>/dev/null || true # of pods, on cgroup 1
   while mountpoint -q "$dir" 2>/dev/null; do
     umount -R "$dir" 2>/dev/null || umount -R -l "$dir" || break
   done

@@ -16,7 +16,7 @@ die() { say "$@"; exit 1; }
 packages=systemd,systemd-sysv,dbus,docker.io,procps,iproute2,busybox-static,strace
 case $release in
   bookworm) ;; # its docker.io has the client in it
-  trixie) packages+=,docker-cli,containernetworking-plugins,systemd-resolved ;; # the latter two for a cluster's node
+  trixie) packages+=,docker-cli,containernetworking-plugins ;; # the latter for a node of Kubernetes
   *) die "no box of Debian $release" ;;
 esac
 

@@ -13,10 +13,10 @@ const SERVING: [&str; 4] = [
     "basicConstraints=critical,CA:FALSE",
     "keyUsage=critical,digitalSignature",
     "extendedKeyUsage=serverAuth",
-    "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc,DNS:apiserver.test",
+    "subjectAltName=IP:127.0.0.1,IP:10.0.0.1,DNS:localhost,DNS:kubernetes.default.svc,DNS:apiserver.test",
 ];
 // Extensions make it a v3 certificate, which webpki demands.
-const ADMIN: [&str; 3] =
+const CLIENT: [&str; 3] =
     ["basicConstraints=critical,CA:FALSE", "keyUsage=critical,digitalSignature", "extendedKeyUsage=clientAuth"];
 
 /// Writes `{ca,apiserver,admin}.{crt,key}` and `service-accounts.{key,pub}` into `dir`.
@@ -24,10 +24,15 @@ pub async fn write(dir: &Path) -> Result<()> {
     std::fs::write(dir.join("openssl.cnf"), CONFIG).context("failed to write openssl.cnf")?;
     certificate(dir, "ca", "/CN=test cluster", &CA, None).await?;
     certificate(dir, "apiserver", "/CN=kube-apiserver", &SERVING, Some("ca")).await?;
-    certificate(dir, "admin", "/O=system:masters/CN=admin", &ADMIN, Some("ca")).await?;
+    certificate(dir, "admin", "/O=system:masters/CN=admin", &CLIENT, Some("ca")).await?;
     let key = ["genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", "service-accounts.key"];
     openssl(dir, &key).await?;
     openssl(dir, &["pkey", "-in", "service-accounts.key", "-pubout", "-out", "service-accounts.pub"]).await
+}
+
+/// Writes `node.{crt,key}` of a node.
+pub async fn node(dir: &Path, name: &str) -> Result<()> {
+    certificate(dir, "node", &format!("/O=system:nodes/CN=system:node:{name}"), &CLIENT, Some("ca")).await
 }
 
 async fn certificate(dir: &Path, name: &str, subject: &str, extensions: &[&str], issuer: Option<&str>) -> Result<()> {

@@ -10,18 +10,26 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-/// `certificates` is the directory that trust and, without a `token`, the administrator's certificate come from.
-pub fn write(path: &Path, server: &str, certificates: Option<&Path>, token: Option<&str>) -> Result<()> {
+/// How one authenticates.
+#[derive(Clone, Copy)]
+pub enum User<'a> {
+    /// With the certificate of that name, where there is a directory of certificates.
+    Certificate(&'a str),
+    Token(&'a str),
+}
+
+/// `certificates` is the directory that trust and the user's certificate come from.
+pub fn write(path: &Path, server: &str, certificates: Option<&Path>, who: User<'_>) -> Result<()> {
     let mut cluster = Map::from_iter([("server".to_owned(), json!(server))]);
     let mut user = Map::new();
     if let Some(dir) = certificates {
         cluster.insert("certificate-authority-data".to_owned(), encoded(dir, "ca.crt")?);
-        if token.is_none() {
-            user.insert("client-certificate-data".to_owned(), encoded(dir, "admin.crt")?);
-            user.insert("client-key-data".to_owned(), encoded(dir, "admin.key")?);
+        if let User::Certificate(name) = who {
+            user.insert("client-certificate-data".to_owned(), encoded(dir, &format!("{name}.crt"))?);
+            user.insert("client-key-data".to_owned(), encoded(dir, &format!("{name}.key"))?);
         }
     }
-    if let Some(token) = token {
+    if let User::Token(token) = who {
         user.insert("token".to_owned(), json!(token));
     }
     let file = json!({

@@ -139,6 +139,7 @@ pub fn apiserver(binaries: &Path, dir: &Path, etcd_url: &str, address: SocketAdd
         // Otherwise it looks for the machine's default route and fails where there is none.
         .arg(format!("--advertise-address={}", address.ip()))
         .arg("--endpoint-reconciler-type=none")
+        .arg("--kubelet-preferred-address-types=InternalIP") // nobody resolves a node's name
         .arg(file("client-ca-file", "ca.crt"))
         .arg(file("tls-cert-file", "apiserver.crt"))
         .arg(file("tls-private-key-file", "apiserver.key"))
@@ -149,6 +150,20 @@ pub fn apiserver(binaries: &Path, dir: &Path, etcd_url: &str, address: SocketAdd
         .arg("--service-cluster-ip-range=10.0.0.0/24")
         .arg("--enable-admission-plugins=NodeRestriction");
     Ok(command)
+}
+
+/// kube-controller-manager and kube-scheduler, which ask the API server of that kubeconfig.
+pub fn managers(binaries: &Path, dir: &Path, kubeconfig: &Path) -> Result<[Command; 2]> {
+    let command = |name: &str| -> Result<Command> {
+        let mut command = server(&binaries.join(name), dir)?;
+        command.arg(format!("--kubeconfig={}", kubeconfig.display())).args(["--leader-elect=false", "--secure-port=0"]);
+        Ok(command)
+    };
+    let mut manager = command("kube-controller-manager")?;
+    manager
+        .arg(format!("--root-ca-file={}", dir.join("ca.crt").display()))
+        .arg(format!("--service-account-private-key-file={}", dir.join("service-accounts.key").display()));
+    Ok([manager, command("kube-scheduler")?])
 }
 
 /// Name of the audit log in the cluster's directory.
@@ -171,7 +186,9 @@ pub fn audit(command: &mut Command, dir: &Path, user: &str) -> Result<()> {
 
 /// The end of every log, for the error of a failed start.
 pub fn log_tails(dir: &Path) -> String {
-    ["etcd", "kube-apiserver"].map(|name| format!("--- {name}\n{}", tail(&log(dir, name)))).join("\n")
+    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
+        .map(|name| format!("--- {name}\n{}", tail(&log(dir, name))))
+        .join("\n")
 }
 
 fn tail(path: &Path) -> String {
