@@ -3,6 +3,7 @@
 use futures::{Stream, StreamExt};
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
+use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, proxy};
 
 /// The longest that a job of dockerd's may take: it waits ten seconds for each container that does not stop.
@@ -129,7 +130,12 @@ impl Systemd {
     /// [`SystemdError::Unreachable`].
     pub async fn reach() -> Result<Systemd, SystemdError> {
         let reached = async {
-            let connection = Connection::system().await?;
+            // zbus would look in /var/run, which is no link to /run in an image that has neither.
+            let bus = match std::env::var_os("DBUS_SYSTEM_BUS_ADDRESS") {
+                Some(_) => Builder::system(),
+                None => Builder::address("unix:path=/run/dbus/system_bus_socket"),
+            };
+            let connection = bus.build().await?;
             let manager = ManagerProxy::new(&connection).await?;
             manager.subscribe().await?;
             Ok(Systemd { connection, manager })
