@@ -41,7 +41,8 @@ async fn journey(release: &Release) -> Result<()> {
     release.served().await.context("serve")?;
     let made = release.registered("Controller").await.context("the controller registers")?;
     release.registered_by_the_companion(&made).await.context("the companion registers")?;
-    release.leader_is_killed(&made).await.context("scale and kill")?;
+    release.leader_is_killed().await.context("scale and kill")?;
+    release.dockerd_is_taken_over(&made).await.context("profile daemon")?;
     release.uninstalled().await.context("uninstall")
 }
 
@@ -161,25 +162,29 @@ impl Release {
         self.upgraded(&["--set=companion.portainer.enabled=true"]).await?;
         self.home.merge(CLIENT, json!({"spec": {"registrar": "Companion"}})).await?;
         ensure!(self.registered("Companion").await?.id == made.id, "it is another one");
-        self.renewed("Companion", made).await
-    }
-
-    /// Both certificates are renewed, delivered, and given to the same environment.
-    async fn renewed(&self, by: &str, made: &Environment) -> Result<()> {
-        for what in [CLIENT, HOST] {
-            let before = self.home.get(what).await?["status"]["fingerprint"].clone();
-            self.home.annotate(what, "dockseal.dev/renew-requested-at", &Timestamp::now().to_string()).await?;
-            self.home.until(what, |object| object["status"]["fingerprint"] != before).await?;
-        }
-        let placed = |host: &Value| host["status"]["host"]["deliveredFingerprint"] == host["status"]["fingerprint"];
-        self.home.until(HOST, placed).await?;
-        self.restarted()?;
-        ensure!(self.registered(by).await?.id == made.id, "it is another one");
+        self.renewed(CLIENT).await?;
+        self.renewed(HOST).await?;
+        self.reached("deliveredFingerprint").await?;
+        self.restarted()?; // of which nobody tells the companion
+        ensure!(self.registered("Companion").await?.id == made.id, "it is another one");
         Ok(())
     }
 
+    /// A certificate is renewed, as `dockseal renew` asks for it.
+    async fn renewed(&self, what: &str) -> Result<()> {
+        let before = self.home.get(what).await?["status"]["fingerprint"].clone();
+        self.home.annotate(what, "dockseal.dev/renew-requested-at", &Timestamp::now().to_string()).await?;
+        self.home.until(what, |object| object["status"]["fingerprint"] != before).await.map(drop)
+    }
+
+    /// The stored certificate is the one that this field of the host's status names.
+    async fn reached(&self, field: &str) -> Result<()> {
+        let there = |host: &Value| host["status"]["host"][field] == host["status"]["fingerprint"];
+        self.home.until(HOST, there).await.map(drop)
+    }
+
     /// Two controllers; the one that leads is gone from one moment to the next, and the other goes on.
-    async fn leader_is_killed(&self, made: &Environment) -> Result<()> {
+    async fn leader_is_killed(&self) -> Result<()> {
         println!("the controller's memory: {}", self.machine.memory("controller")?);
         self.upgraded(&["--set=controller.replicas=2"]).await?;
         self.home.merge(CLIENT, json!({"spec": {"registrar": "Controller"}})).await?;
@@ -192,13 +197,33 @@ impl Release {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         println!("another leads after {:.1} s", since.elapsed().as_secs_f64());
-        self.renewed("Controller", made).await
+        self.renewed(HOST).await?;
+        self.reached("deliveredFingerprint").await
     }
 
     /// Who leads, as the Lease has it.
     async fn leader(&self) -> Result<String> {
         let holder = ["-n", NAMESPACE, "get", "lease", "-o=jsonpath={.items[0].spec.holderIdentity}"];
         self.kubectl(&holder).await
+    }
+
+    /// By the profile `daemon` the pod has the node's systemd start dockerd with what it wrote; nobody restarts it by hand.
+    async fn dockerd_is_taken_over(&self, made: &Environment) -> Result<()> {
+        self.upgraded(&["--set=companion.profile=daemon"]).await?;
+        let delivery = json!({"mode": "Daemon", "takeOver": true, "daemon": {"restart": "Always"}});
+        self.home.merge(HOST, json!({"spec": {"delivery": delivery}})).await?;
+        let taken = |host: &Value| {
+            let serving = find(host, "Serving").filter(|serving| serving["status"] == "True");
+            serving.is_some_and(|serving| serving["observedGeneration"] == host["metadata"]["generation"])
+        };
+        self.home.until(HOST, taken).await?;
+        let guarded = self.machine.host.sh("systemctl cat docker")?;
+        ensure!(guarded.contains("dockseal guard"), "{guarded}");
+        self.renewed(CLIENT).await?;
+        self.renewed(HOST).await?;
+        self.reached("servedFingerprint").await?;
+        ensure!(self.registered("Controller").await?.id == made.id, "it is another one");
+        Ok(())
     }
 
     /// Pods and rights go; what was issued, delivered and registered stays, and dockerd serves it.
