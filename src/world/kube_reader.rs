@@ -334,7 +334,8 @@ fn names_an_object(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|details| !details.name.is_empty())
 }
 
-fn innermost(error: &dyn Error) -> String {
+/// The word of what caused it all, like "Connection refused".
+pub fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
