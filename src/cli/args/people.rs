@@ -165,7 +165,8 @@ pub struct ContextArgs {
 #[command(after_help = "Examples:
   dockseal completions bash > /etc/bash_completion.d/dockseal
   dockseal completions zsh > \"${fpath[1]}/_dockseal\"
-  dockseal completions fish > ~/.config/fish/completions/dockseal.fish")]
+  dockseal completions fish > ~/.config/fish/completions/dockseal.fish
+  dockseal completions kubectl > /usr/local/bin/kubectl_complete-dockseal    # executable, beside kubectl-dockseal")]
 pub struct CompletionsArgs {
     /// Which shell
     #[arg(value_name = "SHELL")]
@@ -181,6 +182,8 @@ pub enum Shell {
     Zsh,
     /// fish.
     Fish,
+    /// The program that kubectl asks about `kubectl dockseal`.
+    Kubectl,
 }
 
 /// Arguments of `dockseal man`.
