@@ -271,14 +271,14 @@ fn network_policies_let_through_what_each_needs() -> anyhow::Result<()> {
     };
     let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
     let chart = rendered("networkPolicy.enabled=true")?;
-    let dns_api_docker = ["UDP 53", "TCP 53", "TCP 443", "TCP 6443", "TCP 2376"];
+    let dns_api_docker = ["UDP 53", "TCP 53", "UDP 5353", "TCP 5353", "TCP 443", "TCP 6443", "TCP 2376"];
     let all = [&dns_api_docker[..], &["TCP 9000", "TCP 9443"]].concat();
     assert_eq!(ports(&chart, "dockseal-controller")?, set(&all));
     assert_eq!(ports(&chart, "dockseal-companion")?, set(&dns_api_docker));
     let registering = rendered("networkPolicy.enabled=true,companion.portainer.enabled=true")?;
     assert_eq!(ports(&registering, "dockseal-companion")?, set(&all));
     let moved = rendered(
-        "networkPolicy.enabled=true,networkPolicy.dockerPorts={2376,12376},networkPolicy.apiServerPorts={8443},networkPolicy.portainerPorts={1}",
+        "networkPolicy.enabled=true,networkPolicy.dockerPorts={2376,12376},networkPolicy.apiServerPorts={8443},networkPolicy.dnsPorts={53},networkPolicy.portainerPorts={1}",
     )?;
     assert_eq!(
         ports(&moved, "dockseal-controller")?,
@@ -450,6 +450,7 @@ fn values_that_make_no_sense_are_refused_with_a_sentence() -> anyhow::Result<()>
             "are both enabled: every replica would be asked twice",
         ),
         ("networkPolicy.enabled=true,networkPolicy.dockerPorts=null", "networkPolicy.dockerPorts is empty"),
+        ("networkPolicy.enabled=true,networkPolicy.dnsPorts=null", "networkPolicy.dnsPorts is empty"),
         (
             "controller.extraArgs={--companion-namespace=a}",
             "--companion-namespace is said by the chart: use companion.namespace",

@@ -116,11 +116,15 @@ metricRelabelings:
 {{- end }}
 {{- end }}
 
-{{/* Whom a pod may talk to: DNS, and anybody on those TCP ports. Takes the ports. */}}
+{{/* Whom a pod may talk to: DNS, and anybody on those TCP ports. Takes the policy's values and the ports. */}}
 {{- define "dockseal.egress" -}}
-- ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
 - ports:
-  {{- range . | uniq }}
+  {{- range (first .).dnsPorts | uniq }}
+  - {protocol: UDP, port: {{ int . }}}
+  - {protocol: TCP, port: {{ int . }}}
+  {{- end }}
+- ports:
+  {{- range last . | uniq }}
   - {protocol: TCP, port: {{ int . }}}
   {{- end }}
 {{- end }}
