@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Builds the static binary, once per state of the sources. The last line on stdout is its path; the rest goes to stderr.
+# Beside it lies a file `target`, which says for what it was built.
 # The same sources and tools make the same bytes, in whatever directory.
 set -euo pipefail
 export LC_ALL=C
@@ -81,6 +82,7 @@ if [[ ! -x $made/dockseal ]]; then
   find "$cache" -maxdepth 1 -name 'image-????????????????' -mtime +2 -exec rm -rf {} +
   rm -rf "$made" "$cache"/image-*.building
   mkdir "$made.building"
+  echo "$target" >"$made.building/target"
   compile "$made.building/dockseal" || die "failed to build it; cargo said why above"
   [[ $(sources) == "$key" ]] || die "the sources changed while they were built: run this again"
   mv -T "$made.building" "$made"

@@ -13,7 +13,6 @@ umask 022
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(dirname "$here")
 readonly here root
-readonly target=x86_64-unknown-linux-musl
 readonly authorities=/usr/share/ca-certificates/mozilla
 readonly epoch=${SOURCE_DATE_EPOCH:-0} revision=${REVISION:-unknown}
 
@@ -78,21 +77,6 @@ layout() { # DIR LAYER
   printf '%s' '{"imageLayoutVersion":"1.0.0"}' >"$1/oci-layout"
 }
 
-# What is in the image, as facts of cargo's and of the machine's packages.
-contents() { # LAYER
-  local libc tree
-  libc=$(grep -aoE '\b1\.2\.[0-9]+\b' "$(rustc --print sysroot)/lib/rustlib/$target/lib/self-contained/libc.a" | head -n 1)
-  cd "$root"
-  # What is linked, and no more: metadata has what only tests and build scripts use, too.
-  tree=$(cargo tree --quiet --locked --edges normal,no-proc-macro --target "$target" --prefix none --format '{p}' \
-    | awk '{ print $1 "@" substr($2, 2) }' | sort -u)
-  cargo metadata --quiet --locked --format-version 1 --filter-platform "$target" \
-    | jq -S --arg linked "$tree" --arg created "$(date -u -d "@$epoch" +%FT%TZ)" --arg layer "$(digest "$1")" \
-        --arg rust "$(rustc --version | cut -d ' ' -f 2)" --arg musl "${libc:-unknown}" \
-        --arg roots "$(dpkg-query -W -f '${Version}' ca-certificates 2>/dev/null || echo unknown)" \
-        --rawfile lock Cargo.lock -f "$here/sbom.jq"
-}
-
 version=$(sed -n 's/^version = "\(.*\)"$/\1/p' "$root/Cargo.toml" | head -n 1)
 [[ -n $version ]] || die "Cargo.toml names no version"
 program=$("$here/binary.sh")
@@ -106,7 +90,7 @@ files "$work/root" "$program"
 archive "$work/root" etc usr >"$work/root.tar"
 layout "$work/layout" "$work/root.tar"
 archive "$work/layout" blobs index.json manifest.json oci-layout >"$work/dockseal-$version.tar"
-contents "$work/root.tar" >"$work/dockseal-$version.cdx.json"
+"$here/bill.sh" "$work/root.tar" "$(<"${program%/*}/target")" >"$work/dockseal-$version.cdx.json"
 rm -f "$out"/dockseal-*.{tar,cdx.json}
 mv "$work"/{dockseal-"$version".{tar,cdx.json},root.tar} "$out"
 say "$out/dockseal-$version.tar: $(stat -c %s "$out/dockseal-$version.tar") bytes"

@@ -26,8 +26,8 @@
       })) + [
         {type: "library", "bom-ref": "rust-std", name: "rust-std", version: $rust,
          purl: "pkg:generic/rust-std@\($rust)", licenses: [{expression: "MIT OR Apache-2.0"}]},
-        {type: "library", "bom-ref": "musl", name: "musl", version: $musl,
-         purl: "pkg:generic/musl@\($musl)", licenses: [{expression: "MIT"}]},
+        {type: "library", "bom-ref": $libc.name, name: $libc.name, version: $libc.version, purl: $libc.purl,
+         licenses: [{expression: $libc.license}]},
         {type: "data", "bom-ref": "ca-certificates", name: "ca-certificates", version: $roots,
          purl: "pkg:deb/debian/ca-certificates@\($roots)", licenses: [{expression: "MPL-2.0"}]}
       ] | sort_by(.["bom-ref"])),

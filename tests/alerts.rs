@@ -275,6 +275,7 @@ fn measured() -> anyhow::Result<(Metrics, Led)> {
         object(Kind::DockerHostCert, "attic", &host, &status("bb", Value::Null, ready(), asked))?,
         object(Kind::DockerHostCert, "cellar", &host, &status("bb", Value::Null, ready(), parted))?,
         object(Kind::PortainerClient, "portainer", &client, &status("cc", Value::Null, ready(), json!([])))?,
+        object(Kind::PortainerClient, "far", &by_companions(), &status("cc", Value::Null, ready(), json!([])))?,
     ] {
         index.put(object);
     }
@@ -298,6 +299,14 @@ fn measured() -> anyhow::Result<(Metrics, Led)> {
 fn portainer() -> Value {
     json!({"caRef": {"name": "homelab"}, "commonName": "p.example", "server": {"url": "https://p.example", "credentialsSecretRef": {"name": "key"}},
         "hostSelector": {}})
+}
+
+/// Of that one's server the controller may reach nothing, and nothing is wrong.
+fn by_companions() -> Value {
+    let mut spec = portainer();
+    spec["registrar"] = json!("Companion");
+    spec["hostSelector"] = json!({"matchLabels": {"site": "far"}});
+    spec
 }
 
 #[test]
@@ -326,7 +335,8 @@ fn what_sockets_serve_and_portainers_reach_is_told_by_name() -> anyhow::Result<(
         ("environment_registered", &[("name", "attic"), ("portainer_client", "portainer")], &[0.0]),
         ("environment_registered", &[], &[0.0, 1.0]), // neither nobody's, nor what was parted from
         ("portainer_last_look_timestamp_seconds", &[("name", "portainer")], &[0.0]),
-        ("portainer_requests_total", &[("operation", "list"), ("outcome", "ok")], &[2.0]),
+        ("portainer_last_look_timestamp_seconds", &[("name", "far")], &[]),
+        ("portainer_requests_total", &[("name", "portainer"), ("operation", "list"), ("outcome", "ok")], &[2.0]),
         ("portainer_request_duration_seconds_count", &[("operation", "list")], &[6.0]),
         ("portainer_request_duration_seconds_bucket", &[("operation", "list"), ("le", "0.05")], &[0.0]),
         ("portainer_request_duration_seconds_bucket", &[("operation", "list"), ("le", "150.0")], &[5.0]),

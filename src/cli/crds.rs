@@ -1,23 +1,23 @@
 //! `dockseal crds`.
 
 use super::args::CrdsArgs;
+use super::paper::print_bytes;
 use crate::api;
 use crate::world::synced_files::print_file;
 use anyhow::Context;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Prints the definitions, or writes a file for each.
 pub fn run(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
     if args.fields {
-        std::io::stdout().write_all(super::fields::page()?.as_bytes())?;
+        print_bytes(super::fields::page()?.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let files = if args.templates { templates()? } else { files()? };
     for (file, text) in files {
         match &args.dir {
             Some(dir) => print_file(&dir.join(file), text.as_bytes())?,
-            None => std::io::stdout().write_all(format!("---\n{text}").as_bytes())?,
+            None => print_bytes(format!("---\n{text}").as_bytes())?,
         }
     }
     Ok(ExitCode::SUCCESS)

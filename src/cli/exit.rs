@@ -67,3 +67,26 @@ impl Fault {
 pub fn of(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<Fault>().map_or(Exit::Failed, |fault| fault.exit)
 }
+
+/// An error with what caused it, each once: many already have their cause's words in their own.
+pub fn words(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match () {
+        () if said.is_empty() => cause,
+        () if said.contains(&cause) => said,
+        () => format!("{said}: {cause}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let apart = anyhow::Error::from(refused()).context("failed to ask");
+        assert_eq!(words(&apart), "failed to ask: connection refused");
+        let within = anyhow::Error::from(refused()).context("failed to ask: connection refused: is it up?");
+        assert_eq!(words(&within), "failed to ask: connection refused: is it up?");
+    }
+}

@@ -2,10 +2,10 @@
 
 use super::args::{self, ManArgs};
 use super::exit::{Exit, Fault};
+use super::paper::print_bytes;
 use crate::world::synced_files::print_file;
 use clap::Command;
 use clap_mangen::Man;
-use std::io::Write;
 use std::process::ExitCode;
 
 /// Prints the page of dockseal or of a verb, or writes all of them.
@@ -25,7 +25,7 @@ pub fn run(args: &ManArgs, plugin: bool) -> anyhow::Result<ExitCode> {
         Some(verb) => format!("{}-{verb}", name(&command)),
     };
     match pages.iter().find(|page| name(page) == wanted) {
-        Some(page) => std::io::stdout().lock().write_all(&text(page)?)?,
+        Some(page) => print_bytes(&text(page)?)?,
         None => return Err(Fault::usage(format!("there is no verb {}", args.verb.as_deref().unwrap_or_default()))),
     }
     Ok(Exit::Done.into())

@@ -132,7 +132,7 @@ impl Source {
     /// A sentence; without a cluster always: there annotations are in the user's own YAML.
     pub async fn annotate(&self, object: &Object, name: &str, value: &str) -> anyhow::Result<()> {
         match &self.place {
-            Place::Cluster(reader) => Ok(reader.annotate(&object.at, name, value).await?),
+            Place::Cluster(reader) => Ok(reader.annotate(&object.at, name, Some(value)).await?),
             Place::State(_) => Err(Fault::usage(format!(
                 "without a cluster annotations are in the YAML that `up` reads: give {} under metadata: \
                  annotations: {{{name}: \"{value}\"}}; a running `up` sees it at once",

@@ -6,6 +6,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, Object, ObjectRef};
 use crate::hallway::registration::Registrations;
+use crate::hallway::registration::lend::by_companion;
 use crate::world::portainer_http::{BOUNDS, Counts, Durations};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
@@ -97,6 +98,8 @@ struct OfRequest {
 /// A PortainerClient with a server, when it was last looked at without a fault, and what it was asked.
 struct Portainer {
     client: Named,
+    /// Its companions call it, perhaps from where alone it can be reached.
+    by_companions: bool,
     seen: Option<Timestamp>,
     counts: Counts,
 }
@@ -124,7 +127,8 @@ fn read(led: &Led) -> (Objects, Vec<Portainer>) {
     let with_server = objects.values().filter(|object| object.has_server());
     let portainer = |client: &Arc<Object>| {
         let (seen, tally) = led.registrations.figures(&client.at).unwrap_or_default();
-        Portainer { client: named(&client.at), seen, counts: tally.counts() }
+        let by_companions = by_companion(client);
+        Portainer { client: named(&client.at), by_companions, seen, counts: tally.counts() }
     };
     let portainers = with_server.map(portainer).collect();
     (objects, portainers)
@@ -206,7 +210,8 @@ fn reports<'a>(host: &'a Object, objects: &'a Objects) -> impl Iterator<Item = &
 }
 
 fn servers(encoder: &mut DescriptorEncoder<'_>, portainers: &[Portainer]) -> Result<(), Error> {
-    let seen = portainers.iter().map(|known| (known.client.clone(), known.seen.map_or(0, Timestamp::as_second)));
+    let own = portainers.iter().filter(|known| !known.by_companions);
+    let seen = own.map(|known| (known.client.clone(), known.seen.map_or(0, Timestamp::as_second)));
     let help = "When a look at the server last found nothing wrong; 0 where none has since this replica leads";
     gauge(encoder, "portainer_last_look_timestamp", help, seen)?;
     let mut metric =

@@ -1,5 +1,6 @@
 //! What a watch's failure means, in words for whoever reads the log.
 
+use crate::world::kube_reader::innermost;
 use kube::runtime::watcher;
 
 /// What the server said, and what to do about it where that is known.
@@ -8,7 +9,7 @@ pub fn words(error: &watcher::Error) -> String {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status))
         | watcher::Error::WatchError(status) => status,
-        other => return other.to_string(),
+        other => return innermost(other),
     };
     match status.code {
         404 => format!("{}: are the CRDs installed? dockseal crds | kubectl apply --server-side -f -", status.message),

@@ -1,11 +1,14 @@
 //! A cluster as people's commands see it: objects and Secrets read once, an annotation set. It watches nothing, and
 //! says what is missing in words that name the way out.
 
+use super::Clock;
 use super::kube_store::{resource, stored_secret, within};
 use super::store::Stored;
+use super::token::{Token, mint};
 use crate::api::{DockerCA, DockerClientCert, DockerHostCert, GROUP, Kind, Object, ObjectRef, Place, PortainerClient};
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::jiff::SignedDuration;
 use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{Selector, Status};
 use kube::{Client, Config, Resource};
@@ -237,11 +240,34 @@ impl KubeReader {
         }
     }
 
-    /// Sets an annotation.
+    /// Whether a ServiceAccount is there.
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn annotate(&self, at: &ObjectRef, name: &str, value: &str) -> Result<(), ReadError> {
+    pub async fn has_account(&self, at: &Place) -> Result<bool, ReadError> {
+        let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &at.namespace);
+        match within(api.get_metadata_opt(&at.name)).await {
+            Ok(found) => Ok(found.is_some()),
+            Err(error) => Err(self.failure(error, &of_account(at, "get", "serviceaccounts")).await),
+        }
+    }
+
+    /// A token of a ServiceAccount, bound to nothing.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn token(&self, at: &Place, life: SignedDuration, clock: &Clock) -> Result<Token, ReadError> {
+        match mint(&self.client, (&at.namespace, &at.name), None, life, clock).await {
+            Ok(token) => Ok(token),
+            Err(error) => Err(self.failure(error, &of_account(at, "create", "serviceaccounts/token")).await),
+        }
+    }
+
+    /// Sets an annotation, or takes it away.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn annotate(&self, at: &ObjectRef, name: &str, value: Option<&str>) -> Result<(), ReadError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind));
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { name: value } } }));
         let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
@@ -299,12 +325,17 @@ impl KubeReader {
     }
 }
 
+fn of_account<'a>(at: &'a Place, verb: &'static str, resource: &str) -> Request<'a> {
+    Request { verb, resource: resource.into(), namespace: Some(&at.namespace), name: Some(&at.name) }
+}
+
 /// A 404 of a resource that is there has a reason and details; that of a path which is none has not.
 fn names_an_object(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|details| !details.name.is_empty())
 }
 
-fn innermost(error: &dyn Error) -> String {
+/// The word of what caused it all, like "Connection refused".
+pub fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;

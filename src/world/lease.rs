@@ -1,6 +1,7 @@
 //! Leadership: one Lease, renewed while it is held, released on a clean end (coordination.k8s.io/v1).
 
 use super::Clock;
+use super::kube_reader::innermost;
 use super::kube_store::FIELD_MANAGER;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
@@ -39,7 +40,9 @@ impl Leadership {
             match timeout(DEADLINE, self.attempt(&mut seen)).await.map_err(silent).flatten() {
                 Ok(true) => return asked,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(lease = self.name, %error, "failed to acquire the lease"),
+                Err(error) => {
+                    tracing::warn!(lease = self.name, error = innermost(&error), "failed to acquire the lease")
+                }
             }
             sleep(BEAT).await;
         }
@@ -55,7 +58,9 @@ impl Leadership {
             match timeout(DEADLINE.saturating_sub(renewed.elapsed()), self.renew()).await {
                 Ok(Ok(true)) => renewed = asked,
                 Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "failed to renew the lease"),
+                Ok(Err(error)) => {
+                    tracing::warn!(lease = self.name, error = innermost(&error), "failed to renew the lease")
+                }
                 Err(_) => tracing::warn!(lease = self.name, "failed to renew the lease: no answer"),
             }
         }
@@ -74,7 +79,9 @@ impl Leadership {
         };
         match timeout(DEADLINE, release).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "failed to release the lease"),
+            Ok(Err(error)) => {
+                tracing::warn!(lease = self.name, error = innermost(&error), "failed to release the lease")
+            }
             Err(_) => tracing::warn!(lease = self.name, "failed to release the lease: no answer"),
         }
     }

@@ -17,7 +17,7 @@ const MOST_READS: usize = 8;
 
 /// A file or directory that could not be read or written, and what to do about it.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to {verb} {path}: {}", advice(source))]
+#[error("failed to {verb} {path}: {}", advice_on(verb, source))]
 pub struct FileError {
     /// What was tried.
     pub verb: &'static str,
@@ -38,6 +38,11 @@ pub fn advice(error: &io::Error) -> String {
         _ => return error.to_string(),
     };
     format!("{error}: {way_out}")
+}
+
+/// What is to be read, and is not there, needs no directory.
+fn advice_on(verb: &str, error: &io::Error) -> String {
+    if verb == "read" && error.kind() == ErrorKind::NotFound { error.to_string() } else { advice(error) }
 }
 
 fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError + use<> {

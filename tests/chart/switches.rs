@@ -166,6 +166,13 @@ fn each_value_arrives_where_it_belongs() -> anyhow::Result<()> {
         let with = rendered(set)?;
         ensure!(there(&with)? == after, "{set}: {kind}{at}: {}", there(&with)?);
     }
+    assert_eq!(
+        rendered("companion.namespaces=null,companion.tolerations=null")?,
+        defaults,
+        "a list is emptied by null"
+    );
+    let slash = rendered("image.registry=registry.example/")?;
+    assert_eq!(container(only(&slash, deployment)?)["image"], "registry.example/dockseal:0.1.0");
     let pinned = render(&["--set", &format!("image.registry=registry.example,image.tag=v7,image.digest={digest}")])?;
     for kind in [deployment, daemon_set] {
         assert_eq!(container(only(&pinned, kind)?)["image"], format!("registry.example/dockseal@{digest}"));
@@ -264,14 +271,14 @@ fn network_policies_let_through_what_each_needs() -> anyhow::Result<()> {
     };
     let set = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<BTreeSet<_>>();
     let chart = rendered("networkPolicy.enabled=true")?;
-    let dns_api_docker = ["UDP 53", "TCP 53", "TCP 443", "TCP 6443", "TCP 2376"];
+    let dns_api_docker = ["UDP 53", "TCP 53", "UDP 5353", "TCP 5353", "TCP 443", "TCP 6443", "TCP 2376"];
     let all = [&dns_api_docker[..], &["TCP 9000", "TCP 9443"]].concat();
     assert_eq!(ports(&chart, "dockseal-controller")?, set(&all));
     assert_eq!(ports(&chart, "dockseal-companion")?, set(&dns_api_docker));
     let registering = rendered("networkPolicy.enabled=true,companion.portainer.enabled=true")?;
     assert_eq!(ports(&registering, "dockseal-companion")?, set(&all));
     let moved = rendered(
-        "networkPolicy.enabled=true,networkPolicy.dockerPorts={2376,12376},networkPolicy.apiServerPorts={8443},networkPolicy.portainerPorts={1}",
+        "networkPolicy.enabled=true,networkPolicy.dockerPorts={2376,12376},networkPolicy.apiServerPorts={8443},networkPolicy.dnsPorts={53},networkPolicy.portainerPorts={1}",
     )?;
     assert_eq!(
         ports(&moved, "dockseal-controller")?,
@@ -364,6 +371,7 @@ fn notes_end_with_the_next_object() -> anyhow::Result<()> {
     let (_, object) = plain.split_once("<<END\n").context("an object is at the end")?;
     let object = object.trim_end().strip_suffix("END").context("the object is the end")?;
     let object: Value = serde_saphyr::from_str(object)?;
+    assert!(plain.ends_with("\nEND\n") || plain.ends_with("\nEND"), "a shell ends the object at its END: {plain:?}");
     let ca: dockseal::api::DockerCA = serde_json::from_value(object)?;
     assert_eq!(ca.metadata.namespace.as_deref(), Some("default"));
     let listed = notes(&["--set=companion.namespaces={home,lab},companion.profile=daemon,networkPolicy.enabled=true"])?;
@@ -392,9 +400,15 @@ fn values_that_make_no_sense_are_refused_with_a_sentence() -> anyhow::Result<()>
         ("companion.namespaces=home", "at '/companion/namespaces': got string, want array"),
         ("controller.service.port=70000", "at '/controller/service/port': maximum"),
         ("networkPolicy.dockerPorts={docker}", "at '/networkPolicy/dockerPorts/0': got string, want integer"),
+        ("image.tag=a b", "at '/image/tag': 'a b' does not match pattern"),
+        ("companion.maxUnavailable=some", "at '/companion/maxUnavailable': 'some' does not match pattern"),
+        ("prometheus.podMonitor.interval=often", "at '/prometheus/podMonitor/interval': 'often' does not match"),
+        ("log=null", "at '': missing property 'log'"),
+        ("companion.enabled=null", "at '/companion': missing property 'enabled'"),
         // names and paths: the chart's
         ("companion.namespace=", "companion.namespace is empty"),
         ("companion.namespace=dockseal", "companions need a namespace of their own"),
+        ("companion.namespace=a'b", "companion.namespace: \"a'b\" is no name of a namespace"),
         ("companion.namespaces={Home}", "\"Home\" is no name of a namespace"),
         ("companion.namespaces={*}", "\"*\" is no name of a namespace"),
         ("companion.directories={/}", "\"/\" is no directory to deliver to"),
@@ -405,6 +419,8 @@ fn values_that_make_no_sense_are_refused_with_a_sentence() -> anyhow::Result<()>
         ("companion.directories={/etc/..}", "is no directory to deliver to"),
         ("companion.directories={/etc/a'b}", "is no directory to deliver to"),
         ("companion.directories={/etc/a\nb}", "is no directory to deliver to"),
+        ("companion.directories={/var/lib/dockseal}", "is where the companion has what is its own"),
+        ("companion.directories={/run/dbus/certs}", "is where the companion has what is its own"),
         ("image.digest=sha256:aa", digest),
         ("image.repository=", "image.repository is empty: give the name of the image"),
         // contradictions
@@ -434,6 +450,7 @@ fn values_that_make_no_sense_are_refused_with_a_sentence() -> anyhow::Result<()>
             "are both enabled: every replica would be asked twice",
         ),
         ("networkPolicy.enabled=true,networkPolicy.dockerPorts=null", "networkPolicy.dockerPorts is empty"),
+        ("networkPolicy.enabled=true,networkPolicy.dnsPorts=null", "networkPolicy.dnsPorts is empty"),
         (
             "controller.extraArgs={--companion-namespace=a}",
             "--companion-namespace is said by the chart: use companion.namespace",

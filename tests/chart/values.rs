@@ -21,6 +21,13 @@ impl Key {
         self.annotation.is_none() && self.default.as_object().is_some_and(|fields| !fields.is_empty())
     }
 
+    /// Whether the templates cannot do without it: lists, objects and what may be null are emptied so.
+    fn is_needed(&self) -> bool {
+        let empties = matches!(self.default, Value::Null | Value::Array(_) | Value::Object(_));
+        let may_be_null = self.schema()["type"].as_array().is_some_and(|types| types.contains(&json!("null")));
+        self.is_section() || !(empties || may_be_null)
+    }
+
     fn schema(&self) -> Value {
         let mut schema = match &self.default {
             _ if self.is_section() => json!({"type": "object", "additionalProperties": false, "properties": {}}),
@@ -99,6 +106,11 @@ fn schema(keys: &[Key]) -> anyhow::Result<Value> {
         }
         let properties: &mut Map<_, _> = place["properties"].as_object_mut().context("a section has properties")?;
         properties.insert(name.clone(), key.schema());
+        // null takes a key away before the schema is asked.
+        if key.is_needed() {
+            let required = place.as_object_mut().context("a section is an object")?.entry("required");
+            required.or_insert_with(|| json!([])).as_array_mut().context("it is a list")?.push(json!(name));
+        }
     }
     Ok(root)
 }

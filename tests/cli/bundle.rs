@@ -78,13 +78,16 @@ fn it_says_what_it_has_not() {
             "it must be a DockerHostCert, a DockerClientCert, a PortainerClient",
         ),
         (&["bundle", "broken", "-o", "x"], 4, "has no certificate yet: there is no Secret default/broken-docker-host"),
-        (&["bundle", "ci"], 2, "required"),
+        (&["bundle", "ci"], 2, "<--output <FILE>|--install [<DIR>]>"),
+        (&["bundle", "ci", "-o", "x", "--install"], 2, "cannot be used with"),
         (&["bundle", "attic", "-o", "x"], 2, "name the kind"),
         (&["bundle", "dhc/attic", "--install"], 2, "the Docker CLI needs a client's"),
     ] {
         bed.run(arguments).ends(code, words);
         assert!(!bed.path("x").exists());
     }
+    let ran = bed.run(&["up", "nope.yaml"]);
+    ran.ends(1, "failed to read nope.yaml: No such file or directory (os error 2)\n");
     let ran = bed.on_terminal(80, "", "bundle ci -o -");
     assert_eq!(ran.code, Some(2));
     assert!(ran.out.contains("a private key goes to no terminal") && !ran.out.contains('\x1f'), "{}", ran.out);

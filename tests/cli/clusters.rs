@@ -103,6 +103,9 @@ fn every_verb_says_what_is_wrong_with_a_cluster() {
             &["bundle", "ci", "-o", "x"],
             &["bundle", "dhc/pandora", "-o", "x"],
             &["context", "ci", "pandora"],
+            &["verify", "pandora"],
+            &["enroll", "pandora"],
+            &["enroll", "pandora", "--revoke"],
         ] {
             let ran = asked(&bed, &url, verb);
             ran.ends(1, words);

@@ -75,8 +75,35 @@ fn shells_complete_with_it() {
         ". ./bash; COMP_WORDS=(dockseal stat); COMP_CWORD=1; _dockseal dockseal stat dockseal; echo ${COMPREPLY[@]}";
     bed.0.write("try", bash).unwrap();
     assert_eq!(bed.0.run("bash try").unwrap(), "status\n");
+    let all = bash.replace("dockseal stat)", "dockseal '')").replace("dockseal stat dockseal", "dockseal '' dockseal");
+    bed.0.write("try", all).unwrap();
+    let offered = bed.0.run("bash try").unwrap();
+    assert!(offered.contains(" enroll ") && !offered.contains("guard"), "what machines run is offered: {offered}");
     let ran: Ran = bed.command(&["completions", "tcsh"]).output().unwrap().into();
     ran.ends(2, "invalid value");
+}
+
+/// As kubectl 1.26 and newer has plugins completed: the words in, a candidate a line and a directive out.
+#[test]
+fn kubectl_completes_with_it() {
+    let bed = Bed(crate::support::scratch::Scratch::new("cli").unwrap());
+    let ran: Ran = bed.command(&["completions", "kubectl"]).output().unwrap().into();
+    ran.ends(0, "");
+    bed.0.write("kubectl_complete-dockseal", &ran.out).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_dockseal"), bed.path("kubectl-dockseal")).unwrap();
+    for (words, candidates) in [
+        ("stat", "status\n:4\n"),
+        ("status --o", "--output\n:4\n"),
+        ("status --output w", "wide\n:4\n"),
+        ("companion ins", "install\n:4\n"),
+    ] {
+        let told = bed.0.run(&format!("PATH=.:$PATH bash kubectl_complete-dockseal {words}")).unwrap();
+        assert_eq!(told, candidates, "{words}");
+    }
+    let own = "PATH=.:$PATH; kubectl-dockseal completions bash | tail -n 2 | head -n 1";
+    assert!(bed.0.run(own).unwrap().ends_with(" kubectl-dockseal\n"), "it completes that word");
+    let verbs = bed.0.run("PATH=.:$PATH bash kubectl_complete-dockseal ''").unwrap();
+    assert!(verbs.contains("\nrenew\n") && !verbs.contains("guard"), "{verbs}");
 }
 
 #[test]

@@ -221,4 +221,9 @@ fn a_reader_who_leaves_is_no_fault() {
     let line = format!("'{}' status --state state -o json | head -c 1", env!("CARGO_BIN_EXE_dockseal"));
     let ran = bed.0.try_run(&line).unwrap();
     assert_eq!((ran.stdout.as_slice(), ran.stderr.as_slice()), (&b"{"[..], &b""[..]));
+    for verb in ["crds", "crds --fields", "man", "completions zsh"] {
+        let line = format!("'{}' {verb} | head -c 0", env!("CARGO_BIN_EXE_dockseal"));
+        let ran = bed.0.try_run(&line).unwrap();
+        assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{verb}");
+    }
 }

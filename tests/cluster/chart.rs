@@ -321,6 +321,9 @@ async fn uninstalled(release: &Release, before: &[(String, String, String)]) -> 
 async fn nothing_hangs(release: &Release) -> anyhow::Result<()> {
     let retain = json!({"spec": {"secretDeletionPolicy": "Retain"}});
     let controller = release.controller().await?;
+    let to_node = json!({"spec": {"delivery": {"target": "Node", "nodeName": "pandora"}}});
+    release.home.merge("dockerhostcert/pandora", to_node).await?;
+    release.home.until("rolebinding/dockseal-node-pandora", |_| true).await?;
     for what in ["dockerca/homelab", "dockerclientcert/ci", "portainerclient/portainer"] {
         release.home.merge(what, retain.clone()).await?;
         release.home.until(what, |object| object["metadata"]["finalizers"].is_null()).await?;
@@ -335,5 +338,23 @@ async fn nothing_hangs(release: &Release) -> anyhow::Result<()> {
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     assert_eq!(versions(&release.home.list(&["secret"]).await?), secrets, "Secrets went with the CRDs");
+    roles_go_as_the_page_says(release).await?;
+    assert_eq!(versions(&release.home.list(&["secret"]).await?), secrets, "Secrets went with the Roles");
+    Ok(())
+}
+
+/// What the controller granted is left where no controller is; the chart's page has a line that takes it all away.
+async fn roles_go_as_the_page_says(release: &Release) -> anyhow::Result<()> {
+    let ours = ["get", "role,rolebinding", "--all-namespaces", "-o", "name"];
+    let left = release.cluster.kubectl(&ours).await?;
+    ensure!(left.contains("/dockseal-node-pandora"), "the line has nothing to do: {left}");
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/charts/dockseal/README.md"))?;
+    let line = page.lines().find_map(|line| line.strip_prefix("kubectl delete role")).context("the page has a line")?;
+    let line = format!("delete role{line}");
+    release.cluster.kubectl(&line.split(' ').collect::<Vec<_>>()).await?;
+    let left = release.cluster.kubectl(&ours).await?;
+    // What people bound themselves stays.
+    ensure!(!left.contains("/dockseal-node-") && !left.contains("/dockseal-companion"), "{left}");
+    ensure!(left.contains("rolebinding.rbac.authorization.k8s.io/dockseal-view"), "{left}");
     Ok(())
 }

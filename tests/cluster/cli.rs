@@ -1,6 +1,6 @@
 //! The verbs for people on a real API server: what they show, what they write, and what they say without rights.
 
-use crate::world::{Namespace, homelab, serial};
+use crate::world::{Namespace, homelab, host, serial};
 use anyhow::{Context, ensure};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -124,6 +124,19 @@ async fn who_lacks_a_right_is_told_which() -> anyhow::Result<()> {
     run(&["renew", "dhc/pandora"])
         .await?
         .ends(1, "you may not patch dockerhostcerts.dockseal.dev in namespace verbs-rights");
+    namespace.apply(&host("outside", "delivery: {target: Enrolled}")).await?;
+    let enroll = async |host: &str| run(&["enroll", host, "--server", "https://10.0.0.1:6443"]).await;
+    enroll("outside").await?.ends(1, "you may not patch dockerhostcerts.dockseal.dev in namespace verbs-rights");
+    enroll("pandora").await?.ends(1, "set spec.delivery.target: Enrolled first");
+    enroll("nope").await?.ends(3, "there is no DockerHostCert nope in namespace verbs-rights");
+    let patching = ["create", "role", "patches", "--verb=patch", "--resource=dockerhostcerts.dockseal.dev"];
+    namespace.kubectl(&patching).await?;
+    let bound = ["create", "rolebinding", "patches", "--role=patches", "--serviceaccount=verbs-rights:nobody"];
+    namespace.kubectl(&bound).await?;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !enroll("outside").await?.err.contains("you may not get serviceaccounts in namespace dockseal-companions") {
+        ensure!(Instant::now() < deadline, "the role takes effect");
+    }
     run(&["bundle", "ci", "-o", "x"]).await?.ends(1, "you may not get secrets in namespace verbs-rights");
     run(&["context", "ci", "pandora", "-o", "x"]).await?.ends(1, "you may not get secrets in namespace verbs-rights");
     let wrong = namespace.cluster.kubeconfig_with_token("verbs-wrong", "nonsense")?;

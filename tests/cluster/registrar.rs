@@ -44,6 +44,7 @@ async fn journey(bench: &mut Bench) -> anyhow::Result<()> {
     let docker = bench.serve().await?;
     let made = bench.registered("Companion").await?;
     ensure!(made.url == docker.url() && made.name == "pandora", "{made:#?}");
+    bench.a_portainer_that_the_controller_does_not_reach_is_no_fault().await?;
     bench.only_named_hosts_are_registered().await?;
     bench.a_second_one_gets_nothing(&made).await?;
     bench.nothing_is_believed(&made).await?;
@@ -233,6 +234,31 @@ impl Bench {
     }
 
     /// It hangs for controller and companion; a renewed certificate is in place meanwhile, and proved afterwards.
+    /// The companions' word counts then, and the message says whose it is.
+    async fn a_portainer_that_the_controller_does_not_reach_is_no_fault(&self) -> anyhow::Result<()> {
+        let look = async |note: &str| self.home.merge("secret/portainer-admin", json!({"data": {"note": note}})).await;
+        let told = |client: &Value, words: &str| {
+            let conditions = client["status"]["conditions"].as_array().into_iter().flatten();
+            let mut registered = conditions.filter(|condition| condition["type"] == "Registered");
+            registered.any(|condition| condition["message"].as_str().is_some_and(|message| message.contains(words)))
+        };
+        self.home.merge(HOST, json!({"metadata": {"labels": {"near": "yes"}}})).await?;
+        let near = |near: Value| json!({"spec": {"hostSelector": {"matchLabels": near}}});
+        self.home.merge(CLIENT, near(json!({"near": "yes"}))).await?;
+        self.home.until(CLIENT, |client| told(client, "1 of 1 hosts are registered in Portainer")).await?;
+        self.portainer.stop();
+        look("Yg==").await?;
+        let words =
+            "1 of 1 hosts are registered, as their companions say; from the controller Portainer cannot be reached";
+        let client = self.home.until(CLIENT, |client| told(client, words)).await?;
+        ensure!(is(&client, "Registered", "True") && is(&client, "Ready", "True"), "{client:#}");
+        ensure!(is(&self.home.get(HOST).await?, "Registered", "True"), "the host");
+        self.portainer.restart()?;
+        look("Yw==").await?;
+        self.home.until(CLIENT, |client| told(client, "1 of 1 hosts are registered in Portainer")).await?;
+        self.home.merge(CLIENT, near(Value::Null)).await.map(drop)
+    }
+
     async fn a_portainer_that_hangs_holds_no_delivery_up(&self, docker: &DockerLike) -> anyhow::Result<()> {
         let mark = self.portainer.mark();
         self.portainer.inject_times(2, "GET", "/api/endpoints", Fault::Hang(Duration::from_secs(10)));

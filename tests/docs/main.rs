@@ -27,7 +27,8 @@ fn every_reason_has_its_paragraph_and_every_paragraph_its_reason() {
         assert!(told.insert(reason.to_owned()), "{reason} stands there twice");
         assert!(lines.peek().is_some_and(|next| next.len() > 20), "{reason} has no paragraph");
     }
-    let known = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
+    let of_status = dockseal::cli::status::WORDS.map(str::to_owned);
+    let known = Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).chain(of_status).collect();
     assert_eq!(told, known);
 }
 

@@ -6,7 +6,8 @@
 //! `<!-- test: values -->` before one of `yaml`: they are the chart's. `<!-- test: dockerd HOST -->`, alone: a dockerd
 //! serves that host's certificate of the state directory at what the page calls 127.0.0.1:2376; `<!-- test: portainer
 //! HOST -->`: a stand-in Portainer has that host as an environment, and is what the page calls portainer.bodkys.house; `<!-- test: cluster
-//! FILE -->`: a fresh cluster with a controller, and with that file, all of it Ready.
+//! FILE -->`: a fresh cluster with a controller, and with that file, all of it Ready. `ssh HOST` runs what follows right
+//! here, and places of a machine (/etc/docker/certs) are below the page's directory: run.rs has them.
 
 use crate::{ROOT, page_of};
 use std::path::Path;

@@ -7,7 +7,8 @@ use crate::support::controller::Controller;
 use crate::support::dockerd::{Dockerd, free_port};
 use crate::support::portainer::Portainer;
 use crate::support::scratch::Scratch;
-use std::os::unix::fs::symlink;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
 /// What pages call the address of the dockerd that the test starts.
@@ -15,6 +16,14 @@ const SHOWN: &str = "127.0.0.1:2376";
 /// What pages call the Portainer that the test starts, and its administrator's key.
 const SHOWN_PORTAINER: &str = "https://portainer.bodkys.house";
 const SHOWN_KEY: &str = "ptr_replace-this";
+/// A host to which pages log in, below the page's directory: what is typed runs here, and no dockerd is restarted.
+const LOGIN: [(&str, &str); 2] =
+    [("ssh", "#!/bin/sh\nshift\nexec sh -c \"$*\"\n"), ("systemctl", "#!/bin/sh\necho \"$@\" >> restarts\n")];
+/// Places of a machine, and what they are in the page's directory.
+const PLACES: [(&str, &str); 2] =
+    [("/etc/docker/certs", "host/etc/docker/certs"), ("/var/lib/dockseal-home", "dockseal-state")];
+/// What `make` needs of the repository.
+const REPOSITORY: [&str; 4] = ["examples", "Makefile", "charts", "tests"];
 /// What pages call the user's directory.
 const HOME: &str = "/home/ada";
 
@@ -73,7 +82,13 @@ impl Bench {
             std::fs::create_dir(scratch.path().join(directory)).unwrap();
         }
         symlink(env!("CARGO_BIN_EXE_dockseal"), scratch.path().join("bin/dockseal")).unwrap();
-        symlink(format!("{ROOT}/examples"), scratch.path().join("examples")).unwrap();
+        for name in REPOSITORY {
+            symlink(format!("{ROOT}/{name}"), scratch.path().join(name)).unwrap();
+        }
+        for (name, script) in LOGIN {
+            scratch.write(&format!("bin/{name}"), script).unwrap();
+            std::fs::set_permissions(scratch.path().join("bin").join(name), Permissions::from_mode(0o755)).unwrap();
+        }
         Bench { scratch, dockerd: None, portainer: None, cluster: None, printed: String::new() }
     }
 
@@ -119,6 +134,9 @@ impl Bench {
 
     fn run(&mut self, script: &str, code: i32) -> Option<String> {
         let mut script = self.live().map_or(script.to_owned(), |live| script.replace(SHOWN, &live));
+        for (place, here) in PLACES {
+            script = script.replace(place, here);
+        }
         if let Some(portainer) = &self.portainer {
             script = script.replace(SHOWN_PORTAINER, &format!("{} --allow-http", portainer.url()));
             script = script.replace(SHOWN_KEY, portainer.admin_key());
@@ -129,6 +147,7 @@ impl Bench {
         let mut command = Command::new("bash");
         command.args(["-ec", &format!("exec 2>&1\n{script}")]).current_dir(self.scratch.path()).stdin(Stdio::null());
         command.env_clear().env("PATH", &path).env("HOME", self.home());
+        command.env("XDG_CACHE_HOME", cache()); // Helm is there
         if let (Some(small), Some(kubectl)) = (&self.cluster, kubectl) {
             command.env("KUBECONFIG", small.cluster.kubeconfig()).env("PATH", format!("{kubectl}:{path}"));
         }
@@ -151,6 +170,12 @@ impl Bench {
         let missing = shown.lines().filter(|line| !line.trim().is_empty()).find(|line| !is_there(line))?;
         Some(format!("{missing:?} was not printed; this was:\n{}", self.printed))
     }
+}
+
+/// Where the tests keep what they built.
+fn cache() -> String {
+    let of_home = || format!("{}/.cache", std::env::var("HOME").unwrap_or_default());
+    std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| of_home())
 }
 
 /// A line without what differs from run to run: dates, spans, fingerprints, columns' widths.

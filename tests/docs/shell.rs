@@ -103,7 +103,7 @@ const VERBS: [&str; 15] = [
     "annotate", "apply", "auth", "create", "delete", "describe", "edit", "explain", "get", "label", "logs", "patch",
     "rollout", "scale", "wait",
 ];
-const FOREIGN: [&str; 14] = [
+const FOREIGN: [&str; 16] = [
     "configmap",
     "crd",
     "daemonset",
@@ -117,6 +117,8 @@ const FOREIGN: [&str; 14] = [
     "secrets",
     "serviceaccount",
     "clusterrole",
+    "role",
+    "rolebinding",
     "dockseal",
 ];
 

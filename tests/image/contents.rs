@@ -58,6 +58,19 @@ fn it_runs_as_nobody_in_particular_and_says_what_it_is() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The page's own line takes it out; it is the one that the image has, and knows its version.
+#[test]
+fn the_program_is_taken_out_as_the_page_says() -> anyhow::Result<()> {
+    let image = Image::make()?;
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"))?;
+    let line =
+        page.lines().find(|line| line.starts_with("tar -xf target/image/root.tar")).context("the page says how")?;
+    image.dir.run(&format!("mkdir target; ln -s ../made target/image; {line}"))?;
+    let said = image.dir.run("./dockseal --version; cmp dockseal root/usr/bin/dockseal")?;
+    assert_eq!(said, concat!("dockseal ", env!("CARGO_PKG_VERSION"), "\n"));
+    Ok(())
+}
+
 /// /etc/ssl/certs of the machine that builds has its administrator's own authorities, which users must not trust.
 #[test]
 fn the_authorities_are_the_packages_and_none_of_this_machine() -> anyhow::Result<()> {

@@ -7,6 +7,9 @@
 {{/* The namespace of the companions' accounts: their own, since policies know them by it. */}}
 {{- define "dockseal.companions" -}}
 {{- $name := required "companion.namespace is empty: it names the namespace of the companions' accounts" .Values.companion.namespace -}}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
+{{- fail (printf "companion.namespace: %q is no name of a namespace" $name) }}
+{{- end }}
 {{- if eq $name .Release.Namespace }}
 {{- fail (printf "companion.namespace is the release's own namespace, %s: companions need a namespace of their own" $name) }}
 {{- end }}
@@ -23,6 +26,9 @@
 {{- if or (not (regexMatch `^(/[^/,:'"\\\s]+)+$` .)) (regexMatch "/[.]{1,2}(/|$)" .) }}
 {{- fail (printf "companion.directories: %q is no directory to deliver to: give an absolute path below /, without spaces, quotes, commas, colons, //, . or .., and without a slash at its end" .) }}
 {{- end }}
+{{- if regexMatch "^/(run/dbus|var/lib/dockseal|var/run/secrets)(/|$)" . }}
+{{- fail (printf "companion.directories: %q is where the companion has what is its own: give another one" .) }}
+{{- end }}
 {{- end }}
 {{- .Values.companion.directories | uniq | toJson }}
 {{- end }}
@@ -34,7 +40,7 @@
 {{- fail (printf "companion.namespaces: %q is no name of a namespace" .) }}
 {{- end }}
 {{- end }}
-{{- .Values.companion.namespaces | uniq | toJson }}
+{{- .Values.companion.namespaces | default list | uniq | toJson }}
 {{- end }}
 
 {{/* Not empty where companions share their node's network. */}}
@@ -46,7 +52,7 @@
 
 {{- define "dockseal.image" -}}
 {{- with .Values.image -}}
-{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}
+{{- with .registry }}{{ trimSuffix "/" . }}/{{ end }}{{ .repository }}
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag | default $.Chart.AppVersion }}{{ end }}
 {{- end }}
 {{- end }}
@@ -110,11 +116,15 @@ metricRelabelings:
 {{- end }}
 {{- end }}
 
-{{/* Whom a pod may talk to: DNS, and anybody on those TCP ports. Takes the ports. */}}
+{{/* Whom a pod may talk to: DNS, and anybody on those TCP ports. Takes the policy's values and the ports. */}}
 {{- define "dockseal.egress" -}}
-- ports: [{protocol: UDP, port: 53}, {protocol: TCP, port: 53}]
 - ports:
-  {{- range . | uniq }}
+  {{- range (first .).dnsPorts | uniq }}
+  - {protocol: UDP, port: {{ int . }}}
+  - {protocol: TCP, port: {{ int . }}}
+  {{- end }}
+- ports:
+  {{- range last . | uniq }}
   - {protocol: TCP, port: {{ int . }}}
   {{- end }}
 {{- end }}

@@ -53,7 +53,7 @@
 {{- fail "prometheus.serviceMonitor and prometheus.podMonitor are both enabled: every replica would be asked twice, and every alert counted twice; disable one of them" }}
 {{- end }}
 {{- if .Values.networkPolicy.enabled }}
-{{- range $list := list "apiServerPorts" "dockerPorts" "portainerPorts" }}
+{{- range $list := list "dnsPorts" "apiServerPorts" "dockerPorts" "portainerPorts" }}
 {{- if not (index $.Values.networkPolicy $list) }}
 {{- fail (printf "networkPolicy.%s is empty, which a NetworkPolicy reads as every port: list the ports, or set networkPolicy.enabled to false" $list) }}
 {{- end }}

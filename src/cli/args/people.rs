@@ -104,9 +104,10 @@ pub struct RenewArgs {
 
 /// Arguments of `dockseal bundle`.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("to").required(true)))]
 #[command(after_help = "Examples:
   dockseal bundle ci -o .                               # ./tls-client-certs-ci.tar.gz: ca.pem, cert.pem, key.pem
-  dockseal bundle dhc/pandora -o - | ssh root@pandora tar -xz -C /etc/docker/certs
+  dockseal bundle dhc/pandora -o - | ssh root@pandora 'mkdir -p /etc/docker/certs && tar -xz -C /etc/docker/certs'
   dockseal bundle ci --install                          # into ~/.docker, for the Docker CLI of this user
 
 The files hold a private key: whoever has a client's is root on every host of its authority.")]
@@ -115,10 +116,10 @@ pub struct BundleArgs {
     #[arg(value_name = "KIND/NAME")]
     pub object: String,
     /// File to make; a directory takes tls-client-certs-NAME.tar.gz, - is standard output
-    #[arg(short, long, value_name = "FILE", required_unless_present = "install", conflicts_with = "install")]
+    #[arg(short, long, value_name = "FILE", group = "to")]
     pub output: Option<PathBuf>,
     /// Put ca.pem, cert.pem and key.pem into that directory instead; default ~/.docker
-    #[arg(long, value_name = "DIR", num_args = 0..=1)]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, group = "to")]
     pub install: Option<Option<PathBuf>>,
     /// Replace files that are there
     #[arg(long)]
@@ -164,7 +165,8 @@ pub struct ContextArgs {
 #[command(after_help = "Examples:
   dockseal completions bash > /etc/bash_completion.d/dockseal
   dockseal completions zsh > \"${fpath[1]}/_dockseal\"
-  dockseal completions fish > ~/.config/fish/completions/dockseal.fish")]
+  dockseal completions fish > ~/.config/fish/completions/dockseal.fish
+  dockseal completions kubectl > /usr/local/bin/kubectl_complete-dockseal    # executable, beside kubectl-dockseal")]
 pub struct CompletionsArgs {
     /// Which shell
     #[arg(value_name = "SHELL")]
@@ -180,6 +182,8 @@ pub enum Shell {
     Zsh,
     /// fish.
     Fish,
+    /// The program that kubectl asks about `kubectl dockseal`.
+    Kubectl,
 }
 
 /// Arguments of `dockseal man`.

@@ -11,6 +11,7 @@ use super::reference::{self, Reference};
 use super::source::{Place, Source, block_on};
 use crate::api::{Kind, Object};
 use crate::world::Clock;
+pub use report::WORDS;
 use report::{Report, Watchman};
 use std::process::ExitCode;
 

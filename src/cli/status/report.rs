@@ -15,6 +15,13 @@ pub const DANGER: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// A renewal that is due is done within a moment, and no alarm until then.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
+/// The reason of an object that nobody has looked at yet, or not since its latest change.
+const NOT_SEEN: &str = "NotSeen";
+/// The reason of an object that is going.
+const DELETING: &str = "Deleting";
+/// Reasons that no condition has.
+pub const WORDS: [&str; 2] = [NOT_SEEN, DELETING];
+
 /// Who looks after the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watchman {
@@ -219,13 +226,13 @@ fn serving_is_wanted(object: &Object) -> bool {
 fn fault(object: &Object, watchman: Watchman) -> Option<(String, String)> {
     if object.deleted.is_some() {
         let message = "it is being deleted, and what its policies say goes before it".to_owned();
-        return Some(("Deleting".into(), pending(object).unwrap_or(message)));
+        return Some((DELETING.into(), pending(object).unwrap_or(message)));
     }
     let Some(ready) = condition(object, ConditionType::Ready) else {
-        return Some(("NotSeen".into(), unseen(watchman, "it")));
+        return Some((NOT_SEEN.into(), unseen(watchman, "it")));
     };
     if is_stale(object, ready) {
-        return Some(("NotSeen".into(), unseen(watchman, "its latest change")));
+        return Some((NOT_SEEN.into(), unseen(watchman, "its latest change")));
     }
     let others = [ConditionType::Issued, ConditionType::Delivered, ConditionType::Serving, ConditionType::Registered];
     let all = [Some(ready)].into_iter().chain(others.map(|type_| condition(object, type_)));

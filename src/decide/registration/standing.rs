@@ -46,23 +46,65 @@ pub struct Tally {
     pub registered: usize,
     /// One that is not, with its words.
     pub missing: Option<(String, String)>,
+    /// Their companions register them, and call Portainer from where they are.
+    pub by_companions: bool,
 }
 
 /// The condition Registered of a PortainerClient.
 pub fn of_client(looked: Option<&Result<(), Fault>>, tally: &Tally, version: Option<&str>) -> Verdict {
     let verdict = |holds, reason, message: String| Verdict::new(ConditionType::Registered, holds, reason, message);
+    // A server that companions reach and the controller does not is a reason to let companions register.
+    let far = |fault: &Fault| tally.by_companions && fault.reason == Reason::PortainerUnreachable;
     match (looked, &tally.missing) {
-        (Some(Err(fault)), _) => verdict(false, fault.reason, fault.message.clone()),
+        (Some(Err(fault)), None) if far(fault) && tally.selected > 0 => {
+            let message = format!(
+                "{} of {} hosts are registered, as their companions say; from the controller {}",
+                tally.registered, tally.selected, fault.message
+            );
+            verdict(true, Reason::Registered, message)
+        }
+        (Some(Err(fault)), missing) if !far(fault) || missing.is_none() => {
+            verdict(false, fault.reason, fault.message.clone())
+        }
         (None, _) => verdict(false, Reason::NotRegistered, "Portainer has not been asked yet".to_owned()),
-        (Some(Ok(())), Some((host, words))) => {
+        (Some(_), Some((host, words))) => {
             let message = format!("{} of {} hosts are registered; {host}: {words}", tally.registered, tally.selected);
             verdict(false, Reason::NotRegistered, message)
         }
-        (Some(Ok(())), None) => {
+        (Some(_), None) => {
             let version = version.unwrap_or_default();
             let message =
                 format!("{} of {} hosts are registered in Portainer {version}", tally.registered, tally.selected);
             verdict(true, Reason::Registered, message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As docs/portainer-elsewhere.md has it: the nodes reach Portainer, the controller does not.
+    #[test]
+    fn what_companions_registered_counts_where_the_controller_reaches_nothing() {
+        let all = Tally { selected: 2, registered: 2, missing: None, by_companions: true };
+        let one = Tally { registered: 1, missing: Some(("attic".into(), "no".into())), ..all.clone() };
+        let none = Tally { selected: 0, registered: 0, ..all.clone() };
+        let own = Tally { by_companions: false, ..all.clone() };
+        let of = |reason, tally: &Tally| {
+            let verdict = of_client(Some(&Err(Fault::new(reason, "it is far"))), tally, None);
+            (verdict.holds, verdict.reason)
+        };
+        assert_eq!(of(Reason::PortainerUnreachable, &all), (true, Reason::Registered));
+        assert_eq!(of(Reason::PortainerUnreachable, &one), (false, Reason::NotRegistered));
+        for (reason, tally) in [
+            (Reason::CredentialsRefused, &one),
+            (Reason::PortainerUnreachable, &none),
+            (Reason::PortainerUnreachable, &own),
+            (Reason::CredentialsRefused, &all),
+            (Reason::PortainerNotTrusted, &all),
+        ] {
+            assert_eq!(of(reason, tally), (false, reason), "{tally:?}");
         }
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Standing {
     pub rests: Option<(Timestamp, String)>,
     /// What its companion reported when that was last held against what the server shows, and what came of it.
     pub overseen: Option<(EnvironmentReport, Option<Fault>)>,
+    /// Whether its companion last said that it is registered, where the server was not reached from here.
+    pub heard: Option<bool>,
 }
 
 /// What came of a look or a visit.

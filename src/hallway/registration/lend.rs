@@ -97,6 +97,12 @@ impl Registrations {
         Came { wake: None, news: verdict != fault, look }
     }
 
+    /// Notes what a companion says of a server that is not reached from here; true where that is news.
+    pub(super) fn hears(&self, client: &Object, host: &Object) -> bool {
+        let says = reported(client, host).is_some_and(EnvironmentReport::is_registered);
+        self.host(&client.at, &host.at, |known| known.heard.replace(says)) != Some(says)
+    }
+
     /// What a host's status says of a PortainerClient whose companions register.
     pub(super) fn by_companion(&self, client: &Object, host: &Object) -> EnvironmentReport {
         let blank = || EnvironmentReport {

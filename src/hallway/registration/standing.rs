@@ -110,7 +110,7 @@ impl Registrations {
     }
 
     fn tally(&self, client: &Object, hosts: &[Arc<Object>]) -> Tally {
-        let mut tally = Tally { selected: hosts.len(), ..Tally::default() };
+        let mut tally = Tally { selected: hosts.len(), by_companions: by_companion(client), ..Tally::default() };
         for host in hosts {
             let report = self.standing(client, host);
             match report.is_registered() {

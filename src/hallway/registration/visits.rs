@@ -70,7 +70,8 @@ impl Registrations {
         }
         let (server, looked) = self.known(&client.at, |known| (known.server.clone(), known.looked.clone()));
         let Some(server) = server.filter(|_| matches!(looked, Some(Ok(())))) else {
-            return Came { look: looked.is_none(), ..Came::default() };
+            let news = stays && by_companion && self.hears(client, host);
+            return Came { look: looked.is_none(), news, ..Came::default() };
         };
         match (stays, by_companion) {
             (false, _) => self.part(house, visit, &server).await,

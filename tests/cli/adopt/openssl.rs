@@ -3,7 +3,7 @@
 use super::{Said, dockseal};
 use crate::support::dockerd::Dockerd;
 use crate::support::scratch::Scratch;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A how-to: the names that it gives to its files.
 struct HowTo {
@@ -120,6 +120,7 @@ fn each_how_to_is_taken_over_and_old_and_new_clients_reach_old_and_new_hosts() -
             .run(&format!("openssl x509 -in {} -noout -ext subjectAltName", new_host.join("cert.pem").display()))?;
         let wanted = "DNS:pandora.bodkys.house, DNS:docker.bodkys.house, IP Address:192.168.1.7, IP Address:127.0.0.1";
         assert!(names.contains(wanted), "{names}");
+        renewed_the_old_go_on(&scratch, &said.out, &new_host, &[&old_client, &new_client])?;
         // The authority goes on with its own key, encrypted as it was.
         let ca = new("docker-ca-docker-ca");
         let key = |file: &str| format!("openssl pkey -in {file} -passin pass:old-pass -pubout");
@@ -127,6 +128,27 @@ fn each_how_to_is_taken_over_and_old_and_new_clients_reach_old_and_new_hosts() -
         assert_eq!(kept, scratch.run(&key(&format!("made/{}", how_to.ca_key)))?);
     }
     Ok(())
+}
+
+/// Renewed, by the same authority, host and clients still know each other.
+fn renewed_the_old_go_on(scratch: &Scratch, adopted: &str, host: &Path, clients: &[&Path]) -> anyhow::Result<()> {
+    let serial = || scratch.run(&format!("openssl x509 -in {} -noout -serial", host.join("cert.pem").display()));
+    let before = serial()?;
+    let now = scratch.run("date -u +%FT%TZ")?;
+    let mut yaml = adopted.to_owned();
+    for kind in ["DockerHostCert", "DockerClientCert"] {
+        let metadata = format!("kind: {kind}\nmetadata:\n");
+        anyhow::ensure!(yaml.contains(&metadata), "{kind}: {yaml}");
+        let asked = format!("{metadata}  annotations: {{dockseal.dev/renew-requested-at: \"{}\"}}\n", now.trim());
+        yaml = yaml.replace(&metadata, &asked);
+    }
+    scratch.write("renewed.yaml", &yaml)?;
+    let up = dockseal(scratch.path(), &["up", "renewed.yaml", "--once", "--timeout", "120s", "--state", "state"], &[]);
+    assert_eq!(up.code, 0, "{}", up.err);
+    assert_ne!(serial()?, before, "it was not renewed");
+    let files = ["cert.pem", "key.pem", "ca.pem"].map(|file| host.join(file));
+    let dockerd = Dockerd::start(&files[0], &files[1], &files[2])?;
+    clients.iter().try_for_each(|client| dockerd.serves(client))
 }
 
 /// A small directory, made quickly: an authority on P-256 and what a test adds.

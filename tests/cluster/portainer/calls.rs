@@ -286,13 +286,17 @@ async fn an_environment_that_is_made_after_all_is_found() -> anyhow::Result<()> 
     silent?;
     ensure!(!registered && portainer.environments().is_empty(), "nothing can be registered yet");
     ensure!(registrar.errand.previous.reason == "EnvironmentUnreachable", "{:?}", registrar.errand.previous);
-    // Portainer still waits for it, and makes the environment as soon as it speaks: maybe beside the next try.
+    // Portainer still waits for it, and makes the environment as soon as it speaks: nobody was told of that.
     site.docker.resume();
-    registrar.until_registered().await?;
-    super::bed::until("the first create never ends", || portainer.calls().iter().all(|call| call.ended.is_some()))
-        .await?;
-    registrar.server.look(&registrar.clock).await.map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
-    registrar.until_registered().await?;
+    super::bed::until("it is never made", || !portainer.environments().is_empty()).await?;
+    let made: Vec<_> = portainer.environments().iter().map(|environment| environment.id).collect();
+    ensure!(made.len() == 1, "Portainer made {made:?}");
+    // The next create is refused for its name, and that is looked into: no other name, no second one, no complaint.
+    ensure!(registrar.once().await, "it is not found: {:?}", registrar.errand.previous);
+    ensure!(portainer.environments().iter().map(|environment| environment.id).eq(made), "it is another one");
+    let created =
+        portainer.calls().iter().filter(|call| call.method == "POST" && call.path == "/api/endpoints").count();
+    ensure!(created == 2, "{created} creates");
     is_whole(&site, &portainer, &pair).await
 }
 
