@@ -28,13 +28,14 @@ one() { # BINARY
 }
 export -f one
 
-# The test binaries, those first that take longest.
+# The test binaries, those first that take longest, and last the one that waits for the image.
 binaries() {
   local all name
   all=$(cargo test --locked --no-run --message-format=json-render-diagnostics |
     jq -r 'select(.reason == "compiler-artifact" and .profile.test) | .executable // empty') || return
   { for name in hostbox cluster up docs cli; do grep "/$name-[0-9a-f]*$" <<<"$all" || true; done
-    printf '%s\n' "$all"
+    grep -v '/image-[0-9a-f]*$' <<<"$all"
+    grep '/image-[0-9a-f]*$' <<<"$all" || true
   } | awk '!seen[$0]++'
 }
 
