@@ -12,8 +12,10 @@ help: ## show this
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
-test: rust go tools kubernetes helm hostbox image promtool ## run every test
-	cargo test --locked --no-fail-fast
+test: rust go tools kubernetes helm hostbox promtool ## run every test
+	@tests/needs.sh image
+	@tests/compiled.sh take || true
+	@tests/run.sh
 
 test-long: rust tools hostbox image ## the tests that take minutes: a kill at each place, a dockerd that hangs, a second build
 	HOSTBOX_CUTS_EVERY=1 cargo test --locked --no-fail-fast --test hostbox --test image -- --include-ignored
@@ -23,9 +25,11 @@ test-portainer: rust ## run the Portainer contract on a real server: PORTAINER_U
 	cargo test --locked --test portainer
 
 check: rust ## formatting, clippy, docs
+	@tests/compiled.sh take || true
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	@tests/compiled.sh keep clippy --locked --all-targets -- -D warnings || echo "others' crates cannot be kept" >&2
 
 deny: rust ## licences and advisories (cargo-deny, built on first use)
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2
