@@ -84,7 +84,7 @@ helm:
 	@tests/helm/build.sh >/dev/null
 
 kubernetes:
-	@tests/cluster/assets/build.sh >/dev/null
+	@tests/cluster/assets/build.sh node >/dev/null
 
 hostbox:
 	@tests/needs.sh hostbox

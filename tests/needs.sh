@@ -21,8 +21,8 @@ need_rust() {
 }
 
 need_go() {
-  [ -n "${KUBEBUILDER_ASSETS:-}" ] && return
-  command -v go >/dev/null || fail "there is no Go, which builds kube-apiserver for the tests: install 1.26 from go.dev/dl, or set KUBEBUILDER_ASSETS to a directory with kube-apiserver, etcd and kubectl"
+  [ -x "${KUBEBUILDER_ASSETS:-}/kubelet" ] && return
+  command -v go >/dev/null || fail "there is no Go, which builds Kubernetes for the tests: install 1.26 from go.dev/dl, or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and kubectl"
 }
 
 # The program of each package says whether it is there.
