@@ -1,8 +1,9 @@
 //! The release as users have it: image, chart and example on a real node, from `helm install` to `helm uninstall`.
 
 mod machine;
+mod user;
 
-use crate::support::helm::{NAMESPACE, helm};
+use crate::support::helm::NAMESPACE;
 use crate::support::portainer::state::Environment;
 use crate::support::portainer::{Options, Portainer};
 use crate::support::scratch::Scratch;
@@ -13,9 +14,15 @@ use machine::{Machine, NAME};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use user::User;
 
 const HOST: &str = "dockerhostcert/atlas";
 const CLIENT: &str = "portainerclient/fleet";
+const README: &str = "README.md";
+const CHART: &str = "charts/dockseal/README.md";
+const UPGRADE: &str = "docs/upgrade.md";
+/// So that Helm ends when all is as it should be.
+const WAITING: &str = "--wait --timeout=120s";
 const PORTAINER: &str = "portainer.bodkys.house";
 const PORTAINER_PORT: u16 = 9443;
 
@@ -24,7 +31,7 @@ struct Release {
     machine: Machine,
     home: Namespace,
     portainer: Portainer,
-    trusted: String,
+    user: User,
 }
 
 #[tokio::test]
@@ -48,28 +55,15 @@ async fn journey(release: &Release) -> Result<()> {
 
 impl Release {
     async fn new(machine: Machine) -> Result<Release> {
-        machine.load_image()?;
         let home = Namespace::there(machine.cluster, "default").await?;
         let (chain, key, trusted) = certificate()?;
         let address = SocketAddr::from((machine.host.outside_ip(), PORTAINER_PORT));
         let options = Options { https: Some((chain, key)), address, ..Options::default() };
         let portainer = Portainer::with(options)?;
         machine.dns.knows(PORTAINER, machine.host.outside_ip());
-        Ok(Release { machine, home, portainer, trusted })
-    }
-
-    /// A verb of Helm, which waits until all is as it should be.
-    async fn helm(&self, verb: &[&str]) -> Result<String> {
-        let kubeconfig = format!("--kubeconfig={}", self.machine.cluster.kubeconfig().display());
-        let all = [verb, &["--namespace", NAMESPACE, "--timeout=120s", &kubeconfig]].concat();
-        let arguments: Vec<String> = all.into_iter().map(str::to_owned).collect();
-        let run = move || helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
-        tokio::task::spawn_blocking(run).await?
-    }
-
-    async fn upgraded(&self, values: &[&str]) -> Result<()> {
-        let verb = ["upgrade", "dockseal", "charts/dockseal", "--wait", "--reuse-values"];
-        self.helm(&[&verb, values].concat()).await.map(drop)
+        let example = example(&machine, &portainer)?;
+        let user = User::new(&machine, &[("examples/portainer.yaml", example), ("portainer.pem", trusted)])?;
+        Ok(Release { machine, home, portainer, user })
     }
 
     async fn kubectl(&self, arguments: &[&str]) -> Result<String> {
@@ -78,10 +72,10 @@ impl Release {
 
     /// As README says it, the node labelled before.
     async fn installed(&self) -> Result<()> {
-        self.kubectl(&["label", "node", NAME, "dockseal.dev/companion=true"]).await?;
+        self.user.imports(&self.machine, README)?;
+        self.user.types(README, "kubectl label node", "").await?;
         let since = Instant::now();
-        let install = ["install", "dockseal", "charts/dockseal", "--create-namespace", "--wait"];
-        self.helm(&[&install[..], &["--set=companion.namespaces={default}"]].concat()).await?;
+        self.user.types(README, "helm install dockseal", WAITING).await?;
         println!("helm install: everything is ready after {:.1} s", since.elapsed().as_secs_f64());
         let ready = ["get", "pods", "-A", "-o=jsonpath={.items[*].status.containerStatuses[*].ready}"];
         ensure!(self.kubectl(&ready).await? == "true true", "a controller and a companion run");
@@ -93,32 +87,19 @@ impl Release {
         let ask = ["-n", NAMESPACE, "get", "pods", "-o=jsonpath={.items[0].status.podIP}"];
         let name = format!("dockseal-controller.{NAMESPACE}.svc.cluster.local");
         self.machine.dns.knows(&name, self.kubectl(&ask).await?.parse()?);
-        let said = self.helm(&["test", "dockseal", "--logs"]).await?;
+        let said = self.user.types(CHART, "helm test dockseal", "--logs").await?;
         ensure!(said.contains("Succeeded") && said.contains("leading"), "{said}");
         Ok(())
     }
 
-    /// The example, with a key, where Portainer's certificate comes from, and what a host on a node has besides.
+    /// Issued and delivered; a host that serves nothing yet is not registered.
     async fn applied(&self) -> Result<()> {
-        let ip = self.machine.host.ip();
-        let example = std::fs::read_to_string("examples/portainer.yaml")?;
-        let hosts = format!("address: {{host: {ip}, port: 2376}}");
-        let url = format!("url: https://{PORTAINER}:{PORTAINER_PORT}");
-        let changes = [
-            ("ptr_replace-this", self.portainer.admin_key().to_owned()),
-            ("address: {port: 2376}", hosts + "\n  delivery: {target: Node, nodeName: atlas}"),
-            (&*url, format!("{url}\n    tls: {{caSecretRef: {{name: portainer-ca, key: ca.crt}}}}")),
-        ];
-        let changed = changes.into_iter().try_fold(example, |text, (from, to)| {
-            ensure!(text.contains(from), "the example has no {from:?} any more");
-            Ok(text.replacen(from, &to, 1))
-        })?;
-        let trusted = format!("--from-literal=ca.crt={}", self.trusted);
-        self.home.kubectl(&["create", "secret", "generic", "portainer-ca", &trusted]).await?;
-        self.home.apply(&changed).await?;
-        let placed = |host: &Value| is(host, "Delivered", "True");
-        self.home.until(HOST, placed).await?;
-        ensure!(self.portainer.environments().is_empty(), "a host that serves nothing yet is registered");
+        self.user.types("docs/portainer-elsewhere.md", "kubectl create secret generic portainer-ca", "").await?;
+        self.user.types(README, "kubectl apply -f examples/portainer.yaml", "").await?;
+        self.home.until(HOST, |host| is(host, "Delivered", "True")).await?;
+        ensure!(self.portainer.environments().is_empty(), "{:#?}", self.portainer.environments());
+        let said = self.user.types(README, "kubectl get dockseal", "").await?;
+        ensure!(said.contains("dockerhostcert.dockseal.dev/atlas"), "{said}");
         Ok(())
     }
 
@@ -159,7 +140,7 @@ impl Release {
 
     /// The same environment, when an upgrade allows it and the object says so, and with the next certificates too.
     async fn registered_by_the_companion(&self, made: &Environment) -> Result<()> {
-        self.upgraded(&["--set=companion.portainer.enabled=true"]).await?;
+        self.upgraded("companion.portainer.enabled=true").await?;
         self.home.merge(CLIENT, json!({"spec": {"registrar": "Companion"}})).await?;
         ensure!(self.registered("Companion").await?.id == made.id, "it is another one");
         self.renewed(CLIENT).await?;
@@ -170,7 +151,13 @@ impl Release {
         Ok(())
     }
 
-    /// A certificate is renewed, as `dockseal renew` asks for it.
+    /// An upgrade to other values, as the page says it.
+    async fn upgraded(&self, value: &str) -> Result<()> {
+        self.user.types(UPGRADE, "helm upgrade dockseal", &format!("{WAITING} --set={value}")).await?;
+        self.user.types(UPGRADE, "kubectl rollout status", "--timeout=60s").await.map(drop)
+    }
+
+    /// A certificate is renewed.
     async fn renewed(&self, what: &str) -> Result<()> {
         let before = self.home.get(what).await?["status"]["fingerprint"].clone();
         self.home.annotate(what, "dockseal.dev/renew-requested-at", &Timestamp::now().to_string()).await?;
@@ -186,7 +173,7 @@ impl Release {
     /// Two controllers; the one that leads is gone from one moment to the next, and the other goes on.
     async fn leader_is_killed(&self) -> Result<()> {
         println!("the controller's memory: {}", self.machine.memory("controller")?);
-        self.upgraded(&["--set=controller.replicas=2"]).await?;
+        self.upgraded("controller.replicas=2").await?;
         self.home.merge(CLIENT, json!({"spec": {"registrar": "Controller"}})).await?;
         self.registered("Controller").await?;
         let leader = self.leader().await?;
@@ -197,7 +184,7 @@ impl Release {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         println!("another leads after {:.1} s", since.elapsed().as_secs_f64());
-        self.renewed(HOST).await?;
+        self.user.types(README, "dockseal renew pandora --wait", "").await?;
         self.reached("deliveredFingerprint").await
     }
 
@@ -209,7 +196,7 @@ impl Release {
 
     /// By the profile `daemon` the pod has the node's systemd start dockerd with what it wrote; nobody restarts it by hand.
     async fn dockerd_is_taken_over(&self, made: &Environment) -> Result<()> {
-        self.upgraded(&["--set=companion.profile=daemon"]).await?;
+        self.upgraded("companion.profile=daemon").await?;
         let delivery = json!({"mode": "Daemon", "takeOver": true, "daemon": {"restart": "Always"}});
         self.home.merge(HOST, json!({"spec": {"delivery": delivery}})).await?;
         let taken = |host: &Value| {
@@ -229,16 +216,35 @@ impl Release {
     /// Pods and rights go; what was issued, delivered and registered stays, and dockerd serves it.
     async fn uninstalled(&self) -> Result<()> {
         let secrets = crate::world::versions(&self.home.list(&["secret"]).await?);
-        self.helm(&["uninstall", "dockseal", "--wait"]).await?;
+        self.user.types(UPGRADE, "helm uninstall dockseal", WAITING).await?;
         let pods = self.kubectl(&["get", "pods", "-A", "-o=name"]).await?;
         ensure!(!pods.contains("controller") && !pods.contains("companion"), "{pods}");
         ensure!(crate::world::versions(&self.home.list(&["secret"]).await?) == secrets, "Secrets are others");
         let host = self.home.get(HOST).await?;
         ensure!(is(&host, "Registered", "True"), "{:#?}", find(&host, "Registered"));
+        let roles = ["get", "role,rolebinding", "-A", "-o=name"];
+        ensure!(self.kubectl(&roles).await?.contains("dockseal-node-atlas"), "the page says that they stay");
+        self.user.types(CHART, "kubectl delete role,rolebinding --all-namespaces", "").await?;
+        ensure!(!self.kubectl(&roles).await?.contains("dockseal"), "{}", self.kubectl(&roles).await?);
         self.restarted()?;
         ensure!(self.portainer.environments().len() == 1, "{:#?}", self.portainer.environments());
         Ok(())
     }
+}
+
+/// The example, with a key, with what Portainer's certificate is trusted by, and a host that is a node.
+fn example(machine: &Machine, portainer: &Portainer) -> Result<String> {
+    let hosts = format!("address: {{host: {}, port: 2376}}", machine.host.ip());
+    let url = format!("url: https://{PORTAINER}:{PORTAINER_PORT}");
+    let changes = [
+        ("ptr_replace-this", portainer.admin_key().to_owned()),
+        ("address: {port: 2376}", format!("{hosts}\n  delivery: {{target: Node, nodeName: {NAME}}}")),
+        (&*url, format!("{url}\n    tls: {{caSecretRef: {{name: portainer-ca, key: ca.crt}}}}")),
+    ];
+    changes.into_iter().try_fold(std::fs::read_to_string("examples/portainer.yaml")?, |text, (from, to)| {
+        ensure!(text.contains(from), "the example has no {from:?} any more");
+        Ok(text.replacen(from, &to, 1))
+    })
 }
 
 /// What Portainer shows to who asks for it: chain, key, and the authority that it is trusted by.

@@ -44,7 +44,7 @@ pub fn helm(arguments: &[&str]) -> anyhow::Result<String> {
 }
 
 /// What `build.sh` finds or makes: minutes the first time, milliseconds afterwards.
-fn program() -> anyhow::Result<PathBuf> {
+pub fn program() -> anyhow::Result<PathBuf> {
     static FOUND: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut found = FOUND.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(program) = &*found {

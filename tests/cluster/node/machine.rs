@@ -4,10 +4,7 @@ use crate::support::cluster::Cluster;
 use crate::support::hostbox::HostBox;
 use crate::support::relay::Relay;
 use crate::support::resolver::Resolver;
-use crate::support::scratch::Scratch;
 use anyhow::{Context, Result, ensure};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The node's name, in the cluster and as a Docker host.
@@ -66,16 +63,11 @@ impl Machine {
         Ok(())
     }
 
-    /// Makes the image as `make image` does, and gives it to the node as its administrator would.
-    pub fn load_image(&self) -> Result<()> {
-        let made = Scratch::new("node-image")?;
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("image/build.sh");
-        let build = Command::new("bash").arg(script).arg(made.path()).stdin(Stdio::null()).output()?;
-        ensure!(build.status.success(), "{}", String::from_utf8_lossy(&build.stderr));
-        let image = format!("dockseal-{}.tar", env!("CARGO_PKG_VERSION"));
-        self.host.write("/root/image.tar", std::fs::read(made.path().join(image))?, 0o600)?;
-        self.host
-            .sh("ctr -a /run/node/containerd.sock -n k8s.io images import /root/image.tar && rm /root/image.tar")?;
+    /// Runs ctr of the node's containerd, with that behind its words and on its stdin.
+    pub fn ctr(&self, words: &[&str], input: &[u8]) -> Result<()> {
+        let output =
+            self.host.exec_with(&[&["ctr", "-a", "/run/node/containerd.sock"], words, &["-"]].concat(), input)?;
+        ensure!(output.status.success(), "ctr {}: {}", words.join(" "), String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 
