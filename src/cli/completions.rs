@@ -41,5 +41,5 @@ pub fn run(args: &CompletionsArgs, plugin: bool) -> anyhow::Result<ExitCode> {
 fn of_people(name: &'static str) -> clap::Command {
     let whole = args::command(false);
     let shown = whole.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
-    clap::Command::new(name).version(env!("CARGO_PKG_VERSION")).propagate_version(true).subcommands(shown)
+    clap::Command::default().name(name).version(env!("CARGO_PKG_VERSION")).propagate_version(true).subcommands(shown)
 }
