@@ -4,7 +4,7 @@
 use crate::support::cluster::Cluster;
 use crate::support::controller::Controller;
 use crate::support::helm::{self, NAMESPACE, helm};
-use crate::world::{Namespace, SOON, homelab, host, is, versions};
+use crate::world::{Namespace, Right, SOON, homelab, host, is, rights, versions};
 use anyhow::{Context, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -36,9 +36,6 @@ const EVERYTHING: [&str; 8] = [
     r#"--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]"#,
     r#"--set-json=controller.extraEnv=[{"name":"A","value":"b"}],companion.extraEnv=[{"name":"A","value":"b"}]"#,
 ];
-
-/// Group, resource with its subresource, verb.
-type Right = (String, String, String);
 
 struct Release {
     cluster: &'static Cluster,
@@ -163,17 +160,7 @@ fn granted() -> anyhow::Result<BTreeSet<Right>> {
         let kind = object["kind"].as_str().unwrap_or_default();
         ["Role", "ClusterRole"].contains(&kind) && object["metadata"]["name"] == "dockseal-controller"
     };
-    let words = |list: &Value| -> Vec<String> {
-        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
-    };
-    let mut rights = BTreeSet::new();
-    for rule in chart.iter().filter(is_ours).flat_map(|role| role["rules"].as_array().into_iter().flatten()) {
-        for group in words(&rule["apiGroups"]) {
-            for resource in words(&rule["resources"]) {
-                rights.extend(words(&rule["verbs"]).into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
-            }
-        }
-    }
+    let rights: BTreeSet<Right> = chart.iter().filter(is_ours).flat_map(rights).collect();
     ensure!(
         !rights.iter().any(|(group, resource, verb)| [group, resource, verb].iter().any(|word| *word == "*")),
         "a star"

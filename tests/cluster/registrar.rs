@@ -10,7 +10,7 @@ use crate::support::helm;
 use crate::support::portainer::state::Environment;
 use crate::support::portainer::{Fault, Portainer};
 use crate::support::scratch::Scratch;
-use crate::world::{Namespace, SOON, crds, fails, find, homelab, is};
+use crate::world::{Namespace, SOON, crds, fails, find, homelab, is, rights};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ const COMPANIONS: &str = "dockseal-companions";
 const HOST: &str = "dockerhostcert/pandora";
 const CLIENT: &str = "portainerclient/portainer";
 const ROLE: &str = "role/dockseal-node-pandora";
+const USER: &str = "system:serviceaccount:dockseal-companions:node-pandora";
 
 /// A node `pandora` with its companion and dockerd, a controller, and a Portainer.
 struct Bench {
@@ -53,13 +54,14 @@ async fn journey(bench: &mut Bench) -> anyhow::Result<()> {
     for registrar in ["Controller", "Companion", "Controller", "Companion"] {
         bench.taken_over(registrar, &made).await.with_context(|| registrar.to_owned())?;
     }
+    bench.rights_are_those_that_are_used().await?;
     bench.allowed_no_longer(&made).await?;
     bench.removed().await
 }
 
 impl Bench {
     async fn new() -> anyhow::Result<Bench> {
-        let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start().await?));
+        let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start_audited(USER).await?));
         crds(cluster).await?;
         let scratch = Scratch::new("registrar")?;
         let directory = scratch.path().join("certs");
@@ -205,6 +207,14 @@ impl Bench {
         self.home.until(HOST, |host| is(host, "Registered", "True")).await?;
         self.portainer.remove_environment(foreign);
         ensure!(self.portainer.environment(made.id).is_some(), "it was never touched");
+        Ok(())
+    }
+
+    /// What the node's Roles grant, its companion asked for, and nothing else.
+    async fn rights_are_those_that_are_used(&self) -> anyhow::Result<()> {
+        let granted = &rights(&self.home.get(ROLE).await?) | &rights(&self.companions.get(ROLE).await?);
+        let asked = self.home.cluster.audited()?;
+        ensure!(granted == asked, "granted: {granted:#?}\nasked for: {asked:#?}");
         Ok(())
     }
 

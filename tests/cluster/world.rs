@@ -6,6 +6,7 @@ use anyhow::{Context, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -268,6 +269,25 @@ pub fn fails(object: &Value, condition: &str, reason: &str) -> bool {
 /// A condition.
 pub fn find<'a>(object: &'a Value, condition: &str) -> Option<&'a Value> {
     object["status"]["conditions"].as_array()?.iter().find(|found| found["type"] == condition)
+}
+
+/// Group, resource with its subresource, verb.
+pub type Right = (String, String, String);
+
+/// What a Role or ClusterRole grants, whatever the names.
+pub fn rights(role: &Value) -> BTreeSet<Right> {
+    let words = |list: &Value| -> Vec<String> {
+        list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    };
+    let mut rights = BTreeSet::new();
+    for rule in role["rules"].as_array().into_iter().flatten() {
+        for group in words(&rule["apiGroups"]) {
+            for resource in words(&rule["resources"]) {
+                rights.extend(words(&rule["verbs"]).into_iter().map(|verb| (group.clone(), resource.clone(), verb)));
+            }
+        }
+    }
+    rights
 }
 
 /// Kind, name and resourceVersion of each, sorted.
