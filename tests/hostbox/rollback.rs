@@ -15,6 +15,7 @@ if [ -e /root/refused ] && cmp -s /root/refused /etc/docker/certs/pandora.pem &&
 then
   echo "failed to start daemon: this certificate is not to its liking" >&2
   [ -e /root/hang ] && exec sleep 1000
+  sleep 0.5 # whose words a journal on a busy machine reads after their end, it does not always know
   exit 1
 fi
 exec /usr/sbin/dockerd.real "$@"
