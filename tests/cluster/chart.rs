@@ -18,12 +18,8 @@ const KINDS: [&str; 4] = ["dockercas", "dockerhostcerts", "dockerclientcerts", "
 
 /// Granted, and not asked for by the controller itself: it hands them on to companions, and RBAC lets nobody give what
 /// he has not got.
-const HANDED_ON: [(&str, &str, &str); 4] = [
-    ("dockseal.dev", "dockerhostcerts/status", "get"),
-    ("", "serviceaccounts/token", "create"),
-    ("", "secrets", "list"),
-    ("", "configmaps", "list"),
-];
+const HANDED_ON: [(&str, &str, &str); 2] =
+    [("dockseal.dev", "dockerhostcerts/status", "get"), ("", "serviceaccounts/token", "create")];
 
 /// Every switch at once, for the API server to judge what it becomes.
 const EVERYTHING: [&str; 8] = [

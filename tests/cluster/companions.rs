@@ -173,9 +173,9 @@ async fn an_account_has_exactly_its_rights_and_they_are_enough() -> anyhow::Resu
     let role = "role/dockseal-node-node.one";
     assert_eq!(
         rules(&bench.home.get(role).await?),
-        ["get,list,watch /secrets pandora-docker-host", "get,patch dockseal.dev/dockerhostcerts/status pandora"]
+        ["watch /secrets pandora-docker-host", "get,patch dockseal.dev/dockerhostcerts/status pandora"]
     );
-    assert_eq!(rules(&bench.companions.get(role).await?), ["get,list,watch /configmaps node-node.one"]);
+    assert_eq!(rules(&bench.companions.get(role).await?), ["watch /configmaps node-node.one"]);
     let mint = bench.companions.until("role/dockseal-companion-mint", |_| true).await?;
     assert_eq!(rules(&mint), ["create /serviceaccounts/token node-node.one"]);
     let account = bench.companions.get("serviceaccount/node-node.one").await?;
@@ -221,8 +221,7 @@ async fn an_enrolled_host_gets_an_account_that_mints_for_itself_alone() -> anyho
     let account = "host-enrolled.nas";
     let companion = bench.companion(account).await?;
     let role = bench.companions.get(&format!("role/dockseal-{account}")).await?;
-    let expected =
-        [format!("get,list,watch /configmaps {account}"), format!("create /serviceaccounts/token {account}")];
+    let expected = [format!("watch /configmaps {account}"), format!("create /serviceaccounts/token {account}")];
     assert_eq!(rules(&role), expected);
     companion.companions.token(account).await?;
     companion.deliver("nas", None).await?;

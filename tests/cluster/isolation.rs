@@ -207,7 +207,8 @@ async fn nothing_but_the_report_was_written(bed: &Bed) -> anyhow::Result<()> {
 }
 
 async fn tokens_end_with_what_they_are_bound_to(bed: &Bed) -> anyhow::Result<()> {
-    let (by_pod, by_node) = (mint("node-pandora", bound_to("pandora")), get(&secret("home", "attic-docker-host")));
+    let (by_pod, by_node) =
+        (mint("node-pandora", bound_to("pandora")), watched(&format!("{HOME}/secrets"), "attic-docker-host"));
     bed.allowed("pod on pandora", &by_pod).await?;
     bed.allowed("node-attic", &by_node).await?;
     let pod = format!("/api/v1/namespaces/{COMPANIONS}/pods/companion-pandora?gracePeriodSeconds=0");
@@ -278,28 +279,35 @@ fn pods() -> Vec<Row> {
     rows
 }
 
-/// A node's account reads what is its own, by name.
+/// A watch of one object, which begins with what it is.
+fn watched(path: &str, name: &str) -> Ask {
+    get(&format!("{path}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name={name}&{STREAMED}"))
+}
+
+/// A node's account watches what is its own, by name.
 fn nodes_read() -> Vec<Row> {
     let node = "node-pandora";
     let selected = |path: &str, selector: &str| get(&format!("{path}?fieldSelector={selector}"));
-    let watched = |path: &str, name: &str| {
-        get(&format!("{path}?watch=true&timeoutSeconds=1&fieldSelector=metadata.name={name}&{STREAMED}"))
-    };
     let (secrets, maps) = (format!("{HOME}/secrets"), format!("/api/v1/namespaces/{COMPANIONS}/configmaps"));
     vec![
-        (node, get(&secret("home", "pandora-docker-host")), YES),
-        (node, selected(&secrets, "metadata.name=pandora-docker-host"), YES),
         (node, watched(&secrets, "pandora-docker-host"), YES),
-        (node, get(&format!("{maps}/node-pandora")), YES),
-        (node, selected(&maps, "metadata.name=node-pandora"), YES),
         (node, watched(&maps, "node-pandora"), YES),
         (node, get(&status("home", "pandora")), YES),
+        // in a way that nobody needs
+        (node, get(&secret("home", "pandora-docker-host")), Some(RBAC)),
+        (node, selected(&secrets, "metadata.name=pandora-docker-host"), Some(RBAC)),
+        (node, get(&format!("{maps}/node-pandora")), Some(RBAC)),
+        (node, selected(&maps, "metadata.name=node-pandora"), Some(RBAC)),
         // another host's, the authority's
         (node, get(&secret("home", "attic-docker-host")), Some(RBAC)),
         (node, get(&secret("lab", "store-docker-host")), Some(RBAC)),
         (node, get(&secret("home", "homelab-docker-ca")), Some(RBAC)),
         (node, selected(&secrets, "metadata.name=homelab-docker-ca"), Some(RBAC)),
         (node, watched(&secrets, "attic-docker-host"), Some(RBAC)),
+        (node, watched(&secrets, "homelab-docker-ca"), Some(RBAC)),
+        (node, watched(&format!("{LAB}/secrets"), "store-docker-host"), Some(RBAC)),
+        (node, watched(&maps, "node-attic"), Some(RBAC)),
+        (node, get(&format!("{secrets}?watch=true&timeoutSeconds=1")), Some(RBAC)),
         (node, get(&format!("{maps}/node-attic")), Some(RBAC)),
         (node, get(&status("home", "attic")), Some(RBAC)),
         // lists
@@ -415,7 +423,7 @@ fn nodes_write() -> Vec<Row> {
 fn hosts() -> Vec<Row> {
     let host = "host-lab.store";
     let for_seconds = |seconds: i64| mint("host-lab.store", json!({"expirationSeconds": seconds}));
-    let maps = format!("/api/v1/namespaces/{COMPANIONS}/configmaps");
+    let (secrets, maps) = (format!("{LAB}/secrets"), format!("/api/v1/namespaces/{COMPANIONS}/configmaps"));
     let report =
         json!({"status": {"conditions": [condition("Delivered", "True")], "host": {"deliveredFingerprint": "aa"}}});
     vec![
@@ -429,17 +437,16 @@ fn hosts() -> Vec<Row> {
         (host, mint("node-pandora", bound_to("pandora")), Some(RBAC)),
         (host, mint("dockseal-companion", json!({})), Some(RBAC)),
         (host, token("dockseal", "dockseal-controller", json!({})), Some(RBAC)),
-        (host, get(&secret("lab", "store-docker-host")), YES),
-        (host, get(&format!("{LAB}/secrets?fieldSelector=metadata.name=store-docker-host")), YES),
-        (host, get(&format!("{maps}/host-lab.store")), YES),
-        (host, get(&secret("lab", "barn-docker-host")), Some(RBAC)),
-        (host, get(&secret("home", "pandora-docker-host")), Some(RBAC)),
-        (host, get(&format!("{LAB}/secrets")), Some(RBAC)),
-        (host, get(&format!("{maps}/host-lab.barn")), Some(RBAC)),
+        (host, watched(&secrets, "store-docker-host"), YES),
+        (host, watched(&maps, "host-lab.store"), YES),
+        (host, watched(&secrets, "barn-docker-host"), Some(RBAC)),
+        (host, watched(&format!("{HOME}/secrets"), "pandora-docker-host"), Some(RBAC)),
+        (host, get(&secrets), Some(RBAC)),
+        (host, watched(&maps, "host-lab.barn"), Some(RBAC)),
         (host, merge(&status("lab", "store"), report.clone()), YES),
         (host, merge(&status("lab", "store"), json!({"status": {"serial": "02"}})), Some(HOST_ONLY)),
         (host, merge(&status("lab", "barn"), report), Some(RBAC)),
-        ("host-lab.barn", get(&secret("lab", "barn-docker-host")), YES),
+        ("host-lab.barn", watched(&secrets, "barn-docker-host"), YES),
         ("host-lab.barn", mint("host-lab.store", json!({})), Some(RBAC)),
     ]
 }

@@ -3,6 +3,8 @@
 use crate::support::cluster::Cluster;
 use crate::support::controller::Controller;
 use anyhow::{Context, ensure};
+use futures::TryStreamExt;
+use kube::api::{DynamicObject, WatchEvent};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -20,6 +22,8 @@ pub struct Namespace {
     /// Its name.
     pub name: String,
     client: Client,
+    /// It may watch Secrets and ConfigMaps, and read them in no other way.
+    watches: bool,
 }
 
 impl Namespace {
@@ -39,7 +43,7 @@ impl Namespace {
 
     /// A namespace that is there already.
     pub async fn there(cluster: &'static Cluster, name: &str) -> anyhow::Result<Namespace> {
-        Ok(Namespace { cluster, name: name.to_owned(), client: client(&cluster.kubeconfig()).await? })
+        Ok(Namespace { cluster, name: name.to_owned(), client: client(&cluster.kubeconfig()).await?, watches: false })
     }
 
     /// A controller for this namespace alone.
@@ -64,7 +68,23 @@ impl Namespace {
 
     /// One object, `kind/name`, as JSON.
     pub async fn get(&self, what: &str) -> anyhow::Result<Value> {
+        if self.watches && (what.starts_with("secret/") || what.starts_with("configmap/")) {
+            return self.watched(what).await;
+        }
         self.request("GET", &self.path(what), "", &Value::Null).await
+    }
+
+    /// An object as a watch begins with it.
+    async fn watched(&self, what: &str) -> anyhow::Result<Value> {
+        let path = self.path(what);
+        let (path, name) = path.rsplit_once('/').context("kind/name")?;
+        let begins = "watch=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
+        let request = http::Request::get(format!("{path}?{begins}&fieldSelector=metadata.name={name}"));
+        let events = self.client.request_events::<DynamicObject>(request.body(Vec::new())?).await?;
+        match std::pin::pin!(events).try_next().await? {
+            Some(WatchEvent::Added(object)) => Ok(serde_json::to_value(object)?),
+            other => anyhow::bail!("{what} is not there: {other:?}"),
+        }
     }
 
     /// Merges JSON into an object.
@@ -95,11 +115,16 @@ impl Namespace {
         Ok(answer["status"]["token"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// The same namespace for whoever has that token.
+    /// The same namespace for the companion that has that token.
     pub async fn seen_with(&self, token: &str) -> anyhow::Result<Namespace> {
         let name = format!("{}-{}", self.name, &token[token.len() - 12..]);
         let kubeconfig = self.cluster.kubeconfig_with_token(&name, token)?;
-        Ok(Namespace { cluster: self.cluster, name: self.name.clone(), client: client(&kubeconfig).await? })
+        Ok(Namespace {
+            cluster: self.cluster,
+            name: self.name.clone(),
+            client: client(&kubeconfig).await?,
+            watches: true,
+        })
     }
 
     /// Makes an object as it is in `object`.

@@ -61,7 +61,7 @@ fn by_namespace(assignment: &Assignment) -> BTreeMap<&str, Vec<&AssignedHost>> {
 
 /// To read its assignment; an enrolled host renews its own token, too.
 fn own_rules(account: &str) -> Vec<PolicyRule> {
-    let mut rules = vec![rule("", "configmaps", &["get", "list", "watch"], [account])];
+    let mut rules = vec![rule("", "configmaps", &["watch"], [account])];
     if account.starts_with(HOST_PREFIX) {
         rules.push(rule("", "serviceaccounts/token", &["create"], [account]));
     }
@@ -75,7 +75,7 @@ fn host_rules(hosts: &[&AssignedHost], readable: &BTreeSet<ObjectRef>) -> Vec<Po
     secrets.extend(portainers.flat_map(|portainer| [&*portainer.client_secret, &*portainer.credentials_secret]));
     let mut rules = Vec::new();
     if !secrets.is_empty() {
-        rules.push(rule("", "secrets", &["get", "list", "watch"], secrets));
+        rules.push(rule("", "secrets", &["watch"], secrets));
     }
     let names: BTreeSet<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
     rules.push(rule(GROUP, "dockerhostcerts/status", &["get", "patch"], names));
@@ -215,10 +215,10 @@ mod tests {
         assert_eq!(
             told(&parts),
             [
-                "companions: get,list,watch /configmaps node-pandora",
-                "home: get,list,watch /secrets one-docker-host,two-docker-host",
+                "companions: watch /configmaps node-pandora",
+                "home: watch /secrets one-docker-host,two-docker-host",
                 "home: get,patch dockseal.dev/dockerhostcerts/status one,two",
-                "lab: get,list,watch /secrets three-docker-host",
+                "lab: watch /secrets three-docker-host",
                 "lab: get,patch dockseal.dev/dockerhostcerts/status three",
             ]
         );
@@ -243,7 +243,7 @@ mod tests {
         assert_eq!(
             told,
             [
-                "companions: get,list,watch /configmaps host-home.one",
+                "companions: watch /configmaps host-home.one",
                 "companions: create /serviceaccounts/token host-home.one",
                 "home: get,patch dockseal.dev/dockerhostcerts/status one",
             ],
@@ -276,11 +276,11 @@ mod tests {
             initialize_admin: false,
         }];
         let secrets = |assignment: &Assignment| told(&parts("companions", "node-a", assignment, &all()))[1].clone();
-        let three = "home: get,list,watch /secrets one-docker-host,portainer-admin,portainer-portainer-client";
+        let three = "home: watch /secrets one-docker-host,portainer-admin,portainer-portainer-client";
         assert_eq!(secrets(&only), three);
         assert_eq!(Assignment::parse(&only.to_text()), Some(only.clone()));
         only.hosts[0].portainers.clear();
-        assert_eq!(secrets(&only), "home: get,list,watch /secrets one-docker-host");
+        assert_eq!(secrets(&only), "home: watch /secrets one-docker-host");
     }
 
     #[test]

@@ -93,7 +93,7 @@ impl Home {
     pub async fn account(&self) -> anyhow::Result<()> {
         let (account, namespace) = (&self.account, &self.namespace.name);
         let rule = |group: &str, resource: &str, names: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs});
-        let read = ["get", "list", "watch"];
+        let read = ["watch"];
         let mut own = vec![rule("", "configmaps", &[account], &read)];
         let mint = rule("", "serviceaccounts/token", &[account], &["create"]);
         let mut objects = vec![object("v1", "ServiceAccount", COMPANIONS, account, json!({}))];

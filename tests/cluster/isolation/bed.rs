@@ -229,7 +229,7 @@ fn account(account: &str, namespace: &str, hosts: &[&str], enrolled: bool) -> Ve
     let core = format!("/api/v1/namespaces/{COMPANIONS}");
     let meta = json!({"name": account, "namespace": COMPANIONS});
     let assignment = json!({"metadata": meta, "data": {"assignment.json": "{}"}});
-    let read = ["get", "list", "watch"];
+    let read = ["watch"];
     let mut own = vec![rule("", "configmaps", &[account], &read)];
     own.extend(enrolled.then(|| rule("", "serviceaccounts/token", &[account], &["create"])));
     let secrets: Vec<String> = hosts.iter().map(|host| format!("{host}-docker-host")).collect();
