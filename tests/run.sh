@@ -22,7 +22,10 @@ fi
 one() { # BINARY
   local run code=0
   run=$RUN_DIRECTORY/$(basename "$1")
-  case ${run##*/} in image-*) until [[ -e $RUN_DIRECTORY/image.code ]]; do sleep 0.5; done ;; esac
+  case ${run##*/} in
+    image-*) until [[ -e $RUN_DIRECTORY/image.code ]]; do sleep 0.5; done ;;
+    cluster-*) export RUST_TEST_THREADS=$(($(nproc) + 1)) ;; # it waits for controllers and their clocks
+  esac
   CARGO_MANIFEST_DIR=$PWD "$1" >"$run.out" 2>&1 </dev/null || code=$?
   echo "$code" >"$run.new" && mv "$run.new" "$run.code"
 }

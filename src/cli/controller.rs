@@ -4,6 +4,7 @@ use super::args::ControllerArgs;
 use super::logging;
 use crate::controller::{self, Settings};
 use crate::decide::delivery::Listing;
+use crate::world::kube_reader::{KubeReader, ReadError};
 use crate::world::{Clock, entropy};
 use anyhow::Context;
 use kube::{Client, Config};
@@ -17,6 +18,10 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
         let mut config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
         // Every failure comes back to the queue, which waits longer each time and says so; nothing waits in silence.
         config.default_retry = false;
+        // One that does not answer may do so yet; one that is too old will never show its watches.
+        if let Err(error @ ReadError::TooOld { .. }) = KubeReader::connect(config.clone()).await {
+            return Err(error.into());
+        }
         let settings = settings(&args, &config);
         let client = Client::try_from(config).context("failed to make a client from the kubeconfig")?;
         controller::run(client, settings, Clock::system(), super::stop()?).await?;

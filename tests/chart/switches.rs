@@ -107,7 +107,7 @@ fn each_value_arrives_where_it_belongs() -> anyhow::Result<()> {
         (
             r#"companion.extraEnv=[{"name":"A","value":"b"}]"#,
             daemon_set,
-            format!("{BOX}/env/1/name"),
+            format!("{BOX}/env/2/name"),
             none(),
             json!("A"),
         ),
@@ -133,6 +133,7 @@ fn each_value_arrives_where_it_belongs() -> anyhow::Result<()> {
             json!("10%"),
         ),
         ("companion.hostNetwork=true", daemon_set, format!("{POD}/hostNetwork"), none(), json!(true)),
+        ("companion.hostNetwork=true", daemon_set, format!("{BOX}/env/1/name"), json!("NODE_ADDRESS"), none()),
         (
             r#"companion.seLinuxOptions={"type":"spc_t"}"#,
             daemon_set,

@@ -113,6 +113,7 @@ fn every_verb_says_what_is_wrong_with_a_cluster() {
             assert_eq!((ran.out.as_str(), ran.err.lines().count()), ("", 1), "{ran:?}");
         }
     }
+    asked(&bed, &url(server(&[("/version", 200, OLD)])), &["controller"]).ends(1, "is Kubernetes v1.33.2-eks");
     let strange = server(&[("/version", 200, NEW), ("/apis/dockseal.dev", 200, STRANGE)]);
     asked(&bed, &url(strange), &["status", "dhc"]).ends(1, "are none that this dockseal");
     let closed = server(&[("/version", 403, SILENT), ("/apis/dockseal.dev", 404, ""), ("/apis", 200, NO_GROUP)]);

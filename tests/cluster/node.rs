@@ -172,7 +172,9 @@ impl Release {
 
     /// Two controllers; the one that leads is gone from one moment to the next, and the other goes on.
     async fn leader_is_killed(&self) -> Result<()> {
-        println!("the controller's memory: {}", self.machine.memory("controller")?);
+        for verb in ["controller", "companion"] {
+            println!("memory of the {verb}: {}", self.machine.memory(verb)?);
+        }
         self.upgraded("controller.replicas=2").await?;
         self.home.merge(CLIENT, json!({"spec": {"registrar": "Controller"}})).await?;
         self.registered("Controller").await?;

@@ -88,7 +88,7 @@
 {{- end }}
 {{- end }}
 {{- range .values.extraEnv }}
-{{- if has .name (list "NODE_NAME" "DOCKSEAL_ADMIN_ADDRESS") }}
+{{- if has .name (list "NODE_NAME" "NODE_ADDRESS" "DOCKSEAL_ADMIN_ADDRESS") }}
 {{- fail (printf "%s.extraEnv: %s is said by the chart: leave it out" $at .name) }}
 {{- end }}
 {{- end }}

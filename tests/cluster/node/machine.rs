@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 /// The node's name, in the cluster and as a Docker host.
 pub const NAME: &str = "atlas";
-/// Where pods find the API server and the cluster's DNS: on the node itself, since nothing here is a Service's proxy.
-const SOON: Duration = Duration::from_secs(60);
+/// How long a node may take to be ready: ten times what it needs on a quiet machine.
+const SOON: Duration = Duration::from_secs(90);
+/// Where pods find the API server: on the node itself, since nothing here is a Service's proxy.
 const API: &str = "10.0.0.1";
 const PROXY: &str = "/usr/lib/systemd/systemd-socket-proxyd";
 
