@@ -70,9 +70,11 @@ impl Release {
         self.machine.cluster.kubectl(arguments).await
     }
 
-    /// As README says it, the node labelled before.
+    /// As README says it, the namespace and the node labelled before.
     async fn installed(&self) -> Result<()> {
         self.user.imports(&self.machine, README)?;
+        self.user.types(CHART, "kubectl create namespace dockseal", "").await?;
+        self.user.types(CHART, "kubectl label namespace dockseal", "").await?;
         self.user.types(README, "kubectl label node", "").await?;
         let since = Instant::now();
         self.user.types(README, "helm install dockseal", WAITING).await?;
@@ -154,7 +156,10 @@ impl Release {
     /// An upgrade to other values, as the page says it.
     async fn upgraded(&self, value: &str) -> Result<()> {
         self.user.types(UPGRADE, "helm upgrade dockseal", &format!("{WAITING} --set={value}")).await?;
-        self.user.types(UPGRADE, "kubectl rollout status", "--timeout=60s").await.map(drop)
+        self.user.types(UPGRADE, "kubectl rollout status", "--timeout=60s").await?;
+        let said = self.user.types(UPGRADE, "dockseal status -A", "|| test $? = 4").await?; // titan is nowhere
+        ensure!(said.contains("atlas") && said.contains("titan"), "{said}");
+        Ok(())
     }
 
     /// A certificate is renewed.
