@@ -5,6 +5,7 @@ use crate::support::hostbox::HostBox;
 use crate::support::relay::Relay;
 use crate::support::resolver::Resolver;
 use anyhow::{Context, Result, ensure};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The node's name, in the cluster and as a Docker host.
@@ -32,6 +33,7 @@ impl Machine {
         let binaries = cluster.start_managers().await?;
         let relay = Relay::start(host.outside_ip().into(), cluster.address())?;
         let dns = Resolver::on(host.outside_ip())?;
+        let pods = route(&host)?;
         host.network(&["addr", "add", &format!("{API}/32"), "dev", "lo"])?;
         host.sh(&format!("systemd-run --quiet --socket-property=ListenStream={API}:443 {PROXY} {}", relay.address()))?;
         let machine = Machine { cluster, host, dns, _relay: relay };
@@ -41,7 +43,7 @@ impl Machine {
         machine.host.install(&binaries.join("kubelet"), "/usr/local/bin/kubelet")?;
         machine.host.docker_ready()?;
         machine.host.sh(&format!(
-            "systemd-run --quiet --unit=node -p Delegate=yes unshare --mount /usr/local/lib/node {NAME} {} {} {}",
+            "systemd-run --quiet --unit=node -p Delegate=yes unshare --mount /usr/local/lib/node {NAME} {} {} {} {pods}",
             machine.host.ip(),
             machine.host.outside_ip(),
             machine.host.cgroup_name(),
@@ -96,4 +98,13 @@ impl Machine {
         let output = self.host.exec(&["sh", "-c", script]);
         output.map_or_else(|error| error.to_string(), |output| String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+/// The addresses of the node's pods, which are reached from outside through it as long as the box is there.
+fn route(host: &HostBox) -> Result<String> {
+    let node = host.ip();
+    let pods = format!("10.214.{}.0/24", node.octets()[2]);
+    let output = Command::new("ip").args(["route", "replace", &pods, "via", &node.to_string()]).output()?;
+    ensure!(output.status.success(), "no route to pods: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(pods)
 }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A node's containerd and kubelet in a box: start.sh NAME ADDRESS DNS CGROUP. Runs until it is killed, in a mount namespace of
+# A node's containerd and kubelet in a box: start.sh NAME ADDRESS DNS CGROUP PODS. Runs until it is killed, in a mount namespace of
 # its own. What it writes is in /etc/node, /var/lib/node and /run/node; pods' directories are the kubelet's usual ones.
 set -euo pipefail
 
-readonly name=$1 address=$2 dns=$3 cgroup=$4
+readonly name=$1 address=$2 dns=$3 cgroup=$4 pods=$5
 readonly socket=/run/node/containerd.sock
 mkdir -p /etc/node/cni /var/lib/node /run/node
 
@@ -47,8 +47,8 @@ state = "/run/node/containerd"
 END
   cat >/etc/node/cni/pods.conflist <<END
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [{
-  "type": "bridge", "bridge": "pods", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-  "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.214.0.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+  "type": "bridge", "bridge": "pods", "isGateway": true, "hairpinMode": true,
+  "ipam": {"type": "host-local", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 END
   containerd --config /etc/node/containerd.toml >/run/node/containerd.log 2>&1 &
   until ctr -a "$socket" version >/dev/null 2>&1; do sleep 0.1; done

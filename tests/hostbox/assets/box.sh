@@ -52,6 +52,7 @@ network() {
   ip -n "$netns" link set lo up
   ip -n "$netns" link set eth0 up
   ip -n "$netns" route add default via "10.213.$number.1"
+  ip netns exec "$netns" sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward' # inside it cannot be written; pods need it
 }
 
 # Takes away whatever there is of it, from wherever it was left.
