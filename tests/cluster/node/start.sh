@@ -47,8 +47,7 @@ state = "/run/node/containerd"
 END
   cat >/etc/node/cni/pods.conflist <<END
 {"cniVersion": "1.0.0", "name": "pods", "plugins": [{
-  "type": "bridge", "bridge": "pods", "isGateway": true, "hairpinMode": true,
-  "ipam": {"type": "host-local", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
+  "type": "ptp", "ipam": {"type": "host-local", "ranges": [[{"subnet": "$pods"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 END
   containerd --config /etc/node/containerd.toml >/run/node/containerd.log 2>&1 &
   until ctr -a "$socket" version >/dev/null 2>&1; do sleep 0.1; done
