@@ -55,27 +55,19 @@ pub fn of_client(looked: Option<&Result<(), Fault>>, tally: &Tally, version: Opt
     let verdict = |holds, reason, message: String| Verdict::new(ConditionType::Registered, holds, reason, message);
     // A server that companions reach and the controller does not is a reason to let companions register.
     let far = |fault: &Fault| tally.by_companions && fault.reason == Reason::PortainerUnreachable;
+    let counted = format!("{} of {} hosts are registered", tally.registered, tally.selected);
     match (looked, &tally.missing) {
-        (Some(Err(fault)), None) if far(fault) && tally.selected > 0 => {
-            let message = format!(
-                "{} of {} hosts are registered, as their companions say; from the controller {}",
-                tally.registered, tally.selected, fault.message
-            );
-            verdict(true, Reason::Registered, message)
-        }
-        (Some(Err(fault)), missing) if !far(fault) || missing.is_none() => {
-            verdict(false, fault.reason, fault.message.clone())
-        }
         (None, _) => verdict(false, Reason::NotRegistered, "Portainer has not been asked yet".to_owned()),
-        (Some(_), Some((host, words))) => {
-            let message = format!("{} of {} hosts are registered; {host}: {words}", tally.registered, tally.selected);
-            verdict(false, Reason::NotRegistered, message)
-        }
-        (Some(_), None) => {
-            let version = version.unwrap_or_default();
-            let message =
-                format!("{} of {} hosts are registered in Portainer {version}", tally.registered, tally.selected);
+        (Some(Err(fault)), _) if !far(fault) => verdict(false, fault.reason, fault.message.clone()),
+        (Some(_), Some((host, words))) => verdict(false, Reason::NotRegistered, format!("{counted}; {host}: {words}")),
+        (Some(Err(fault)), None) if tally.selected == 0 => verdict(false, fault.reason, fault.message.clone()),
+        (Some(Err(fault)), None) => {
+            let message = format!("{counted}, as their companions say; from the controller {}", fault.message);
             verdict(true, Reason::Registered, message)
+        }
+        (Some(Ok(())), None) => {
+            let version = version.unwrap_or_default();
+            verdict(true, Reason::Registered, format!("{counted} in Portainer {version}"))
         }
     }
 }
