@@ -96,7 +96,7 @@ impl HostBox {
 
     /// Its cgroup's name. On cgroup 1 it is free to make cgroups of that name, and they go with the box.
     pub fn cgroup_name(&self) -> String {
-        format!("dockseal-hostbox-{}", self.hold.number())
+        self.hold.cgroup_name()
     }
 
     /// Its file system as the outside sees it, on or off; without what is mounted inside, such as /run and /tmp.

@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use crate::support::helm;
 use crate::support::scratch::Scratch;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
@@ -68,14 +68,14 @@ impl User {
     /// Types the command of a page that has the node's containerd take the image.
     pub fn imports(&self, machine: &Machine, page: &str) -> Result<()> {
         let line = command(page, "ctr -n k8s.io images import")?;
-        let words: Vec<&str> = line.split('#').next().unwrap_or_default().split_whitespace().collect();
-        let (file, words) = words.split_last().context("a file")?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [_, words @ .., file] = &words[..] else { bail!("{line:?} names no file") };
         let image = std::fs::read(self.directory.path().join(file)).with_context(|| format!("{file} is not there"))?;
-        machine.ctr(&words[1..], &image)
+        machine.ctr(words, &image)
     }
 }
 
-/// The one command of a page that begins so.
+/// The first command of a page that begins so, without its remark.
 fn command(page: &str, begins: &str) -> Result<String> {
     let text = std::fs::read_to_string(page).with_context(|| format!("failed to read {page}"))?;
     let mut shell = false;

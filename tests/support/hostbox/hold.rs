@@ -54,6 +54,11 @@ impl Hold {
         &self.dir
     }
 
+    /// The name of its cgroup.
+    pub fn cgroup_name(&self) -> String {
+        self.cgroup.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// The name of its network namespace.
     pub fn netns(&self) -> String {
         format!("dockseal-{}", self.number)
