@@ -67,11 +67,9 @@ async fn put_right(home: &Home) -> anyhow::Result<()> {
             std::fs::remove_file(home.file("pandora.key"))?;
             std::fs::write(home.file("pandora.key"), "mine")
         }),
-        ("the current generation is removed", |home| {
-            std::fs::remove_dir_all(std::fs::canonicalize(home.directory.join(".dockseal/current"))?)
-        }),
-        ("all of ours is removed", |home| std::fs::remove_dir_all(home.directory.join(".dockseal"))),
-        ("the directory is removed", |home| std::fs::remove_dir_all(&home.directory)),
+        ("the current generation is removed", |home| removed(home, ".dockseal/current")),
+        ("all of ours is removed", |home| removed(home, ".dockseal")),
+        ("the directory is removed", |home| removed(home, "")),
     ];
     for (words, harm) in harms {
         harm(home).context(words)?;
@@ -82,16 +80,32 @@ async fn put_right(home: &Home) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Nothing changes: it does nothing.
+/// Removes a directory of the host's, however often the companion, which may still be at work on the harm before, puts
+/// something into it meanwhile.
+fn removed(home: &Home, name: &str) -> std::io::Result<()> {
+    let deadline = Instant::now() + crate::world::SOON;
+    loop {
+        let done = std::fs::canonicalize(home.file(name)).and_then(std::fs::remove_dir_all);
+        if done.is_ok() || Instant::now() > deadline {
+            return done;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Nothing changes: it comes to rest, and does nothing.
 async fn still(home: &Home, companion: &Companion) -> anyhow::Result<()> {
-    tokio::time::sleep(5 * SECOND).await; // its own last writes have been looked at then
-    let (version, busy) = (home.version().await?, companion.processor_time()?);
-    tokio::time::sleep(10 * SECOND).await;
-    let busy = companion.processor_time()? - busy;
-    println!("processor time within ten seconds in which nothing changes: {busy:?}");
-    ensure!(busy <= Duration::from_millis(20), "it worked for {busy:?} in ten seconds");
-    ensure!(home.version().await? == version, "it wrote though nothing changed");
-    Ok(())
+    let mut spans = Vec::new();
+    for _ in 0..3 {
+        let (version, busy) = (home.version().await?, companion.processor_time()?);
+        tokio::time::sleep(10 * SECOND).await;
+        spans.push((companion.processor_time()? - busy, home.version().await? != version));
+        if matches!(spans.last(), Some((busy, false)) if *busy <= Duration::from_millis(20)) {
+            println!("processor time in ten seconds, and whether it wrote, until it was at rest: {spans:?}");
+            return Ok(());
+        }
+    }
+    anyhow::bail!("nothing changes, and in ten seconds each it worked, and wrote: {spans:?}")
 }
 
 /// A companion that starts over what is there writes nothing, neither here nor there.
