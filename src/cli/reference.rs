@@ -41,10 +41,7 @@ impl Reference {
         match self.kind {
             None => Ok(allowed.to_vec()),
             Some(kind) if allowed.contains(&kind) => Ok(vec![kind]),
-            Some(kind) => {
-                let names: Vec<&str> = allowed.iter().map(|kind| kind.as_str()).collect();
-                Err(Fault::usage(format!("{kind}/{}: it must be a {}", self.name, names.join(", a "))))
-            }
+            Some(kind) => Err(Fault::usage(format!("{kind}/{}: it must be a {}", self.name, any_of(allowed)))),
         }
     }
 
@@ -70,15 +67,20 @@ impl Reference {
 
     /// There is none.
     pub fn missing(&self, kinds: &[Kind], looked_in: &str) -> anyhow::Error {
-        let what = match kinds {
-            [kind] => kind.as_str(),
-            kinds if kinds.len() == Kind::ALL.len() => "object",
-            _ => "certificate",
-        };
+        let what = if kinds.len() == Kind::ALL.len() { "object".to_owned() } else { any_of(kinds) };
         Fault::not_found(format!(
             "there is no {what} {} in {looked_in}: `dockseal status -A` shows what is there",
             self.name
         ))
+    }
+}
+
+/// `DockerHostCert, DockerClientCert or PortainerClient`.
+fn any_of(kinds: &[Kind]) -> String {
+    let names: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    match names.split_last() {
+        Some((last, before)) if !before.is_empty() => format!("{} or {last}", before.join(", ")),
+        _ => names.concat(),
     }
 }
 

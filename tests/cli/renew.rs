@@ -30,7 +30,7 @@ fn what_cannot_be_renewed_is_said() {
     let bed = Bed::mixed();
     for (arguments, code, words) in [
         (&["renew"][..], 2, "required"),
-        (&["renew", "nope"], 3, "there is no certificate nope"),
+        (&["renew", "nope"], 3, "there is no DockerHostCert, DockerClientCert or PortainerClient nope"),
         (
             &["renew", "pandora"],
             2,
@@ -38,7 +38,7 @@ fn what_cannot_be_renewed_is_said() {
         ),
         (&["renew", "attic"], 2, "name the kind"),
         (&["renew", "dca/homelab"], 2, "an authority renews itself"),
-        (&["renew", "homelab"], 3, "there is no certificate homelab"),
+        (&["renew", "homelab"], 3, "there is no DockerHostCert, DockerClientCert or PortainerClient homelab"),
         (&["renew", "--all", "pandora"], 2, "with --all, name dhc, dcc or ptc"),
         (&["renew", "--all", "-l", "site=moon"], 3, "there is nothing to renew in state that fits"),
         (&["renew", "ci", "-l", "site=home"], 2, "--all"),

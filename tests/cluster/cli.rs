@@ -63,7 +63,9 @@ async fn people_see_and_renew_and_take_what_the_controller_made() -> anyhow::Res
     // What kubectl says of it is found too.
     run(&["status", "dockerhostcert.dockseal.dev/janus"]).await?.ends(0, "");
     run(&["status", "dhc/nope"]).await?.ends(3, "there is no DockerHostCert nope in namespace verbs");
-    run(&["bundle", "nope", "-o", "/dev/null"]).await?.ends(3, "there is no certificate nope");
+    run(&["bundle", "nope", "-o", "/dev/null"])
+        .await?
+        .ends(3, "there is no DockerHostCert, DockerClientCert or PortainerClient nope");
     run(&["bundle", "dcc/nope", "-o", "/dev/null"]).await?.ends(3, "there is no DockerClientCert nope");
 
     tokio::time::sleep(Duration::from_millis(1100)).await; // a wish of the certificate's own second is fulfilled already
