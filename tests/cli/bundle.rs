@@ -72,11 +72,7 @@ fn it_says_what_it_has_not() {
     let bed = Bed::mixed();
     for (arguments, code, words) in [
         (&["bundle", "nope", "-o", "x"][..], 3, "there is no DockerHostCert, DockerClientCert or PortainerClient nope"),
-        (
-            &["bundle", "dca/homelab", "-o", "x"],
-            2,
-            "it must be a DockerHostCert, DockerClientCert or PortainerClient",
-        ),
+        (&["bundle", "dca/homelab", "-o", "x"], 2, "it must be a DockerHostCert, DockerClientCert or PortainerClient"),
         (&["bundle", "broken", "-o", "x"], 4, "has no certificate yet: there is no Secret default/broken-docker-host"),
         (&["bundle", "ci"], 2, "<--output <FILE>|--install [<DIR>]>"),
         (&["bundle", "ci", "-o", "x", "--install"], 2, "cannot be used with"),

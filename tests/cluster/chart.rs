@@ -9,6 +9,7 @@ use anyhow::{Context, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ const HANDED_ON: [(&str, &str, &str); 2] =
     [("dockseal.dev", "dockerhostcerts/status", "get"), ("", "serviceaccounts/token", "create")];
 
 /// Every switch at once, for the API server to judge what it becomes.
-const EVERYTHING: [&str; 8] = [
+const EVERYTHING: [&str; 9] = [
     "--set=controller.replicas=2,networkPolicy.enabled=true,companion.namespaces={home,lab}",
     "--set=companion.profile=daemon,companion.portainer.enabled=true,companion.maxUnavailable=10%",
     "--set=controller.podDisruptionBudget.minAvailable=50%,controller.podDisruptionBudget.maxUnavailable=null",
@@ -30,6 +31,7 @@ const EVERYTHING: [&str; 8] = [
     "--set=controller.podAnnotations.a=b,companion.podAnnotations.a=b,companion.podLabels.a=b,image.pullSecrets[0].name=s",
     "--set=controller.tolerations[0].operator=Exists,companion.tolerations[0].operator=Exists,companion.nodeSelector.a=b",
     r#"--set-json=networkPolicy.metricsFrom=[{"namespaceSelector":{}}]"#,
+    "--set=prometheus.serviceMonitor.enabled=true,prometheus.rules.enabled=true,grafana.dashboard.enabled=true",
     r#"--set-json=controller.extraEnv=[{"name":"A","value":"b"}],companion.extraEnv=[{"name":"A","value":"b"}]"#,
 ];
 
@@ -267,8 +269,47 @@ fn rights_are_those_that_are_used(release: &Release) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What Prometheus' operator takes them for: with its CRDs each has all of its fields known.
+async fn the_operator_knows_every_field(release: &Release) -> anyhow::Result<()> {
+    let crds = operator()?.join("example/prometheus-operator-crd");
+    for kind in ["servicemonitors", "podmonitors", "prometheusrules"] {
+        let file = crds.join(format!("monitoring.coreos.com_{kind}.yaml"));
+        let file = file.to_str().context("a path in UTF-8")?;
+        release.cluster.kubectl(&["apply", "--server-side", "-f", file]).await?;
+        let crd = format!("crd/{kind}.monitoring.coreos.com");
+        release.cluster.kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=60s"]).await?;
+    }
+    let theirs = |object: &&Value| object["apiVersion"] == "monitoring.coreos.com/v1";
+    let mut chart = helm::render(&EVERYTHING)?;
+    chart.extend(helm::render(&["--set=prometheus.podMonitor.enabled=true"])?); // one or the other
+    let theirs: Vec<&Value> = chart.iter().filter(theirs).collect();
+    ensure!(theirs.len() == 3, "{theirs:#?}");
+    let create = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+    for object in theirs {
+        release.cluster.kubectl_stdin(&create, &object.to_string()).await?;
+        let mut wrong = object.clone();
+        wrong["spec"]["nope"] = json!(1);
+        let refused = release.cluster.kubectl_stdin(&create, &wrong.to_string()).await;
+        ensure!(refused.is_err_and(|error| error.to_string().contains("nope")), "the CRD judges nothing");
+    }
+    Ok(())
+}
+
+/// Its module, from the Go module proxy.
+fn operator() -> anyhow::Result<PathBuf> {
+    let output = Command::new("go")
+        .args(["mod", "download", "-json", "github.com/prometheus-operator/prometheus-operator"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cluster/assets/operator"))
+        .env("GOFLAGS", "-mod=readonly")
+        .output()
+        .context("failed to start go")?;
+    let said: Value = serde_json::from_slice(&output.stdout).context("go printed no JSON")?;
+    said["Dir"].as_str().map(PathBuf::from).with_context(|| said["Error"].to_string())
+}
+
 /// Other values arrive, and go again.
 async fn upgraded(release: &Release) -> anyhow::Result<()> {
+    the_operator_knows_every_field(release).await?;
     let get = ["-n", NAMESPACE, "get", "deployment", "dockseal-controller", "-o", "jsonpath={.spec.replicas} {..args}"];
     release.helm("upgrade", &EVERYTHING).await?;
     let now = release.cluster.kubectl(&get).await?;
