@@ -7,6 +7,7 @@
 //! ```
 
 pub mod account;
+mod changes;
 mod desk;
 mod door;
 mod errand;
