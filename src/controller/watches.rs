@@ -252,7 +252,7 @@ impl Sink<Secret> for Secrets {
     }
 
     fn delete(&mut self, item: Secret) {
-        if let Some(owner) = self.cluster.house.store.notice_gone(&place(&item.metadata)) {
+        if let Some(owner) = self.cluster.house.store.leaves.notice_gone(&place(&item.metadata)) {
             self.cluster.queue.add(owner);
         }
     }
@@ -264,7 +264,7 @@ impl Sink<Secret> for Secrets {
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
         let elsewhere = |at: &Place| !covers(self.namespace.as_deref(), &at.namespace);
-        let gone = self.cluster.house.store.keep_only(|at| elsewhere(at) || seen.contains(at));
+        let gone = self.cluster.house.store.leaves.keep_only(|at| elsewhere(at) || seen.contains(at));
         gone.into_iter().for_each(|owner| self.cluster.queue.add(owner));
     }
 }

@@ -190,7 +190,7 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
     }
     object.account().into_iter().for_each(|account| cluster.account_queue.add(account));
     cluster.queue.done(at, walk.wake, || {
-        let secret_settled = cluster.house.store.is_as_written(&object.secret());
+        let secret_settled = cluster.house.store.leaves.is_as_written(&object.secret());
         let mut index = cluster.index.write().expect(UNPOISONED);
         let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
         secret_settled && status_settled

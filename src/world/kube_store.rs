@@ -1,5 +1,6 @@
 //! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
 
+use super::leaves::Leaves;
 use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored, StoredLeaf};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
 use crate::api::{
@@ -17,89 +18,35 @@ use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::RwLock;
 use std::time::Duration;
 
 /// Field manager of what the controller writes.
 pub const FIELD_MANAGER: &str = "dockseal-controller";
 /// No request takes longer; the API server's own limit is 60 seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 
-/// Secrets, ConfigMaps and statuses in an API server. Leaf Secrets are kept as facts, which a watch feeds.
+/// Secrets, ConfigMaps and statuses in an API server.
 pub struct KubeStore {
     client: Client,
     recorder: Recorder,
-    leaves: RwLock<Leaves>,
-    written: RwLock<HashMap<Place, String>>,
-}
-
-#[derive(Default)]
-struct Leaves {
-    known: HashMap<Place, StoredLeaf>,
-    /// Those that are being written; true where the watch has told of one meanwhile.
-    writing: HashMap<Place, bool>,
-}
-
-impl Leaves {
-    fn told(&mut self, at: &Place) {
-        self.writing.entry(at.clone()).and_modify(|told| *told = true);
-    }
-
-    fn forget(&mut self, at: &Place) -> Option<ObjectRef> {
-        self.told(at);
-        self.known.remove(at).and_then(|known| known.owner)
-    }
+    /// Secrets with our label.
+    pub leaves: Leaves,
 }
 
 impl KubeStore {
     /// The store behind `client`; events are sent under the name `instance`.
     pub fn new(client: Client, instance: String) -> KubeStore {
         let reporter = kube::runtime::events::Reporter { controller: "dockseal".into(), instance: Some(instance) };
-        KubeStore {
-            recorder: Recorder::new(client.clone(), reporter),
-            client,
-            leaves: RwLock::default(),
-            written: RwLock::default(),
-        }
+        KubeStore { recorder: Recorder::new(client.clone(), reporter), client, leaves: Leaves::default() }
     }
 
     /// Takes a labelled Secret from the watch; the owners that it has and had, where that is news.
     pub fn notice(&self, secret: Secret) -> Vec<ObjectRef> {
         let at = place(&secret.metadata);
         let version = secret.metadata.resource_version.clone().unwrap_or_default();
-        if self.leaves.read().expect(UNPOISONED).known.get(&at).is_some_and(|known| known.version == version) {
-            return Vec::new();
-        }
-        let leaf = StoredLeaf::from(&stored_secret(secret));
-        let owner = leaf.owner.clone();
-        let mut leaves = self.leaves.write().expect(UNPOISONED);
-        leaves.told(&at);
-        let before = leaves.known.insert(at, leaf).and_then(|known| known.owner);
-        let before = before.filter(|before| Some(before) != owner.as_ref());
-        owner.into_iter().chain(before).collect()
-    }
-
-    /// Takes the end of a labelled Secret from the watch; the owner that it had.
-    pub fn notice_gone(&self, at: &Place) -> Option<ObjectRef> {
-        self.leaves.write().expect(UNPOISONED).forget(at)
-    }
-
-    /// Forgets every Secret that is not among those; the owners that they had.
-    pub fn keep_only(&self, there: impl Fn(&Place) -> bool) -> Vec<ObjectRef> {
-        let mut leaves = self.leaves.write().expect(UNPOISONED);
-        let gone: Vec<Place> = leaves.known.keys().filter(|at| !there(at)).cloned().collect();
-        gone.iter().filter_map(|at| leaves.forget(at)).collect()
-    }
-
-    /// Whether a Secret is still as the walk that ends now wrote it; true as well where it wrote nothing and there is
-    /// nothing.
-    pub fn is_as_written(&self, at: &Place) -> bool {
-        let written = self.written.write().expect(UNPOISONED).remove(at);
-        let leaves = self.leaves.read().expect(UNPOISONED);
-        leaves.known.get(at).map(|known| &known.version) == written.as_ref()
+        self.leaves.notice(at, &version, || StoredLeaf::from(&stored_secret(secret)))
     }
 
     pub(super) fn client(&self) -> Client {
@@ -129,8 +76,6 @@ impl KubeStore {
         Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind))
     }
 
-    /// Writes, and notes what was written, so that its echo in the watch is no news. Where the watch has told of the
-    /// Secret meanwhile, it knows better: of this version, or of what somebody made of it before the answer came.
     async fn noting(
         &self,
         item: &Item,
@@ -139,17 +84,8 @@ impl KubeStore {
         if item.shelf != Shelf::Secrets {
             return write.await.map(|_| ());
         }
-        self.leaves.write().expect(UNPOISONED).writing.entry(item.at.clone()).or_default();
-        let written = write.await;
-        let mut leaves = self.leaves.write().expect(UNPOISONED);
-        let untold = leaves.writing.remove(&item.at) == Some(false);
-        let Some(version) = written? else { return Ok(()) };
-        self.written.write().expect(UNPOISONED).insert(item.at.clone(), version.clone());
-        if untold {
-            let leaf = StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
-            leaves.known.insert(item.at.clone(), leaf);
-        }
-        Ok(())
+        let leaf = |version| StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
+        self.leaves.noting(&item.at, write, leaf).await
     }
 
     async fn create_secret(&self, item: &Item) -> kube::Result<Option<String>> {
@@ -189,7 +125,7 @@ impl Store for KubeStore {
     }
 
     async fn leaf(&self, at: &Place) -> Result<Option<StoredLeaf>, StoreError> {
-        Ok(self.leaves.read().expect(UNPOISONED).known.get(at).cloned())
+        Ok(self.leaves.get(at))
     }
 
     async fn create(&self, item: &Item) -> Result<(), StoreError> {
@@ -459,70 +395,16 @@ fn reference(object: &Object) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::world::store::LEAF_TYPE;
 
-    fn at() -> Place {
-        Place { namespace: "home".into(), name: "pandora-docker-host".into() }
-    }
-
-    fn host(namespace: &str, name: &str) -> ObjectRef {
-        ObjectRef::new(Kind::DockerHostCert, namespace, name)
-    }
-
-    fn item() -> Item {
-        let (owner, data) = (host("home", "pandora"), Data::default());
-        Item { shelf: Shelf::Secrets, at: at(), type_: LEAF_TYPE, owner, authority: None, data }
-    }
-
-    fn secret(version: &str, owner: &ObjectRef) -> Secret {
-        let metadata = metadata(&Item { owner: owner.clone(), ..item() });
-        Secret { metadata: ObjectMeta { resource_version: Some(version.into()), ..metadata }, ..Secret::default() }
-    }
-
-    fn store() -> KubeStore {
-        let nowhere = kube::Config::new("http://127.0.0.1:1".parse().expect("an address"));
-        KubeStore::new(Client::try_from(nowhere).expect("a client"), "test".into())
-    }
-
-    async fn known(store: &KubeStore) -> Option<String> {
-        store.leaf(&at()).await.expect("it is memory").map(|leaf| leaf.version)
-    }
-
-    #[tokio::test]
-    async fn an_owner_is_of_its_own_namespace_and_the_former_one_hears_of_the_change() {
-        let store = store();
-        assert_eq!(store.notice(secret("1", &host("elsewhere", "pandora"))), []);
-        assert_eq!(store.notice(secret("2", &host("home", "pandora"))), [host("home", "pandora")]);
-        assert_eq!(store.notice(secret("2", &host("home", "pandora"))), []);
-        assert_eq!(store.notice(secret("3", &host("home", "pan"))), [host("home", "pan"), host("home", "pandora")]);
-        assert_eq!(store.notice(secret("4", &host("elsewhere", "x"))), [host("home", "pan")]);
-    }
-
-    #[tokio::test]
-    async fn what_the_watch_told_during_a_write_is_newer_than_its_answer() {
-        let owner = host("home", "pandora");
-        let store = store();
-        let answer = |version: &str| Ok(Some(version.to_owned()));
-        store.noting(&item(), async { answer("1") }).await.expect("it is written");
-        assert_eq!(known(&store).await.as_deref(), Some("1"));
-        assert!(store.is_as_written(&at()));
-        let touched_at_once = async {
-            store.notice(secret("2", &owner));
-            store.notice(secret("3", &owner));
-            answer("2")
+    #[test]
+    fn an_owner_is_of_its_own_namespace() {
+        let pandora = ObjectRef::new(Kind::DockerHostCert, "home", "pandora");
+        let named = |namespace: &str| ObjectMeta {
+            namespace: Some(namespace.into()),
+            annotations: Some([(OWNER_ANNOTATION.into(), pandora.to_string())].into()),
+            ..ObjectMeta::default()
         };
-        store.noting(&item(), touched_at_once).await.expect("it is written");
-        assert_eq!(known(&store).await.as_deref(), Some("3"), "replacing version 2 would fail for ever");
-        assert!(!store.is_as_written(&at()), "the walk is followed by another");
-        let gone_at_once = async {
-            store.notice_gone(&at());
-            answer("4")
-        };
-        store.noting(&item(), gone_at_once).await.expect("it is written");
-        assert_eq!(known(&store).await, None, "what is gone would be thought to be there");
-        let failed = async { Err(StoreError::Changed(at())) };
-        store.noting(&item(), failed).await.expect_err("it fails");
-        assert_eq!(known(&store).await, None);
-        assert!(store.leaves.read().expect(UNPOISONED).writing.is_empty());
+        assert_eq!(owner(&named("home")), Some(pandora.clone()));
+        assert_eq!(owner(&named("elsewhere")), None);
     }
 }

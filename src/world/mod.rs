@@ -15,6 +15,7 @@ pub mod kube_accounts;
 pub mod kube_reader;
 pub mod kube_store;
 pub mod lease;
+pub mod leaves;
 pub mod pile;
 pub mod portainer_http;
 pub mod readiness;
