@@ -5,15 +5,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod going;
 mod names;
-mod pages;
 mod run;
 mod shell;
+mod small;
 
 use dockseal::api::condition::Reason;
-use pages::{Block, Marker, Page};
 use std::collections::BTreeSet;
 use std::path::Path;
+use support::pages::{self, Block, Marker, Page};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -49,16 +50,8 @@ fn every_page_is_in_the_list() {
 #[test]
 fn every_command_and_name_is_known() {
     let known = names::Known::read();
-    let (pages, is_run) = (pages::all(), |block: &&Block| matches!(block.marker, Marker::Run(_)));
-    let faults: Vec<String> = pages.iter().flat_map(|page| faults(page, &known)).collect();
+    let faults: Vec<String> = pages::all().iter().flat_map(|page| faults(page, &known)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    let blocks: Vec<&Block> =
-        pages.iter().flat_map(|page| &page.blocks).filter(|block| block.language == "sh").collect();
-    let count = |blocks: &[&Block]| blocks.iter().map(|block| shell::commands(&block.text).len()).sum::<usize>();
-    let (run, parsed): (Vec<&Block>, Vec<&Block>) = blocks.into_iter().partition(is_run);
-    let (run, parsed) = (count(&run), count(&parsed));
-    println!("{run} commands are run; {parsed} need a cluster, a host or a Portainer of your own, and are only parsed");
-    assert!(run > 40 && parsed > 10, "the pages were found: {run}, {parsed}");
 }
 
 /// What is wrong on a page.
@@ -92,8 +85,13 @@ fn what_needs_an_api_server_runs_and_prints_what_the_page_says() {
     run_all(needs_cluster);
 }
 
+#[test]
+fn what_is_left_to_the_docs_is_typed() {
+    run::typed().unwrap();
+}
+
 fn needs_cluster(page: &Page) -> bool {
-    page.blocks.iter().any(|block| matches!(block.marker, Marker::Cluster(_)))
+    page.blocks.iter().any(|block| matches!(block.marker, Marker::Cluster(_) | Marker::ApiServer))
 }
 
 fn run_all(wanted: fn(&Page) -> bool) {
@@ -106,12 +104,6 @@ fn run_all(wanted: fn(&Page) -> bool) {
     }
     println!("blocks that ran: {}", told.join(", "));
     assert!(!told.is_empty(), "there is something to run");
-}
-
-/// The pages, for those who look for them.
-fn page_of(name: &str) -> Page {
-    let text = std::fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    Page::read(name, &text)
 }
 
 #[test]
