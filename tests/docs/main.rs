@@ -15,6 +15,7 @@ use dockseal::api::condition::Reason;
 use std::collections::BTreeSet;
 use std::path::Path;
 use support::pages::{self, Block, Marker, Page};
+use support::typist::{self, Typist};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -52,6 +53,54 @@ fn every_command_and_name_is_known() {
     let known = names::Known::read();
     let faults: Vec<String> = pages::all().iter().flat_map(|page| faults(page, &known)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_command_is_run_or_typed_by_a_test() {
+    let (pages, typists) = (pages::all(), typists(&Path::new(ROOT).join("tests")));
+    let faults: Vec<String> = pages.iter().flat_map(|page| left_out(page, &typists)).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let count = |wanted: fn(&Marker) -> bool| -> usize {
+        let blocks = pages.iter().flat_map(|page| &page.blocks).filter(|block| wanted(&block.marker));
+        blocks.map(|block| block.commands().len()).sum()
+    };
+    let run = count(|marker| matches!(marker, Marker::Run(_) | Marker::GoesOn));
+    let typed = count(|marker| matches!(marker, Marker::Typed(_)));
+    println!("{run} commands are run here, {typed} are typed by {}", typists.join(", "));
+    assert!(run > 40 && typed > 10, "the pages were found: {run}, {typed}");
+    for (page, commands) in typist::BY_HAND {
+        let there: Vec<String> = Page::of(page).blocks.iter().flat_map(Block::commands).collect();
+        let gone = commands.iter().find(|command| !there.contains(&command.to_string()));
+        assert_eq!(gone, None, "is not on {page} any more");
+    }
+}
+
+/// Blocks of the shell that no test runs or types.
+fn left_out(page: &Page, typists: &[String]) -> Vec<String> {
+    let fault = |block: &&Block| match &block.marker {
+        Marker::Run(_) | Marker::GoesOn => None,
+        Marker::Typed(name) if typists.contains(name) => None,
+        Marker::Typed(name) => Some(format!("no test has a Typist {name:?}")),
+        _ => Some("no test runs it or types it".to_owned()),
+    };
+    let blocks = page.blocks.iter().filter(|block| block.language == "sh");
+    blocks.filter_map(|block| fault(&block).map(|fault| format!("{}:{}: {fault}", page.name, block.line))).collect()
+}
+
+/// The names of those in the tests who type, and look in the end whether that was all.
+fn typists(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(typists(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text.split("Typist::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(names.filter(|_| text.contains(".done()?")).map(str::to_owned));
+        }
+    }
+    found
 }
 
 /// What is wrong on a page.
@@ -104,6 +153,23 @@ fn run_all(wanted: fn(&Page) -> bool) {
     }
     println!("blocks that ran: {}", told.join(", "));
     assert!(!told.is_empty(), "there is something to run");
+}
+
+#[test]
+fn a_command_that_no_test_runs_is_found() {
+    for (wrong, words) in [
+        ("```sh\nmake up\n```", "README.md:1: no test runs it"),
+        ("<!-- test: prints -->\n```sh\nmake up\n```", "README.md:2: no test runs it"),
+        ("<!-- test: typed by nobody -->\n```sh\nmake up\n```", "no test has a Typist \"nobody\""),
+    ] {
+        assert!(left_out(&Page::read("README.md", wrong), &["docs".to_owned()]).join("").contains(words), "{wrong}");
+    }
+    let right = "<!-- test: typed by docs -->\n```sh\nmake up\n```\n<!-- test: run, exits 4 -->\n```sh\nls\n```";
+    assert_eq!(left_out(&Page::read("README.md", right), &["docs".to_owned()]), Vec::<String>::new());
+    for lazy in ["docs", "node"] {
+        let said = Typist::new(lazy).done().unwrap_err().to_string();
+        assert!(said.contains("make") && !said.contains("make test"), "{said}");
+    }
 }
 
 #[test]
