@@ -42,7 +42,10 @@ async fn settings(args: CompanionArgs) -> anyhow::Result<Settings> {
             config.default_retry = false;
             let namespace = args.namespace.unwrap_or_else(|| config.default_namespace.clone());
             if args.source_namespaces.is_empty() {
-                bail!("no namespace may be delivered from: give --source-namespace");
+                // As the chart has it before an administrator lists one: it waits, and must not seem broken.
+                tracing::warn!(
+                    "nothing is delivered here: no namespace is listed in companion.namespaces of the chart"
+                );
             }
             (Account::Node { config, namespace, node }, args.source_namespaces, args.directories)
         }

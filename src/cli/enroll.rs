@@ -2,6 +2,7 @@
 
 use super::args::EnrollArgs;
 use super::exit::Fault;
+use super::paper::print_bytes;
 use super::patience::patiently;
 use super::source::block_on;
 use crate::api::assignment::ENROLLED_ANNOTATION;
@@ -18,6 +19,7 @@ use kube::Config;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
+use zeroize::Zeroizing;
 
 /// A bootstrap token is good for so long.
 const BOOTSTRAP_LIFE: SignedDuration = SignedDuration::from_mins(15);
@@ -103,12 +105,13 @@ impl Enrolment {
             directory => format!(" --directory {directory}"),
         };
         eprintln!("Run this on {} as root; the token in it is good for 15 minutes:", self.at.name);
-        println!(
-            "dockseal companion install --server {server} --namespace {} --account {}{directory} --ca-data {ca} <<'END'",
-            self.account.namespace, self.account.name
-        );
-        println!("{}\nEND", token.text.as_str());
-        Ok(())
+        let line = Zeroizing::new(format!(
+            "dockseal companion install --server {server} --namespace {} --account {}{directory} --ca-data {ca} <<'END'\n{}\nEND\n",
+            self.account.namespace,
+            self.account.name,
+            token.text.as_str()
+        ));
+        print_bytes(line.as_bytes())
     }
 
     async fn revoke(&self) -> anyhow::Result<()> {

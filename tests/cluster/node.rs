@@ -17,10 +17,12 @@ use std::time::{Duration, Instant};
 use user::User;
 
 const HOST: &str = "dockerhostcert/atlas";
+const TITAN: &str = "dockerhostcert/titan";
 const CLIENT: &str = "portainerclient/fleet";
 const README: &str = "README.md";
 const CHART: &str = "charts/dockseal/README.md";
 const UPGRADE: &str = "docs/upgrade.md";
+const ELSEWHERE: &str = "docs/portainer-elsewhere.md";
 /// So that Helm ends when all is as it should be.
 const WAITING: &str = "--wait --timeout=120s";
 const PORTAINER: &str = "portainer.bodkys.house";
@@ -50,7 +52,9 @@ async fn journey(release: &Release) -> Result<()> {
     release.registered_by_the_companion(&made).await.context("the companion registers")?;
     release.leader_is_killed().await.context("scale and kill")?;
     release.dockerd_is_taken_over(&made).await.context("profile daemon")?;
-    release.uninstalled().await.context("uninstall")
+    release.uninstalled().await.context("uninstall")?;
+    release.installed_again().await.context("install again")?;
+    release.user.done()
 }
 
 impl Release {
@@ -62,7 +66,10 @@ impl Release {
         let portainer = Portainer::with(options)?;
         machine.dns.knows(PORTAINER, machine.host.outside_ip());
         let example = example(&machine, &portainer)?;
-        let user = User::new(&machine, &[("examples/portainer.yaml", example), ("portainer.pem", trusted)])?;
+        let user = User::new(&machine, &[("examples/portainer.yaml", example)])?;
+        machine.host.run_container("portainer")?;
+        machine.host.write("/root/data/certs/cert.pem", trusted, 0o644)?;
+        machine.host.docker(&["cp", "/root/data", "portainer:/"])?;
         Ok(Release { machine, home, portainer, user })
     }
 
@@ -72,6 +79,9 @@ impl Release {
 
     /// As README says it, the namespace and the node labelled before.
     async fn installed(&self) -> Result<()> {
+        for begins in ["make image", "tar -xf", "install -m 755", "ln -sf", "make image"] {
+            self.user.types(README, begins, "").await?;
+        }
         self.user.imports(&self.machine, README)?;
         self.user.types(CHART, "kubectl create namespace dockseal", "").await?;
         self.user.types(CHART, "kubectl label namespace dockseal", "").await?;
@@ -96,7 +106,8 @@ impl Release {
 
     /// Issued and delivered; a host that serves nothing yet is not registered.
     async fn applied(&self) -> Result<()> {
-        self.user.types("docs/portainer-elsewhere.md", "kubectl create secret generic portainer-ca", "").await?;
+        self.user.types(ELSEWHERE, "docker cp portainer:", "").await?;
+        self.user.types(ELSEWHERE, "kubectl create secret generic portainer-ca", "").await?;
         self.user.types(README, "kubectl apply -f examples/portainer.yaml", "").await?;
         self.home.until(HOST, |host| is(host, "Delivered", "True")).await?;
         ensure!(self.portainer.environments().is_empty(), "{:#?}", self.portainer.environments());
@@ -142,6 +153,8 @@ impl Release {
 
     /// The same environment, when an upgrade allows it and the object says so, and with the next certificates too.
     async fn registered_by_the_companion(&self, made: &Environment) -> Result<()> {
+        self.user.types(UPGRADE, "make image", "").await?;
+        self.user.imports(&self.machine, UPGRADE)?;
         self.upgraded("companion.portainer.enabled=true").await?;
         self.home.merge(CLIENT, json!({"spec": {"registrar": "Companion"}})).await?;
         ensure!(self.registered("Companion").await?.id == made.id, "it is another one");
@@ -185,14 +198,20 @@ impl Release {
         self.registered("Controller").await?;
         let leader = self.leader().await?;
         self.machine.kill_controller(leader.rsplit_once('-').context("pod and a word of the process's own")?.0)?;
+        self.another_leads(&leader).await?;
+        self.user.types(README, "dockseal renew pandora --wait", "").await?;
+        self.reached("deliveredFingerprint").await
+    }
+
+    /// Waits until somebody leads who is not that one, which is gone.
+    async fn another_leads(&self, gone: &str) -> Result<()> {
         let since = Instant::now();
-        while [leader.as_str(), ""].contains(&self.leader().await?.as_str()) {
-            ensure!(since.elapsed() < SOON, "{leader} leads though it is gone");
+        while [gone, ""].contains(&self.leader().await?.as_str()) {
+            ensure!(since.elapsed() < SOON, "{gone} leads though it is gone");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         println!("another leads after {:.1} s", since.elapsed().as_secs_f64());
-        self.user.types(README, "dockseal renew pandora --wait", "").await?;
-        self.reached("deliveredFingerprint").await
+        Ok(())
     }
 
     /// Who leads, as the Lease has it.
@@ -222,6 +241,8 @@ impl Release {
 
     /// Pods and rights go; what was issued, delivered and registered stays, and dockerd serves it.
     async fn uninstalled(&self) -> Result<()> {
+        self.home.merge(TITAN, json!({"spec": {"secretDeletionPolicy": "Delete"}})).await?;
+        self.home.until(TITAN, |titan| titan["metadata"]["finalizers"].is_array()).await?;
         let secrets = crate::world::versions(&self.home.list(&["secret"]).await?);
         self.user.types(UPGRADE, "helm uninstall dockseal", WAITING).await?;
         let pods = self.kubectl(&["get", "pods", "-A", "-o=name"]).await?;
@@ -235,6 +256,25 @@ impl Release {
         ensure!(!self.kubectl(&roles).await?.contains("dockseal"), "{}", self.kubectl(&roles).await?);
         self.restarted()?;
         ensure!(self.portainer.environments().len() == 1, "{:#?}", self.portainer.environments());
+        self.finalizer_taken_off().await
+    }
+
+    /// An object that waits for a controller which is gone.
+    async fn finalizer_taken_off(&self) -> Result<()> {
+        self.kubectl(&["delete", TITAN, "--wait=false"]).await?;
+        ensure!(self.home.get(TITAN).await?["metadata"]["deletionTimestamp"].is_string(), "it is to wait");
+        self.user.types(CHART, "kubectl patch dockerhostcert", "").await?;
+        self.kubectl(&["wait", TITAN, "--for=delete", "--timeout=60s"]).await.map(drop)
+    }
+
+    /// As the chart's page says it, where no namespace is listed and the node has its label: the companion waits, and
+    /// did not run before. Nothing is issued anew.
+    async fn installed_again(&self) -> Result<()> {
+        let (secrets, gone) = (crate::world::versions(&self.home.list(&["secret"]).await?), self.leader().await?);
+        self.user.types(CHART, "helm install dockseal", WAITING).await?;
+        self.another_leads(&gone).await?;
+        self.tested().await?;
+        ensure!(crate::world::versions(&self.home.list(&["secret"]).await?) == secrets, "Secrets are others");
         Ok(())
     }
 }

@@ -5,15 +5,17 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod going;
 mod names;
-mod pages;
 mod run;
 mod shell;
+mod small;
 
 use dockseal::api::condition::Reason;
-use pages::{Block, Marker, Page};
 use std::collections::BTreeSet;
 use std::path::Path;
+use support::pages::{self, Block, Marker, Page};
+use support::typist::{self, Typist};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -49,16 +51,56 @@ fn every_page_is_in_the_list() {
 #[test]
 fn every_command_and_name_is_known() {
     let known = names::Known::read();
-    let (pages, is_run) = (pages::all(), |block: &&Block| matches!(block.marker, Marker::Run(_)));
-    let faults: Vec<String> = pages.iter().flat_map(|page| faults(page, &known)).collect();
+    let faults: Vec<String> = pages::all().iter().flat_map(|page| faults(page, &known)).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
-    let blocks: Vec<&Block> =
-        pages.iter().flat_map(|page| &page.blocks).filter(|block| block.language == "sh").collect();
-    let count = |blocks: &[&Block]| blocks.iter().map(|block| shell::commands(&block.text).len()).sum::<usize>();
-    let (run, parsed): (Vec<&Block>, Vec<&Block>) = blocks.into_iter().partition(is_run);
-    let (run, parsed) = (count(&run), count(&parsed));
-    println!("{run} commands are run; {parsed} need a cluster, a host or a Portainer of your own, and are only parsed");
-    assert!(run > 40 && parsed > 10, "the pages were found: {run}, {parsed}");
+}
+
+#[test]
+fn every_command_is_run_or_typed_by_a_test() {
+    let (pages, typists) = (pages::all(), typists(&Path::new(ROOT).join("tests")));
+    let faults: Vec<String> = pages.iter().flat_map(|page| left_out(page, &typists)).collect();
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    let count = |wanted: fn(&Marker) -> bool| -> usize {
+        let blocks = pages.iter().flat_map(|page| &page.blocks).filter(|block| wanted(&block.marker));
+        blocks.map(|block| block.commands().len()).sum()
+    };
+    let run = count(|marker| matches!(marker, Marker::Run(_) | Marker::GoesOn));
+    let typed = count(|marker| matches!(marker, Marker::Typed(_)));
+    println!("{run} commands are run here, {typed} are typed by {}", typists.join(", "));
+    assert!(run > 40 && typed > 10, "the pages were found: {run}, {typed}");
+    for (page, commands) in typist::BY_HAND {
+        let there: Vec<String> = Page::of(page).blocks.iter().flat_map(Block::commands).collect();
+        let gone = commands.iter().find(|command| !there.contains(&command.to_string()));
+        assert_eq!(gone, None, "is not on {page} any more");
+    }
+}
+
+/// Blocks of the shell that no test runs or types.
+fn left_out(page: &Page, typists: &[String]) -> Vec<String> {
+    let fault = |block: &&Block| match &block.marker {
+        Marker::Run(_) | Marker::GoesOn => None,
+        Marker::Typed(name) if typists.contains(name) => None,
+        Marker::Typed(name) => Some(format!("no test has a Typist {name:?}")),
+        _ => Some("no test runs it or types it".to_owned()),
+    };
+    let blocks = page.blocks.iter().filter(|block| block.language == "sh");
+    blocks.filter_map(|block| fault(&block).map(|fault| format!("{}:{}: {fault}", page.name, block.line))).collect()
+}
+
+/// The names of those in the tests who type, and look in the end whether that was all.
+fn typists(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(typists(&path));
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let names = text.split("Typist::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            found.extend(names.filter(|_| text.contains(".done()?")).map(str::to_owned));
+        }
+    }
+    found
 }
 
 /// What is wrong on a page.
@@ -92,8 +134,13 @@ fn what_needs_an_api_server_runs_and_prints_what_the_page_says() {
     run_all(needs_cluster);
 }
 
+#[test]
+fn what_is_left_to_the_docs_is_typed() {
+    run::typed().unwrap();
+}
+
 fn needs_cluster(page: &Page) -> bool {
-    page.blocks.iter().any(|block| matches!(block.marker, Marker::Cluster(_)))
+    page.blocks.iter().any(|block| matches!(block.marker, Marker::Cluster(_) | Marker::ApiServer))
 }
 
 fn run_all(wanted: fn(&Page) -> bool) {
@@ -108,10 +155,21 @@ fn run_all(wanted: fn(&Page) -> bool) {
     assert!(!told.is_empty(), "there is something to run");
 }
 
-/// The pages, for those who look for them.
-fn page_of(name: &str) -> Page {
-    let text = std::fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
-    Page::read(name, &text)
+#[test]
+fn a_command_that_no_test_runs_is_found() {
+    for (wrong, words) in [
+        ("```sh\nmake up\n```", "README.md:1: no test runs it"),
+        ("<!-- test: prints -->\n```sh\nmake up\n```", "README.md:2: no test runs it"),
+        ("<!-- test: typed by nobody -->\n```sh\nmake up\n```", "no test has a Typist \"nobody\""),
+    ] {
+        assert!(left_out(&Page::read("README.md", wrong), &["docs".to_owned()]).join("").contains(words), "{wrong}");
+    }
+    let right = "<!-- test: typed by docs -->\n```sh\nmake up\n```\n<!-- test: run, exits 4 -->\n```sh\nls\n```";
+    assert_eq!(left_out(&Page::read("README.md", right), &["docs".to_owned()]), Vec::<String>::new());
+    for lazy in ["docs", "node"] {
+        let said = Typist::new(lazy).done().unwrap_err().to_string();
+        assert!(said.contains("make") && !said.contains("make test"), "{said}");
+    }
 }
 
 #[test]

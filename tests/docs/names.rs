@@ -1,8 +1,8 @@
 //! Names that pages may use: annotations, fields, values of the chart, targets of make, files.
 
 use crate::ROOT;
-use crate::pages::{Block, Marker, Page};
 use crate::shell;
+use crate::support::pages::{Block, Marker, Page};
 use dockseal::local::files::{Text, load};
 use serde_json::Value;
 use std::collections::BTreeSet;

@@ -1,12 +1,13 @@
 //! Runs what a page marks, in a directory of the page's own, and compares what it shows with what was printed.
 
 use crate::ROOT;
-use crate::pages::{Block, Marker, Page};
-use crate::support::cluster::Cluster;
-use crate::support::controller::Controller;
+use crate::going::Going;
+use crate::small::Small;
 use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::pages::{Block, Marker, Page};
 use crate::support::portainer::Portainer;
 use crate::support::scratch::Scratch;
+use crate::support::typist::Typist;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
@@ -16,9 +17,13 @@ const SHOWN: &str = "127.0.0.1:2376";
 /// What pages call the Portainer that the test starts, and its administrator's key.
 const SHOWN_PORTAINER: &str = "https://portainer.bodkys.house";
 const SHOWN_KEY: &str = "ptr_replace-this";
-/// A host to which pages log in, below the page's directory: what is typed runs here, and no dockerd is restarted.
-const LOGIN: [(&str, &str); 2] =
-    [("ssh", "#!/bin/sh\nshift\nexec sh -c \"$*\"\n"), ("systemctl", "#!/bin/sh\necho \"$@\" >> restarts\n")];
+/// A host to which pages log in, below the page's directory: what is typed runs here, and no dockerd is restarted. And
+/// what cargo would build is there.
+const DOUBLES: [(&str, &str); 3] = [
+    ("ssh", "#!/bin/sh\nshift\nexec sh -c \"$*\"\n"),
+    ("systemctl", "#!/bin/sh\necho \"$@\" >> restarts\n"),
+    ("cargo", "#!/bin/sh\nuntil [ \"$1\" = -- ]; do shift; done\nshift\nexec dockseal \"$@\"\n"),
+];
 /// Places of a machine, and what they are in the page's directory.
 const PLACES: [(&str, &str); 2] =
     [("/etc/docker/certs", "host/etc/docker/certs"), ("/var/lib/dockseal-home", "dockseal-state")];
@@ -28,6 +33,7 @@ const REPOSITORY: [&str; 4] = ["examples", "Makefile", "charts", "tests"];
 const HOME: &str = "/home/ada";
 
 struct Bench {
+    going: Vec<Going>, // dropped first
     scratch: Scratch,
     dockerd: Option<(Dockerd, u16)>,
     portainer: Option<Portainer>,
@@ -44,35 +50,30 @@ pub fn page(page: &Page) -> usize {
         let bench = bench.get_or_insert_with(Bench::new);
         let fault = bench.take(block);
         assert!(fault.is_none(), "{}:{}: {}", page.name, block.line, fault.unwrap_or_default());
-        ran += usize::from(matches!(block.marker, Marker::Run(_)));
+        ran += usize::from(matches!(block.marker, Marker::Run(_) | Marker::GoesOn));
+    }
+    for going in bench.iter_mut().flat_map(|bench| bench.going.drain(..)) {
+        going.end().unwrap_or_else(|error| panic!("{}: {error:#}", page.name));
     }
     ran
 }
 
-/// An API server and a controller.
-struct Small {
-    _controller: Controller, // dropped first
-    cluster: Cluster,
-}
-
-impl Small {
-    fn start(file: Option<&str>) -> anyhow::Result<Small> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let cluster = Cluster::start().await?;
-            let crds = format!("{ROOT}/crds");
-            cluster.kubectl(&["apply", "--server-side", "-f", &crds]).await?;
-            cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
-            let scope = ["--lease-namespace", "default"];
-            let controller = Controller::start(&cluster, &cluster.kubeconfig(), "docs", &scope).await?;
-            if let Some(file) = file {
-                cluster.kubectl(&["apply", "-f", &format!("{ROOT}/{file}")]).await?;
-                let kinds = "dockercas,dockerhostcerts,dockerclientcerts,portainerclients";
-                cluster.kubectl(&["wait", "--for=condition=Ready", kinds, "--all", "--timeout=60s"]).await?;
-            }
-            Ok(Small { _controller: controller, cluster })
-        })
+/// Types what is left to `docs`: what goes on until Ctrl-C, and what needs no other page's beginning.
+pub fn typed() -> anyhow::Result<()> {
+    let typist = Typist::new("docs");
+    for page in ["README.md", "CONTRIBUTING.md"] {
+        let bench = Bench::new();
+        let mut up = bench.start(&typist.command(page, "make up")?)?;
+        for ready in ["DockerHostCert/pandora  True", "PortainerClient/portainer  True"] {
+            up.says(ready)?;
+        }
+        up.end()?;
     }
+    let mut bench = Bench::new();
+    let fault = bench.run(&typist.command("CONTRIBUTING.md", "make manifest")?, 0);
+    anyhow::ensure!(fault.is_none() && bench.printed.contains("kind: Deployment"), "{fault:?}");
+    typist.done()?;
+    Ok(())
 }
 
 impl Bench {
@@ -85,43 +86,67 @@ impl Bench {
         for name in REPOSITORY {
             symlink(format!("{ROOT}/{name}"), scratch.path().join(name)).unwrap();
         }
-        for (name, script) in LOGIN {
+        for (name, script) in DOUBLES {
             scratch.write(&format!("bin/{name}"), script).unwrap();
             std::fs::set_permissions(scratch.path().join("bin").join(name), Permissions::from_mode(0o755)).unwrap();
         }
-        Bench { scratch, dockerd: None, portainer: None, cluster: None, printed: String::new() }
+        std::fs::create_dir(scratch.path().join("home/.kube")).unwrap();
+        Bench { going: Vec::new(), scratch, dockerd: None, portainer: None, cluster: None, printed: String::new() }
     }
 
+    /// Does what the marker says; what is wrong then.
     fn take(&mut self, block: &Block) -> Option<String> {
         match &block.marker {
-            Marker::Run(code) => self.run(&block.text, *code),
-            Marker::Prints => self.prints(&block.text),
+            Marker::Run(code) => return self.run(&block.text, *code),
+            Marker::Prints => return self.prints(&block.text),
+            Marker::GoesOn => self.going.push(self.start(&block.text).unwrap()),
             Marker::File(name) => {
                 self.scratch.write(name, block.text.replace(HOME, &self.home())).unwrap();
-                None
             }
-            Marker::Dockerd(host) => {
-                self.dockerd = None;
-                let files = self.scratch.path().join(format!("dockseal-state/secrets/default/{host}-docker-host"));
-                let port = free_port().unwrap();
-                let [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| files.join(name));
-                self.dockerd = Some((Dockerd::start_on(port, &cert, &key, &ca).unwrap(), port));
-                None
-            }
-            Marker::Portainer(host) => {
-                let portainer = Portainer::start().unwrap();
-                let environment = portainer.add_environment(host, &format!("tcp://{host}.bodkys.house:2376"));
-                portainer.equip(environment, "ca", "cert", "key");
-                self.portainer = Some(portainer);
-                None
-            }
+            Marker::Dockerd(host) => self.serve(host),
+            Marker::Portainer(host) => self.clicked(host),
             Marker::Cluster(file) => {
-                self.cluster = None;
-                self.cluster = Some(Small::start(file.as_deref()).unwrap());
-                None
+                let file = file.as_ref().map(|file| self.scratch.path().join(file));
+                self.join(|| Small::start(file.as_deref()));
             }
-            Marker::None | Marker::Values => None,
+            Marker::ApiServer => self.join(Small::bare),
+            Marker::HowTo => return self.how_to(),
+            Marker::None | Marker::Values | Marker::Typed(_) => {}
         }
+        None
+    }
+
+    fn serve(&mut self, host: &str) {
+        self.dockerd = None;
+        let files = self.scratch.path().join(format!("dockseal-state/secrets/default/{host}-docker-host"));
+        let port = free_port().unwrap();
+        let [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| files.join(name));
+        self.dockerd = Some((Dockerd::start_on(port, &cert, &key, &ca).unwrap(), port));
+    }
+
+    /// Somebody has clicked a host together, and kept the authority's certificate.
+    fn clicked(&mut self, host: &str) {
+        let portainer = Portainer::start().unwrap();
+        let environment = portainer.add_environment(host, &format!("tcp://{host}.bodkys.house:2376"));
+        portainer.equip(environment, "ca", "cert", "key");
+        self.scratch.write("ca.pem", "ca").unwrap();
+        self.portainer = Some(portainer);
+    }
+
+    /// From now on there is that cluster, and a kubeconfig where users have theirs.
+    fn join(&mut self, cluster: impl FnOnce() -> anyhow::Result<Small>) {
+        self.cluster = None;
+        let small = cluster().unwrap();
+        let config = self.scratch.path().join("home/.kube/config");
+        let _ = std::fs::remove_file(&config);
+        symlink(small.cluster.kubeconfig(), config).unwrap();
+        self.cluster = Some(small);
+    }
+
+    /// Somebody has done in his home what the how-to says.
+    fn how_to(&mut self) -> Option<String> {
+        let page = Page::of("docs/howto-openssl.md");
+        self.run(&format!("cd\n{}", page.block_with("openssl genrsa")), 0)
     }
 
     fn home(&self) -> String {
@@ -132,26 +157,36 @@ impl Bench {
         self.dockerd.as_ref().map(|(_, port)| format!("127.0.0.1:{port}"))
     }
 
-    fn run(&mut self, script: &str, code: i32) -> Option<String> {
+    /// As it is typed, with what this machine has instead of the pages'.
+    fn command(&self, script: &str) -> Command {
         let mut script = self.live().map_or(script.to_owned(), |live| script.replace(SHOWN, &live));
         for (place, here) in PLACES {
             script = script.replace(place, here);
         }
+        let mut command = Command::new("bash");
+        let mut path = vec![self.scratch.path().join("bin").display().to_string()];
+        command.env_clear();
         if let Some(portainer) = &self.portainer {
             script = script.replace(SHOWN_PORTAINER, &format!("{} --allow-http", portainer.url()));
             script = script.replace(SHOWN_KEY, portainer.admin_key());
+            command.env("PORTAINER_API_KEY", portainer.admin_key());
         }
-        let kubectl = self.cluster.as_ref().map(|small| small.cluster.binaries().display().to_string());
-        let path =
-            format!("{}:{}", self.scratch.path().join("bin").display(), std::env::var("PATH").unwrap_or_default());
-        let mut command = Command::new("bash");
+        path.extend(self.cluster.as_ref().map(|small| small.cluster.binaries().display().to_string()));
+        path.push(std::env::var("PATH").unwrap_or_default());
         command.args(["-ec", &format!("exec 2>&1\n{script}")]).current_dir(self.scratch.path()).stdin(Stdio::null());
-        command.env_clear().env("PATH", &path).env("HOME", self.home());
-        command.env("XDG_CACHE_HOME", cache()); // Helm is there
-        if let (Some(small), Some(kubectl)) = (&self.cluster, kubectl) {
-            command.env("KUBECONFIG", small.cluster.kubeconfig()).env("PATH", format!("{kubectl}:{path}"));
-        }
-        let output = command.output().unwrap();
+        command.env("PATH", path.join(":")).env("HOME", self.home());
+        command.env("XDG_CACHE_HOME", below_home("XDG_CACHE_HOME", ".cache")); // Helm is there
+        command.env("RUSTUP_HOME", below_home("RUSTUP_HOME", ".rustup"));
+        command.env("DOCKSEAL_ADMIN_ADDRESS", "127.0.0.1:0");
+        command
+    }
+
+    fn start(&self, script: &str) -> anyhow::Result<Going> {
+        Going::start(self.command(script), self.scratch.path().join(format!("going-{}", self.going.len())))
+    }
+
+    fn run(&mut self, script: &str, code: i32) -> Option<String> {
+        let output = self.command(script).output().unwrap();
         self.printed = String::from_utf8_lossy(&output.stdout).into_owned();
         if let Some(live) = self.live() {
             self.printed = self.printed.replace(&live, SHOWN);
@@ -172,10 +207,10 @@ impl Bench {
     }
 }
 
-/// Where the tests keep what they built.
-fn cache() -> String {
-    let of_home = || format!("{}/.cache", std::env::var("HOME").unwrap_or_default());
-    std::env::var("XDG_CACHE_HOME").unwrap_or_else(|_| of_home())
+/// What a variable says, or a directory of the real home.
+fn below_home(variable: &str, directory: &str) -> String {
+    let of_home = || format!("{}/{directory}", std::env::var("HOME").unwrap_or_default());
+    std::env::var(variable).unwrap_or_else(|_| of_home())
 }
 
 /// A line without what differs from run to run: dates, spans, fingerprints, columns' widths.

@@ -32,17 +32,7 @@ struct Outside {
 impl Outside {
     async fn new() -> Result<Outside> {
         let host = HostBox::boot()?;
-        let cluster = Cluster::start().await?;
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-        cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
-        let manifest = helm::template(&["--set=controller.createNamespace=true"])?;
-        for namespace in ["home", COMPANIONS] {
-            cluster.kubectl(&["create", "namespace", namespace]).await?;
-        }
-        cluster.kubectl_stdin(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &manifest).await?;
-        let scope = ["--namespace", "home", "--lease-namespace", "home", "--companion-namespace", COMPANIONS];
-        let controller = Controller::start(&cluster, &cluster.kubeconfig(), "outside", &scope).await?;
+        let (cluster, controller) = charted("home").await?;
         cluster.apply(&yaml(&host)).await?;
         let relay = Relay::start(host.outside_ip().into(), cluster.address())?;
         host.docker_ready()?;
@@ -126,6 +116,24 @@ impl Outside {
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+}
+
+/// A cluster with what the chart has for hosts outside, and a controller of that namespace.
+pub async fn charted(namespace: &str) -> Result<(Cluster, Controller)> {
+    let cluster = Cluster::start().await?;
+    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+    cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+    let manifest = helm::template(&["--set=controller.createNamespace=true"])?;
+    let namespaces = format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}\n---\n{{apiVersion: v1, \
+        kind: Namespace, metadata: {{name: {COMPANIONS}}}}}\n"
+    );
+    cluster.apply(&namespaces).await?;
+    cluster.kubectl_stdin(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &manifest).await?;
+    let scope = ["--namespace", namespace, "--lease-namespace", namespace, "--companion-namespace", COMPANIONS];
+    let controller = Controller::start(&cluster, &cluster.kubeconfig(), "outside", &scope).await?;
+    Ok((cluster, controller))
 }
 
 fn yaml(host: &HostBox) -> String {

@@ -17,6 +17,7 @@ mod home;
 mod howto;
 mod killed;
 mod listen;
+mod pages;
 mod probe;
 mod race;
 mod removal;

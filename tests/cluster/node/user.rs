@@ -3,58 +3,71 @@
 use super::machine::Machine;
 use crate::support::helm;
 use crate::support::scratch::Scratch;
+use crate::support::typist::Typist;
 use anyhow::{Context, Result, bail, ensure};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// The node in the pages, which is ours here.
-const THEIRS: &str = "pandora";
+/// What pages say, and what it is here: the node, an object, and where programs go.
+const THEIRS: [(&str, &str); 3] =
+    [("pandora", super::machine::NAME), (" NAME ", " titan "), ("/usr/local/bin/", "bin/")];
+/// What `make image` and the chart need of the project.
+const PROJECT: &str = "Makefile Cargo.toml Cargo.lock rust-toolchain.toml src image tests charts";
+/// Where tools that the user has keep what they have, below his real home.
+const KEPT: [(&str, &str); 3] = [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup"), ("XDG_CACHE_HOME", ".cache")];
 
-/// The user, in a directory that looks like the project's.
+/// The user, in a copy of the project.
 pub struct User {
     directory: Scratch,
     kubeconfig: PathBuf,
+    docker: String,
+    typist: Typist,
 }
 
 impl User {
-    /// With `make image` behind him; `files` are what he has edited.
+    /// `files` are what he has edited. The image's binary is there already, or is made here: others' crates are
+    /// compiled anew in other surroundings.
     pub fn new(machine: &Machine, files: &[(&str, String)]) -> Result<User> {
         let directory = Scratch::new("node-user")?;
-        let project = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let programs = [
-            ("helm", helm::program()?),
-            ("kubectl", machine.cluster.binaries().join("kubectl")),
-            ("dockseal", env!("CARGO_BIN_EXE_dockseal").into()),
-        ];
+        directory.run(concat!(env!("CARGO_MANIFEST_DIR"), "/image/binary.sh"))?;
+        let programs = [("helm", helm::program()?), ("kubectl", machine.cluster.binaries().join("kubectl"))];
         std::fs::create_dir(directory.path().join("bin"))?;
         for (name, program) in programs {
             std::os::unix::fs::symlink(program, directory.path().join("bin").join(name))?;
         }
-        std::os::unix::fs::symlink(project.join("charts"), directory.path().join("charts"))?;
+        directory.run(&format!("(cd {} && tar -c {PROJECT}) | tar -x", env!("CARGO_MANIFEST_DIR")))?;
         for (name, text) in files {
             std::fs::create_dir_all(directory.path().join(name).parent().unwrap_or(directory.path()))?;
             directory.write(name, text)?;
         }
-        let image = directory.path().join("target/image");
-        let made = std::process::Command::new("bash").arg(project.join("image/build.sh")).arg(image).output()?;
-        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Ok(User { directory, kubeconfig: machine.cluster.kubeconfig() })
+        let docker = format!("unix://{}", machine.host.run_dir().join("docker.sock").display());
+        Ok(User { directory, kubeconfig: machine.cluster.kubeconfig(), docker, typist: Typist::new("node") })
+    }
+
+    /// The next command of a page that begins so, with what it means here.
+    fn command(&self, page: &str, begins: &str) -> Result<String> {
+        let line = self.typist.command(page, begins)?;
+        Ok(THEIRS.iter().fold(line, |line, (theirs, here)| line.replace(theirs, here)))
+    }
+
+    /// All that the pages have for a node was typed.
+    pub fn done(&self) -> Result<()> {
+        self.typist.done()?;
+        Ok(())
     }
 
     /// Types the command of a page that begins so, and `more` behind it; what it prints.
     pub async fn types(&self, page: &str, begins: &str, more: &str) -> Result<String> {
-        let line = format!("{} {more}", command(page, begins)?.replace(THEIRS, super::machine::NAME));
-        let output = Command::new("sh")
-            .args(["-ec", &line])
-            .current_dir(self.directory.path())
-            .env_clear()
-            .env("HOME", self.directory.path())
-            .env("PATH", format!("{}:/usr/bin:/bin", self.directory.path().join("bin").display()))
-            .env("KUBECONFIG", &self.kubeconfig)
-            .stdin(Stdio::null())
-            .output()
-            .await?;
+        let line = format!("{} {more}", self.command(page, begins)?);
+        let (bin, path) = (self.directory.path().join("bin"), std::env::var("PATH").unwrap_or_default());
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", &line]).current_dir(self.directory.path()).stdin(Stdio::null()).env_clear();
+        shell.env("HOME", self.directory.path()).env("PATH", format!("{}:{path}", bin.display()));
+        shell.env("KUBECONFIG", &self.kubeconfig).env("DOCKER_HOST", &self.docker);
+        let home = std::env::var("HOME").unwrap_or_default();
+        shell.envs(KEPT.map(|(name, at)| (name, std::env::var(name).unwrap_or_else(|_| format!("{home}/{at}")))));
+        let output = shell.output().await?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(
             output.status.success(),
@@ -67,22 +80,10 @@ impl User {
 
     /// Types the command of a page that has the node's containerd take the image.
     pub fn imports(&self, machine: &Machine, page: &str) -> Result<()> {
-        let line = command(page, "ctr -n k8s.io images import")?;
+        let line = self.command(page, "ctr -n k8s.io images import")?;
         let words: Vec<&str> = line.split_whitespace().collect();
         let [_, words @ .., file] = &words[..] else { bail!("{line:?} names no file") };
         let image = std::fs::read(self.directory.path().join(file)).with_context(|| format!("{file} is not there"))?;
         machine.ctr(words, &image)
     }
-}
-
-/// The first command of a page that begins so, without its remark.
-fn command(page: &str, begins: &str) -> Result<String> {
-    let text = std::fs::read_to_string(page).with_context(|| format!("failed to read {page}"))?;
-    let mut shell = false;
-    let mut found = text.lines().filter(|line| {
-        shell = if line.starts_with("```") { *line == "```sh" } else { shell };
-        shell && line.starts_with(begins)
-    });
-    let one = found.next().with_context(|| format!("{page} has no command {begins:?} any more"))?;
-    Ok(one.split(" #").next().unwrap_or_default().to_owned())
 }

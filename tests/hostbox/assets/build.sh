@@ -16,7 +16,7 @@ die() { say "$@"; exit 1; }
 packages=systemd,systemd-sysv,dbus,docker.io,procps,iproute2,busybox-static,strace
 case $release in
   bookworm) ;; # its docker.io has the client in it
-  trixie) packages+=,docker-cli,containernetworking-plugins ;; # the latter for a node of Kubernetes
+  trixie) packages+=,docker-cli,openssh-server,containernetworking-plugins ;; # the last for a node of Kubernetes
   *) die "no box of Debian $release" ;;
 esac
 
@@ -56,6 +56,7 @@ settings() { # DIR
   rm -rf "$1"/var/{lib/apt/lists,cache/apt,cache/debconf,log}/* "$1"/etc/apt/sources.list*
   rm -f "$1"/etc/{apt/apt.conf.d,dpkg/dpkg.cfg.d}/99mmdebstrap
   for unit in "${masked[@]}"; do ln -sfn /dev/null "$1/etc/systemd/system/$unit"; done
+  rm -f "$1"/etc/systemd/system/*/ssh{,d}.service # who logs in starts it
   mkdir -p "$1/var/log/journal" "$1/etc/docker"
   # No bridge: the machine's kernel may have no iptables.
   printf '%s\n' '{' '  "storage-driver": "vfs",' '  "bridge": "none",' '  "iptables": false,' '  "ip6tables": false' '}' \

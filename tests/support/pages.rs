@@ -1,16 +1,23 @@
 //! Markdown to blocks: what is fenced, in which language, and the comment before it that says what a test does with it.
 //!
-//! `<!-- test: run -->` before a block of `sh`: it runs, in a directory that the page's blocks share, and ends with 0;
-//! `<!-- test: run, exits 4 -->`: with that. `<!-- test: prints -->` before a block of `text`: the run before it printed
-//! those lines, dates aside; a line may end in `...`. `<!-- test: file NAME -->` before a block: it is put there first.
-//! `<!-- test: values -->` before one of `yaml`: they are the chart's. `<!-- test: dockerd HOST -->`, alone: a dockerd
-//! serves that host's certificate of the state directory at what the page calls 127.0.0.1:2376; `<!-- test: portainer
-//! HOST -->`: a stand-in Portainer has that host as an environment, and is what the page calls portainer.bodkys.house; `<!-- test: cluster
-//! FILE -->`: a fresh cluster with a controller, and with that file, all of it Ready. `ssh HOST` runs what follows right
-//! here, and places of a machine (/etc/docker/certs) are below the page's directory: run.rs has them.
+//! Every block of `sh` has one of these. `<!-- test: run -->`: tests/docs runs it, in a directory that the page's blocks
+//! share, and it ends with 0; `<!-- test: run, exits 4 -->`: with that; `<!-- test: run, goes on -->`: it does not end
+//! before the page does. `<!-- test: typed by NAME -->`: the test that has a `Typist` of that name types each command of it.
+//!
+//! Before other blocks: `<!-- test: prints -->`: the run before it printed those lines, dates aside; a line may end in
+//! `...`. `<!-- test: file NAME -->`: it is put there first. `<!-- test: values -->`: they are the chart's.
+//!
+//! Alone: `<!-- test: dockerd HOST -->`: a dockerd serves that host's certificate of the state directory at what the page
+//! calls 127.0.0.1:2376; `<!-- test: portainer HOST -->`: a stand-in Portainer has that host as an environment, and is what
+//! the page calls portainer.bodkys.house, and its old ca.pem is there; `<!-- test: how-to -->`: what howto-openssl.md begins
+//! with was done in the user's directory; `<!-- test: cluster FILE -->`: a fresh cluster with a controller, and with that
+//! file, all of it Ready; `<!-- test: api server -->`: one with nothing in it. `ssh HOST` runs what follows right here, and
+//! places of a machine (/etc/docker/certs) are below the page's directory: tests/docs/run.rs has them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-use crate::{ROOT, page_of};
 use std::path::Path;
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// A document.
 pub struct Page {
@@ -41,6 +48,10 @@ pub enum Marker {
     None,
     /// Run it; it ends with that code.
     Run(i32),
+    /// Run it; it goes on.
+    GoesOn,
+    /// That test types it.
+    Typed(String),
     /// The run before printed it.
     Prints,
     /// It is a file of that name.
@@ -53,6 +64,10 @@ pub enum Marker {
     Portainer(String),
     /// A fresh cluster with a controller, and with that file, all of it Ready.
     Cluster(Option<String>),
+    /// A fresh cluster with nothing in it.
+    ApiServer,
+    /// What a how-to left.
+    HowTo,
 }
 
 impl Marker {
@@ -63,15 +78,33 @@ impl Marker {
             None if words == "prints" => Marker::Prints,
             None if words == "values" => Marker::Values,
             None if words == "cluster" => Marker::Cluster(None),
+            None if words == "how-to" => Marker::HowTo,
+            Some(("api", "server")) => Marker::ApiServer,
             Some(("cluster", file)) => Marker::Cluster(Some(file.to_owned())),
+            Some(("run,", "goes on")) => Marker::GoesOn,
             Some(("run,", code)) => {
                 Marker::Run(code.strip_prefix("exits ").and_then(|code| code.parse().ok()).unwrap())
             }
+            Some(("typed", by)) => Marker::Typed(by.strip_prefix("by ").unwrap().to_owned()),
             Some(("file", name)) => Marker::File(name.to_owned()),
             Some(("dockerd", host)) => Marker::Dockerd(host.to_owned()),
             Some(("portainer", host)) => Marker::Portainer(host.to_owned()),
             _ => panic!("{words:?} is no marker that is known"),
         })
+    }
+
+    fn stands_alone(&self) -> bool {
+        use Marker::{ApiServer, Cluster, Dockerd, HowTo, Portainer};
+        matches!(self, Dockerd(_) | Portainer(_) | Cluster(_) | ApiServer | HowTo)
+    }
+}
+
+impl Block {
+    /// What is typed, a command each, without remarks.
+    pub fn commands(&self) -> Vec<String> {
+        let joined = self.text.replace("\\\n", " ");
+        let plain = joined.lines().map(|line| line.split(" #").next().unwrap_or_default().trim_end().to_owned());
+        plain.filter(|line| !line.is_empty()).collect()
     }
 }
 
@@ -88,14 +121,14 @@ impl Page {
                 let (language, marker) = (language.to_owned(), std::mem::take(&mut marker));
                 page.blocks.push(Block { line: at + 1, language, marker, text: inner });
             } else if let Some(found) = Marker::of(line) {
-                match found {
-                    Marker::Dockerd(_) | Marker::Portainer(_) | Marker::Cluster(_) => page.blocks.push(Block {
+                match found.stands_alone() {
+                    true => page.blocks.push(Block {
                         line: at + 1,
                         language: String::new(),
                         marker: found,
                         text: String::new(),
                     }),
-                    found => marker = found,
+                    false => marker = found,
                 }
             } else {
                 assert_eq!(marker, Marker::None, "{name}:{at}: a marker stands right before its block");
@@ -103,6 +136,19 @@ impl Page {
             }
         }
         page
+    }
+
+    /// That one of the repository.
+    pub fn of(name: &str) -> Page {
+        let text =
+            std::fs::read_to_string(Path::new(ROOT).join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        Page::read(name, &text)
+    }
+
+    /// The text of the first block that has those words in it.
+    pub fn block_with(&self, words: &str) -> &str {
+        let found = self.blocks.iter().find(|block| block.text.contains(words));
+        &found.unwrap_or_else(|| panic!("{} has no block with {words:?} any more", self.name)).text
     }
 }
 
@@ -113,5 +159,5 @@ pub fn all() -> Vec<Page> {
     let mut names: Vec<String> = below.filter(|name| name.ends_with(".md")).collect();
     names.sort();
     let top = ["README.md", "SECURITY.md", "CONTRIBUTING.md", "charts/dockseal/README.md"].map(str::to_owned);
-    top.into_iter().chain(names).map(|name| page_of(&name)).collect()
+    top.into_iter().chain(names).map(|name| Page::of(&name)).collect()
 }
