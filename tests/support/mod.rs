@@ -13,6 +13,7 @@ pub mod helm;
 pub mod hostbox;
 pub mod listening;
 pub mod portainer;
+pub mod ports;
 pub mod relay;
 pub mod resolver;
 pub mod scratch;
