@@ -35,7 +35,7 @@ impl Outside {
         let cluster = Cluster::start().await?;
         let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
         cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]).await?;
         let manifest = helm::template(&["--set=controller.createNamespace=true"])?;
         for namespace in ["home", COMPANIONS] {
             cluster.kubectl(&["create", "namespace", namespace]).await?;

@@ -20,7 +20,8 @@ async fn one_process_at_a_time() {
     let door = Door::new(&good());
     let running = tokio::spawn(run_on(door.settings(false, Duration::ZERO), door.console(), Clock::system()));
     door.until("running", || door.path("status/DockerHostCert/default/pandora.yaml").exists()).await;
-    let said = error(&door).await;
+    let second = run_on(door.settings(true, Duration::from_secs(2)), door.console(), Clock::system()).await;
+    let said = second.unwrap_err().to_string();
     assert!(said.contains(&format!("another dockseal (pid {}) uses ", std::process::id())), "{said}");
     running.abort();
     let _ = running.await;
