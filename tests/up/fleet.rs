@@ -85,12 +85,13 @@ impl Fleet {
         self.door.write(&self.yaml); // or it would nap for a minute by the real clock
     }
 
-    /// Later and later by the door's clock, until `holds`: what was under way noted an instant that has passed since.
+    /// Later and later by the door's clock, until `holds`: what was under way noted an instant that has passed since. Not
+    /// too much later, since sessions end after some hours: a busy machine is given time first.
     pub async fn until_later(&self, by: Duration, what: &str, holds: impl Fn() -> bool) {
-        for _ in 0..20 {
+        for patience in [3, 6, 12, 24, 48] {
             self.later(by);
             let begun = Instant::now();
-            while begun.elapsed() < Duration::from_secs(1) {
+            while begun.elapsed() < Duration::from_secs(patience) {
                 if holds() {
                     return;
                 }
