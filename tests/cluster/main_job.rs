@@ -52,9 +52,9 @@ fn another_version(directory: &Path) -> anyhow::Result<std::path::PathBuf> {
     for at in places {
         binary[at..at + version.len()].copy_from_slice(other.as_bytes());
     }
-    let path = directory.join("dockseal-of-another-version");
-    std::fs::write(&path, binary)?;
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let (bytes, path) = (directory.join("bytes-of-another-version"), directory.join("dockseal-of-another-version"));
+    std::fs::write(&bytes, binary)?;
+    crate::support::hostbox::copied(&bytes, &path)?;
     let output = std::process::Command::new(&path).arg("--version").output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(said.contains(&other), "the copy still says {said}");
