@@ -101,11 +101,25 @@ impl Bed {
         Bed::of(&format!("{GOOD}{MORE}"))
     }
 
-    /// Runs `up` on `objects.yaml` again.
+    /// Runs `up` on `objects.yaml` again, until it has looked at everything: a busy machine may not in two seconds.
     pub fn up(&self) {
-        let mut up = self.command(&["up", "objects.yaml", "--once", "--timeout", "2s", "--state", "state"]);
-        let ran = Ran::from(up.output().unwrap());
-        assert!(matches!(ran.code, Some(0 | 4)), "{ran:?}");
+        for patience in ["2s", "10s", "60s"] {
+            let mut up = self.command(&["up", "objects.yaml", "--once", "--timeout", patience, "--state", "state"]);
+            let ran = Ran::from(up.output().unwrap());
+            assert!(matches!(ran.code, Some(0 | 4)), "{ran:?}");
+            if ran.code == Some(0) || self.is_looked_at() {
+                return;
+            }
+        }
+        panic!("{:?}", self.run(&["status"]));
+    }
+
+    /// Whatever is not Ready is so for a reason that no second look would change.
+    fn is_looked_at(&self) -> bool {
+        let status = serde_json::from_str(&self.run(&["status", "-o", "json"]).out).unwrap_or(serde_json::Value::Null);
+        let passing = ["NotSeen", "AuthorityNotReady"];
+        let seen = |object: &serde_json::Value| !passing.iter().any(|reason| object["reason"] == *reason);
+        status["objects"].as_array().is_some_and(|objects| objects.iter().all(seen))
     }
 
     pub fn path(&self, below: &str) -> PathBuf {

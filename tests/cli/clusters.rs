@@ -5,6 +5,7 @@ use crate::bed::{Bed, Ran};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::time::{Duration, Instant};
 
 /// An API server that gives the same answers for ever.
 fn server(answers: &'static [(&'static str, u16, &'static str)]) -> u16 {
@@ -123,6 +124,8 @@ fn every_verb_says_what_is_wrong_with_a_cluster() {
 /// Some clusters tell their version to nobody: that alone is no fault.
 const SILENT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"forbidden","reason":"Forbidden","code":403}"#;
 
+const WAITING: &str = "waiting for the cluster …";
+
 #[test]
 fn who_waits_at_a_terminal_is_told() {
     let bed = Bed(crate::support::scratch::Scratch::new("cli").unwrap());
@@ -131,15 +134,19 @@ fn who_waits_at_a_terminal_is_told() {
     asked(&bed, "http://127.0.0.1:1", &["status"]);
     let text = std::fs::read_to_string(bed.path("kubeconfig")).unwrap();
     bed.0.write("kubeconfig", text.replace("http://127.0.0.1:1\"", &format!("{url}\""))).unwrap();
+    let screen = bed.path("screen");
+    let said = move || String::from_utf8_lossy(&std::fs::read(&screen).unwrap_or_default()).into_owned();
+    let seen = said.clone();
     std::thread::spawn(move || {
         let stream = silent.accept();
-        std::thread::sleep(std::time::Duration::from_secs(2));
+        let deadline = Instant::now() + Duration::from_secs(90);
+        while !seen().contains(WAITING) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         drop(stream);
         drop(silent);
     });
     let line = format!("'{}' status --kubeconfig kubeconfig", env!("CARGO_BIN_EXE_dockseal"));
-    let script = format!("script -qec \"{line}\" /dev/null </dev/null");
-    let output = bed.0.try_run(&script).unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("waiting for the cluster …"), "{said}");
+    bed.0.try_run(&format!("script -qefc \"{line}\" screen </dev/null >/dev/null")).unwrap();
+    assert!(said().contains(WAITING), "{}", said());
 }

@@ -49,7 +49,7 @@ impl Release {
         let home = Namespace::of(cluster, "home").await?;
         let release = Release { cluster, home, companions };
         release.helm("install", &[]).await?;
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=300s"]).await?;
         Ok(release)
     }
 
@@ -63,7 +63,7 @@ impl Release {
         if verb == "install" {
             arguments.push("--create-namespace");
         }
-        arguments.extend(["--namespace", NAMESPACE, "--timeout=60s", &kubeconfig]);
+        arguments.extend(["--namespace", NAMESPACE, "--timeout=300s", &kubeconfig]);
         let arguments: Vec<String> = arguments.iter().chain(values).map(|argument| (*argument).to_owned()).collect();
         let run = move || helm(&arguments.iter().map(String::as_str).collect::<Vec<_>>());
         tokio::task::spawn_blocking(run).await?
@@ -248,7 +248,7 @@ fn probe(controller: &Controller, path: &str) -> anyhow::Result<()> {
         ("http://127.0.0.1:1/readyz".into(), "failed to connect to http://127.0.0.1:1/readyz"),
         (format!("https://{address}/readyz"), "is no address like http://"),
     ] {
-        let bad = run(&url, &["--timeout=1s"])?;
+        let bad = run(&url, &["--timeout=60s"])?;
         let said = String::from_utf8_lossy(&bad.stderr).into_owned();
         ensure!(bad.status.code() == Some(1) && said.contains(words), "{url}: {:?}: {said}", bad.status);
     }

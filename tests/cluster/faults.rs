@@ -2,14 +2,14 @@
 
 use crate::support::controller::Controller;
 use crate::support::faults::{Action, Entry, Fault, FaultProxy};
-use crate::world::{Namespace, fails, homelab, host, secret_bytes, serial};
+use crate::world::{Namespace, SOON, fails, homelab, host, secret_bytes, serial};
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const HOSTS: [&str; 3] = ["one", "two", "three"];
 const SECRETS: [&str; 4] = ["homelab-docker-ca", "one-docker-host", "two-docker-host", "three-docker-host"];
@@ -159,6 +159,11 @@ async fn watches_that_end_are_taken_up_again() -> anyhow::Result<()> {
     // Cut while there is something new: an edited Secret, a deleted one and a new host are all seen.
     controller.ready("leading").await?;
     let before = bench.namespace.get("secret/two-docker-host").await?;
+    let deadline = Instant::now() + SOON;
+    while bench.proxy.open_watches("") < 6 {
+        ensure!(Instant::now() < deadline, "{} watches are open", bench.proxy.open_watches(""));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     ensure!(bench.proxy.cut_watches("") >= 6, "all watches were open");
     bench.namespace.merge("secret/two-docker-host", serde_json::json!({"data": {"ca.pem": null}})).await?;
     bench.namespace.delete("secret/one-docker-host").await?;
@@ -176,7 +181,7 @@ async fn killed_at(n: usize, action: Action) -> anyhow::Result<bool> {
     bench.namespace.apply(&homelab(&HOSTS)).await?;
     let first = bench.controller().await?;
     let reached = tokio::select! {
-        reached = pause.reached(1, crate::world::SOON) => { reached?; true }
+        reached = pause.reached(1, SOON) => { reached?; true }
         ready = bench.namespace.all_ready() => { ready?; false }
     };
     first.kill();

@@ -1,10 +1,11 @@
 //! The main job: examples become Ready, restarts change nothing, what is lost or edited is put right.
 
 use crate::support::controller::Controller;
-use crate::world::{Namespace, base64, fails, find, homelab, host, is, secret_bytes, serial, versions};
+use crate::world::{Namespace, SOON, base64, fails, find, homelab, host, is, secret_bytes, serial, versions};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 const PANDORA: &str = "dockerhostcert/pandora";
 const SECRET: &str = "secret/pandora-docker-host";
@@ -51,9 +52,9 @@ fn another_version(directory: &Path) -> anyhow::Result<std::path::PathBuf> {
     for at in places {
         binary[at..at + version.len()].copy_from_slice(other.as_bytes());
     }
-    let path = directory.join("dockseal-of-another-version");
-    std::fs::write(&path, binary)?;
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let (bytes, path) = (directory.join("bytes-of-another-version"), directory.join("dockseal-of-another-version"));
+    std::fs::write(&bytes, binary)?;
+    crate::support::hostbox::copied(&bytes, &path)?;
     let output = std::process::Command::new(&path).arg("--version").output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(said.contains(&other), "the copy still says {said}");
@@ -146,14 +147,15 @@ fn assert_sound(secret: &Value) -> anyhow::Result<()> {
 
 /// Waits for an event about an object.
 async fn event(namespace: &Namespace, name: &str, reason: &str) -> anyhow::Result<()> {
-    for _ in 0..100 {
+    let deadline = Instant::now() + SOON;
+    loop {
         let core = namespace.list(&["event"]).await?;
         if core.iter().any(|event| event["involvedObject"]["name"] == name && event["reason"] == reason) {
             return Ok(());
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        ensure!(Instant::now() < deadline, "no event {reason} about {name}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    anyhow::bail!("no event {reason} about {name}")
 }
 
 #[tokio::test]
@@ -318,8 +320,8 @@ async fn references_are_followed_by_watches() -> anyhow::Result<()> {
         bundle = secret_bytes(&now, "ca.crt");
         assert_eq!(String::from_utf8_lossy(&bundle).matches("BEGIN CERTIFICATE").count(), 2, "its own and that one");
         assert_eq!(now["data"]["tls.crt"], before["data"]["tls.crt"]);
-        let public = namespace.get("configmap/homelab-ca-bundle").await?;
-        assert_eq!(string(&public["data"]["ca.crt"]).as_bytes(), bundle);
+        let same = |public: &Value| string(&public["data"]["ca.crt"]).as_bytes() == bundle;
+        namespace.until("configmap/homelab-ca-bundle", same).await?;
     }
     let ready = namespace.all_ready().await?;
     assert!(ready.iter().any(|object| serial(object) == issued));

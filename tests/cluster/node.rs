@@ -24,7 +24,7 @@ const CHART: &str = "charts/dockseal/README.md";
 const UPGRADE: &str = "docs/upgrade.md";
 const ELSEWHERE: &str = "docs/portainer-elsewhere.md";
 /// So that Helm ends when all is as it should be.
-const WAITING: &str = "--wait --timeout=120s";
+const WAITING: &str = "--wait --timeout=300s";
 const PORTAINER: &str = "portainer.bodkys.house";
 const PORTAINER_PORT: u16 = 9443;
 
@@ -169,7 +169,7 @@ impl Release {
     /// An upgrade to other values, as the page says it.
     async fn upgraded(&self, value: &str) -> Result<()> {
         self.user.types(UPGRADE, "helm upgrade dockseal", &format!("{WAITING} --set={value}")).await?;
-        self.user.types(UPGRADE, "kubectl rollout status", "--timeout=60s").await?;
+        self.user.types(UPGRADE, "kubectl rollout status", "--timeout=300s").await?;
         let said = self.user.types(UPGRADE, "dockseal status -A", "|| test $? = 4").await?; // titan is nowhere
         ensure!(said.contains("atlas") && said.contains("titan"), "{said}");
         Ok(())

@@ -1,9 +1,11 @@
 //! What a controller shows to the outside: metrics, health, logs, events and statuses, and never a secret in them.
 
 use crate::support::controller::Controller;
-use crate::world::{Namespace, base64, homelab, secret_bytes};
+use crate::world::{Namespace, SOON, base64, homelab, secret_bytes};
+use anyhow::ensure;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 const PASSPHRASE: &str = "canary-passphrase-7c1f0e";
 
@@ -81,9 +83,32 @@ async fn health_and_metrics_say_how_it_is() -> anyhow::Result<()> {
     let objects = namespace.all_ready().await?;
     assert_eq!(controller.get("/healthz").await?, (200, "ok\n".to_owned()));
     assert_eq!(controller.get("/nothing").await?.0, 404);
-    let samples = samples(&controller.get("/metrics").await?.1);
-    assert_eq!(samples["dockseal_leader"], 1.0);
-    assert_eq!(self::samples(&standing_by.get("/metrics").await?.1)["dockseal_leader"], 0.0);
+    assert_eq!(samples(&standing_by.get("/metrics").await?.1)["dockseal_leader"], 0.0);
+    // A walk is counted when it has ended, a moment after its last write.
+    let deadline = Instant::now() + SOON;
+    while let Err(differs) = tell(&samples(&controller.get("/metrics").await?.1), &objects) {
+        ensure!(Instant::now() < deadline, "{differs}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    // No object, no series.
+    namespace.delete("dockerhostcert/pandora").await?;
+    namespace.gone("dockerhostcert/pandora").await?;
+    while controller.get("/metrics").await?.1.contains("name=\"pandora\"") {
+        ensure!(Instant::now() < deadline, "an object that is gone has series still");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// The samples of a leader that issued these, each for the first time.
+fn tell(samples: &HashMap<String, f64>, objects: &[Value]) -> anyhow::Result<()> {
+    let is = |series: &str, value: f64| {
+        let told = samples.get(series).copied();
+        ensure!(told == Some(value), "{series}: {told:?} instead of {value}");
+        Ok(())
+    };
+    is("dockseal_leader", 1.0)?;
+    is("dockseal_issuances_total{kind=\"DockerHostCert\",reason=\"FirstIssuance\"}", 1.0)?;
     for object in objects {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (kind, name) = (text(&object["kind"]), text(&object["metadata"]["name"]));
@@ -92,23 +117,11 @@ async fn health_and_metrics_say_how_it_is() -> anyhow::Result<()> {
             let instant: k8s_openapi::jiff::Timestamp = text(&object["status"][field]).parse().expect("an instant");
             instant.as_second() as f64
         };
-        let sample = |name: &str| samples.get(&format!("dockseal_{name}{labels}")).copied();
-        assert_eq!(sample("certificate_not_after_timestamp_seconds"), Some(seconds("notAfter")));
-        assert_eq!(sample("certificate_renew_at_timestamp_seconds"), Some(seconds("renewAt")));
-        let labels = labels.replace('}', ",condition=\"Ready\"}");
-        assert_eq!(samples.get(&format!("dockseal_condition{labels}")), Some(&1.0), "{labels}");
+        is(&format!("dockseal_certificate_not_after_timestamp_seconds{labels}"), seconds("notAfter"))?;
+        is(&format!("dockseal_certificate_renew_at_timestamp_seconds{labels}"), seconds("renewAt"))?;
+        is(&format!("dockseal_condition{}", labels.replace('}', ",condition=\"Ready\"}")), 1.0)?;
     }
-    assert_eq!(samples["dockseal_issuances_total{kind=\"DockerHostCert\",reason=\"FirstIssuance\"}"], 1.0);
-    // No object, no series.
-    namespace.delete("dockerhostcert/pandora").await?;
-    namespace.gone("dockerhostcert/pandora").await?;
-    for _ in 0..300 {
-        if !controller.get("/metrics").await?.1.contains("name=\"pandora\"") {
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    anyhow::bail!("an object that is gone has series still")
+    Ok(())
 }
 
 /// Reads OpenMetrics text strictly: every sample of a described family, each once, an end.

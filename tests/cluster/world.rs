@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// How long anything may take: ten times what it needs on a quiet machine.
-pub const SOON: Duration = Duration::from_secs(90);
+/// How long anything may take: ten times what it needs on a quiet machine, and thrice what a retry waits at most.
+pub const SOON: Duration = Duration::from_secs(180);
 
 /// A namespace.
 pub struct Namespace {
@@ -241,7 +241,7 @@ impl Namespace {
 pub async fn crds(cluster: &Cluster) -> anyhow::Result<()> {
     let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
     cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]).await?;
     Ok(())
 }
 

@@ -15,6 +15,8 @@ pub const UP: [&str; 9] =
     ["dockseal", "up", "/root/home.yaml", "--state", "/root/state", "--once", "--host", "pandora", "--timeout"];
 /// How long `up` waits for what may never be.
 const PATIENCES: [&str; 3] = ["1s", "4s", "15s"];
+/// How long for what comes, on a busy machine too.
+pub const PATIENCE: &str = "100s";
 const STEP_UNIT: &str = "dockseal-step.service";
 /// dockerd and its sockets are stopped, whoever calls for them meanwhile.
 pub const STOPPED: &str = "ours=dockseal-docker.socket
@@ -130,7 +132,7 @@ impl At<'_> {
                 return said;
             }
         }
-        self.up_within(home, "30s")
+        self.up_within(home, PATIENCE)
     }
 
     fn up_within(&self, home: &Home, timeout: &str) -> Result<Said> {
@@ -154,7 +156,7 @@ impl At<'_> {
 
     /// As `up`, and dockerd serves.
     pub fn up_and_served(&self, home: &Home) -> Result<()> {
-        let said = self.up_within(home, "30s")?;
+        let said = self.up_within(home, PATIENCE)?;
         ensure!(said.holds, "{said:?}\n{}", self.facts());
         self.served()
     }
@@ -162,7 +164,15 @@ impl At<'_> {
     /// Files, the order and the binary are put there, and the step is not taken.
     pub fn order(&self, home: &Home) -> Result<()> {
         self.host.sh(&format!("systemctl mask --quiet --runtime {STEP_UNIT}"))?;
-        self.up_within(home, "2s").or_else(|_| self.up_within(home, "30s"))?; // a busy machine has not come that far
+        let ordered = || self.host.read("/var/lib/dockseal/order.json").unwrap_or_default();
+        let before = ordered();
+        for patience in ["2s", "10s", PATIENCE] {
+            let _ = self.up_within(home, patience); // a busy machine has not come that far
+            if ordered() != before {
+                break;
+            }
+        }
+        ensure!(ordered() != before, "nothing is ordered: {}", self.facts());
         self.host.sh(&format!("systemctl unmask --quiet --runtime {STEP_UNIT}; systemctl daemon-reload"))?;
         Ok(())
     }
@@ -300,7 +310,7 @@ impl At<'_> {
 
     /// Waits until something is so.
     pub fn until(&self, what: &str, mut so: impl FnMut() -> bool) -> Result<()> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while !so() {
             ensure!(Instant::now() < deadline, "not so: {what}\n{}", self.facts());
             std::thread::sleep(Duration::from_millis(50));

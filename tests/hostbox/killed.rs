@@ -1,7 +1,7 @@
 //! The step on dockerd killed at each of its steps, then taken again, at once and after a power cut.
 
 use crate::cuts::everywhere;
-use crate::home::{At, Home, UP};
+use crate::home::{At, Home, PATIENCE, UP};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
@@ -102,12 +102,15 @@ fn up_and_the_unit_of_the_step() -> Result<()> {
     ];
     for (index, kill) in kills.into_iter().enumerate() {
         host.write("/root/home.yaml", home.yaml(&host), 0o600)?;
-        let words = [&UP[..], &["30s"]].concat();
+        let words = [&UP[..], &[PATIENCE]].concat();
         let mut up = host.spawn(&words)?;
-        let ordered = format!("grep -q '\"files\":{}' /var/lib/dockseal/order.json && {ACTIVE}", index + 1);
-        at.until("the step is under way", || host.sh(&ordered).is_ok_and(|said| said == "activating\n"))?;
-        host.sh(kill).context("the step had ended already")?;
-        up.wait(Duration::from_secs(40))?;
+        // Looked for inside: from outside a busy machine looks so seldom that it misses the step.
+        let under_way = format!(
+            "grep -qs '\"files\":{}' /var/lib/dockseal/order.json && test \"$({ACTIVE})\" = activating",
+            index + 1
+        );
+        host.sh(&format!("until {under_way}; do sleep 0.01; done; {kill}")).context("the step is not under way")?;
+        up.wait(Duration::from_secs(120))?;
         at.until("the step has ended", || host.sh(ACTIVE).is_ok_and(|said| said == "inactive\n"))?;
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.served().context(kill)?;

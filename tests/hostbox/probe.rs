@@ -10,7 +10,7 @@ use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use crate::support::scratch::Scratch;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(90);
 
 /// The how-to's drop-in: docker.socket listens on TCP too, and whatever dockerd starts with gets that socket.
 fn listen_on_tcp(host: &HostBox) -> Result<SocketAddr> {

@@ -55,7 +55,7 @@ fn containers_and_clients_do_not_notice_renewals_under_live_restore() -> Result<
         assert_eq!(host.docker(&state)?, before, "the container was restarted");
     }
     host.write("/run/enough", "", 0o644)?;
-    client.says("refused", std::time::Duration::from_secs(10))?;
+    client.says("refused", std::time::Duration::from_secs(90))?;
     let said = client.log();
     print!("{} renewals within a minute: mTLS client {said}", algorithms.len());
     ensure!(said.contains("refused 0"), "{said}{}", host.read("/run/refusals")?);

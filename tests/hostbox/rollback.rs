@@ -188,7 +188,7 @@ fn a_port_that_another_process_has_is_named_and_nothing_is_touched() -> Result<(
     ensure!(host.sh("ls /etc/systemd/system")?.lines().all(|name| !name.contains("dockseal")), "{}", at.facts());
     assert_eq!(at.dockerd()?, dockerd);
     other.signal("KILL")?;
-    other.wait(std::time::Duration::from_secs(5))?;
+    other.wait(std::time::Duration::from_secs(90))?;
     at.up_and_served(&Home::default())
 }
 

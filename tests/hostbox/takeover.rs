@@ -9,7 +9,7 @@ use anyhow::{Result, ensure};
 use serde_json::json;
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(90);
 
 const UNIT: &str = "/usr/lib/systemd/system/docker.service";
 const OVERRIDE: &str = "/etc/systemd/system/docker.service.d/override.conf";

@@ -8,8 +8,10 @@ use anyhow::{Context, Result, ensure};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// As long as dockerd may need to be back, crashes included.
-const SOON: Duration = Duration::from_secs(20);
+/// As long as a busy machine may need until dockerd is back, crashes included.
+const SOON: Duration = Duration::from_secs(90);
+/// `up` waits for longer.
+const PATIENCE: &str = "110s";
 /// All that a delivery could touch, and dockerd's process; what changes by itself is left out.
 const EVERYTHING: &str = "find /etc /usr/lib/systemd /srv /root /var/lib/dockseal /home -xdev \
     -not -path '/root/state*' -not -path '/root/home.yaml' -not -path '/var/lib/dockseal*' \
@@ -56,7 +58,7 @@ impl<'a> Visit<'a> {
     /// `up --once`, after which the host serves.
     pub fn up_serving(&self) -> Result<()> {
         self.write()?;
-        self.host.exec(&[&UP[..], &["30s"]].concat())?;
+        self.host.exec(&[&UP[..], &[PATIENCE]].concat())?;
         let said = self.at.condition("Serving")?;
         ensure!(said.holds, "{said:?}\n{}", self.facts());
         ensure!(self.client_is_served()?, "{}", self.facts());
@@ -67,7 +69,7 @@ impl<'a> Visit<'a> {
     pub fn up_refused(&self, condition: &str, reason: &str) -> Result<String> {
         self.write()?;
         self.host.sh("rm -rf /root/state/status/DockerHostCert")?;
-        let mut up = self.host.spawn(&[&UP[..], &["30s"]].concat())?;
+        let mut up = self.host.spawn(&[&UP[..], &[PATIENCE]].concat())?;
         let refused = |said: Said| !said.holds && said.reason == reason;
         let waited = eventually(|| Ok(self.at.condition(condition).is_ok_and(refused)));
         up.signal("TERM")?;

@@ -10,6 +10,8 @@ mod listening;
 #[path = "../support/portainer/mod.rs"]
 #[allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
 mod portainer;
+#[path = "../support/ports.rs"]
+mod ports;
 #[path = "../support/resolver.rs"]
 mod resolver;
 #[path = "../support/scratch.rs"]

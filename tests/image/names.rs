@@ -13,7 +13,7 @@ const SEARCH: &str = "search tools.svc.cluster.local svc.cluster.local cluster.l
 
 /// `up` registers in a Portainer of that name, in the image's root, as its user. Kubernetes and Docker put both files
 /// there; without a text, /etc/hosts is absent.
-fn up(url: &str, key: &str, resolv_conf: &str, hosts: Option<&str>) -> anyhow::Result<Output> {
+fn up(url: &str, key: &str, resolv_conf: &str, hosts: Option<&str>, patience: &str) -> anyhow::Result<Output> {
     let image = Image::make()?;
     let write = |name: &str, text: &str| std::fs::write(image.root().join(name), text);
     write("etc/resolv.conf", resolv_conf)?;
@@ -24,7 +24,7 @@ fn up(url: &str, key: &str, resolv_conf: &str, hosts: Option<&str>) -> anyhow::R
     chown(image.root().join("state"), Some(65532), Some(65532))?;
     let mut command = Command::new("chroot");
     command.arg("--userspec=65532:65532").arg(image.root()).arg("/usr/bin/dockseal");
-    command.args(["up", "/home.yaml", "--state=/state", "--once", "--timeout=5s"]).env_clear();
+    command.args(["up", "/home.yaml", "--state=/state", "--once", "--timeout", patience]).env_clear();
     command.env("PATH", "/usr/sbin:/usr/bin"); // chroot's own way
     Ok(command.output()?)
 }
@@ -54,7 +54,7 @@ spec:
 }
 
 /// `up` with a Portainer of that name: how it ended, and what the resolver was asked for.
-fn asked(name: &str, resolv_conf: &str, hosts: Option<&str>) -> anyhow::Result<(Output, Vec<String>)> {
+fn asked(name: &str, resolv_conf: &str, hosts: Option<&str>, patience: &str) -> anyhow::Result<(Output, Vec<String>)> {
     let portainer = Portainer::start()?;
     let resolver = Resolver::on_loopback()?;
     for known in ["portainer.test", "portainer.tools.svc.cluster.local"] {
@@ -62,20 +62,20 @@ fn asked(name: &str, resolv_conf: &str, hosts: Option<&str>) -> anyhow::Result<(
     }
     let resolv_conf = format!("nameserver {}\n{resolv_conf}", resolver.address());
     let url = format!("http://{name}:{}", portainer.address().port());
-    let done = up(&url, portainer.admin_key(), &resolv_conf, hosts)?;
+    let done = up(&url, portainer.admin_key(), &resolv_conf, hosts, patience)?;
     Ok((done, resolver.asked()))
 }
 
 /// The same where Portainer is reached.
 fn reached(name: &str, resolv_conf: &str, hosts: Option<&str>) -> anyhow::Result<Vec<String>> {
-    let (done, asked) = asked(name, resolv_conf, hosts)?;
+    let (done, asked) = asked(name, resolv_conf, hosts, "90s")?;
     ensure!(done.status.success(), "{}", said(&done));
     Ok(asked)
 }
 
 /// It is not reached, since the name has no address; the resolver was asked for it.
 fn unresolved(name: &str) -> anyhow::Result<()> {
-    let (done, asked) = asked(name, "", None)?;
+    let (done, asked) = asked(name, "", None, "15s")?;
     ensure!(done.status.code() == Some(4), "{}", said(&done));
     let words = format!("PortainerUnreachable  Portainer cannot be reached: {name}: ");
     ensure!(said(&done).contains(&words), "{}", said(&done));

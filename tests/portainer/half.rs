@@ -6,6 +6,16 @@ use futures::future::join_all;
 use serde_json::json;
 use std::time::Duration;
 
+/// In that time a request has come, also on a busy machine.
+const ARRIVES: Duration = Duration::from_secs(3);
+
+/// The stand-in waits for a host nearly as long as the real one does.
+fn patient(bed: &Bed) {
+    if let Some(portainer) = &bed.stand_in {
+        portainer.set_patience(Duration::from_secs(90));
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_group_is_500_and_the_environment_is_there_all_the_same() -> anyhow::Result<()> {
     let bed = Bed::new()?;
@@ -63,8 +73,9 @@ async fn a_create_whose_client_hung_up_goes_on() -> anyhow::Result<()> {
     let ca = Ca::new("a")?;
     let (docker, (files, _)) = (ca.docker()?, ca.client()?);
     docker.pause();
+    patient(&bed);
     let form = bed.form("abandoned", &docker.url(), &files);
-    let gave_up = tokio::time::timeout(Duration::from_secs(1), bed.create(&form)).await;
+    let gave_up = tokio::time::timeout(ARRIVES, bed.create(&form)).await;
     assert!(gave_up.is_err(), "{gave_up:?}");
     assert_eq!(bed.named("abandoned").await?.len(), 0);
     docker.resume();
@@ -79,8 +90,9 @@ async fn creates_of_one_name_side_by_side_may_all_succeed() -> anyhow::Result<()
     let (docker, (files, _)) = (ca.docker()?, ca.client()?);
     let form = bed.form("twin", &docker.url(), &files);
     docker.pause();
+    patient(&bed);
     let going_on = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(ARRIVES).await;
         docker.resume();
     };
     let (answers, ()) = tokio::join!(join_all((0..4).map(|_| bed.create(&form))), going_on);

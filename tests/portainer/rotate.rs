@@ -213,7 +213,7 @@ async fn a_certificate_that_ran_out_works_until_the_host_restarts() -> anyhow::R
     let (bed, ca) = (Bed::new()?, Ca::new("a")?);
     let docker = ca.docker()?;
     let key = quick_key();
-    let end = Timestamp::now() + SignedDuration::from_secs(4);
+    let end = Timestamp::now() + SignedDuration::from_secs(15);
     let cert = ca.leaf_until(Usage::Client, &key, until(end))?;
     let files = Files { ca: ca.pem(), cert, key: key.to_pem().to_string() };
     let id = bed.created(&bed.form("host", &docker.url(), &files)).await?;

@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use super::ports;
 use kubeconfig::User;
 use processes::{Directory, Guarded};
 
@@ -54,7 +55,7 @@ impl Cluster {
         let binaries = binaries::server().await?;
         let directory = Directory::create()?;
         certificates::write(directory.path()).await?;
-        let [etcd, peer, api] = processes::free_ports()?;
+        let (etcd, peer, api) = (ports::free()?, ports::free()?, ports::free()?);
         let etcd_url = format!("http://127.0.0.1:{etcd}");
         let processes = Guarded::start(
             processes::etcd(&binaries, directory.path(), &etcd_url, &format!("http://127.0.0.1:{peer}"))?,

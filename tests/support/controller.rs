@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// As long as a busy machine may need.
+const SOON: Duration = Duration::from_secs(90);
+
 /// A running controller; dropped, it is killed.
 pub struct Controller {
     child: Child,
@@ -46,7 +49,7 @@ impl Controller {
     }
 
     async fn admin_address(&mut self) -> anyhow::Result<String> {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + SOON;
         loop {
             for line in self.log().lines() {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
@@ -97,7 +100,7 @@ impl Controller {
             {
                 return Ok(started.elapsed());
             }
-            ensure!(started.elapsed() < Duration::from_secs(90), "not {says}; its log:\n{}", self.log());
+            ensure!(started.elapsed() < SOON, "not {says}; its log:\n{}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -112,7 +115,7 @@ impl Controller {
     pub fn stop(mut self) -> anyhow::Result<()> {
         let status = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(status.success(), "failed to signal the controller");
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + SOON;
         while self.child.try_wait()?.is_none() {
             ensure!(Instant::now() < deadline, "the controller does not stop; its log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));

@@ -8,6 +8,7 @@ use anyhow::{Context as _, ensure};
 use dockseal::local::files::{Loaded, Text, load};
 use dockseal::local::round::{Door, Round};
 use dockseal::local::table::{Board, Console};
+use dockseal::world::state_directory::DirectoryError;
 use dockseal::world::{Clock, DiskStore};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::HashSet;
@@ -214,13 +215,32 @@ fn authority_and_hosts(count: usize, address: &dyn Fn(usize) -> (String, u16)) -
     yaml
 }
 
+/// A state directory, as soon as it is nobody's: a child that another thread has just forked has a copy of every lock of
+/// this process until it becomes its program, also of one that was given back.
+pub fn store(path: &Path) -> anyhow::Result<DiskStore> {
+    let begun = Instant::now();
+    loop {
+        match DiskStore::open(path, Arc::new(|_| {})) {
+            Err(DirectoryError::InUse { .. }) if begun.elapsed() < Duration::from_secs(30) => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 fn door(dir: &Scratch, offset: &Arc<AtomicI64>, yaml: &str) -> anyhow::Result<Door> {
     let offset = Arc::clone(offset);
     let clock = Clock::showing(move || Timestamp::now() + SignedDuration::from_secs(offset.load(Ordering::SeqCst)));
     let (out, err) = (Box::new(std::io::sink()), Box::new(std::io::sink()));
     let console = Console { out, err, size: Box::new(|| None), colour: false };
-    let store = DiskStore::open(&dir.path().join("state"), Arc::new(|_| {}))?;
-    Ok(Door::new(store, clock, Arc::new(Mutex::new(Board::new(console))), None, loaded(yaml)?))
+    Ok(Door::new(
+        store(&dir.path().join("state"))?,
+        clock,
+        Arc::new(Mutex::new(Board::new(console))),
+        None,
+        loaded(yaml)?,
+    ))
 }
 
 fn loaded(yaml: &str) -> anyhow::Result<Loaded> {

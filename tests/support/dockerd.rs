@@ -1,8 +1,8 @@
 //! A real dockerd on loopback and the Docker CLI (Debian's docker.io), for what it is to serve and to refuse.
 
+use super::ports;
 use super::scratch::Scratch;
 use anyhow::{Context, ensure};
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -143,9 +143,9 @@ impl Drop for Dockerd {
     }
 }
 
-/// A TCP port that nobody listens on.
+/// A TCP port that nobody listens on, for it or its like.
 pub fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    ports::free()
 }
 
 /// Debian keeps dockerd where users' paths do not lead.

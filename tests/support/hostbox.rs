@@ -11,7 +11,6 @@ mod turns;
 use std::fs::File;
 use std::io::Write;
 use std::net::Ipv4Addr;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -27,7 +26,7 @@ use program::Program;
 use turns::Turn;
 
 /// As long as a busy machine may need; a quiet one boots in half a second.
-const BOOTED_WITHIN: Duration = Duration::from_secs(90);
+const BOOTED_WITHIN: Duration = Duration::from_secs(180);
 /// systemd's own limit for a unit's stop is 90 s.
 const OFF_WITHIN: Duration = Duration::from_secs(120);
 /// No command that a test waits for may hang it.
@@ -237,11 +236,10 @@ impl HostBox {
     pub fn install(&self, program: &Path, at: &str) -> Result<()> {
         let target = self.root().join(at.trim_start_matches('/'));
         let fresh = target.with_extension("new");
-        let put = || -> std::io::Result<()> {
+        let put = || -> Result<()> {
             std::fs::create_dir_all(target.parent().unwrap_or(&target))?;
-            std::fs::copy(program, &fresh)?;
-            std::fs::set_permissions(&fresh, PermissionsExt::from_mode(0o755))?;
-            std::fs::rename(&fresh, &target)
+            copied(program, &fresh)?;
+            Ok(std::fs::rename(&fresh, &target)?)
         };
         put().with_context(|| format!("failed to install {} at {at}", program.display()))
     }
@@ -306,6 +304,14 @@ impl Drop for HostBox {
         // Reaped here; `hold` takes away the rest whether or not this worked.
         let _ = self.crash();
     }
+}
+
+/// A copy that can be run at once. Another process writes it: whatever this one opens, a child of another test's has open
+/// too until it becomes its program, and what somebody writes cannot be run.
+pub fn copied(program: &Path, to: &Path) -> Result<()> {
+    let output = Command::new("install").arg("--mode=755").args([program, to]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// Runs it to its end with that on its stdin.

@@ -1,5 +1,6 @@
 //! Servers in this process: listeners and what to do with a connection, in; a thread that does it until it is dropped, out.
 
+use super::ports;
 use anyhow::Context as _;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -72,8 +73,12 @@ where
     }
 }
 
-/// Listens there. A port that a stopped server leaves may be somebody's outgoing one for a moment.
-pub fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+/// Listens there; where the port is 0, on a free one that it can be started on again. Whoever had it may need a moment to
+/// let it go.
+pub fn listen(mut address: SocketAddr) -> anyhow::Result<TcpListener> {
+    if address.port() == 0 {
+        address.set_port(ports::free()?);
+    }
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         match TcpListener::bind(address) {

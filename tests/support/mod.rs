@@ -14,6 +14,7 @@ pub mod hostbox;
 pub mod listening;
 pub mod pages;
 pub mod portainer;
+pub mod ports;
 pub mod relay;
 pub mod resolver;
 pub mod scratch;

@@ -47,12 +47,15 @@ async fn a_session_that_died_is_followed_by_one_login() {
     fleet.portainer.restart().unwrap();
     // No second login within a minute of the first, however often it is looked at.
     while logins(&fleet) == 1 {
-        assert!(begun.elapsed() < Duration::from_secs(90), "{}", fleet.door.err.text());
+        assert!(begun.elapsed() < Duration::from_secs(300), "{}", fleet.door.err.text());
         fleet.later(Duration::from_secs(400));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(fleet.reason("pandora"), "Registered", "Portainer still reaches the host");
     }
-    assert!(begun.elapsed() > Duration::from_secs(50), "{:?}", begun.elapsed());
+    let calls = fleet.portainer.calls();
+    let logins_at: Vec<_> = calls.iter().filter(|call| call.is("POST", "/api/auth")).map(|call| call.began).collect();
+    let apart = logins_at[1].duration_since(logins_at[0]);
+    assert!(apart > Duration::from_secs(50), "{apart:?}");
     for _ in 0..3 {
         let before = fleet.portainer.mark();
         let listed = || fleet.portainer.count_since(before, "GET", "/api/endpoints") > 0;
@@ -89,13 +92,13 @@ async fn keys_that_are_no_administrators_or_none_at_all_are_told_apart() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     let (admin, standard) = (fleet.portainer.admin_key().to_owned(), fleet.portainer.add_user("somebody", 2));
     fleet.edit(&admin, &standard);
-    assert_eq!(fleet.refused().await, ["NotAdministrator"]);
+    fleet.refused(&["NotAdministrator"]).await;
     fleet.edit(&standard, "ptr_nobody");
-    assert_eq!(fleet.refused().await, ["CredentialsRefused"]);
+    fleet.refused(&["CredentialsRefused"]).await;
     fleet.edit("stringData: {apiKey: 'ptr_nobody'}", "stringData: {token: 'ptr_nobody'}");
-    assert_eq!(fleet.refused().await, ["CredentialsNotFound"]);
+    fleet.refused(&["CredentialsNotFound"]).await;
     fleet.edit("metadata: {name: portainer-admin}", "metadata: {name: somebody-else}");
-    assert_eq!(fleet.refused().await, ["CredentialsNotFound"]);
+    fleet.refused(&["CredentialsNotFound"]).await;
     assert!(!fleet.portainer.calls().iter().any(Call::is_write), "nothing was written");
     fleet.edit("metadata: {name: somebody-else}", "metadata: {name: portainer-admin}");
     fleet.edit("stringData: {token: 'ptr_nobody'}", &format!("stringData: {{apiKey: '{admin}'}}"));
@@ -143,7 +146,8 @@ async fn portainers_own_certificate_is_verified_by_ca_and_name() {
     ] {
         let yaml = fleet.yaml.clone();
         fleet.edit(from, to);
-        assert_eq!(fleet.refused().await, [reason], "{what}: {}", fleet.report("pandora"));
+        println!("{what}");
+        fleet.refused(&[reason]).await;
         fleet.yaml = yaml;
     }
     assert_eq!(fleet.portainer.calls().len(), 0, "no credential was sent");
@@ -156,11 +160,11 @@ async fn portainers_own_certificate_is_verified_by_ca_and_name() {
 async fn a_server_that_is_away_is_named_and_tried_again() {
     let fleet = Fleet::new(&["pandora"]).await;
     fleet.portainer.inject_times(usize::MAX, "GET", STATUS, Fault::Status(303));
-    assert_eq!(fleet.refused().await, ["PortainerNotInitialised"]);
+    fleet.refused(&["PortainerNotInitialised"]).await;
     assert!(fleet.portainer.calls().iter().all(|call| call.is("GET", STATUS)), "no credential was sent");
     fleet.portainer.heal();
     fleet.portainer.stop();
-    assert_eq!(fleet.refused().await, ["PortainerUnreachable"]);
+    fleet.refused(&["PortainerUnreachable"]).await;
     fleet.portainer.restart().unwrap();
     fleet.ready().await;
     let id = fleet.id("pandora");
@@ -194,7 +198,7 @@ async fn a_redirect_is_not_followed() {
     let (url, _listening) = elsewhere(&fleet.portainer.url());
     let portainer = fleet.portainer.url();
     fleet.edit(&portainer, &url);
-    assert_eq!(fleet.refused().await, ["PortainerFailed"], "{}", fleet.report("pandora"));
+    fleet.refused(&["PortainerFailed"]).await;
     assert_eq!(fleet.portainer.calls().len(), 0);
 }
 
@@ -215,8 +219,9 @@ fn secrets(fleet: &Fleet) -> Vec<String> {
 async fn nothing_secret_is_printed_or_kept_in_a_status() {
     let mut fleet = Fleet::new(&["pandora", "titan"]).await;
     let mut said = String::new();
-    let mut ran = |fleet: &Fleet| {
-        let output = fleet.program(Duration::from_secs(3)).output();
+    // What is not Ready takes all of that time; a busy machine needs some of it.
+    let mut ran = |fleet: &Fleet, seconds: u64| {
+        let output = fleet.program(Duration::from_secs(seconds)).output();
         said.push_str(&String::from_utf8_lossy(&output.stdout));
         said.push_str(&String::from_utf8_lossy(&output.stderr));
         for (path, print) in fleet.door.tree() {
@@ -228,13 +233,13 @@ async fn nothing_secret_is_printed_or_kept_in_a_status() {
     };
     fleet.portainer.inject("POST", "/api/endpoints", Fault::Status(500));
     fleet.portainer.inject("POST", "/api/endpoints", Fault::Cut);
-    assert_eq!(ran(&fleet), Some(4));
+    assert_eq!(ran(&fleet, 10), Some(4));
     std::fs::remove_dir_all(fleet.door.path("status")).unwrap();
-    assert_eq!(ran(&fleet), Some(0));
+    assert_eq!(ran(&fleet, 120), Some(0));
     fleet.by_password(ADMIN.0, "not this password");
-    assert_eq!(ran(&fleet), Some(4));
+    assert_eq!(ran(&fleet, 10), Some(4));
     fleet.edit("not this password", ADMIN.1);
-    assert_eq!(ran(&fleet), Some(0));
+    assert_eq!(ran(&fleet, 120), Some(0));
     assert!(said.contains("Registered") && said.contains("CredentialsRefused"), "{said}");
     assert!(!said.contains("PRIVATE KEY") && !said.contains("Bearer"), "{said}");
     for secret in secrets(&fleet) {

@@ -11,7 +11,7 @@ const LONG: Duration = Duration::from_secs(600);
 async fn killed(fleet: &Fleet, number: usize, done: bool) -> bool {
     let mark = fleet.portainer.mark();
     fleet.portainer.inject_at(number, if done { Fault::DelayAnswer(LONG) } else { Fault::Hang(LONG) });
-    let mut child = fleet.program(Duration::from_secs(60)).spawn();
+    let mut child = fleet.program(Duration::from_secs(120)).spawn();
     let reached = |call: &Call| !done || call.status.is_some();
     let begun = Instant::now();
     let killed = loop {
@@ -23,7 +23,7 @@ async fn killed(fleet: &Fleet, number: usize, done: bool) -> bool {
             assert!(status.success(), "{status}");
             break false;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "call {number} does not come, and no end");
+        assert!(begun.elapsed() < Duration::from_secs(120), "call {number} does not come, and no end");
         tokio::time::sleep(Duration::from_millis(1)).await;
     };
     child.wait().unwrap();
@@ -32,7 +32,7 @@ async fn killed(fleet: &Fleet, number: usize, done: bool) -> bool {
 }
 
 fn finished(fleet: &Fleet, what: &str) {
-    let output = fleet.program(Duration::from_secs(30)).output();
+    let output = fleet.program(Duration::from_secs(120)).output();
     assert!(output.status.success(), "{what}: {}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -2,13 +2,14 @@
 //! serves its own, as a user's hosts do before Portainer is let in.
 
 use crate::door::{CA, Door};
+use crate::support::crowd;
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::portainer::{Options, Portainer};
 use dockseal::local::files::{Text, load};
 use dockseal::local::round::Door as Rooms;
 use dockseal::local::table::Board;
-use dockseal::local::{Ended, LocalError, run_on};
-use dockseal::world::{Clock, DiskStore};
+use dockseal::local::{Ended, LocalError};
+use dockseal::world::Clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -50,7 +51,7 @@ impl Fleet {
         let portainer = Portainer::with(options).unwrap();
         let before: String = names.iter().map(|name| host(name, 2376)).collect();
         let door = Door::new(&format!("{CA}{before}"));
-        let ended = run_on(door.settings(true, Duration::from_secs(60)), door.console(), clock(&offset)).await.unwrap();
+        let ended = door.run(door.settings(true, Duration::from_secs(120)), clock(&offset)).await.unwrap();
         assert_eq!(ended, Ended::Ready, "{}{}", door.out.text(), door.err.text());
         let hosts: Vec<(String, DockerLike)> =
             names.iter().map(|name| ((*name).to_owned(), DockerLike::start(&material(&door, name)).unwrap())).collect();
@@ -84,12 +85,13 @@ impl Fleet {
         self.door.write(&self.yaml); // or it would nap for a minute by the real clock
     }
 
-    /// Later and later by the door's clock, until `holds`: what was under way noted an instant that has passed since.
+    /// Later and later by the door's clock, until `holds`: what was under way noted an instant that has passed since. Not
+    /// too much later, since sessions end after some hours: a busy machine is given time first.
     pub async fn until_later(&self, by: Duration, what: &str, holds: impl Fn() -> bool) {
-        for _ in 0..20 {
+        for patience in [3, 6, 12, 24, 48] {
             self.later(by);
             let begun = Instant::now();
-            while begun.elapsed() < Duration::from_secs(1) {
+            while begun.elapsed() < Duration::from_secs(patience) {
                 if holds() {
                     return;
                 }
@@ -100,31 +102,38 @@ impl Fleet {
     }
 
     pub async fn once(&self, timeout: Duration) -> Result<Ended, LocalError> {
-        run_on(self.door.settings(true, timeout), self.door.console(), clock(&self.offset)).await
+        self.door.run(self.door.settings(true, timeout), clock(&self.offset)).await
     }
 
     pub async fn ready(&self) {
-        let ended = self.once(Duration::from_secs(30)).await.unwrap();
+        let ended = self.once(Duration::from_secs(120)).await.unwrap();
         assert_eq!(ended, Ended::Ready, "{}{}", self.door.out.text(), self.door.err.text());
     }
 
-    /// Is not Ready in two seconds; what each host's status says of it then.
-    pub async fn refused(&self) -> Vec<String> {
-        let ended = self.once(Duration::from_secs(2)).await.unwrap();
-        assert_eq!(ended, Ended::NotReady, "{}", self.door.out.text());
-        self.hosts.iter().map(|(name, _)| self.reason(name)).collect()
+    /// Is not Ready, and each host's status says so; a busy machine may not have come that far in two seconds.
+    pub async fn refused(&self, reasons: &[&str]) {
+        let mut said = Vec::new();
+        for seconds in [2, 10, 60] {
+            let ended = self.once(Duration::from_secs(seconds)).await.unwrap();
+            assert_eq!(ended, Ended::NotReady, "{}", self.door.out.text());
+            said = self.hosts.iter().map(|(name, _)| self.reason(name)).collect();
+            if said == reasons {
+                return;
+            }
+        }
+        panic!("{said:?} instead of {reasons:?}: {}", self.door.out.text());
     }
 
     /// `up` until it is dropped.
     pub fn running(&self) -> Running {
         let settings = self.door.settings(false, Duration::ZERO);
-        Running(tokio::spawn(run_on(settings, self.door.console(), clock(&self.offset))))
+        Running(tokio::spawn(self.door.run(settings, clock(&self.offset))))
     }
 
     /// The rooms that `up` walks through, without its waiting.
     pub fn rooms(&self) -> Rooms {
         let loaded = load(&[Text { file: "homelab.yaml".into(), text: self.yaml.clone().into() }]).unwrap();
-        let store = DiskStore::open(&self.door.state, Arc::new(|_| {})).unwrap();
+        let store = crowd::store(&self.door.state).unwrap();
         let board = Arc::new(Mutex::new(Board::new(self.door.console())));
         Rooms::new(store, clock(&self.offset), board, None, loaded)
     }
@@ -211,8 +220,16 @@ impl Fleet {
 pub struct Program(Command);
 
 impl Program {
+    /// As soon as the directory is nobody's; see [`Door::run`].
     pub fn output(&mut self) -> Output {
-        self.0.output().unwrap()
+        let begun = Instant::now();
+        loop {
+            let output = self.0.output().unwrap();
+            let in_use = String::from_utf8_lossy(&output.stderr).contains("another dockseal");
+            if !in_use || begun.elapsed() > Duration::from_secs(30) {
+                return output;
+            }
+        }
     }
 
     /// Starts it; nobody reads what it prints.

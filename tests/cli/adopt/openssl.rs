@@ -313,7 +313,7 @@ leaf d ca 'subjectAltName=DNS:ca\\nextendedKeyUsage=serverAuth\\n'",
     )?;
     let said = adopt(&scratch, &[]);
     scratch.write("adopted.yaml", &said.out)?;
-    let up = ["up", "adopted.yaml", "--once", "--timeout", "60s", "--state", "state"];
+    let up = ["up", "adopted.yaml", "--once", "--timeout", "120s", "--state", "state"];
     let up = dockseal(scratch.path(), &up, &[]);
     assert_eq!(up.code, 0, "{}\n{}", up.err, said.out);
     let secrets = scratch.run("ls state/secrets/default")?;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 /// The node's name, in the cluster and as a Docker host.
 pub const NAME: &str = "atlas";
 /// How long a node may take to be ready: ten times what it needs on a quiet machine.
-const SOON: Duration = Duration::from_secs(90);
+const SOON: Duration = Duration::from_secs(180);
 /// Where pods find the API server: on the node itself, since nothing here is a Service's proxy.
 const API: &str = "10.0.0.1";
 const PROXY: &str = "/usr/lib/systemd/systemd-socket-proxyd";

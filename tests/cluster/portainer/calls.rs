@@ -82,8 +82,12 @@ struct Registrar {
 
 impl Registrar {
     fn new(site: &Site, portainer: &Portainer, pair: &Pair) -> anyhow::Result<Registrar> {
-        // Ten times what an answer takes, and short enough to see what becomes of one that never comes.
-        let patience = Patience { answer: HASTE, host: HASTE, ..Patience::default() };
+        Registrar::with(site, portainer, pair, HASTE)
+    }
+
+    /// Waits that long for an answer where it waits for no host.
+    fn with(site: &Site, portainer: &Portainer, pair: &Pair, answer: Duration) -> anyhow::Result<Registrar> {
+        let patience = Patience { answer, host: HASTE, ..Patience::default() };
         let access = Access { url: portainer.url(), roots: None, server_name: None, patience };
         let credential = Credential::ApiKey(Zeroizing::new(portainer.admin_key().to_owned()));
         let way = Way { access, credential, initialize: false, pair: pair.clone() };
@@ -124,7 +128,8 @@ impl Registrar {
     }
 }
 
-const HASTE: Duration = Duration::from_millis(1500);
+/// Far more than an answer takes, and short enough to see what becomes of one that never comes.
+const HASTE: Duration = Duration::from_secs(4);
 
 /// What may become of a call. The last three are done without the caller's knowing.
 const FAULTS: [Fault; 11] = [
@@ -134,11 +139,11 @@ const FAULTS: [Fault; 11] = [
     Fault::Status(500),
     Fault::Status(303),
     Fault::Empty(502),
-    Fault::Hang(Duration::from_secs(2)),
+    Fault::Hang(Duration::from_secs(5)),
     Fault::Cut,
     Fault::LoseAnswer,
     Fault::CutAnswer,
-    Fault::DelayAnswer(Duration::from_secs(2)),
+    Fault::DelayAnswer(Duration::from_secs(5)),
 ];
 
 /// A call, and how many like it come before.
@@ -275,8 +280,8 @@ async fn an_environment_that_is_made_after_all_is_found() -> anyhow::Result<()> 
     let portainer = Portainer::start()?;
     portainer.set_patience(Duration::from_secs(60));
     // dockerd was asked and falls silent before Portainer asks it.
-    portainer.inject("POST", "/api/tags", Fault::DelayAnswer(Duration::from_millis(300)));
-    let mut registrar = Registrar::new(&site, &portainer, &pair)?;
+    portainer.inject("POST", "/api/tags", Fault::DelayAnswer(Duration::from_secs(5)));
+    let mut registrar = Registrar::with(&site, &portainer, &pair, Duration::from_secs(60))?;
     let silence = async {
         super::bed::until("no tag is made", || !portainer.tags().is_empty()).await?;
         site.docker.pause();

@@ -2,12 +2,12 @@
 
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
@@ -96,24 +96,6 @@ impl Drop for Directory {
         // Usually gone already: the guardian removes it. Not so when the start failed before there was one.
         let _ = std::fs::remove_dir_all(&self.0);
     }
-}
-
-/// Ports that nobody listens on, below those that the kernel gives to outgoing connections: a port from there could
-/// be taken by any client before the server binds it, and again while the server restarts.
-pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    const FIRST: u16 = 15_000;
-    const COUNT: u16 = 15_000;
-    static TRIED: AtomicU16 = AtomicU16::new(0);
-    // Test binaries that run at the same time start their search apart.
-    let start = (std::process::id() % u32::from(COUNT / 20)) as u16 * 20;
-    let mut ports = [0; N];
-    for port in &mut ports {
-        *port = (0..COUNT)
-            .map(|_| FIRST + (start + TRIED.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT)
-            .find(|candidate| TcpListener::bind(("127.0.0.1", *candidate)).is_ok())
-            .context("no free port on 127.0.0.1")?;
-    }
-    Ok(ports)
 }
 
 pub fn etcd(binaries: &Path, dir: &Path, url: &str, peer_url: &str) -> Result<Command> {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::HostBox;
 
-const READY_WITHIN: Duration = Duration::from_secs(60);
+const READY_WITHIN: Duration = Duration::from_secs(120);
 const IMAGE: &str = "busybox:hostbox";
 /// It ends when it is told to, as programs do that are not pid 1.
 const SLEEP: &str = "trap 'exit 0' TERM; sleep 2147483647 & wait";

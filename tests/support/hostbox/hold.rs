@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-const DEAD_WITHIN: Duration = Duration::from_secs(30);
+const DEAD_WITHIN: Duration = Duration::from_secs(90);
 
 /// `box.sh hold` is the guardian: it waits for the end of its stdin, whose other end only the test process holds; so
 /// for `drop`, or for that process's death of whatever kind.

@@ -32,7 +32,7 @@ impl Program {
         entrance.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let child = entrance.spawn().with_context(|| format!("failed to start {}", args.join(" ")))?;
         let mut program = Program { child, log, outside_pid: 0 };
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(90);
         while !std::fs::read_to_string(&said).is_ok_and(|text| text.ends_with('\n')) {
             ensure!(program.is_running()?, "{} ended: {}", args.join(" "), program.log());
             ensure!(Instant::now() < deadline, "{} does not start", args.join(" "));
