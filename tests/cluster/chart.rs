@@ -277,7 +277,7 @@ async fn the_operator_knows_every_field(release: &Release) -> anyhow::Result<()>
         let file = file.to_str().context("a path in UTF-8")?;
         release.cluster.kubectl(&["apply", "--server-side", "-f", file]).await?;
         let crd = format!("crd/{kind}.monitoring.coreos.com");
-        release.cluster.kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=60s"]).await?;
+        release.cluster.kubectl(&["wait", "--for=condition=Established", &crd, "--timeout=300s"]).await?;
     }
     let theirs = |object: &&Value| object["apiVersion"] == "monitoring.coreos.com/v1";
     let mut chart = helm::render(&EVERYTHING)?;

@@ -264,7 +264,7 @@ impl Release {
         self.kubectl(&["delete", TITAN, "--wait=false"]).await?;
         ensure!(self.home.get(TITAN).await?["metadata"]["deletionTimestamp"].is_string(), "it is to wait");
         self.user.types(CHART, "kubectl patch dockerhostcert", "").await?;
-        self.kubectl(&["wait", TITAN, "--for=delete", "--timeout=60s"]).await.map(drop)
+        self.kubectl(&["wait", TITAN, "--for=delete", "--timeout=300s"]).await.map(drop)
     }
 
     /// As the chart's page says it, where no namespace is listed and the node has its label: the companion waits, and

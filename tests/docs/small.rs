@@ -25,13 +25,13 @@ impl Small {
             let cluster = Cluster::start().await?;
             let crds = format!("{ROOT}/crds");
             cluster.kubectl(&["apply", "--server-side", "-f", &crds]).await?;
-            cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+            cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=300s"]).await?;
             let scope = ["--lease-namespace", "default"];
             let controller = Controller::start(&cluster, &cluster.kubeconfig(), "docs", &scope).await?;
             if let Some(file) = file {
                 cluster.kubectl(&["apply", "-f", &file.to_string_lossy()]).await?;
                 let kinds = "dockercas,dockerhostcerts,dockerclientcerts,portainerclients";
-                cluster.kubectl(&["wait", "--for=condition=Ready", kinds, "--all", "--timeout=60s"]).await?;
+                cluster.kubectl(&["wait", "--for=condition=Ready", kinds, "--all", "--timeout=300s"]).await?;
             }
             Ok(Small { _controller: Some(controller), cluster })
         })
