@@ -169,7 +169,7 @@ async fn serve(
         if let (Some(others), Some(directory)) = (&mut others, door.directory()) {
             others.keep_to(directory);
         }
-        if settings.once && round.ready {
+        if settings.once && round.ready && !door.is_visiting() {
             return Ok(Ended::Ready);
         }
         failures = if round.failed { failures + 1 } else { 0 };
