@@ -271,6 +271,9 @@ impl Sources {
             return Ok(None);
         }
         let loaded = load(&texts)?;
+        if loaded.objects.is_empty() {
+            return Err(LocalError::Nothing(self.names())); // as at the start: it is being written, for one
+        }
         self.texts = texts;
         Ok(Some(loaded))
     }
