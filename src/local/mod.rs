@@ -169,7 +169,7 @@ async fn serve(
         if let (Some(others), Some(directory)) = (&mut others, door.directory()) {
             others.keep_to(directory);
         }
-        if settings.once && round.ready {
+        if settings.once && round.ready && !door.is_visiting() {
             return Ok(Ended::Ready);
         }
         failures = if round.failed { failures + 1 } else { 0 };
@@ -271,6 +271,9 @@ impl Sources {
             return Ok(None);
         }
         let loaded = load(&texts)?;
+        if loaded.objects.is_empty() {
+            return Err(LocalError::Nothing(self.names())); // as at the start: it is being written, for one
+        }
         self.texts = texts;
         Ok(Some(loaded))
     }

@@ -169,6 +169,11 @@ impl Door {
         whole
     }
 
+    /// Whether a visit is under way, or has ended after its round: what the statuses say is of before.
+    pub fn is_visiting(&self) -> bool {
+        !self.visits.under_way.is_empty()
+    }
+
     /// Waits until a visit that a round did not wait for has ended.
     pub async fn visited(&mut self) {
         self.visits.wait().await;

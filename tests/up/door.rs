@@ -79,8 +79,10 @@ impl Door {
         door
     }
 
+    /// At once: an `up` that reads half of it would take the rest for removed.
     pub fn write(&self, yaml: &str) {
-        std::fs::write(self.root.join("homelab.yaml"), yaml).unwrap();
+        std::fs::write(self.root.join("half.yaml"), yaml).unwrap();
+        std::fs::rename(self.root.join("half.yaml"), self.root.join("homelab.yaml")).unwrap();
     }
 
     pub fn settings(&self, once: bool, timeout: Duration) -> Settings {

@@ -3,7 +3,7 @@
 use crate::door::{CA, CANARY, Door, host};
 use dockseal::local::{Ended, export};
 use dockseal::world::Clock;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -58,28 +58,42 @@ async fn a_running_door_puts_right_what_others_do() {
         ("key cut short", Box::new(|| truncate(&file("tls.key")))),
         ("copy gone", Box::new(|| std::fs::remove_file(file("ca.pem")).unwrap())),
     ] {
-        let before = std::fs::metadata(door.path(SECRET)).unwrap();
+        let before = at_rest(&door.path(SECRET)).await;
         deed();
         door.until(what, || {
-            use std::os::unix::fs::MetadataExt;
             sound()
                 && door.read(&format!("{SECRET}/key.pem")).contains("PRIVATE KEY")
-                && std::fs::metadata(door.path(SECRET))
-                    .is_ok_and(|now| (now.ino(), now.ctime_nsec()) != (before.ino(), before.ctime_nsec()))
+                && std::fs::metadata(door.path(SECRET)).is_ok_and(|now| (now.ino(), now.ctime_nsec()) != before)
         })
         .await;
-        tokio::time::sleep(Duration::from_millis(500)).await;
     }
     // An edited file, a broken one, and a mended one.
     door.write(&format!("{}{}", good(), host("attic", "ipAddresses: [192.168.1.8]")));
     door.until("added", || door.path("secrets/default/attic-docker-host/tls.crt").exists()).await;
     door.write("kind: [");
     door.until("broken", || door.err.text().contains("homelab.yaml:1: it is no YAML")).await;
+    door.write("# nothing\n");
+    door.until("emptied", || door.err.text().contains("there is no object of Dockseal in")).await;
     door.write(&format!("{}{}", good(), host("cellar", "ipAddresses: [192.168.1.9]")));
     door.until("mended", || door.path("secrets/default/cellar-docker-host/tls.crt").exists()).await;
     assert!(door.path("secrets/default/attic-docker-host/tls.crt").exists(), "what left the files stays");
     running.abort();
     let _ = running.await;
+}
+
+/// Inode and time of change of a directory, once they are the same for half a second.
+async fn at_rest(path: &Path) -> (u64, i64) {
+    let stamp = || std::fs::metadata(path).ok().map(|found| (found.ino(), found.ctime_nsec()));
+    for _ in 0..180 {
+        let before = stamp();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if let Some(now) = before
+            && stamp() == before
+        {
+            return now;
+        }
+    }
+    panic!("{} is written again and again", path.display());
 }
 
 fn truncate(path: &Path) {

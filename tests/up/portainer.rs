@@ -305,6 +305,19 @@ async fn a_real_dockerd_is_registered() {
     fleet.asked(id).await;
 }
 
+/// Registered before, the host is Ready by its status until the rotation has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn once_does_not_end_in_the_middle_of_a_slow_rotation() {
+    let mut fleet = Fleet::new(&["pandora"]).await;
+    fleet.ready().await;
+    let id = fleet.id("pandora");
+    fleet.edit("commonName: portainer.lan", "commonName: portainer.example");
+    fleet.portainer.inject("POST", "/api/upload/tls/cert", Fault::Hang(Duration::from_secs(4)));
+    fleet.ready().await;
+    assert_eq!(fleet.id("pandora"), id);
+    fleet.is_reached_with_what_is_stored("pandora").await;
+}
+
 /// Portainer holds the creation of a host that only it does not reach for two minutes: the others' statuses are written
 /// long before, and so they are where the time is over first.
 #[tokio::test(flavor = "multi_thread")]
