@@ -97,6 +97,7 @@ impl Index {
 
     fn link(&mut self, object: &Object) -> Vec<ObjectRef> {
         let claims = self.claims.entry(object.secret()).or_default();
+        claims.reserve_exact(1); // room for four otherwise, of which thousands are kept
         claims.push(claim(object));
         claims.sort();
         if let Some(authority) = object.authority() {
