@@ -56,7 +56,7 @@ trap 'exit 130' INT TERM
 
 image=$RUN_DIRECTORY/image
 set -m # a group for each job, by which it is ended
-(code=0; nice make --no-print-directory image >"$image.out" 2>&1 </dev/null || code=$?; echo "$code" >"$image.code") &
+(code=0; make --no-print-directory image >"$image.out" 2>&1 </dev/null || code=$?; echo "$code" >"$image.code") &
 set +m
 
 say "compiling; the image is made meanwhile"
