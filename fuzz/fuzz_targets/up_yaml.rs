@@ -63,7 +63,7 @@ fn object(object: &Object) {
         assert_eq!(made.certificate.name_constraints, constraints);
         assert!(made.certificate.is_issued_by(&made.certificate));
     } else {
-        let Ok(desired) = leaf(object, &[]) else { return };
+        let Ok(desired) = leaf(object) else { return };
         let dates = lifecycle::dates(now, desired.duration, None);
         assert!(desired.renew_before.is_none_or(|before| before < desired.duration));
         let signed = known_authority().sign_leaf(&desired.profile, &known_key(), dates, serial).expect("it is signed");
