@@ -102,10 +102,7 @@ pub async fn run(settings: Settings) -> Result<Ended, LocalError> {
 /// As [`run`].
 pub async fn run_on(settings: Settings, console: Console, clock: Clock) -> Result<Ended, LocalError> {
     let mut sources = Sources::read(&settings.files)?;
-    let loaded = load(&sources.texts)?;
-    if loaded.objects.is_empty() {
-        return Err(LocalError::Nothing(sources.names()));
-    }
+    let loaded = objects(&sources.texts)?;
     let deliverable = |name: &str| loaded.objects.iter().any(|found| host::wishes(&found.object, Some(name)).is_some());
     if let Some(name) = settings.host.as_ref().filter(|name| !deliverable(name)) {
         return Err(LocalError::NoHost(name.clone()));
@@ -241,10 +238,6 @@ impl Sources {
         Ok(Sources { files: files.to_vec(), texts, fault: None })
     }
 
-    fn names(&self) -> String {
-        self.texts.iter().map(|text| text.file.as_str()).collect::<Vec<_>>().join(", ")
-    }
-
     /// What the files hold now, where it is something else; what is wrong is said once.
     fn changed(&mut self) -> Result<Option<Loaded>, LocalError> {
         match self.reread() {
@@ -270,13 +263,19 @@ impl Sources {
         if same {
             return Ok(None);
         }
-        let loaded = load(&texts)?;
-        if loaded.objects.is_empty() {
-            return Err(LocalError::Nothing(self.names())); // as at the start: it is being written, for one
-        }
+        let loaded = objects(&texts)?;
         self.texts = texts;
         Ok(Some(loaded))
     }
+}
+
+/// What is in the files. Where that is no object at all they are being written, for one.
+fn objects(texts: &[Text]) -> Result<Loaded, LocalError> {
+    let loaded = load(texts)?;
+    if loaded.objects.is_empty() {
+        return Err(LocalError::Nothing(texts.iter().map(|text| text.file.as_str()).collect::<Vec<_>>().join(", ")));
+    }
+    Ok(loaded)
 }
 
 fn read(file: &Path) -> Result<Text, FileError> {
