@@ -5,7 +5,8 @@ use super::cluster::{leaf, payload, resident};
 use super::server::Server;
 use super::table::{Table, median};
 use crate::support::companion::{Companion, Way};
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
+use crate::support::ports;
 use crate::support::scratch::Scratch;
 use anyhow::{Context, ensure};
 use dockseal::api::assignment::account;
@@ -28,7 +29,7 @@ const NODE: &str = "bench";
 
 /// One companion, renewed again and again.
 pub async fn one(server: &Server, table: &mut Table, renewals: usize) -> anyhow::Result<()> {
-    let (directory, port) = (Scratch::new("bench-companion")?, free_port()?);
+    let (directory, port) = (Scratch::new("bench-companion")?, ports::free()?);
     accounts(server).await?;
     server.cluster.kubectl(&["create", "namespace", "bench-home"]).await?;
     server.hosts("bench-home", "host", 1, "365d").await?;

@@ -1,7 +1,8 @@
 //! `dockseal context`: with the real Docker CLIs of this machine, against a real dockerd.
 
 use crate::bed::{Bed, GOOD, MORE, Ran, mode};
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
+use crate::support::ports;
 use std::process::Command;
 
 /// The Docker CLIs that there are: that of the path, and Debian's.
@@ -37,7 +38,7 @@ impl Cli<'_> {
 
 #[test]
 fn the_docker_cli_reaches_a_dockerd_with_it() {
-    let port = free_port().unwrap();
+    let port = ports::free().unwrap();
     let bed = Bed::of(&GOOD.replace("12376", &port.to_string()));
     let host = bed.path("state/secrets/default/pandora-docker-host");
     let dockerd = Dockerd::start_on(port, &host.join("cert.pem"), &host.join("key.pem"), &host.join("ca.pem")).unwrap();

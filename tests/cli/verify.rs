@@ -6,7 +6,8 @@ mod issued;
 
 use crate::schema;
 use crate::support::docker_like::{DockerLike, Material};
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
+use crate::support::ports;
 use crate::support::scratch::Scratch;
 use dockseal::decide::verify::{Outcome, Question, Report};
 use dockseal::pki::profile::Usage;
@@ -82,7 +83,7 @@ fn serving(port: u16, files: &Path, trust: &Path) -> anyhow::Result<Dockerd> {
 
 #[test]
 fn a_dockerd_that_is_right_is_ok_and_one_with_old_files_is_not_restarted_yet() -> anyhow::Result<()> {
-    let port = free_port()?;
+    let port = ports::free()?;
     let issued = host_at("127.0.0.1", port)?;
     let (dir, files) = (issued.scratch().path(), issued.secret("pandora-docker-host"));
     let dockerd = serving(port, &files, &files.join("ca.pem"))?;
@@ -129,7 +130,7 @@ fn a_dockerd_that_is_right_is_ok_and_one_with_old_files_is_not_restarted_yet() -
 
 #[test]
 fn an_expired_certificate_and_another_authority_are_told() -> anyhow::Result<()> {
-    let port = free_port()?;
+    let port = ports::free()?;
     let issued = host_at("127.0.0.1", port)?;
     let dir = issued.scratch().path();
     let profile = LeafProfile {
@@ -204,7 +205,7 @@ impl Drop for Loose {
 
 #[test]
 fn tls_without_verification_lets_everybody_in_and_so_does_2375() -> anyhow::Result<()> {
-    let (ip, port) = ("127.23.76.1", free_port()?);
+    let (ip, port) = ("127.23.76.1", ports::free()?);
     let issued = host_at(ip, port)?;
     let dir = issued.scratch().path();
     let files = issued.secret("pandora-docker-host");
@@ -238,10 +239,10 @@ fn material(files: &Path) -> anyhow::Result<Material> {
 /// OpenSSL still speaks what rustls and Go never did.
 #[test]
 fn tls_1_0_and_1_1_are_told_where_they_are_spoken() -> anyhow::Result<()> {
-    let issued = host_at("127.0.0.1", free_port()?)?;
+    let issued = host_at("127.0.0.1", ports::free()?)?;
     let files = issued.secret("pandora-docker-host");
     for (flag, words) in [("-tls1", "TLS 1.0 is spoken"), ("-tls1_1", "TLS 1.1 is spoken")] {
-        let port = free_port()?;
+        let port = ports::free()?;
         let mut server = Command::new("openssl")
             .args(["s_server", "-accept", &format!("127.0.0.1:{port}"), "-www", flag])
             .args(["-cipher", "ALL:@SECLEVEL=0", "-cert"])

@@ -3,8 +3,9 @@
 mod home;
 
 use crate::support::companion::Companion;
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
 use crate::support::faults::{Action, Fault, FaultProxy};
+use crate::support::ports;
 use crate::world::{find, is};
 use anyhow::{Context, ensure};
 use dockseal::companion::account::Account;
@@ -312,7 +313,7 @@ async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cann
     let kubeconfig = Kubeconfig::read_from(home.cluster().kubeconfig_with_token("enrolled", &minted)?)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
     let mut nowhere = config.clone();
-    nowhere.cluster_url = format!("https://127.0.0.1:{}", free_port()?).parse()?;
+    nowhere.cluster_url = format!("https://127.0.0.1:{}", ports::free()?).parse()?;
     let file = home.directory.with_file_name("token.json");
     let at = |config: &kube::Config| Account::Host {
         config: config.clone(),
@@ -390,7 +391,7 @@ async fn once_says_by_its_exit_code_whether_everything_is_delivered() -> anyhow:
 async fn what_was_delivered_goes_with_the_object_but_not_from_under_dockerd() -> anyhow::Result<()> {
     let seen = Seen::new("going").await?;
     let [ca, cert, key] = ["ca.pem", "pandora.pem", "pandora.key"].map(|name| seen.home.file(name));
-    let port = free_port()?;
+    let port = ports::free()?;
     let dockerd = Dockerd::start_on(port, &cert, &key, &ca)?;
     seen.home.assign(&json!({"removing": true, "port": port})).await?;
     let fits = |object: &Value| find(object, "Delivered").is_some_and(|found| found["reason"] == "InUse");

@@ -5,10 +5,10 @@ use crate::support::cluster::Cluster;
 use crate::support::companion::{Companion, Way};
 use crate::support::controller::Controller;
 use crate::support::docker_like::{DockerLike, Material};
-use crate::support::dockerd::free_port;
 use crate::support::helm;
 use crate::support::portainer::state::Environment;
 use crate::support::portainer::{Fault, Portainer};
+use crate::support::ports;
 use crate::support::scratch::Scratch;
 use crate::world::{Namespace, SOON, crds, fails, find, homelab, is, rights};
 use anyhow::{Context, ensure};
@@ -75,7 +75,7 @@ impl Bench {
         let home = Namespace::of(cluster, "home").await?;
         let controller = controller(cluster, &scratch, true).await?;
         let companion = companion(cluster, &scratch).await?;
-        let (portainer, port) = (Portainer::start()?, free_port()?);
+        let (portainer, port) = (Portainer::start()?, ports::free()?);
         Ok(Bench { home, companions, controller, companion, portainer, directory, port, scratch })
     }
 

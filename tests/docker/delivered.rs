@@ -1,6 +1,7 @@
 //! Mode Files: `up --host` delivers, a real dockerd is pointed to the files by its user, and Serving says what it uses.
 
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
+use crate::support::ports;
 use crate::support::scratch::Scratch;
 use anyhow::{Context, ensure};
 use dockseal::api::status::HostCertStatus;
@@ -16,7 +17,7 @@ struct Host {
 
 impl Host {
     fn new(key: &'static str) -> anyhow::Result<Host> {
-        Ok(Host { scratch: Scratch::new("delivered")?, port: free_port()?, key })
+        Ok(Host { scratch: Scratch::new("delivered")?, port: ports::free()?, key })
     }
 
     fn yaml(&self, names: &str) -> String {

@@ -3,9 +3,10 @@
 use crate::ROOT;
 use crate::going::Going;
 use crate::small::Small;
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
 use crate::support::pages::{Block, Marker, Page};
 use crate::support::portainer::Portainer;
+use crate::support::ports;
 use crate::support::scratch::Scratch;
 use crate::support::typist::Typist;
 use std::fs::Permissions;
@@ -119,7 +120,7 @@ impl Bench {
     fn serve(&mut self, host: &str) {
         self.dockerd = None;
         let files = self.scratch.path().join(format!("dockseal-state/secrets/default/{host}-docker-host"));
-        let port = free_port().unwrap();
+        let port = ports::free().unwrap();
         let [cert, key, ca] = ["cert.pem", "key.pem", "ca.pem"].map(|name| files.join(name));
         self.dockerd = Some((Dockerd::start_on(port, &cert, &key, &ca).unwrap(), port));
     }

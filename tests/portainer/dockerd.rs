@@ -2,7 +2,8 @@
 
 use crate::bed::{Bed, Ca, Files};
 use crate::support::docker_like::Material;
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
+use crate::support::ports;
 use crate::support::scratch::Scratch;
 
 fn serve(port: u16, material: &Material) -> anyhow::Result<Dockerd> {
@@ -15,7 +16,7 @@ fn serve(port: u16, material: &Material) -> anyhow::Result<Dockerd> {
 #[tokio::test]
 async fn a_real_docker_is_registered_refused_to_strangers_and_follows_a_rotation() -> anyhow::Result<()> {
     let bed = Bed::new()?;
-    let (a, b, port) = (Ca::new("a")?, Ca::new("b")?, free_port()?);
+    let (a, b, port) = (Ca::new("a")?, Ca::new("b")?, ports::free()?);
     let url = format!("tcp://127.0.0.1:{port}");
     let docker = serve(port, &a.host(&a.pem())?)?;
     let stranger = Files { ca: a.pem(), ..Ca::new("a")?.client()?.0 };

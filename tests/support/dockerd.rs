@@ -17,7 +17,7 @@ pub struct Dockerd {
 impl Dockerd {
     /// Starts it with the certificate, key and client authorities of those files, on every loopback address.
     pub fn start(certificate: &Path, key: &Path, trust: &Path) -> anyhow::Result<Dockerd> {
-        Dockerd::start_on(free_port()?, certificate, key, trust)
+        Dockerd::start_on(ports::free()?, certificate, key, trust)
     }
 
     /// The same on that port.
@@ -141,11 +141,6 @@ impl Drop for Dockerd {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// A TCP port that nobody listens on, for it or its like.
-pub fn free_port() -> anyhow::Result<u16> {
-    ports::free()
 }
 
 /// Debian keeps dockerd where users' paths do not lead.

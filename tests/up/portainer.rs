@@ -3,8 +3,9 @@
 use crate::door::Door;
 use crate::fleet::{Fleet, material};
 use crate::support::docker_like::DockerLike;
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
 use crate::support::portainer::{ADMIN, Call, Fault, Options, Portainer};
+use crate::support::ports;
 use dockseal::local::Ended;
 use k8s_openapi::jiff::SignedDuration;
 use std::time::Duration;
@@ -288,7 +289,7 @@ async fn a_host_is_asked_before_portainer_is() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_dockerd_is_registered() {
     let mut fleet = Fleet::new(&["pandora"]).await;
-    let port = free_port().unwrap();
+    let port = ports::free().unwrap();
     let file = |name: &str| fleet.door.path(&format!("secrets/default/pandora-docker-host/{name}"));
     let _dockerd = Dockerd::start_on(port, &file("tls.crt"), &file("tls.key"), &file("ca.crt")).unwrap();
     let like = fleet.hosts[0].1.address().port();

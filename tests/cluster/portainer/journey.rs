@@ -1,8 +1,9 @@
 //! examples/portainer.yaml with two real dockerds, from nothing to nothing; and a rotation under load.
 
 use super::bed::{Bed, event, info, is_discreet, look, marks, material, renew};
-use crate::support::dockerd::{Dockerd, free_port};
+use crate::support::dockerd::Dockerd;
 use crate::support::portainer::Portainer;
+use crate::support::ports;
 use crate::support::scratch::Scratch;
 use crate::world::{Namespace, is};
 use anyhow::{Context, ensure};
@@ -25,7 +26,7 @@ struct Machine {
 
 impl Machine {
     fn new(name: &'static str) -> anyhow::Result<Machine> {
-        Ok(Machine { name, port: free_port()?, files: Scratch::new(name)?, dockerd: None })
+        Ok(Machine { name, port: ports::free()?, files: Scratch::new(name)?, dockerd: None })
     }
 
     /// Files of its Secret, under a number.
