@@ -54,7 +54,7 @@ fn another_version(directory: &Path) -> anyhow::Result<std::path::PathBuf> {
     }
     let (bytes, path) = (directory.join("bytes-of-another-version"), directory.join("dockseal-of-another-version"));
     std::fs::write(&bytes, binary)?;
-    crate::support::hostbox::copied(&bytes, &path)?;
+    crate::support::scratch::copied(&bytes, &path)?;
     let output = std::process::Command::new(&path).arg("--version").output()?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(said.contains(&other), "the copy still says {said}");

@@ -9,8 +9,7 @@ use crate::support::portainer::Portainer;
 use crate::support::ports;
 use crate::support::scratch::Scratch;
 use crate::support::typist::Typist;
-use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 /// What pages call the address of the dockerd that the test starts.
@@ -88,8 +87,7 @@ impl Bench {
             symlink(format!("{ROOT}/{name}"), scratch.path().join(name)).unwrap();
         }
         for (name, script) in DOUBLES {
-            scratch.write(&format!("bin/{name}"), script).unwrap();
-            std::fs::set_permissions(scratch.path().join("bin").join(name), Permissions::from_mode(0o755)).unwrap();
+            scratch.program(&format!("bin/{name}"), script).unwrap();
         }
         std::fs::create_dir(scratch.path().join("home/.kube")).unwrap();
         Bench { going: Vec::new(), scratch, dockerd: None, portainer: None, cluster: None, printed: String::new() }

@@ -238,7 +238,7 @@ impl HostBox {
         let fresh = target.with_extension("new");
         let put = || -> Result<()> {
             std::fs::create_dir_all(target.parent().unwrap_or(&target))?;
-            copied(program, &fresh)?;
+            super::scratch::copied(program, &fresh)?;
             Ok(std::fs::rename(&fresh, &target)?)
         };
         put().with_context(|| format!("failed to install {} at {at}", program.display()))
@@ -304,14 +304,6 @@ impl Drop for HostBox {
         // Reaped here; `hold` takes away the rest whether or not this worked.
         let _ = self.crash();
     }
-}
-
-/// A copy that can be run at once. Another process writes it: whatever this one opens, a child of another test's has open
-/// too until it becomes its program, and what somebody writes cannot be run.
-pub fn copied(program: &Path, to: &Path) -> Result<()> {
-    let output = Command::new("install").arg("--mode=755").args([program, to]).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(())
 }
 
 /// Runs it to its end with that on its stdin.

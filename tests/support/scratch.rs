@@ -30,6 +30,13 @@ impl Scratch {
         Ok(file)
     }
 
+    /// Writes a program in it that can be run at once.
+    pub fn program(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let program = self.0.join(name);
+        copied(&self.write(&format!("{name}.text"), text)?, &program)?;
+        Ok(program)
+    }
+
     /// Runs a shell script in it; its output where it succeeds.
     pub fn run(&self, script: &str) -> anyhow::Result<String> {
         let output = self.try_run(script)?;
@@ -56,4 +63,12 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// A copy that can be run at once. Another process writes it: whatever this one opens, a child of another test's has open
+/// too until it becomes its program, and what somebody writes cannot be run.
+pub fn copied(program: &Path, to: &Path) -> anyhow::Result<()> {
+    let output = Command::new("install").arg("--mode=755").args([program, to]).output()?;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
