@@ -80,19 +80,6 @@ impl Bench {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
-
-    async fn event(&self, name: &str, reason: &str) -> anyhow::Result<Value> {
-        let started = Instant::now();
-        loop {
-            let events = self.home.list(&["event"]).await?;
-            let fits = |event: &&Value| event["involvedObject"]["name"] == name && event["reason"] == reason;
-            if let Some(event) = events.iter().find(fits) {
-                return Ok(event.clone());
-            }
-            ensure!(started.elapsed() < crate::world::SOON, "no event {reason} about {name}");
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    }
 }
 
 /// A companion that does what it is told, with its account's own rights.
@@ -262,7 +249,7 @@ async fn nothing_is_delivered_that_is_not_listed() -> anyhow::Result<()> {
     bench.home.until("dockerhostcert/outside", |host| fails(host, "Ready", "NotListed")).await?;
     bench.home.until("dockerhostcert/misnamed", |host| fails(host, "Ready", "InvalidSpec")).await?;
     ensure!(bench.companions.get("serviceaccount/node-two").await.is_err());
-    bench.event("outside", "NotListed").await?;
+    bench.home.event("outside", "NotListed").await?;
     Ok(())
 }
 
@@ -345,7 +332,7 @@ async fn two_hosts_of_one_node_leave_it_to_one_and_what_stays_is_said() -> anyho
     bench.home.delete("dockerhostcert/first").await?;
     let told = companion.assigned(|assignment| assignment.hosts.iter().all(|host| host.name == "second")).await?;
     ensure!(told.len() == 1, "{told:?}");
-    let stays = bench.event("first", "Retained").await?;
+    let stays = bench.home.event("first", "Retained").await?;
     ensure!(stays["message"].as_str().is_some_and(|text| text.contains("/etc/docker/certs stays")), "{stays:#}");
     bench.home.until(second, |host| fails(host, "Ready", "NotDelivered")).await?;
     // And to another node: the old one's rights go.
@@ -446,7 +433,7 @@ async fn what_was_delivered_goes_before_its_object() -> anyhow::Result<()> {
         bench.home.gone(&what).await?;
         bench.home.get(&format!("secret/{name}-docker-host")).await.context("the Secret outlives its object")?;
     }
-    bench.event("forced", "FinalizerForced").await?;
+    bench.home.event("forced", "FinalizerForced").await?;
     bench.no_parts().await
 }
 
@@ -478,7 +465,7 @@ async fn a_companion_that_says_nothing_for_ten_minutes_is_called_silent() -> any
     bench.home.until(what, |host| fails(host, "Ready", "NotDelivered")).await?;
     minutes.store(11, Ordering::SeqCst);
     bench.home.until(what, |host| fails(host, "Ready", "CompanionSilent")).await?;
-    bench.event("pandora", "CompanionSilent").await?;
+    bench.home.event("pandora", "CompanionSilent").await?;
     bench.companion("node-one").await?.deliver("pandora", None).await?;
     bench.home.until(what, |host| is(host, "Ready", "True")).await?;
     running.abort();

@@ -1,11 +1,10 @@
 //! The main job: examples become Ready, restarts change nothing, what is lost or edited is put right.
 
 use crate::support::controller::Controller;
-use crate::world::{Namespace, SOON, base64, fails, find, homelab, host, is, secret_bytes, serial, versions};
+use crate::world::{Namespace, base64, fails, find, homelab, host, is, secret_bytes, serial, versions};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 const PANDORA: &str = "dockerhostcert/pandora";
 const SECRET: &str = "secret/pandora-docker-host";
@@ -110,7 +109,7 @@ async fn what_is_lost_or_edited_is_put_right() -> anyhow::Result<()> {
             .with_context(|| patch.to_string())?;
         last = serial(&again);
         assert_sound(&namespace.get(SECRET).await?)?;
-        event(&namespace, "pandora", reason).await?;
+        namespace.event("pandora", reason).await?;
     }
     // The public bundle.
     let bundle = namespace.get("configmap/homelab-ca-bundle").await?;
@@ -143,19 +142,6 @@ fn assert_sound(secret: &Value) -> anyhow::Result<()> {
     let key = dockseal::pki::PrivateKey::from_pem(&secret_bytes(secret, "tls.key"), None)?;
     ensure!(certificate.public_key == key.public_der(), "key and certificate do not match");
     Ok(())
-}
-
-/// Waits for an event about an object.
-async fn event(namespace: &Namespace, name: &str, reason: &str) -> anyhow::Result<()> {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let core = namespace.list(&["event"]).await?;
-        if core.iter().any(|event| event["involvedObject"]["name"] == name && event["reason"] == reason) {
-            return Ok(());
-        }
-        ensure!(Instant::now() < deadline, "no event {reason} about {name}");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
 }
 
 #[tokio::test]
@@ -259,8 +245,8 @@ async fn a_lost_authority_is_never_silently_replaced() -> anyhow::Result<()> {
         let host = namespace.until(host, other).await?;
         assert_eq!(host["status"]["issuerFingerprint"], replaced["status"]["fingerprint"]);
     }
-    event(&namespace, "pandora", "IssuerChanged").await?;
-    event(&namespace, "homelab", "AuthorityReplaced").await
+    namespace.event("pandora", "IssuerChanged").await?;
+    namespace.event("homelab", "AuthorityReplaced").await.map(drop)
 }
 
 #[tokio::test]
@@ -283,7 +269,7 @@ async fn a_request_and_a_changed_spec_reissue_once_and_a_changed_duration_never(
         }
         let now = namespace.until(PANDORA, |host| serial(host) != last && is(host, "Ready", "True")).await?;
         last = serial(&now);
-        event(&namespace, "pandora", reason).await?;
+        namespace.event("pandora", reason).await?;
     }
     // The order of names, and dates, are no reason; the walks that follow show that once was once.
     for spec in [json!({"spec": {"duration": "30d"}}), json!({"spec": {"duration": "90d", "renewBefore": "1d"}})] {

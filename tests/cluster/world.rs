@@ -219,6 +219,20 @@ impl Namespace {
         }
     }
 
+    /// Waits for an event about an object.
+    pub async fn event(&self, name: &str, reason: &str) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + SOON;
+        loop {
+            let events = self.list(&["event"]).await?;
+            let fits = |event: &&Value| event["involvedObject"]["name"] == name && event["reason"] == reason;
+            if let Some(event) = events.iter().find(fits) {
+                return Ok(event.clone());
+            }
+            ensure!(Instant::now() < deadline, "no event {reason} about {name}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// Waits until every object of ours is Ready.
     pub async fn all_ready(&self) -> anyhow::Result<Vec<Value>> {
         let deadline = Instant::now() + SOON;
