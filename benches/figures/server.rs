@@ -9,7 +9,6 @@ use kube::api::{Api, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::collections::BTreeMap;
-use std::path::Path;
 
 /// Requests under way at the same time, as the controller has it.
 pub const CONCURRENCY: usize = 32;
@@ -26,9 +25,7 @@ impl Server {
     /// Starts it.
     pub async fn start() -> anyhow::Result<Server> {
         let cluster = Cluster::shared().await?;
-        let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-        cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
-        cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"]).await?;
+        cluster.crds().await?;
         let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig())?;
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
         config.default_retry = false;

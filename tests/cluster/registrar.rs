@@ -10,7 +10,7 @@ use crate::support::portainer::state::Environment;
 use crate::support::portainer::{Fault, Portainer};
 use crate::support::ports;
 use crate::support::scratch::Scratch;
-use crate::world::{Namespace, SOON, crds, fails, find, homelab, is, rights};
+use crate::world::{Namespace, SOON, fails, find, homelab, is, rights};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ async fn journey(bench: &mut Bench) -> anyhow::Result<()> {
 impl Bench {
     async fn new() -> anyhow::Result<Bench> {
         let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start_audited(USER).await?));
-        crds(cluster).await?;
+        cluster.crds().await?;
         let scratch = Scratch::new("registrar")?;
         let directory = scratch.path().join("certs");
         let directories = format!("--set=companion.directories={{{}}}", scratch.path().display());

@@ -2,7 +2,7 @@
 
 use crate::support::cluster::Cluster;
 use crate::support::controller::Controller;
-use crate::world::{Namespace, crds, homelab};
+use crate::world::{Namespace, homelab};
 use anyhow::ensure;
 
 #[tokio::test]
@@ -11,7 +11,7 @@ async fn listed_namespaces_are_served_or_all_of_them_and_crds_may_come_later() -
     let config = cluster.kubeconfig();
     let listed = ["--namespace", "here", "--namespace", "there", "--lease-namespace", "default"];
     let some = Controller::start(cluster, &config, "some", &listed).await?;
-    crds(cluster).await?;
+    cluster.crds().await?;
     let mut namespaces = Vec::new();
     for name in ["here", "there", "elsewhere"] {
         let namespace = Namespace::of(cluster, name).await?;

@@ -31,7 +31,7 @@ impl Namespace {
     pub async fn new(name: &str) -> anyhow::Result<Namespace> {
         let cluster = Cluster::shared().await?;
         static CRDS: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
-        CRDS.get_or_try_init(|| crds(cluster)).await?;
+        CRDS.get_or_try_init(|| cluster.crds()).await?;
         Namespace::of(cluster, name).await
     }
 
@@ -249,14 +249,6 @@ impl Namespace {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
-}
-
-/// Applies the CRDs and waits until they are served.
-pub async fn crds(cluster: &Cluster) -> anyhow::Result<()> {
-    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-    cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=180s"]).await?;
-    Ok(())
 }
 
 async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {

@@ -1,6 +1,5 @@
 //! An API server, and a controller where the page does not start its own.
 
-use crate::ROOT;
 use crate::support::cluster::Cluster;
 use crate::support::controller::Controller;
 use std::path::Path;
@@ -23,9 +22,7 @@ impl Small {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let cluster = Cluster::start().await?;
-            let crds = format!("{ROOT}/crds");
-            cluster.kubectl(&["apply", "--server-side", "-f", &crds]).await?;
-            cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=300s"]).await?;
+            cluster.crds().await?;
             let scope = ["--lease-namespace", "default"];
             let controller = Controller::start(&cluster, &cluster.kubeconfig(), "docs", &scope).await?;
             if let Some(file) = file {

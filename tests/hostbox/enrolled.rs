@@ -121,9 +121,7 @@ impl Outside {
 /// A cluster with what the chart has for hosts outside, and a controller of that namespace.
 pub async fn charted(namespace: &str) -> Result<(Cluster, Controller)> {
     let cluster = Cluster::start().await?;
-    let crds = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-    cluster.kubectl(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).await?;
-    cluster.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=300s"]).await?;
+    cluster.crds().await?;
     let manifest = helm::template(&["--set=controller.createNamespace=true"])?;
     let namespaces = format!(
         "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}\n---\n{{apiVersion: v1, \

@@ -188,6 +188,14 @@ impl Cluster {
         self.run_kubectl(kubeconfig, args, None).await
     }
 
+    /// Applies the CRDs and waits until they are served.
+    pub async fn crds(&self) -> Result<()> {
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+        self.kubectl(&["apply", "--server-side", "-f", crds]).await?;
+        self.kubectl(&["wait", "--for=condition=Established", "crd", "--all", "--timeout=300s"]).await?;
+        Ok(())
+    }
+
     /// Applies the objects in `yaml`, server-side.
     pub async fn apply(&self, yaml: &str) -> Result<String> {
         self.kubectl_stdin(&["apply", "--server-side", "-f", "-"], yaml).await

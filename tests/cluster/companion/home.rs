@@ -5,7 +5,7 @@ use crate::support::cluster::Cluster;
 use crate::support::companion::{Companion, Way};
 use crate::support::helm;
 use crate::support::scratch::Scratch;
-use crate::world::{Namespace, SOON, base64, crds, find};
+use crate::world::{Namespace, SOON, base64, find};
 use anyhow::{Context, ensure};
 use dockseal::pki::material::{self, Data};
 use dockseal::pki::name::Subject;
@@ -54,7 +54,7 @@ async fn cluster() -> anyhow::Result<&'static (Cluster, Scratch)> {
     static CLUSTER: OnceCell<(Cluster, Scratch)> = OnceCell::const_new();
     let made = async {
         let (cluster, root) = (Cluster::start().await?, Scratch::new("delivered")?);
-        crds(&cluster).await?;
+        cluster.crds().await?;
         let namespaces = format!("--set=companion.namespaces={{{NAMESPACES}}}");
         let directories = format!("--set=companion.directories={{{}}}", root.path().display());
         let manifest = helm::template(&["--set=controller.createNamespace=true", &namespaces, &directories])?;

@@ -3,7 +3,7 @@
 use super::ask::{Answer, Ask, post};
 use crate::support::cluster::Cluster;
 use crate::support::helm;
-use crate::world::{Namespace, SOON, crds};
+use crate::world::{Namespace, SOON};
 use anyhow::{Context, ensure};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
@@ -47,7 +47,7 @@ impl Bed {
         let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start().await?));
         // Several tests come here; the first one installs it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        crds(cluster).await?;
+        cluster.crds().await?;
         let manifest = helm::template(CHART)?;
         let mut bed =
             Bed { cluster, chart: helm::objects(&manifest)?, clients: HashMap::new(), kubeconfigs: HashMap::new() };
