@@ -4,7 +4,7 @@
 
 mod openssl;
 
-use dockseal::api::Place;
+use dockseal::api::NamespacedName;
 use dockseal::api::condition::Reason;
 use dockseal::decide::authority::adopt::adopt;
 use dockseal::pki::Authority;
@@ -14,7 +14,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use openssl::Bench;
 
 fn adopted(contents: &Contents) -> Result<Authority, Reason> {
-    let from = Place { namespace: "home".into(), name: "old-ca".into() };
+    let from = NamespacedName { namespace: "home".into(), name: "old-ca".into() };
     adopt(&from, contents, Timestamp::now()).map_err(|refusal| {
         assert!(refusal.message.contains("home/old-ca"), "{}", refusal.message);
         refusal.reason
@@ -129,7 +129,7 @@ fn an_expired_authority_is_refused_from_its_last_instant_on() {
     let bench = Bench::new();
     bench.authority("ca", "-days 30");
     let contents = bench.contents(&["ca.key", "ca.pem"], None);
-    let from = Place { namespace: "home".into(), name: "old-ca".into() };
+    let from = NamespacedName { namespace: "home".into(), name: "old-ca".into() };
     let end = contents.certificates[0].not_after;
     assert!(adopt(&from, &contents, end - SignedDuration::from_secs(1)).is_ok());
     assert_eq!(adopt(&from, &contents, end).unwrap_err().reason, Reason::AuthorityExpired);

@@ -13,7 +13,7 @@ use anyhow::{Context, ensure};
 use dockseal::api::condition::Reason;
 use dockseal::api::{Kind, Object, ObjectRef};
 use dockseal::controller::index::Index;
-use dockseal::controller::metrics::{Led, Metrics};
+use dockseal::controller::metrics::{LeaderState, Metrics};
 use dockseal::hallway::registration::Registrations;
 use dockseal::world::StoreError;
 use dockseal::world::portainer_http::{Operation, Outcome};
@@ -250,7 +250,7 @@ fn condition(type_: &str, status: &str, reason: &str) -> Value {
 }
 
 /// What a companion reports that is not to be believed is in it: an environment of nobody's, and a reason of its own.
-fn measured() -> anyhow::Result<(Metrics, Led)> {
+fn measured() -> anyhow::Result<(Metrics, LeaderState)> {
     let report = |client: &str, registrar: &str, reason: &str| json!({"portainerClient": client, "registrar": registrar, "reason": reason, "provedFingerprint": "bb"});
     let status = |fingerprint: &str, served: Value, conditions: Value, environments: Value| {
         json!({"notAfter": "2027-01-01T00:00:00Z", "renewAt": "2026-09-01T00:00:00Z", "fingerprint": fingerprint,
@@ -287,7 +287,7 @@ fn measured() -> anyhow::Result<(Metrics, Led)> {
         }
     }
     requests.note(Operation::List, Outcome::Ok, Duration::from_mins(5));
-    let led = Led { index: Arc::new(index.into()), registrations };
+    let led = LeaderState { index: Arc::new(index.into()), registrations };
     let metrics = Metrics::default();
     metrics.lead(Some(led.clone()));
     metrics.walked("DockerHostCert", Ok(Some(Reason::Renewal)), Duration::from_millis(3));

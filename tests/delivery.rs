@@ -3,13 +3,13 @@
 
 mod memory;
 
-use dockseal::api::account::{Body, PartKey, PartKind, SeenPart};
+use dockseal::api::account::{PartKey, PartKind, ResourceBody, SeenPart};
 use dockseal::api::assignment::{ENROLLED_ANNOTATION, RESTART_REQUESTED_ANNOTATION};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::reference::DeletionPolicy;
 use dockseal::api::status::CompanionStatus;
 use dockseal::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object, ObjectRef, Spec};
-use dockseal::world::store::Shelf;
+use dockseal::world::store::StoredKind;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memory::{COMPANIONS, Cut, DAY, World, authority, days, delivered, delivered_as, homelab, object, settled};
 use proptest::prelude::*;
@@ -113,7 +113,7 @@ fn role(namespace: &str, account: &str) -> PartKey {
 /// Resource and names of every rule of a Role.
 fn rules(world: &World, key: &PartKey) -> Vec<(String, Vec<String>)> {
     let part = world.store.open().parts.get(key).cloned();
-    let Some(Body::Role(rules)) = part.map(|part| part.body) else { return Vec::new() };
+    let Some(ResourceBody::Role(rules)) = part.map(|part| part.body) else { return Vec::new() };
     let rule = |rule: k8s_openapi::api::rbac::v1::PolicyRule| {
         (rule.resources.unwrap().join(","), rule.resource_names.expect("a rule without names is for all"))
     };
@@ -171,18 +171,18 @@ fn an_account_has_exactly_the_rights_that_it_needs_and_is_gone_with_its_last_hos
 fn a_secret_of_somebody_else_is_never_readable_by_bearing_the_name_that_a_host_wants() {
     let mut world = World::of([authority("1825d")]);
     let leaf = delivered("pandora", "Files");
-    world.store.put(Shelf::Secrets, &leaf.secret(), None, Default::default());
+    world.store.put(StoredKind::Secrets, &leaf.secret(), None, Default::default());
     world.apply(leaf.clone());
     world.settle();
     assert_eq!(world.says(&leaf.at, ConditionType::Issued), "-SecretConflict");
     let readable =
         |world: &World| rules(world, &role("home", "node-pandora")).iter().any(|(what, _)| what == "secrets");
     assert!(!readable(&world));
-    world.store.open().things.remove(&(Shelf::Secrets, leaf.secret()));
+    world.store.open().things.remove(&(StoredKind::Secrets, leaf.secret()));
     world.jump_to_wake();
     world.settle();
     assert!(readable(&world), "its own is");
-    world.store.meddle(Shelf::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
+    world.store.meddle(StoredKind::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
     world.touch_all();
     world.settle();
     assert!(!readable(&world), "somebody took the name over");
@@ -285,7 +285,7 @@ fn what_bears_an_accounts_name_and_is_somebody_elses_stays_and_gets_no_rights() 
                 version: String::new(),
                 owner: None,
                 labelled,
-                body: Body::ConfigMap(BTreeMap::from([("theirs".into(), "yes".into())])),
+                body: ResourceBody::ConfigMap(BTreeMap::from([("theirs".into(), "yes".into())])),
             };
             let mut world = settled([authority("1825d")]);
             world.edit_part(key, |_| Some(theirs.clone()));
@@ -325,10 +325,12 @@ fn drift_is_put_right_and_writes_nothing_else() {
             |part| {
                 part.map(|mut part| {
                     match &mut part.body {
-                        Body::ServiceAccount { automount } => *automount = None,
-                        Body::ConfigMap(data) => drop(data.insert("assignment.json".into(), "{\"hosts\":[]}".into())),
-                        Body::Role(rules) => rules.iter_mut().for_each(|rule| rule.verbs.push("*".into())),
-                        Body::RoleBinding(role, _) => role.name = "cluster-admin".into(),
+                        ResourceBody::ServiceAccount { automount } => *automount = None,
+                        ResourceBody::ConfigMap(data) => {
+                            drop(data.insert("assignment.json".into(), "{\"hosts\":[]}".into()))
+                        }
+                        ResourceBody::Role(rules) => rules.iter_mut().for_each(|rule| rule.verbs.push("*".into())),
+                        ResourceBody::RoleBinding(role, _) => role.name = "cluster-admin".into(),
                     }
                     part
                 })

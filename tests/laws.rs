@@ -6,13 +6,13 @@ mod memory;
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::{AUTHORITY_ANNOTATION, Object, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use dockseal::pki::material::Data;
-use dockseal::pki::name::Subject;
+use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Dates, LeafProfile, new_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, TrustBundle};
 use dockseal::world::StoreError;
 use dockseal::world::entropy::serial;
-use dockseal::world::store::Shelf;
+use dockseal::world::store::StoredKind;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use memory::{Cut, DAY, World, authority, days, homelab, host, object, settled};
 use proptest::prelude::*;
@@ -153,13 +153,13 @@ fn an_authority_is_made_once_and_comes_back_only_from_its_backup() {
     type Damage = Box<dyn Fn(&World)>;
     let mut damages: Vec<Damage> = vec![Box::new(|world: &World| {
         let at = world.object(&homelab()).secret();
-        world.store.open().things.remove(&(Shelf::Secrets, at)).unwrap();
+        world.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
     })];
     for key in ["tls.crt", "tls.key"] {
         for bytes in [&b""[..], b"-----BEGIN CERTIFICATE-----\nAAAA", b"\xff\x00"] {
             damages.push(Box::new(move |world: &World| {
                 let at = world.object(&homelab()).secret();
-                world.store.meddle(Shelf::Secrets, &at, |stored| stored.data.insert(key, bytes));
+                world.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert(key, bytes));
             }));
         }
     }
@@ -177,7 +177,7 @@ fn an_authority_is_made_once_and_comes_back_only_from_its_backup() {
             assert_eq!(world.certificate(&leaf.at), leaf_before);
             assert!(world.is_ready(&leaf.at), "a sound leaf goes on while its authority is lost");
             world.assert_rests();
-            world.store.put(Shelf::Secrets, &at, backup.owner.clone(), backup.data.clone());
+            world.store.put(StoredKind::Secrets, &at, backup.owner.clone(), backup.data.clone());
             world.touch_all();
             world.settle();
             assert!(world.is_ready(&homelab()), "{:?}", world.object(&homelab()).previous);
@@ -199,7 +199,7 @@ fn an_authority_is_replaced_where_its_user_names_the_lost_one_and_only_once() {
     world.settle();
     assert_eq!(world.issuances(&homelab()), 1, "an authority that is there is not replaced");
     for round in 0..2 {
-        world.store.open().things.remove(&(Shelf::Secrets, at.clone())).unwrap();
+        world.store.open().things.remove(&(StoredKind::Secrets, at.clone())).unwrap();
         world.touch_all();
         world.settle();
         match round {
@@ -224,7 +224,7 @@ fn while_an_authority_is_lost_nothing_is_walked_in_circles() {
     let leaf = host("pandora", "365d");
     let mut world = settled([authority("1825d"), leaf.clone()]);
     let at = world.object(&homelab()).secret();
-    world.store.open().things.remove(&(Shelf::Secrets, at)).unwrap();
+    world.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
     world.touch_all();
     world.settle();
     for _ in 0..50 {
@@ -293,7 +293,7 @@ fn a_lost_authority_is_replaced_once_however_a_write_is_cut_off() {
             let mut world = settled([authority("1825d"), leaf.clone()]);
             let lost = world.object(&homelab()).previous.fingerprint.clone().unwrap();
             let at = world.object(&homelab()).secret();
-            world.store.open().things.remove(&(Shelf::Secrets, at)).unwrap();
+            world.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
             world.edit(&homelab(), |object| drop(object.annotations.insert(REPLACE_AUTHORITY_ANNOTATION.into(), lost)));
             world.cut_off(nth, cut);
             world.settle();
@@ -313,12 +313,12 @@ fn a_secret_of_somebody_else_is_never_written() {
     for (at, owner) in [(homelab(), "home/homelab-docker-ca"), (leaf.at.clone(), "home/pandora-docker-host")] {
         let mut world = World::of([authority("1825d"), leaf.clone()]);
         let place = world.object(&at).secret();
-        world.store.put(Shelf::Secrets, &place, None, foreign.clone());
+        world.store.put(StoredKind::Secrets, &place, None, foreign.clone());
         world.settle();
         assert_eq!(world.says(&at, ConditionType::Issued), "-SecretConflict", "{owner}");
         assert!(world.secret(&place).unwrap().data == foreign, "{owner} was written");
         world.assert_rests();
-        world.store.open().things.remove(&(Shelf::Secrets, place));
+        world.store.open().things.remove(&(StoredKind::Secrets, place));
         assert!(
             world.jump_to_wake().is_some(),
             "nothing watches a Secret that is not ours, so somebody must look again"
@@ -340,7 +340,7 @@ fn a_secret_that_became_somebody_elses_while_memory_lagged_is_never_written() {
     world.pass(days(330)); // the authority is renewed, so the bundle beside the leaf's pair is to be written anew
     world.store.open().lagging = true;
     let at = leaf.secret();
-    world.store.meddle(Shelf::Secrets, &at, |stored| (stored.owner, stored.labelled) = (None, false));
+    world.store.meddle(StoredKind::Secrets, &at, |stored| (stored.owner, stored.labelled) = (None, false));
     let theirs = world.secret(&at).unwrap();
     world.settle();
     let found = world.secret(&at).unwrap();
@@ -353,7 +353,7 @@ fn an_authority_gets_its_label_back_and_keeps_its_certificate() {
     let mut world = settled([authority("1825d"), host("pandora", "365d")]);
     let at = world.object(&homelab()).secret();
     let before = world.secret(&at).unwrap();
-    world.store.meddle(Shelf::Secrets, &at, |stored| stored.labelled = false);
+    world.store.meddle(StoredKind::Secrets, &at, |stored| stored.labelled = false);
     world.touch_all();
     world.settle();
     let after = world.secret(&at).unwrap();
@@ -384,12 +384,12 @@ fn a_config_map_of_somebody_else_is_never_written_and_holds_up_nothing() {
     let leaf = host("pandora", "365d");
     let mut world = World::of([authority("1825d"), leaf.clone()]);
     let place = homelab().beside("homelab-ca-bundle");
-    world.store.put(Shelf::ConfigMaps, &place, None, foreign.clone());
+    world.store.put(StoredKind::ConfigMaps, &place, None, foreign.clone());
     world.settle();
     assert_eq!(world.says(&homelab(), ConditionType::Accepted), "-ConfigMapConflict");
     assert_eq!(world.says(&homelab(), ConditionType::Issued), "Issued");
     assert!(world.is_ready(&leaf.at));
-    assert!(world.store.open().things[&(Shelf::ConfigMaps, place)].data == foreign);
+    assert!(world.store.open().things[&(StoredKind::ConfigMaps, place)].data == foreign);
     world.assert_rests();
 }
 
@@ -494,7 +494,7 @@ fn evening(world: &World, life: SignedDuration) -> Data {
     let key = world.key(KeyAlgorithm::EcdsaP256);
     let pem = key.to_pem();
     let dates = Dates { not_before: world.now(), not_after: world.now().saturating_add(life).unwrap() };
-    let made = new_authority(&Subject::of("by hand"), None, key, dates, serial()).unwrap();
+    let made = new_authority(&DistinguishedName::of("by hand"), None, key, dates, serial()).unwrap();
     let mut data = Data::default();
     data.insert("ca-key.pem", pem.as_bytes());
     data.insert("ca.pem", made.certificate.to_pem());
@@ -511,11 +511,11 @@ fn an_adopted_authority_is_copied_once_and_lives_on_however_short_it_was() {
         let ours = Certificate::from_pem(data.get("ca.pem").unwrap()).unwrap().key_fingerprint();
         world.settle();
         assert_eq!(world.says(&homelab(), ConditionType::Issued), "-ExistingNotFound");
-        world.store.put(Shelf::Secrets, &from, None, data.clone());
+        world.store.put(StoredKind::Secrets, &from, None, data.clone());
         world.touch_all();
         world.settle();
         assert!(world.secret(&from).unwrap().data == data, "the original is read and no more");
-        world.store.open().things.remove(&(Shelf::Secrets, from));
+        world.store.open().things.remove(&(StoredKind::Secrets, from));
         world.touch_all();
         world.settle();
         world.assert_sound(&homelab());
@@ -531,20 +531,20 @@ fn while_trust_is_missing_the_authority_works_on_with_the_bundle_that_was() {
     let leaf = host("pandora", "365d");
     let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
     let from = homelab().beside("older");
-    world.store.put(Shelf::Secrets, &from, None, evening(&world, days(9000)));
+    world.store.put(StoredKind::Secrets, &from, None, evening(&world, days(9000)));
     world.settle();
     world.pass(days(1216));
     world.settle();
     let bundle = world.authority(&homelab()).bundle;
     assert_eq!(TrustBundle::from_pem(&bundle).unwrap().certificates().len(), 3, "new, old and trusted besides");
-    world.store.open().things.remove(&(Shelf::Secrets, from)).unwrap();
+    world.store.open().things.remove(&(StoredKind::Secrets, from)).unwrap();
     world.touch_all();
     world.settle();
     assert_eq!(world.says(&homelab(), ConditionType::Accepted), "-TrustNotFound");
     assert_eq!(world.authority(&homelab()).bundle, bundle);
     assert!(world.is_ready(&leaf.at));
     let at = world.object(&homelab()).secret();
-    world.store.meddle(Shelf::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
+    world.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
     world.touch_all();
     world.settle();
     world.assert_sound(&homelab()); // both certificates of the authority are trusted still
@@ -558,7 +558,7 @@ fn trust_that_cannot_be_read_or_is_too_much_changes_no_bundle_and_says_so() {
     let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
     let from = homelab().beside("older");
     let data = evening(&world, days(9000));
-    world.store.put(Shelf::Secrets, &from, None, data.clone());
+    world.store.put(StoredKind::Secrets, &from, None, data.clone());
     world.settle();
     let bundle = world.authority(&homelab()).bundle;
     let mut damaged = data.clone();
@@ -571,7 +571,7 @@ fn trust_that_cannot_be_read_or_is_too_much_changes_no_bundle_and_says_so() {
     let leaf_key = world.key(KeyAlgorithm::EcdsaP256);
     huge.insert("other.pem", ca.sign_leaf(&profile, &leaf_key, dates, serial()).unwrap().to_pem());
     for (data, said) in [(damaged, "-TrustNotFound"), (huge, "-InvalidSpec")] {
-        world.store.put(Shelf::Secrets, &from, None, data);
+        world.store.put(StoredKind::Secrets, &from, None, data);
         world.touch_all();
         world.settle();
         assert_eq!(world.says(&homelab(), ConditionType::Accepted), said);
@@ -594,7 +594,7 @@ fn a_passphrase_seals_the_key_and_without_it_nothing_is_lost() {
     {
         let mut data = Data::default();
         data.insert("word", word.as_bytes());
-        world.store.put(Shelf::Secrets, &pass, None, data);
+        world.store.put(StoredKind::Secrets, &pass, None, data);
         world.touch_all();
         world.settle();
         assert_eq!(world.says(&homelab(), ConditionType::Issued), says, "{word:?}");
@@ -699,14 +699,16 @@ fn perform(world: &mut World, act: &Act, leaves: &[Object]) {
     match act {
         Act::Jump(seconds) => world.pass(SignedDuration::from_secs(*seconds)),
         Act::Wake => drop(world.jump_to_wake()),
-        Act::Delete(number) => drop(world.store.open().things.remove(&(Shelf::Secrets, secret_of(&pick(number))))),
-        Act::Damage(number, key, length) => world.store.meddle(Shelf::Secrets, &secret_of(&pick(number)), |stored| {
-            let bytes = stored.data.get(key).unwrap_or_default();
-            let cut = bytes[..bytes.len().min(*length)].to_vec();
-            stored.data.insert(key, cut);
-        }),
+        Act::Delete(number) => drop(world.store.open().things.remove(&(StoredKind::Secrets, secret_of(&pick(number))))),
+        Act::Damage(number, key, length) => {
+            world.store.meddle(StoredKind::Secrets, &secret_of(&pick(number)), |stored| {
+                let bytes = stored.data.get(key).unwrap_or_default();
+                let cut = bytes[..bytes.len().min(*length)].to_vec();
+                stored.data.insert(key, cut);
+            })
+        }
         Act::Unlabel(number) => {
-            world.store.meddle(Shelf::Secrets, &secret_of(&pick(number)), |stored| stored.labelled = false)
+            world.store.meddle(StoredKind::Secrets, &secret_of(&pick(number)), |stored| stored.labelled = false)
         }
         Act::Disown(number) => disown(world, &pick(number)),
         Act::Rename(number) => world.edit(&pick(number).at, |object| {
@@ -721,11 +723,11 @@ fn perform(world: &mut World, act: &Act, leaves: &[Object]) {
             });
         }
         Act::LoseBundle => {
-            drop(world.store.open().things.remove(&(Shelf::ConfigMaps, homelab().beside("homelab-ca-bundle"))))
+            drop(world.store.open().things.remove(&(StoredKind::ConfigMaps, homelab().beside("homelab-ca-bundle"))))
         }
         Act::EditBundle => {
             let at = world.object(&homelab()).secret();
-            world.store.meddle(Shelf::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
+            world.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
         }
         Act::Restart => {
             let store = std::mem::replace(world, World::of([]));
@@ -738,7 +740,7 @@ fn perform(world: &mut World, act: &Act, leaves: &[Object]) {
 
 /// Somebody takes a Secret over, and gives the name free again.
 fn disown(world: &mut World, leaf: &Object) {
-    world.store.meddle(Shelf::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
+    world.store.meddle(StoredKind::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
     let before = world.secret(&leaf.secret());
     world.touch_all();
     world.settle();
@@ -751,7 +753,7 @@ fn disown(world: &mut World, leaf: &Object) {
     if before.is_some() {
         assert_eq!(world.says(&leaf.at, ConditionType::Issued), format!("-{}", Reason::SecretConflict.as_str()));
     }
-    world.store.open().things.remove(&(Shelf::Secrets, leaf.secret()));
+    world.store.open().things.remove(&(StoredKind::Secrets, leaf.secret()));
 }
 
 proptest! {

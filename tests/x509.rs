@@ -10,11 +10,11 @@ use dockseal::pki::constraints::{Network, permit};
 use dockseal::pki::encrypted::{Salt, seal};
 use dockseal::pki::lifecycle;
 use dockseal::pki::material::{self, Data};
-use dockseal::pki::name::Subject;
+use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Dates, LeafProfile, new_authority};
 use dockseal::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey};
-use dockseal::world::entropy::{KeyForge, salt, serial};
+use dockseal::world::entropy::{KeyGenerator, salt, serial};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use openssl::Bench;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ const FAST: [KeyAlgorithm; 3] = [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP38
 
 fn key(algorithm: KeyAlgorithm) -> PrivateKey {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(KeyForge::new().make(algorithm))
+    runtime.block_on(KeyGenerator::new().make(algorithm))
 }
 
 fn dates() -> Dates {
@@ -136,7 +136,11 @@ fn ed25519_is_written_as_pkcs8_version_1() {
 }
 
 fn made(algorithm: KeyAlgorithm) -> Authority {
-    let subject = Subject { country: "DE".into(), organization: "Bodky & Söhne".into(), ..Subject::of("Docker CA") };
+    let subject = DistinguishedName {
+        country: "DE".into(),
+        organization: "Bodky & Söhne".into(),
+        ..DistinguishedName::of("Docker CA")
+    };
     let networks = ["192.168.0.0/16", "127.0.0.0/8"].map(|network| Network::parse(network).unwrap());
     new_authority(&subject, Some(&permit(&["bodkys.house".into()], &networks)), key(algorithm), dates(), serial())
         .unwrap()

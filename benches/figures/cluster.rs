@@ -6,12 +6,12 @@ use crate::support::controller::Controller;
 use dockseal::api::status::HostCertStatus;
 use dockseal::api::{API_VERSION, DockerHostCert, MANAGED_LABEL, OWNER_ANNOTATION};
 use dockseal::pki::material::{self, Data};
-use dockseal::pki::name::Subject;
+use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{self, LeafProfile};
 use dockseal::pki::{KeyAlgorithm, lifecycle};
 use dockseal::world::Clock;
-use dockseal::world::entropy::{KeyForge, serial};
+use dockseal::world::entropy::{KeyGenerator, serial};
 use dockseal::world::store::LEAF_TYPE;
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::ByteString;
@@ -73,10 +73,11 @@ pub fn payload(name: &str, data: &Data) -> Secret {
 
 /// One leaf, for all of them.
 pub async fn leaf() -> Data {
-    let forge = KeyForge::new();
+    let forge = KeyGenerator::new();
     let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(24), None);
     let key = forge.make(KeyAlgorithm::EcdsaP256).await;
-    let authority = sign::new_authority(&Subject::of("Bench"), None, key, dates, serial()).expect("a short name");
+    let authority =
+        sign::new_authority(&DistinguishedName::of("Bench"), None, key, dates, serial()).expect("a short name");
     let profile = LeafProfile {
         common_name: "host-1000.bench.example".into(),
         dns_names: vec!["host-1000.bench.example".into()],

@@ -11,7 +11,7 @@ use crate::support::scratch::Scratch;
 use anyhow::{Context, ensure};
 use dockseal::api::assignment::account;
 use dockseal::api::docker_host_cert::Target;
-use dockseal::api::{Kind, ObjectRef, Place};
+use dockseal::api::{Kind, NamespacedName, ObjectRef};
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
 use dockseal::world::companion_api::{CompanionApi, client};
@@ -110,8 +110,8 @@ pub async fn many(server: &Server, table: &mut Table, count: usize) -> anyhow::R
     for number in 0..count {
         let api = CompanionApi::new(client(config.clone(), &token)?);
         let (assignment, secret) = (
-            Place::new(NAMESPACE, &format!("node-{number}")),
-            Place::new(NAMESPACE, &format!("host-{number}-docker-host")),
+            NamespacedName::new(NAMESPACE, &format!("node-{number}")),
+            NamespacedName::new(NAMESPACE, &format!("host-{number}-docker-host")),
         );
         let (assignments, secrets) =
             (api.assignments(&assignment).map(|found| found.is_ok()), api.secrets(&secret).map(|found| found.is_ok()));

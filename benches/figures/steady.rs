@@ -2,7 +2,7 @@
 
 use super::server::{Server, difference, words};
 use super::table::Table;
-use dockseal::controller::{self, Settings};
+use dockseal::controller::{self, ControllerSettings};
 use dockseal::world::Clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ pub async fn day(server: &Server, table: &mut Table, hosts: usize) -> anyhow::Re
     let offset = Arc::new(AtomicI64::new(0));
     let clock = moved(Arc::clone(&offset));
     let (stop, stopped) = oneshot::channel::<()>();
-    let settings = Settings {
+    let settings = ControllerSettings {
         namespaces: vec!["steady".into()],
         admin: ([127, 0, 0, 1], 0).into(),
         lease_namespace: "steady".into(),

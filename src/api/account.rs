@@ -1,6 +1,6 @@
 //! A companion's account: the objects that it is made of, and the rights that it has, as plain values.
 
-use super::Place;
+use super::NamespacedName;
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 use std::collections::BTreeMap;
 
@@ -59,13 +59,13 @@ pub struct PartKey {
     /// What it is.
     pub kind: PartKind,
     /// Where it is.
-    pub at: Place,
+    pub at: NamespacedName,
 }
 
 impl PartKey {
     /// The object of that kind, namespace and name.
     pub fn new(kind: PartKind, namespace: &str, name: &str) -> PartKey {
-        PartKey { kind, at: Place::new(namespace, name) }
+        PartKey { kind, at: NamespacedName::new(namespace, name) }
     }
 
     /// The account that an object of that name belongs to, if it is ours.
@@ -90,18 +90,18 @@ pub fn role_name(account: &str) -> String {
 
 /// One of these objects as it should be.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Part {
+pub struct AccountResource {
     /// Which.
     pub key: PartKey,
     /// What stands in its annotation.
     pub owner: String,
     /// What it says.
-    pub body: Body,
+    pub body: ResourceBody,
 }
 
 /// What such an object says.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Body {
+pub enum ResourceBody {
     /// Whether its token is mounted into pods.
     ServiceAccount {
         /// `automountServiceAccountToken`.
@@ -125,5 +125,5 @@ pub struct SeenPart {
     /// It carries our label, without which no watch sees it.
     pub labelled: bool,
     /// What it says.
-    pub body: Body,
+    pub body: ResourceBody,
 }

@@ -61,7 +61,7 @@ pub struct AssignedHost {
 #[serde(rename_all = "camelCase")]
 pub struct AssignedPortainer {
     /// The environment as it should be.
-    pub order: Order,
+    pub order: DesiredEnvironment,
     /// Address of the server.
     pub url: String,
     /// Name in its certificate, where that is not the one in the address.
@@ -82,7 +82,7 @@ pub struct AssignedPortainer {
 /// One environment as it should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Order {
+pub struct DesiredEnvironment {
     /// Name of the PortainerClient; its namespace is the host's.
     pub client: String,
     /// Tag by which the PortainerClient knows its environments.

@@ -20,7 +20,7 @@ pub use assignment::{AssignedHost, Assignment};
 pub use docker_ca::{DockerCA, DockerCASpec};
 pub use docker_client_cert::{DockerClientCert, DockerClientCertSpec};
 pub use docker_host_cert::{DockerHostCert, DockerHostCertSpec};
-pub use object::{Object, ObjectRef, Place, Spec};
+pub use object::{NamespacedName, Object, ObjectRef, Spec};
 pub use portainer_client::{PortainerClient, PortainerClientSpec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -116,12 +116,12 @@ impl Object {
     }
 
     /// Where that Secret is.
-    pub fn secret(&self) -> Place {
+    pub fn secret(&self) -> NamespacedName {
         self.at.beside(&self.secret_name())
     }
 
     /// The authority that signs for it; none for an authority.
-    pub fn authority(&self) -> Option<Place> {
+    pub fn authority(&self) -> Option<NamespacedName> {
         let name = match &self.spec {
             Spec::Authority(_) => return None,
             Spec::Host(spec) => &spec.ca_ref.name,
@@ -170,7 +170,7 @@ impl Object {
     }
 
     /// Secrets that it refers to by name.
-    pub fn referenced_secrets(&self) -> Vec<Place> {
+    pub fn referenced_secrets(&self) -> Vec<NamespacedName> {
         let names: Vec<&String> = match &self.spec {
             Spec::Authority(spec) => {
                 let passphrase = spec.passphrase_secret_ref.iter().map(|reference| &reference.name);
@@ -253,8 +253,8 @@ impl ObjectRef {
     }
 
     /// Something in the same namespace.
-    pub fn beside(&self, name: &str) -> Place {
-        Place { namespace: Arc::clone(&self.namespace), name: name.into() }
+    pub fn beside(&self, name: &str) -> NamespacedName {
+        NamespacedName { namespace: Arc::clone(&self.namespace), name: name.into() }
     }
 }
 
@@ -266,21 +266,21 @@ impl std::fmt::Display for ObjectRef {
 
 /// Where a Secret or a ConfigMap is. Cheap to clone, as the indexes do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place {
+pub struct NamespacedName {
     /// Its namespace.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
 }
 
-impl Place {
+impl NamespacedName {
     /// The place of that namespace and name.
-    pub fn new(namespace: &str, name: &str) -> Place {
-        Place { namespace: namespace.into(), name: name.into() }
+    pub fn new(namespace: &str, name: &str) -> NamespacedName {
+        NamespacedName { namespace: namespace.into(), name: name.into() }
     }
 }
 
-impl std::fmt::Display for Place {
+impl std::fmt::Display for NamespacedName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }

@@ -70,7 +70,7 @@ pub struct PortainerClientSpec {
     pub host_selector: Option<LabelSelector>,
     /// What each environment is like.
     #[serde(default)]
-    pub environment: Environment,
+    pub environment: EnvironmentSpec,
     /// Controller (default): the controller calls Portainer. Companion: each node's companion does, for its own host.
     #[serde(default)]
     pub registrar: Registrar,
@@ -124,7 +124,7 @@ pub struct ServerTls {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::UNVERIFIED_ACKNOWLEDGED)]
-pub struct Environment {
+pub struct EnvironmentSpec {
     /// Name of an environment group, which must exist. A host's own group goes first. Example: homelab
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]

@@ -1,15 +1,15 @@
 //! `dockseal adopt`: an openssl how-to's directory, or a Portainer, into manifests on standard output. It changes nothing.
 
 use super::args::AdoptArgs;
-use super::exit::{Exit, Fault};
+use super::exit::{CliError, Exit};
 use super::paper::{clean, print_bytes};
-use super::patience::patiently;
+use super::patience::with_progress;
 use super::source::block_on;
 use crate::decide::adoption::openssl::Passphrase;
-use crate::decide::adoption::portainer::{Wishes, adopt};
+use crate::decide::adoption::portainer::{PortainerAdoption, adopt};
 use crate::decide::adoption::{Adopted, openssl};
-use crate::decide::registration::Ground;
-use crate::world::portainer_http::{Access, Credential, Patience, Portainer};
+use crate::decide::registration::ServerSnapshot;
+use crate::world::portainer_http::{Access, Patience, PortainerApi, ServerCredential};
 use crate::world::synced_files::{is_directory, read_text};
 use crate::world::{Clock, pile, terminal};
 use anyhow::{Context, bail};
@@ -33,11 +33,11 @@ pub fn run(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
 
 fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     if !is_directory(directory) {
-        return Err(Fault::not_found(format!("{} is no directory", directory.display())));
+        return Err(CliError::not_found(format!("{} is no directory", directory.display())));
     }
     let files = pile::read(directory)?;
     if !openssl::hold_certificates(&files) {
-        return Err(Fault::not_found(format!("{} holds no certificate in PEM", directory.display())));
+        return Err(CliError::not_found(format!("{} holds no certificate in PEM", directory.display())));
     }
     let encrypted = openssl::encrypted(&files);
     let passphrase = match &args.passphrase_file {
@@ -49,19 +49,19 @@ fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
             typed.map(|text| Passphrase { text, is_printed: false })
         }
     };
-    let wishes = openssl::Wishes { name: args.name.clone(), passphrase };
+    let wishes = openssl::OpensslAdoption { name: args.name.clone(), passphrase };
     Ok(openssl::adopt(&files, &wishes, Clock::system().now()))
 }
 
 async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     let url = url.trim_end_matches('/');
     if url.starts_with("http://") && !args.allow_http {
-        return Err(Fault::usage("http:// sends the API key in the clear: give https://, or --allow-http"));
+        return Err(CliError::usage("http:// sends the API key in the clear: give https://, or --allow-http"));
     }
     let given = args.credentials_file.as_deref().map(first_line).transpose()?;
     let named = std::env::var("PORTAINER_API_KEY").ok().map(Zeroizing::new);
     let Some(key) = given.clone().or(named).filter(|key| !key.trim().is_empty()) else {
-        return Err(Fault::usage("there is no API key: set PORTAINER_API_KEY, or give --credentials-file"));
+        return Err(CliError::usage("there is no API key: set PORTAINER_API_KEY, or give --credentials-file"));
     };
     let roots_pem = args.ca_file.as_deref().map(read_text).transpose()?;
     let access = Access {
@@ -71,9 +71,9 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
         patience: Patience::default(),
     };
     let key = Zeroizing::new(key.trim().to_owned());
-    let portainer = Portainer::new(&access, Credential::ApiKey(key))?;
-    let ground = patiently(url, ground(&portainer)).await?;
-    let wishes = Wishes {
+    let portainer = PortainerApi::new(&access, ServerCredential::ApiKey(key))?;
+    let ground = with_progress(url, ground(&portainer)).await?;
+    let wishes = PortainerAdoption {
         name: args.name.clone(),
         authority: args.ca.clone(),
         url: url.to_owned(),
@@ -85,7 +85,7 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
 }
 
 /// What a server has. Nothing but GET is sent.
-async fn ground(portainer: &Portainer) -> anyhow::Result<Ground> {
+async fn ground(portainer: &PortainerApi) -> anyhow::Result<ServerSnapshot> {
     let status = portainer.status().await?;
     let me = portainer.me().await?;
     if !me.is_administrator() {
@@ -93,7 +93,7 @@ async fn ground(portainer: &Portainer) -> anyhow::Result<Ground> {
     }
     let (groups, tags) = (portainer.groups().await?, portainer.tags().await?);
     let environments = portainer.environments().await?;
-    Ok(Ground {
+    Ok(ServerSnapshot {
         instance: status.instance_id,
         version: status.version,
         environments: environments.into_iter().map(|environment| (environment.id, environment)).collect(),

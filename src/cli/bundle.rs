@@ -2,10 +2,10 @@
 //! CLI.
 
 use super::args::BundleArgs;
-use super::certificate::Handout;
-use super::exit::{Exit, Fault};
-use super::paper::{Paper, print_bytes};
-use super::patience::patiently;
+use super::certificate::Credential;
+use super::exit::{CliError, Exit};
+use super::paper::{Output, print_bytes};
+use super::patience::with_progress;
 use super::reference::Reference;
 use super::source::{Source, block_on};
 use crate::api::Kind;
@@ -29,12 +29,14 @@ const NOTE: &str = ".dockseal.json";
 /// Hands out a certificate.
 pub fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     if args.output.as_deref() == Some(Path::new("-")) && std::io::stdout().is_terminal() {
-        return Err(Fault::usage("a private key goes to no terminal: give -o FILE, or send standard output elsewhere"));
+        return Err(CliError::usage(
+            "a private key goes to no terminal: give -o FILE, or send standard output elsewhere",
+        ));
     }
     let reference = Reference::parse(&args.object)?;
-    let handout = block_on(patiently("the certificate", async {
+    let handout = block_on(with_progress("the certificate", async {
         let source = Source::open(&args.source).await?;
-        Handout::of(&source, source.object(&reference, &KINDS).await?).await
+        Credential::of(&source, source.object(&reference, &KINDS).await?).await
     }))?;
     match (&args.install, &args.output) {
         (Some(directory), _) => install(&handout, directory.as_deref(), args.force)?,
@@ -49,17 +51,17 @@ pub fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     Ok(Exit::Done.into())
 }
 
-fn is_host(handout: &Handout) -> bool {
+fn is_host(handout: &Credential) -> bool {
     handout.object.at.kind == Kind::DockerHostCert
 }
 
-fn file_name(handout: &Handout) -> String {
+fn file_name(handout: &Credential) -> String {
     let side = if is_host(handout) { "host" } else { "client" };
     format!("tls-{side}-certs-{}.tar.gz", handout.object.at.name)
 }
 
 /// The archive: a host's files are named and may be read as delivery has it, a client's as the Docker CLI has it.
-fn packed(handout: &Handout) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+fn packed(handout: &Credential) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let (files, name) = (handout.files(), &handout.object.at.name);
     let (cert, key, public) = match is_host(handout) {
         true => (format!("{name}.pem"), format!("{name}.key"), 0o444),
@@ -79,15 +81,15 @@ fn packed(handout: &Handout) -> anyhow::Result<Zeroizing<Vec<u8>>> {
 
 /// Whose the files of a directory are that we put there, and what they were.
 #[derive(Serialize, Deserialize)]
-struct Note {
+struct InstalledNote {
     owner: String,
     digest: String,
 }
 
 /// Puts the files in place for the Docker CLI. What we put there before, and nobody touched since, is replaced.
-fn install(handout: &Handout, directory: Option<&Path>, force: bool) -> anyhow::Result<()> {
+fn install(handout: &Credential, directory: Option<&Path>, force: bool) -> anyhow::Result<()> {
     if is_host(handout) {
-        return Err(Fault::usage(format!(
+        return Err(CliError::usage(format!(
             "{} is a host's certificate, and the Docker CLI needs a client's: name a DockerClientCert, or give -o FILE",
             handout.object.at
         )));
@@ -101,25 +103,25 @@ fn install(handout: &Handout, directory: Option<&Path>, force: bool) -> anyhow::
     let owner = handout.object.at.to_string();
     let replace = force || is_ours(&directory, &owner)?;
     if let Some(path) = files.iter().map(|(name, _)| directory.join(name)).find(|path| !replace && is_there(path)) {
-        return Err(handouts::HandoutError::Occupied(path).into());
+        return Err(handouts::CredentialFileError::Occupied(path).into());
     }
     handouts::make_directory(&directory)?;
     for (name, bytes) in files {
         handouts::write(&directory.join(name), bytes, replace)?;
     }
     let digest = material::digest(&files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect());
-    handouts::write(&directory.join(NOTE), &serde_json::to_vec(&Note { owner, digest })?, true)?;
+    handouts::write(&directory.join(NOTE), &serde_json::to_vec(&InstalledNote { owner, digest })?, true)?;
     handouts::sync(&directory);
     eprintln!("{} has the certificate of {}; the Docker CLI uses it with", directory.display(), handout.object.at);
     let quoted = format!("'{}'", directory.display().to_string().replace('\'', "'\\''"));
-    Paper::standard().print(&format!("export DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH={quoted}\n"))?;
+    Output::standard().print(&format!("export DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH={quoted}\n"))?;
     eprintln!("and with DOCKER_HOST=tcp://HOST:2376, or docker -H tcp://HOST:2376 ps");
     Ok(())
 }
 
 /// The files there are what was installed for the same object before.
 fn is_ours(directory: &Path, owner: &str) -> anyhow::Result<bool> {
-    let note = read(&directory.join(NOTE))?.and_then(|bytes| serde_json::from_slice::<Note>(&bytes).ok());
+    let note = read(&directory.join(NOTE))?.and_then(|bytes| serde_json::from_slice::<InstalledNote>(&bytes).ok());
     let Some(note) = note.filter(|note| note.owner == owner) else { return Ok(false) };
     let mut data = Data::default();
     for name in ["ca.pem", "cert.pem", "key.pem"] {

@@ -1,6 +1,6 @@
 //! A certificate that is handed out: what its Secret holds, checked to be whole.
 
-use super::exit::Fault;
+use super::exit::CliError;
 use super::source::Source;
 use crate::api::Object;
 use crate::docker::context::TlsFiles;
@@ -9,7 +9,7 @@ use crate::pki::material::{Data, read_leaf};
 use crate::world::Clock;
 
 /// A certificate with its key and the authorities that go with it.
-pub struct Handout {
+pub struct Credential {
     /// The object that it is of.
     pub object: Object,
     /// The certificate.
@@ -17,25 +17,25 @@ pub struct Handout {
     data: Data,
 }
 
-impl Handout {
+impl Credential {
     /// That of an object. A certificate that has ended is handed out with a word: it may be what somebody looks into.
     ///
     /// # Errors
     /// A sentence where there is none yet, or none that is whole.
-    pub async fn of(source: &Source, object: Object) -> anyhow::Result<Handout> {
+    pub async fn of(source: &Source, object: Object) -> anyhow::Result<Credential> {
         let data = source.secret(&object).await?;
         let facts = read_leaf(&data);
         let certificate = facts.certificate.and_then(|der| Certificate::from_der(&der).ok());
         let Some(certificate) = certificate.filter(|_| facts.copies_match) else {
             let at = object.secret();
-            return Err(Fault::not_ready(format!(
+            return Err(CliError::not_ready(format!(
                 "what Secret {at} holds is damaged: it is issued anew within a moment"
             )));
         };
         if Clock::system().now() >= certificate.not_after {
             eprintln!("the certificate of {} has ended: {}", object.at, certificate.not_after);
         }
-        Ok(Handout { object, certificate, data })
+        Ok(Credential { object, certificate, data })
     }
 
     /// Its files.

@@ -4,7 +4,7 @@ use super::args::{CompanionArgs, CompanionCommand, InstallArgs};
 use super::logging;
 use crate::companion::account::Account;
 use crate::companion::install::{self, Enrolled, Installed};
-use crate::companion::{self, Ended, Settings};
+use crate::companion::{self, CompanionResult, CompanionSettings};
 use crate::world::synced_files::read_text;
 use crate::world::{Clock, daemon_host};
 use anyhow::{Context, bail};
@@ -28,13 +28,13 @@ pub fn run(args: CompanionArgs) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let settings = settings(args).await?;
         Ok(match companion::run(settings, Clock::system(), super::stop()?).await {
-            Ended::Delivered | Ended::Stopped => ExitCode::SUCCESS,
-            Ended::NotDelivered => ExitCode::from(NOT_READY),
+            CompanionResult::Delivered | CompanionResult::Stopped => ExitCode::SUCCESS,
+            CompanionResult::NotDelivered => ExitCode::from(NOT_READY),
         })
     })
 }
 
-async fn settings(args: CompanionArgs) -> anyhow::Result<Settings> {
+async fn settings(args: CompanionArgs) -> anyhow::Result<CompanionSettings> {
     let (account, sources, directories) = match (args.node, Enrolled::read(&args.config)?) {
         (Some(node), _) => {
             let config = Config::infer().await;
@@ -55,7 +55,7 @@ async fn settings(args: CompanionArgs) -> anyhow::Result<Settings> {
         }
     };
     let contained = daemon_host::is_there("/.dockerenv");
-    Ok(Settings { account, sources, directories, contained, address: args.node_address, once: args.once })
+    Ok(CompanionSettings { account, sources, directories, contained, address: args.node_address, once: args.once })
 }
 
 async fn put_in_place(args: InstallArgs) -> anyhow::Result<ExitCode> {

@@ -2,7 +2,7 @@
 
 use super::args::{self, CompletionsArgs, people::Shell};
 use super::exit::Exit;
-use super::paper::Paper;
+use super::paper::Output;
 use anyhow::Context;
 use std::process::ExitCode;
 
@@ -23,7 +23,7 @@ pub fn run(args: &CompletionsArgs, plugin: bool) -> anyhow::Result<ExitCode> {
         Shell::Zsh => clap_complete::Shell::Zsh,
         Shell::Fish => clap_complete::Shell::Fish,
         Shell::Kubectl => {
-            Paper::standard().print(OF_KUBECTL)?;
+            Output::standard().print(OF_KUBECTL)?;
             return Ok(Exit::Done.into());
         }
     };
@@ -33,7 +33,7 @@ pub fn run(args: &CompletionsArgs, plugin: bool) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut of_people(within), within, &mut script);
     let script = String::from_utf8(script).context("a script is text")?;
-    Paper::standard().print(&script.replace("-o default dockseal\n", &format!("-o default {name}\n")))?;
+    Output::standard().print(&script.replace("-o default dockseal\n", &format!("-o default {name}\n")))?;
     Ok(Exit::Done.into())
 }
 

@@ -1,16 +1,16 @@
 //! `dockseal context`: a context of the Docker CLI for one client and one host, as a file or in its store.
 
 use super::args::ContextArgs;
-use super::certificate::Handout;
-use super::exit::{Exit, Fault};
+use super::certificate::Credential;
+use super::exit::{CliError, Exit};
 use super::paper::print_bytes;
-use super::patience::patiently;
+use super::patience::with_progress;
 use super::reference::Reference;
 use super::source::{Source, block_on};
 use crate::api::{Kind, Object, Spec};
 use crate::decide::registration::dialled_url;
 use crate::docker::context::{context, is_context_name};
-use crate::world::handouts::{self, Desk, docker, docker_does};
+use crate::world::handouts::{self, PrivateTempDir, docker, docker_does};
 use anyhow::{Context, bail, ensure};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -19,15 +19,17 @@ use std::process::ExitCode;
 /// Makes a context.
 pub fn run(args: &ContextArgs) -> anyhow::Result<ExitCode> {
     if args.output.as_deref() == Some(Path::new("-")) && std::io::stdout().is_terminal() {
-        return Err(Fault::usage("a private key goes to no terminal: give -o FILE, or send standard output elsewhere"));
+        return Err(CliError::usage(
+            "a private key goes to no terminal: give -o FILE, or send standard output elsewhere",
+        ));
     }
     if !is_context_name(&args.name) {
-        return Err(Fault::usage(format!(
+        return Err(CliError::usage(format!(
             "{:?} is no name of a context: the Docker CLI takes two or more letters, digits, _ . + and -, and not default",
             args.name
         )));
     }
-    let (host, client) = block_on(patiently("the certificate", both(args)))?;
+    let (host, client) = block_on(with_progress("the certificate", both(args)))?;
     let (url, description) = (url(&host)?, format!("Dockseal: {} to {}", client.object.at, host.at));
     if args.install {
         install(args, &url, &description, &client)?;
@@ -45,14 +47,14 @@ pub fn run(args: &ContextArgs) -> anyhow::Result<ExitCode> {
     Ok(Exit::Done.into())
 }
 
-async fn both(args: &ContextArgs) -> anyhow::Result<(Object, Handout)> {
+async fn both(args: &ContextArgs) -> anyhow::Result<(Object, Credential)> {
     let source = Source::open(&args.source).await?;
     let named = |name: &str| Reference::parse(name);
     let host = source.object(&named(&args.host)?, &[Kind::DockerHostCert]).await?;
     let client = named(args.client.as_deref().unwrap_or(&args.name))?;
     let client = match source.object(&client, &[Kind::DockerClientCert]).await {
         Err(error) if args.client.is_none() && super::exit::of(&error) == Exit::NotFound => {
-            return Err(Fault::not_found(format!("{error}; where the client is called otherwise, give --client")));
+            return Err(CliError::not_found(format!("{error}; where the client is called otherwise, give --client")));
         }
         client => client?,
     };
@@ -64,7 +66,7 @@ async fn both(args: &ContextArgs) -> anyhow::Result<(Object, Handout)> {
         host.at,
         args.host
     );
-    Ok((host, Handout::of(&source, client).await?))
+    Ok((host, Credential::of(&source, client).await?))
 }
 
 fn url(host: &Object) -> anyhow::Result<String> {
@@ -74,7 +76,7 @@ fn url(host: &Object) -> anyhow::Result<String> {
 
 /// Makes the Docker CLI's context, or updates it. Keys go through standard input, or files of this user alone: never
 /// through arguments, which everybody on the machine reads.
-fn install(args: &ContextArgs, url: &str, description: &str, client: &Handout) -> anyhow::Result<()> {
+fn install(args: &ContextArgs, url: &str, description: &str, client: &Credential) -> anyhow::Result<()> {
     let name = args.name.as_str();
     let inspected = docker(&["context", "inspect", name, "--format", "{{json .Endpoints.docker.Host}}"], &[])?;
     if !inspected.status.success() {
@@ -89,7 +91,7 @@ fn install(args: &ContextArgs, url: &str, description: &str, client: &Handout) -
         there == url || args.force,
         "the Docker CLI has a context {name} for {there}, and this is {url}: choose another name, or give --force"
     );
-    let desk = Desk::new()?;
+    let desk = PrivateTempDir::new()?;
     let files = client.files();
     let files = [("ca", files.ca), ("cert", files.cert), ("key", files.key)];
     let mut endpoint = format!("host={url}");

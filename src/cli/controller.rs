@@ -2,8 +2,8 @@
 
 use super::args::ControllerArgs;
 use super::logging;
-use crate::controller::{self, Settings};
-use crate::decide::delivery::Listing;
+use crate::controller::{self, ControllerSettings};
+use crate::decide::delivery::Allowlist;
 use crate::world::kube_reader::{KubeReader, ReadError};
 use crate::world::{Clock, entropy};
 use anyhow::Context;
@@ -29,12 +29,12 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn settings(args: &ControllerArgs, config: &Config) -> Settings {
-    Settings {
+fn settings(args: &ControllerArgs, config: &Config) -> ControllerSettings {
+    ControllerSettings {
         namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
         admin: args.admin_address,
         lease_namespace: args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
-        listing: Listing {
+        listing: Allowlist {
             companions: args.companion_namespace.clone().filter(|name| !name.is_empty()),
             sources: args.companion_source_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
             directories: args.companion_directories.clone(),

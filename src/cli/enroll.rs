@@ -1,13 +1,13 @@
 //! `dockseal enroll`: lets one host outside the cluster fetch what is its own, and prints the line to run there.
 
 use super::args::EnrollArgs;
-use super::exit::Fault;
+use super::exit::CliError;
 use super::paper::print_bytes;
-use super::patience::patiently;
+use super::patience::with_progress;
 use super::source::block_on;
 use crate::api::assignment::ENROLLED_ANNOTATION;
 use crate::api::docker_host_cert::Target;
-use crate::api::{Kind, ObjectRef, Place};
+use crate::api::{Kind, NamespacedName, ObjectRef};
 use crate::companion::install::is_url;
 use crate::world::Clock;
 use crate::world::kube_reader::KubeReader;
@@ -33,7 +33,7 @@ pub fn run(args: EnrollArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
         let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let enrolment = patiently("the cluster", Enrolment::of(&args, &config, namespace)).await?;
+        let enrolment = with_progress("the cluster", Enrolment::of(&args, &config, namespace)).await?;
         match args.revoke {
             true => enrolment.revoke().await,
             false => enrolment.enroll(&args, &config).await,
@@ -45,7 +45,7 @@ pub fn run(args: EnrollArgs) -> anyhow::Result<ExitCode> {
 struct Enrolment {
     cluster: KubeReader,
     at: ObjectRef,
-    account: Place,
+    account: NamespacedName,
     directory: String,
 }
 
@@ -55,7 +55,7 @@ impl Enrolment {
         let found = cluster.object(Kind::DockerHostCert, &namespace, &args.host).await?;
         let absent = || {
             let words = format!("there is no DockerHostCert {} in namespace {namespace}", args.host);
-            Fault::not_found(words + ": `dockseal status -A` shows what is there")
+            CliError::not_found(words + ": `dockseal status -A` shows what is there")
         };
         let host = found.ok_or_else(absent)?;
         let (account, delivery) = (host.account(), host.delivery().cloned().unwrap_or_default());
@@ -64,7 +64,8 @@ impl Enrolment {
             "{} is not delivered by an enrolled host: set spec.delivery.target: Enrolled first",
             host.at
         );
-        let account = Place::new(&args.companion_namespace, &account.context("an enrolled host has an account")?);
+        let account =
+            NamespacedName::new(&args.companion_namespace, &account.context("an enrolled host has an account")?);
         let directory = delivery.directory;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
         ensure!(
@@ -131,7 +132,7 @@ impl Enrolment {
 
     /// Whether the account is there, or gone, in time.
     async fn wait(&self, there: bool) -> anyhow::Result<bool> {
-        patiently("the controller", async {
+        with_progress("the controller", async {
             let deadline = Instant::now() + PATIENCE;
             while self.cluster.has_account(&self.account).await? != there {
                 if Instant::now() > deadline {

@@ -39,33 +39,33 @@ impl From<Exit> for ExitCode {
 /// A sentence for the user, and the code to end with.
 #[derive(Debug, thiserror::Error)]
 #[error("{sentence}")]
-pub struct Fault {
+pub struct CliError {
     /// What to end with.
     pub exit: Exit,
     /// What is wrong, and what to do.
     pub sentence: String,
 }
 
-impl Fault {
+impl CliError {
     /// The arguments make no sense.
     pub fn usage(sentence: impl Into<String>) -> anyhow::Error {
-        Fault { exit: Exit::Usage, sentence: sentence.into() }.into()
+        CliError { exit: Exit::Usage, sentence: sentence.into() }.into()
     }
 
     /// What was named is not there.
     pub fn not_found(sentence: impl Into<String>) -> anyhow::Error {
-        Fault { exit: Exit::NotFound, sentence: sentence.into() }.into()
+        CliError { exit: Exit::NotFound, sentence: sentence.into() }.into()
     }
 
     /// What was named is not as far as it has to be.
     pub fn not_ready(sentence: impl Into<String>) -> anyhow::Error {
-        Fault { exit: Exit::NotReady, sentence: sentence.into() }.into()
+        CliError { exit: Exit::NotReady, sentence: sentence.into() }.into()
     }
 }
 
 /// The code of an error.
 pub fn of(error: &anyhow::Error) -> Exit {
-    error.downcast_ref::<Fault>().map_or(Exit::Failed, |fault| fault.exit)
+    error.downcast_ref::<CliError>().map_or(Exit::Failed, |fault| fault.exit)
 }
 
 /// An error with what caused it, each once: many already have their cause's words in their own.

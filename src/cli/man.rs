@@ -1,7 +1,7 @@
 //! `dockseal man`.
 
 use super::args::{self, ManArgs};
-use super::exit::{Exit, Fault};
+use super::exit::{CliError, Exit};
 use super::paper::print_bytes;
 use crate::world::synced_files::print_file;
 use clap::Command;
@@ -26,7 +26,7 @@ pub fn run(args: &ManArgs, plugin: bool) -> anyhow::Result<ExitCode> {
     };
     match pages.iter().find(|page| name(page) == wanted) {
         Some(page) => print_bytes(&text(page)?)?,
-        None => return Err(Fault::usage(format!("there is no verb {}", args.verb.as_deref().unwrap_or_default()))),
+        None => return Err(CliError::usage(format!("there is no verb {}", args.verb.as_deref().unwrap_or_default()))),
     }
     Ok(Exit::Done.into())
 }

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Write};
 
 /// What is printed on.
 #[derive(Clone, Copy, Debug)]
-pub struct Paper {
+pub struct Output {
     /// Columns, where it is a terminal.
     pub columns: Option<usize>,
     /// It may be coloured.
@@ -24,13 +24,13 @@ pub enum Colour {
     Loud,
 }
 
-impl Paper {
+impl Output {
     /// Standard output. `NO_COLOR`, and a terminal that is dumb, are heeded.
-    pub fn standard() -> Paper {
+    pub fn standard() -> Output {
         let columns = terminal::size().map(|(columns, _)| columns);
         let unset = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Paper { columns, colour: columns.is_some() && unset && !dumb }
+        Output { columns, colour: columns.is_some() && unset && !dumb }
     }
 
     /// A text in that colour, where there are colours.

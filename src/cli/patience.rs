@@ -9,7 +9,7 @@ use tokio::time::sleep;
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Waits for something, and says so on a terminal where it takes its time.
-pub async fn patiently<T>(what: &str, wait: impl Future<Output = T>) -> T {
+pub async fn with_progress<T>(what: &str, wait: impl Future<Output = T>) -> T {
     let mut wait = pin!(wait);
     tokio::select! {
         done = &mut wait => return done,

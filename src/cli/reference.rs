@@ -1,6 +1,6 @@
 //! KIND/NAME as people type it, to the objects that are meant.
 
-use super::exit::Fault;
+use super::exit::CliError;
 use crate::api::{Kind, Object};
 
 /// What a word names: a kind, a name, or both.
@@ -22,11 +22,11 @@ impl Reference {
             None => (None, text),
             Some((word, name)) => match kind(word) {
                 Some(kind) => (Some(kind), name),
-                None => return Err(Fault::usage(format!("{word:?} is no kind: {KINDS}"))),
+                None => return Err(CliError::usage(format!("{word:?} is no kind: {KINDS}"))),
             },
         };
         if name.is_empty() || name.contains('/') {
-            return Err(Fault::usage(format!(
+            return Err(CliError::usage(format!(
                 "{text:?} names no object: write KIND/NAME or NAME, the namespace with -n"
             )));
         }
@@ -41,7 +41,7 @@ impl Reference {
         match self.kind {
             None => Ok(allowed.to_vec()),
             Some(kind) if allowed.contains(&kind) => Ok(vec![kind]),
-            Some(kind) => Err(Fault::usage(format!("{kind}/{}: it must be a {}", self.name, any_of(allowed)))),
+            Some(kind) => Err(CliError::usage(format!("{kind}/{}: it must be a {}", self.name, any_of(allowed)))),
         }
     }
 
@@ -60,7 +60,7 @@ impl Reference {
             let names: Vec<String> = meant.iter().map(|object| object.at.to_string()).collect();
             let spaces = meant.iter().any(|object| object.at.namespace != meant[0].at.namespace);
             let how = if spaces { "name the namespace with -n" } else { "name the kind" };
-            return Err(Fault::usage(format!("{} is not unique ({}): {how}", self.name, names.join(", "))));
+            return Err(CliError::usage(format!("{} is not unique ({}): {how}", self.name, names.join(", "))));
         }
         meant.pop().ok_or_else(|| self.missing(kinds, looked_in))
     }
@@ -68,7 +68,7 @@ impl Reference {
     /// There is none.
     pub fn missing(&self, kinds: &[Kind], looked_in: &str) -> anyhow::Error {
         let what = if kinds.len() == Kind::ALL.len() { "object".to_owned() } else { any_of(kinds) };
-        Fault::not_found(format!(
+        CliError::not_found(format!(
             "there is no {what} {} in {looked_in}: `dockseal status -A` shows what is there",
             self.name
         ))

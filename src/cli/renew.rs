@@ -1,12 +1,12 @@
 //! `dockseal renew`: asks for new certificates by annotation, and waits for them where that is wanted.
 
 use super::args::{RenewArgs, people::Form};
-use super::exit::{Exit, Fault};
-use super::paper::Paper;
-use super::patience::patiently;
+use super::exit::{CliError, Exit};
+use super::paper::Output;
+use super::patience::with_progress;
 use super::reference::{self, Reference, short};
-use super::source::{Place, Source, block_on};
-use super::status::report::{Report, Watchman};
+use super::source::{Source, SourceKind, block_on};
+use super::status::report::{ReconcilerKind, StatusReport};
 use crate::api::{Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION};
 use crate::world::Clock;
 use k8s_openapi::jiff::Timestamp;
@@ -24,10 +24,10 @@ const PAUSE: Duration = Duration::from_millis(300);
 /// Has certificates issued anew.
 pub fn run(args: &RenewArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let source = patiently("the cluster", Source::open(&args.source)).await?;
-        let objects = patiently("the objects", wanted(&source, args)).await?;
+        let source = with_progress("the cluster", Source::open(&args.source)).await?;
+        let objects = with_progress("the objects", wanted(&source, args)).await?;
         let second = Clock::system().now().as_second();
-        if let Place::State(_) = source.place {
+        if let SourceKind::State(_) = source.place {
             return Err(without_cluster(&objects, &Timestamp::from_second(second)?.to_string()));
         }
         // A certificate knows the second of its issuance: what is asked for within it would count as done.
@@ -39,11 +39,11 @@ pub fn run(args: &RenewArgs) -> anyhow::Result<ExitCode> {
             print(args, &objects, "its renewal is asked for")?;
             return Ok(Exit::Done.into());
         }
-        let (renewed, waiting) = patiently("the new certificates", wait(&source, &objects, args.timeout)).await?;
+        let (renewed, waiting) = with_progress("the new certificates", wait(&source, &objects, args.timeout)).await?;
         print(args, &renewed, "renewed")?;
         match waiting.first() {
             None => Ok(Exit::Done.into()),
-            Some(first) => Err(Fault::not_ready(format!(
+            Some(first) => Err(CliError::not_ready(format!(
                 "{} of {} have no new certificate after {} seconds, {} first of all: `dockseal status` says why",
                 waiting.len(),
                 objects.len(),
@@ -60,7 +60,7 @@ async fn wanted(source: &Source, args: &RenewArgs) -> anyhow::Result<Vec<Object>
         for word in &args.objects {
             let reference = Reference::parse(word)?;
             if reference.kind == Some(Kind::DockerCA) {
-                return Err(Fault::usage(format!(
+                return Err(CliError::usage(format!(
                     "{word}: an authority renews itself at two thirds of its life, with the same key; renew what it signed"
                 )));
             }
@@ -73,21 +73,21 @@ async fn wanted(source: &Source, args: &RenewArgs) -> anyhow::Result<Vec<Object>
         words => {
             let kind = |word: &String| {
                 let kind = reference::kind(word).filter(|kind| KINDS.contains(kind));
-                kind.ok_or_else(|| Fault::usage(format!("{word}: with --all, name dhc, dcc or ptc, or nothing")))
+                kind.ok_or_else(|| CliError::usage(format!("{word}: with --all, name dhc, dcc or ptc, or nothing")))
             };
             words.iter().map(kind).collect::<Result<_, _>>()?
         }
     };
     objects = source.objects(&kinds, args.selector.as_ref()).await?;
     if objects.is_empty() {
-        return Err(Fault::not_found(format!("there is nothing to renew in {} that fits", source.words())));
+        return Err(CliError::not_found(format!("there is nothing to renew in {} that fits", source.words())));
     }
     Ok(objects)
 }
 
 fn without_cluster(objects: &[Object], now: &str) -> anyhow::Error {
     let names: Vec<String> = objects.iter().map(|object| object.at.to_string()).collect();
-    Fault::usage(format!(
+    CliError::usage(format!(
         "without a cluster the wish goes into the YAML that `dockseal up` reads: under metadata of {} write \
          annotations: {{{RENEW_REQUESTED_ANNOTATION}: \"{now}\"}}; a running `up` sees it at once",
         names.join(", ")
@@ -120,7 +120,7 @@ async fn wait(source: &Source, asked: &[Object], patience: Duration) -> anyhow::
 }
 
 fn print(args: &RenewArgs, objects: &[Object], what: &str) -> anyhow::Result<()> {
-    let report = Report::of(objects, Watchman::Controller, Clock::system().now());
+    let report = StatusReport::of(objects, ReconcilerKind::Controller, Clock::system().now());
     let mut text = String::new();
     match args.output {
         Form::Json => text = serde_json::to_string_pretty(&report)? + "\n",
@@ -134,5 +134,5 @@ fn print(args: &RenewArgs, objects: &[Object], what: &str) -> anyhow::Result<()>
             }
         }
     }
-    Paper::standard().print(&text)
+    Output::standard().print(&text)
 }

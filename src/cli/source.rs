@@ -2,13 +2,13 @@
 //! annotations, and says what is missing where it cannot.
 
 use super::args::SourceArgs;
-use super::exit::Fault;
+use super::exit::CliError;
 use super::reference::Reference;
 use crate::api::{Kind, Object};
 use crate::pki::material::Data;
 use crate::world::disk_store::{read_objects, read_secret};
 use crate::world::kube_reader::KubeReader;
-use crate::world::store::Stored;
+use crate::world::store::StoredItem;
 use crate::world::synced_files::is_directory;
 use anyhow::Context;
 use kube::core::{Selector, SelectorExt};
@@ -20,13 +20,13 @@ const STATE: &str = "dockseal-state";
 /// Where to look, and in which namespace.
 pub struct Source {
     /// The place.
-    pub place: Place,
+    pub place: SourceKind,
     /// The one namespace; none: all.
     pub namespace: Option<String>,
 }
 
 /// The place.
-pub enum Place {
+pub enum SourceKind {
     /// A cluster.
     Cluster(KubeReader),
     /// A state directory, read beside whoever writes it.
@@ -40,7 +40,7 @@ impl Source {
     /// A sentence that says what is missing.
     pub async fn open(args: &SourceArgs) -> anyhow::Result<Source> {
         if let Some(path) = state(args) {
-            let (place, namespace) = (Place::State(path), args.namespace.clone());
+            let (place, namespace) = (SourceKind::State(path), args.namespace.clone());
             return Ok(Source { place, namespace });
         }
         let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await;
@@ -53,7 +53,7 @@ impl Source {
         let own = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let namespace = (!args.all_namespaces).then_some(own);
         let reader = KubeReader::connect(config).await?;
-        Ok(Source { place: Place::Cluster(reader), namespace })
+        Ok(Source { place: SourceKind::Cluster(reader), namespace })
     }
 
     /// Objects of those kinds, authorities first, each kind by namespace and name.
@@ -62,8 +62,8 @@ impl Source {
     /// A sentence that says what is missing.
     pub async fn objects(&self, kinds: &[Kind], selector: Option<&Selector>) -> anyhow::Result<Vec<Object>> {
         let mut objects = match &self.place {
-            Place::Cluster(reader) => reader.objects(kinds, self.namespace.as_deref(), selector).await?,
-            Place::State(path) => {
+            SourceKind::Cluster(reader) => reader.objects(kinds, self.namespace.as_deref(), selector).await?,
+            SourceKind::State(path) => {
                 let mut objects = read_objects(path)?;
                 let here = |object: &Object| self.namespace.as_deref().is_none_or(|name| name == &*object.at.namespace);
                 objects.retain(|object| kinds.contains(&object.at.kind) && here(object));
@@ -82,7 +82,7 @@ impl Source {
     pub async fn object(&self, reference: &Reference, kinds: &[Kind]) -> anyhow::Result<Object> {
         let kinds = reference.kinds(kinds)?;
         let found = match &self.place {
-            Place::Cluster(reader) if self.namespace.is_some() && kinds.len() == 1 => {
+            SourceKind::Cluster(reader) if self.namespace.is_some() && kinds.len() == 1 => {
                 let namespace = self.namespace.as_deref().unwrap_or_default();
                 reader.object(kinds[0], namespace, &reference.name).await?.into_iter().collect()
             }
@@ -98,10 +98,10 @@ impl Source {
     pub async fn again(&self, object: &Object) -> anyhow::Result<Object> {
         let at = &object.at;
         let found = match &self.place {
-            Place::Cluster(reader) => reader.object(at.kind, &at.namespace, &at.name).await?,
-            Place::State(path) => read_objects(path)?.into_iter().find(|found| found.at == *at),
+            SourceKind::Cluster(reader) => reader.object(at.kind, &at.namespace, &at.name).await?,
+            SourceKind::State(path) => read_objects(path)?.into_iter().find(|found| found.at == *at),
         };
-        found.ok_or_else(|| Fault::not_found(format!("{at} is gone")))
+        found.ok_or_else(|| CliError::not_found(format!("{at} is gone")))
     }
 
     /// What the object's Secret holds. It must be the object's own: another's is no certificate of it.
@@ -110,18 +110,19 @@ impl Source {
     /// A sentence where it is not there yet, or is somebody else's.
     pub async fn secret(&self, object: &Object) -> anyhow::Result<Data> {
         let at = object.secret();
-        let found: Option<Stored> = match &self.place {
-            Place::Cluster(reader) => reader.secret(&at).await?,
-            Place::State(path) => read_secret(path, &at)?,
+        let found: Option<StoredItem> = match &self.place {
+            SourceKind::Cluster(reader) => reader.secret(&at).await?,
+            SourceKind::State(path) => read_secret(path, &at)?,
         };
         match found {
-            None => Err(Fault::not_ready(format!(
+            None => Err(CliError::not_ready(format!(
                 "{} has no certificate yet: there is no Secret {at}; `dockseal status` says why",
                 object.at
             ))),
-            Some(stored) if stored.owner.as_ref() != Some(&object.at) => {
-                Err(Fault::not_ready(format!("Secret {at} is not that of {}; `dockseal status` says why", object.at)))
-            }
+            Some(stored) if stored.owner.as_ref() != Some(&object.at) => Err(CliError::not_ready(format!(
+                "Secret {at} is not that of {}; `dockseal status` says why",
+                object.at
+            ))),
             Some(stored) => Ok(stored.data),
         }
     }
@@ -132,8 +133,8 @@ impl Source {
     /// A sentence; without a cluster always: there annotations are in the user's own YAML.
     pub async fn annotate(&self, object: &Object, name: &str, value: &str) -> anyhow::Result<()> {
         match &self.place {
-            Place::Cluster(reader) => Ok(reader.annotate(&object.at, name, Some(value)).await?),
-            Place::State(_) => Err(Fault::usage(format!(
+            SourceKind::Cluster(reader) => Ok(reader.annotate(&object.at, name, Some(value)).await?),
+            SourceKind::State(_) => Err(CliError::usage(format!(
                 "without a cluster annotations are in the YAML that `up` reads: give {} under metadata: \
                  annotations: {{{name}: \"{value}\"}}; a running `up` sees it at once",
                 object.at
@@ -144,10 +145,10 @@ impl Source {
     /// Where it looks, for sentences: `namespace home`, `any namespace`, `dockseal-state`.
     pub fn words(&self) -> String {
         match (&self.place, &self.namespace) {
-            (Place::Cluster(_), Some(namespace)) => format!("namespace {namespace}"),
-            (Place::Cluster(_), None) => "any namespace".to_owned(),
-            (Place::State(path), None) => path.display().to_string(),
-            (Place::State(path), Some(namespace)) => format!("namespace {namespace} of {}", path.display()),
+            (SourceKind::Cluster(_), Some(namespace)) => format!("namespace {namespace}"),
+            (SourceKind::Cluster(_), None) => "any namespace".to_owned(),
+            (SourceKind::State(path), None) => path.display().to_string(),
+            (SourceKind::State(path), Some(namespace)) => format!("namespace {namespace} of {}", path.display()),
         }
     }
 }

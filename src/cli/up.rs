@@ -1,7 +1,7 @@
 //! `dockseal up`.
 
 use super::args::UpArgs;
-use crate::local::{self, Ended, Settings};
+use crate::local::{self, UpResult, UpSettings};
 use std::process::ExitCode;
 
 /// Exit code where not everything is Ready in time.
@@ -10,10 +10,10 @@ const NOT_READY: u8 = 4;
 /// Runs the door without a cluster.
 pub fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let settings =
-        Settings { files: args.files, state: args.state, once: args.once, timeout: args.timeout, host: args.host };
+        UpSettings { files: args.files, state: args.state, once: args.once, timeout: args.timeout, host: args.host };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     Ok(match runtime.block_on(local::run(settings))? {
-        Ended::Ready | Ended::Stopped => ExitCode::SUCCESS,
-        Ended::NotReady => ExitCode::from(NOT_READY),
+        UpResult::Ready | UpResult::Stopped => ExitCode::SUCCESS,
+        UpResult::NotReady => ExitCode::from(NOT_READY),
     })
 }

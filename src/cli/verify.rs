@@ -1,18 +1,18 @@
 //! `dockseal verify`: a host's object and Secrets, or files, and a live address; verdicts on standard output.
 
 use super::args::{VerdictForm, VerifyArgs};
-use super::exit::{Exit, Fault};
-use super::paper::{Colour, Paper, clean};
-use super::patience::patiently;
+use super::exit::{CliError, Exit};
+use super::paper::{Colour, Output, clean};
+use super::patience::with_progress;
 use super::reference::Reference;
 use super::source::{Source, block_on};
 use crate::api::{Kind, Object, Spec};
 use crate::decide::leaf::desired;
 use crate::decide::registration::order::dialled;
-use crate::decide::verify::{Check, Client, Known, Outcome, Report, judge, renewal, report::schema};
+use crate::decide::verify::{Check, CheckOutcome, Client, HostFacts, VerifyReport, judge, renewal, report::schema};
 use crate::pki::material::Data;
 use crate::pki::{Certificate, certificate};
-use crate::world::visit::{Pair, visit};
+use crate::world::visit::{ClientKeyPair, visit};
 use crate::world::{Clock, synced_files};
 use anyhow::Context;
 use k8s_openapi::jiff::Timestamp;
@@ -25,7 +25,7 @@ const DOCKER_PORT: u16 = 2376;
 /// Asks, judges and prints.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     if args.schema {
-        Paper::standard().print(&schema())?;
+        Output::standard().print(&schema())?;
         return Ok(Exit::Done.into());
     }
     let address = args.address.as_deref().map(parse_address).transpose()?;
@@ -42,32 +42,32 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// What the worst verdict ends with.
-fn exit(result: Outcome) -> Exit {
+fn exit(result: CheckOutcome) -> Exit {
     match result {
-        Outcome::Ok => Exit::Done,
-        Outcome::Unknown | Outcome::Warning => Exit::NotReady,
-        Outcome::Fail => Exit::Failed,
+        CheckOutcome::Ok => Exit::Done,
+        CheckOutcome::Unknown | CheckOutcome::Warning => Exit::NotReady,
+        CheckOutcome::Fail => Exit::Failed,
     }
 }
 
 /// All that is needed to ask, and to judge the answers.
-struct Question {
-    known: Known,
+struct VerifyTarget {
+    known: HostFacts,
     address: (String, u16),
     trust_pem: Option<Vec<u8>>,
-    client: Option<Pair>,
+    client: Option<ClientKeyPair>,
 }
 
-async fn asked(question: &Question, clock: &Clock) -> Report {
+async fn asked(question: &VerifyTarget, clock: &Clock) -> VerifyReport {
     let (host, port) = (question.address.0.as_str(), question.address.1);
     let visit = visit((host, port), question.trust_pem.as_deref(), question.client.as_ref(), clock);
-    let visited = patiently(&format!("{host}, port {port}"), visit).await;
+    let visited = with_progress(&format!("{host}, port {port}"), visit).await;
     judge(&question.known, &visited, clock.now())
 }
 
 /// `HOST:PORT`, `HOST`, `[IPV6]:PORT` or an IPv6 address alone.
 fn parse_address(text: &str) -> anyhow::Result<(String, u16)> {
-    let wrong = || Fault::usage(format!("{text:?} is no address: write HOST:PORT, an IPv6 address in brackets"));
+    let wrong = || CliError::usage(format!("{text:?} is no address: write HOST:PORT, an IPv6 address in brackets"));
     let text = text.strip_prefix("tcp://").unwrap_or(text).trim_end_matches('/');
     let bare = text.ends_with(']') || text.parse::<std::net::Ipv6Addr>().is_ok();
     let (host, port) = match text.rsplit_once(':') {
@@ -82,13 +82,13 @@ fn parse_address(text: &str) -> anyhow::Result<(String, u16)> {
     }
 }
 
-fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> anyhow::Result<Question> {
+fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> anyhow::Result<VerifyTarget> {
     let read = |path: &Path| synced_files::read_text(path).map(|text| text.as_bytes().to_vec());
     let trust_pem = read(file)?;
     let trust = certificate::all_from_pem(&trust_pem).ok().filter(|found| !found.is_empty());
     let trust = trust.with_context(|| format!("{} holds no certificate in PEM", file.display()))?;
     let client = match (&args.client_cert, &args.client_key) {
-        (Some(cert), Some(key)) => Some((cert, Pair { cert: read(cert)?, key: read(key)?.into() })),
+        (Some(cert), Some(key)) => Some((cert, ClientKeyPair { cert: read(cert)?, key: read(key)?.into() })),
         _ => None,
     };
     let named = match &client {
@@ -99,8 +99,8 @@ fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> a
         }
         None => Client::None("none is given with --client-cert and --client-key".to_owned()),
     };
-    Ok(Question {
-        known: Known {
+    Ok(VerifyTarget {
+        known: HostFacts {
             host: None,
             trust,
             dns_names: Vec::new(),
@@ -115,11 +115,11 @@ fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> a
     })
 }
 
-async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timestamp) -> anyhow::Result<Question> {
-    let source = patiently("the cluster", Source::open(&args.source)).await?;
+async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timestamp) -> anyhow::Result<VerifyTarget> {
+    let source = with_progress("the cluster", Source::open(&args.source)).await?;
     let reference = Reference::parse(args.host.as_deref().unwrap_or_default())?;
     let host = source.object(&reference, &[Kind::DockerHostCert]).await?;
-    let wanted = desired(&host).map_err(|refusal| Fault::not_ready(format!("{}: {}", host.at, refusal.message)))?;
+    let wanted = desired(&host).map_err(|refusal| CliError::not_ready(format!("{}: {}", host.at, refusal.message)))?;
     let Spec::Host(spec) = &host.spec else { unreachable!("a DockerHostCert has a host's spec") };
     let address = address.or_else(|| dialled(spec)).context("the DockerHostCert names no address: give --address")?;
     let secret = noted(source.secret(&host).await);
@@ -137,8 +137,8 @@ async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timesta
     let trust_pem = secret.as_ref().and_then(|data| data.get("ca.crt").map(<[u8]>::to_vec)).or(bundle);
     let trust = trust_pem.as_deref().and_then(|pem| certificate::all_from_pem(pem).ok()).unwrap_or_default();
     let renewal = stored.as_ref().map(|stored| renewal(&wanted, stored, &trust, now));
-    Ok(Question {
-        known: Known {
+    Ok(VerifyTarget {
+        known: HostFacts {
             host: Some((host.at.namespace.to_string(), host.at.name.to_string())),
             trust,
             dns_names: wanted.profile.dns_names,
@@ -158,8 +158,8 @@ fn noted(secret: anyhow::Result<Data>) -> Option<Data> {
     secret.inspect_err(|error| eprintln!("dockseal: {error:#}")).ok()
 }
 
-fn pair(data: &Data) -> Option<Pair> {
-    Some(Pair { cert: data.get("tls.crt")?.to_vec(), key: data.get("tls.key")?.to_vec().into() })
+fn pair(data: &Data) -> Option<ClientKeyPair> {
+    Some(ClientKeyPair { cert: data.get("tls.crt")?.to_vec(), key: data.get("tls.key")?.to_vec().into() })
 }
 
 /// The client that is named; else one of the same authority, the first that is valid.
@@ -193,8 +193,8 @@ fn read_client(object: &Object, data: Data) -> Option<(String, Certificate, Data
     Some((format!("{}/{}", object.at.kind, object.at.name), certificate, data))
 }
 
-fn print(report: &Report, form: VerdictForm) -> anyhow::Result<()> {
-    let paper = Paper::standard();
+fn print(report: &VerifyReport, form: VerdictForm) -> anyhow::Result<()> {
+    let paper = Output::standard();
     let text = match form {
         VerdictForm::Json => serde_json::to_string_pretty(report)? + "\n",
         VerdictForm::Yaml => serde_saphyr::to_string(report)?,
@@ -203,7 +203,7 @@ fn print(report: &Report, form: VerdictForm) -> anyhow::Result<()> {
     paper.print(&text)
 }
 
-fn lines(report: &Report, form: VerdictForm, paper: &Paper) -> String {
+fn lines(report: &VerifyReport, form: VerdictForm, paper: &Output) -> String {
     let mut text = match &report.host {
         Some(host) => format!("{host} at {}\n", report.address),
         None => format!("{}\n", report.address),
@@ -222,12 +222,12 @@ fn lines(report: &Report, form: VerdictForm, paper: &Paper) -> String {
 }
 
 /// A verdict, and below it what to do.
-fn line(check: &Check, paper: &Paper) -> String {
+fn line(check: &Check, paper: &Output) -> String {
     let colour = match check.result {
-        Outcome::Ok => Some(Colour::Green),
-        Outcome::Fail => Some(Colour::Red),
-        Outcome::Warning => Some(Colour::Loud),
-        Outcome::Unknown => None,
+        CheckOutcome::Ok => Some(Colour::Green),
+        CheckOutcome::Fail => Some(Colour::Red),
+        CheckOutcome::Warning => Some(Colour::Loud),
+        CheckOutcome::Unknown => None,
     };
     let word = paper.coloured(&format!("{:<8}", check.result.word()), colour);
     let first = format!("{word} {:<15} {}\n", check.id.word(), clean(&check.message));

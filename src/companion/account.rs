@@ -3,7 +3,7 @@
 use crate::api::account::of_node;
 use crate::world::Clock;
 use crate::world::companion_api::{client, words};
-use crate::world::daemon_host::{self, Entry};
+use crate::world::daemon_host::{self, PathEntry};
 use crate::world::synced_files::FileError;
 use crate::world::token::{Token, mint};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -44,7 +44,7 @@ pub enum Account {
 
 /// A token as an enrolled host keeps it.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct SavedToken {
     token: Zeroizing<String>,
     expires: Timestamp,
     renew_at: Timestamp,
@@ -150,7 +150,7 @@ fn is_revoked(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 404))
 }
 
-fn read(file: &Path) -> Result<Kept, String> {
+fn read(file: &Path) -> Result<SavedToken, String> {
     let entry = daemon_host::read(file).map_err(|error| error.to_string())?;
     let text = entry.bytes().ok_or_else(|| format!("{} is missing: enroll this host again", file.display()))?;
     serde_json::from_slice(text).map_err(|_| format!("{} cannot be read: enroll this host again", file.display()))
@@ -162,7 +162,7 @@ fn read(file: &Path) -> Result<Kept, String> {
 /// What is wrong and what to do.
 pub fn kept(file: &Path) -> Result<Option<Zeroizing<String>>, String> {
     match daemon_host::read(file) {
-        Ok(Entry::Absent) => Ok(None),
+        Ok(PathEntry::Absent) => Ok(None),
         _ => read(file).map(|kept| Some(kept.token)),
     }
 }
@@ -172,7 +172,7 @@ pub fn kept(file: &Path) -> Result<Option<Zeroizing<String>>, String> {
 /// # Errors
 /// [`FileError`].
 pub fn keep(file: &Path, token: &Token) -> Result<(), FileError> {
-    let kept = Kept { token: token.text.clone(), expires: token.expires, renew_at: token.renew_at };
+    let kept = SavedToken { token: token.text.clone(), expires: token.expires, renew_at: token.renew_at };
     let bytes = serde_json::to_vec(&kept).expect("a token of text and instants encodes");
-    daemon_host::put(file, &Entry::File { bytes, mode: 0o600, uid: 0, gid: 0 })
+    daemon_host::put(file, &PathEntry::File { bytes, mode: 0o600, uid: 0, gid: 0 })
 }

@@ -2,8 +2,8 @@
 
 use crate::hallway::daemon::SERVICE;
 use crate::world::host_files::SILENT;
-use crate::world::unit_news::UnitNews;
-use crate::world::watch::Watch;
+use crate::world::unit_news::UnitWatch;
+use crate::world::watch::FileWatch;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,19 +20,19 @@ const QUIET: Duration = Duration::from_secs(60);
 const BUS_AGAIN: Duration = Duration::from_mins(5);
 
 /// What is watched, and when there is a look to take.
-pub struct Changes {
-    watch: Watch,
-    daemon: Option<UnitNews>,
+pub struct HostWatcher {
+    watch: FileWatch,
+    daemon: Option<UnitWatch>,
     /// When to look.
     look: Option<Instant>,
     last: Option<Instant>,
     looks: u32,
 }
 
-impl Changes {
+impl HostWatcher {
     /// Nothing is watched.
-    pub fn new() -> Changes {
-        Changes { watch: Watch::new(SILENT), daemon: None, look: None, last: None, looks: 0 }
+    pub fn new() -> HostWatcher {
+        HostWatcher { watch: FileWatch::new(SILENT), daemon: None, look: None, last: None, looks: 0 }
     }
 
     /// What is watched from now on; with hosts, whether dockerd was restarted, which then serves something else, or
@@ -40,7 +40,7 @@ impl Changes {
     pub fn keep_to(&mut self, directories: BTreeSet<PathBuf>, hosts: bool) {
         self.watch.keep_to(directories);
         if self.daemon.is_none() && hosts {
-            self.daemon = Some(UnitNews::of(SERVICE, BUS_AGAIN));
+            self.daemon = Some(UnitWatch::of(SERVICE, BUS_AGAIN));
         }
     }
 

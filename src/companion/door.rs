@@ -2,7 +2,7 @@
 //! token ends with it.
 
 use super::account::Account;
-use super::errand::{News, Tries};
+use super::errand::{Backoff, CompanionEvent};
 use crate::pki::lifecycle::saturating;
 use crate::world::Clock;
 use crate::world::companion_api::{CompanionApi, client};
@@ -22,19 +22,19 @@ struct Term {
 }
 
 /// The door.
-pub struct Door {
+pub struct ApiSession {
     account: Account,
     clock: Clock,
-    sender: Sender<News>,
+    sender: Sender<CompanionEvent>,
     term: Option<Term>,
-    tries: Tries,
+    tries: Backoff,
     refused: bool,
 }
 
-impl Door {
+impl ApiSession {
     /// Of that account; nobody knocked yet.
-    pub fn new(account: Account, clock: Clock, sender: Sender<News>) -> Door {
-        Door { account, clock, sender, term: None, tries: Tries::default(), refused: false }
+    pub fn new(account: Account, clock: Clock, sender: Sender<CompanionEvent>) -> ApiSession {
+        ApiSession { account, clock, sender, term: None, tries: Backoff::default(), refused: false }
     }
 
     /// The API server, while there is a token.
@@ -59,7 +59,7 @@ impl Door {
             (self.account.clone(), self.clock.clone(), self.sender.clone(), self.refused);
         tokio::spawn(async move {
             let entered = enter(&account, refused, &clock).await;
-            let _ = sender.send(News::Entered(entered)).await;
+            let _ = sender.send(CompanionEvent::Entered(entered)).await;
         });
     }
 

@@ -1,7 +1,7 @@
 //! What is asked of the API server beside the desk's own work, so that a slow answer never holds a delivery up.
 
 use crate::api::status::{CompanionStatus, EnvironmentReport};
-use crate::api::{Assignment, ObjectRef, Place};
+use crate::api::{Assignment, NamespacedName, ObjectRef};
 use crate::pki::material::Data;
 use crate::world::companion_api::{ApiError, CompanionApi};
 use futures::{Stream, StreamExt};
@@ -15,7 +15,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What comes back.
-pub enum News {
+pub enum CompanionEvent {
     /// A token was found, or why not; good to work by until then.
     Entered(Result<(CompanionApi, Timestamp), String>),
     /// The assignment is this now.
@@ -27,26 +27,26 @@ pub enum News {
     /// That was reported of an object of that UID, or why not.
     Told(ObjectRef, String, CompanionStatus, Result<(), ApiError>),
     /// A Secret of a Portainer's holds this now.
-    Kept(Place, Result<Option<Data>, ApiError>),
+    Kept(NamespacedName, Result<Option<Data>, ApiError>),
     /// What is known of a host in the Portainer of a PortainerClient, and when to ask again.
     Registered(ObjectRef, ObjectRef, Box<EnvironmentReport>, Timestamp),
 }
 
 /// When something is tried, and tried again.
 #[derive(Debug)]
-pub struct Tries {
+pub struct Backoff {
     under_way: bool,
     again: Option<Instant>,
     wait: Duration,
 }
 
-impl Default for Tries {
-    fn default() -> Tries {
-        Tries { under_way: false, again: None, wait: FIRST_WAIT }
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff { under_way: false, again: None, wait: FIRST_WAIT }
     }
 }
 
-impl Tries {
+impl Backoff {
     /// It may be tried now; it counts as being tried then.
     pub fn begin(&mut self) -> bool {
         let now = !self.under_way && self.again.is_none_or(|again| again <= Instant::now());
@@ -56,7 +56,7 @@ impl Tries {
 
     /// It worked.
     pub fn done(&mut self) {
-        *self = Tries::default();
+        *self = Backoff::default();
     }
 
     /// How often it did not work is forgotten; what is being tried still is.
@@ -83,7 +83,11 @@ impl Tries {
 }
 
 /// Brings a stream's items as news.
-pub async fn forward<T>(stream: impl Stream<Item = T> + Send, sender: Sender<News>, news: impl Fn(T) -> News) {
+pub async fn forward<T>(
+    stream: impl Stream<Item = T> + Send,
+    sender: Sender<CompanionEvent>,
+    news: impl Fn(T) -> CompanionEvent,
+) {
     let mut stream = std::pin::pin!(stream);
     while let Some(item) = stream.next().await {
         if sender.send(news(item)).await.is_err() {
@@ -93,13 +97,19 @@ pub async fn forward<T>(stream: impl Stream<Item = T> + Send, sender: Sender<New
 }
 
 /// Brings what was last reported of an object.
-pub async fn recall(api: CompanionApi, at: ObjectRef, uid: String, sender: Sender<News>) {
+pub async fn recall(api: CompanionApi, at: ObjectRef, uid: String, sender: Sender<CompanionEvent>) {
     let found = api.status(&at, &uid).await;
-    let _ = sender.send(News::Recalled(at, uid, found)).await;
+    let _ = sender.send(CompanionEvent::Recalled(at, uid, found)).await;
 }
 
 /// Reports, and brings what came of it.
-pub async fn tell(api: CompanionApi, at: ObjectRef, uid: String, status: CompanionStatus, sender: Sender<News>) {
+pub async fn tell(
+    api: CompanionApi,
+    at: ObjectRef,
+    uid: String,
+    status: CompanionStatus,
+    sender: Sender<CompanionEvent>,
+) {
     let done = api.publish(&at, &uid, &status).await;
-    let _ = sender.send(News::Told(at, uid, status, done)).await;
+    let _ = sender.send(CompanionEvent::Told(at, uid, status, done)).await;
 }

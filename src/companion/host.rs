@@ -1,6 +1,6 @@
 //! One host of the assignment: what is wished for, what its Secret holds, what is here, and what was reported of it.
 
-use super::errand::Tries;
+use super::errand::Backoff;
 use crate::api::AssignedHost;
 use crate::api::assignment::AssignedPortainer;
 use crate::api::status::CompanionStatus;
@@ -13,7 +13,7 @@ use tokio::task::AbortHandle;
 const LONGEST: SignedDuration = SignedDuration::from_mins(15);
 
 /// A host.
-pub struct Host {
+pub struct AssignedHostState {
     /// The wishes.
     pub assigned: AssignedHost,
     /// None: not seen yet.
@@ -33,15 +33,15 @@ pub struct Host {
     /// The watch over its Secret.
     pub watch: Option<AbortHandle>,
     /// Asking what was reported.
-    pub asking: Tries,
+    pub asking: Backoff,
     /// Reporting.
-    pub telling: Tries,
+    pub telling: Backoff,
 }
 
-impl Host {
+impl AssignedHostState {
     /// One that nothing is known of.
-    pub fn new(assigned: AssignedHost) -> Host {
-        Host {
+    pub fn new(assigned: AssignedHost) -> AssignedHostState {
+        AssignedHostState {
             assigned,
             secret: None,
             status: None,
@@ -51,8 +51,8 @@ impl Host {
             registers: false,
             wake: None,
             watch: None,
-            asking: Tries::default(),
-            telling: Tries::default(),
+            asking: Backoff::default(),
+            telling: Backoff::default(),
         }
     }
 
@@ -60,8 +60,8 @@ impl Host {
     pub fn begin_term(&mut self) {
         self.watch = None;
         self.published = None;
-        self.asking = Tries::default();
-        self.telling = Tries::default();
+        self.asking = Backoff::default();
+        self.telling = Backoff::default();
     }
 
     /// It is to be worked on, and all that is needed for it is known.
@@ -107,7 +107,7 @@ impl Host {
         let another = self.assigned.secret_name != assigned.secret_name || self.assigned.uid != assigned.uid;
         if another {
             self.watch.iter().for_each(AbortHandle::abort);
-            *self = Host::new(assigned);
+            *self = AssignedHostState::new(assigned);
         } else if self.assigned != assigned {
             self.assigned = assigned;
             self.due = true;

@@ -4,7 +4,7 @@ use super::account::{self, Account};
 use crate::pki::certificate::all_from_pem;
 use crate::world::Clock;
 use crate::world::companion_api::{client, words};
-use crate::world::daemon_host::{self, Entry};
+use crate::world::daemon_host::{self, PathEntry};
 use crate::world::synced_files::FileError;
 use crate::world::systemd::{Systemd, SystemdError, Verb};
 use crate::world::token::{Token, mint};
@@ -142,11 +142,11 @@ pub async fn install(
     let token = exchange(enrolled, &account, &by, clock).await?;
     let text = serde_json::to_string_pretty(enrolled).expect("a configuration of texts encodes") + "\n";
     daemon_host::install_binary(Path::new(PROGRAM))?;
-    daemon_host::put(CONFIG.as_ref(), &Entry::public(&text))?;
+    daemon_host::put(CONFIG.as_ref(), &PathEntry::public(&text))?;
     account::keep(TOKEN.as_ref(), &token)?;
     let Ok(systemd) = Systemd::reach().await else { return Ok(Installed::WithoutSystemd) };
-    daemon_host::put(UNIT_FILE.as_ref(), &Entry::public(&unit(&enrolled.directories)))?;
-    daemon_host::put(UNIT_WANT.as_ref(), &Entry::Link(UNIT_FILE.into()))?;
+    daemon_host::put(UNIT_FILE.as_ref(), &PathEntry::public(&unit(&enrolled.directories)))?;
+    daemon_host::put(UNIT_WANT.as_ref(), &PathEntry::Link(UNIT_FILE.into()))?;
     systemd.reload().await?;
     systemd.run(Verb::Restart, UNIT).await?;
     Ok(Installed::Service)

@@ -17,13 +17,13 @@ mod portainer;
 
 use crate::world::Clock;
 use account::Account;
-use desk::Desk;
+use desk::Reconciler;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// What a companion is told.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct CompanionSettings {
     /// By which account it works.
     pub account: Account,
     /// Namespaces whose objects may be delivered here. Not asked on a host that was enrolled for one object.
@@ -40,7 +40,7 @@ pub struct Settings {
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum CompanionResult {
     /// With `once`: everything is delivered.
     Delivered,
     /// With `once`: not everything is, and why was said.
@@ -50,10 +50,10 @@ pub enum Ended {
 }
 
 /// Runs until `stop` is ready, or everything was tried once.
-pub async fn run(settings: Settings, clock: Clock, stop: impl Future<Output = ()>) -> Ended {
-    let mut desk = Desk::new(settings, clock);
+pub async fn run(settings: CompanionSettings, clock: Clock, stop: impl Future<Output = ()>) -> CompanionResult {
+    let mut desk = Reconciler::new(settings, clock);
     tokio::select! {
         ended = desk.run() => ended,
-        () = stop => Ended::Stopped,
+        () = stop => CompanionResult::Stopped,
     }
 }

@@ -1,18 +1,18 @@
 //! The Portainers that this host's companion registers it in: their Secrets and the host's come in, calls to them go
 //! out in the background, and a report comes back. No delivery waits for any of it.
 
-use super::errand::{News, forward};
-use super::host::Host;
+use super::errand::{CompanionEvent, forward};
+use super::host::AssignedHostState;
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
-use crate::api::{ObjectRef, Place};
-use crate::decide::registration::order::Material;
+use crate::api::{NamespacedName, ObjectRef};
+use crate::decide::registration::order::RegistrationInput;
 use crate::decide::registration::patience::INTERVAL;
-use crate::decide::registration::{Fault, Proof};
+use crate::decide::registration::{Proof, RegistrationProblem};
 use crate::hallway::registration::prepare::{credential, pair};
-use crate::hallway::registration::{Attendance, Errand, Registrations, Way};
+use crate::hallway::registration::{CompanionRegistration, Connection, RegistrationRequest, Registrations};
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::{Data, bundle_digest};
 use crate::pki::{Certificate, hex, sha256_hex};
@@ -37,9 +37,9 @@ type Pairing = (ObjectRef, ObjectRef);
 pub struct Portainers {
     registrations: Arc<Registrations>,
     clock: Clock,
-    sender: Sender<News>,
-    secrets: BTreeMap<Place, Watched>,
-    pairings: BTreeMap<Pairing, Known>,
+    sender: Sender<CompanionEvent>,
+    secrets: BTreeMap<NamespacedName, Watched>,
+    pairings: BTreeMap<Pairing, HostRegistration>,
 }
 
 /// A Secret.
@@ -52,7 +52,7 @@ struct Watched {
 
 /// A host in one Portainer.
 #[derive(Default)]
-struct Known {
+struct HostRegistration {
     /// What is under way.
     task: Option<AbortHandle>,
     /// What it was about when it was last begun.
@@ -63,7 +63,7 @@ struct Known {
 
 impl Portainers {
     /// None yet.
-    pub fn new(clock: Clock, sender: Sender<News>) -> Portainers {
+    pub fn new(clock: Clock, sender: Sender<CompanionEvent>) -> Portainers {
         let registrations = Arc::new(Registrations::new(true));
         Portainers { registrations, clock, sender, secrets: BTreeMap::new(), pairings: BTreeMap::new() }
     }
@@ -76,12 +76,12 @@ impl Portainers {
     /// Drops what is no longer assigned, and has the Secrets of the rest watched.
     pub fn follow(
         &mut self,
-        hosts: &BTreeMap<ObjectRef, Host>,
+        hosts: &BTreeMap<ObjectRef, AssignedHostState>,
         api: Option<&CompanionApi>,
-        mut spawn: impl FnMut(Watch) -> Option<AbortHandle>,
+        mut spawn: impl FnMut(SecretChange) -> Option<AbortHandle>,
     ) {
         let all = || {
-            let portainers = |(at, host)| Host::portainers(host).map(move |portainer| (at, portainer));
+            let portainers = |(at, host)| AssignedHostState::portainers(host).map(move |portainer| (at, portainer));
             hosts.iter().flat_map(portainers)
         };
         let is_wanted = |(at, client): &Pairing| all().any(|(host, found)| host == at && found.object(host) == *client);
@@ -93,7 +93,7 @@ impl Portainers {
             }
             wanted
         });
-        let wanted: Vec<Place> = all().flat_map(|(at, portainer)| secrets(at, portainer)).collect();
+        let wanted: Vec<NamespacedName> = all().flat_map(|(at, portainer)| secrets(at, portainer)).collect();
         self.secrets.retain(|at, secret| {
             let stays = wanted.contains(at);
             if !stays {
@@ -105,21 +105,21 @@ impl Portainers {
             let secret = self.secrets.entry(at.clone()).or_default();
             if let (None, Some(api)) = (&secret.watch, api) {
                 let (sender, about) = (self.sender.clone(), at.clone());
-                let news = move |news| News::Kept(about.clone(), news);
+                let news = move |news| CompanionEvent::Kept(about.clone(), news);
                 secret.watch = spawn(Box::pin(forward(api.secrets(&at), sender, news)));
             }
         }
     }
 
     /// Takes what a Secret holds now.
-    pub fn keep(&mut self, at: &Place, data: Option<Data>) {
+    pub fn keep(&mut self, at: &NamespacedName, data: Option<Data>) {
         if let Some(secret) = self.secrets.get_mut(at) {
             secret.data = Some(data.map(Arc::new));
         }
     }
 
     /// Begins wherever something changed or is due, and nothing is under way.
-    pub fn begin(&mut self, hosts: &BTreeMap<ObjectRef, Host>) {
+    pub fn begin(&mut self, hosts: &BTreeMap<ObjectRef, AssignedHostState>) {
         let now = self.clock.now();
         for (at, host) in hosts {
             for portainer in host.portainers() {
@@ -141,7 +141,7 @@ impl Portainers {
                         tracing::error!(client = %pairing.1, "registering panicked, which is a fault of Dockseal: please report it");
                         (before, saturating(clock.now(), INTERVAL))
                     });
-                    let _ = sender.send(News::Registered(pairing.0, pairing.1, Box::new(report), wake)).await;
+                    let _ = sender.send(CompanionEvent::Registered(pairing.0, pairing.1, Box::new(report), wake)).await;
                 });
                 known.task = Some(task.abort_handle());
             }
@@ -159,7 +159,12 @@ impl Portainers {
     }
 
     /// What is reported of a host; of what is not known yet, what was reported `before`.
-    pub fn reports(&self, at: &ObjectRef, host: &Host, before: &[EnvironmentReport]) -> Vec<EnvironmentReport> {
+    pub fn reports(
+        &self,
+        at: &ObjectRef,
+        host: &AssignedHostState,
+        before: &[EnvironmentReport],
+    ) -> Vec<EnvironmentReport> {
         let of = |portainer: &AssignedPortainer| {
             let known = self.pairings.get(&(at.clone(), portainer.object(at))).and_then(|known| known.report.clone());
             let told = || before.iter().find(|report| report.portainer_client == portainer.order.client).cloned();
@@ -174,9 +179,14 @@ impl Portainers {
     }
 
     /// What is to be done, and what that depends on; none while not everything is known.
-    fn attendance(&self, at: &ObjectRef, host: &Host, portainer: &AssignedPortainer) -> Option<(String, Attendance)> {
+    fn attendance(
+        &self,
+        at: &ObjectRef,
+        host: &AssignedHostState,
+        portainer: &AssignedPortainer,
+    ) -> Option<(String, CompanionRegistration)> {
         let [pair_at, credential_at] = secrets(at, portainer);
-        let found = |place: &Place| self.secrets.get(place)?.data.clone();
+        let found = |place: &NamespacedName| self.secrets.get(place)?.data.clone();
         let (pair_data, credential_data) = (found(&pair_at)?, found(&credential_at)?);
         let (data, status) = (host.secret.clone()??, host.status.as_ref()?);
         let before = status.environments.iter().find(|report| report.portainer_client == portainer.order.client);
@@ -190,14 +200,14 @@ impl Portainers {
         let about = sha256_hex(format!("{look} {portainer:?} {} {served:?}", digest(Some(&data))).as_bytes());
         let ready = errand(host, portainer, &data, served, before.clone(), &way);
         let (client, host) = (portainer.object(at), at.clone());
-        Some((about, Attendance { client, host, way, about: look, ready, before }))
+        Some((about, CompanionRegistration { client, host, way, about: look, ready, before }))
     }
 }
 
 /// A watch over a Secret.
-pub type Watch = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+pub type SecretChange = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 
-fn secrets(at: &ObjectRef, portainer: &AssignedPortainer) -> [Place; 2] {
+fn secrets(at: &ObjectRef, portainer: &AssignedPortainer) -> [NamespacedName; 2] {
     [at.beside(&portainer.client_secret), at.beside(&portainer.credentials_secret)]
 }
 
@@ -210,10 +220,14 @@ fn access(portainer: &AssignedPortainer) -> Access {
     }
 }
 
-fn way(portainer: &AssignedPortainer, pair_data: Option<&Data>, credential_data: Option<&Data>) -> Result<Way, Fault> {
+fn way(
+    portainer: &AssignedPortainer,
+    pair_data: Option<&Data>,
+    credential_data: Option<&Data>,
+) -> Result<Connection, RegistrationProblem> {
     let name = &portainer.credentials_secret;
-    let gone = || Fault::new(Reason::CredentialsNotFound, format!("Secret {name} is missing"));
-    Ok(Way {
+    let gone = || RegistrationProblem::new(Reason::CredentialsNotFound, format!("Secret {name} is missing"));
+    Ok(Connection {
         access: access(portainer),
         credential: credential(name, credential_data.ok_or_else(gone)?)?,
         initialize: portainer.initialize_admin,
@@ -222,26 +236,33 @@ fn way(portainer: &AssignedPortainer, pair_data: Option<&Data>, credential_data:
 }
 
 fn errand(
-    host: &Host,
+    host: &AssignedHostState,
     portainer: &AssignedPortainer,
     data: &Data,
     served: Option<String>,
     previous: EnvironmentReport,
-    way: &Result<Way, Fault>,
-) -> Result<Errand, Fault> {
-    let missing = || Fault::new(Reason::NotRegistered, "the host's certificate is not issued yet");
+    way: &Result<Connection, RegistrationProblem>,
+) -> Result<RegistrationRequest, RegistrationProblem> {
+    let missing = || RegistrationProblem::new(Reason::NotRegistered, "the host's certificate is not issued yet");
     let leaf = data.get("tls.crt").and_then(|pem| Certificate::from_pem(pem).ok()).ok_or_else(missing)?;
     let bundle = data.get("ca.crt").ok_or_else(missing)?;
     let unserved = "the host is registered as soon as its companion has seen dockerd serve the certificate";
-    let unserved = || Proof::Not(Fault::new(Reason::AwaitingServing, unserved));
-    let material = Material {
+    let unserved = || Proof::Not(RegistrationProblem::new(Reason::AwaitingServing, unserved));
+    let material = RegistrationInput {
         client: way.as_ref().map_err(Clone::clone)?.pair.fingerprint.clone(),
         bundle: hex(&bundle_digest(bundle)),
         stored: leaf.fingerprint(),
         proof: served.map_or_else(unserved, Proof::Serves),
     };
     let (namespace, order) = (host.assigned.namespace.clone(), portainer.order.clone());
-    Ok(Errand { namespace, order, material, bundle: bundle.to_vec(), previous, registrar: Registrar::Companion })
+    Ok(RegistrationRequest {
+        namespace,
+        order,
+        material,
+        bundle: bundle.to_vec(),
+        previous,
+        registrar: Registrar::Companion,
+    })
 }
 
 /// Tells what a Secret holds from what it held, without holding it.

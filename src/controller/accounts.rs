@@ -1,10 +1,10 @@
 //! The workers of companions' accounts: an account from the queue, a walk, and what follows from it.
 
 use super::metrics::ACCOUNT;
-use super::work::{Cluster, UNTOLD_FAILURES};
+use super::work::{ControllerState, UNTOLD_FAILURES};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::{Object, ObjectRef};
-use crate::hallway::accounts::Census;
+use crate::hallway::accounts::HostLookup;
 use crate::world::StoreError;
 use futures::FutureExt;
 use std::panic::AssertUnwindSafe;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 const PLACES: usize = 16;
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
-impl Census for Cluster {
+impl HostLookup for ControllerState {
     fn host(&self, at: &ObjectRef) -> Option<Arc<Object>> {
         self.index.read().expect(UNPOISONED).find(at)
     }
@@ -40,7 +40,7 @@ impl Census for Cluster {
 }
 
 /// Walks whichever account is next, several at a time.
-pub async fn workers(cluster: Arc<Cluster>) {
+pub async fn workers(cluster: Arc<ControllerState>) {
     let places = Arc::new(Semaphore::new(PLACES));
     let mut walks = JoinSet::new();
     loop {
@@ -52,7 +52,7 @@ pub async fn workers(cluster: Arc<Cluster>) {
 }
 
 /// A walk that panics is a fault of ours with one account, which must not keep the others waiting.
-async fn guarded(cluster: Arc<Cluster>, account: String, _place: OwnedSemaphorePermit) {
+async fn guarded(cluster: Arc<ControllerState>, account: String, _place: OwnedSemaphorePermit) {
     let walk = AssertUnwindSafe(one(Arc::clone(&cluster), account.clone()));
     if walk.catch_unwind().await.is_err() {
         tracing::error!(account, "its walk panicked, which is a fault of Dockseal: please report it");
@@ -60,7 +60,7 @@ async fn guarded(cluster: Arc<Cluster>, account: String, _place: OwnedSemaphoreP
     }
 }
 
-async fn one(cluster: Arc<Cluster>, account: String) {
+async fn one(cluster: Arc<ControllerState>, account: String) {
     let started = Instant::now();
     let telling = cluster.account_queue.failures(&account) >= UNTOLD_FAILURES;
     let walk = cluster.accounts.walk(&cluster.house, cluster.as_ref(), &account, telling).await;
@@ -73,7 +73,7 @@ async fn one(cluster: Arc<Cluster>, account: String) {
     }
 }
 
-fn retry(cluster: &Arc<Cluster>, account: String, error: &StoreError) {
+fn retry(cluster: &Arc<ControllerState>, account: String, error: &StoreError) {
     let told = match error {
         StoreError::Failed { retry_after, .. } => *retry_after,
         _ => None,
@@ -83,7 +83,7 @@ fn retry(cluster: &Arc<Cluster>, account: String, error: &StoreError) {
 }
 
 /// Another try, after `told` at least and later each time. The term of office may end until then.
-fn again(cluster: &Arc<Cluster>, account: String, told: Duration) -> Duration {
+fn again(cluster: &Arc<ControllerState>, account: String, told: Duration) -> Duration {
     let delay = cluster.account_queue.failed(&account).max(told.min(super::work::LONGEST_TOLD));
     let cluster = Arc::downgrade(cluster);
     tokio::spawn(async move {

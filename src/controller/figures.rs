@@ -22,7 +22,7 @@ const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// What is known of the cluster that is led.
 #[derive(Clone)]
-pub struct Led {
+pub struct LeaderState {
     /// Its objects.
     pub index: Arc<RwLock<Index>>,
     /// Its Portainers.
@@ -31,9 +31,9 @@ pub struct Led {
 
 /// That, if any is led.
 #[derive(Clone, Default)]
-pub(super) struct Figures(pub Arc<RwLock<Option<Led>>>);
+pub(super) struct ObjectCollector(pub Arc<RwLock<Option<LeaderState>>>);
 
-impl std::fmt::Debug for Figures {
+impl std::fmt::Debug for ObjectCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Figures")
     }
@@ -96,7 +96,7 @@ struct OfRequest {
 }
 
 /// A PortainerClient with a server, when it was last looked at without a fault, and what it was asked.
-struct Portainer {
+struct PortainerFigures {
     client: Named,
     /// Its companions call it, perhaps from where alone it can be reached.
     by_companions: bool,
@@ -104,7 +104,7 @@ struct Portainer {
     counts: Counts,
 }
 
-impl Collector for Figures {
+impl Collector for ObjectCollector {
     /// Every metric is described, whether anything is led or not.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
         let led = self.0.read().expect(UNPOISONED).clone();
@@ -117,24 +117,24 @@ impl Collector for Figures {
     }
 }
 
-type Objects = BTreeMap<ObjectRef, Arc<Object>>;
+type ObjectFamilies = BTreeMap<ObjectRef, Arc<Object>>;
 
 /// In an order that stays, so that two answers can be compared.
-fn read(led: &Led) -> (Objects, Vec<Portainer>) {
+fn read(led: &LeaderState) -> (ObjectFamilies, Vec<PortainerFigures>) {
     let index = led.index.read().expect(UNPOISONED);
-    let objects: Objects = index.all().map(|object| (object.at.clone(), Arc::clone(object))).collect();
+    let objects: ObjectFamilies = index.all().map(|object| (object.at.clone(), Arc::clone(object))).collect();
     drop(index);
     let with_server = objects.values().filter(|object| object.has_server());
     let portainer = |client: &Arc<Object>| {
         let (seen, tally) = led.registrations.figures(&client.at).unwrap_or_default();
         let by_companions = by_companion(client);
-        Portainer { client: named(&client.at), by_companions, seen, counts: tally.counts() }
+        PortainerFigures { client: named(&client.at), by_companions, seen, counts: tally.counts() }
     };
     let portainers = with_server.map(portainer).collect();
     (objects, portainers)
 }
 
-fn certificates(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), Error> {
+fn certificates(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -> Result<(), Error> {
     let all = || objects.values();
     let ends = all().filter_map(|object| Some((of_object(object), not_after(object)?)));
     gauge(encoder, "certificate_not_after_timestamp", "End of the certificate that is stored", ends)?;
@@ -145,7 +145,7 @@ fn certificates(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Resul
     gauge(encoder, "certificate_renew_at_timestamp", "When that certificate is to be renewed", renewals)
 }
 
-fn conditions(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), Error> {
+fn conditions(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -> Result<(), Error> {
     let all = || objects.values().flat_map(|object| said(object).map(|said| (of_object(object), said)));
     let label = |object, type_: ConditionType| OfCondition { object, condition: type_.as_str() };
     let whether = all().map(|(object, (type_, said))| (label(object, type_), i64::from(said.status == "True")));
@@ -165,7 +165,7 @@ fn said(object: &Object) -> impl Iterator<Item = (ConditionType, &Condition)> {
     })
 }
 
-fn hosts(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), Error> {
+fn hosts(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -> Result<(), Error> {
     let all = || objects.values().filter_map(|object| Some((named(&object.at), served(object, objects)?, object)));
     let help = "1 where dockerd was last seen to serve the certificate that is stored, 0 where another one";
     let matches = all().map(|(host, (seen_by, is_stored), _)| (OfHost { host, seen_by }, i64::from(is_stored)));
@@ -177,7 +177,7 @@ fn hosts(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), E
 }
 
 /// Who last saw what dockerd serves, and whether that is what is stored. The companion sees it first.
-fn served(host: &Object, objects: &Objects) -> Option<(&'static str, bool)> {
+fn served(host: &Object, objects: &ObjectFamilies) -> Option<(&'static str, bool)> {
     let stored = host.previous.fingerprint.as_ref();
     if let Some(served) = &host.companion.host.served_fingerprint {
         return Some(("companion", Some(served) == stored));
@@ -186,7 +186,7 @@ fn served(host: &Object, objects: &Objects) -> Option<(&'static str, bool)> {
     (!proved.is_empty()).then(|| ("registration", proved.into_iter().any(|proved| Some(proved) == stored)))
 }
 
-fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Result<(), Error> {
+fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -> Result<(), Error> {
     let mut series = Vec::new();
     for host in objects.values() {
         let mut found: BTreeMap<&str, bool> = BTreeMap::new();
@@ -202,14 +202,14 @@ fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &Objects) -> Resul
 }
 
 /// Environments that are or are to be ours, of PortainerClients that are there: whatever else a status says is none.
-fn reports<'a>(host: &'a Object, objects: &'a Objects) -> impl Iterator<Item = &'a EnvironmentReport> {
+fn reports<'a>(host: &'a Object, objects: &'a ObjectFamilies) -> impl Iterator<Item = &'a EnvironmentReport> {
     host.environments().filter(|report| {
         let client = ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client);
         report.reason != Reason::Deregistered.as_str() && objects.contains_key(&client)
     })
 }
 
-fn servers(encoder: &mut DescriptorEncoder<'_>, portainers: &[Portainer]) -> Result<(), Error> {
+fn servers(encoder: &mut DescriptorEncoder<'_>, portainers: &[PortainerFigures]) -> Result<(), Error> {
     let own = portainers.iter().filter(|known| !known.by_companions);
     let seen = own.map(|known| (known.client.clone(), known.seen.map_or(0, Timestamp::as_second)));
     let help = "When a look at the server last found nothing wrong; 0 where none has since this replica leads";

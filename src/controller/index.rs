@@ -1,19 +1,19 @@
 //! All objects that the watches have shown, and who is touched when one changes.
 
 use crate::api::status::ControllerStatus;
-use crate::api::{Kind, Object, ObjectRef, Place, Spec};
-use crate::decide::delivery::Courier;
+use crate::api::{Kind, NamespacedName, Object, ObjectRef, Spec};
+use crate::decide::delivery::Deliverer;
 use crate::decide::delivery::turns::waits_since;
-use crate::decide::registration::Standing;
+use crate::decide::registration::RegistrationStatus;
 use crate::decide::registration::selection::{names, selects};
-use crate::hallway::Surroundings;
+use crate::hallway::RelatedState;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 /// Who is touched by news.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Touched {
+pub enum Affected {
     /// Nobody.
     Nobody,
     /// The object, whose status alone differs: mostly the echo of its own walk.
@@ -26,8 +26,8 @@ pub enum Touched {
 #[derive(Default)]
 pub struct Index {
     objects: HashMap<ObjectRef, Arc<Object>>,
-    claims: HashMap<Place, Vec<(Option<Timestamp>, ObjectRef)>>, // sorted; nearly always one
-    leaves: HashMap<Place, HashSet<ObjectRef>>,
+    claims: HashMap<NamespacedName, Vec<(Option<Timestamp>, ObjectRef)>>, // sorted; nearly always one
+    leaves: HashMap<NamespacedName, HashSet<ObjectRef>>,
     portainers: HashMap<Arc<str>, HashSet<ObjectRef>>,
     accounts: HashMap<String, BTreeSet<ObjectRef>>,
     waiting: BTreeSet<ObjectRef>, // for a turn
@@ -50,22 +50,22 @@ impl Index {
     }
 
     /// Takes an object; says who is touched by what is new about it, and whether only its own walk writes that.
-    pub fn put(&mut self, object: Object) -> Touched {
+    pub fn put(&mut self, object: Object) -> Affected {
         let at = object.at.clone();
         let before = self.objects.get(&at).cloned();
         if before.as_ref().is_some_and(|before| before.version == object.version) {
-            return Touched::Nobody;
+            return Affected::Nobody;
         }
         let touched = match &before {
             Some(before) if same_wishes(before, &object) => match same_marks(before, &object) {
                 // What the companion says is news, and never the echo of a walk.
-                true if before.companion != object.companion => Touched::All(vec![at.clone()]),
-                true if before.previous == object.previous => Touched::Nobody,
-                true => Touched::Status(at.clone()),
-                false => Touched::All(vec![at.clone()]),
+                true if before.companion != object.companion => Affected::All(vec![at.clone()]),
+                true if before.previous == object.previous => Affected::Nobody,
+                true => Affected::Status(at.clone()),
+                false => Affected::All(vec![at.clone()]),
             },
-            Some(before) => Touched::All([self.unlink(before), self.link(&object), vec![at.clone()]].concat()),
-            None => Touched::All([self.link(&object), vec![at.clone()]].concat()),
+            Some(before) => Affected::All([self.unlink(before), self.link(&object), vec![at.clone()]].concat()),
+            None => Affected::All([self.link(&object), vec![at.clone()]].concat()),
         };
         match waits_since(&object) {
             Some(_) => self.waiting.insert(at.clone()),
@@ -170,15 +170,15 @@ impl Index {
     }
 
     /// What stands around an object; `owner` is the one that its Secret names. Who delivers it is not known here.
-    pub fn surroundings(&self, object: &Object, owner: Option<&ObjectRef>) -> Surroundings {
-        Surroundings {
+    pub fn surroundings(&self, object: &Object, owner: Option<&ObjectRef>) -> RelatedState {
+        RelatedState {
             rival: self.rival(object, owner),
-            standing: Standing::default(),
+            standing: RegistrationStatus::default(),
             authority_exists: object.authority().is_some_and(|place| {
                 self.objects.contains_key(&ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name))
             }),
             in_use: object.at.kind == Kind::DockerCA && !self.leaves_of(&object.at).is_empty(),
-            courier: Courier::Nobody,
+            courier: Deliverer::Nobody,
         }
     }
 

@@ -1,8 +1,8 @@
 //! Metrics: counters of walks, and beside them what objects say of themselves. Never anything secret.
 
-pub use super::figures::Led;
+pub use super::figures::LeaderState;
 
-use super::figures::Figures;
+use super::figures::ObjectCollector;
 use crate::api::Kind;
 use crate::api::condition::Reason;
 use crate::world::StoreError;
@@ -27,7 +27,7 @@ const FAILED: &str = "failed";
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
+struct ReconcileLabels {
     kind: &'static str,
     outcome: &'static str,
 }
@@ -47,11 +47,11 @@ struct OfKind {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    reconciles: Family<Outcome, Counter>,
+    reconciles: Family<ReconcileLabels, Counter>,
     durations: Family<OfKind, Histogram>,
     issuances: Family<Issuance, Counter>,
     leader: Gauge,
-    figures: Figures,
+    figures: ObjectCollector,
 }
 
 impl Default for Metrics {
@@ -63,7 +63,7 @@ impl Default for Metrics {
         // From 0 on, since no increase is seen of what begins with 1.
         let kinds = Kind::ALL.map(Kind::as_str).into_iter().chain([ACCOUNT]);
         for (kind, outcome) in kinds.flat_map(|kind| OUTCOMES.map(|outcome| (kind, outcome))) {
-            drop(metrics.reconciles.get_or_create(&Outcome { kind, outcome }));
+            drop(metrics.reconciles.get_or_create(&ReconcileLabels { kind, outcome }));
         }
         registry.register("reconciles", "Objects looked at", metrics.reconciles.clone());
         let help = "Time that a look took, slow keys included";
@@ -77,7 +77,7 @@ impl Default for Metrics {
 
 impl Metrics {
     /// Notes which cluster is led, if any.
-    pub fn lead(&self, led: Option<Led>) {
+    pub fn lead(&self, led: Option<LeaderState>) {
         self.leader.set(i64::from(led.is_some()));
         *self.figures.0.write().expect(UNPOISONED) = led;
     }
@@ -90,7 +90,7 @@ impl Metrics {
             Err(StoreError::Changed(_) | StoreError::Exists(_)) => CONFLICT,
             Err(StoreError::Failed { .. } | StoreError::ClockBehind(_)) => FAILED,
         };
-        self.reconciles.get_or_create(&Outcome { kind, outcome }).inc();
+        self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
         self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
         if let Ok(Some(reason)) = walked {
             self.issuances.get_or_create(&Issuance { kind, reason: reason.as_str() }).inc();

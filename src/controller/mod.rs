@@ -14,4 +14,4 @@ pub mod watch_faults;
 pub mod watches;
 pub mod work;
 
-pub use run::{Settings, run};
+pub use run::{ControllerSettings, run};

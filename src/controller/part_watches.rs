@@ -1,8 +1,8 @@
 //! The watches of companions' accounts: what is there of them, so that nothing is asked and drift is seen.
 
-use super::watches::{Scope, Sink, Synced, api, covers, follow, ours};
-use super::work::Cluster;
-use crate::api::Place;
+use super::watches::{EventHandler, InitialSync, Scope, api, covers, follow, ours};
+use super::work::ControllerState;
+use crate::api::NamespacedName;
 use crate::api::account::{PartKey, PartKind, SeenPart};
 use crate::world::kube_accounts::{PartResource, part_key, seen_part};
 use crate::world::kube_store::place;
@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 pub type PartWatch = (PartKind, Option<String>);
 
 /// The watches that are needed: accounts and assignments in their namespace, rights wherever there are objects, too.
-pub fn wanted(scope: &Scope, cluster: &Cluster) -> Vec<PartWatch> {
+pub fn wanted(scope: &Scope, cluster: &ControllerState) -> Vec<PartWatch> {
     let Some(companions) = cluster.accounts.namespace().map(str::to_owned) else { return Vec::new() };
     let mut namespaces = scope.0.clone();
     if !namespaces.iter().any(|namespace| namespace.as_ref().is_none_or(|name| *name == companions)) {
@@ -33,8 +33,8 @@ pub fn wanted(scope: &Scope, cluster: &Cluster) -> Vec<PartWatch> {
 pub fn start(
     client: &Client,
     watches: Vec<PartWatch>,
-    cluster: &Arc<Cluster>,
-    synced: &Arc<Synced>,
+    cluster: &Arc<ControllerState>,
+    synced: &Arc<InitialSync>,
     tasks: &mut JoinSet<()>,
 ) {
     for (kind, namespace) in watches {
@@ -58,10 +58,10 @@ pub fn start(
 }
 
 struct Parts {
-    cluster: Arc<Cluster>,
+    cluster: Arc<ControllerState>,
     kind: PartKind,
     namespace: Option<String>,
-    seen: Option<HashSet<Place>>,
+    seen: Option<HashSet<NamespacedName>>,
 }
 
 impl Parts {
@@ -71,7 +71,7 @@ impl Parts {
     }
 }
 
-impl<K: PartResource> Sink<K> for Parts {
+impl<K: PartResource> EventHandler<K> for Parts {
     fn apply(&mut self, item: K) {
         if let Some(seen) = &mut self.seen {
             seen.insert(place(item.meta()));
@@ -89,7 +89,7 @@ impl<K: PartResource> Sink<K> for Parts {
 
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
-        let elsewhere = |at: &Place| !covers(self.namespace.as_deref(), &at.namespace);
+        let elsewhere = |at: &NamespacedName| !covers(self.namespace.as_deref(), &at.namespace);
         let gone = self.cluster.accounts.keep_only(self.kind, |at| elsewhere(at) || seen.contains(at));
         gone.into_iter().for_each(|account| self.cluster.account_queue.add(account));
     }

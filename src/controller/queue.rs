@@ -13,18 +13,18 @@ const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 
 /// The queue.
-pub struct Queue<K> {
-    state: Mutex<State<K>>,
+pub struct WorkQueue<K> {
+    state: Mutex<QueueState<K>>,
     news: Notify,
 }
 
-impl<K> Default for Queue<K> {
-    fn default() -> Queue<K> {
-        Queue { state: Mutex::default(), news: Notify::new() }
+impl<K> Default for WorkQueue<K> {
+    fn default() -> WorkQueue<K> {
+        WorkQueue { state: Mutex::default(), news: Notify::new() }
     }
 }
 
-struct State<K> {
+struct QueueState<K> {
     ready: VecDeque<K>,
     queued: HashSet<K>,
     walking: HashSet<K>,
@@ -36,7 +36,7 @@ struct State<K> {
     failures: HashMap<K, u32>,
 }
 
-impl<K: Clone + Eq + Hash + Ord> Queue<K> {
+impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     /// Asks for a walk; one that is under way is followed by another.
     pub fn add(&self, at: K) {
         self.state.lock().expect(UNPOISONED).add(at);
@@ -140,15 +140,15 @@ impl<K: Clone + Eq + Hash + Ord> Queue<K> {
     }
 }
 
-impl<K> Default for State<K> {
-    fn default() -> State<K> {
+impl<K> Default for QueueState<K> {
+    fn default() -> QueueState<K> {
         let (ready, queued, walking, again, echoed, resting) = Default::default();
         let (alarms, alarm_of, failures) = (BTreeSet::new(), HashMap::new(), HashMap::new());
-        State { ready, queued, walking, again, echoed, resting, alarms, alarm_of, failures }
+        QueueState { ready, queued, walking, again, echoed, resting, alarms, alarm_of, failures }
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord> State<K> {
+impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
     fn add(&mut self, at: K) {
         if self.walking.contains(&at) {
             self.again.insert(at);
@@ -195,7 +195,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_walk_at_a_time_and_another_after_news() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         queue.add(host("a"));
         queue.add(host("a"));
         let at = queue.next().await;
@@ -209,7 +209,7 @@ mod tests {
 
     #[tokio::test]
     async fn alarms_ring_by_the_clock_and_the_last_one_set_counts() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         let instant = |second| Timestamp::from_second(second).unwrap();
         queue.done(&host("a"), Some(instant(10)), || true);
         queue.done(&host("a"), Some(instant(20)), || true);
@@ -221,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_echo_is_followed_by_nothing_and_news_by_another_walk() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         for settled in [true, false] {
             queue.add(host("a"));
             let at = queue.next().await;
@@ -233,7 +233,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_asked_for_a_rest_gets_it() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         queue.add(host("a"));
         queue.rest(&host("a"));
         queue.add(host("a"));
@@ -244,7 +244,7 @@ mod tests {
 
     #[tokio::test]
     async fn news_that_comes_as_the_end_is_judged_is_no_echo() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         queue.add(host("a"));
         let at = queue.next().await;
         std::thread::scope(|threads| {
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn delays_grow_and_end_with_success() {
-        let queue = Queue::default();
+        let queue = WorkQueue::default();
         let delays: Vec<_> = (0..9).map(|_| queue.failed(&host("a"))).collect();
         assert_eq!(delays[0], FIRST_DELAY);
         assert_eq!(delays[8], LONGEST_DELAY);

@@ -1,10 +1,10 @@
 //! Secrets that DockerCAs and PortainerClients refer to, each watched by its name: nobody else's Secret is ever read.
 
 use super::index::Index;
-use super::queue::Queue;
-use super::registration::Errand;
+use super::queue::WorkQueue;
+use super::registration::RegistrationKey;
 use super::watch_faults::words;
-use crate::api::{Kind, Object, ObjectRef, Place};
+use crate::api::{Kind, NamespacedName, Object, ObjectRef};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
@@ -21,9 +21,9 @@ const UNPOISONED: &str = "nothing panics while it holds this lock";
 #[derive(Clone)]
 pub struct Queues {
     /// Of walks.
-    pub walks: Arc<Queue<ObjectRef>>,
+    pub walks: Arc<WorkQueue<ObjectRef>>,
     /// Of looks at Portainer.
-    pub registrations: Arc<Queue<Errand>>,
+    pub registrations: Arc<WorkQueue<RegistrationKey>>,
 }
 
 impl Queues {
@@ -37,7 +37,7 @@ impl Queues {
 
 /// The watches that run, by Secret. Dropped, they end.
 #[derive(Default)]
-pub struct References(Mutex<HashMap<Place, AbortHandle>>);
+pub struct References(Mutex<HashMap<NamespacedName, AbortHandle>>);
 
 impl Drop for References {
     fn drop(&mut self) {
@@ -48,7 +48,7 @@ impl Drop for References {
 impl References {
     /// Starts and ends watches so that they are those of the Secrets that are referred to now.
     pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queues: &Queues) {
-        let wanted: HashSet<Place> = {
+        let wanted: HashSet<NamespacedName> = {
             let index = index.read().expect(UNPOISONED);
             referrers(&index).flat_map(|object| object.referenced_secrets()).collect()
         };
@@ -68,7 +68,7 @@ impl References {
     }
 }
 
-async fn watch(client: Client, at: Place, index: Arc<RwLock<Index>>, queues: Queues) {
+async fn watch(client: Client, at: NamespacedName, index: Arc<RwLock<Index>>, queues: Queues) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
     let config = Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
     let mut stream = watcher(api, config).default_backoff().boxed();
@@ -111,7 +111,7 @@ impl Presence {
     }
 }
 
-fn referring(index: &RwLock<Index>, at: &Place) -> Vec<ObjectRef> {
+fn referring(index: &RwLock<Index>, at: &NamespacedName) -> Vec<ObjectRef> {
     let index = index.read().expect(UNPOISONED);
     let refers = |object: &Arc<Object>| object.referenced_secrets().contains(at);
     referrers(&index).filter(refers).map(|object| object.at.clone()).collect()

@@ -1,13 +1,13 @@
 //! Portainer's workers: looks at servers and visits for hosts from a queue of their own, so that no server that hangs
 //! keeps a certificate waiting.
 
-use super::work::{Cluster, UNPOISONED};
+use super::work::{ControllerState, UNPOISONED};
 use crate::api::{Kind, Object, ObjectRef};
 use crate::decide::deletion::PATIENCE;
-use crate::decide::registration::Standing;
+use crate::decide::registration::RegistrationStatus;
 use crate::decide::registration::contest::Claim;
 use crate::decide::registration::patience::INTERVAL;
-use crate::hallway::registration::{Came, Visit};
+use crate::hallway::registration::{HostSync, SyncOutcome};
 use crate::pki::lifecycle::saturating;
 use futures::FutureExt;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 /// A PortainerClient, and a host to be visited; without one, its server is looked at.
-pub type Errand = (ObjectRef, Option<ObjectRef>);
+pub type RegistrationKey = (ObjectRef, Option<ObjectRef>);
 
 /// Counts of a PortainerClient are published no more often than that.
 const COUNTING: Duration = Duration::from_secs(1);
@@ -26,9 +26,9 @@ const BREATH: Duration = Duration::from_millis(500);
 
 /// Objects that are gone and have still to be parted from Portainer, since no finalizer kept them.
 #[derive(Default)]
-pub struct Farewells(Mutex<HashMap<ObjectRef, Arc<Object>>>);
+pub struct Tombstones(Mutex<HashMap<ObjectRef, Arc<Object>>>);
 
-impl Farewells {
+impl Tombstones {
     fn find(&self, at: &ObjectRef) -> Option<Arc<Object>> {
         self.0.lock().expect(UNPOISONED).get(at).cloned()
     }
@@ -48,9 +48,9 @@ impl Farewells {
     }
 }
 
-impl Cluster {
+impl ControllerState {
     /// How far the registration of an object is.
-    pub(super) fn standing(&self, object: &Object) -> Standing {
+    pub(super) fn standing(&self, object: &Object) -> RegistrationStatus {
         let index = self.index.read().expect(UNPOISONED);
         match object.at.kind {
             Kind::DockerHostCert => {
@@ -67,7 +67,7 @@ impl Cluster {
                 drop(index);
                 self.registrations.of_client(object, &hosts)
             }
-            _ => Standing::default(),
+            _ => RegistrationStatus::default(),
         }
     }
 
@@ -96,7 +96,7 @@ impl Cluster {
     }
 
     /// Lets go of an object that is gone, once nothing of it is left in Portainer, or for too long.
-    fn end_farewell(&self, visit: &Visit) {
+    fn end_farewell(&self, visit: &HostSync) {
         for object in [&visit.host, &visit.client] {
             let Some(gone) = self.farewells.find(&object.at) else { continue };
             let late = gone.deleted.is_some_and(|gone| self.house.clock.now() >= saturating(gone, PATIENCE));
@@ -147,7 +147,7 @@ impl Cluster {
 }
 
 /// Runs whatever is next; each server has places of its own.
-pub async fn workers(cluster: Arc<Cluster>) {
+pub async fn workers(cluster: Arc<ControllerState>) {
     let mut errands = JoinSet::new();
     loop {
         let errand = cluster.registration_queue.next().await;
@@ -156,30 +156,30 @@ pub async fn workers(cluster: Arc<Cluster>) {
     }
 }
 
-async fn guarded(cluster: Arc<Cluster>, errand: Errand) {
+async fn guarded(cluster: Arc<ControllerState>, errand: RegistrationKey) {
     let done = AssertUnwindSafe(one(&cluster, &errand)).catch_unwind().await;
     let came = done.unwrap_or_else(|_| {
         tracing::error!(client = %errand.0, "registering panicked, which is a fault of Dockseal: please report it");
-        Came { wake: Some(saturating(cluster.house.clock.now(), INTERVAL)), ..Came::default() }
+        SyncOutcome { wake: Some(saturating(cluster.house.clock.now(), INTERVAL)), ..SyncOutcome::default() }
     });
     cluster.registration_queue.done(&errand, came.wake, || true);
 }
 
-async fn one(cluster: &Arc<Cluster>, (client, host): &Errand) -> Came {
-    let Some(client) = cluster.find(client) else { return Came::default() };
+async fn one(cluster: &Arc<ControllerState>, (client, host): &RegistrationKey) -> SyncOutcome {
+    let Some(client) = cluster.find(client) else { return SyncOutcome::default() };
     match host {
         None => look(cluster, &client).await,
         Some(host) => match cluster.find(host) {
             Some(host) => visit(cluster, client, host).await,
-            None => Came::default(),
+            None => SyncOutcome::default(),
         },
     }
 }
 
-async fn look(cluster: &Arc<Cluster>, client: &Object) -> Came {
+async fn look(cluster: &Arc<ControllerState>, client: &Object) -> SyncOutcome {
     if !client.has_server() {
         visit_all(cluster, client, false);
-        return Came::default();
+        return SyncOutcome::default();
     }
     let came = cluster.registrations.look(&cluster.house, client).await;
     if came.news {
@@ -196,7 +196,7 @@ async fn look(cluster: &Arc<Cluster>, client: &Object) -> Came {
 }
 
 /// Visits every host of a PortainerClient, those that are gone too; with news they are walked as well.
-fn visit_all(cluster: &Cluster, client: &Object, news: bool) {
+fn visit_all(cluster: &ControllerState, client: &Object, news: bool) {
     let hosts = cluster.index.read().expect(UNPOISONED).hosts_about(client);
     let gone = cluster.farewells.of_kind(Kind::DockerHostCert, &client.at.namespace);
     for host in hosts.into_iter().chain(gone) {
@@ -207,13 +207,13 @@ fn visit_all(cluster: &Cluster, client: &Object, news: bool) {
     }
 }
 
-async fn visit(cluster: &Arc<Cluster>, client: Arc<Object>, host: Arc<Object>) -> Came {
+async fn visit(cluster: &Arc<ControllerState>, client: Arc<Object>, host: Arc<Object>) -> SyncOutcome {
     let (claims, selecting) = cluster.claims(&host);
     let selected = selecting.contains(&client.at);
     let (client_at, host_at) = (client.at.clone(), host.at.clone());
     let lent = cluster.accounts.is_lent(&host.at, &client.at.name);
     let courier = cluster.courier(&host);
-    let visit = Visit { courier, client, host, claims, selected, lent };
+    let visit = HostSync { courier, client, host, claims, selected, lent };
     let came = cluster.registrations.visit(&cluster.house, &visit).await;
     if came.news {
         let report = cluster.registrations.report(&visit.client, &visit.host);
@@ -233,7 +233,7 @@ async fn visit(cluster: &Arc<Cluster>, client: Arc<Object>, host: Arc<Object>) -
 }
 
 /// Publishes the counts of a PortainerClient, once for many hosts.
-fn count_later(cluster: &Arc<Cluster>, client: ObjectRef) {
+fn count_later(cluster: &Arc<ControllerState>, client: ObjectRef) {
     if !cluster.counting.lock().expect(UNPOISONED).insert(client.clone()) {
         return;
     }

@@ -1,11 +1,11 @@
 //! From settings to a running controller: admin server, lease, watches, workers, and a clean end.
 
 use super::admin::{self, Health, ListenError};
-use super::metrics::{Led, Metrics};
+use super::metrics::{LeaderState, Metrics};
 use super::watches::Scope;
-use super::work::Cluster;
+use super::work::ControllerState;
 use super::{accounts, registration, watches, work};
-use crate::decide::delivery::Listing;
+use crate::decide::delivery::Allowlist;
 use crate::world::lease::Leadership;
 use crate::world::{Clock, kube_store::KubeStore};
 use kube::Client;
@@ -23,7 +23,7 @@ pub const LEASE_NAME: &str = "dockseal-controller";
 
 /// What a controller is told.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ControllerSettings {
     /// Namespaces that it serves; none for all.
     pub namespaces: Vec<String>,
     /// Where it answers `/healthz`, `/readyz` and `/metrics`.
@@ -33,7 +33,7 @@ pub struct Settings {
     /// Its name among replicas: unique, in events and in the Lease.
     pub identity: String,
     /// What companions are told of.
-    pub listing: Listing,
+    pub listing: Allowlist,
 }
 
 /// Runs a controller until `stop` is ready, then gives the lease up.
@@ -42,7 +42,7 @@ pub struct Settings {
 /// [`ListenError`] before it starts; later faults are logged and retried.
 pub async fn run(
     client: Client,
-    settings: Settings,
+    settings: ControllerSettings,
     clock: Clock,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
@@ -63,7 +63,7 @@ pub async fn run(
 /// One term of office after the other; it never ends by itself.
 async fn terms(
     client: Client,
-    settings: &Settings,
+    settings: &ControllerSettings,
     clock: Clock,
     leadership: &Leadership,
     metrics: &Arc<Metrics>,
@@ -74,9 +74,12 @@ async fn terms(
         let since = leadership.acquire().await;
         tracing::info!(identity = settings.identity, "leading");
         let store = KubeStore::new(client.clone(), settings.identity.clone());
-        let cluster = Arc::new(Cluster::new(store, clock.clone(), Arc::clone(metrics), settings.listing.clone()));
-        metrics
-            .lead(Some(Led { index: Arc::clone(&cluster.index), registrations: Arc::clone(&cluster.registrations) }));
+        let cluster =
+            Arc::new(ControllerState::new(store, clock.clone(), Arc::clone(metrics), settings.listing.clone()));
+        metrics.lead(Some(LeaderState {
+            index: Arc::clone(&cluster.index),
+            registrations: Arc::clone(&cluster.registrations),
+        }));
         let lost = tokio::select! {
             () = leadership.hold(since) => true,
             () = lead(client.clone(), settings, cluster, health) => false,
@@ -90,7 +93,7 @@ async fn terms(
 }
 
 /// Watches and works; dropped, it stops at once, and every write that was under way stays guarded by its version.
-async fn lead(client: Client, settings: &Settings, cluster: Arc<Cluster>, health: &Health) {
+async fn lead(client: Client, settings: &ControllerSettings, cluster: Arc<ControllerState>, health: &Health) {
     health.start();
     let mut tasks = JoinSet::new();
     let scope = Scope::new(&settings.namespaces);

@@ -3,9 +3,9 @@
 use super::part_watches;
 use super::references::Queues;
 use super::watch_faults::words;
-use super::work::Cluster;
+use super::work::ControllerState;
 use crate::api::{
-    DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, Object, ObjectRef, Place, PortainerClient,
+    DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, NamespacedName, Object, ObjectRef, PortainerClient,
 };
 use crate::world::kube_store::{owner, place};
 use futures::StreamExt;
@@ -39,12 +39,12 @@ impl Scope {
 
 /// Counts the watches that have not shown everything yet.
 #[derive(Default)]
-pub struct Synced {
+pub struct InitialSync {
     missing: AtomicUsize,
     news: Notify,
 }
 
-impl Synced {
+impl InitialSync {
     /// Waits until every watch has shown what there is.
     pub async fn wait(&self) {
         loop {
@@ -63,8 +63,13 @@ impl Synced {
 }
 
 /// Starts every watch.
-pub fn start(client: &Client, scope: &Scope, cluster: &Arc<Cluster>, tasks: &mut JoinSet<()>) -> Arc<Synced> {
-    let synced = Arc::new(Synced::default());
+pub fn start(
+    client: &Client,
+    scope: &Scope,
+    cluster: &Arc<ControllerState>,
+    tasks: &mut JoinSet<()>,
+) -> Arc<InitialSync> {
+    let synced = Arc::new(InitialSync::default());
     let parts = part_watches::wanted(scope, cluster);
     synced.missing.store(scope.0.len() * 6 + parts.len(), Ordering::SeqCst);
     part_watches::start(client, parts, cluster, &synced, tasks);
@@ -81,7 +86,7 @@ pub fn start(client: &Client, scope: &Scope, cluster: &Arc<Cluster>, tasks: &mut
 }
 
 /// What a watch does with its events.
-pub(super) trait Sink<K>: Send {
+pub(super) trait EventHandler<K>: Send {
     fn apply(&mut self, item: K);
     fn delete(&mut self, item: K);
     /// A new beginning: what is not applied until the end of it is gone.
@@ -90,7 +95,7 @@ pub(super) trait Sink<K>: Send {
 }
 
 /// Runs a watch for ever.
-pub(super) async fn follow<K>(api: Api<K>, config: Config, mut sink: impl Sink<K>, synced: Arc<Synced>)
+pub(super) async fn follow<K>(api: Api<K>, config: Config, mut sink: impl EventHandler<K>, synced: Arc<InitialSync>)
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
@@ -127,14 +132,14 @@ fn objects<K>(
     client: &Client,
     namespace: Option<&str>,
     kind: Kind,
-    cluster: &Arc<Cluster>,
-    synced: &Arc<Synced>,
+    cluster: &Arc<ControllerState>,
+    synced: &Arc<InitialSync>,
     tasks: &mut JoinSet<()>,
 ) where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     Object: From<K>,
 {
-    let sink = Objects {
+    let sink = ObjectHandler {
         cluster: Arc::clone(cluster),
         client: client.clone(),
         kind,
@@ -145,15 +150,15 @@ fn objects<K>(
     tasks.spawn(follow(api, Config::default(), sink, Arc::clone(synced)));
 }
 
-struct Objects {
-    cluster: Arc<Cluster>,
+struct ObjectHandler {
+    cluster: Arc<ControllerState>,
     client: Client,
     kind: Kind,
     namespace: Option<String>,
     seen: Option<HashSet<ObjectRef>>,
 }
 
-impl Objects {
+impl ObjectHandler {
     fn in_scope(&self, at: &ObjectRef) -> bool {
         covers(self.namespace.as_deref(), &at.namespace)
     }
@@ -167,7 +172,7 @@ impl Objects {
     }
 }
 
-impl<K> Sink<DeserializeGuard<K>> for Objects
+impl<K> EventHandler<DeserializeGuard<K>> for ObjectHandler
 where
     K: Resource<DynamicType = ()>,
     Object: From<K>,
@@ -219,8 +224,8 @@ where
 fn secrets(
     client: &Client,
     namespace: Option<&str>,
-    cluster: &Arc<Cluster>,
-    synced: &Arc<Synced>,
+    cluster: &Arc<ControllerState>,
+    synced: &Arc<InitialSync>,
     tasks: &mut JoinSet<()>,
 ) {
     let sink = Secrets { cluster: Arc::clone(cluster), namespace: namespace.map(str::to_owned), seen: None };
@@ -238,12 +243,12 @@ pub(super) fn ours() -> Config {
 }
 
 struct Secrets {
-    cluster: Arc<Cluster>,
+    cluster: Arc<ControllerState>,
     namespace: Option<String>,
-    seen: Option<HashSet<Place>>,
+    seen: Option<HashSet<NamespacedName>>,
 }
 
-impl Sink<Secret> for Secrets {
+impl EventHandler<Secret> for Secrets {
     fn apply(&mut self, item: Secret) {
         if let Some(seen) = &mut self.seen {
             seen.insert(place(&item.metadata));
@@ -263,7 +268,7 @@ impl Sink<Secret> for Secrets {
 
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
-        let elsewhere = |at: &Place| !covers(self.namespace.as_deref(), &at.namespace);
+        let elsewhere = |at: &NamespacedName| !covers(self.namespace.as_deref(), &at.namespace);
         let gone = self.cluster.house.store.leaves.keep_only(|at| elsewhere(at) || seen.contains(at));
         gone.into_iter().for_each(|owner| self.cluster.queue.add(owner));
     }
@@ -272,8 +277,8 @@ impl Sink<Secret> for Secrets {
 fn config_maps(
     client: &Client,
     namespace: Option<&str>,
-    cluster: &Arc<Cluster>,
-    synced: &Arc<Synced>,
+    cluster: &Arc<ControllerState>,
+    synced: &Arc<InitialSync>,
     tasks: &mut JoinSet<()>,
 ) {
     let sink = ConfigMaps { cluster: Arc::clone(cluster) };
@@ -282,10 +287,10 @@ fn config_maps(
 
 /// Only what changed is of interest: the walk reads it.
 struct ConfigMaps {
-    cluster: Arc<Cluster>,
+    cluster: Arc<ControllerState>,
 }
 
-impl Sink<PartialObjectMeta<ConfigMap>> for ConfigMaps {
+impl EventHandler<PartialObjectMeta<ConfigMap>> for ConfigMaps {
     fn apply(&mut self, item: PartialObjectMeta<ConfigMap>) {
         owner(&item.metadata).into_iter().for_each(|owner| self.cluster.queue.add(owner));
     }

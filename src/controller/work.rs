@@ -1,15 +1,15 @@
 //! The workers: an object from the queue, a walk, and what follows from it.
 
-use super::index::{Index, Touched};
+use super::index::{Affected, Index};
 use super::metrics::Metrics;
-use super::queue::Queue;
+use super::queue::WorkQueue;
 use super::references::References;
-use super::registration::{Errand, Farewells};
+use super::registration::{RegistrationKey, Tombstones};
 use crate::api::{Kind, Object, ObjectRef};
-use crate::decide::delivery::{Courier, Listing};
+use crate::decide::delivery::{Allowlist, Deliverer};
 use crate::hallway::accounts::Accounts;
 use crate::hallway::registration::Registrations;
-use crate::hallway::{self, House, Slot, Surroundings, Walk};
+use crate::hallway::{self, Context, Permit, Reconciled, RelatedState};
 use crate::world::kube_store::KubeStore;
 use crate::world::{Clock, Store, StoreError};
 use futures::FutureExt;
@@ -28,22 +28,22 @@ pub(super) const UNTOLD_FAILURES: u32 = 2;
 pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Everything that one term of office knows.
-pub struct Cluster {
+pub struct ControllerState {
     /// The rooms.
-    pub house: House<KubeStore>,
+    pub house: Context<KubeStore>,
     /// All objects.
     pub index: Arc<RwLock<Index>>,
     /// Who is next.
-    pub queue: Arc<Queue<ObjectRef>>,
+    pub queue: Arc<WorkQueue<ObjectRef>>,
     /// The accounts of companions.
     pub accounts: Accounts,
     /// Which of them is next.
-    pub account_queue: Queue<String>,
+    pub account_queue: WorkQueue<String>,
     /// What is known of Portainers.
     pub registrations: Arc<Registrations>,
     /// Which of them, or of their hosts, is next.
-    pub registration_queue: Arc<Queue<Errand>>,
-    pub(super) farewells: Farewells,
+    pub registration_queue: Arc<WorkQueue<RegistrationKey>>,
+    pub(super) farewells: Tombstones,
     pub(super) counting: Mutex<HashSet<ObjectRef>>,
     /// Secrets watched by name.
     pub references: References,
@@ -51,18 +51,18 @@ pub struct Cluster {
     places: Arc<Semaphore>,
 }
 
-impl Cluster {
+impl ControllerState {
     /// An empty cluster over that store, whose companions are told of what that listing lets through.
-    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>, listing: Listing) -> Cluster {
-        Cluster {
-            house: House::new(store, clock),
+    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>, listing: Allowlist) -> ControllerState {
+        ControllerState {
+            house: Context::new(store, clock),
             index: Arc::default(),
             queue: Arc::default(),
             registrations: Arc::new(Registrations::new(listing.portainer)),
             accounts: Accounts::new(listing),
-            account_queue: Queue::default(),
+            account_queue: WorkQueue::default(),
             registration_queue: Arc::default(),
-            farewells: Farewells::default(),
+            farewells: Tombstones::default(),
             counting: Mutex::default(),
             references: References::default(),
             metrics,
@@ -80,9 +80,9 @@ impl Cluster {
         drop(index);
         left.into_iter().for_each(|account| self.account_queue.add(account)); // the new one follows the object's walk
         match touched {
-            Touched::Nobody => {}
-            Touched::Status(at) => self.queue.hint(at),
-            Touched::All(touched) => touched.into_iter().for_each(|at| self.queue.add(at)),
+            Affected::Nobody => {}
+            Affected::Status(at) => self.queue.hint(at),
+            Affected::All(touched) => touched.into_iter().for_each(|at| self.queue.add(at)),
         }
     }
 
@@ -111,7 +111,7 @@ impl Cluster {
 }
 
 /// Rings the alarms by the clock, which may jump.
-pub async fn alarms(cluster: Arc<Cluster>) {
+pub async fn alarms(cluster: Arc<ControllerState>) {
     loop {
         cluster.queue.ring(cluster.house.clock.now());
         cluster.account_queue.ring(cluster.house.clock.now());
@@ -121,10 +121,10 @@ pub async fn alarms(cluster: Arc<Cluster>) {
 }
 
 /// Walks whoever is next, several at a time.
-pub async fn workers(cluster: Arc<Cluster>) {
+pub async fn workers(cluster: Arc<ControllerState>) {
     let mut walks = tokio::task::JoinSet::new();
     loop {
-        let slot = Slot::take(&cluster.places).await;
+        let slot = Permit::take(&cluster.places).await;
         let at = cluster.queue.next().await;
         walks.spawn(guarded(Arc::clone(&cluster), at, slot));
         while walks.try_join_next().is_some() {}
@@ -132,7 +132,7 @@ pub async fn workers(cluster: Arc<Cluster>) {
 }
 
 /// A walk that panics is a fault of ours with one object, which must not keep the others waiting.
-async fn guarded(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
+async fn guarded(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
     let walk = AssertUnwindSafe(one(Arc::clone(&cluster), at.clone(), slot));
     if walk.catch_unwind().await.is_err() {
         tracing::error!(object = %at, "its walk panicked, which is a fault of Dockseal: please report it");
@@ -140,7 +140,7 @@ async fn guarded(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     }
 }
 
-async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
+async fn one(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
     let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
         cluster.queue.done(&at, None, || true);
         return;
@@ -155,7 +155,7 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
         Err(StoreError::Gone(_)) => drop(again(&cluster, at, Duration::ZERO)),
         Err(error) => {
             let telling = cluster.queue.failures(&at) >= UNTOLD_FAILURES;
-            if telling && hallway::tell(&cluster.house, &object, &error).await {
+            if telling && hallway::report_repeated_failure(&cluster.house, &object, &error).await {
                 wake_leaves(&cluster, &at);
             }
             retry(&cluster, at, &error);
@@ -163,24 +163,24 @@ async fn one(cluster: Arc<Cluster>, at: ObjectRef, slot: Slot) {
     }
 }
 
-impl Cluster {
+impl ControllerState {
     /// Who brings a host's certificate there.
-    pub(super) fn courier(&self, object: &Object) -> Courier {
+    pub(super) fn courier(&self, object: &Object) -> Deliverer {
         let account = object.account();
         let hosts = account.map(|account| self.index.read().expect(UNPOISONED).hosts_of(&account));
         self.accounts.courier(object, &hosts.unwrap_or_default())
     }
 }
 
-async fn walk(cluster: &Cluster, object: &Object, slot: &Slot) -> Result<Walk, StoreError> {
+async fn walk(cluster: &ControllerState, object: &Object, slot: &Permit) -> Result<Reconciled, StoreError> {
     let owner = cluster.house.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
     let around = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
     let (courier, standing) = (cluster.courier(object), cluster.standing(object));
-    let around = Surroundings { courier, standing, ..around };
-    hallway::walk(&cluster.house, object, &around, slot).await
+    let around = RelatedState { courier, standing, ..around };
+    hallway::reconcile(&cluster.house, object, &around, slot).await
 }
 
-fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
+fn follow(cluster: &ControllerState, object: &Object, walk: Reconciled) {
     let at = &object.at;
     if let Some(reason) = walk.issued {
         tracing::info!(object = %at, reason = reason.as_str(), "issued");
@@ -199,12 +199,12 @@ fn follow(cluster: &Cluster, object: &Object, walk: Walk) {
     now.iter().for_each(|object| cluster.follow_registration(object));
 }
 
-fn wake_leaves(cluster: &Cluster, authority: &ObjectRef) {
+fn wake_leaves(cluster: &ControllerState, authority: &ObjectRef) {
     let leaves = cluster.index.read().expect(UNPOISONED).leaves_of(authority);
     leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
 }
 
-fn retry(cluster: &Arc<Cluster>, at: ObjectRef, error: &StoreError) {
+fn retry(cluster: &Arc<ControllerState>, at: ObjectRef, error: &StoreError) {
     let told = match error {
         StoreError::Failed { retry_after, .. } => *retry_after,
         _ => None,
@@ -214,7 +214,7 @@ fn retry(cluster: &Arc<Cluster>, at: ObjectRef, error: &StoreError) {
 }
 
 /// Another try, after `told` at least and later each time. The term of office may end until then.
-fn again(cluster: &Arc<Cluster>, at: ObjectRef, told: Duration) -> Duration {
+fn again(cluster: &Arc<ControllerState>, at: ObjectRef, told: Duration) -> Duration {
     let delay = cluster.queue.failed(&at).max(told.min(LONGEST_TOLD));
     if !told.is_zero() {
         cluster.queue.rest(&at);

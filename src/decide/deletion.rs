@@ -1,6 +1,6 @@
 //! What goes with an object: a finalizer where something is to be deleted with it, and when it lets go.
 
-use super::delivery::{Courier, arrival};
+use super::delivery::{Deliverer, arrival};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::reference::DeletionPolicy;
 use crate::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object};
@@ -12,7 +12,7 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
 
 /// What to do about an object's finalizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum DeletionStep {
     /// Nothing: go on with the object.
     Live,
     /// The object lives and its finalizers should be as its policies say.
@@ -35,68 +35,68 @@ pub enum Step {
 
 /// The step, and what is left undone before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct DeletionPlan {
     /// What to do.
-    pub step: Step,
+    pub step: DeletionStep,
     /// What was delivered should have gone, and stays.
     pub abandons: bool,
     /// Environments should have gone, and stay.
     pub orphans: bool,
 }
 
-impl From<Step> for Plan {
-    fn from(step: Step) -> Plan {
-        Plan { step, abandons: false, orphans: false }
+impl From<DeletionStep> for DeletionPlan {
+    fn from(step: DeletionStep) -> DeletionPlan {
+        DeletionPlan { step, abandons: false, orphans: false }
     }
 }
 
 /// What else an object's end depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct Ties<'a> {
+pub struct DeletionBlockers<'a> {
     /// Of an authority: it still has hosts or clients.
     pub in_use: bool,
     /// Of a host: who brings its certificate there.
-    pub courier: &'a Courier,
+    pub courier: &'a Deliverer,
     /// Environments in Portainer go with it.
     pub deregisters: bool,
     /// Some of them are still there.
     pub registered: bool,
 }
 
-impl Default for Ties<'_> {
+impl Default for DeletionBlockers<'_> {
     fn default() -> Self {
-        Ties { in_use: false, courier: &Courier::Nobody, deregisters: false, registered: false }
+        DeletionBlockers { in_use: false, courier: &Deliverer::Nobody, deregisters: false, registered: false }
     }
 }
 
 /// Decides at `now`.
-pub fn plan(object: &Object, ties: &Ties<'_>, now: Timestamp) -> Plan {
+pub fn plan(object: &Object, ties: &DeletionBlockers<'_>, now: Timestamp) -> DeletionPlan {
     let held = object.finalizers.iter().any(|finalizer| finalizer == FINALIZER);
     let secret = object.deletion_policy() == DeletionPolicy::Delete;
     let wanted = secret || removes_delivery(object) || ties.deregisters;
     let Some(deleted) = object.deleted else {
-        return if held == wanted { Step::Live } else { Step::SetFinalizer(wanted) }.into();
+        return if held == wanted { DeletionStep::Live } else { DeletionStep::SetFinalizer(wanted) }.into();
     };
     if !held {
-        return Step::Gone.into();
+        return DeletionStep::Gone.into();
     }
     let end = saturating(deleted, PATIENCE);
     let last = now >= end || object.annotation(FORCE_REMOVE_ANNOTATION).is_some();
     if ties.registered && !last {
-        return Step::WaitForPortainer(end).into();
+        return DeletionStep::WaitForPortainer(end).into();
     }
     let left = what_is_left(object, ties.courier);
     let until = left.map(|left| saturating(deleted, left.patience));
     if let Some(until) = until.filter(|until| !last && now < *until) {
-        return Step::WaitForHost(until).into();
+        return DeletionStep::WaitForHost(until).into();
     }
     let step = match ties.in_use {
-        _ if !secret => Step::LetGo,
-        false => Step::DeleteSecret(last),
-        true if last => Step::GiveUp,
-        true => Step::Wait(end),
+        _ if !secret => DeletionStep::LetGo,
+        false => DeletionStep::DeleteSecret(last),
+        true if last => DeletionStep::GiveUp,
+        true => DeletionStep::Wait(end),
     };
-    Plan { step, abandons: left.is_some_and(|left| left.reported), orphans: ties.registered }
+    DeletionPlan { step, abandons: left.is_some_and(|left| left.reported), orphans: ties.registered }
 }
 
 fn removes_delivery(object: &Object) -> bool {
@@ -115,7 +115,7 @@ struct Left {
 
 /// What was delivered and not removed. A companion that never said anything is not there, and one whose account cannot
 /// be kept, since the namespace may be going, cannot say anything: those get as long as for a delivery.
-fn what_is_left(object: &Object, courier: &Courier) -> Option<Left> {
+fn what_is_left(object: &Object, courier: &Deliverer) -> Option<Left> {
     let delivered = object.companion.condition(ConditionType::Delivered);
     let removed = delivered.is_some_and(|said| said.status == "False" && said.reason == Reason::Removed.as_str());
     if removed || !removes_delivery(object) {
@@ -123,9 +123,9 @@ fn what_is_left(object: &Object, courier: &Courier) -> Option<Left> {
     }
     let reported = delivered.is_some();
     let patience = match courier {
-        Courier::Node(_) | Courier::Enrolled if reported => PATIENCE,
-        Courier::Node(_) | Courier::Enrolled => arrival::PATIENCE,
-        Courier::Refused(refusal) if refusal.reason == Reason::StoreFailed => arrival::PATIENCE,
+        Deliverer::Node(_) | Deliverer::Enrolled if reported => PATIENCE,
+        Deliverer::Node(_) | Deliverer::Enrolled => arrival::PATIENCE,
+        Deliverer::Refused(refusal) if refusal.reason == Reason::StoreFailed => arrival::PATIENCE,
         _ => SignedDuration::ZERO, // nobody is told of it
     };
     Some(Left { patience, reported })
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
     use crate::api::docker_host_cert::{Delivery, Target};
     use crate::api::{DockerCA, DockerCASpec, DockerHostCert, DockerHostCertSpec, Spec};
-    use crate::decide::Refusal;
+    use crate::decide::Problem;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
     const NOW: i64 = 1_000_000;
@@ -164,25 +164,25 @@ mod tests {
         use DeletionPolicy::{Delete, Retain};
         let end = at(NOW - 60 + 24 * 3600);
         for (object, in_use, expected) in [
-            (object(Retain, false, None, false), false, Step::Live),
-            (object(Delete, true, None, false), true, Step::Live),
-            (object(Delete, false, None, false), false, Step::SetFinalizer(true)),
-            (object(Retain, true, None, false), false, Step::SetFinalizer(false)),
-            (object(Retain, false, LATELY, false), false, Step::Gone),
-            (object(Retain, true, LATELY, false), true, Step::LetGo),
-            (object(Delete, true, LATELY, false), false, Step::DeleteSecret(false)),
-            (object(Delete, true, LONG_AGO, false), false, Step::DeleteSecret(true)),
-            (object(Delete, true, LATELY, false), true, Step::Wait(end)),
-            (object(Delete, true, LATELY, true), true, Step::GiveUp),
-            (object(Delete, true, LONG_AGO, false), true, Step::GiveUp),
+            (object(Retain, false, None, false), false, DeletionStep::Live),
+            (object(Delete, true, None, false), true, DeletionStep::Live),
+            (object(Delete, false, None, false), false, DeletionStep::SetFinalizer(true)),
+            (object(Retain, true, None, false), false, DeletionStep::SetFinalizer(false)),
+            (object(Retain, false, LATELY, false), false, DeletionStep::Gone),
+            (object(Retain, true, LATELY, false), true, DeletionStep::LetGo),
+            (object(Delete, true, LATELY, false), false, DeletionStep::DeleteSecret(false)),
+            (object(Delete, true, LONG_AGO, false), false, DeletionStep::DeleteSecret(true)),
+            (object(Delete, true, LATELY, false), true, DeletionStep::Wait(end)),
+            (object(Delete, true, LATELY, true), true, DeletionStep::GiveUp),
+            (object(Delete, true, LONG_AGO, false), true, DeletionStep::GiveUp),
         ] {
-            let ties = Ties { in_use, ..Ties::default() };
-            assert_eq!(plan(&object, &ties, at(NOW)), Plan::from(expected), "{object:?}");
+            let ties = DeletionBlockers { in_use, ..DeletionBlockers::default() };
+            assert_eq!(plan(&object, &ties, at(NOW)), DeletionPlan::from(expected), "{object:?}");
         }
     }
 
-    fn node() -> Courier {
-        Courier::Node("pandora".into())
+    fn node() -> Deliverer {
+        Deliverer::Node("pandora".into())
     }
 
     /// A host of which the companion says that, and whose delivery is to go with it.
@@ -210,18 +210,18 @@ mod tests {
     #[test]
     fn environments_go_first_and_no_longer_than_a_day() {
         use DeletionPolicy::{Delete, Retain};
-        let ties = |registered| Ties { deregisters: true, registered, ..Ties::default() };
+        let ties = |registered| DeletionBlockers { deregisters: true, registered, ..DeletionBlockers::default() };
         let end = at(NOW - 60 + 24 * 3600);
         for (object, registered, step, orphans) in [
-            (object(Retain, false, None, false), true, Step::SetFinalizer(true), false),
-            (object(Retain, true, None, false), true, Step::Live, false),
-            (object(Retain, true, LATELY, false), true, Step::WaitForPortainer(end), false),
-            (object(Delete, true, LATELY, false), true, Step::WaitForPortainer(end), false),
-            (object(Delete, true, LATELY, false), false, Step::DeleteSecret(false), false),
-            (object(Retain, true, LONG_AGO, false), true, Step::LetGo, true),
-            (object(Delete, true, LATELY, true), true, Step::DeleteSecret(true), true),
+            (object(Retain, false, None, false), true, DeletionStep::SetFinalizer(true), false),
+            (object(Retain, true, None, false), true, DeletionStep::Live, false),
+            (object(Retain, true, LATELY, false), true, DeletionStep::WaitForPortainer(end), false),
+            (object(Delete, true, LATELY, false), true, DeletionStep::WaitForPortainer(end), false),
+            (object(Delete, true, LATELY, false), false, DeletionStep::DeleteSecret(false), false),
+            (object(Retain, true, LONG_AGO, false), true, DeletionStep::LetGo, true),
+            (object(Delete, true, LATELY, true), true, DeletionStep::DeleteSecret(true), true),
         ] {
-            let expected = Plan { step, abandons: false, orphans };
+            let expected = DeletionPlan { step, abandons: false, orphans };
             assert_eq!(plan(&object, &ties(registered), at(NOW)), expected, "{object:?}");
         }
     }
@@ -232,31 +232,34 @@ mod tests {
         let (there, removed) = (Some(("True", Reason::Delivered)), Some(("False", Reason::Removed)));
         let broken = Some(("False", Reason::DirectoryUnusable));
         let (day, soon) = (at(NOW - 60 + 24 * 3600), at(NOW - 60 + 600));
-        let refused = |reason| Courier::Refused(Refusal::delivery(reason, "words"));
+        let refused = |reason| Deliverer::Refused(Problem::delivery(reason, "words"));
         for (host, courier, expected, abandons) in [
-            (host(Retain, there, None, false), node(), Step::Live, false),
-            (host(Delete, there, LATELY, false), node(), Step::WaitForHost(day), false),
-            (host(Retain, broken, LATELY, false), node(), Step::WaitForHost(day), false),
-            (host(Delete, None, LATELY, false), node(), Step::WaitForHost(soon), false),
-            (host(Retain, None, Some(NOW - 600), false), node(), Step::LetGo, false),
-            (host(Delete, removed, LATELY, false), node(), Step::DeleteSecret(false), false),
-            (host(Retain, removed, LATELY, false), node(), Step::LetGo, false),
-            (host(Delete, there, LATELY, true), node(), Step::DeleteSecret(true), true),
-            (host(Retain, there, LONG_AGO, false), node(), Step::LetGo, true),
+            (host(Retain, there, None, false), node(), DeletionStep::Live, false),
+            (host(Delete, there, LATELY, false), node(), DeletionStep::WaitForHost(day), false),
+            (host(Retain, broken, LATELY, false), node(), DeletionStep::WaitForHost(day), false),
+            (host(Delete, None, LATELY, false), node(), DeletionStep::WaitForHost(soon), false),
+            (host(Retain, None, Some(NOW - 600), false), node(), DeletionStep::LetGo, false),
+            (host(Delete, removed, LATELY, false), node(), DeletionStep::DeleteSecret(false), false),
+            (host(Retain, removed, LATELY, false), node(), DeletionStep::LetGo, false),
+            (host(Delete, there, LATELY, true), node(), DeletionStep::DeleteSecret(true), true),
+            (host(Retain, there, LONG_AGO, false), node(), DeletionStep::LetGo, true),
             // Nobody is told of it, so nobody can remove anything.
-            (host(Retain, there, LATELY, false), refused(Reason::NotListed), Step::LetGo, true),
-            (host(Retain, None, LATELY, false), refused(Reason::NotListed), Step::LetGo, false),
+            (host(Retain, there, LATELY, false), refused(Reason::NotListed), DeletionStep::LetGo, true),
+            (host(Retain, None, LATELY, false), refused(Reason::NotListed), DeletionStep::LetGo, false),
             // Its account cannot be kept for a moment, or for good.
-            (host(Retain, there, LATELY, false), refused(Reason::StoreFailed), Step::WaitForHost(soon), false),
-            (host(Retain, there, Some(NOW - 600), false), refused(Reason::StoreFailed), Step::LetGo, true),
+            (host(Retain, there, LATELY, false), refused(Reason::StoreFailed), DeletionStep::WaitForHost(soon), false),
+            (host(Retain, there, Some(NOW - 600), false), refused(Reason::StoreFailed), DeletionStep::LetGo, true),
         ] {
-            let ties = Ties { courier: &courier, ..Ties::default() };
-            let expected = Plan { step: expected, abandons, orphans: false };
+            let ties = DeletionBlockers { courier: &courier, ..DeletionBlockers::default() };
+            let expected = DeletionPlan { step: expected, abandons, orphans: false };
             assert_eq!(plan(&host, &ties, at(NOW)), expected, "{host:?}");
         }
         let mut without = host(Retain, there, None, false);
         let Spec::Host(spec) = &mut without.spec else { unreachable!("it is a host") };
         spec.delivery = None;
-        assert_eq!(plan(&without, &Ties::default(), at(NOW)), Plan::from(Step::SetFinalizer(false)));
+        assert_eq!(
+            plan(&without, &DeletionBlockers::default(), at(NOW)),
+            DeletionPlan::from(DeletionStep::SetFinalizer(false))
+        );
     }
 }

@@ -10,4 +10,4 @@ pub mod registration;
 pub mod status;
 pub mod verify;
 
-pub use refusal::Refusal;
+pub use refusal::Problem;

@@ -4,7 +4,7 @@ use crate::api::condition::{ConditionType, Reason};
 
 /// What is wrong, and in which condition it shows. It walks on to status; what is stored stays untouched.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Problem {
     /// `Accepted` where the spec is at fault, `Issued` where its surroundings are, `Delivered` where nobody delivers.
     pub condition: ConditionType,
     /// Why.
@@ -13,24 +13,24 @@ pub struct Refusal {
     pub message: String,
 }
 
-impl Refusal {
+impl Problem {
     /// The spec is at fault.
-    pub fn spec(reason: Reason, message: impl Into<String>) -> Refusal {
-        Refusal { condition: ConditionType::Accepted, reason, message: message.into() }
+    pub fn spec(reason: Reason, message: impl Into<String>) -> Problem {
+        Problem { condition: ConditionType::Accepted, reason, message: message.into() }
     }
 
     /// A field of the spec has a value that cannot be used.
-    pub fn field(field: &str, message: impl std::fmt::Display) -> Refusal {
-        Refusal::spec(Reason::InvalidSpec, format!("spec.{field}: {message}"))
+    pub fn field(field: &str, message: impl std::fmt::Display) -> Problem {
+        Problem::spec(Reason::InvalidSpec, format!("spec.{field}: {message}"))
     }
 
     /// The surroundings are at fault: no certificate can be issued for now.
-    pub fn issue(reason: Reason, message: impl Into<String>) -> Refusal {
-        Refusal { condition: ConditionType::Issued, reason, message: message.into() }
+    pub fn issue(reason: Reason, message: impl Into<String>) -> Problem {
+        Problem { condition: ConditionType::Issued, reason, message: message.into() }
     }
 
     /// A certificate is issued, and nobody brings it to its host for now.
-    pub fn delivery(reason: Reason, message: impl Into<String>) -> Refusal {
-        Refusal { condition: ConditionType::Delivered, reason, message: message.into() }
+    pub fn delivery(reason: Reason, message: impl Into<String>) -> Problem {
+        Problem { condition: ConditionType::Delivered, reason, message: message.into() }
     }
 }

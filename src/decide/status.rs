@@ -2,7 +2,7 @@
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use crate::pki::Certificate;
 use crate::pki::lifecycle::whole_seconds;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -40,7 +40,7 @@ pub struct Event {
 }
 
 /// Accepted: false where one of what the user must mend is at fault in the spec.
-pub fn accepted<'a>(refusals: impl IntoIterator<Item = &'a Refusal>) -> Verdict {
+pub fn accepted<'a>(refusals: impl IntoIterator<Item = &'a Problem>) -> Verdict {
     match refusals.into_iter().find(|refusal| refusal.condition == ConditionType::Accepted) {
         Some(refusal) => Verdict::new(ConditionType::Accepted, false, refusal.reason, &refusal.message),
         None => Verdict::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is accepted"),

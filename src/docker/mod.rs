@@ -9,6 +9,6 @@ pub mod unit;
 pub mod unit_file;
 pub mod visit;
 
-pub use daemon_json::{DaemonJson, DaemonJsonError, TlsPaths, TlsSettings, Unsealed, Wanted, sealed};
-pub use listen::{DockerHost, Listen, ListenError, docker_host};
+pub use daemon_json::{DaemonJson, DaemonJsonError, NotEnforced, TlsPaths, TlsSettings, Wanted, enforces_client_auth};
+pub use listen::{DockerHostVariable, Listen, ListenAddressError, docker_host};
 pub use unit::{ExecError, ExecLine};

@@ -21,7 +21,7 @@ pub enum Port {
 
 /// What a client got that speaks plain HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plain {
+pub enum PlainAnswer {
     /// The answer of a server that speaks TLS: 400, "Client sent an HTTP request to an HTTPS server."
     TlsAtWork,
     /// No word of HTTP: an alert of TLS, or the end of the connection.
@@ -34,9 +34,9 @@ pub enum Plain {
 
 /// What a client got that speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
+pub enum TlsAnswer {
     /// An answer of HTTP.
-    Answered(Answer),
+    Answered(PingAnswer),
     /// No answer: an alert, or the end of the connection.
     Refused(String),
     /// It does not speak TLS.
@@ -49,7 +49,7 @@ pub enum Tls {
 
 /// An answer to `GET /_ping`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct PingAnswer {
     /// HTTP's; 0 where it cannot be read.
     pub status: u16,
     /// It has Docker's own headers.
@@ -84,7 +84,7 @@ impl std::fmt::Display for Version {
 
 /// Whether a version is spoken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spoken {
+pub enum VersionSupport {
     /// It was agreed on.
     Yes,
     /// It was refused, and how.
@@ -95,7 +95,7 @@ pub enum Spoken {
 
 /// What listens on the port of plain HTTP beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Beside {
+pub enum PlainHttpPort {
     /// Nobody.
     Closed,
     /// Somebody who did not answer as Docker does.
@@ -108,29 +108,29 @@ pub enum Beside {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answers {
     /// To plain HTTP.
-    pub plain: Plain,
+    pub plain: PlainAnswer,
     /// To a client without certificate.
-    pub nobody: Tls,
+    pub nobody: TlsAnswer,
     /// To a client with a self-signed certificate.
-    pub self_signed: Tls,
+    pub self_signed: TlsAnswer,
     /// To a client of an authority that has the name and key identifier of the host's own, and another key; none where
     /// no certificate was served.
-    pub impostor: Option<Tls>,
+    pub impostor: Option<TlsAnswer>,
     /// To our client; none where we have no certificate.
-    pub ours: Option<Tls>,
+    pub ours: Option<TlsAnswer>,
     /// What is served, DER, the leaf first.
     pub chain: Vec<Vec<u8>>,
     /// Why a client that trusts the given authorities alone ends the handshake, names, dates and usage aside.
     pub distrust: Option<String>,
     /// The versions of TLS.
-    pub versions: Vec<(Version, Spoken)>,
+    pub versions: Vec<(Version, VersionSupport)>,
     /// Port 2375; none where that is the port itself.
-    pub beside: Option<Beside>,
+    pub beside: Option<PlainHttpPort>,
 }
 
 /// A visit: whether somebody listens, and what they answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Visit {
+pub struct ScanResult {
     /// Name or IP address that was dialled.
     pub host: String,
     /// TCP port.

@@ -1,21 +1,23 @@
 //! A DockerCA's walk: step by step until nothing is left to do, then the authority is lent to its leaves.
 
-use super::registry::Entry;
+use super::registry::CachedAuthority;
 use super::removal::in_use;
-use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
+use super::{CONFLICT_PATIENCE, Context, Permit, Reconciled, RelatedState, report};
 use crate::api::condition::Reason;
 use crate::api::{AUTHORITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
-use crate::decide::Refusal;
-use crate::decide::authority::plan::{PublicBundle, Stored as Kept};
-use crate::decide::authority::status::{Outcome, status};
-use crate::decide::authority::{Desired, Observed, Origin, Plan, Step, desired, plan};
+use crate::decide::Problem;
+use crate::decide::authority::plan::{AuthoritySecret as Kept, PublicBundle};
+use crate::decide::authority::status::{AuthorityOutcome, status};
+use crate::decide::authority::{
+    AuthorityPlan, AuthorityStep, DesiredAuthority, ObservedAuthority, Origin, desired, plan,
+};
 use crate::decide::leaf::AuthorityView;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::{self, Contents, Data, StoredAuthority};
 use crate::pki::sign::{self, Dates};
 use crate::pki::{Authority, Certificate, TrustBundle, certificate};
 use crate::world::entropy::{salt, serial};
-use crate::world::store::{AUTHORITY_TYPE, Item, LEAF_TYPE, Shelf, Stored};
+use crate::world::store::{AUTHORITY_TYPE, LEAF_TYPE, NewItem, StoredItem, StoredKind};
 use crate::world::{Store, StoreError};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
@@ -27,23 +29,29 @@ const MOST_STEPS: usize = 8;
 const MOST_TRUST: usize = 384 * 1024;
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
-type Passphrase = Option<Zeroizing<Vec<u8>>>;
+type ReadPassphrase = Option<Zeroizing<Vec<u8>>>;
 
 /// Walks a DockerCA; `until`, one that is to be deleted then and signs for its leaves as long as it waits for them.
-pub async fn walk<S: Store>(
-    house: &House<S>,
+pub async fn reconcile<S: Store>(
+    house: &Context<S>,
     object: &Object,
-    around: &Surroundings,
-    slot: &Slot,
+    around: &RelatedState,
+    slot: &Permit,
     until: Option<Timestamp>,
-) -> Result<Walk, StoreError> {
+) -> Result<Reconciled, StoreError> {
     let desired = match desired(object) {
         Ok(desired) => desired,
         Err(refusal) => {
-            return end(house, object, None, Outcome { refusal: Some(refusal), ..Outcome::default() }).await;
+            return end(
+                house,
+                object,
+                None,
+                AuthorityOutcome { refusal: Some(refusal), ..AuthorityOutcome::default() },
+            )
+            .await;
         }
     };
-    let mut outcome = Outcome::default();
+    let mut outcome = AuthorityOutcome::default();
     let mut remembered = fingerprint_in(object, AUTHORITY_ANNOTATION);
     for _ in 0..MOST_STEPS {
         let seen = observe(house, object, &desired, around, remembered.clone()).await?;
@@ -51,20 +59,22 @@ pub async fn walk<S: Store>(
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
         let step = match plan.step.clone() {
             // No watch shows a Secret without its label: nobody would hear of its end.
-            Step::Keep if seen.secret.as_ref().is_some_and(|secret| !secret.labelled) => Step::Rebundle,
+            AuthorityStep::Keep if seen.secret.as_ref().is_some_and(|secret| !secret.labelled) => {
+                AuthorityStep::Rebundle
+            }
             step => step,
         };
         match step {
-            Step::Keep => {
-                let mut walk = open(house, object, &desired, outcome, &plan).await?;
-                walk.wake = walk.wake.into_iter().chain(until).min();
-                return Ok(walk);
+            AuthorityStep::Keep => {
+                let mut reconciled = open(house, object, &desired, outcome, &plan).await?;
+                reconciled.wake = reconciled.wake.into_iter().chain(until).min();
+                return Ok(reconciled);
             }
-            Step::Refuse(refusal) => {
+            AuthorityStep::Refuse(refusal) => {
                 outcome.refusal = Some(refusal);
                 return end(house, object, Some(&desired), outcome).await;
             }
-            Step::Remember(fingerprint) => {
+            AuthorityStep::Remember(fingerprint) => {
                 house.store.remember(object, &fingerprint).await?;
                 remembered = Some(fingerprint);
             }
@@ -81,25 +91,25 @@ fn fingerprint_in(object: &Object, annotation: &str) -> Option<String> {
 
 /// What was read, with what apply needs of it.
 struct Seen {
-    observed: Observed,
-    secret: Option<Stored>,
-    config_map: Option<Stored>,
-    passphrase: Passphrase,
+    observed: ObservedAuthority,
+    secret: Option<StoredItem>,
+    config_map: Option<StoredItem>,
+    passphrase: ReadPassphrase,
 }
 
 async fn observe<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     object: &Object,
-    desired: &Desired,
-    around: &Surroundings,
+    desired: &DesiredAuthority,
+    around: &RelatedState,
     remembered: Option<String>,
 ) -> Result<Seen, StoreError> {
     let passphrase = passphrase(house, desired).await?;
     let given = passphrase.as_ref().ok().cloned().flatten();
-    let secret = house.store.read(Shelf::Secrets, &desired.secret).await?;
-    let config_map = house.store.read(Shelf::ConfigMaps, &desired.bundle).await?;
+    let secret = house.store.read(StoredKind::Secrets, &desired.secret).await?;
+    let config_map = house.store.read(StoredKind::ConfigMaps, &desired.bundle).await?;
     let stored = kept(object, secret.as_ref(), given.clone()).await;
-    let observed = Observed {
+    let observed = ObservedAuthority {
         existing: existing(house, desired, &stored, given.clone()).await?,
         trust: trust(house, object).await?,
         bundle: public_bundle(object, config_map.as_ref()),
@@ -114,10 +124,13 @@ async fn observe<S: Store>(
 }
 
 /// The passphrase; a line end after it is not part of it, as openssl has it.
-async fn passphrase<S: Store>(house: &House<S>, desired: &Desired) -> Result<Result<Passphrase, Refusal>, StoreError> {
+async fn passphrase<S: Store>(
+    house: &Context<S>,
+    desired: &DesiredAuthority,
+) -> Result<Result<ReadPassphrase, Problem>, StoreError> {
     let Some((from, key)) = &desired.passphrase else { return Ok(Ok(None)) };
-    let refuse = |message| Err(Refusal::issue(Reason::PassphraseNotFound, message));
-    let Some(stored) = house.store.read(Shelf::Secrets, from).await? else {
+    let refuse = |message| Err(Problem::issue(Reason::PassphraseNotFound, message));
+    let Some(stored) = house.store.read(StoredKind::Secrets, from).await? else {
         return Ok(refuse(format!("spec.passphraseSecretRef: there is no Secret {from}")));
     };
     let bytes = stored.data.get(key).unwrap_or_default();
@@ -130,7 +143,7 @@ async fn passphrase<S: Store>(house: &House<S>, desired: &Desired) -> Result<Res
 }
 
 /// Opening a key takes a moment of a core, so it happens beside everything else.
-async fn kept(object: &Object, secret: Option<&Stored>, passphrase: Passphrase) -> Kept {
+async fn kept(object: &Object, secret: Option<&StoredItem>, passphrase: ReadPassphrase) -> Kept {
     let Some(secret) = secret else { return Kept::Absent };
     if secret.owner.as_ref() != Some(&object.at) {
         return Kept::Foreign(secret.owner.clone());
@@ -149,27 +162,27 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 
 /// The Secret to adopt is read only while no authority is stored: it is copied once.
 async fn existing<S: Store>(
-    house: &House<S>,
-    desired: &Desired,
+    house: &Context<S>,
+    desired: &DesiredAuthority,
     stored: &Kept,
-    passphrase: Passphrase,
+    passphrase: ReadPassphrase,
 ) -> Result<Option<Arc<Contents>>, StoreError> {
     let Origin::Existing(from) = &desired.origin else { return Ok(None) };
     if matches!(stored, Kept::Sound(_) | Kept::Foreign(_)) {
         return Ok(None);
     }
-    let Some(secret) = house.store.read(Shelf::Secrets, from).await? else { return Ok(None) };
+    let Some(secret) = house.store.read(StoredKind::Secrets, from).await? else { return Ok(None) };
     let read = move || material::read_anything(&secret.data, passphrase.as_ref().map(|bytes| bytes.as_slice()));
     Ok(Some(Arc::new(beside(read).await)))
 }
 
-async fn trust<S: Store>(house: &House<S>, object: &Object) -> Result<Result<Vec<Certificate>, Refusal>, StoreError> {
+async fn trust<S: Store>(house: &Context<S>, object: &Object) -> Result<Result<Vec<Certificate>, Problem>, StoreError> {
     let Spec::Authority(spec) = &object.spec else { return Ok(Ok(Vec::new())) };
     let mut trusted = Vec::new();
     for source in &spec.additional_trust {
         let from = object.at.beside(&source.secret_ref.name);
-        let refuse = |what| Ok(Err(Refusal::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
-        match house.store.read(Shelf::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
+        let refuse = |what| Ok(Err(Problem::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
+        match house.store.read(StoredKind::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
             None => return refuse(format!("there is no Secret {from}")),
             Some(Err(key)) => {
                 return refuse(format!("Secret {from}, key {key}, holds a certificate that cannot be read"));
@@ -184,7 +197,7 @@ async fn trust<S: Store>(house: &House<S>, object: &Object) -> Result<Result<Vec
     let (size, most) = (trusted.to_pem().len() / 1024, MOST_TRUST / 1024);
     if size >= most {
         let message = format!("{size} KiB of certificates are too many for a Secret of each host: {most} KiB at most");
-        return Ok(Err(Refusal::field("additionalTrust", message)));
+        return Ok(Err(Problem::field("additionalTrust", message)));
     }
     Ok(Ok(trusted.certificates().to_vec()))
 }
@@ -203,7 +216,7 @@ fn certificates(data: &Data) -> Result<Vec<Certificate>, String> {
     Ok(found)
 }
 
-fn public_bundle(object: &Object, stored: Option<&Stored>) -> PublicBundle {
+fn public_bundle(object: &Object, stored: Option<&StoredItem>) -> PublicBundle {
     match stored {
         None => PublicBundle::Absent,
         Some(stored) if stored.owner.as_ref() == Some(&object.at) => {
@@ -215,39 +228,41 @@ fn public_bundle(object: &Object, stored: Option<&Stored>) -> PublicBundle {
 
 /// Does one step; says why, where a certificate was made.
 async fn apply<S: Store>(
-    house: &House<S>,
-    desired: &Desired,
-    step: Step,
-    plan: &Plan,
+    house: &Context<S>,
+    desired: &DesiredAuthority,
+    step: AuthorityStep,
+    plan: &AuthorityPlan,
     seen: &Seen,
-    slot: &Slot,
+    slot: &Permit,
 ) -> Result<Option<Reason>, StoreError> {
     match step {
-        Step::Make(reason, dates) => {
+        AuthorityStep::Make(reason, dates) => {
             let authority = slot.aside(make(house, desired, dates)).await;
             install(house, desired, authority, seen).await?;
             Ok(Some(reason))
         }
-        Step::Adopt(reason, authority) => {
+        AuthorityStep::Adopt(reason, authority) => {
             install(house, desired, authority, seen).await?;
             Ok(Some(reason))
         }
-        Step::Renew(dates) => {
+        AuthorityStep::Renew(dates) => {
             let current = plan.current.as_ref().expect("only what is there is renewed");
             rewrite(house, desired, &renewed(current, dates), &plan.bundle, seen).await?;
             Ok(Some(Reason::Renewal))
         }
-        Step::Rebundle => {
+        AuthorityStep::Rebundle => {
             let current = plan.current.as_ref().expect("only what is there gets a bundle");
             rewrite(house, desired, current, &plan.bundle, seen).await?;
             Ok(None)
         }
-        Step::PublishBundle => publish_bundle(house, desired, &plan.bundle, seen).await.map(|()| None),
-        Step::Keep | Step::Remember(_) | Step::Refuse(_) => unreachable!("the walk does these itself"),
+        AuthorityStep::PublishBundle => publish_bundle(house, desired, &plan.bundle, seen).await.map(|()| None),
+        AuthorityStep::Keep | AuthorityStep::Remember(_) | AuthorityStep::Refuse(_) => {
+            unreachable!("the walk does these itself")
+        }
     }
 }
 
-async fn make<S: Store>(house: &House<S>, desired: &Desired, dates: Dates) -> Authority {
+async fn make<S: Store>(house: &Context<S>, desired: &DesiredAuthority, dates: Dates) -> Authority {
     let Origin::New { subject, algorithm, constraints, .. } = &desired.origin else {
         unreachable!("only a new authority is made")
     };
@@ -257,8 +272,8 @@ async fn make<S: Store>(house: &House<S>, desired: &Desired, dates: Dates) -> Au
 
 /// Writes an authority for the first time, or in place of a damaged one that the user gave up.
 async fn install<S: Store>(
-    house: &House<S>,
-    desired: &Desired,
+    house: &Context<S>,
+    desired: &DesiredAuthority,
     authority: Authority,
     seen: &Seen,
 ) -> Result<(), StoreError> {
@@ -281,8 +296,8 @@ fn renewed(current: &StoredAuthority, dates: Dates) -> StoredAuthority {
 
 /// Writes certificates anew; the key stays as it is stored, byte for byte.
 async fn rewrite<S: Store>(
-    house: &House<S>,
-    desired: &Desired,
+    house: &Context<S>,
+    desired: &DesiredAuthority,
     stored: &StoredAuthority,
     bundle: &TrustBundle,
     seen: &Seen,
@@ -296,9 +311,9 @@ async fn rewrite<S: Store>(
     write(house, &item(desired, certificate, data), seen.secret.as_ref()).await
 }
 
-fn item(desired: &Desired, certificate: &Certificate, data: Data) -> Item {
-    Item {
-        shelf: Shelf::Secrets,
+fn item(desired: &DesiredAuthority, certificate: &Certificate, data: Data) -> NewItem {
+    NewItem {
+        shelf: StoredKind::Secrets,
         at: desired.secret.clone(),
         type_: AUTHORITY_TYPE,
         owner: desired.object.clone(),
@@ -308,8 +323,8 @@ fn item(desired: &Desired, certificate: &Certificate, data: Data) -> Item {
 }
 
 async fn publish_bundle<S: Store>(
-    house: &House<S>,
-    desired: &Desired,
+    house: &Context<S>,
+    desired: &DesiredAuthority,
     bundle: &TrustBundle,
     seen: &Seen,
 ) -> Result<(), StoreError> {
@@ -317,11 +332,11 @@ async fn publish_bundle<S: Store>(
     data.insert("ca.crt", bundle.to_pem());
     let at = desired.bundle.clone();
     let owner = desired.object.clone();
-    let item = Item { shelf: Shelf::ConfigMaps, at, type_: LEAF_TYPE, owner, authority: None, data };
+    let item = NewItem { shelf: StoredKind::ConfigMaps, at, type_: LEAF_TYPE, owner, authority: None, data };
     write(house, &item, seen.config_map.as_ref()).await
 }
 
-async fn write<S: Store>(house: &House<S>, item: &Item, there: Option<&Stored>) -> Result<(), StoreError> {
+async fn write<S: Store>(house: &Context<S>, item: &NewItem, there: Option<&StoredItem>) -> Result<(), StoreError> {
     match there {
         None => house.store.create(item).await,
         Some(stored) => house.store.replace(item, &stored.version).await,
@@ -329,51 +344,51 @@ async fn write<S: Store>(house: &House<S>, item: &Item, there: Option<&Stored>) 
 }
 
 async fn open<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     object: &Object,
-    desired: &Desired,
-    mut outcome: Outcome,
-    plan: &Plan,
-) -> Result<Walk, StoreError> {
+    desired: &DesiredAuthority,
+    mut outcome: AuthorityOutcome,
+    plan: &AuthorityPlan,
+) -> Result<Reconciled, StoreError> {
     let current = plan.current.as_ref().expect("what is kept is there");
     let certificate = current.authority.certificate.clone();
     let view = AuthorityView::new(certificate.clone(), plan.bundle.to_pem());
     outcome.certificate = Some(certificate);
-    let entry = Entry::Open(Arc::new(current.authority.clone()), Arc::new(view));
-    let mut walk = finish(house, object, Some(desired), outcome, entry).await?;
-    walk.wake = [walk.wake, plan.wake].into_iter().flatten().min();
-    Ok(walk)
+    let entry = CachedAuthority::Open(Arc::new(current.authority.clone()), Arc::new(view));
+    let mut reconciled = finish(house, object, Some(desired), outcome, entry).await?;
+    reconciled.wake = [reconciled.wake, plan.wake].into_iter().flatten().min();
+    Ok(reconciled)
 }
 
 async fn end<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     object: &Object,
-    desired: Option<&Desired>,
-    outcome: Outcome,
-) -> Result<Walk, StoreError> {
+    desired: Option<&DesiredAuthority>,
+    outcome: AuthorityOutcome,
+) -> Result<Reconciled, StoreError> {
     // Its leaves say the fault; the way out stands on the authority itself.
-    let fault = |refusal: &Refusal| refusal.message.split(". ").next().unwrap_or_default().to_owned();
+    let fault = |refusal: &Problem| refusal.message.split(". ").next().unwrap_or_default().to_owned();
     let why = outcome.refusal.as_ref().map(fault).unwrap_or_default();
-    finish(house, object, desired, outcome, Entry::Closed(why)).await
+    finish(house, object, desired, outcome, CachedAuthority::Closed(why)).await
 }
 
 async fn finish<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     object: &Object,
-    desired: Option<&Desired>,
-    outcome: Outcome,
-    entry: Entry,
-) -> Result<Walk, StoreError> {
+    desired: Option<&DesiredAuthority>,
+    outcome: AuthorityOutcome,
+    entry: CachedAuthority,
+) -> Result<Reconciled, StoreError> {
     let (status, events) = status(object, desired, &outcome, house.clock.now());
     report(house, object, &status, &events).await?;
     // Noted last: were the report to fail after it, the next walk would see no change and the leaves never hear of it.
     let authority_changed = house.authorities.note(&object.at.beside(&object.at.name), entry);
     let wake = in_conflict(&outcome).then(|| saturating(house.clock.now(), CONFLICT_PATIENCE));
-    Ok(Walk { wake, status: Some(status), issued: outcome.issued_for, authority_changed })
+    Ok(Reconciled { wake, status: Some(status), issued: outcome.issued_for, authority_changed })
 }
 
 /// Something of the name that it needs is somebody else's.
-fn in_conflict(outcome: &Outcome) -> bool {
+fn in_conflict(outcome: &AuthorityOutcome) -> bool {
     let refusals = outcome.refusal.iter().chain(&outcome.notice);
     refusals.into_iter().any(|refusal| matches!(refusal.reason, Reason::SecretConflict | Reason::ConfigMapConflict))
 }

@@ -1,37 +1,37 @@
 //! A leaf's walk: facts, plan, at most one certificate, status. Two writes for an issuance, none where nothing is due.
 
-use super::registry::Entry;
-use super::{CONFLICT_PATIENCE, House, Slot, Surroundings, Walk, report};
+use super::registry::CachedAuthority;
+use super::{CONFLICT_PATIENCE, Context, Permit, Reconciled, RelatedState, report};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use crate::decide::delivery::leftover::applicable;
-use crate::decide::delivery::{Arrival, Courier, Stored, arrival};
-use crate::decide::leaf::plan::{Signer, Stored as Kept, wake};
-use crate::decide::leaf::status::{Outcome, status};
-use crate::decide::leaf::{AuthorityView, Desired, Observed, Plan, Step, desired, plan};
+use crate::decide::delivery::{Deliverer, DeliveryProgress, StoredCertificate, arrival};
+use crate::decide::leaf::plan::{LeafSecret as Kept, Signer, wake};
+use crate::decide::leaf::status::{LeafOutcome, status};
+use crate::decide::leaf::{AuthorityView, DesiredLeaf, LeafPlan, LeafStep, ObservedLeaf, desired, plan};
 use crate::decide::status::previous_reason;
 use crate::pki::lifecycle::issued_at;
 use crate::pki::material::{self, Data};
 use crate::pki::sign::Dates;
 use crate::pki::{Authority, Certificate, PrivateKey, hex};
 use crate::world::entropy::{is_slow, serial};
-use crate::world::store::{Item, LEAF_TYPE, Shelf, StoredLeaf};
+use crate::world::store::{LEAF_TYPE, NewItem, StoredKind, StoredLeaf};
 use crate::world::{Store, StoreError};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
 /// Walks a leaf.
-pub async fn walk<S: Store>(
-    house: &House<S>,
+pub async fn reconcile<S: Store>(
+    house: &Context<S>,
     object: &Object,
-    around: &Surroundings,
-    slot: &Slot,
-) -> Result<Walk, StoreError> {
+    around: &RelatedState,
+    slot: &Permit,
+) -> Result<Reconciled, StoreError> {
     let entry = match (around.authority_exists, object.authority()) {
         (true, Some(at)) => match house.authorities.find(&at) {
             Some(entry) => Some(entry),
-            None => return Ok(Walk::over()), // its DockerCA's own walk comes first, and wakes this one
+            None => return Ok(Reconciled::over()), // its DockerCA's own walk comes first, and wakes this one
         },
         _ => None,
     };
@@ -39,7 +39,7 @@ pub async fn walk<S: Store>(
     match attempt(house, object, around, slot, entry.as_ref(), known).await {
         // What no watch shows: somebody's Secret, or ours without its label.
         Err(StoreError::Exists(at)) => {
-            let read = house.store.read(Shelf::Secrets, &at).await?;
+            let read = house.store.read(StoredKind::Secrets, &at).await?;
             attempt(house, object, around, slot, entry.as_ref(), read.as_ref().map(StoredLeaf::from)).await
         }
         done => done,
@@ -47,44 +47,47 @@ pub async fn walk<S: Store>(
 }
 
 /// The Secret from memory; from the store itself where a conflict was reported, which no watch shows the end of.
-async fn stored<S: Store>(house: &House<S>, object: &Object) -> Result<Option<StoredLeaf>, StoreError> {
+async fn stored<S: Store>(house: &Context<S>, object: &Object) -> Result<Option<StoredLeaf>, StoreError> {
     let at = object.secret();
     let known = house.store.leaf(&at).await?;
     let conflict = previous_reason(&object.previous, ConditionType::Issued) == Some(Reason::SecretConflict.as_str());
     if known.is_some() || !conflict {
         return Ok(known);
     }
-    Ok(house.store.read(Shelf::Secrets, &at).await?.as_ref().map(StoredLeaf::from))
+    Ok(house.store.read(StoredKind::Secrets, &at).await?.as_ref().map(StoredLeaf::from))
 }
 
 async fn attempt<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     object: &Object,
-    around: &Surroundings,
-    slot: &Slot,
-    entry: Option<&Entry>,
+    around: &RelatedState,
+    slot: &Permit,
+    entry: Option<&CachedAuthority>,
     stored: Option<StoredLeaf>,
-) -> Result<Walk, StoreError> {
+) -> Result<Reconciled, StoreError> {
     let now = house.clock.now();
     let observed = observed(object, around, entry, stored.as_ref());
     let desired = match desired(object) {
         Ok(desired) => desired,
         Err(refusal) => return refused(house, object, around, &observed, refusal).await,
     };
-    let Plan { step, current, notice, wake: next } = plan(&desired, &observed, now);
+    let LeafPlan { step, current, notice, wake: next } = plan(&desired, &observed, now);
     let bundle = bundle(&step, &observed, entry);
-    let mut outcome = Outcome { certificate: current, issuer: issuer(entry), refusal: notice, ..Outcome::default() };
+    let mut outcome =
+        LeafOutcome { certificate: current, issuer: issuer(entry), refusal: notice, ..LeafOutcome::default() };
     outcome.standing = around.standing.clone();
     let mut next = next;
     match step {
-        Step::Keep => {}
-        Step::Refuse(refusal) => {
+        LeafStep::Keep => {}
+        LeafStep::Refuse(refusal) => {
             next = next.or(Some(crate::pki::lifecycle::saturating(now, CONFLICT_PATIENCE)));
             outcome.refusal = Some(refusal);
         }
-        Step::Rebundle => rebundle(house, &desired, entry).await?,
-        Step::Issue { reason, dates, keep_key } => {
-            let Some(Entry::Open(authority, view)) = entry else { unreachable!("only an open authority signs") };
+        LeafStep::Rebundle => rebundle(house, &desired, entry).await?,
+        LeafStep::Issue { reason, dates, keep_key } => {
+            let Some(CachedAuthority::Open(authority, view)) = entry else {
+                unreachable!("only an open authority signs")
+            };
             let order = Order { desired: &desired, authority, view, dates, keep_key };
             let certificate = issue(house, &order, stored.as_ref(), slot).await?;
             next = wake(&desired, &certificate, &observed, now);
@@ -101,13 +104,15 @@ async fn attempt<S: Store>(
     let next = next.into_iter().chain(arrival.wake).min();
     let (status, events) = status(object, Some(&desired), &outcome, now);
     report(house, object, &status, &events).await?;
-    Ok(Walk { wake: next, status: Some(status), issued: outcome.issued_for, authority_changed: false })
+    Ok(Reconciled { wake: next, status: Some(status), issued: outcome.issued_for, authority_changed: false })
 }
 
 /// Digest of the bundle that is stored once the step is done.
-fn bundle(step: &Step, observed: &Observed, entry: Option<&Entry>) -> Option<[u8; 32]> {
+fn bundle(step: &LeafStep, observed: &ObservedLeaf, entry: Option<&CachedAuthority>) -> Option<[u8; 32]> {
     match (step, &observed.stored, entry) {
-        (Step::Issue { .. } | Step::Rebundle, _, Some(Entry::Open(_, view))) => Some(view.bundle_digest),
+        (LeafStep::Issue { .. } | LeafStep::Rebundle, _, Some(CachedAuthority::Open(_, view))) => {
+            Some(view.bundle_digest)
+        }
         (_, Kept::Ours(facts), _) => Some(facts.bundle_digest),
         _ => None,
     }
@@ -116,13 +121,13 @@ fn bundle(step: &Step, observed: &Observed, entry: Option<&Entry>) -> Option<[u8
 /// How far the delivery of what is stored is; where nothing is stored, Issued says enough.
 fn arrived(
     object: &Object,
-    courier: &Courier,
+    courier: &Deliverer,
     certificate: Option<&Certificate>,
     bundle: Option<[u8; 32]>,
     now: Timestamp,
-) -> Arrival {
-    let Some((certificate, bundle)) = certificate.zip(bundle) else { return Arrival::default() };
-    let stored = Stored {
+) -> DeliveryProgress {
+    let Some((certificate, bundle)) = certificate.zip(bundle) else { return DeliveryProgress::default() };
+    let stored = StoredCertificate {
         fingerprint: certificate.fingerprint(),
         bundle: hex(&bundle),
         issued_at: issued_at(certificate.not_before),
@@ -130,7 +135,12 @@ fn arrived(
     arrival(object, courier, &stored, now)
 }
 
-fn observed(object: &Object, around: &Surroundings, entry: Option<&Entry>, stored: Option<&StoredLeaf>) -> Observed {
+fn observed(
+    object: &Object,
+    around: &RelatedState,
+    entry: Option<&CachedAuthority>,
+    stored: Option<&StoredLeaf>,
+) -> ObservedLeaf {
     let kept = match stored {
         None => Kept::Absent,
         Some(stored) if stored.owner.as_ref() == Some(&object.at) => Kept::Ours(stored.facts.clone()),
@@ -138,10 +148,10 @@ fn observed(object: &Object, around: &Surroundings, entry: Option<&Entry>, store
     };
     let signer = match entry {
         None => Signer::NotFound,
-        Some(Entry::Closed(why)) => Signer::NotReady(why.clone()),
-        Some(Entry::Open(_, view)) => Signer::Ready(Arc::clone(view)),
+        Some(CachedAuthority::Closed(why)) => Signer::NotReady(why.clone()),
+        Some(CachedAuthority::Open(_, view)) => Signer::Ready(Arc::clone(view)),
     };
-    Observed {
+    ObservedLeaf {
         stored: kept,
         signer,
         rival: around.rival.clone(),
@@ -150,36 +160,36 @@ fn observed(object: &Object, around: &Surroundings, entry: Option<&Entry>, store
     }
 }
 
-fn issuer(entry: Option<&Entry>) -> Option<String> {
+fn issuer(entry: Option<&CachedAuthority>) -> Option<String> {
     match entry {
-        Some(Entry::Open(_, view)) => Some(view.fingerprint.clone()),
+        Some(CachedAuthority::Open(_, view)) => Some(view.fingerprint.clone()),
         _ => None,
     }
 }
 
 /// The spec cannot be used: what is stored stays, and its facts are reported on.
 async fn refused<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     object: &Object,
-    around: &Surroundings,
-    observed: &Observed,
-    refusal: Refusal,
-) -> Result<Walk, StoreError> {
+    around: &RelatedState,
+    observed: &ObservedLeaf,
+    refusal: Problem,
+) -> Result<Reconciled, StoreError> {
     let certificate = match &observed.stored {
         Kept::Ours(facts) => facts.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok()),
         _ => None,
     };
     let wake = certificate.as_ref().map(|certificate| certificate.not_after).filter(|end| *end > house.clock.now());
     let standing = around.standing.clone();
-    let outcome = Outcome { certificate, refusal: Some(refusal), standing, ..Outcome::default() };
+    let outcome = LeafOutcome { certificate, refusal: Some(refusal), standing, ..LeafOutcome::default() };
     let (status, events) = status(object, None, &outcome, house.clock.now());
     report(house, object, &status, &events).await?;
-    Ok(Walk { wake, status: Some(status), issued: None, authority_changed: false })
+    Ok(Reconciled { wake, status: Some(status), issued: None, authority_changed: false })
 }
 
 /// What is to be signed, and by whom.
 struct Order<'a> {
-    desired: &'a Desired,
+    desired: &'a DesiredLeaf,
     authority: &'a Authority,
     view: &'a AuthorityView,
     dates: Dates,
@@ -187,10 +197,10 @@ struct Order<'a> {
 }
 
 async fn issue<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     order: &Order<'_>,
     stored: Option<&StoredLeaf>,
-    slot: &Slot,
+    slot: &Permit,
 ) -> Result<Certificate, StoreError> {
     let desired = order.desired;
     let kept = if order.keep_key { stored_key(house, desired).await? } else { None };
@@ -206,17 +216,21 @@ async fn issue<S: Store>(
     Ok(certificate)
 }
 
-async fn stored_key<S: Store>(house: &House<S>, desired: &Desired) -> Result<Option<PrivateKey>, StoreError> {
-    let stored = house.store.read(Shelf::Secrets, &desired.secret).await?;
+async fn stored_key<S: Store>(house: &Context<S>, desired: &DesiredLeaf) -> Result<Option<PrivateKey>, StoreError> {
+    let stored = house.store.read(StoredKind::Secrets, &desired.secret).await?;
     let key = stored.as_ref().and_then(|stored| stored.data.get("tls.key"));
     Ok(key.and_then(|pem| PrivateKey::from_pem(pem, None).ok()))
 }
 
 /// Writes the bundle beside the same pair.
-async fn rebundle<S: Store>(house: &House<S>, desired: &Desired, entry: Option<&Entry>) -> Result<(), StoreError> {
-    let Some(Entry::Open(_, view)) = entry else { unreachable!("only an open authority has a bundle") };
+async fn rebundle<S: Store>(
+    house: &Context<S>,
+    desired: &DesiredLeaf,
+    entry: Option<&CachedAuthority>,
+) -> Result<(), StoreError> {
+    let Some(CachedAuthority::Open(_, view)) = entry else { unreachable!("only an open authority has a bundle") };
     // Memory may lag: what it shows as ours may be gone by now, or somebody else's.
-    let read = house.store.read(Shelf::Secrets, &desired.secret).await?;
+    let read = house.store.read(StoredKind::Secrets, &desired.secret).await?;
     let Some(stored) = read.filter(|stored| stored.owner.as_ref() == Some(&desired.object)) else {
         return Err(StoreError::Changed(desired.secret.clone()));
     };
@@ -229,14 +243,14 @@ async fn rebundle<S: Store>(house: &House<S>, desired: &Desired, entry: Option<&
 }
 
 async fn write<S: Store>(
-    house: &House<S>,
-    desired: &Desired,
+    house: &Context<S>,
+    desired: &DesiredLeaf,
     data: Data,
     version: Option<&str>,
 ) -> Result<(), StoreError> {
     let at = desired.secret.clone();
     let owner = desired.object.clone();
-    let item = Item { shelf: Shelf::Secrets, at, type_: LEAF_TYPE, owner, authority: None, data };
+    let item = NewItem { shelf: StoredKind::Secrets, at, type_: LEAF_TYPE, owner, authority: None, data };
     match version {
         None => house.store.create(&item).await,
         Some(version) => house.store.replace(&item, version).await,

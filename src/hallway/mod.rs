@@ -10,20 +10,20 @@ pub mod registry;
 pub mod removal;
 pub mod slot;
 
-use registry::Entry;
-use removal::Way;
+use registry::CachedAuthority;
+use removal::Finalization;
 
-pub use registry::Authorities;
-pub use slot::Slot;
+pub use registry::AuthorityCache;
+pub use slot::Permit;
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::ControllerStatus;
 use crate::api::{Kind, Object, ObjectRef};
-use crate::decide::delivery::Courier;
-use crate::decide::registration::Standing;
+use crate::decide::delivery::Deliverer;
+use crate::decide::registration::RegistrationStatus;
 use crate::decide::status::{Event, Verdict, conditions, previous_reason};
-use crate::world::entropy::KeyForge;
-use crate::world::store::Announcement;
+use crate::world::entropy::KeyGenerator;
+use crate::world::store::ObjectEvent;
 use crate::world::{Clock, Store, StoreError};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
@@ -34,42 +34,42 @@ const CONFLICT_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
 const WRITTEN: i64 = 1_767_225_600;
 
 /// What the rooms share.
-pub struct House<S> {
+pub struct Context<S> {
     /// Where Secrets and statuses are kept.
     pub store: S,
     /// The time.
     pub clock: Clock,
     /// Where keys are made.
-    pub forge: KeyForge,
+    pub forge: KeyGenerator,
     /// The authorities that can sign.
-    pub authorities: Authorities,
+    pub authorities: AuthorityCache,
 }
 
-impl<S: Store> House<S> {
+impl<S: Store> Context<S> {
     /// A house over that store and clock.
-    pub fn new(store: S, clock: Clock) -> House<S> {
-        House { store, clock, forge: KeyForge::new(), authorities: Authorities::default() }
+    pub fn new(store: S, clock: Clock) -> Context<S> {
+        Context { store, clock, forge: KeyGenerator::new(), authorities: AuthorityCache::default() }
     }
 }
 
 /// What stands around an object.
 #[derive(Clone, Debug, Default)]
-pub struct Surroundings {
+pub struct RelatedState {
     /// Another object that has its Secret.
     pub rival: Option<ObjectRef>,
     /// How far its registration in Portainer is.
-    pub standing: Standing,
+    pub standing: RegistrationStatus,
     /// There is a DockerCA of the name in `caRef`.
     pub authority_exists: bool,
     /// A DockerCA still has hosts or clients.
     pub in_use: bool,
     /// Who brings a host's certificate there.
-    pub courier: Courier,
+    pub courier: Deliverer,
 }
 
 /// What came of a walk.
 #[derive(Clone, Debug)]
-pub struct Walk {
+pub struct Reconciled {
     /// When to walk again, if nothing changes.
     pub wake: Option<Timestamp>,
     /// The status as it is now; none while the authority has not been looked at, and for objects that are gone.
@@ -80,10 +80,10 @@ pub struct Walk {
     pub authority_changed: bool,
 }
 
-impl Walk {
+impl Reconciled {
     /// One that ends before anything was decided.
-    fn over() -> Walk {
-        Walk { wake: None, status: None, issued: None, authority_changed: false }
+    fn over() -> Reconciled {
+        Reconciled { wake: None, status: None, issued: None, authority_changed: false }
     }
 }
 
@@ -91,41 +91,41 @@ impl Walk {
 ///
 /// # Errors
 /// [`StoreError`] where the store fails: to be tried again, nothing half done stands in the way.
-pub async fn walk<S: Store>(
-    house: &House<S>,
+pub async fn reconcile<S: Store>(
+    house: &Context<S>,
     object: &Object,
-    around: &Surroundings,
-    slot: &Slot,
-) -> Result<Walk, StoreError> {
+    around: &RelatedState,
+    slot: &Permit,
+) -> Result<Reconciled, StoreError> {
     // A machine without a battery wakes in 1970, and would replace everything by certificates that have ended.
     let now = house.clock.now();
     if now.as_second() < WRITTEN {
         return Err(StoreError::ClockBehind(now));
     }
-    let until = match removal::walk(house, object, around).await? {
-        Way::Out(walk) => return Ok(*walk),
-        Way::OnUntil(until) => Some(until),
-        Way::On => None,
+    let until = match removal::finalize(house, object, around).await? {
+        Finalization::Out(reconciled) => return Ok(*reconciled),
+        Finalization::OnUntil(until) => Some(until),
+        Finalization::On => None,
     };
     match object.at.kind {
-        Kind::DockerCA => authority::walk(house, object, around, slot, until).await,
-        _ => leaf::walk(house, object, around, slot).await,
+        Kind::DockerCA => authority::reconcile(house, object, around, slot, until).await,
+        _ => leaf::reconcile(house, object, around, slot).await,
     }
 }
 
 /// Tells the user, once, that an object's walk fails again and again, and why. The next walk that ends well takes it
 /// back. What is stored is what it was. True where the leaves of an authority that was never opened should hear of it.
-pub async fn tell<S: Store>(house: &House<S>, object: &Object, error: &StoreError) -> bool {
+pub async fn report_repeated_failure<S: Store>(house: &Context<S>, object: &Object, error: &StoreError) -> bool {
     let told = previous_reason(&object.previous, ConditionType::Ready) == Some(Reason::StoreFailed.as_str());
     if !told && object.deleted.is_none() {
         report_failure(house, object, error).await;
     }
     let at = object.at.beside(&object.at.name);
     let unopened = object.at.kind == Kind::DockerCA && house.authorities.find(&at).is_none();
-    unopened && house.authorities.note(&at, Entry::Closed(error.to_string()))
+    unopened && house.authorities.note(&at, CachedAuthority::Closed(error.to_string()))
 }
 
-async fn report_failure<S: Store>(house: &House<S>, object: &Object, error: &StoreError) {
+async fn report_failure<S: Store>(house: &Context<S>, object: &Object, error: &StoreError) {
     let message = format!("{error}; it is tried again and again");
     let verdict = Verdict::new(ConditionType::Ready, false, Reason::StoreFailed, message.clone());
     let ready = conditions(&[verdict], &object.previous.conditions, object.generation, house.clock.now());
@@ -140,7 +140,7 @@ async fn report_failure<S: Store>(house: &House<S>, object: &Object, error: &Sto
 
 /// Publishes a status that differs from the last, then tells what happened.
 async fn report<S: Store>(
-    house: &House<S>,
+    house: &Context<S>,
     object: &Object,
     status: &ControllerStatus,
     events: &[Event],
@@ -150,7 +150,7 @@ async fn report<S: Store>(
     }
     for event in events {
         let what =
-            Announcement { warning: event.warning, reason: event.reason.as_str(), message: event.message.clone() };
+            ObjectEvent { warning: event.warning, reason: event.reason.as_str(), message: event.message.clone() };
         house.store.announce(object, &what).await;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The authorities that can sign, opened once by their own walk and lent to their leaves'.
 
-use crate::api::Place;
+use crate::api::NamespacedName;
 use crate::decide::leaf::AuthorityView;
 use crate::pki::Authority;
 use std::collections::HashMap;
@@ -8,7 +8,7 @@ use std::sync::{Arc, RwLock};
 
 /// An authority as its last walk left it.
 #[derive(Clone, Debug)]
-pub enum Entry {
+pub enum CachedAuthority {
     /// It signs.
     Open(Arc<Authority>, Arc<AuthorityView>),
     /// It does not, and why.
@@ -17,28 +17,28 @@ pub enum Entry {
 
 /// All authorities, by namespace and name of their DockerCA.
 #[derive(Debug, Default)]
-pub struct Authorities(RwLock<HashMap<Place, Entry>>);
+pub struct AuthorityCache(RwLock<HashMap<NamespacedName, CachedAuthority>>);
 
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
-impl Authorities {
+impl AuthorityCache {
     /// The authority, if its DockerCA was walked.
-    pub fn find(&self, at: &Place) -> Option<Entry> {
+    pub fn find(&self, at: &NamespacedName) -> Option<CachedAuthority> {
         self.0.read().expect(UNPOISONED).get(at).cloned()
     }
 
     /// Notes how an authority is; true where that changes something for its leaves.
-    pub fn note(&self, at: &Place, entry: Entry) -> bool {
+    pub fn note(&self, at: &NamespacedName, entry: CachedAuthority) -> bool {
         let before = self.0.write().expect(UNPOISONED).insert(at.clone(), entry.clone());
         match (before, entry) {
-            (Some(Entry::Open(_, before)), Entry::Open(_, now)) => before != now,
-            (Some(Entry::Closed(before)), Entry::Closed(now)) => before != now,
+            (Some(CachedAuthority::Open(_, before)), CachedAuthority::Open(_, now)) => before != now,
+            (Some(CachedAuthority::Closed(before)), CachedAuthority::Closed(now)) => before != now,
             _ => true,
         }
     }
 
     /// Forgets the authority of a DockerCA that is gone.
-    pub fn forget(&self, at: &Place) {
+    pub fn forget(&self, at: &NamespacedName) {
         self.0.write().expect(UNPOISONED).remove(at);
     }
 }

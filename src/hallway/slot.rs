@@ -5,21 +5,21 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A place in the queue's working set.
 #[derive(Debug)]
-pub struct Slot {
+pub struct Permit {
     places: Option<Arc<Semaphore>>,
     held: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
-impl Slot {
+impl Permit {
     /// Waits for a place among `places`.
-    pub async fn take(places: &Arc<Semaphore>) -> Slot {
+    pub async fn take(places: &Arc<Semaphore>) -> Permit {
         let permit = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
-        Slot { places: Some(Arc::clone(places)), held: Mutex::new(Some(permit)) }
+        Permit { places: Some(Arc::clone(places)), held: Mutex::new(Some(permit)) }
     }
 
     /// A place where nobody waits for one.
-    pub fn unlimited() -> Slot {
-        Slot { places: None, held: Mutex::new(None) }
+    pub fn unlimited() -> Permit {
+        Permit { places: None, held: Mutex::new(None) }
     }
 
     /// Runs `work` without the place, and takes one again after it.

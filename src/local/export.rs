@@ -2,8 +2,8 @@
 
 use super::LocalError;
 use crate::api::{AUTHORITY_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION};
-use crate::world::disk_store::{Kept, read_all};
-use crate::world::store::Shelf;
+use crate::world::disk_store::{StoredRecord, read_all};
+use crate::world::store::StoredKind;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::io::Write;
 use std::path::Path;
@@ -32,15 +32,15 @@ pub fn export(state: &Path, out: &mut dyn Write) -> Result<(), LocalError> {
     out.flush().map_err(LocalError::Print)
 }
 
-fn kind(item: &Kept) -> &'static str {
+fn kind(item: &StoredRecord) -> &'static str {
     match item.shelf {
-        Shelf::Secrets => "Secret",
-        Shelf::ConfigMaps => "ConfigMap",
+        StoredKind::Secrets => "Secret",
+        StoredKind::ConfigMaps => "ConfigMap",
     }
 }
 
 /// Everything is quoted as JSON, which is YAML, and one line is one field.
-fn manifest(item: &Kept, owner: &str) -> Result<Zeroizing<String>, LocalError> {
+fn manifest(item: &StoredRecord, owner: &str) -> Result<Zeroizing<String>, LocalError> {
     let quoted = |text: &str| serde_json::Value::from(text).to_string();
     let mut lines = Zeroizing::new(String::new());
     let mut line = |text: String| {
@@ -59,14 +59,14 @@ fn manifest(item: &Kept, owner: &str) -> Result<Zeroizing<String>, LocalError> {
     if let Some(authority) = &item.authority {
         line(format!("    {}: {}", quoted(AUTHORITY_ANNOTATION), quoted(authority)));
     }
-    if let Some(type_) = item.type_.as_deref().filter(|_| item.shelf == Shelf::Secrets) {
+    if let Some(type_) = item.type_.as_deref().filter(|_| item.shelf == StoredKind::Secrets) {
         line(format!("type: {}", quoted(type_)));
     }
     line("data:".into());
     for (key, bytes) in item.data.iter() {
         let value = match item.shelf {
-            Shelf::Secrets => BASE64_STANDARD.encode(bytes),
-            Shelf::ConfigMaps => String::from_utf8_lossy(bytes).into_owned(),
+            StoredKind::Secrets => BASE64_STANDARD.encode(bytes),
+            StoredKind::ConfigMaps => String::from_utf8_lossy(bytes).into_owned(),
         };
         line(format!("  {}: {}", quoted(key), quoted(&value)));
     }

@@ -1,7 +1,8 @@
 //! YAML files to objects and input Secrets. It checks what the API server's schema would, and says where it is wrong.
 
 use crate::api::{
-    API_VERSION, DockerCA, DockerClientCert, DockerHostCert, Kind, Object, ObjectRef, Place, PortainerClient, Spec,
+    API_VERSION, DockerCA, DockerClientCert, DockerHostCert, Kind, NamespacedName, Object, ObjectRef, PortainerClient,
+    Spec,
 };
 use crate::pki::material::Data;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -26,7 +27,7 @@ pub struct Text {
 
 /// An object and the file that it is in.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct LoadedObject {
     /// The object.
     pub object: Object,
     /// As the user named it.
@@ -37,15 +38,15 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Loaded {
     /// Objects, in their order.
-    pub objects: Vec<Found>,
+    pub objects: Vec<LoadedObject>,
     /// Secrets to read from.
-    pub inputs: HashMap<Place, Data>,
+    pub inputs: HashMap<NamespacedName, Data>,
 }
 
 /// What is wrong in a file, and where. It never holds a value of a Secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{file}:{line}: {message}")]
-pub struct FileFault {
+pub struct ManifestError {
     /// As the user named it.
     pub file: String,
     /// Line, from 1: of the document, or of the fault itself where the parser knows.
@@ -58,13 +59,13 @@ pub struct FileFault {
 ///
 /// # Errors
 /// The first [`FileFault`].
-pub fn load(texts: &[Text]) -> Result<Loaded, FileFault> {
+pub fn load(texts: &[Text]) -> Result<Loaded, ManifestError> {
     let mut loaded = Loaded::default();
     let mut places = HashMap::new();
     for text in texts {
         for document in documents(text)? {
             let line = document.referenced.line();
-            let fault = |message| FileFault { file: text.file.clone(), line, message };
+            let fault = |message| ManifestError { file: text.file.clone(), line, message };
             let named = read(&document.value, &mut loaded, &text.file).map_err(fault)?;
             let here = format!("{}:{line}", text.file);
             if let Some(there) = places.insert(named.clone(), here) {
@@ -75,7 +76,7 @@ pub fn load(texts: &[Text]) -> Result<Loaded, FileFault> {
     Ok(loaded)
 }
 
-fn documents(text: &Text) -> Result<Vec<Spanned<Value>>, FileFault> {
+fn documents(text: &Text) -> Result<Vec<Spanned<Value>>, ManifestError> {
     let options = serde_saphyr::options! {
         with_snippet: false,
         budget: serde_saphyr::budget! { max_documents: 1_000_000, max_nodes: 50_000_000, max_events: 100_000_000 },
@@ -86,7 +87,7 @@ fn documents(text: &Text) -> Result<Vec<Spanned<Value>>, FileFault> {
 }
 
 /// The parser may repeat what it stumbled over: not where that may be a passphrase.
-fn no_yaml(text: &Text, error: &serde_saphyr::Error) -> FileFault {
+fn no_yaml(text: &Text, error: &serde_saphyr::Error) -> ManifestError {
     let place = error.location();
     let line = place.map_or(1, |place| place.line());
     let message = if text.text.contains("Secret") {
@@ -95,7 +96,7 @@ fn no_yaml(text: &Text, error: &serde_saphyr::Error) -> FileFault {
     } else {
         format!("it is no YAML: {error}")
     };
-    FileFault { file: text.file.clone(), line, message }
+    ManifestError { file: text.file.clone(), line, message }
 }
 
 /// Reads one document; says which object it is.
@@ -113,7 +114,7 @@ fn read(document: &Value, loaded: &mut Loaded, file: &str) -> Result<String, Str
         (API_VERSION, Some(kind)) => {
             let object = object(kind, fields)?;
             let named = named(&object.at);
-            loaded.objects.push(Found { object, file: file.to_owned() });
+            loaded.objects.push(LoadedObject { object, file: file.to_owned() });
             Ok(named)
         }
         _ => Err(format!("kind {kind:?} of apiVersion {version:?} is none that is read here; accepted are {ACCEPTED}")),
@@ -125,7 +126,7 @@ pub fn named(at: &ObjectRef) -> String {
     format!("{} {}/{}", at.kind, at.namespace, at.name)
 }
 
-fn place(kind: &str, fields: &Map<String, Value>) -> Result<Place, String> {
+fn place(kind: &str, fields: &Map<String, Value>) -> Result<NamespacedName, String> {
     let metadata = fields.get("metadata").and_then(Value::as_object);
     let text = |name| metadata.and_then(|metadata| metadata.get(name));
     let name = match text("name") {
@@ -146,7 +147,7 @@ fn place(kind: &str, fields: &Map<String, Value>) -> Result<Place, String> {
             "{kind} {name}: metadata.namespace: {namespace:?} is no namespace: lower case letters, digits and -"
         ));
     }
-    Ok(Place::new(&namespace, &name))
+    Ok(NamespacedName::new(&namespace, &name))
 }
 
 /// `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`, as Kubernetes and the schema have it.
@@ -205,7 +206,7 @@ fn check(object: &Object) -> Result<(), String> {
 }
 
 /// A Secret. No message repeats a value.
-fn input(fields: &Map<String, Value>) -> Result<(Place, Data), String> {
+fn input(fields: &Map<String, Value>) -> Result<(NamespacedName, Data), String> {
     let at = place("Secret", fields)?;
     let known = ["apiVersion", "kind", "metadata", "type", "immutable", "data", "stringData"];
     if let Some(unknown) = fields.keys().find(|key| !known.contains(&key.as_str())) {
@@ -256,7 +257,7 @@ spec: {caRef: {name: homelab}, hostname: pandora.bodkys.house}
         let text = format!("# words\n---\n{GOOD}---\n---\n{SECRET}");
         let loaded = load(&[Text { file: "a".into(), text: text.into() }]).expect("it is good");
         assert_eq!(loaded.objects[0].object.at.to_string(), "DockerHostCert/default/pandora");
-        let at = Place { namespace: "default".into(), name: "ca-pass".into() };
+        let at = NamespacedName { namespace: "default".into(), name: "ca-pass".into() };
         assert_eq!(loaded.inputs[&at].get("passphrase"), Some(b"canary".as_slice()));
     }
 

@@ -1,16 +1,16 @@
 //! `up --host NAME`: what a companion does, for the machine that `up` itself runs on.
 
 use super::UNPOISONED;
-use super::round::{Door, Round};
+use super::round::{RunResult, Runner};
 use crate::api::docker_host_cert::Delivery as Wishes;
 use crate::api::{Kind, Object, Spec};
 use crate::decide::delivery::assign::entry;
 use crate::hallway::daemon::{CONFIGURATION, SERVICE};
-use crate::hallway::delivery::{Delivery, Done, deliver};
+use crate::hallway::delivery::{DeliveryResult, HostDelivery, deliver};
 use crate::world::host_files::{SILENT, watch_paths};
-use crate::world::store::{Shelf, Store};
-use crate::world::unit_news::UnitNews;
-use crate::world::watch::Watch;
+use crate::world::store::{Store, StoredKind};
+use crate::world::unit_news::UnitWatch;
+use crate::world::watch::FileWatch;
 use crate::world::{StoreError, daemon_host};
 use k8s_openapi::jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -27,15 +27,15 @@ pub fn wishes(object: &Object, host: Option<&str>) -> Option<Wishes> {
 const BUS_AGAIN: Duration = Duration::from_secs(30);
 
 /// What others do on this machine to what is delivered, as soon as the system tells of it.
-pub struct Others {
-    watch: Watch,
-    daemon: UnitNews,
+pub struct HostChanges {
+    watch: FileWatch,
+    daemon: UnitWatch,
 }
 
-impl Others {
+impl HostChanges {
     /// From now on.
-    pub fn watched() -> Others {
-        Others { watch: Watch::new(SILENT), daemon: UnitNews::of(SERVICE, BUS_AGAIN) }
+    pub fn watched() -> HostChanges {
+        HostChanges { watch: FileWatch::new(SILENT), daemon: UnitWatch::of(SERVICE, BUS_AGAIN) }
     }
 
     /// Files delivered to that directory, and dockerd's configuration: to be said after each round, which may have made
@@ -53,7 +53,7 @@ impl Others {
     }
 }
 
-impl Door {
+impl Runner {
     /// Where files are delivered on this machine, if they are.
     pub fn directory(&self) -> Option<&Path> {
         let delivery = self.objects[self.here()?].object.delivery()?;
@@ -62,7 +62,7 @@ impl Door {
 
     /// Delivers to this machine, where it was asked to and a certificate is stored; true where that changed what is
     /// known of the object, so that it should be looked at again.
-    pub async fn deliver(&mut self, round: &mut Round) -> bool {
+    pub async fn deliver(&mut self, round: &mut RunResult) -> bool {
         let Some(index) = self.here() else { return false };
         let object = self.objects[index].object.clone();
         match self.bring(&object).await {
@@ -93,14 +93,14 @@ impl Door {
         self.objects.iter().position(|found| is_it(&found.object) && found.object.delivery().is_some())
     }
 
-    async fn bring(&self, object: &Object) -> Result<Option<Done>, StoreError> {
-        let Some(stored) = self.store().read(Shelf::Secrets, &object.secret()).await? else { return Ok(None) };
+    async fn bring(&self, object: &Object) -> Result<Option<DeliveryResult>, StoreError> {
+        let Some(stored) = self.store().read(StoredKind::Secrets, &object.secret()).await? else { return Ok(None) };
         if stored.owner.as_ref() != Some(&object.at) {
             return Ok(None); // its own walk says whose it is
         }
         // Nobody else's dockerd waits for this one's turn.
         let Some(assigned) = entry(object, Some(Timestamp::MAX)) else { return Ok(None) };
-        let delivery = Delivery {
+        let delivery = HostDelivery {
             roots: vec![PathBuf::from(&assigned.delivery.directory)],
             host: assigned,
             secret: Some(Arc::new(stored.data)),
@@ -111,7 +111,7 @@ impl Door {
         Ok(Some(deliver(&delivery, self.clock()).await))
     }
 
-    fn say(&self, object: &Object, done: &Done) {
+    fn say(&self, object: &Object, done: &DeliveryResult) {
         let mut board = self.board.lock().expect(UNPOISONED);
         for condition in &done.status.conditions {
             let known = object.companion.conditions.contains(condition);

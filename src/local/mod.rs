@@ -11,18 +11,18 @@ pub mod table;
 pub use export::export;
 
 use crate::world::Clock;
-use crate::world::disk_store::{DiskStore, Voice};
+use crate::world::disk_store::{DiskStore, EventSink};
 use crate::world::state_directory::DirectoryError;
 use crate::world::synced_files::{FileError, read_text};
-use crate::world::watch::Watch;
-use files::{FileFault, Loaded, Text, load};
-use host::Others;
+use crate::world::watch::FileWatch;
+use files::{Loaded, ManifestError, Text, load};
+use host::HostChanges;
 use k8s_openapi::jiff::Timestamp;
-use round::{Door, Round};
+use round::{RunResult, Runner};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use table::{Board, Console};
+use table::{Console, StatusTable};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -38,7 +38,7 @@ const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// What `up` is to do.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct UpSettings {
     /// YAML files, in their order; `-` is standard input.
     pub files: Vec<PathBuf>,
     /// The state directory.
@@ -53,7 +53,7 @@ pub struct Settings {
 
 /// How `up` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub enum UpResult {
     /// With `once`: everything is Ready.
     Ready,
     /// With `once`: it is not, and the time is over.
@@ -70,7 +70,7 @@ pub enum LocalError {
     Read(#[from] FileError),
     /// A file holds something wrong.
     #[error(transparent)]
-    File(#[from] FileFault),
+    File(#[from] ManifestError),
     /// No file holds an object.
     #[error("there is no object of Dockseal in {0}")]
     Nothing(String),
@@ -92,7 +92,7 @@ pub enum LocalError {
 ///
 /// # Errors
 /// [`LocalError`] where it cannot begin; the state directory is as it was then.
-pub async fn run(settings: Settings) -> Result<Ended, LocalError> {
+pub async fn run(settings: UpSettings) -> Result<UpResult, LocalError> {
     run_on(settings, Console::standard(), Clock::system()).await
 }
 
@@ -100,19 +100,19 @@ pub async fn run(settings: Settings) -> Result<Ended, LocalError> {
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_on(settings: Settings, console: Console, clock: Clock) -> Result<Ended, LocalError> {
+pub async fn run_on(settings: UpSettings, console: Console, clock: Clock) -> Result<UpResult, LocalError> {
     let mut sources = Sources::read(&settings.files)?;
     let loaded = objects(&sources.texts)?;
     let deliverable = |name: &str| loaded.objects.iter().any(|found| host::wishes(&found.object, Some(name)).is_some());
     if let Some(name) = settings.host.as_ref().filter(|name| !deliverable(name)) {
         return Err(LocalError::NoHost(name.clone()));
     }
-    let board = Arc::new(Mutex::new(Board::new(console)));
+    let board = Arc::new(Mutex::new(StatusTable::new(console)));
     let store = DiskStore::open(&settings.state, voice(&board, &clock))?;
-    let mut door = Door::new(store, clock, Arc::clone(&board), settings.host.clone(), loaded);
+    let mut door = Runner::new(store, clock, Arc::clone(&board), settings.host.clone(), loaded);
     let ended = tokio::select! {
         stopped = stop_signal() => stopped?,
-        () = deadline(&settings) => Ended::NotReady,
+        () = deadline(&settings) => UpResult::NotReady,
         ended = serve(&settings, &mut sources, &mut door, &board) => ended?,
     };
     board.lock().expect(UNPOISONED).draw();
@@ -120,7 +120,7 @@ pub async fn run_on(settings: Settings, console: Console, clock: Clock) -> Resul
 }
 
 /// Deeds, each with its time.
-fn voice(board: &Arc<Mutex<Board>>, clock: &Clock) -> Voice {
+fn voice(board: &Arc<Mutex<StatusTable>>, clock: &Clock) -> EventSink {
     let (board, clock) = (Arc::clone(board), clock.clone());
     Arc::new(move |line| {
         let now = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
@@ -128,17 +128,17 @@ fn voice(board: &Arc<Mutex<Board>>, clock: &Clock) -> Voice {
     })
 }
 
-async fn stop_signal() -> Result<Ended, LocalError> {
+async fn stop_signal() -> Result<UpResult, LocalError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(LocalError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(LocalError::Signals)?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    Ok(Ended::Stopped)
+    Ok(UpResult::Stopped)
 }
 
-async fn deadline(settings: &Settings) {
+async fn deadline(settings: &UpSettings) {
     match settings.once {
         true => sleep(settings.timeout).await,
         false => std::future::pending().await,
@@ -147,27 +147,27 @@ async fn deadline(settings: &Settings) {
 
 /// Round after round; the files are read again before each.
 async fn serve(
-    settings: &Settings,
+    settings: &UpSettings,
     sources: &mut Sources,
-    door: &mut Door,
-    board: &Mutex<Board>,
-) -> Result<Ended, LocalError> {
+    door: &mut Runner,
+    board: &Mutex<StatusTable>,
+) -> Result<UpResult, LocalError> {
     let mut failures = 0;
-    let (mut watch, blind) = Watch::over(&settings.files, &door.store().secrets()?);
+    let (mut watch, blind) = FileWatch::over(&settings.files, &door.store().secrets()?);
     if let Some(why) = &blind {
         let seconds = BLIND_NAP.as_secs();
         let line =
             format!("changes are looked for every {seconds} seconds, since the system does not tell of them: {why}");
         board.lock().expect(UNPOISONED).say(&line);
     }
-    let mut others = settings.host.as_ref().map(|_| Others::watched());
+    let mut others = settings.host.as_ref().map(|_| HostChanges::watched());
     loop {
         let round = door.round().await;
         if let (Some(others), Some(directory)) = (&mut others, door.directory()) {
             others.keep_to(directory);
         }
         if settings.once && round.ready && !door.is_visiting() {
-            return Ok(Ended::Ready);
+            return Ok(UpResult::Ready);
         }
         failures = if round.failed { failures + 1 } else { 0 };
         let clock = door.clock().clone();
@@ -177,7 +177,7 @@ async fn serve(
             () = meddled(others.as_ref()) => sleep(DEBOUNCE).await,
         }
         if !settings.state.join("secrets").is_dir() {
-            watch = Watch::over(&settings.files, &door.store().secrets()?).0; // the former went with the directory
+            watch = FileWatch::over(&settings.files, &door.store().secrets()?).0; // the former went with the directory
         }
         match sources.changed() {
             Ok(None) => {}
@@ -187,7 +187,7 @@ async fn serve(
     }
 }
 
-async fn meddled(others: Option<&Others>) {
+async fn meddled(others: Option<&HostChanges>) {
     match others {
         Some(others) => others.noticed().await,
         None => std::future::pending().await,
@@ -195,7 +195,7 @@ async fn meddled(others: Option<&Others>) {
 }
 
 /// Sleeps until something changed, time is due, a failure may be tried again, or the clock was set back.
-async fn rest(watch: &Watch, clock: &Clock, round: &Round, failures: u32, blind: bool) {
+async fn rest(watch: &FileWatch, clock: &Clock, round: &RunResult, failures: u32, blind: bool) {
     let begun = clock.now();
     let wake = round.wake.filter(|wake| *wake > begun); // what is overdue waits for something else, and for no spin
     let again = (failures > 0).then(|| Instant::now() + backoff(failures));

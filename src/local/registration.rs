@@ -1,17 +1,17 @@
 //! Registration without a cluster: after the walks, each Portainer of the files is looked at and its hosts are visited.
 
 use super::UNPOISONED;
-use super::files::Found;
-use super::round::{Door, Round};
+use super::files::LoadedObject;
+use super::round::{RunResult, Runner};
 use crate::api::condition::Reason;
 use crate::api::{Kind, Object, ObjectRef};
-use crate::decide::delivery::Courier;
-use crate::decide::registration::Standing;
+use crate::decide::delivery::Deliverer;
+use crate::decide::registration::RegistrationStatus;
 use crate::decide::registration::contest::Claim;
-use crate::decide::registration::patience::patience;
+use crate::decide::registration::patience::retry_delay;
 use crate::decide::registration::selection::{names, selects};
-use crate::hallway::House;
-use crate::hallway::registration::{Came, Registrations, Visit};
+use crate::hallway::Context;
+use crate::hallway::registration::{HostSync, Registrations, SyncOutcome};
 use crate::pki::lifecycle::saturating;
 use crate::world::DiskStore;
 use k8s_openapi::jiff::SignedDuration;
@@ -27,23 +27,23 @@ const TURNS: u32 = 3;
 const LULL: Duration = Duration::from_secs(1);
 
 /// The hosts and PortainerClients of the files, in their order.
-pub struct Everything {
+pub struct Inventory {
     clients: Vec<Arc<Object>>,
     hosts: Vec<Arc<Object>>,
 }
 
-impl Everything {
+impl Inventory {
     /// Of those objects.
-    pub fn of(objects: &[Found]) -> Everything {
+    pub fn of(objects: &[LoadedObject]) -> Inventory {
         let of_kind = |kind| {
             let found = objects.iter().filter(move |found| found.object.at.kind == kind);
             found.map(|found| Arc::new(found.object.clone())).collect()
         };
-        Everything { clients: of_kind(Kind::PortainerClient), hosts: of_kind(Kind::DockerHostCert) }
+        Inventory { clients: of_kind(Kind::PortainerClient), hosts: of_kind(Kind::DockerHostCert) }
     }
 
     /// How far the registration of an object is.
-    pub fn standing(&self, registrations: &Registrations, object: &Object) -> Standing {
+    pub fn standing(&self, registrations: &Registrations, object: &Object) -> RegistrationStatus {
         match object.at.kind {
             Kind::DockerHostCert => {
                 let beside = self.clients.iter().filter(|client| client.at.namespace == object.at.namespace);
@@ -54,18 +54,18 @@ impl Everything {
                 let hosts: Vec<_> = self.hosts.iter().filter(|host| selects(object, host)).cloned().collect();
                 registrations.of_client(object, &hosts)
             }
-            _ => Standing::default(),
+            _ => RegistrationStatus::default(),
         }
     }
 
-    fn visits(&self, registrations: &Registrations, client: &Arc<Object>) -> Vec<Visit> {
+    fn visits(&self, registrations: &Registrations, client: &Arc<Object>) -> Vec<HostSync> {
         let about = |host: &&Arc<Object>| {
             selects(client, host) || (host.at.namespace == client.at.namespace && names(host, client))
         };
-        let visit = |host: &Arc<Object>| Visit {
+        let visit = |host: &Arc<Object>| HostSync {
             client: Arc::clone(client),
             host: Arc::clone(host),
-            courier: if host.delivery().is_some() { Courier::Here } else { Courier::Nobody },
+            courier: if host.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
             claims: self.claims(registrations, host),
             selected: selects(client, host),
             lent: false,
@@ -81,18 +81,18 @@ impl Everything {
 
 /// Visits that are under way. One that waits for a host that says nothing takes minutes; nobody waits for it.
 #[derive(Default)]
-pub struct Visits {
-    all: JoinSet<(At, Came)>,
-    ended: Vec<(At, Came)>,
+pub struct PendingSyncs {
+    all: JoinSet<(At, SyncOutcome)>,
+    ended: Vec<(At, SyncOutcome)>,
     under_way: HashSet<At>,
 }
 
 /// A PortainerClient, and a host of its.
 type At = (ObjectRef, ObjectRef);
 
-impl Visits {
+impl PendingSyncs {
     /// Begins one, unless that host is being visited.
-    fn begin(&mut self, house: &Arc<House<DiskStore>>, registrations: &Arc<Registrations>, visit: Visit) {
+    fn begin(&mut self, house: &Arc<Context<DiskStore>>, registrations: &Arc<Registrations>, visit: HostSync) {
         let at = (visit.client.at.clone(), visit.host.at.clone());
         if !self.under_way.insert(at.clone()) {
             return;
@@ -102,7 +102,7 @@ impl Visits {
     }
 
     /// The next that has ended; none where none is under way.
-    async fn next(&mut self) -> Option<(At, Came)> {
+    async fn next(&mut self) -> Option<(At, SyncOutcome)> {
         let next = match self.ended.pop() {
             Some(ended) => ended,
             None => self.all.join_next().await?.expect("a visit does not panic"),
@@ -120,10 +120,10 @@ impl Visits {
     }
 }
 
-impl Door {
+impl Runner {
     /// Looks at every Portainer that is due, and visits its hosts. True where a status says something else now.
-    pub async fn register(&mut self, round: &mut Round) -> bool {
-        let everything = Everything::of(&self.objects);
+    pub async fn register(&mut self, round: &mut RunResult) -> bool {
+        let everything = Inventory::of(&self.objects);
         let mut news = false;
         for client in everything.clients.iter().filter(|client| client.has_server()) {
             for turn in 1..=TURNS {
@@ -136,7 +136,7 @@ impl Door {
                 }
                 // At once; later where Portainer answers each look, and fails after it.
                 let now = self.house.clock.now();
-                let wait = if turn < TURNS { SignedDuration::ZERO } else { patience(Reason::PortainerFailed, turn) };
+                let wait = if turn < TURNS { SignedDuration::ZERO } else { retry_delay(Reason::PortainerFailed, turn) };
                 self.registrations.look_again(&client.at, Some(saturating(now, wait)));
             }
             round.wake = [round.wake, self.registrations.next_look(&client.at)].into_iter().flatten().min();
@@ -153,11 +153,11 @@ impl Door {
     }
 
     /// Visits those hosts, until all visits have ended or those that have not say nothing for a while.
-    async fn visit_all(&mut self, client: &ObjectRef, visits: Vec<Visit>) -> Came {
+    async fn visit_all(&mut self, client: &ObjectRef, visits: Vec<HostSync>) -> SyncOutcome {
         for visit in visits {
             self.visits.begin(&self.house, &self.registrations, visit);
         }
-        let mut whole = Came::default();
+        let mut whole = SyncOutcome::default();
         while let Ok(Some(((of, _), came))) = timeout(LULL, self.visits.next()).await {
             whole.news |= came.news;
             whole.wake = [whole.wake, came.wake].into_iter().flatten().min();

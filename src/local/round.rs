@@ -1,15 +1,15 @@
 //! One round over all objects: what stands around each, its walk, and where it stands after it.
 
 use super::UNPOISONED;
-use super::files::{Found, Loaded, named};
+use super::files::{Loaded, LoadedObject, named};
 use super::host::wishes;
-use super::registration::{Everything, Visits};
-use super::table::{Board, Row};
+use super::registration::{Inventory, PendingSyncs};
+use super::table::{Row, StatusTable};
 use crate::api::status::CompanionStatus;
-use crate::api::{AUTHORITY_ANNOTATION, Kind, Object, ObjectRef, Place, Spec};
-use crate::decide::delivery::Courier;
+use crate::api::{AUTHORITY_ANNOTATION, Kind, NamespacedName, Object, ObjectRef, Spec};
+use crate::decide::delivery::Deliverer;
 use crate::hallway::registration::Registrations;
-use crate::hallway::{House, Slot, Surroundings, Walk, walk};
+use crate::hallway::{Context, Permit, Reconciled, RelatedState, reconcile};
 use crate::world::{Clock, DiskStore, StoreError};
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
@@ -26,7 +26,7 @@ const FRAME: Duration = Duration::from_millis(100);
 
 /// What came of a round.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Round {
+pub struct RunResult {
     /// When time alone changes something.
     pub wake: Option<Timestamp>,
     /// Some walk could not be ended, and is to be tried again.
@@ -36,37 +36,43 @@ pub struct Round {
 }
 
 /// All objects, and the house that they are walked through.
-pub struct Door {
-    pub(super) house: Arc<House<DiskStore>>,
-    pub(super) objects: Vec<Found>,
-    pub(super) board: Arc<Mutex<Board>>,
+pub struct Runner {
+    pub(super) house: Arc<Context<DiskStore>>,
+    pub(super) objects: Vec<LoadedObject>,
+    pub(super) board: Arc<Mutex<StatusTable>>,
     pub(super) host: Option<String>,
     said: HashMap<ObjectRef, String>,
     pub(super) registrations: Arc<Registrations>,
-    pub(super) visits: Visits,
+    pub(super) visits: PendingSyncs,
 }
 
 /// One object on its way.
 struct Errand {
     index: usize,
     object: Object,
-    around: Surroundings,
+    around: RelatedState,
 }
 
-type Done = (usize, Result<Walk, StoreError>);
+type ReconcileResult = (usize, Result<Reconciled, StoreError>);
 
-impl Door {
+impl Runner {
     /// A door over that store.
-    pub fn new(store: DiskStore, clock: Clock, board: Arc<Mutex<Board>>, host: Option<String>, loaded: Loaded) -> Door {
-        let house = Arc::new(House::new(store, clock));
-        let mut door = Door {
+    pub fn new(
+        store: DiskStore,
+        clock: Clock,
+        board: Arc<Mutex<StatusTable>>,
+        host: Option<String>,
+        loaded: Loaded,
+    ) -> Runner {
+        let house = Arc::new(Context::new(store, clock));
+        let mut door = Runner {
             house,
             objects: Vec::new(),
             board,
             host,
             said: HashMap::new(),
             registrations: Arc::default(),
-            visits: Visits::default(),
+            visits: PendingSyncs::default(),
         };
         door.take(loaded);
         door
@@ -102,7 +108,7 @@ impl Door {
         if let Err(error) = self.house.store.note_objects(self.objects.iter().map(|found| &found.object)) {
             self.board.lock().expect(UNPOISONED).say(&error.to_string());
         }
-        let blank = |found: &Found| Row::new(&found.object.at, self.namespaced(), &Default::default());
+        let blank = |found: &LoadedObject| Row::new(&found.object.at, self.namespaced(), &Default::default());
         let rows = self.objects.iter().map(blank).collect();
         self.board.lock().expect(UNPOISONED).reset(rows);
     }
@@ -112,7 +118,7 @@ impl Door {
     }
 
     /// Walks every object once, delivers to this machine, and registers in Portainer.
-    pub async fn round(&mut self) -> Round {
+    pub async fn round(&mut self) -> RunResult {
         let mut round = self.walk_all().await;
         if self.deliver(&mut round).await {
             round = self.walk_again(&round).await;
@@ -123,18 +129,18 @@ impl Door {
         round
     }
 
-    async fn walk_again(&mut self, before: &Round) -> Round {
+    async fn walk_again(&mut self, before: &RunResult) -> RunResult {
         let round = self.walk_all().await;
-        Round { wake: [round.wake, before.wake].into_iter().flatten().min(), ..round }
+        RunResult { wake: [round.wake, before.wake].into_iter().flatten().min(), ..round }
     }
 
-    async fn walk_all(&mut self) -> Round {
-        let mut round = Round { ready: true, ..Round::default() };
+    async fn walk_all(&mut self) -> RunResult {
+        let mut round = RunResult { ready: true, ..RunResult::default() };
         let mut walks = self.set_out();
         let mut drawn = Instant::now();
         while let Some(done) = walks.join_next().await {
-            let (index, walk) = done.expect("a walk does not panic");
-            self.note(&mut round, index, walk);
+            let (index, reconciled) = done.expect("a walk does not panic");
+            self.note(&mut round, index, reconciled);
             if drawn.elapsed() >= FRAME {
                 self.board.lock().expect(UNPOISONED).draw();
                 drawn = Instant::now();
@@ -145,7 +151,7 @@ impl Door {
     }
 
     /// Starts every walk; a leaf's waits for its authority's, and for no other.
-    fn set_out(&mut self) -> JoinSet<Done> {
+    fn set_out(&mut self) -> JoinSet<ReconcileResult> {
         let places = Arc::new(Semaphore::new(PLACES));
         let mut walks = JoinSet::new();
         let mut gates = HashMap::new();
@@ -180,35 +186,35 @@ impl Door {
             recall(store, &mut found.object);
         }
         let rivals = rivals(&self.objects, store);
-        let authorities: HashSet<Place> = self
+        let authorities: HashSet<NamespacedName> = self
             .objects
             .iter()
             .filter(|found| found.object.at.kind == Kind::DockerCA)
             .map(|found| own_place(&found.object))
             .collect();
-        let everything = Everything::of(&self.objects);
-        let errand = |(index, found): (usize, &Found)| {
+        let everything = Inventory::of(&self.objects);
+        let errand = |(index, found): (usize, &LoadedObject)| {
             let object = found.object.clone();
-            let around = Surroundings {
+            let around = RelatedState {
                 rival: rivals.get(&index).cloned(),
                 standing: everything.standing(&self.registrations, &object),
                 authority_exists: object.authority().is_some_and(|at| authorities.contains(&at)),
                 in_use: false,
-                courier: if object.delivery().is_some() { Courier::Here } else { Courier::Nobody },
+                courier: if object.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
             };
             Errand { index, object, around }
         };
         self.objects.iter().enumerate().map(errand).collect()
     }
 
-    fn note(&mut self, round: &mut Round, index: usize, walk: Result<Walk, StoreError>) {
+    fn note(&mut self, round: &mut RunResult, index: usize, reconciled: Result<Reconciled, StoreError>) {
         let namespaced = self.namespaced();
-        let Found { object, file } = &mut self.objects[index];
+        let LoadedObject { object, file } = &mut self.objects[index];
         let mut row = Row::new(&object.at, namespaced, &object.previous);
-        match walk {
-            Ok(walk) => {
-                round.wake = [round.wake, walk.wake].into_iter().flatten().min();
-                if let Some(status) = walk.status {
+        match reconciled {
+            Ok(reconciled) => {
+                round.wake = [round.wake, reconciled.wake].into_iter().flatten().min();
+                if let Some(status) = reconciled.status {
                     row = Row::new(&object.at, namespaced, &status);
                     object.previous = status;
                 }
@@ -235,10 +241,10 @@ impl Door {
     }
 }
 
-async fn go(house: &House<DiskStore>, errand: Errand, places: &Arc<Semaphore>) -> Done {
-    let slot = Slot::take(places).await;
+async fn go(house: &Context<DiskStore>, errand: Errand, places: &Arc<Semaphore>) -> ReconcileResult {
+    let slot = Permit::take(places).await;
     let done = match memory_is_sound(&house.store, &errand.object) {
-        Ok(()) => walk(house, &errand.object, &errand.around, &slot).await,
+        Ok(()) => reconcile(house, &errand.object, &errand.around, &slot).await,
         Err(error) => Err(error),
     };
     (errand.index, done)
@@ -258,7 +264,7 @@ fn memory_is_sound(store: &DiskStore, object: &Object) -> Result<(), StoreError>
     store.remembered(&object.at).map(|_| ()).map_err(failed)
 }
 
-fn own_place(object: &Object) -> Place {
+fn own_place(object: &Object) -> NamespacedName {
     object.at.beside(&object.at.name)
 }
 
@@ -283,8 +289,8 @@ fn recall(store: &DiskStore, object: &mut Object) {
 
 /// The objects that have no right to the Secret they want: by index, with the one that has it. Whoever is named in the
 /// Secret has it, else the first in the files.
-fn rivals(objects: &[Found], store: &DiskStore) -> HashMap<usize, ObjectRef> {
-    let mut wanted: HashMap<Place, Vec<usize>> = HashMap::new();
+fn rivals(objects: &[LoadedObject], store: &DiskStore) -> HashMap<usize, ObjectRef> {
+    let mut wanted: HashMap<NamespacedName, Vec<usize>> = HashMap::new();
     for (index, found) in objects.iter().enumerate() {
         wanted.entry(found.object.secret()).or_default().push(index);
     }

@@ -74,16 +74,16 @@ impl Row {
 }
 
 /// The table on the console.
-pub struct Board {
+pub struct StatusTable {
     console: Console,
     rows: Vec<Row>,
     drawn: usize,
 }
 
-impl Board {
+impl StatusTable {
     /// An empty board.
-    pub fn new(console: Console) -> Board {
-        Board { console, rows: Vec::new(), drawn: 0 }
+    pub fn new(console: Console) -> StatusTable {
+        StatusTable { console, rows: Vec::new(), drawn: 0 }
     }
 
     /// Shows those objects from now on; whoever was there before keeps its row.
@@ -194,7 +194,7 @@ fn clean(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn board(count: usize) -> Board {
+    fn board(count: usize) -> StatusTable {
         let console = Console {
             out: Box::new(std::io::sink()),
             err: Box::new(std::io::sink()),
@@ -207,7 +207,7 @@ mod tests {
             message: "a\tb".into(),
             ..Row::default()
         };
-        Board { console, rows: (0..count).map(row).collect(), drawn: 0 }
+        StatusTable { console, rows: (0..count).map(row).collect(), drawn: 0 }
     }
 
     #[test]

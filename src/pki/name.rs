@@ -15,7 +15,7 @@ const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9
 
 /// A subject whose fields fit X.509's bounds (RFC 5280, appendix A.1); an empty field is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subject {
+pub struct DistinguishedName {
     /// CN, 1 to 64 bytes.
     pub common_name: String,
     /// O.
@@ -37,10 +37,10 @@ pub struct Subject {
 #[error("country takes letters only, emailAddress ASCII only")]
 pub struct NameError;
 
-impl Subject {
+impl DistinguishedName {
     /// A subject of a common name alone.
-    pub fn of(common_name: &str) -> Subject {
-        Subject { common_name: common_name.to_owned(), ..Subject::default() }
+    pub fn of(common_name: &str) -> DistinguishedName {
+        DistinguishedName { common_name: common_name.to_owned(), ..DistinguishedName::default() }
     }
 
     /// The name in DER: C and e-mail as PrintableString and IA5String, the rest as UTF8String.

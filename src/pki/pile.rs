@@ -37,7 +37,7 @@ pub struct FoundKey {
 
 /// All that was found.
 #[derive(Debug, Default)]
-pub struct Pile {
+pub struct ImportedFiles {
     /// Certificates, each once, with the first file that they are in, by its place in the list.
     pub certificates: Vec<(usize, Certificate)>,
     /// Keys.
@@ -45,8 +45,8 @@ pub struct Pile {
 }
 
 /// Reads all files; encrypted keys are opened with the passphrase.
-pub fn read(files: &[FoundFile], passphrase: Option<&[u8]>) -> Pile {
-    let mut pile = Pile::default();
+pub fn read(files: &[FoundFile], passphrase: Option<&[u8]>) -> ImportedFiles {
+    let mut pile = ImportedFiles::default();
     for (file, found) in files.iter().enumerate() {
         let mut data = Data::default();
         data.insert(&found.path, found.bytes.to_vec());

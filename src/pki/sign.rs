@@ -2,7 +2,7 @@
 
 use super::certificate::Certificate;
 use super::key::{KeyAlgorithm, PrivateKey};
-use super::name::{NameError, Subject};
+use super::name::{DistinguishedName, NameError};
 use super::profile::{self, Usage};
 use super::wire::{SignedCertificate, Tbs};
 use der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, UtcTime};
@@ -58,7 +58,7 @@ pub struct LeafProfile {
 /// # Errors
 /// [`NameError`].
 pub fn new_authority(
-    subject: &Subject,
+    subject: &DistinguishedName,
     constraints: Option<&NameConstraints>,
     key: PrivateKey,
     dates: Dates,
@@ -68,7 +68,14 @@ pub fn new_authority(
     let key_id = profile::key_id(&key.public_der());
     let extensions = profile::authority(&key_id, constraints);
     let certificate = build(
-        &Body { issuer: &subject, subject: &subject, public_key: &key.public_der(), dates, serial, extensions },
+        &CertificateBody {
+            issuer: &subject,
+            subject: &subject,
+            public_key: &key.public_der(),
+            dates,
+            serial,
+            extensions,
+        },
         &key,
     );
     Ok(Authority { certificate, key: Arc::new(key) })
@@ -84,12 +91,15 @@ pub fn self_signed_client(
     dates: Dates,
     serial: Serial,
 ) -> Result<Certificate, NameError> {
-    let subject = Subject::of(name).to_der()?;
+    let subject = DistinguishedName::of(name).to_der()?;
     let public_key = key.public_der();
     let key_id = profile::key_id(&public_key);
     let rsa = matches!(key.algorithm(), KeyAlgorithm::Rsa(_));
     let extensions = profile::leaf(Usage::Client, &[], &[], &key_id, &key_id, rsa);
-    Ok(build(&Body { issuer: &subject, subject: &subject, public_key: &public_key, dates, serial, extensions }, key))
+    Ok(build(
+        &CertificateBody { issuer: &subject, subject: &subject, public_key: &public_key, dates, serial, extensions },
+        key,
+    ))
 }
 
 impl Authority {
@@ -98,7 +108,10 @@ impl Authority {
         let old = &self.certificate;
         let extensions = profile::authority(&self.key_id(), old.name_constraints.as_ref());
         let public_key = &old.public_key;
-        build(&Body { issuer: &old.subject, subject: &old.subject, public_key, dates, serial, extensions }, &self.key)
+        build(
+            &CertificateBody { issuer: &old.subject, subject: &old.subject, public_key, dates, serial, extensions },
+            &self.key,
+        )
     }
 
     /// Signs a leaf for the public key of `leaf_key`.
@@ -112,13 +125,16 @@ impl Authority {
         dates: Dates,
         serial: Serial,
     ) -> Result<Certificate, NameError> {
-        let subject = Subject::of(&leaf.common_name).to_der()?;
+        let subject = DistinguishedName::of(&leaf.common_name).to_der()?;
         let public_key = leaf_key.public_der();
         let rsa = matches!(leaf_key.algorithm(), KeyAlgorithm::Rsa(_));
         let key_id = profile::key_id(&public_key);
         let extensions = profile::leaf(leaf.usage, &leaf.dns_names, &leaf.ip_addresses, &key_id, &self.key_id(), rsa);
         let issuer = &self.certificate.subject;
-        Ok(build(&Body { issuer, subject: &subject, public_key: &public_key, dates, serial, extensions }, &self.key))
+        Ok(build(
+            &CertificateBody { issuer, subject: &subject, public_key: &public_key, dates, serial, extensions },
+            &self.key,
+        ))
     }
 
     fn key_id(&self) -> Vec<u8> {
@@ -126,7 +142,7 @@ impl Authority {
     }
 }
 
-struct Body<'a> {
+struct CertificateBody<'a> {
     issuer: &'a [u8],
     subject: &'a [u8],
     public_key: &'a [u8],
@@ -135,7 +151,7 @@ struct Body<'a> {
     extensions: Extensions,
 }
 
-fn build(body: &Body<'_>, signer: &PrivateKey) -> Certificate {
+fn build(body: &CertificateBody<'_>, signer: &PrivateKey) -> Certificate {
     let invariant = "a certificate of bounded parts encodes";
     let algorithm = signature_algorithm(signer.algorithm());
     let mut serial = body.serial.0;

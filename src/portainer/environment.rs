@@ -34,7 +34,7 @@ pub struct Environment {
     pub status: i64,
     /// What Portainer holds to reach it by TLS.
     #[serde(rename = "TLSConfig", deserialize_with = "or_default")]
-    pub tls: Tls,
+    pub tls: EnvironmentTls,
 }
 
 /// Portainer's Type of Docker's own API.
@@ -45,7 +45,7 @@ pub const UP: i64 = 1;
 /// What Portainer holds to reach a host by TLS. It never gives the files themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "super::wire::TlsConfig")]
-pub struct Tls {
+pub struct EnvironmentTls {
     /// TLS is spoken.
     pub on: bool,
     /// The host's certificate is not verified.
@@ -78,7 +78,7 @@ pub struct NewEnvironment {
 /// What is changed in an environment; what is none stays as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "super::wire::ChangeBody")]
-pub struct Change {
+pub struct EnvironmentChange {
     /// Its name. An empty one is not sent.
     pub name: Option<String>,
     /// Address of the host; sent as `tcp://HOST:PORT`.
@@ -113,7 +113,7 @@ pub enum File {
 
 /// The three of them, PEM.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Files {
+pub struct TlsFiles {
     /// The authorities that the host is verified by; not sent where it is not verified.
     pub ca: Vec<u8>,
     /// The client certificate.
@@ -122,7 +122,7 @@ pub struct Files {
     pub key: Zeroizing<Vec<u8>>,
 }
 
-impl std::fmt::Debug for Files {
+impl std::fmt::Debug for TlsFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Files(redacted)")
     }

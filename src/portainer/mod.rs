@@ -6,6 +6,8 @@ pub mod version;
 pub mod wire;
 pub mod words;
 
-pub use environment::{Change, Environment, File, Files, NewEnvironment, NewTls, Tls, same_address};
+pub use environment::{
+    Environment, EnvironmentChange, EnvironmentTls, File, NewEnvironment, NewTls, TlsFiles, same_address,
+};
 pub use version::too_old;
-pub use wire::{Group, Refusal, SystemStatus, Tag, User};
+pub use wire::{ErrorBody, Group, SystemStatus, Tag, User};

@@ -1,6 +1,6 @@
 //! Portainer's API word for word: paths, JSON and form fields. Nowhere else is an environment an "endpoint".
 
-use super::environment::{Change, File, NewEnvironment, Tls};
+use super::environment::{EnvironmentChange, EnvironmentTls, File, NewEnvironment};
 use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
@@ -65,7 +65,7 @@ pub struct Group {
 /// Why something was not done, in Portainer's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Refusal {
+pub struct ErrorBody {
     /// What failed.
     #[serde(deserialize_with = "or_default")]
     pub message: String,
@@ -121,9 +121,9 @@ pub(super) struct TlsConfig {
     key: String,
 }
 
-impl From<TlsConfig> for Tls {
-    fn from(said: TlsConfig) -> Tls {
-        Tls {
+impl From<TlsConfig> for EnvironmentTls {
+    fn from(said: TlsConfig) -> EnvironmentTls {
+        EnvironmentTls {
             on: said.on,
             skip_verify: said.skip_verify,
             has_ca: !said.ca.is_empty(),
@@ -160,8 +160,8 @@ pub(super) struct ChangeBody {
     skip_client_verify: Option<bool>,
 }
 
-impl From<Change> for ChangeBody {
-    fn from(change: Change) -> ChangeBody {
+impl From<EnvironmentChange> for ChangeBody {
+    fn from(change: EnvironmentChange) -> ChangeBody {
         ChangeBody {
             name: change.name.filter(|name| !name.is_empty()),
             url: change.url.as_deref().map(tcp_url),

@@ -6,7 +6,7 @@ const LONGEST: usize = 300;
 const KEY_LIKE: usize = 32;
 
 /// `text` without control characters, PEM and keys, cut to 300 characters.
-pub fn cleaned(text: &str) -> String {
+pub fn sanitize(text: &str) -> String {
     let text = without_pem(text);
     let spaced: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let words: Vec<String> = spaced.split_whitespace().map(without_keys).collect();
@@ -78,8 +78,8 @@ mod tests {
             ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJpZCI6MX0.c2ln".to_owned(), "Bearer [redacted]"),
             ("0123456789abcdef0123456789abcdef".to_owned(), "[redacted]"),
         ] {
-            assert_eq!(cleaned(&said), kept);
+            assert_eq!(sanitize(&said), kept);
         }
-        assert_eq!(cleaned(&"é ".repeat(500)).chars().count(), 301);
+        assert_eq!(sanitize(&"é ".repeat(500)).chars().count(), 301);
     }
 }

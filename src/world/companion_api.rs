@@ -3,7 +3,7 @@
 use super::kube_store::resource;
 use crate::api::assignment::ASSIGNMENT_KEY;
 use crate::api::status::{CompanionStatus, HostCertStatus};
-use crate::api::{API_VERSION, Assignment, ObjectRef, Place};
+use crate::api::{API_VERSION, Assignment, NamespacedName, ObjectRef};
 use crate::pki::material::Data;
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -53,7 +53,10 @@ impl CompanionApi {
     }
 
     /// The assignment, now and whenever it changes; an error is followed by further tries.
-    pub fn assignments(&self, at: &Place) -> impl Stream<Item = Result<Option<Assignment>, ApiError>> + Send + use<> {
+    pub fn assignments(
+        &self,
+        at: &NamespacedName,
+    ) -> impl Stream<Item = Result<Option<Assignment>, ApiError>> + Send + use<> {
         one::<ConfigMap>(&self.0, at).map(|found| {
             let Some(map) = found? else { return Ok(None) };
             let text = map.data.unwrap_or_default().remove(ASSIGNMENT_KEY).unwrap_or_default();
@@ -64,7 +67,7 @@ impl CompanionApi {
     }
 
     /// A Secret, now and whenever it changes.
-    pub fn secrets(&self, at: &Place) -> impl Stream<Item = Result<Option<Data>, ApiError>> + Send + use<> {
+    pub fn secrets(&self, at: &NamespacedName) -> impl Stream<Item = Result<Option<Data>, ApiError>> + Send + use<> {
         one::<Secret>(&self.0, at).map(|found| {
             let data = found?.map(|secret| secret.data.unwrap_or_default());
             Ok(data.map(|data| data.into_iter().map(|(key, bytes)| (key, bytes.0)).collect()))
@@ -121,7 +124,7 @@ pub fn words(error: &kube::Error) -> String {
 }
 
 /// One object by its name: what RBAC allows where it names that one alone.
-fn one<K>(client: &Client, at: &Place) -> impl Stream<Item = Result<Option<K>, ApiError>> + Send + use<K>
+fn one<K>(client: &Client, at: &NamespacedName) -> impl Stream<Item = Result<Option<K>, ApiError>> + Send + use<K>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
     K: Clone + DeserializeOwned + Debug + Send + 'static,

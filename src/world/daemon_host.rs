@@ -23,7 +23,7 @@ const MOST_LINKS: usize = 8;
 
 /// A file, or the link that stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Entry {
+pub enum PathEntry {
     /// Nothing of that name.
     Absent,
     /// A file: bytes, permissions, owner and group.
@@ -41,16 +41,16 @@ pub enum Entry {
     Link(PathBuf),
 }
 
-impl Entry {
+impl PathEntry {
     /// A file of root's that everybody may read.
-    pub fn public(text: &str) -> Entry {
-        Entry::File { bytes: text.as_bytes().to_vec(), mode: 0o644, uid: 0, gid: 0 }
+    pub fn public(text: &str) -> PathEntry {
+        PathEntry::File { bytes: text.as_bytes().to_vec(), mode: 0o644, uid: 0, gid: 0 }
     }
 
     /// What it holds, if it is a file.
     pub fn bytes(&self) -> Option<&[u8]> {
         match self {
-            Entry::File { bytes, .. } => Some(bytes),
+            PathEntry::File { bytes, .. } => Some(bytes),
             _ => None,
         }
     }
@@ -65,23 +65,23 @@ fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError + 
 ///
 /// # Errors
 /// [`FileError`] where it is there and cannot be read, or is neither file nor link.
-pub fn read(path: &Path) -> Result<Entry, FileError> {
+pub fn read(path: &Path) -> Result<PathEntry, FileError> {
     let fail = failed("read", path);
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            return Ok(Entry::Absent);
+            return Ok(PathEntry::Absent);
         }
         Err(error) => return Err(fail(error)),
     };
     if found.file_type().is_symlink() {
-        return fs::read_link(path).map(Entry::Link).map_err(fail);
+        return fs::read_link(path).map(PathEntry::Link).map_err(fail);
     }
     if !found.is_file() {
         return Err(fail(io::Error::other("it is no file")));
     }
     let bytes = fs::read(path).map_err(fail)?;
-    Ok(Entry::File { bytes, mode: found.permissions().mode() & 0o7777, uid: found.uid(), gid: found.gid() })
+    Ok(PathEntry::File { bytes, mode: found.permissions().mode() & 0o7777, uid: found.uid(), gid: found.gid() })
 }
 
 /// Where the links at a path lead in the end: a file that is kept elsewhere stays a link.
@@ -92,7 +92,7 @@ pub fn behind_links(path: &Path) -> Result<PathBuf, FileError> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         match read(&path)? {
-            Entry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
+            PathEntry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
             _ => break,
         }
     }
@@ -103,14 +103,14 @@ pub fn behind_links(path: &Path) -> Result<PathBuf, FileError> {
 ///
 /// # Errors
 /// [`FileError`]; what was there is still there then.
-pub fn put(path: &Path, entry: &Entry) -> Result<(), FileError> {
+pub fn put(path: &Path, entry: &PathEntry) -> Result<(), FileError> {
     if read(path)? == *entry {
         return Ok(());
     }
     let fail = failed("write", path);
     let parent = path.parent().unwrap_or(Path::new("/"));
     let done = match entry {
-        Entry::Absent => fs::remove_file(path),
+        PathEntry::Absent => fs::remove_file(path),
         _ => make_directory(parent).and_then(|()| replace(path, entry)),
     };
     done.and_then(|()| File::open(parent)?.sync_all()).map_err(fail)
@@ -141,14 +141,14 @@ pub fn room(path: &Path) -> Result<(), FileError> {
     done.map_err(failed("write", there))
 }
 
-fn replace(path: &Path, entry: &Entry) -> io::Result<()> {
+fn replace(path: &Path, entry: &PathEntry) -> io::Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let aside = path.with_file_name(format!(".dockseal-{name}"));
     let _ = fs::remove_file(&aside);
     let made = match entry {
-        Entry::Link(to) => symlink(to, &aside),
-        Entry::File { bytes, mode, uid, gid } => write_file(&aside, bytes, *mode, *uid, *gid),
-        Entry::Absent => Ok(()),
+        PathEntry::Link(to) => symlink(to, &aside),
+        PathEntry::File { bytes, mode, uid, gid } => write_file(&aside, bytes, *mode, *uid, *gid),
+        PathEntry::Absent => Ok(()),
     };
     let done = made.and_then(|()| fs::rename(&aside, path));
     if done.is_err() {
@@ -172,7 +172,7 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> io::R
 pub fn recall<T: DeserializeOwned>(name: &str) -> Result<Option<T>, FileError> {
     let path = Path::new(HOME).join(name);
     match read(&path)? {
-        Entry::File { bytes, .. } => {
+        PathEntry::File { bytes, .. } => {
             serde_json::from_slice(&bytes).map(Some).map_err(|error| failed("read", &path)(io::Error::other(error)))
         }
         _ => Ok(None),
@@ -185,10 +185,10 @@ pub fn recall<T: DeserializeOwned>(name: &str) -> Result<Option<T>, FileError> {
 /// [`FileError`]; the former one is still there then.
 pub fn keep<T: Serialize>(name: &str, note: Option<&T>) -> Result<(), FileError> {
     let path = Path::new(HOME).join(name);
-    let Some(note) = note else { return put(&path, &Entry::Absent) };
+    let Some(note) = note else { return put(&path, &PathEntry::Absent) };
     make_home()?;
     let bytes = serde_json::to_vec(note).expect("a note of plain values encodes");
-    put(&path, &Entry::File { bytes, mode: 0o600, uid: 0, gid: 0 })
+    put(&path, &PathEntry::File { bytes, mode: 0o600, uid: 0, gid: 0 })
 }
 
 fn make_home() -> Result<(), FileError> {

@@ -1,10 +1,10 @@
 //! Secrets, bundles and statuses as files of one directory: a Secret is a directory that is replaced as a whole.
 
 use super::state_directory::{DirectoryError, StateDirectory};
-use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored};
+use super::store::{NewItem, ObjectEvent, Store, StoreError, StoredItem, StoredKind};
 use super::synced_files::{self, FileError, NewFile};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
-use crate::api::{Kind, Object, ObjectRef, Place};
+use crate::api::{Kind, NamespacedName, Object, ObjectRef};
 use crate::pki::material::{self, Data};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -21,7 +21,7 @@ const STRIPES: usize = 64;
 const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Where lines for the user go, one at a time.
-pub type Voice = Arc<dyn Fn(&str) + Send + Sync>;
+pub type EventSink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A store over a directory that no other process writes.
 ///
@@ -29,14 +29,14 @@ pub type Voice = Arc<dyn Fn(&str) + Send + Sync>;
 #[derive(Clone)]
 pub struct DiskStore {
     directory: Arc<StateDirectory>,
-    inputs: Arc<RwLock<HashMap<Place, Data>>>,
+    inputs: Arc<RwLock<HashMap<NamespacedName, Data>>>,
     statuses: Arc<[Mutex<()>; STRIPES]>,
-    voice: Voice,
+    voice: EventSink,
 }
 
 /// Whose a Secret or ConfigMap is.
 #[derive(Debug, Serialize, Deserialize)]
-struct Note {
+struct OwnerNote {
     owner: String,
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     type_: Option<String>,
@@ -49,7 +49,7 @@ impl DiskStore {
     ///
     /// # Errors
     /// [`DirectoryError`] where it cannot be used; it is as it was then.
-    pub fn open(path: &Path, voice: Voice) -> Result<DiskStore, DirectoryError> {
+    pub fn open(path: &Path, voice: EventSink) -> Result<DiskStore, DirectoryError> {
         let directory = Arc::new(StateDirectory::open(path)?);
         Ok(DiskStore {
             directory,
@@ -60,7 +60,7 @@ impl DiskStore {
     }
 
     /// Takes the Secrets that the user wrote in place of those before.
-    pub fn set_inputs(&self, inputs: HashMap<Place, Data>) {
+    pub fn set_inputs(&self, inputs: HashMap<NamespacedName, Data>) {
         *self.inputs.write().expect(UNPOISONED) = inputs;
     }
 
@@ -69,7 +69,7 @@ impl DiskStore {
     /// # Errors
     /// [`FileError`] where it cannot be made.
     pub fn secrets(&self) -> Result<PathBuf, FileError> {
-        let path = self.root().join(shelf_name(Shelf::Secrets));
+        let path = self.root().join(shelf_name(StoredKind::Secrets));
         synced_files::make_directory(self.root(), &path)?;
         Ok(path)
     }
@@ -100,8 +100,8 @@ impl DiskStore {
     }
 
     /// Whose the Secret of that name is, without its data.
-    pub fn owner(&self, at: &Place) -> Option<ObjectRef> {
-        let bytes = synced_files::read(&self.item_directory(Shelf::Secrets, at).join(NOTE)).ok().flatten()?;
+    pub fn owner(&self, at: &NamespacedName) -> Option<ObjectRef> {
+        let bytes = synced_files::read(&self.item_directory(StoredKind::Secrets, at).join(NOTE)).ok().flatten()?;
         read_note(&bytes).and_then(|note| ObjectRef::parse(&note.owner))
     }
 
@@ -134,7 +134,7 @@ impl DiskStore {
         &self.directory.path
     }
 
-    fn item_directory(&self, shelf: Shelf, at: &Place) -> PathBuf {
+    fn item_directory(&self, shelf: StoredKind, at: &NamespacedName) -> PathBuf {
         item_directory(self.root(), shelf, at)
     }
 
@@ -147,8 +147,9 @@ impl DiskStore {
         self.root().join("authorities").join(&*at.namespace).join(&*at.name)
     }
 
-    fn read_now(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
-        let input = (shelf == Shelf::Secrets).then(|| self.inputs.read().expect(UNPOISONED).get(at).cloned()).flatten();
+    fn read_now(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
+        let input =
+            (shelf == StoredKind::Secrets).then(|| self.inputs.read().expect(UNPOISONED).get(at).cloned()).flatten();
         if let Some(data) = input {
             return Ok(Some(stored(data, None)));
         }
@@ -160,7 +161,7 @@ impl DiskStore {
         Ok(found.map(|(data, note)| stored(data, note)))
     }
 
-    fn create_now(&self, item: &Item) -> Result<(), StoreError> {
+    fn create_now(&self, item: &NewItem) -> Result<(), StoreError> {
         let path = self.item_directory(item.shelf, &item.at);
         let fail = |error| store_error(error, &item.at, item.shelf);
         if self.read_now(item.shelf, &item.at)?.is_some() {
@@ -172,7 +173,7 @@ impl DiskStore {
         if created { Ok(()) } else { Err(StoreError::Exists(item.at.clone())) }
     }
 
-    fn replace_now(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+    fn replace_now(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
         self.check(item.shelf, &item.at, version)?;
         let path = self.item_directory(item.shelf, &item.at);
         let note = note(item);
@@ -180,12 +181,12 @@ impl DiskStore {
             .map_err(|error| store_error(error, &item.at, item.shelf))
     }
 
-    fn delete_now(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+    fn delete_now(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
         self.check(shelf, at, version)?;
         synced_files::remove_directory(&self.item_directory(shelf, at)).map_err(|error| store_error(error, at, shelf))
     }
 
-    fn check(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+    fn check(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
         match self.read_now(shelf, at)? {
             Some(stored) if stored.version == version => Ok(()),
             _ => Err(StoreError::Changed(at.clone())),
@@ -215,11 +216,11 @@ fn stripe(at: &ObjectRef) -> usize {
 
 /// One Secret or ConfigMap of ours, for whoever reads the whole directory.
 #[derive(Debug)]
-pub struct Kept {
+pub struct StoredRecord {
     /// Secret or ConfigMap.
-    pub shelf: Shelf,
+    pub shelf: StoredKind,
     /// Its namespace and name.
-    pub at: Place,
+    pub at: NamespacedName,
     /// Whose it is; none where it is not ours, and then it has neither type nor data.
     pub owner: Option<String>,
     /// Type, of a Secret.
@@ -234,20 +235,22 @@ pub struct Kept {
 ///
 /// # Errors
 /// [`DirectoryError`] where it is none of ours, or cannot be read.
-pub fn read_all(path: &Path) -> Result<Vec<Kept>, DirectoryError> {
+pub fn read_all(path: &Path) -> Result<Vec<StoredRecord>, DirectoryError> {
     StateDirectory::recognise(path)?;
     let mut kept = Vec::new();
-    for shelf in [Shelf::Secrets, Shelf::ConfigMaps] {
+    for shelf in [StoredKind::Secrets, StoredKind::ConfigMaps] {
         let shelf_path = path.join(shelf_name(shelf));
         for namespace in synced_files::names(&shelf_path)? {
             for name in synced_files::names(&shelf_path.join(&namespace))? {
                 let Some((data, note)) = read_item(&shelf_path.join(&namespace).join(&name))? else { continue };
-                let at = Place::new(&namespace, &name);
+                let at = NamespacedName::new(&namespace, &name);
                 kept.push(match note {
-                    Some(Note { owner, type_, authority }) => {
-                        Kept { shelf, at, owner: Some(owner), type_, authority, data }
+                    Some(OwnerNote { owner, type_, authority }) => {
+                        StoredRecord { shelf, at, owner: Some(owner), type_, authority, data }
                     }
-                    None => Kept { shelf, at, owner: None, type_: None, authority: None, data: Data::default() },
+                    None => {
+                        StoredRecord { shelf, at, owner: None, type_: None, authority: None, data: Data::default() }
+                    }
                 });
             }
         }
@@ -278,11 +281,11 @@ pub fn read_objects(path: &Path) -> Result<Vec<Object>, DirectoryError> {
 ///
 /// # Errors
 /// [`DirectoryError`] where it is there and cannot be read.
-pub fn read_secret(path: &Path, at: &Place) -> Result<Option<Stored>, DirectoryError> {
+pub fn read_secret(path: &Path, at: &NamespacedName) -> Result<Option<StoredItem>, DirectoryError> {
     if !is_file_name(&at.namespace) || !is_file_name(&at.name) {
         return Ok(None);
     }
-    let found = read_item(&item_directory(path, Shelf::Secrets, at))?;
+    let found = read_item(&item_directory(path, StoredKind::Secrets, at))?;
     Ok(found.map(|(data, note)| stored(data, note)))
 }
 
@@ -300,12 +303,12 @@ fn status_file(root: &Path, at: &ObjectRef) -> PathBuf {
     root.join("status").join(at.kind.as_str()).join(&*at.namespace).join(file)
 }
 
-fn item_directory(root: &Path, shelf: Shelf, at: &Place) -> PathBuf {
+fn item_directory(root: &Path, shelf: StoredKind, at: &NamespacedName) -> PathBuf {
     root.join(shelf_name(shelf)).join(&*at.namespace).join(&*at.name)
 }
 
 /// What is there; something other than a directory is somebody else's.
-fn read_item(path: &Path) -> Result<Option<(Data, Option<Note>)>, FileError> {
+fn read_item(path: &Path) -> Result<Option<(Data, Option<OwnerNote>)>, FileError> {
     if path.is_file() {
         return Ok(Some((Data::default(), None)));
     }
@@ -319,31 +322,31 @@ fn read_item(path: &Path) -> Result<Option<(Data, Option<Note>)>, FileError> {
     Ok(Some((data, note)))
 }
 
-fn read_note(bytes: &[u8]) -> Option<Note> {
-    serde_json::from_slice::<Note>(bytes).ok().filter(|note| ObjectRef::parse(&note.owner).is_some())
+fn read_note(bytes: &[u8]) -> Option<OwnerNote> {
+    serde_json::from_slice::<OwnerNote>(bytes).ok().filter(|note| ObjectRef::parse(&note.owner).is_some())
 }
 
-fn stored(data: Data, note: Option<Note>) -> Stored {
+fn stored(data: Data, note: Option<OwnerNote>) -> StoredItem {
     let owner = note.as_ref().and_then(|note| ObjectRef::parse(&note.owner));
     let authority = note.and_then(|note| note.authority);
-    Stored { owner, authority, version: material::digest(&data), labelled: true, data }
+    StoredItem { owner, authority, version: material::digest(&data), labelled: true, data }
 }
 
-fn note(item: &Item) -> Vec<u8> {
-    let type_ = (item.shelf == Shelf::Secrets).then(|| item.type_.to_owned());
-    let note = Note { owner: item.owner.to_string(), type_, authority: item.authority.clone() };
+fn note(item: &NewItem) -> Vec<u8> {
+    let type_ = (item.shelf == StoredKind::Secrets).then(|| item.type_.to_owned());
+    let note = OwnerNote { owner: item.owner.to_string(), type_, authority: item.authority.clone() };
     serde_json::to_vec(&note).expect("three texts are JSON")
 }
 
-fn files<'a>(item: &'a Item, note: &'a [u8]) -> Vec<NewFile<'a>> {
+fn files<'a>(item: &'a NewItem, note: &'a [u8]) -> Vec<NewFile<'a>> {
     let data = item.data.iter().map(|(name, bytes)| NewFile { name, bytes });
     data.chain([NewFile { name: NOTE, bytes: note }]).collect()
 }
 
-fn shelf_name(shelf: Shelf) -> &'static str {
+fn shelf_name(shelf: StoredKind) -> &'static str {
     match shelf {
-        Shelf::Secrets => "secrets",
-        Shelf::ConfigMaps => "configmaps",
+        StoredKind::Secrets => "secrets",
+        StoredKind::ConfigMaps => "configmaps",
     }
 }
 
@@ -352,8 +355,8 @@ fn is_file_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
 
-fn store_error(error: FileError, at: &Place, shelf: Shelf) -> StoreError {
-    let what = if shelf == Shelf::Secrets { "Secret" } else { "ConfigMap" };
+fn store_error(error: FileError, at: &NamespacedName, shelf: StoredKind) -> StoreError {
+    let what = if shelf == StoredKind::Secrets { "Secret" } else { "ConfigMap" };
     failed(error, format!("{what} {at}"))
 }
 
@@ -363,21 +366,21 @@ fn failed(error: FileError, object: String) -> StoreError {
 }
 
 impl Store for DiskStore {
-    async fn read(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
+    async fn read(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
         self.read_now(shelf, at)
     }
 
-    async fn create(&self, item: &Item) -> Result<(), StoreError> {
+    async fn create(&self, item: &NewItem) -> Result<(), StoreError> {
         let item = item.clone();
         self.beside(move |store| store.create_now(&item)).await
     }
 
-    async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+    async fn replace(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
         let (item, version) = (item.clone(), version.to_owned());
         self.beside(move |store| store.replace_now(&item, &version)).await
     }
 
-    async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+    async fn delete(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
         let (at, version) = (at.clone(), version.to_owned());
         self.beside(move |store| store.delete_now(shelf, &at, &version)).await
     }
@@ -410,7 +413,7 @@ impl Store for DiskStore {
     }
 
     /// Deeds alone: the door says what is wrong itself, with the file that the object is in.
-    async fn announce(&self, object: &Object, what: &Announcement) {
+    async fn announce(&self, object: &Object, what: &ObjectEvent) {
         if !what.warning {
             (self.voice)(&format!("{} {}: {}", object.at, what.reason, what.message));
         }

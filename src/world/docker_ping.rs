@@ -2,9 +2,9 @@
 
 use super::dial::{DialError, dial};
 use super::docker_probe::{ask, header, is_docker};
-use super::trust::{Seen, as_client, builder, by_given, tls_error};
+use super::trust::{RecordingVerifier, as_client, builder, by_given, tls_error};
 use crate::pki::sha256_hex;
-use crate::portainer::words::cleaned;
+use crate::portainer::words::sanitize;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use std::io;
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where a dockerd listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
+pub struct DockerAddress {
     /// DNS name or IP address, without brackets.
     pub host: String,
     /// TCP port.
@@ -63,7 +63,7 @@ pub enum PingError {
 /// # Errors
 /// Why there is no answer of Docker's within five seconds.
 pub async fn docker_ping(
-    address: &Address,
+    address: &DockerAddress,
     trust_pem: Option<&[u8]>,
     cert_pem: &[u8],
     key_pem: &[u8],
@@ -73,11 +73,11 @@ pub async fn docker_ping(
     timeout(PATIENCE, ping(address, trust_pem, client)).await.unwrap_or_else(|_| Err(late()))
 }
 
-async fn ping(address: &Address, trust_pem: Option<&[u8]>, client: (&[u8], &[u8])) -> Result<Pinged, PingError> {
+async fn ping(address: &DockerAddress, trust_pem: Option<&[u8]>, client: (&[u8], &[u8])) -> Result<Pinged, PingError> {
     let other = |words: String| PingError::Other(words);
     let verifier = trust_pem.map(by_given).transpose();
     let verifier = verifier.map_err(|words| other(format!("the authorities cannot be read: {words}")))?;
-    let seen = Arc::new(Seen::verified_by(verifier));
+    let seen = Arc::new(RecordingVerifier::verified_by(verifier));
     let config = config(&seen, client).map_err(other)?;
     let name = ServerName::try_from(address.host.clone());
     let name = name.map_err(|_| other(format!("{} is neither a name nor an address", address.host)))?;
@@ -86,12 +86,16 @@ async fn ping(address: &Address, trust_pem: Option<&[u8]>, client: (&[u8], &[u8]
     Ok(Pinged { leaf_fingerprint: sha256_hex(&leaf), docker_version })
 }
 
-fn config(seen: &Arc<Seen>, (cert_pem, key_pem): (&[u8], &[u8])) -> Result<ClientConfig, String> {
+fn config(seen: &Arc<RecordingVerifier>, (cert_pem, key_pem): (&[u8], &[u8])) -> Result<ClientConfig, String> {
     let builder = builder(Arc::clone(seen) as _).map_err(|error| error.to_string())?;
     as_client(builder, cert_pem, key_pem)
 }
 
-async fn exchange(address: &Address, name: ServerName<'static>, config: ClientConfig) -> Result<Vec<u8>, PingError> {
+async fn exchange(
+    address: &DockerAddress,
+    name: ServerName<'static>,
+    config: ClientConfig,
+) -> Result<Vec<u8>, PingError> {
     let stream = dial((&address.host, address.port), PATIENCE).await.map_err(|error| match error {
         DialError::Unresolved(words) => PingError::Unresolved(words),
         DialError::Closed(_, words) => PingError::Closed(words),
@@ -104,9 +108,9 @@ async fn exchange(address: &Address, name: ServerName<'static>, config: ClientCo
 
 fn judged(error: &io::Error) -> PingError {
     match tls_error(error) {
-        Some(rustls::Error::InvalidCertificate(_)) => PingError::NotTrusted(cleaned(&error.to_string())),
+        Some(rustls::Error::InvalidCertificate(_)) => PingError::NotTrusted(sanitize(&error.to_string())),
         Some(rustls::Error::InvalidMessage(_)) => PingError::Plain,
-        _ => PingError::Refused(cleaned(&error.to_string())),
+        _ => PingError::Refused(sanitize(&error.to_string())),
     }
 }
 
@@ -115,11 +119,11 @@ fn read(answer: &[u8]) -> Result<Option<String>, PingError> {
     let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]);
     let status = head.lines().next().unwrap_or_default();
     if !status.contains(" 200 ") || !is_docker(answer) {
-        return Err(PingError::Other(format!("it answers: {}", cleaned(status))));
+        return Err(PingError::Other(format!("it answers: {}", sanitize(status))));
     }
     let server = header(answer, "server");
     let version = server.as_deref().and_then(|server| server.strip_prefix("Docker/"));
-    Ok(version.and_then(|version| version.split_whitespace().next()).map(cleaned))
+    Ok(version.and_then(|version| version.split_whitespace().next()).map(sanitize))
 }
 
 #[cfg(test)]

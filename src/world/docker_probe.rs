@@ -1,6 +1,6 @@
 //! Questions to a dockerd, over TCP and its unix socket: who is answered, with which certificate. It changes nothing.
 
-use super::trust::{Seen, builder};
+use super::trust::{RecordingVerifier, builder};
 use crate::docker::engine::Engine;
 use rustls::ClientConfig;
 use rustls::pki_types::{PrivateKeyDer, ServerName};
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Identity {
 
 /// What a client got that spoke plain HTTP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plain {
+pub enum PlainProbe {
     /// No connection, and why.
     Closed(String),
     /// A connection and no answer of HTTP, or TLS's own refusal.
@@ -50,7 +50,7 @@ pub enum Plain {
 
 /// What a client got that spoke TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
+pub enum TlsProbe {
     /// No connection, and why.
     Closed(String),
     /// No answer, and why; DER of the leaf that was served until then, if any.
@@ -59,45 +59,45 @@ pub enum Tls {
     Answered(Vec<u8>),
 }
 
-impl Tls {
+impl TlsProbe {
     /// DER of the leaf that was served.
     pub fn leaf(&self) -> Option<&[u8]> {
         match self {
-            Tls::Closed(_) => None,
-            Tls::Refused(leaf, _) => leaf.as_deref(),
-            Tls::Answered(leaf) => Some(leaf),
+            TlsProbe::Closed(_) => None,
+            TlsProbe::Refused(leaf, _) => leaf.as_deref(),
+            TlsProbe::Answered(leaf) => Some(leaf),
         }
     }
 }
 
 /// Asks as a client that knows nothing of TLS.
-pub async fn plain(address: SocketAddr) -> Plain {
+pub async fn plain(address: SocketAddr) -> PlainProbe {
     let mut stream = match connect(address).await {
         Ok(stream) => stream,
-        Err(error) => return Plain::Closed(error.to_string()),
+        Err(error) => return PlainProbe::Closed(error.to_string()),
     };
     match ask(&mut stream, "/_ping").await {
-        Ok(answer) if is_docker(&answer) => Plain::Answered,
-        _ => Plain::Refused,
+        Ok(answer) if is_docker(&answer) => PlainProbe::Answered,
+        _ => PlainProbe::Refused,
     }
 }
 
 /// Asks over TLS, with a client certificate or without. Whose certificate is served does not matter: it is given back.
-pub async fn tls(address: SocketAddr, identity: Option<&Identity>) -> Tls {
+pub async fn tls(address: SocketAddr, identity: Option<&Identity>) -> TlsProbe {
     let stream = match connect(address).await {
         Ok(stream) => stream,
-        Err(error) => return Tls::Closed(error.to_string()),
+        Err(error) => return TlsProbe::Closed(error.to_string()),
     };
-    let seen = Arc::new(Seen::whoever());
+    let seen = Arc::new(RecordingVerifier::whoever());
     let answer = match config(&seen, identity) {
         Ok(config) => within(exchange(stream, config)).await,
         Err(error) => Err(io::Error::other(error)),
     };
     let leaf = seen.leaf();
     match (answer, leaf) {
-        (Ok(answer), Some(leaf)) if is_docker(&answer) => Tls::Answered(leaf),
-        (Ok(_), leaf) => Tls::Refused(leaf, "it answered something else than Docker does".into()),
-        (Err(error), leaf) => Tls::Refused(leaf, error.to_string()),
+        (Ok(answer), Some(leaf)) if is_docker(&answer) => TlsProbe::Answered(leaf),
+        (Ok(_), leaf) => TlsProbe::Refused(leaf, "it answered something else than Docker does".into()),
+        (Err(error), leaf) => TlsProbe::Refused(leaf, error.to_string()),
     }
 }
 
@@ -175,7 +175,7 @@ pub(super) fn is_docker(answer: &[u8]) -> bool {
     head.starts_with("http/") && !head.contains(TLS_AT_WORK) && (named || !unknown)
 }
 
-fn config(seen: &Arc<Seen>, identity: Option<&Identity>) -> Result<ClientConfig, rustls::Error> {
+fn config(seen: &Arc<RecordingVerifier>, identity: Option<&Identity>) -> Result<ClientConfig, rustls::Error> {
     let builder = builder(Arc::clone(seen) as _)?;
     match identity {
         None => Ok(builder.with_no_client_auth()),

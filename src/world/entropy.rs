@@ -36,15 +36,15 @@ pub(super) fn random() -> [u8; 16] {
 
 /// Makes private keys, RSA ones a few at a time beside everything else: each takes up to seconds of a core.
 #[derive(Debug)]
-pub struct KeyForge {
+pub struct KeyGenerator {
     slow: Semaphore,
 }
 
-impl KeyForge {
+impl KeyGenerator {
     /// A forge that leaves one core to the others.
-    pub fn new() -> KeyForge {
+    pub fn new() -> KeyGenerator {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        KeyForge { slow: Semaphore::new(cores.saturating_sub(1).max(1)) }
+        KeyGenerator { slow: Semaphore::new(cores.saturating_sub(1).max(1)) }
     }
 
     /// Makes a key.
@@ -62,9 +62,9 @@ pub fn quick_key() -> PrivateKey {
     make(KeyAlgorithm::EcdsaP256)
 }
 
-impl Default for KeyForge {
-    fn default() -> KeyForge {
-        KeyForge::new()
+impl Default for KeyGenerator {
+    fn default() -> KeyGenerator {
+        KeyGenerator::new()
     }
 }
 

@@ -13,7 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 /// Why something was not handed out.
 #[derive(Debug, thiserror::Error)]
-pub enum HandoutError {
+pub enum CredentialFileError {
     /// It would overwrite a file.
     #[error("{0} is there already: give --force to replace it")]
     Occupied(PathBuf),
@@ -42,19 +42,19 @@ pub enum HandoutError {
     },
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> HandoutError + use<> {
+fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> CredentialFileError + use<> {
     let path = path.display().to_string();
-    move |source| HandoutError::File { verb, path: path.clone(), source }
+    move |source| CredentialFileError::File { verb, path: path.clone(), source }
 }
 
 /// Writes a file for its owner alone. What is there is replaced only with `replace`, and then at once.
 ///
 /// # Errors
 /// [`HandoutError`]; what was there is there still.
-pub fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), HandoutError> {
+pub fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), CredentialFileError> {
     let aside = if replace { aside(path) } else { path.to_owned() };
     match write_new(&aside, bytes) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(HandoutError::Occupied(aside)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(CredentialFileError::Occupied(aside)),
         Ok(()) if replace => fs::rename(&aside, path).map_err(|error| {
             let _ = fs::remove_file(&aside);
             failed("write", path)(error)
@@ -81,7 +81,7 @@ fn aside(path: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`HandoutError`] where it cannot be made.
-pub fn make_directory(path: &Path) -> Result<(), HandoutError> {
+pub fn make_directory(path: &Path) -> Result<(), CredentialFileError> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))
 }
 
@@ -91,32 +91,32 @@ pub fn is_there(path: &Path) -> bool {
 }
 
 /// A directory of one's own for files that a program is to read; gone when it is dropped.
-pub struct Desk(PathBuf);
+pub struct PrivateTempDir(PathBuf);
 
-impl Desk {
+impl PrivateTempDir {
     /// A fresh one, in memory where the user has a directory there.
     ///
     /// # Errors
     /// [`HandoutError`] where it cannot be made.
-    pub fn new() -> Result<Desk, HandoutError> {
+    pub fn new() -> Result<PrivateTempDir, CredentialFileError> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
         let path = aside(&runtime.unwrap_or_else(std::env::temp_dir).join("desk"));
         DirBuilder::new().mode(0o700).create(&path).map_err(failed("make", &path))?;
-        Ok(Desk(path))
+        Ok(PrivateTempDir(path))
     }
 
     /// Puts a file onto it; where it is.
     ///
     /// # Errors
     /// [`HandoutError`] where it cannot be written.
-    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, HandoutError> {
+    pub fn put(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, CredentialFileError> {
         let path = self.0.join(name);
         write_new(&path, bytes).map_err(failed("write", &path))?;
         Ok(path)
     }
 }
 
-impl Drop for Desk {
+impl Drop for PrivateTempDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -126,24 +126,24 @@ impl Drop for Desk {
 ///
 /// # Errors
 /// [`HandoutError::NoDocker`].
-pub fn docker(arguments: &[&str], input: &[u8]) -> Result<Output, HandoutError> {
+pub fn docker(arguments: &[&str], input: &[u8]) -> Result<Output, CredentialFileError> {
     let mut command = Command::new("docker");
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().map_err(HandoutError::NoDocker)?;
+    let mut child = command.spawn().map_err(CredentialFileError::NoDocker)?;
     // It may end without reading it all; then its own words say why. It says little before it has read.
     let _ = child.stdin.take().map(|mut pipe| pipe.write_all(input));
-    child.wait_with_output().map_err(HandoutError::NoDocker)
+    child.wait_with_output().map_err(CredentialFileError::NoDocker)
 }
 
 /// Runs the Docker CLI, which has to do it; what it printed.
 ///
 /// # Errors
 /// [`HandoutError`] with its own words.
-pub fn docker_does(arguments: &[&str], input: &[u8]) -> Result<String, HandoutError> {
+pub fn docker_does(arguments: &[&str], input: &[u8]) -> Result<String, CredentialFileError> {
     let output = docker(arguments, input)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(HandoutError::Docker {
+        return Err(CredentialFileError::Docker {
             what: arguments.iter().take(2).copied().collect::<Vec<_>>().join(" "),
             said,
         });

@@ -2,8 +2,8 @@
 
 use super::account_store::AccountStore;
 use super::kube_store::{KubeStore, failed, place, post, within};
-use super::store::{Announcement, StoreError};
-use crate::api::account::{ACCOUNT_ANNOTATION, Body, Part, PartKey, PartKind, SeenPart};
+use super::store::{ObjectEvent, StoreError};
+use crate::api::account::{ACCOUNT_ANNOTATION, AccountResource, PartKey, PartKind, ResourceBody, SeenPart};
 use crate::api::assignment::AssignedHost;
 use crate::api::{API_VERSION, Kind, MANAGED_LABEL};
 use k8s_openapi::NamespaceResourceScope;
@@ -30,9 +30,9 @@ pub trait PartResource:
     /// Which.
     const KIND: PartKind;
     /// What it says.
-    fn body(&self) -> Body;
+    fn body(&self) -> ResourceBody;
     /// Says that instead.
-    fn fill(&mut self, body: &Body);
+    fn fill(&mut self, body: &ResourceBody);
 }
 
 const OF_THIS_KIND: &str = "an object is filled with what its own kind says";
@@ -40,12 +40,12 @@ const OF_THIS_KIND: &str = "an object is filled with what its own kind says";
 impl PartResource for ServiceAccount {
     const KIND: PartKind = PartKind::ServiceAccount;
 
-    fn body(&self) -> Body {
-        Body::ServiceAccount { automount: self.automount_service_account_token }
+    fn body(&self) -> ResourceBody {
+        ResourceBody::ServiceAccount { automount: self.automount_service_account_token }
     }
 
-    fn fill(&mut self, body: &Body) {
-        let Body::ServiceAccount { automount } = body else { unreachable!("{OF_THIS_KIND}") };
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::ServiceAccount { automount } = body else { unreachable!("{OF_THIS_KIND}") };
         self.automount_service_account_token = *automount;
     }
 }
@@ -53,12 +53,12 @@ impl PartResource for ServiceAccount {
 impl PartResource for ConfigMap {
     const KIND: PartKind = PartKind::ConfigMap;
 
-    fn body(&self) -> Body {
-        Body::ConfigMap(self.data.clone().unwrap_or_default())
+    fn body(&self) -> ResourceBody {
+        ResourceBody::ConfigMap(self.data.clone().unwrap_or_default())
     }
 
-    fn fill(&mut self, body: &Body) {
-        let Body::ConfigMap(data) = body else { unreachable!("{OF_THIS_KIND}") };
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::ConfigMap(data) = body else { unreachable!("{OF_THIS_KIND}") };
         (self.data, self.binary_data) = (Some(data.clone()), None);
     }
 }
@@ -66,12 +66,12 @@ impl PartResource for ConfigMap {
 impl PartResource for Role {
     const KIND: PartKind = PartKind::Role;
 
-    fn body(&self) -> Body {
-        Body::Role(self.rules.clone().unwrap_or_default())
+    fn body(&self) -> ResourceBody {
+        ResourceBody::Role(self.rules.clone().unwrap_or_default())
     }
 
-    fn fill(&mut self, body: &Body) {
-        let Body::Role(rules) = body else { unreachable!("{OF_THIS_KIND}") };
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::Role(rules) = body else { unreachable!("{OF_THIS_KIND}") };
         self.rules = Some(rules.clone());
     }
 }
@@ -79,12 +79,12 @@ impl PartResource for Role {
 impl PartResource for RoleBinding {
     const KIND: PartKind = PartKind::RoleBinding;
 
-    fn body(&self) -> Body {
-        Body::RoleBinding(self.role_ref.clone(), self.subjects.clone().unwrap_or_default())
+    fn body(&self) -> ResourceBody {
+        ResourceBody::RoleBinding(self.role_ref.clone(), self.subjects.clone().unwrap_or_default())
     }
 
-    fn fill(&mut self, body: &Body) {
-        let Body::RoleBinding(role, subjects) = body else { unreachable!("{OF_THIS_KIND}") };
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::RoleBinding(role, subjects) = body else { unreachable!("{OF_THIS_KIND}") };
         (self.role_ref, self.subjects) = (role.clone(), Some(subjects.clone()));
     }
 }
@@ -104,7 +104,7 @@ pub fn seen_part<K: PartResource>(item: &K) -> SeenPart {
     }
 }
 
-fn mark(metadata: &mut ObjectMeta, part: &Part) {
+fn mark(metadata: &mut ObjectMeta, part: &AccountResource) {
     metadata.labels.get_or_insert_default().insert(MANAGED_LABEL.into(), "true".into());
     metadata.annotations.get_or_insert_default().insert(ACCOUNT_ANNOTATION.into(), part.owner.clone());
 }
@@ -118,7 +118,7 @@ impl KubeStore {
         Ok(self.parts::<K>(key).get_opt(&key.at.name).await?.as_ref().map(seen_part))
     }
 
-    async fn make_part<K: PartResource>(&self, part: &Part) -> kube::Result<String> {
+    async fn make_part<K: PartResource>(&self, part: &AccountResource) -> kube::Result<String> {
         let mut item = K::default();
         item.meta_mut().name = Some(part.key.at.name.to_string());
         item.meta_mut().namespace = Some(part.key.at.namespace.to_string());
@@ -129,7 +129,7 @@ impl KubeStore {
     }
 
     /// What others added beside stays. None where it has changed.
-    async fn amend_part<K: PartResource>(&self, part: &Part, version: &str) -> kube::Result<Option<String>> {
+    async fn amend_part<K: PartResource>(&self, part: &AccountResource, version: &str) -> kube::Result<Option<String>> {
         let api = self.parts::<K>(&part.key);
         let live = api.get_opt(&part.key.at.name).await?;
         let Some(mut live) = live.filter(|live| live.resource_version().as_deref() == Some(version)) else {
@@ -165,14 +165,14 @@ impl AccountStore for KubeStore {
         found.map_err(|error| failed("read", key.to_string(), error))
     }
 
-    async fn make(&self, part: &Part) -> Result<String, StoreError> {
+    async fn make(&self, part: &AccountResource) -> Result<String, StoreError> {
         match of_kind!(part.key.kind, self.make_part(part)) {
             Err(kube::Error::Api(status)) if status.is_already_exists() => Err(StoreError::Exists(part.key.at.clone())),
             made => made.map_err(|error| failed("create", part.key.to_string(), error)),
         }
     }
 
-    async fn amend(&self, part: &Part, version: &str) -> Result<String, StoreError> {
+    async fn amend(&self, part: &AccountResource, version: &str) -> Result<String, StoreError> {
         match of_kind!(part.key.kind, self.amend_part(part, version)) {
             Ok(Some(version)) => Ok(version),
             Ok(None) => Err(StoreError::Changed(part.key.at.clone())),
@@ -189,7 +189,7 @@ impl AccountStore for KubeStore {
         }
     }
 
-    async fn announce_left(&self, host: &AssignedHost, what: &Announcement) {
+    async fn announce_left(&self, host: &AssignedHost, what: &ObjectEvent) {
         let about = ObjectReference {
             api_version: Some(API_VERSION.into()),
             kind: Some(Kind::DockerHostCert.as_str().into()),

@@ -3,9 +3,11 @@
 
 use super::Clock;
 use super::kube_store::{resource, stored_secret, within};
-use super::store::Stored;
+use super::store::StoredItem;
 use super::token::{Token, mint};
-use crate::api::{DockerCA, DockerClientCert, DockerHostCert, GROUP, Kind, Object, ObjectRef, Place, PortainerClient};
+use crate::api::{
+    DockerCA, DockerClientCert, DockerHostCert, GROUP, Kind, NamespacedName, Object, ObjectRef, PortainerClient,
+};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::jiff::SignedDuration;
@@ -228,7 +230,7 @@ impl KubeReader {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn secret(&self, at: &Place) -> Result<Option<Stored>, ReadError> {
+    pub async fn secret(&self, at: &NamespacedName) -> Result<Option<StoredItem>, ReadError> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), &at.namespace);
         match within(api.get_opt(&at.name)).await {
             Ok(secret) => Ok(secret.map(stored_secret)),
@@ -244,7 +246,7 @@ impl KubeReader {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn has_account(&self, at: &Place) -> Result<bool, ReadError> {
+    pub async fn has_account(&self, at: &NamespacedName) -> Result<bool, ReadError> {
         let api: Api<ServiceAccount> = Api::namespaced(self.client.clone(), &at.namespace);
         match within(api.get_metadata_opt(&at.name)).await {
             Ok(found) => Ok(found.is_some()),
@@ -256,7 +258,7 @@ impl KubeReader {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn token(&self, at: &Place, life: SignedDuration, clock: &Clock) -> Result<Token, ReadError> {
+    pub async fn token(&self, at: &NamespacedName, life: SignedDuration, clock: &Clock) -> Result<Token, ReadError> {
         match mint(&self.client, (&at.namespace, &at.name), None, life, clock).await {
             Ok(token) => Ok(token),
             Err(error) => Err(self.failure(error, &of_account(at, "create", "serviceaccounts/token")).await),
@@ -325,7 +327,7 @@ impl KubeReader {
     }
 }
 
-fn of_account<'a>(at: &'a Place, verb: &'static str, resource: &str) -> Request<'a> {
+fn of_account<'a>(at: &'a NamespacedName, verb: &'static str, resource: &str) -> Request<'a> {
     Request { verb, resource: resource.into(), namespace: Some(&at.namespace), name: Some(&at.name) }
 }
 

@@ -1,11 +1,11 @@
 //! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
 
-use super::leaves::Leaves;
-use super::store::{Announcement, Item, Shelf, Store, StoreError, Stored, StoredLeaf};
+use super::leaves::LeafCache;
+use super::store::{NewItem, ObjectEvent, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
 use crate::api::{
-    API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, OWNER_ANNOTATION, Object, ObjectRef,
-    Place,
+    API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, NamespacedName, OWNER_ANNOTATION, Object,
+    ObjectRef,
 };
 use crate::pki::material::{Data, written_leaf};
 use k8s_openapi::ByteString;
@@ -32,14 +32,14 @@ pub struct KubeStore {
     client: Client,
     recorder: Recorder,
     /// Secrets with our label.
-    pub leaves: Leaves,
+    pub leaves: LeafCache,
 }
 
 impl KubeStore {
     /// The store behind `client`; events are sent under the name `instance`.
     pub fn new(client: Client, instance: String) -> KubeStore {
         let reporter = kube::runtime::events::Reporter { controller: "dockseal".into(), instance: Some(instance) };
-        KubeStore { recorder: Recorder::new(client.clone(), reporter), client, leaves: Leaves::default() }
+        KubeStore { recorder: Recorder::new(client.clone(), reporter), client, leaves: LeafCache::default() }
     }
 
     /// Takes a labelled Secret from the watch; the owners that it has and had, where that is news.
@@ -54,7 +54,7 @@ impl KubeStore {
     }
 
     /// Sends an event about an object.
-    pub(super) async fn send(&self, about: &ObjectReference, what: &Announcement) {
+    pub(super) async fn send(&self, about: &ObjectReference, what: &ObjectEvent) {
         let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
         let note = Some(what.message.chars().take(1000).collect());
         let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
@@ -78,17 +78,17 @@ impl KubeStore {
 
     async fn noting(
         &self,
-        item: &Item,
+        item: &NewItem,
         write: impl Future<Output = Result<Option<String>, StoreError>>,
     ) -> Result<(), StoreError> {
-        if item.shelf != Shelf::Secrets {
+        if item.shelf != StoredKind::Secrets {
             return write.await.map(|_| ());
         }
         let leaf = |version| StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
         self.leaves.noting(&item.at, write, leaf).await
     }
 
-    async fn create_secret(&self, item: &Item) -> kube::Result<Option<String>> {
+    async fn create_secret(&self, item: &NewItem) -> kube::Result<Option<String>> {
         let secret = Secret {
             metadata: metadata(item),
             type_: Some(item.type_.to_owned()),
@@ -99,7 +99,7 @@ impl KubeStore {
         Ok(made.metadata.resource_version)
     }
 
-    async fn create_config_map(&self, item: &Item) -> kube::Result<Option<String>> {
+    async fn create_config_map(&self, item: &NewItem) -> kube::Result<Option<String>> {
         let map = ConfigMap { metadata: metadata(item), data: Some(texts(&item.data)), ..ConfigMap::default() };
         let made = self.config_maps(&item.at.namespace).create(&post(), &map).await?;
         Ok(made.metadata.resource_version)
@@ -114,25 +114,27 @@ impl KubeStore {
 }
 
 impl Store for KubeStore {
-    async fn read(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
+    async fn read(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
         let read = async {
             Ok(match shelf {
-                Shelf::Secrets => self.secrets(&at.namespace).get_opt(&at.name).await?.map(stored_secret),
-                Shelf::ConfigMaps => self.config_maps(&at.namespace).get_opt(&at.name).await?.map(stored_config_map),
+                StoredKind::Secrets => self.secrets(&at.namespace).get_opt(&at.name).await?.map(stored_secret),
+                StoredKind::ConfigMaps => {
+                    self.config_maps(&at.namespace).get_opt(&at.name).await?.map(stored_config_map)
+                }
             })
         };
         within(read).await.map_err(|error| failed("read", name(shelf, at), error))
     }
 
-    async fn leaf(&self, at: &Place) -> Result<Option<StoredLeaf>, StoreError> {
+    async fn leaf(&self, at: &NamespacedName) -> Result<Option<StoredLeaf>, StoreError> {
         Ok(self.leaves.get(at))
     }
 
-    async fn create(&self, item: &Item) -> Result<(), StoreError> {
+    async fn create(&self, item: &NewItem) -> Result<(), StoreError> {
         let create = async {
             match item.shelf {
-                Shelf::Secrets => self.create_secret(item).await,
-                Shelf::ConfigMaps => self.create_config_map(item).await,
+                StoredKind::Secrets => self.create_secret(item).await,
+                StoredKind::ConfigMaps => self.create_config_map(item).await,
             }
         };
         let create = async {
@@ -144,14 +146,14 @@ impl Store for KubeStore {
         self.noting(item, create).await
     }
 
-    async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+    async fn replace(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
         let replace = async {
             match item.shelf {
-                Shelf::Secrets => {
+                StoredKind::Secrets => {
                     let fill = |live: &mut Secret| live.data = Some(bytes(&item.data));
                     replace_live(&self.secrets(&item.at.namespace), item, version, fill).await
                 }
-                Shelf::ConfigMaps => {
+                StoredKind::ConfigMaps => {
                     let fill = |live: &mut ConfigMap| live.data = Some(texts(&item.data));
                     replace_live(&self.config_maps(&item.at.namespace), item, version, fill).await
                 }
@@ -168,13 +170,13 @@ impl Store for KubeStore {
         self.noting(item, replace).await
     }
 
-    async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+    async fn delete(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
         let exactly = Preconditions { resource_version: Some(version.to_owned()), uid: None };
         let how = DeleteParams::default().preconditions(exactly);
         let delete = async {
             match shelf {
-                Shelf::Secrets => self.secrets(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
-                Shelf::ConfigMaps => self.config_maps(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
+                StoredKind::Secrets => self.secrets(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
+                StoredKind::ConfigMaps => self.config_maps(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
             }
         };
         match within(delete).await {
@@ -228,7 +230,7 @@ impl Store for KubeStore {
         }
     }
 
-    async fn announce(&self, object: &Object, what: &Announcement) {
+    async fn announce(&self, object: &Object, what: &ObjectEvent) {
         self.send(&reference(object), what).await;
     }
 }
@@ -255,8 +257,8 @@ pub fn resource(kind: Kind) -> ApiResource {
 }
 
 /// Namespace and name out of metadata.
-pub fn place(meta: &ObjectMeta) -> Place {
-    Place::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+pub fn place(meta: &ObjectMeta) -> NamespacedName {
+    NamespacedName::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
 /// The owner that a Secret or ConfigMap names: in its own namespace, else whoever may write in one could have objects
@@ -269,7 +271,7 @@ pub fn owner(meta: &ObjectMeta) -> Option<ObjectRef> {
 /// Replaces data, label and annotations; what others added beside them stays. None where it has changed.
 async fn replace_live<K>(
     api: &Api<K>,
-    item: &Item,
+    item: &NewItem,
     version: &str,
     fill: impl FnOnce(&mut K),
 ) -> kube::Result<Option<Option<String>>>
@@ -315,10 +317,10 @@ fn words(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
     }
 }
 
-fn name(shelf: Shelf, at: &Place) -> String {
+fn name(shelf: StoredKind, at: &NamespacedName) -> String {
     match shelf {
-        Shelf::Secrets => format!("Secret {at}"),
-        Shelf::ConfigMaps => format!("ConfigMap {at}"),
+        StoredKind::Secrets => format!("Secret {at}"),
+        StoredKind::ConfigMaps => format!("ConfigMap {at}"),
     }
 }
 
@@ -326,7 +328,7 @@ pub(super) fn post() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
-fn metadata(item: &Item) -> ObjectMeta {
+fn metadata(item: &NewItem) -> ObjectMeta {
     let mut metadata = ObjectMeta {
         name: Some(item.at.name.to_string()),
         namespace: Some(item.at.namespace.to_string()),
@@ -336,7 +338,7 @@ fn metadata(item: &Item) -> ObjectMeta {
     metadata
 }
 
-fn mark(metadata: &mut ObjectMeta, item: &Item) {
+fn mark(metadata: &mut ObjectMeta, item: &NewItem) {
     metadata.labels.get_or_insert_default().insert(MANAGED_LABEL.into(), "true".into());
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(OWNER_ANNOTATION.into(), item.owner.to_string());
@@ -356,19 +358,19 @@ fn texts(data: &Data) -> BTreeMap<String, String> {
 }
 
 /// A Secret as it is stored.
-pub(super) fn stored_secret(secret: Secret) -> Stored {
+pub(super) fn stored_secret(secret: Secret) -> StoredItem {
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
     stored(secret.metadata, data.collect())
 }
 
-fn stored_config_map(map: ConfigMap) -> Stored {
+fn stored_config_map(map: ConfigMap) -> StoredItem {
     let data = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
     stored(map.metadata, data.collect())
 }
 
-fn stored(meta: ObjectMeta, data: Data) -> Stored {
+fn stored(meta: ObjectMeta, data: Data) -> StoredItem {
     let annotation = |name: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(name).cloned());
-    Stored {
+    StoredItem {
         owner: owner(&meta),
         authority: annotation(AUTHORITY_ANNOTATION),
         labelled: meta

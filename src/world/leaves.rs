@@ -1,46 +1,46 @@
 //! Leaf Secrets as facts: fed by a watch, and by our own writes, whose echo in the watch is no news.
 
 use super::store::{StoreError, StoredLeaf};
-use crate::api::{ObjectRef, Place};
+use crate::api::{NamespacedName, ObjectRef};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
 /// What is known of them.
 #[derive(Default)]
-pub struct Leaves(Mutex<Memory>);
+pub struct LeafCache(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    known: HashMap<Place, StoredLeaf>,
+    known: HashMap<NamespacedName, StoredLeaf>,
     /// Those that are being written; true where the watch has told of one meanwhile.
-    writing: HashMap<Place, bool>,
+    writing: HashMap<NamespacedName, bool>,
     /// The version that a walk wrote.
-    written: HashMap<Place, String>,
+    written: HashMap<NamespacedName, String>,
 }
 
 impl Memory {
-    fn told(&mut self, at: &Place) {
+    fn told(&mut self, at: &NamespacedName) {
         self.writing.entry(at.clone()).and_modify(|told| *told = true);
     }
 
-    fn forget(&mut self, at: &Place) -> Option<ObjectRef> {
+    fn forget(&mut self, at: &NamespacedName) -> Option<ObjectRef> {
         self.told(at);
         self.known.remove(at).and_then(|known| known.owner)
     }
 }
 
-impl Leaves {
+impl LeafCache {
     fn open(&self) -> MutexGuard<'_, Memory> {
         self.0.lock().expect("nothing panics while it holds this lock")
     }
 
     /// One of them.
-    pub fn get(&self, at: &Place) -> Option<StoredLeaf> {
+    pub fn get(&self, at: &NamespacedName) -> Option<StoredLeaf> {
         self.open().known.get(at).cloned()
     }
 
     /// Takes that version of a Secret from the watch; the owners that it has and had, where that is news.
-    pub fn notice(&self, at: Place, version: &str, read: impl FnOnce() -> StoredLeaf) -> Vec<ObjectRef> {
+    pub fn notice(&self, at: NamespacedName, version: &str, read: impl FnOnce() -> StoredLeaf) -> Vec<ObjectRef> {
         if self.open().known.get(&at).is_some_and(|known| known.version == version) {
             return Vec::new();
         }
@@ -54,20 +54,20 @@ impl Leaves {
     }
 
     /// Takes the end of a Secret from the watch; the owner that it had.
-    pub fn notice_gone(&self, at: &Place) -> Option<ObjectRef> {
+    pub fn notice_gone(&self, at: &NamespacedName) -> Option<ObjectRef> {
         self.open().forget(at)
     }
 
     /// Forgets every Secret that is not among those; the owners that they had.
-    pub fn keep_only(&self, there: impl Fn(&Place) -> bool) -> Vec<ObjectRef> {
+    pub fn keep_only(&self, there: impl Fn(&NamespacedName) -> bool) -> Vec<ObjectRef> {
         let mut memory = self.open();
-        let gone: Vec<Place> = memory.known.keys().filter(|at| !there(at)).cloned().collect();
+        let gone: Vec<NamespacedName> = memory.known.keys().filter(|at| !there(at)).cloned().collect();
         gone.iter().filter_map(|at| memory.forget(at)).collect()
     }
 
     /// Whether a Secret is still as the walk that ends now wrote it; true as well where it wrote nothing and there is
     /// nothing.
-    pub fn is_as_written(&self, at: &Place) -> bool {
+    pub fn is_as_written(&self, at: &NamespacedName) -> bool {
         let mut memory = self.open();
         let written = memory.written.remove(at);
         memory.known.get(at).map(|known| &known.version) == written.as_ref()
@@ -80,7 +80,7 @@ impl Leaves {
     /// Those of the write.
     pub async fn noting(
         &self,
-        at: &Place,
+        at: &NamespacedName,
         write: impl Future<Output = Result<Option<String>, StoreError>>,
         leaf: impl FnOnce(String) -> StoredLeaf,
     ) -> Result<(), StoreError> {
@@ -103,8 +103,8 @@ mod tests {
     use crate::api::Kind;
     use crate::pki::material::{Data, written_leaf};
 
-    fn at() -> Place {
-        Place { namespace: "home".into(), name: "pandora-docker-host".into() }
+    fn at() -> NamespacedName {
+        NamespacedName { namespace: "home".into(), name: "pandora-docker-host".into() }
     }
 
     fn leaf(version: &str, owner: Option<&str>) -> StoredLeaf {
@@ -112,14 +112,14 @@ mod tests {
         StoredLeaf { owner, version: version.to_owned(), facts: written_leaf(&Data::default()) }
     }
 
-    fn notice(leaves: &Leaves, version: &str, owner: Option<&str>) -> Vec<String> {
+    fn notice(leaves: &LeafCache, version: &str, owner: Option<&str>) -> Vec<String> {
         let owners = leaves.notice(at(), version, || leaf(version, owner));
         owners.into_iter().map(|owner| owner.name.to_string()).collect()
     }
 
     #[test]
     fn the_former_owner_hears_of_the_change() {
-        let (leaves, none) = (Leaves::default(), Vec::<String>::new());
+        let (leaves, none) = (LeafCache::default(), Vec::<String>::new());
         assert_eq!(notice(&leaves, "1", None), none);
         assert_eq!(notice(&leaves, "2", Some("pandora")), ["pandora"]);
         assert_eq!(notice(&leaves, "2", Some("pandora")), none);
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_the_watch_told_during_a_write_is_newer_than_its_answer() {
-        let leaves = Leaves::default();
+        let leaves = LeafCache::default();
         let known = || leaves.get(&at()).map(|leaf| leaf.version);
         let answer = |version: &str| Ok(Some(version.to_owned()));
         let made = |version: String| leaf(&version, Some("pandora"));

@@ -1,7 +1,7 @@
 //! Where Secrets, bundles and statuses are kept: one contract for the API server, a directory, and a test's memory.
 
 use crate::api::status::{CompanionStatus, ControllerStatus};
-use crate::api::{Object, ObjectRef, Place};
+use crate::api::{NamespacedName, Object, ObjectRef};
 use crate::pki::material::{Data, LeafFacts, read_leaf};
 use k8s_openapi::jiff::Timestamp;
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A Secret or a ConfigMap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Shelf {
+pub enum StoredKind {
     /// Private.
     Secrets,
     /// Public.
@@ -23,11 +23,11 @@ pub const AUTHORITY_TYPE: &str = "dockseal.dev/ca";
 
 /// Something to write.
 #[derive(Clone, Debug)]
-pub struct Item {
+pub struct NewItem {
     /// Secret or ConfigMap.
-    pub shelf: Shelf,
+    pub shelf: StoredKind,
     /// Its namespace and name.
-    pub at: Place,
+    pub at: NamespacedName,
     /// Type, of a Secret.
     pub type_: &'static str,
     /// Whose it is.
@@ -40,7 +40,7 @@ pub struct Item {
 
 /// Something that is there.
 #[derive(Clone, Debug)]
-pub struct Stored {
+pub struct StoredItem {
     /// Whose it says it is; none where it is not ours.
     pub owner: Option<ObjectRef>,
     /// Fingerprint noted beside.
@@ -64,8 +64,8 @@ pub struct StoredLeaf {
     pub facts: LeafFacts,
 }
 
-impl From<&Stored> for StoredLeaf {
-    fn from(stored: &Stored) -> StoredLeaf {
+impl From<&StoredItem> for StoredLeaf {
+    fn from(stored: &StoredItem) -> StoredLeaf {
         let mut facts = read_leaf(&stored.data);
         facts.copies_match &= stored.labelled; // a Secret without its label is written again
         StoredLeaf { owner: stored.owner.clone(), version: stored.version.clone(), facts }
@@ -74,7 +74,7 @@ impl From<&Stored> for StoredLeaf {
 
 /// Something that happened to an object, for its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announcement {
+pub struct ObjectEvent {
     /// A fault rather than a deed.
     pub warning: bool,
     /// Stable word.
@@ -88,10 +88,10 @@ pub struct Announcement {
 pub enum StoreError {
     /// Something of that name is there already.
     #[error("{0} is there already")]
-    Exists(Place),
+    Exists(NamespacedName),
     /// Somebody else changed it in between.
     #[error("{0} was changed by somebody else in between")]
-    Changed(Place),
+    Changed(NamespacedName),
     /// The object is gone.
     #[error("{0} is gone")]
     Gone(ObjectRef),
@@ -115,21 +115,30 @@ pub enum StoreError {
 /// A store. Every call is one request or one directory; nothing is retried in here.
 pub trait Store: Send + Sync {
     /// Reads a Secret or ConfigMap whole.
-    fn read(&self, shelf: Shelf, at: &Place) -> impl Future<Output = Result<Option<Stored>, StoreError>> + Send;
+    fn read(
+        &self,
+        shelf: StoredKind,
+        at: &NamespacedName,
+    ) -> impl Future<Output = Result<Option<StoredItem>, StoreError>> + Send;
 
     /// Reads a leaf's Secret as facts, from memory where the store has them.
-    fn leaf(&self, at: &Place) -> impl Future<Output = Result<Option<StoredLeaf>, StoreError>> + Send {
-        async { Ok(self.read(Shelf::Secrets, at).await?.as_ref().map(StoredLeaf::from)) }
+    fn leaf(&self, at: &NamespacedName) -> impl Future<Output = Result<Option<StoredLeaf>, StoreError>> + Send {
+        async { Ok(self.read(StoredKind::Secrets, at).await?.as_ref().map(StoredLeaf::from)) }
     }
 
     /// Makes something new; never overwrites.
-    fn create(&self, item: &Item) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn create(&self, item: &NewItem) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Replaces what has that version.
-    fn replace(&self, item: &Item, version: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn replace(&self, item: &NewItem, version: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Deletes what has that version.
-    fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    fn delete(
+        &self,
+        shelf: StoredKind,
+        at: &NamespacedName,
+        version: &str,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Notes on a DockerCA which authority was made for it.
     fn remember(&self, object: &Object, fingerprint: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
@@ -148,5 +157,5 @@ pub trait Store: Send + Sync {
     fn prune(&self, object: &Object, kept: &CompanionStatus) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Tells the user; what cannot be told is logged and forgotten.
-    fn announce(&self, object: &Object, what: &Announcement) -> impl Future<Output = ()> + Send;
+    fn announce(&self, object: &Object, what: &ObjectEvent) -> impl Future<Output = ()> + Send;
 }

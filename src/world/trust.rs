@@ -152,21 +152,21 @@ fn itself(leaf: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Ve
 /// Keeps the leaf that is served, and takes it where `verifier` does; without one it takes every leaf whose key signs
 /// the handshake: that is compared, not trusted.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub(super) struct RecordingVerifier {
     provider: Arc<CryptoProvider>,
     verifier: Option<Verifier>,
     chain: Mutex<Vec<Vec<u8>>>,
 }
 
-impl Seen {
+impl RecordingVerifier {
     /// Of whoever answers.
-    pub(super) fn whoever() -> Seen {
-        Seen::verified_by(None)
+    pub(super) fn whoever() -> RecordingVerifier {
+        RecordingVerifier::verified_by(None)
     }
 
     /// Of whom `verifier` takes.
-    pub(super) fn verified_by(verifier: Option<Verifier>) -> Seen {
-        Seen { provider: provider(), verifier, chain: Mutex::default() }
+    pub(super) fn verified_by(verifier: Option<Verifier>) -> RecordingVerifier {
+        RecordingVerifier { provider: provider(), verifier, chain: Mutex::default() }
     }
 
     /// DER of the last leaf that was served, if any.
@@ -180,7 +180,7 @@ impl Seen {
     }
 }
 
-impl ServerCertVerifier for Seen {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,

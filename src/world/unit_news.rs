@@ -9,16 +9,16 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 /// Tells that a unit was started, stopped, or failed, until it is dropped.
-pub struct UnitNews {
+pub struct UnitWatch {
     told: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
-impl UnitNews {
+impl UnitWatch {
     /// Of that unit, from now on. A bus that is not there, or went, is looked for every `again`.
-    pub fn of(unit: &'static str, again: Duration) -> UnitNews {
+    pub fn of(unit: &'static str, again: Duration) -> UnitWatch {
         let told = Arc::new(Notify::new());
-        UnitNews { task: tokio::spawn(follow(unit, again, Arc::clone(&told))), told }
+        UnitWatch { task: tokio::spawn(follow(unit, again, Arc::clone(&told))), told }
     }
 
     /// Waits for news since the last that was waited for.
@@ -27,7 +27,7 @@ impl UnitNews {
     }
 }
 
-impl Drop for UnitNews {
+impl Drop for UnitWatch {
     fn drop(&mut self) {
         self.task.abort();
     }

@@ -8,25 +8,25 @@ use std::sync::Arc;
 use tokio::sync::Notify;
 
 /// A watch over files and directories, until it is dropped.
-pub struct Watch {
+pub struct FileWatch {
     changed: Arc<Notify>,
     watcher: Option<RecommendedWatcher>,
     kept: BTreeSet<PathBuf>,
 }
 
-impl Watch {
+impl FileWatch {
     /// Watches the directories that `files` are in, and everything below `tree`. The second value says why the system
     /// cannot, where it cannot: then nothing is ever told.
-    pub fn over(files: &[PathBuf], tree: &Path) -> (Watch, Option<String>) {
+    pub fn over(files: &[PathBuf], tree: &Path) -> (FileWatch, Option<String>) {
         let changed = Arc::new(Notify::new());
         match watcher(files, tree, &changed) {
-            Ok(watcher) => (Watch { changed, watcher: Some(watcher), kept: BTreeSet::new() }, None),
-            Err(error) => (Watch { changed, watcher: None, kept: BTreeSet::new() }, Some(error.to_string())),
+            Ok(watcher) => (FileWatch { changed, watcher: Some(watcher), kept: BTreeSet::new() }, None),
+            Err(error) => (FileWatch { changed, watcher: None, kept: BTreeSet::new() }, Some(error.to_string())),
         }
     }
 
     /// Watches nothing yet; see [`Watch::keep_to`]. What ends in one of `silent` is passed over.
-    pub fn new(silent: &'static [&'static str]) -> Watch {
+    pub fn new(silent: &'static [&'static str]) -> FileWatch {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -35,7 +35,7 @@ impl Watch {
                 told.notify_one();
             }
         });
-        Watch { changed, watcher: watcher.ok(), kept: BTreeSet::new() }
+        FileWatch { changed, watcher: watcher.ok(), kept: BTreeSet::new() }
     }
 
     /// From now on watches what lies right in those directories, where they are there, and nothing else. To be called

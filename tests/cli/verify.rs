@@ -9,7 +9,7 @@ use crate::support::docker_like::{DockerLike, Material};
 use crate::support::dockerd::Dockerd;
 use crate::support::ports;
 use crate::support::scratch::Scratch;
-use dockseal::decide::verify::{Outcome, Question, Report};
+use dockseal::decide::verify::{CheckOutcome, Question, VerifyReport};
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::LeafProfile;
 use issued::{Issued, PASSPHRASE, expired, now_for_days};
@@ -56,24 +56,24 @@ fn verify(dir: &Path, words: &[&str]) -> Output {
 }
 
 /// What it prints as JSON, and the code that it ends with.
-fn report(dir: &Path, words: &[&str]) -> (Report, i32) {
+fn report(dir: &Path, words: &[&str]) -> (VerifyReport, i32) {
     let output = verify(dir, &[words, &["-o", "json"]].concat());
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let json: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
     assert_eq!(schema::faults_by("verify.json", &json), Vec::<String>::new());
-    let report: Report = serde_json::from_value(json).unwrap();
+    let report: VerifyReport = serde_json::from_value(json).unwrap();
     (report, output.status.code().unwrap())
 }
 
 const OF_STATE: [&str; 3] = ["pandora", "--state", "state"];
 
 /// The questions that are not answered with ok.
-fn wrong(report: &Report) -> Vec<(Question, Outcome)> {
-    let wrong = report.checks.iter().filter(|check| check.result != Outcome::Ok);
+fn wrong(report: &VerifyReport) -> Vec<(Question, CheckOutcome)> {
+    let wrong = report.checks.iter().filter(|check| check.result != CheckOutcome::Ok);
     wrong.map(|check| (check.id, check.result)).collect()
 }
 
-fn message(report: &Report, id: Question) -> &str {
+fn message(report: &VerifyReport, id: Question) -> &str {
     &report.checks.iter().find(|check| check.id == id).unwrap_or_else(|| panic!("{report:?}")).message
 }
 
@@ -88,7 +88,7 @@ fn a_dockerd_that_is_right_is_ok_and_one_with_old_files_is_not_restarted_yet() -
     let (dir, files) = (issued.scratch().path(), issued.secret("pandora-docker-host"));
     let dockerd = serving(port, &files, &files.join("ca.pem"))?;
     let (right, code) = report(dir, &OF_STATE);
-    assert_eq!((wrong(&right), code, right.result), (vec![], 0, Outcome::Ok), "{right:?}");
+    assert_eq!((wrong(&right), code, right.result), (vec![], 0, CheckOutcome::Ok), "{right:?}");
     assert_eq!(right.checks.len(), 15, "{right:?}");
     assert!(message(&right, Question::OurClient).contains("DockerClientCert/ci"));
     assert!(right.docker_version.is_some());
@@ -102,7 +102,7 @@ fn a_dockerd_that_is_right_is_ok_and_one_with_old_files_is_not_restarted_yet() -
     let address = format!("127.0.0.1:{port}");
     let words = ["--file", &at("ca.pem"), "--address", &address];
     let (bare, code) = report(dir, &words);
-    assert_eq!((wrong(&bare), code), (vec![(Question::OurClient, Outcome::Unknown)], 4), "{bare:?}");
+    assert_eq!((wrong(&bare), code), (vec![(Question::OurClient, CheckOutcome::Unknown)], 4), "{bare:?}");
     let (cert, key) = (at("cert.pem"), at("key.pem"));
     let (with_pair, code) = report(dir, &[&words[..], &["--client-cert", &cert, "--client-key", &key]].concat());
     assert_eq!((wrong(&with_pair), code), (vec![], 0), "{with_pair:?}");
@@ -110,7 +110,7 @@ fn a_dockerd_that_is_right_is_ok_and_one_with_old_files_is_not_restarted_yet() -
     // The name of the address counts, whatever the certificate has besides.
     let elsewhere = format!("127.0.0.2:{port}");
     let (misnamed, code) = report(dir, &[&OF_STATE[..], &["--address", &elsewhere]].concat());
-    assert_eq!((wrong(&misnamed), code), (vec![(Question::Names, Outcome::Fail)], 1), "{misnamed:?}");
+    assert_eq!((wrong(&misnamed), code), (vec![(Question::Names, CheckOutcome::Fail)], 1), "{misnamed:?}");
 
     // A new certificate is stored, and dockerd goes on with the one that it has loaded.
     std::thread::sleep(Duration::from_millis(1100)); // notBefore is in whole seconds
@@ -118,12 +118,12 @@ fn a_dockerd_that_is_right_is_ok_and_one_with_old_files_is_not_restarted_yet() -
     let again = ["up", "objects.yaml", "--once", "--timeout", "120s", "--state", "state"];
     assert!(Command::new(env!("CARGO_BIN_EXE_dockseal")).args(again).current_dir(dir).output()?.status.success());
     let (stale, code) = report(dir, &OF_STATE);
-    assert_eq!((wrong(&stale), code), (vec![(Question::Stored, Outcome::Fail)], 1), "{stale:?}");
+    assert_eq!((wrong(&stale), code), (vec![(Question::Stored, CheckOutcome::Fail)], 1), "{stale:?}");
     assert!(message(&stale, Question::Stored).contains("not restarted yet"), "{stale:?}");
     drop(dockerd);
 
     let (closed, code) = report(dir, &OF_STATE);
-    assert_eq!((wrong(&closed), code), (vec![(Question::Port, Outcome::Fail)], 1), "{closed:?}");
+    assert_eq!((wrong(&closed), code), (vec![(Question::Port, CheckOutcome::Fail)], 1), "{closed:?}");
     assert!(message(&closed, Question::Port).contains("nobody listens"), "{closed:?}");
     Ok(())
 }
@@ -142,7 +142,7 @@ fn an_expired_certificate_and_another_authority_are_told() -> anyhow::Result<()>
     let old = issued.forge("old", &issued.authority()?, &profile, expired())?;
     let dockerd = serving(port, &old, &old.join("ca.pem"))?;
     let (report_, code) = report(dir, &OF_STATE);
-    let expected = vec![(Question::Expiry, Outcome::Fail), (Question::Stored, Outcome::Fail)];
+    let expected = vec![(Question::Expiry, CheckOutcome::Fail), (Question::Stored, CheckOutcome::Fail)];
     assert_eq!((wrong(&report_), code), (expected, 1), "{report_:?}");
     drop(dockerd);
 
@@ -150,7 +150,7 @@ fn an_expired_certificate_and_another_authority_are_told() -> anyhow::Result<()>
     let files = other.secret("pandora-docker-host");
     let dockerd = serving(port, &files, &files.join("ca.pem"))?;
     let (foreign, code) = report(dir, &OF_STATE);
-    let expected = [Question::OurClient, Question::Chain, Question::Stored].map(|id| (id, Outcome::Fail));
+    let expected = [Question::OurClient, Question::Chain, Question::Stored].map(|id| (id, CheckOutcome::Fail));
     // Nobody is let in, so nobody hears from Docker.
     assert_eq!((wrong(&foreign), code), (expected.to_vec(), 1), "{foreign:?}");
     assert!(message(&foreign, Question::Chain).contains("same name and another key"), "{foreign:?}");
@@ -161,7 +161,7 @@ fn an_expired_certificate_and_another_authority_are_told() -> anyhow::Result<()>
     let _dockerd = serving(port, &soon, &soon.join("ca.pem"))?;
     let trust = soon.join("ca.pem").display().to_string();
     let (warned, code) = report(dir, &["--file", &trust, "--address", &format!("127.0.0.1:{port}")]);
-    let expected = vec![(Question::OurClient, Outcome::Unknown), (Question::Expiry, Outcome::Warning)];
+    let expected = vec![(Question::OurClient, CheckOutcome::Unknown), (Question::Expiry, CheckOutcome::Warning)];
     assert_eq!((wrong(&warned), code), (expected, 4), "{warned:?}");
     Ok(())
 }
@@ -215,18 +215,18 @@ fn tls_without_verification_lets_everybody_in_and_so_does_2375() -> anyhow::Resu
     let dockerd = Loose::start(&tls, &format!("API listen on {ip}"))?;
     let (open, code) = report(dir, &OF_STATE);
     let expected =
-        [Question::NoCertificate, Question::SelfSigned, Question::OtherAuthority].map(|id| (id, Outcome::Fail));
+        [Question::NoCertificate, Question::SelfSigned, Question::OtherAuthority].map(|id| (id, CheckOutcome::Fail));
     assert_eq!((wrong(&open), code), (expected.to_vec(), 1), "{open:?}");
     drop(dockerd);
 
     let _plain = Loose::start(&["-H", &format!("tcp://{ip}:2375")], &format!("API listen on {ip}"))?;
     let _docker = DockerLike::start_on(&[format!("{ip}:{port}").parse()?], &material(&files)?)?;
     let (beside, code) = report(dir, &OF_STATE);
-    assert_eq!((wrong(&beside), code), (vec![(Question::PlainPort, Outcome::Fail)], 1), "{beside:?}");
+    assert_eq!((wrong(&beside), code), (vec![(Question::PlainPort, CheckOutcome::Fail)], 1), "{beside:?}");
     let (plain, code) = report(dir, &[&OF_STATE[..], &["--address", &format!("{ip}:2375")]].concat());
     assert_eq!((message(&plain, Question::PlainHttp), code), ("plain HTTP is answered: HTTP/1.0 200 OK", 1));
     for id in [Question::NoCertificate, Question::SelfSigned, Question::OurClient] {
-        assert!(wrong(&plain).contains(&(id, Outcome::Fail)), "{plain:?}");
+        assert!(wrong(&plain).contains(&(id, CheckOutcome::Fail)), "{plain:?}");
     }
     Ok(())
 }

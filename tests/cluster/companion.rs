@@ -9,7 +9,7 @@ use crate::support::ports;
 use crate::world::{find, is};
 use anyhow::{Context, ensure};
 use dockseal::companion::account::Account;
-use dockseal::companion::{self, Settings};
+use dockseal::companion::{self, CompanionSettings};
 use dockseal::world::Clock;
 use home::{By, Home, OBJECT};
 use k8s_openapi::jiff::SignedDuration;
@@ -273,7 +273,7 @@ async fn tokens_are_renewed_in_time_by_whatever_the_clock_shows() -> anyhow::Res
         let now = Clock::system().now();
         now.checked_add(SignedDuration::from_secs(shown.load(Ordering::SeqCst))).unwrap_or(now)
     });
-    let settings = Settings {
+    let settings = CompanionSettings {
         account: Account::Node { config, namespace: home::COMPANIONS.into(), node: "clock".into() },
         sources: vec!["clock".into()],
         directories: vec![home.directory.clone()],

@@ -6,8 +6,8 @@ use crate::support::faults::{Entry, FaultProxy};
 use crate::world::{Namespace, fails, find, homelab, host, is, versions};
 use anyhow::{Context, ensure};
 use dockseal::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
-use dockseal::controller::{self, Settings};
-use dockseal::decide::delivery::Listing;
+use dockseal::controller::{self, ControllerSettings};
+use dockseal::decide::delivery::Allowlist;
 use dockseal::world::Clock;
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
@@ -446,12 +446,12 @@ async fn a_companion_that_says_nothing_for_ten_minutes_is_called_silent() -> any
     let clock = Clock::showing(move || Timestamp::now() + SignedDuration::from_mins(ahead.load(Ordering::SeqCst)));
     let kubeconfig = kube::config::Kubeconfig::read_from(bench.home.cluster.kubeconfig())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
-    let settings = Settings {
+    let settings = ControllerSettings {
         namespaces: vec![bench.home.name.clone()],
         admin: ([127, 0, 0, 1], 0).into(),
         lease_namespace: bench.home.name.clone(),
         identity: "silent".into(),
-        listing: Listing {
+        listing: Allowlist {
             companions: Some(bench.companions.name.clone()),
             sources: vec![bench.home.name.clone()],
             directories: vec!["/etc/docker/certs".into()],

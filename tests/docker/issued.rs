@@ -5,7 +5,7 @@ use anyhow::ensure;
 use dockseal::pki::lifecycle;
 use dockseal::pki::sign::{Dates, LeafProfile};
 use dockseal::pki::{Authority, Certificate, PrivateKey, material};
-use dockseal::world::entropy::{KeyForge, serial};
+use dockseal::world::entropy::{KeyGenerator, serial};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::process::Command;
@@ -100,13 +100,13 @@ spec: {{caRef: {{name: ca}}, commonName: ci, privateKey: {leaf}}}
 /// A P-256 key.
 pub fn fresh_key() -> anyhow::Result<PrivateKey> {
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    Ok(runtime.block_on(KeyForge::new().make(dockseal::pki::KeyAlgorithm::EcdsaP256)))
+    Ok(runtime.block_on(KeyGenerator::new().make(dockseal::pki::KeyAlgorithm::EcdsaP256)))
 }
 
 /// Another authority of the same name and another key.
 pub fn impostor(of: &Authority) -> anyhow::Result<Authority> {
     let key = fresh_key()?;
-    let subject = dockseal::pki::name::Subject::of(of.certificate.common_name.as_deref().unwrap_or_default());
+    let subject = dockseal::pki::name::DistinguishedName::of(of.certificate.common_name.as_deref().unwrap_or_default());
     Ok(dockseal::pki::sign::new_authority(&subject, None, key, now_for_days(30), serial())?)
 }
 

@@ -1,6 +1,6 @@
 //! A directory to deliver to, sets of files that say what they are, and the order of calls that a companion keeps.
 
-use dockseal::world::host_files::{DeliveryError, Directory, Files, Over, Owner, PublicName, Seen};
+use dockseal::world::host_files::{DeliveryError, DirContents, Directory, GenerationFiles, Over, Owner, PublicName};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -107,9 +107,9 @@ impl Set {
         }))
     }
 
-    pub fn files(&self) -> Files<'_> {
+    pub fn files(&self) -> GenerationFiles<'_> {
         let [ca, cert, key, probe_cert, probe_key] = &self.0;
-        Files { ca, cert, key, probe_cert, probe_key }
+        GenerationFiles { ca, cert, key, probe_cert, probe_key }
     }
 }
 
@@ -146,7 +146,7 @@ pub fn release(certs: &Path) -> Result<(), DeliveryError> {
     open(certs)?.release(NAME)
 }
 
-fn shows(seen: &Seen) -> Option<String> {
+fn shows(seen: &DirContents) -> Option<String> {
     let current = seen.shown()?;
     let whole = current.flaws.is_empty() && current.probe_key.is_some();
     whole.then(|| current.ca.as_deref().map(word)).flatten()
@@ -162,7 +162,7 @@ pub fn word(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).lines().next().unwrap_or_default().to_owned()
 }
 
-pub fn names_are_ours(seen: &Seen) -> bool {
+pub fn names_are_ours(seen: &DirContents) -> bool {
     [&seen.ca, &seen.cert, &seen.key].iter().all(|name| **name == PublicName::Ours)
 }
 

@@ -1,19 +1,19 @@
 //! The door: it walks what is due or was touched, authorities first, and their leaves when an authority changed.
 
 use super::store::{Cut, Memory};
-use dockseal::api::account::{Body, PartKey, PartKind, SeenPart};
+use dockseal::api::account::{PartKey, PartKind, ResourceBody, SeenPart};
 use dockseal::api::assignment::{ASSIGNMENT_KEY, Assignment};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::docker_host_cert::Mode;
-use dockseal::api::{Kind, Object, ObjectRef, Place};
-use dockseal::decide::delivery::Listing;
-use dockseal::decide::registration::Standing;
+use dockseal::api::{Kind, NamespacedName, Object, ObjectRef};
+use dockseal::decide::delivery::Allowlist;
+use dockseal::decide::registration::RegistrationStatus;
 use dockseal::decide::status::Verdict;
-use dockseal::hallway::accounts::{Accounts, Census};
-use dockseal::hallway::{self, House, Slot, Surroundings};
+use dockseal::hallway::accounts::{Accounts, HostLookup};
+use dockseal::hallway::{self, Context, Permit, RelatedState};
 use dockseal::pki::material::{StoredAuthority, bundle_digest, read_authority};
 use dockseal::pki::{Certificate, KeyAlgorithm, PrivateKey, TrustBundle, hex};
-use dockseal::world::store::{Shelf, Stored};
+use dockseal::world::store::{StoredItem, StoredKind};
 use dockseal::world::{Clock, StoreError};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -23,8 +23,8 @@ use std::sync::{Arc, Mutex};
 /// Namespace of the companions' accounts.
 pub const COMPANIONS: &str = "companions";
 
-fn listing() -> Listing {
-    Listing {
+fn listing() -> Allowlist {
+    Allowlist {
         companions: Some(COMPANIONS.into()),
         sources: vec!["home".into(), "lab".into()],
         directories: vec!["/etc/docker/certs".into()],
@@ -54,7 +54,7 @@ pub struct World {
     pub wakes: BTreeMap<ObjectRef, Option<Timestamp>>,
     /// When each account is.
     pub account_wakes: BTreeMap<String, Option<Timestamp>>,
-    house: House<Memory>,
+    house: Context<Memory>,
     accounts: Accounts,
     now: Arc<Mutex<Timestamp>>,
     due: BTreeSet<ObjectRef>,
@@ -69,7 +69,7 @@ impl World {
         let start: Timestamp = super::START.parse().expect("an instant");
         let now = Arc::new(Mutex::new(start));
         let (store, shown) = (Memory::default(), Arc::clone(&now));
-        let house = House::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
+        let house = Context::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let (wakes, account_wakes, due, due_accounts, failures) = Default::default();
         let accounts = Accounts::new(listing());
@@ -85,7 +85,7 @@ impl World {
         let mut world = World::of([]);
         world.store = self.store.clone();
         let shown = Arc::clone(&world.now);
-        world.house = House::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
+        world.house = Context::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
         world.jump(now);
         world.watch();
         world.touch_all();
@@ -159,7 +159,7 @@ impl World {
     pub fn assignment(&self, account: &str) -> Option<Assignment> {
         let key = PartKey::new(PartKind::ConfigMap, COMPANIONS, account);
         let part = self.store.open().parts.get(&key).cloned()?;
-        let Body::ConfigMap(data) = part.body else { panic!("a ConfigMap") };
+        let ResourceBody::ConfigMap(data) = part.body else { panic!("a ConfigMap") };
         Some(Assignment::parse(&data[ASSIGNMENT_KEY]).expect("an assignment"))
     }
 
@@ -224,14 +224,14 @@ impl World {
     pub fn failure(&self, at: &ObjectRef) -> Option<StoreError> {
         let object = self.store.open().objects.get(at).cloned()?;
         let around = self.around(&object);
-        self.runtime.block_on(hallway::walk(&self.house, &object, &around, &Slot::unlimited())).err()
+        self.runtime.block_on(hallway::reconcile(&self.house, &object, &around, &Permit::unlimited())).err()
     }
 
     fn walk(&mut self, at: &ObjectRef) {
         let Some(object) = self.store.open().objects.get(at).cloned() else { return };
         let around = self.around(&object);
-        let slot = Slot::unlimited();
-        match self.runtime.block_on(hallway::walk(&self.house, &object, &around, &slot)) {
+        let slot = Permit::unlimited();
+        match self.runtime.block_on(hallway::reconcile(&self.house, &object, &around, &slot)) {
             Err(_) => drop(self.due.insert(at.clone())),
             Ok(walk) => {
                 self.wakes.insert(at.clone(), walk.wake);
@@ -269,7 +269,7 @@ impl World {
         let parts = self.store.open().parts.clone();
         let kinds = [PartKind::ServiceAccount, PartKind::ConfigMap, PartKind::Role, PartKind::RoleBinding];
         for kind in kinds {
-            let there = |at: &Place| parts.contains_key(&PartKey { kind, at: at.clone() });
+            let there = |at: &NamespacedName| parts.contains_key(&PartKey { kind, at: at.clone() });
             self.due_accounts.extend(self.accounts.keep_only(kind, there));
         }
         for (key, part) in parts.iter().filter(|(_, part)| part.labelled) {
@@ -277,18 +277,18 @@ impl World {
         }
     }
 
-    fn around(&self, object: &Object) -> Surroundings {
+    fn around(&self, object: &Object) -> RelatedState {
         let hosts = object.account().map(|account| self.store.hosts_of(&account)).unwrap_or_default();
         let courier = self.accounts.courier(object, &hosts);
         let shelves = self.store.open();
         let authority = object.authority().map(|at| ObjectRef::new(Kind::DockerCA, &at.namespace, &at.name));
         let wanting = || shelves.objects.values().filter(|other| other.secret() == object.secret());
-        let named = shelves.things.get(&(Shelf::Secrets, object.secret())).and_then(|stored| stored.owner.clone());
+        let named = shelves.things.get(&(StoredKind::Secrets, object.secret())).and_then(|stored| stored.owner.clone());
         let named = named.filter(|owner| wanting().any(|other| other.at == *owner));
         let oldest = wanting().min_by_key(|other| (other.created, other.at.clone())).map(|other| other.at.clone());
-        Surroundings {
+        RelatedState {
             rival: named.or(oldest).filter(|holder| *holder != object.at),
-            standing: Standing::default(),
+            standing: RegistrationStatus::default(),
             authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
             in_use: false,
             courier,
@@ -320,8 +320,8 @@ impl World {
     }
 
     /// A Secret.
-    pub fn secret(&self, at: &Place) -> Option<Stored> {
-        self.store.open().things.get(&(Shelf::Secrets, at.clone())).cloned()
+    pub fn secret(&self, at: &NamespacedName) -> Option<StoredItem> {
+        self.store.open().things.get(&(StoredKind::Secrets, at.clone())).cloned()
     }
 
     /// The certificate in an object's Secret.
@@ -367,7 +367,7 @@ impl World {
         let newest = own[0];
         assert!(newest.is_valid_at(self.now()), "the authority is not valid at {}", self.now());
         let config_map =
-            self.store.open().things[&(Shelf::ConfigMaps, at.beside(&format!("{}-ca-bundle", at.name)))].clone();
+            self.store.open().things[&(StoredKind::ConfigMaps, at.beside(&format!("{}-ca-bundle", at.name)))].clone();
         assert_eq!(config_map.data.get("ca.crt"), Some(ca.bundle.as_slice()), "the public bundle is another");
         for leaf in self.leaves().iter().filter(|leaf| self.is_ready(&leaf.at)) {
             let data = self.secret(&leaf.secret()).expect("a ready leaf has a Secret").data;

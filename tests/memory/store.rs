@@ -1,15 +1,15 @@
 //! The store: Secrets, ConfigMaps and objects in maps, every write counted, and one of them cut off where a test asks.
 
-use dockseal::api::account::{Part, PartKey, SeenPart};
+use dockseal::api::account::{AccountResource, PartKey, SeenPart};
 use dockseal::api::assignment::AssignedHost;
 use dockseal::api::status::{CompanionStatus, ControllerStatus};
-use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, Object, ObjectRef, Place};
+use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, NamespacedName, Object, ObjectRef};
 use dockseal::decide::delivery::turns::waits_since;
-use dockseal::hallway::accounts::Census;
+use dockseal::hallway::accounts::HostLookup;
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
 use dockseal::world::account_store::AccountStore;
-use dockseal::world::store::{Announcement, Item, Shelf, Stored, StoredLeaf};
+use dockseal::world::store::{NewItem, ObjectEvent, StoredItem, StoredKind, StoredLeaf};
 use dockseal::world::{Store, StoreError};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,7 +27,7 @@ pub enum Cut {
 #[derive(Default)]
 pub struct Shelves {
     /// Secrets and ConfigMaps.
-    pub things: BTreeMap<(Shelf, Place), Stored>,
+    pub things: BTreeMap<(StoredKind, NamespacedName), StoredItem>,
     /// What companions' accounts are made of.
     pub parts: BTreeMap<PartKey, SeenPart>,
     /// Objects as they were last written.
@@ -37,14 +37,14 @@ pub struct Shelves {
     /// Every event: object and reason.
     pub events: Vec<(ObjectRef, &'static str)>,
     /// Every certificate that was ever stored, by serial.
-    pub issued: BTreeMap<String, (Place, Certificate)>,
+    pub issued: BTreeMap<String, (NamespacedName, Certificate)>,
     /// The write that is cut off, counted from nought, and how.
     pub fault: Option<(usize, Cut)>,
     /// A namespace in which nothing of accounts can be written, as one that is going.
     pub going: Option<String>,
     /// Leaves are shown as they were one look ago.
     pub lagging: bool,
-    seen: BTreeMap<Place, Option<StoredLeaf>>,
+    seen: BTreeMap<NamespacedName, Option<StoredLeaf>>,
     versions: u64,
 }
 
@@ -59,7 +59,7 @@ impl Memory {
     }
 
     /// Writes what somebody else writes: past the log.
-    pub fn meddle(&self, shelf: Shelf, at: &Place, change: impl FnOnce(&mut Stored)) {
+    pub fn meddle(&self, shelf: StoredKind, at: &NamespacedName, change: impl FnOnce(&mut StoredItem)) {
         let mut shelves = self.open();
         shelves.versions += 1;
         let version = shelves.versions.to_string();
@@ -86,11 +86,11 @@ impl Memory {
     }
 
     /// Puts something there, past the log.
-    pub fn put(&self, shelf: Shelf, at: &Place, owner: Option<ObjectRef>, data: Data) {
+    pub fn put(&self, shelf: StoredKind, at: &NamespacedName, owner: Option<ObjectRef>, data: Data) {
         let mut shelves = self.open();
         shelves.versions += 1;
         let version = shelves.versions.to_string();
-        let stored = Stored { labelled: owner.is_some(), owner, authority: None, version, data };
+        let stored = StoredItem { labelled: owner.is_some(), owner, authority: None, version, data };
         shelves.things.insert((shelf, at.clone()), stored);
     }
 }
@@ -120,22 +120,27 @@ impl Shelves {
         if cut == Some(Cut::After) { Err(failed(verb, on)) } else { Ok(done) }
     }
 
-    fn part(&mut self, part: &Part) -> String {
+    fn part(&mut self, part: &AccountResource) -> String {
         self.versions += 1;
         let (version, owner, body) = (self.versions.to_string(), Some(part.owner.clone()), part.body.clone());
         self.parts.insert(part.key.clone(), SeenPart { version: version.clone(), owner, labelled: true, body });
         version
     }
 
-    fn store(&mut self, item: &Item) {
+    fn store(&mut self, item: &NewItem) {
         self.versions += 1;
         if let Some(certificate) = item.data.get("tls.crt").and_then(|pem| Certificate::from_pem(pem).ok()) {
             let known = self.issued.insert(certificate.serial.clone(), (item.at.clone(), certificate.clone()));
             assert!(known.is_none_or(|known| known.1 == certificate), "two certificates have one serial");
         }
         let (owner, authority) = (Some(item.owner.clone()), item.authority.clone());
-        let stored =
-            Stored { owner, authority, version: self.versions.to_string(), labelled: true, data: item.data.clone() };
+        let stored = StoredItem {
+            owner,
+            authority,
+            version: self.versions.to_string(),
+            labelled: true,
+            data: item.data.clone(),
+        };
         self.things.insert((item.shelf, item.at.clone()), stored);
     }
 
@@ -145,20 +150,20 @@ impl Shelves {
 }
 
 impl Store for Memory {
-    async fn read(&self, shelf: Shelf, at: &Place) -> Result<Option<Stored>, StoreError> {
+    async fn read(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
         Ok(self.open().things.get(&(shelf, at.clone())).cloned())
     }
 
     /// As a watch shows them: labelled ones alone, and perhaps late.
-    async fn leaf(&self, at: &Place) -> Result<Option<StoredLeaf>, StoreError> {
+    async fn leaf(&self, at: &NamespacedName) -> Result<Option<StoredLeaf>, StoreError> {
         let mut shelves = self.open();
-        let there = shelves.things.get(&(Shelf::Secrets, at.clone())).filter(|stored| stored.labelled);
+        let there = shelves.things.get(&(StoredKind::Secrets, at.clone())).filter(|stored| stored.labelled);
         let fresh = there.map(StoredLeaf::from);
         let before = shelves.seen.insert(at.clone(), fresh.clone());
         Ok(if shelves.lagging { before.unwrap_or_default() } else { fresh })
     }
 
-    async fn create(&self, item: &Item) -> Result<(), StoreError> {
+    async fn create(&self, item: &NewItem) -> Result<(), StoreError> {
         self.open().write("create", item.at.to_string(), |shelves| {
             if shelves.things.contains_key(&(item.shelf, item.at.clone())) {
                 return Err(StoreError::Exists(item.at.clone()));
@@ -168,7 +173,7 @@ impl Store for Memory {
         })
     }
 
-    async fn replace(&self, item: &Item, version: &str) -> Result<(), StoreError> {
+    async fn replace(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
         self.open().write("replace", item.at.to_string(), |shelves| {
             match shelves.things.get(&(item.shelf, item.at.clone())) {
                 Some(stored) if stored.version == version => {
@@ -181,7 +186,7 @@ impl Store for Memory {
         })
     }
 
-    async fn delete(&self, shelf: Shelf, at: &Place, version: &str) -> Result<(), StoreError> {
+    async fn delete(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
         self.open().write("delete", at.to_string(), |shelves| match shelves.things.get(&(shelf, at.clone())) {
             Some(stored) if stored.version == version => {
                 shelves.things.remove(&(shelf, at.clone())).map_or(Ok(()), |_| Ok(()))
@@ -222,7 +227,7 @@ impl Store for Memory {
         })
     }
 
-    async fn announce(&self, object: &Object, what: &Announcement) {
+    async fn announce(&self, object: &Object, what: &ObjectEvent) {
         self.open().events.push((object.at.clone(), what.reason));
     }
 }
@@ -232,7 +237,7 @@ impl AccountStore for Memory {
         Ok(self.open().parts.get(key).cloned())
     }
 
-    async fn make(&self, part: &Part) -> Result<String, StoreError> {
+    async fn make(&self, part: &AccountResource) -> Result<String, StoreError> {
         self.open().write("make", part.key.to_string(), |shelves| {
             if shelves.parts.contains_key(&part.key) {
                 return Err(StoreError::Exists(part.key.at.clone()));
@@ -241,7 +246,7 @@ impl AccountStore for Memory {
         })
     }
 
-    async fn amend(&self, part: &Part, version: &str) -> Result<String, StoreError> {
+    async fn amend(&self, part: &AccountResource, version: &str) -> Result<String, StoreError> {
         self.open().write("amend", part.key.to_string(), |shelves| match shelves.parts.get(&part.key) {
             Some(there) if there.version == version => {
                 assert_eq!(there.owner.as_ref(), Some(&part.owner), "somebody else's {} is overwritten", part.key);
@@ -258,12 +263,12 @@ impl AccountStore for Memory {
         })
     }
 
-    async fn announce_left(&self, host: &AssignedHost, what: &Announcement) {
+    async fn announce_left(&self, host: &AssignedHost, what: &ObjectEvent) {
         self.open().events.push((host.object(), what.reason));
     }
 }
 
-impl Census for Memory {
+impl HostLookup for Memory {
     fn host(&self, at: &ObjectRef) -> Option<Arc<Object>> {
         self.open().objects.get(at).cloned().map(Arc::new)
     }

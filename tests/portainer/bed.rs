@@ -4,7 +4,7 @@ use crate::api::{Api, Form, Said};
 use crate::support::docker_like::{DockerLike, Material, many_ip};
 use crate::support::portainer::Portainer;
 use anyhow::bail;
-use dockseal::pki::name::Subject;
+use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Authority, Dates, LeafProfile, new_authority};
 use dockseal::pki::{PrivateKey, lifecycle};
@@ -226,7 +226,7 @@ pub struct Ca(Authority);
 impl Ca {
     /// A fresh one.
     pub fn new(name: &str) -> anyhow::Result<Ca> {
-        Ok(Ca(new_authority(&Subject::of(name), None, quick_key(), days(30), serial())?))
+        Ok(Ca(new_authority(&DistinguishedName::of(name), None, quick_key(), days(30), serial())?))
     }
 
     /// Its certificate.

@@ -2,7 +2,7 @@
 
 use crate::support::scratch::Scratch;
 use dockseal::pki::{KeyAlgorithm, PrivateKey};
-use dockseal::world::entropy::KeyForge;
+use dockseal::world::entropy::KeyGenerator;
 
 /// A key and one way to write it.
 pub struct Kind {
@@ -23,7 +23,7 @@ pub async fn kinds() -> anyhow::Result<Vec<Kind>> {
     ];
     let mut kinds = vec![];
     for (name, algorithm, traditional) in wanted {
-        let key = KeyForge::new().make(algorithm).await;
+        let key = KeyGenerator::new().make(algorithm).await;
         let mut pem = key.to_pem().to_string();
         if traditional {
             scratch.write("key.pem", &pem)?;

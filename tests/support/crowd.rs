@@ -6,8 +6,8 @@ use super::portainer::{Call, Fault, Mark, Portainer, most_in_flight};
 use super::scratch::Scratch;
 use anyhow::{Context as _, ensure};
 use dockseal::local::files::{Loaded, Text, load};
-use dockseal::local::round::{Door, Round};
-use dockseal::local::table::{Board, Console};
+use dockseal::local::round::{RunResult, Runner};
+use dockseal::local::table::{Console, StatusTable};
 use dockseal::world::state_directory::DirectoryError;
 use dockseal::world::{Clock, DiskStore};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -79,7 +79,7 @@ impl Crowd {
     }
 
     /// Registers all of them in an empty Portainer. Somebody hangs for as long as it takes the others.
-    pub async fn register(&mut self, hanging: Hanging) -> anyhow::Result<(Registered, Door)> {
+    pub async fn register(&mut self, hanging: Hanging) -> anyhow::Result<(Registered, Runner)> {
         self.portainer.reinstall()?;
         let _ = std::fs::remove_dir_all(self.dir.path().join("state/status"));
         match hanging {
@@ -115,7 +115,7 @@ impl Crowd {
     }
 
     /// Lets intervals pass in which nothing changes.
-    pub async fn rest(&self, door: &mut Door, intervals: usize) -> anyhow::Result<Vec<Steady>> {
+    pub async fn rest(&self, door: &mut Runner, intervals: usize) -> anyhow::Result<Vec<Steady>> {
         let mut found = Vec::new();
         for _ in 0..intervals {
             self.offset.fetch_add(i64::try_from(INTERVAL.as_secs())? + 1, Ordering::SeqCst);
@@ -124,7 +124,7 @@ impl Crowd {
             let round = door.round().await;
             ensure!(round.ready, "something is not Ready any more");
             let begun = Instant::now();
-            door.register(&mut Round::default()).await; // the look is not due: these are the visits alone
+            door.register(&mut RunResult::default()).await; // the look is not due: these are the visits alone
             let visits = begun.elapsed();
             let calls = self.portainer.calls_since(mark);
             let calls = calls.iter().map(|call| format!("{} {}", call.method, call.path)).collect();
@@ -136,7 +136,7 @@ impl Crowd {
     }
 
     /// Takes all of them out of the selector; the calls of that, and the most of them at a time.
-    pub async fn leave(&self, door: &mut Door) -> anyhow::Result<(usize, usize)> {
+    pub async fn leave(&self, door: &mut Runner) -> anyhow::Result<(usize, usize)> {
         let mark = self.portainer.mark();
         let yaml = self.yaml().replace("hostSelector: {}", "hostSelector: {matchLabels: {site: nowhere}}");
         door.take(loaded(&yaml)?);
@@ -229,15 +229,15 @@ pub fn store(path: &Path) -> anyhow::Result<DiskStore> {
     }
 }
 
-fn door(dir: &Scratch, offset: &Arc<AtomicI64>, yaml: &str) -> anyhow::Result<Door> {
+fn door(dir: &Scratch, offset: &Arc<AtomicI64>, yaml: &str) -> anyhow::Result<Runner> {
     let offset = Arc::clone(offset);
     let clock = Clock::showing(move || Timestamp::now() + SignedDuration::from_secs(offset.load(Ordering::SeqCst)));
     let (out, err) = (Box::new(std::io::sink()), Box::new(std::io::sink()));
     let console = Console { out, err, size: Box::new(|| None), colour: false };
-    Ok(Door::new(
+    Ok(Runner::new(
         store(&dir.path().join("state"))?,
         clock,
-        Arc::new(Mutex::new(Board::new(console))),
+        Arc::new(Mutex::new(StatusTable::new(console))),
         None,
         loaded(yaml)?,
     ))

@@ -5,7 +5,7 @@ use crate::fleet::Fleet;
 use crate::support::listening::{Listening, listen};
 use crate::support::portainer::{ADMIN, Call, Fault, Options};
 use dockseal::pki::lifecycle::dates;
-use dockseal::pki::name::Subject;
+use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{LeafProfile, new_authority};
 use dockseal::world::entropy::{quick_key, serial};
@@ -109,7 +109,8 @@ async fn keys_that_are_no_administrators_or_none_at_all_are_told_apart() {
 /// An authority's PEM, and a chain and key for a server of that name.
 fn issued(name: &str) -> (String, String, String) {
     let dates = || dates(Timestamp::now(), SignedDuration::from_hours(24), None);
-    let authority = new_authority(&Subject::of("Portainer CA"), None, quick_key(), dates(), serial()).unwrap();
+    let authority =
+        new_authority(&DistinguishedName::of("Portainer CA"), None, quick_key(), dates(), serial()).unwrap();
     let (usage, key) = (Usage::Server, quick_key());
     let profile =
         LeafProfile { common_name: name.into(), dns_names: vec![name.parse().unwrap()], ip_addresses: vec![], usage };

@@ -1,7 +1,7 @@
 //! A directory of one test: YAML files, a state directory, and what `up` printed. Dropped, it is gone.
 
 use dockseal::local::table::Console;
-use dockseal::local::{Ended, LocalError, Settings, run_on};
+use dockseal::local::{LocalError, UpResult, UpSettings, run_on};
 use dockseal::world::Clock;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -85,21 +85,25 @@ impl Door {
         std::fs::rename(self.root.join("half.yaml"), self.root.join("homelab.yaml")).unwrap();
     }
 
-    pub fn settings(&self, once: bool, timeout: Duration) -> Settings {
-        Settings { files: vec![self.root.join("homelab.yaml")], state: self.state.clone(), once, timeout, host: None }
+    pub fn settings(&self, once: bool, timeout: Duration) -> UpSettings {
+        UpSettings { files: vec![self.root.join("homelab.yaml")], state: self.state.clone(), once, timeout, host: None }
     }
 
     pub fn console(&self) -> Console {
         console(&self.out, &self.err)
     }
 
-    pub async fn once(&self, timeout: Duration) -> Result<Ended, LocalError> {
+    pub async fn once(&self, timeout: Duration) -> Result<UpResult, LocalError> {
         self.run(self.settings(true, timeout), Clock::system()).await
     }
 
     /// `up`, as soon as the directory is nobody's: a child that another test has just forked has a copy of every lock of
     /// this process until it becomes its program, also of a lock of a run that has ended.
-    pub fn run(&self, settings: Settings, clock: Clock) -> impl Future<Output = Result<Ended, LocalError>> + use<> {
+    pub fn run(
+        &self,
+        settings: UpSettings,
+        clock: Clock,
+    ) -> impl Future<Output = Result<UpResult, LocalError>> + use<> {
         let (out, err) = (self.out.clone(), self.err.clone());
         async move {
             let begun = Instant::now();
@@ -116,14 +120,14 @@ impl Door {
 
     pub async fn ready(&self) {
         let ended = self.once(Duration::from_secs(120)).await.unwrap();
-        assert_eq!(ended, Ended::Ready, "{}{}", self.out.text(), self.err.text());
+        assert_eq!(ended, UpResult::Ready, "{}{}", self.out.text(), self.err.text());
     }
 
     /// Is not Ready, and says those words; a busy machine may not have come that far in a second.
     pub async fn refused(&self, words: &[&str]) -> String {
         for seconds in [1, 10, 60] {
             let ended = self.once(Duration::from_secs(seconds)).await.unwrap();
-            assert_eq!(ended, Ended::NotReady, "{}", self.out.text());
+            assert_eq!(ended, UpResult::NotReady, "{}", self.out.text());
             if words.iter().all(|words| self.err.text().contains(words)) {
                 return self.err.text();
             }

@@ -6,9 +6,9 @@ use crate::support::crowd;
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::portainer::{Options, Portainer};
 use dockseal::local::files::{Text, load};
-use dockseal::local::round::Door as Rooms;
-use dockseal::local::table::Board;
-use dockseal::local::{Ended, LocalError};
+use dockseal::local::round::Runner as Rooms;
+use dockseal::local::table::StatusTable;
+use dockseal::local::{LocalError, UpResult};
 use dockseal::world::Clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -52,7 +52,7 @@ impl Fleet {
         let before: String = names.iter().map(|name| host(name, 2376)).collect();
         let door = Door::new(&format!("{CA}{before}"));
         let ended = door.run(door.settings(true, Duration::from_secs(120)), clock(&offset)).await.unwrap();
-        assert_eq!(ended, Ended::Ready, "{}{}", door.out.text(), door.err.text());
+        assert_eq!(ended, UpResult::Ready, "{}{}", door.out.text(), door.err.text());
         let hosts: Vec<(String, DockerLike)> =
             names.iter().map(|name| ((*name).to_owned(), DockerLike::start(&material(&door, name)).unwrap())).collect();
         let hosts_yaml: String = hosts.iter().map(|(name, docker)| host(name, docker.address().port())).collect();
@@ -101,13 +101,13 @@ impl Fleet {
         panic!("{what}: {}{}", self.door.out.text(), self.door.err.text());
     }
 
-    pub async fn once(&self, timeout: Duration) -> Result<Ended, LocalError> {
+    pub async fn once(&self, timeout: Duration) -> Result<UpResult, LocalError> {
         self.door.run(self.door.settings(true, timeout), clock(&self.offset)).await
     }
 
     pub async fn ready(&self) {
         let ended = self.once(Duration::from_secs(120)).await.unwrap();
-        assert_eq!(ended, Ended::Ready, "{}{}", self.door.out.text(), self.door.err.text());
+        assert_eq!(ended, UpResult::Ready, "{}{}", self.door.out.text(), self.door.err.text());
     }
 
     /// Is not Ready, and each host's status says so; a busy machine may not have come that far in two seconds.
@@ -115,7 +115,7 @@ impl Fleet {
         let mut said = Vec::new();
         for seconds in [2, 10, 60] {
             let ended = self.once(Duration::from_secs(seconds)).await.unwrap();
-            assert_eq!(ended, Ended::NotReady, "{}", self.door.out.text());
+            assert_eq!(ended, UpResult::NotReady, "{}", self.door.out.text());
             said = self.hosts.iter().map(|(name, _)| self.reason(name)).collect();
             if said == reasons {
                 return;
@@ -134,7 +134,7 @@ impl Fleet {
     pub fn rooms(&self) -> Rooms {
         let loaded = load(&[Text { file: "homelab.yaml".into(), text: self.yaml.clone().into() }]).unwrap();
         let store = crowd::store(&self.door.state).unwrap();
-        let board = Arc::new(Mutex::new(Board::new(self.door.console())));
+        let board = Arc::new(Mutex::new(StatusTable::new(self.door.console())));
         Rooms::new(store, clock(&self.offset), board, None, loaded)
     }
 
@@ -182,11 +182,11 @@ impl Fleet {
 
     /// Somebody uses the environment: Portainer keeps a proxy with the files of now.
     pub async fn asked(&self, id: u64) {
-        use dockseal::world::portainer_http::{Access, Credential, Patience, Portainer};
+        use dockseal::world::portainer_http::{Access, Patience, PortainerApi, ServerCredential};
         let access =
             Access { url: self.portainer.url(), roots: None, server_name: None, patience: Patience::default() };
-        let key = Credential::ApiKey(zeroize::Zeroizing::new(self.portainer.admin_key().to_owned()));
-        Portainer::new(&access, key).unwrap().ping(i64::try_from(id).unwrap()).await.unwrap();
+        let key = ServerCredential::ApiKey(zeroize::Zeroizing::new(self.portainer.admin_key().to_owned()));
+        PortainerApi::new(&access, key).unwrap().ping(i64::try_from(id).unwrap()).await.unwrap();
     }
 
     /// `dockseal up FILE --once`, a process of its own.
@@ -239,7 +239,7 @@ impl Program {
 }
 
 /// `up`, until it is dropped.
-pub struct Running(JoinHandle<Result<Ended, LocalError>>);
+pub struct Running(JoinHandle<Result<UpResult, LocalError>>);
 
 impl Drop for Running {
     fn drop(&mut self) {

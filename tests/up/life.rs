@@ -1,7 +1,7 @@
 //! Issuing, renewing and putting right.
 
 use crate::door::{CA, CANARY, Door, host};
-use dockseal::local::{Ended, export};
+use dockseal::local::{UpResult, export};
 use dockseal::world::Clock;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -130,7 +130,7 @@ async fn a_renewal_is_said_once() {
     for _ in 0..2 {
         let settings = door.settings(true, Duration::from_secs(120));
         let ended = door.run(settings, Clock::showing(move || later)).await.unwrap();
-        assert_eq!(ended, Ended::Ready);
+        assert_eq!(ended, UpResult::Ready);
     }
     assert_ne!(door.read(&format!("{SECRET}/tls.crt")), leaf);
     let said = door.err.text();
@@ -216,6 +216,6 @@ async fn every_example_becomes_ready() {
             continue;
         }
         let door = Door::new(&std::fs::read_to_string(&path).unwrap());
-        assert_eq!(door.once(Duration::from_secs(120)).await.unwrap(), Ended::Ready, "{}", path.display());
+        assert_eq!(door.once(Duration::from_secs(120)).await.unwrap(), UpResult::Ready, "{}", path.display());
     }
 }

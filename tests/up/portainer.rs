@@ -6,7 +6,7 @@ use crate::support::docker_like::DockerLike;
 use crate::support::dockerd::Dockerd;
 use crate::support::portainer::{ADMIN, Call, Fault, Options, Portainer};
 use crate::support::ports;
-use dockseal::local::Ended;
+use dockseal::local::UpResult;
 use k8s_openapi::jiff::SignedDuration;
 use std::time::Duration;
 
@@ -276,7 +276,7 @@ async fn a_host_is_asked_before_portainer_is() {
     fleet.hosts[0].1.go_on().unwrap();
     let stranger = Fleet::new(&["pandora"]).await;
     fleet.hosts[0].1.reload(&material(&stranger.door, "pandora")).unwrap();
-    assert_eq!(fleet.once(Duration::from_secs(2)).await.unwrap(), Ended::NotReady);
+    assert_eq!(fleet.once(Duration::from_secs(2)).await.unwrap(), UpResult::NotReady);
     assert!(["AwaitingServing", "HostUnreachable"].contains(&fleet.reason("pandora").as_str()));
     fleet.hosts[0].1.reload(&old).unwrap();
     fleet.refused(&["AwaitingServing"]).await;
@@ -326,7 +326,7 @@ async fn a_host_that_hangs_keeps_no_other_from_its_status() {
     let fleet = Fleet::new(&["pandora", "titan", "attic"]).await;
     fleet.portainer.inject("POST", "/api/endpoints", Fault::Hang(Duration::from_secs(600)));
     let ended = fleet.once(Duration::from_secs(20)).await.unwrap();
-    assert_eq!(ended, Ended::NotReady);
+    assert_eq!(ended, UpResult::NotReady);
     let registered = fleet.hosts.iter().filter(|(name, _)| fleet.reason(name) == "Registered").count();
     assert_eq!((registered, fleet.portainer.environments().len()), (2, 2), "{}", fleet.door.out.text());
     // While `up` runs, what hung is noted as soon as it has ended, and nothing is begun twice meanwhile.

@@ -4,15 +4,15 @@ pub mod page;
 pub mod report;
 
 use super::args::{StatusArgs, people::Form};
-use super::exit::{Exit, Fault};
-use super::paper::Paper;
-use super::patience::patiently;
+use super::exit::{CliError, Exit};
+use super::paper::Output;
+use super::patience::with_progress;
 use super::reference::{self, Reference};
-use super::source::{Place, Source, block_on};
+use super::source::{Source, SourceKind, block_on};
 use crate::api::{Kind, Object};
 use crate::world::Clock;
 pub use report::WORDS;
-use report::{Report, Watchman};
+use report::{ReconcilerKind, StatusReport};
 use std::process::ExitCode;
 
 /// The order of the page: what people have most of comes first.
@@ -20,24 +20,24 @@ const ORDER: [Kind; 4] = [Kind::DockerHostCert, Kind::DockerCA, Kind::DockerClie
 
 /// Prints where each object stands.
 pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let paper = Paper::standard();
+    let paper = Output::standard();
     if args.schema {
         paper.print(&report::schema())?;
         return Ok(Exit::Done.into());
     }
     let (objects, watchman, looked_in) = block_on(async {
-        let source = patiently("the cluster", Source::open(&args.source)).await?;
+        let source = with_progress("the cluster", Source::open(&args.source)).await?;
         let watchman = match source.place {
-            Place::Cluster(_) => Watchman::Controller,
-            Place::State(_) => Watchman::Up,
+            SourceKind::Cluster(_) => ReconcilerKind::Controller,
+            SourceKind::State(_) => ReconcilerKind::Up,
         };
-        let objects = patiently("the objects", wanted(&source, args)).await?;
+        let objects = with_progress("the objects", wanted(&source, args)).await?;
         Ok((objects, watchman, source.words()))
     })?;
     if objects.is_empty() {
         return nothing(args, &looked_in);
     }
-    let report = Report::of(&objects, watchman, Clock::system().now());
+    let report = StatusReport::of(&objects, watchman, Clock::system().now());
     let text = match args.output {
         Form::Table | Form::Wide => page::page(&report, args.output == Form::Wide, &paper),
         Form::Json => serde_json::to_string_pretty(&report)? + "\n",
@@ -55,13 +55,13 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
 fn nothing(args: &StatusArgs, looked_in: &str) -> anyhow::Result<ExitCode> {
     let sentence = format!("there is nothing of Dockseal in {looked_in}");
     if args.selector.is_some() || !args.objects.is_empty() {
-        return Err(Fault::not_found(format!("{sentence} that fits: `dockseal status -A` shows what is there")));
+        return Err(CliError::not_found(format!("{sentence} that fits: `dockseal status -A` shows what is there")));
     }
     if args.output == Form::Json || args.output == Form::Yaml {
-        let report = Report::of(&[], Watchman::Controller, Clock::system().now());
+        let report = StatusReport::of(&[], ReconcilerKind::Controller, Clock::system().now());
         let json = args.output == Form::Json;
         let text = if json { serde_json::to_string_pretty(&report)? + "\n" } else { serde_saphyr::to_string(&report)? };
-        Paper::standard().print(&text)?;
+        Output::standard().print(&text)?;
     }
     eprintln!("{sentence}: the first five minutes are in README, `kubectl apply -f examples/homelab.yaml`");
     Ok(Exit::Done.into())

@@ -1,8 +1,8 @@
 //! Where objects stand, as people read it: a line each, cut or wrapped to the terminal. It knows no cluster.
 
-use super::report::{Mark, ObjectReport, Report};
+use super::report::{Mark, ObjectReport, StatusReport};
 use crate::api::Kind;
-use crate::cli::paper::{Colour, Paper, clean};
+use crate::cli::paper::{Colour, Output, clean};
 use crate::cli::reference::short;
 use k8s_openapi::jiff::tz::TimeZone;
 
@@ -26,7 +26,7 @@ enum Room {
 }
 
 /// The page.
-pub fn page(report: &Report, wide: bool, paper: &Paper) -> String {
+pub fn page(report: &StatusReport, wide: bool, paper: &Output) -> String {
     let mut text = paper.coloured(&header(report), (report.ready == report.total).then_some(Colour::Green)) + "\n";
     for alarm in report.objects.iter().filter_map(alarm) {
         for line in wrapped(&alarm, paper.columns.unwrap_or(usize::MAX)) {
@@ -69,13 +69,13 @@ impl Table {
         self.widths.iter().map(|width| width + 2).sum()
     }
 
-    fn print(&self, paper: &Paper, wide: bool) -> String {
+    fn print(&self, paper: &Output, wide: bool) -> String {
         let columns = paper.columns.filter(|_| !wide);
         self.rows.iter().enumerate().map(|(index, row)| self.line(row, index == 0, columns, paper)).collect()
     }
 
     /// One row: its cells, and what is wrong beside them, or below where the terminal is narrow.
-    fn line(&self, (cells, what): &(Vec<Cell>, String), head: bool, columns: Option<usize>, paper: &Paper) -> String {
+    fn line(&self, (cells, what): &(Vec<Cell>, String), head: bool, columns: Option<usize>, paper: &Output) -> String {
         let mut line = String::new();
         let mut left = columns.unwrap_or(usize::MAX);
         for ((cell, colour), width) in cells.iter().zip(&self.widths) {
@@ -99,7 +99,7 @@ impl Table {
     }
 }
 
-fn header(report: &Report) -> String {
+fn header(report: &StatusReport) -> String {
     match (report.ready, report.total) {
         (1, 1) => "1 object, and it is Ready".into(),
         (ready, total) if ready == total => format!("all {total} objects are Ready"),
@@ -256,14 +256,14 @@ mod tests {
         }
     }
 
-    fn paper(columns: Option<usize>, colour: bool) -> Paper {
-        Paper { columns, colour }
+    fn paper(columns: Option<usize>, colour: bool) -> Output {
+        Output { columns, colour }
     }
 
     #[test]
     fn a_page_fits_its_terminal_and_is_whole_elsewhere() {
         let objects = vec![object("attic", true), object("pandora", false)];
-        let report = Report { version: "v1".into(), ready: 1, total: 2, objects };
+        let report = StatusReport { version: "v1".into(), ready: 1, total: 2, objects };
         let whole = page(&report, false, &paper(None, false));
         assert!(whole.starts_with("1 of 2 objects are Ready\n"), "{whole}");
         assert!(whole.contains("NotDelivered: no companion runs on the node attic: kubectl get pods shows [2J why\n"));
@@ -298,7 +298,7 @@ mod tests {
             registered_hosts: Some(3),
             ..object("portainer", true)
         };
-        let report = Report { version: "v1".into(), ready: 2, total: 2, objects: vec![host, client] };
+        let report = StatusReport { version: "v1".into(), ready: 2, total: 2, objects: vec![host, client] };
         let text = page(&report, true, &paper(None, false));
         assert!(text.contains("portainer:3,portainer:-") && text.contains("  3/4  "), "{text}");
     }

@@ -24,7 +24,7 @@ pub const WORDS: [&str; 2] = [NOT_SEEN, DELETING];
 
 /// Who looks after the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Watchman {
+pub enum ReconcilerKind {
     /// The controller of a cluster.
     Controller,
     /// `dockseal up`.
@@ -35,7 +35,7 @@ pub enum Watchman {
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "dockseal status -o json")]
-pub struct Report {
+pub struct StatusReport {
     /// Version of this document: fields are added to it, and none is taken away or changes its meaning.
     #[schemars(extend("const" = "v1"))]
     pub version: String,
@@ -135,21 +135,21 @@ pub struct EnvironmentMark {
 /// The JSON Schema of a [`Report`].
 pub fn schema() -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
-    let schema = settings.into_generator().into_root_schema_for::<Report>();
+    let schema = settings.into_generator().into_root_schema_for::<StatusReport>();
     serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
 }
 
-impl Report {
+impl StatusReport {
     /// Where those objects stand at that instant.
-    pub fn of(objects: &[Object], watchman: Watchman, now: Timestamp) -> Report {
+    pub fn of(objects: &[Object], watchman: ReconcilerKind, now: Timestamp) -> StatusReport {
         let objects: Vec<ObjectReport> = objects.iter().map(|object| ObjectReport::of(object, watchman, now)).collect();
         let ready = objects.iter().filter(|object| object.ready).count();
-        Report { version: "v1".into(), ready, total: objects.len(), objects }
+        StatusReport { version: "v1".into(), ready, total: objects.len(), objects }
     }
 }
 
 impl ObjectReport {
-    fn of(object: &Object, watchman: Watchman, now: Timestamp) -> ObjectReport {
+    fn of(object: &Object, watchman: ReconcilerKind, now: Timestamp) -> ObjectReport {
         let fault = fault(object, watchman);
         let status = &object.previous;
         let end = status.not_after.clone();
@@ -223,7 +223,7 @@ fn serving_is_wanted(object: &Object) -> bool {
 
 /// Reason and message of what is wrong: that of Ready, else of another condition that does not count in it, like
 /// Serving where the user restarts dockerd.
-fn fault(object: &Object, watchman: Watchman) -> Option<(String, String)> {
+fn fault(object: &Object, watchman: ReconcilerKind) -> Option<(String, String)> {
     if object.deleted.is_some() {
         let message = "it is being deleted, and what its policies say goes before it".to_owned();
         return Some((DELETING.into(), pending(object).unwrap_or(message)));
@@ -246,13 +246,13 @@ fn pending(object: &Object) -> Option<String> {
     Some(ready.message.clone())
 }
 
-fn unseen(watchman: Watchman, what: &str) -> String {
+fn unseen(watchman: ReconcilerKind, what: &str) -> String {
     match watchman {
-        Watchman::Controller => format!(
+        ReconcilerKind::Controller => format!(
             "the controller has not looked at {what} yet: does it run, and does it serve this namespace? kubectl get \
              pods -A -l app.kubernetes.io/name=dockseal"
         ),
-        Watchman::Up => format!("`dockseal up` has not looked at {what} yet: is it running?"),
+        ReconcilerKind::Up => format!("`dockseal up` has not looked at {what} yet: is it running?"),
     }
 }
 
@@ -282,7 +282,7 @@ mod tests {
             "status": {"conditions": conditions}
         }));
         let now = "2026-11-22T00:00:00Z".parse().expect("an instant");
-        ObjectReport::of(&object.expect("it is one"), Watchman::Controller, now)
+        ObjectReport::of(&object.expect("it is one"), ReconcilerKind::Controller, now)
     }
 
     #[test]

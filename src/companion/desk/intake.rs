@@ -1,26 +1,26 @@
 //! What the API server told, and what becomes of it; where it told nothing, that is said once.
 
-use super::Desk;
+use super::Reconciler;
 use crate::api::status::CompanionStatus;
-use crate::api::{AssignedHost, Assignment, ObjectRef, Place};
-use crate::companion::errand::{News, forward};
-use crate::companion::host::Host;
+use crate::api::{AssignedHost, Assignment, NamespacedName, ObjectRef};
+use crate::companion::errand::{CompanionEvent, forward};
+use crate::companion::host::AssignedHostState;
 use crate::world::companion_api::{ApiError, CompanionApi};
 use k8s_openapi::jiff::Timestamp;
 use std::collections::BTreeMap;
 use tokio::task::AbortHandle;
 
-impl Desk {
+impl Reconciler {
     /// Takes in what was told.
-    pub(super) fn take(&mut self, news: News) {
+    pub(super) fn take(&mut self, news: CompanionEvent) {
         match news {
-            News::Entered(entered) => self.enter(entered),
-            News::Assignment(told) => {
+            CompanionEvent::Entered(entered) => self.enter(entered),
+            CompanionEvent::Assignment(told) => {
                 if let Some(assignment) = self.answered("the assignment", told) {
                     self.assign(assignment);
                 }
             }
-            News::Secret(at, told) => {
+            CompanionEvent::Secret(at, told) => {
                 let found = self.answered(&format!("the Secret of {at}"), told);
                 if let Some((data, host)) = found.zip(self.hosts.get_mut(&at))
                     && host.secret.as_ref().map(Option::as_deref) != Some(data.as_ref())
@@ -29,14 +29,16 @@ impl Desk {
                     host.due = true;
                 }
             }
-            News::Kept(at, told) => {
+            CompanionEvent::Kept(at, told) => {
                 if let Some(data) = self.answered(&format!("the Secret {at} of a Portainer"), told) {
                     self.portainers.keep(&at, data);
                 }
             }
-            News::Registered(host, client, report, wake) => self.portainers.registered(host, client, *report, wake),
-            News::Recalled(at, uid, told) => self.recalled(&at, &uid, told),
-            News::Told(at, uid, status, told) => {
+            CompanionEvent::Registered(host, client, report, wake) => {
+                self.portainers.registered(host, client, *report, wake)
+            }
+            CompanionEvent::Recalled(at, uid, told) => self.recalled(&at, &uid, told),
+            CompanionEvent::Told(at, uid, status, told) => {
                 let done = self.answered(&format!("the report on {at}"), told).is_some();
                 let Some(host) = self.hosts.get_mut(&at).filter(|host| host.assigned.uid == uid) else { return };
                 match done {
@@ -71,16 +73,16 @@ impl Desk {
                 self.complaints.remove("token");
                 self.begin_term();
                 let account = &self.settings.account;
-                let at = Place::new(account.namespace(), &account.name());
+                let at = NamespacedName::new(account.namespace(), &account.name());
                 if let Some(api) = self.door.api() {
-                    self.door.spawn(forward(api.assignments(&at), self.sender.clone(), News::Assignment));
+                    self.door.spawn(forward(api.assignments(&at), self.sender.clone(), CompanionEvent::Assignment));
                 }
             }
         }
     }
 
     fn begin_term(&mut self) {
-        self.hosts.values_mut().for_each(Host::begin_term);
+        self.hosts.values_mut().for_each(AssignedHostState::begin_term);
         self.portainers.begin_term();
     }
 
@@ -131,7 +133,7 @@ impl Desk {
         for (at, assigned) in wanted {
             match self.hosts.get_mut(&at) {
                 Some(host) => _ = host.assign(assigned),
-                None => _ = self.hosts.insert(at, Host::new(assigned)),
+                None => _ = self.hosts.insert(at, AssignedHostState::new(assigned)),
             }
         }
         let of_hosts =

@@ -4,17 +4,17 @@
 mod intake;
 
 use super::account::Account;
-use super::changes::Changes;
-use super::door::Door;
-use super::errand::{News, forward, recall, tell};
-use super::host::Host;
+use super::changes::HostWatcher;
+use super::door::ApiSession;
+use super::errand::{CompanionEvent, forward, recall, tell};
+use super::host::AssignedHostState;
 use super::portainer::Portainers;
-use super::{Ended, Settings};
+use super::{CompanionResult, CompanionSettings};
 use crate::api::account::of_host;
 use crate::api::docker_host_cert::Mode;
 use crate::api::{AssignedHost, ObjectRef};
 use crate::hallway::daemon::CONFIGURATION;
-use crate::hallway::delivery::{Delivery, deliver, refuse};
+use crate::hallway::delivery::{HostDelivery, deliver, refuse};
 use crate::world::Clock;
 use crate::world::host_files::watch_paths;
 use k8s_openapi::jiff::Timestamp;
@@ -30,25 +30,25 @@ const LONGEST_NAP: Duration = Duration::from_secs(60);
 const ONCE_PATIENCE: Duration = Duration::from_mins(2);
 
 /// All hosts.
-pub struct Desk {
-    settings: Settings,
+pub struct Reconciler {
+    settings: CompanionSettings,
     clock: Clock,
-    door: Door,
-    sender: Sender<News>,
-    news: Receiver<News>,
-    hosts: BTreeMap<ObjectRef, Host>,
+    door: ApiSession,
+    sender: Sender<CompanionEvent>,
+    news: Receiver<CompanionEvent>,
+    hosts: BTreeMap<ObjectRef, AssignedHostState>,
     portainers: Portainers,
     assigned: bool,
-    changes: Changes,
+    changes: HostWatcher,
     complaints: BTreeMap<String, String>,
 }
 
-impl Desk {
+impl Reconciler {
     /// An empty one.
-    pub fn new(settings: Settings, clock: Clock) -> Desk {
+    pub fn new(settings: CompanionSettings, clock: Clock) -> Reconciler {
         let (sender, news) = channel(16);
-        Desk {
-            door: Door::new(settings.account.clone(), clock.clone(), sender.clone()),
+        Reconciler {
+            door: ApiSession::new(settings.account.clone(), clock.clone(), sender.clone()),
             portainers: Portainers::new(clock.clone(), sender.clone()),
             settings,
             clock,
@@ -56,13 +56,13 @@ impl Desk {
             news,
             hosts: BTreeMap::new(),
             assigned: false,
-            changes: Changes::new(),
+            changes: HostWatcher::new(),
             complaints: BTreeMap::new(),
         }
     }
 
     /// Works on; with `once`, until everything was tried.
-    pub async fn run(&mut self) -> Ended {
+    pub async fn run(&mut self) -> CompanionResult {
         let end = Instant::now() + ONCE_PATIENCE;
         loop {
             self.door.knock();
@@ -81,9 +81,9 @@ impl Desk {
     }
 
     /// With `once`: how it ended, if it did.
-    fn ended(&self, late: bool) -> Option<Ended> {
+    fn ended(&self, late: bool) -> Option<CompanionResult> {
         let shut = self.door.api().is_none() && self.complaints.contains_key("token");
-        let done = self.assigned && self.hosts.values().all(Host::is_done);
+        let done = self.assigned && self.hosts.values().all(AssignedHostState::is_done);
         if !(late || shut || done) {
             return None;
         }
@@ -96,8 +96,8 @@ impl Desk {
         if late && !done {
             tracing::error!("not everything was delivered and reported within {} seconds", ONCE_PATIENCE.as_secs());
         }
-        let whole = done && !self.hosts.is_empty() && self.hosts.values().all(Host::is_delivered);
-        Some(if whole { Ended::Delivered } else { Ended::NotDelivered })
+        let whole = done && !self.hosts.is_empty() && self.hosts.values().all(AssignedHostState::is_delivered);
+        Some(if whole { CompanionResult::Delivered } else { CompanionResult::NotDelivered })
     }
 
     /// Has the API server asked for what is not known.
@@ -106,7 +106,7 @@ impl Desk {
         for (at, host) in &mut self.hosts {
             let (secret, about) = (at.beside(&host.assigned.secret_name), at.clone());
             if host.watch.is_none() {
-                let news = move |news| News::Secret(about.clone(), news);
+                let news = move |news| CompanionEvent::Secret(about.clone(), news);
                 host.watch = self.door.spawn(forward(api.secrets(&secret), self.sender.clone(), news));
             }
             if host.published.is_none() && host.asking.begin() {
@@ -121,7 +121,7 @@ impl Desk {
         let now = self.clock.now();
         for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_ripe(now)) {
             let previous = host.status.clone().unwrap_or_default();
-            let delivery = Delivery {
+            let delivery = HostDelivery {
                 host: host.assigned.clone(),
                 secret: host.secret.clone().flatten(),
                 roots: self.settings.directories.clone(),
@@ -215,7 +215,7 @@ impl Desk {
     }
 }
 
-impl Settings {
+impl CompanionSettings {
     /// Why an object may not be delivered here, whatever the assignment says.
     fn unlisted(&self, host: &AssignedHost) -> Option<String> {
         match &self.account {

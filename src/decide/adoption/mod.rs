@@ -16,7 +16,7 @@ pub struct Adopted {
     /// Manifests, in the order in which they are applied. They hold keys.
     pub manifests: Vec<Value>,
     /// What a user should know.
-    pub words: Vec<Word>,
+    pub words: Vec<Finding>,
 }
 
 /// Why something is said.
@@ -43,7 +43,7 @@ impl Tone {
 
 /// One thing to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Word {
+pub struct Finding {
     /// Why it is said.
     pub tone: Tone,
     /// The file, environment or object.
@@ -54,7 +54,7 @@ pub struct Word {
 
 impl Adopted {
     fn say(&mut self, tone: Tone, about: &str, text: impl Into<String>) {
-        self.words.push(Word { tone, about: about.to_owned(), text: text.into() });
+        self.words.push(Finding { tone, about: about.to_owned(), text: text.into() });
     }
 }
 
@@ -69,9 +69,9 @@ fn text_secret(name: &str, key: &str, text: &str) -> Value {
 
 /// Names of objects, no two of which are the same.
 #[derive(Debug, Default)]
-struct Names(BTreeSet<String>);
+struct UniqueNames(BTreeSet<String>);
 
-impl Names {
+impl UniqueNames {
     /// The first of the wishes that makes a name nobody has; else the first with a number.
     fn take(&mut self, wishes: &[&str], otherwise: &str) -> String {
         let mut wished: Vec<String> = wishes.iter().map(|wish| slug(wish)).filter(|name| !name.is_empty()).collect();

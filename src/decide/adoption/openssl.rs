@@ -3,12 +3,12 @@
 mod flaws;
 mod leaves;
 
-use super::{Adopted, Names, Tone, object, text_secret};
-use crate::api::{Kind, Place};
-use crate::decide::Refusal;
+use super::{Adopted, Tone, UniqueNames, object, text_secret};
+use crate::api::{Kind, NamespacedName};
+use crate::decide::Problem;
 use crate::decide::authority::adopt;
 use crate::pki::material::{Data, read_anything};
-use crate::pki::pile::{FoundFile, FoundKey, Pile, read};
+use crate::pki::pile::{FoundFile, FoundKey, ImportedFiles, read};
 use crate::pki::{Certificate, KeyError, name};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::jiff::Timestamp;
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 /// What a user wishes.
 #[derive(Clone, Debug, Default)]
-pub struct Wishes {
+pub struct OpensslAdoption {
     /// Name of the DockerCA.
     pub name: Option<String>,
     /// What the keys are encrypted with.
@@ -60,10 +60,10 @@ struct Taken<'a> {
 }
 
 /// Makes manifests of what is in those files at `now`.
-pub fn adopt(files: &[FoundFile], wishes: &Wishes, now: Timestamp) -> Adopted {
+pub fn adopt(files: &[FoundFile], wishes: &OpensslAdoption, now: Timestamp) -> Adopted {
     let passphrase = wishes.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
     let pile = read(files, passphrase);
-    let mut desk = Desk { files, pile: &pile, wishes, now, names: Names::default(), adopted: Adopted::default() };
+    let mut desk = Desk { files, pile: &pile, wishes, now, names: UniqueNames::default(), adopted: Adopted::default() };
     desk.keys();
     let taken = desk.authorities();
     leaves::adopt(&mut desk, &taken);
@@ -75,10 +75,10 @@ pub fn adopt(files: &[FoundFile], wishes: &Wishes, now: Timestamp) -> Adopted {
 /// What is read, and what is made of it.
 struct Desk<'a> {
     files: &'a [FoundFile],
-    pile: &'a Pile,
-    wishes: &'a Wishes,
+    pile: &'a ImportedFiles,
+    wishes: &'a OpensslAdoption,
     now: Timestamp,
-    names: Names,
+    names: UniqueNames,
     adopted: Adopted,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Desk<'a> {
                 return None;
             }
         };
-        let from = Place::new("", path);
+        let from = NamespacedName::new("", path);
         if let Err(refusal) = self.sound(&from, &data, &newest.1, key) {
             let text = refusal.message.replacen(&format!("Secret {from}"), "", 1);
             self.adopted.say(Tone::LeftOut, path, text.trim_start_matches([' ', ',', ':']));
@@ -164,7 +164,7 @@ impl<'a> Desk<'a> {
     }
 
     /// The rules of `spec.existing`, as far as they can be asked without a passphrase.
-    fn sound(&self, from: &Place, data: &Data, newest: &Certificate, key: &FoundKey) -> Result<(), Refusal> {
+    fn sound(&self, from: &NamespacedName, data: &Data, newest: &Certificate, key: &FoundKey) -> Result<(), Problem> {
         if key.key.is_err() {
             return adopt::sound(from, newest, self.now);
         }

@@ -1,10 +1,10 @@
 //! A Portainer's environments into manifests: a DockerHostCert for each Docker host over TCP, and a PortainerClient that
 //! takes them over by their addresses.
 
-use super::{Adopted, Names, Tone, object, text_secret};
+use super::{Adopted, Tone, UniqueNames, object, text_secret};
 use crate::api::Kind;
 use crate::decide::leaf::host_name::dns_name;
-use crate::decide::registration::Ground;
+use crate::decide::registration::ServerSnapshot;
 use crate::decide::registration::order::MARK;
 use crate::portainer::environment::{DOCKER_API, Environment, same_address};
 use crate::portainer::too_old;
@@ -25,7 +25,7 @@ pub const PLACEHOLDER: &str = "PUT-AN-API-KEY-OF-AN-ADMINISTRATOR-HERE";
 
 /// What a user wishes, and how the server is reached.
 #[derive(Clone, Debug)]
-pub struct Wishes {
+pub struct PortainerAdoption {
     /// Name of the PortainerClient.
     pub name: Option<String>,
     /// Name of the DockerCA that is to sign.
@@ -41,13 +41,13 @@ pub struct Wishes {
 }
 
 /// Makes manifests of what the server has.
-pub fn adopt(ground: &Ground, wishes: &Wishes) -> Adopted {
+pub fn adopt(ground: &ServerSnapshot, wishes: &PortainerAdoption) -> Adopted {
     let mut adopted = Adopted::default();
     let host = server_host(&wishes.url);
     let first = host.split('.').next().filter(|_| host.parse::<IpAddr>().is_err()).unwrap_or_default();
-    let name = Names::default().take(&[wishes.name.as_deref().unwrap_or(first)], LABEL);
+    let name = UniqueNames::default().take(&[wishes.name.as_deref().unwrap_or(first)], LABEL);
     server(&mut adopted, ground, wishes, &name);
-    let mut names = Names::default();
+    let mut names = UniqueNames::default();
     let mut taken: Vec<&Environment> = Vec::new();
     for environment in ground.environments.values() {
         if let Some(spec) = host_spec(&mut adopted, ground, wishes, environment, &taken) {
@@ -91,7 +91,7 @@ fn roots(name: &str) -> String {
 }
 
 /// What is to be said of the server itself, and its Secrets.
-fn server(adopted: &mut Adopted, ground: &Ground, wishes: &Wishes, name: &str) {
+fn server(adopted: &mut Adopted, ground: &ServerSnapshot, wishes: &PortainerAdoption, name: &str) {
     if wishes.url.starts_with("http://") {
         let text = "the credential is sent in the clear: have Portainer serve HTTPS, and take allowHTTP out";
         adopted.say(Tone::Insecure, &wishes.url, text);
@@ -112,7 +112,7 @@ fn server(adopted: &mut Adopted, ground: &Ground, wishes: &Wishes, name: &str) {
     }
 }
 
-fn server_spec(wishes: &Wishes, name: &str) -> Value {
+fn server_spec(wishes: &PortainerAdoption, name: &str) -> Value {
     let mut server = json!({ "url": wishes.url, "credentialsSecretRef": { "name": credentials(name) } });
     if wishes.url.starts_with("http://") {
         server["allowHTTP"] = true.into();
@@ -129,8 +129,8 @@ fn server_spec(wishes: &Wishes, name: &str) -> Value {
 /// The spec of an environment's host; none where Dockseal has nothing to do with it, and why.
 fn host_spec(
     adopted: &mut Adopted,
-    ground: &Ground,
-    wishes: &Wishes,
+    ground: &ServerSnapshot,
+    wishes: &PortainerAdoption,
     environment: &Environment,
     taken: &[&Environment],
 ) -> Option<Value> {
@@ -163,7 +163,7 @@ fn about(environment: &Environment) -> String {
 
 /// Host and port of a Docker API over TCP that nobody has yet; else why it is left out.
 fn address(
-    ground: &Ground,
+    ground: &ServerSnapshot,
     environment: &Environment,
     taken: &[&Environment],
 ) -> Result<(String, Option<u16>), String> {
@@ -235,7 +235,7 @@ fn transport(adopted: &mut Adopted, about: &str, environment: &Environment, port
 }
 
 /// What it is called there, as the DockerHostCert has it.
-fn shown(adopted: &mut Adopted, about: &str, ground: &Ground, environment: &Environment) -> Value {
+fn shown(adopted: &mut Adopted, about: &str, ground: &ServerSnapshot, environment: &Environment) -> Value {
     let mut shown = json!({ "name": environment.name });
     if !environment.public_url.is_empty() {
         shown["publicURL"] = environment.public_url.as_str().into();
@@ -258,7 +258,7 @@ fn shown(adopted: &mut Adopted, about: &str, ground: &Ground, environment: &Envi
     shown
 }
 
-fn print_host(adopted: &mut Adopted, names: &mut Names, environment: &Environment, client: &str, spec: Value) {
+fn print_host(adopted: &mut Adopted, names: &mut UniqueNames, environment: &Environment, client: &str, spec: Value) {
     let wish = if environment.name == "ca" { "ca-host" } else { &environment.name };
     let name = names.take(&[wish], "host");
     let mut host = object(Kind::DockerHostCert, &name, spec);

@@ -1,8 +1,8 @@
 //! Names of objects, and addresses as Portainer has them.
 
-use super::portainer::{PLACEHOLDER, Wishes, adopt};
+use super::portainer::{PLACEHOLDER, PortainerAdoption, adopt};
 use super::*;
-use crate::decide::registration::Ground;
+use crate::decide::registration::ServerSnapshot;
 use crate::portainer::environment::Environment;
 
 #[test]
@@ -17,7 +17,7 @@ fn names_are_kubernetes_own_and_taken_once() {
         assert_eq!(slug(text), name, "{text}");
     }
     assert_eq!(slug(&"a-".repeat(40)).len(), 49);
-    let mut names = Names::default();
+    let mut names = UniqueNames::default();
     let taken = [
         names.take(&["pandora", "pandora.home"], "host"),
         names.take(&["Pandora", "pandora.lab"], "host"),
@@ -28,8 +28,8 @@ fn names_are_kubernetes_own_and_taken_once() {
     assert_eq!(taken, ["pandora", "pandora-lab", "pandora-2", "host", "host-2"]);
 }
 
-fn wishes(url: &str) -> Wishes {
-    Wishes {
+fn wishes(url: &str) -> PortainerAdoption {
+    PortainerAdoption {
         name: None,
         authority: "homelab".into(),
         url: url.into(),
@@ -39,9 +39,9 @@ fn wishes(url: &str) -> Wishes {
     }
 }
 
-fn ground(url: &str) -> Ground {
+fn ground(url: &str) -> ServerSnapshot {
     let environment = Environment { id: 7, name: "one".into(), kind: 1, url: url.into(), ..Environment::default() };
-    Ground { version: "2.33.5".into(), environments: [(7, environment)].into(), ..Ground::default() }
+    ServerSnapshot { version: "2.33.5".into(), environments: [(7, environment)].into(), ..ServerSnapshot::default() }
 }
 
 fn of_kind(adopted: &Adopted, kind: &str) -> Option<Value> {
@@ -81,8 +81,9 @@ fn addresses_of_environments_are_read_as_portainer_reads_them() {
 
 #[test]
 fn the_server_is_named_and_reached_as_it_was() {
-    let client =
-        |wishes: &Wishes| of_kind(&adopt(&Ground::default(), wishes), "PortainerClient").expect("there is one");
+    let client = |wishes: &PortainerAdoption| {
+        of_kind(&adopt(&ServerSnapshot::default(), wishes), "PortainerClient").expect("there is one")
+    };
     for (url, name, common_name) in [
         ("https://portainer.bodkys.house", "portainer", "portainer.bodkys.house"),
         ("https://10.0.0.1:9443/portainer", "portainer", "10.0.0.1"),
@@ -95,7 +96,7 @@ fn the_server_is_named_and_reached_as_it_was() {
         assert_eq!(client["spec"]["server"]["url"], url);
         assert_eq!(client["spec"]["server"]["allowHTTP"] == true, url.starts_with("http://"), "{url}");
     }
-    let given = Wishes {
+    let given = PortainerAdoption {
         roots_pem: Some("PEM".into()),
         server_name: Some("localhost".into()),
         printed_key: Some("ptr_key".to_owned().into()),
@@ -103,8 +104,8 @@ fn the_server_is_named_and_reached_as_it_was() {
     };
     let tls = json!({ "caSecretRef": { "name": "portainer-server-ca", "key": "ca.crt" }, "serverName": "localhost" });
     assert_eq!(client(&given)["spec"]["server"]["tls"], tls);
-    let key = |wishes: &Wishes| {
-        let secret = of_kind(&adopt(&Ground::default(), wishes), "Secret").expect("there is one");
+    let key = |wishes: &PortainerAdoption| {
+        let secret = of_kind(&adopt(&ServerSnapshot::default(), wishes), "Secret").expect("there is one");
         secret["stringData"]["apiKey"].clone()
     };
     assert_eq!((key(&given), key(&wishes("https://portainer"))), ("ptr_key".into(), PLACEHOLDER.into()));
@@ -113,7 +114,7 @@ fn the_server_is_named_and_reached_as_it_was() {
 #[test]
 fn a_portainer_that_docker_29_left_behind_is_told() {
     let said = |version: &str| {
-        let ground = Ground { version: version.into(), ..Ground::default() };
+        let ground = ServerSnapshot { version: version.into(), ..ServerSnapshot::default() };
         adopt(&ground, &wishes("https://portainer")).words.iter().any(|word| word.text.contains("Docker 29"))
     };
     assert!(said("2.21.4") && !said("2.33.5"));

@@ -1,8 +1,8 @@
 //! Which authority a Secret of somebody's openssl evening holds, or why none in it can be adopted.
 
-use crate::api::Place;
+use crate::api::NamespacedName;
 use crate::api::condition::Reason;
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use crate::pki::KeyError;
 use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH, SignatureDigest};
 use crate::pki::material::Contents;
@@ -14,17 +14,17 @@ use std::sync::Arc;
 ///
 /// # Errors
 /// The [`Refusal`] that says what is wrong with what is there.
-pub fn adopt(from: &Place, contents: &Contents, now: Timestamp) -> Result<Authority, Refusal> {
+pub fn adopt(from: &NamespacedName, contents: &Contents, now: Timestamp) -> Result<Authority, Problem> {
     let pairs = pairs(from, contents)?;
     let (certificate, key) = the_one(from, &pairs)?;
     sound(from, certificate, now)?;
     Ok(Authority { certificate: certificate.clone(), key: Arc::clone(key) })
 }
 
-type Pair<'a> = (&'a Certificate, &'a Arc<PrivateKey>);
+type CertificateAndKey<'a> = (&'a Certificate, &'a Arc<PrivateKey>);
 
-fn pairs<'a>(from: &Place, contents: &'a Contents) -> Result<Vec<Pair<'a>>, Refusal> {
-    let refuse = |reason, message: &str| Err(Refusal::issue(reason, format!("Secret {from} {message}")));
+fn pairs<'a>(from: &NamespacedName, contents: &'a Contents) -> Result<Vec<CertificateAndKey<'a>>, Problem> {
+    let refuse = |reason, message: &str| Err(Problem::issue(reason, format!("Secret {from} {message}")));
     if contents.certificates.is_empty() {
         return refuse(Reason::ExistingUnusable, "holds no certificate in PEM");
     }
@@ -57,26 +57,26 @@ fn weak_key(certificate: &Certificate) -> bool {
 }
 
 /// The refusal of a key that could not be read.
-pub fn unreadable(from: &Place, error: &KeyError) -> Refusal {
+pub fn unreadable(from: &NamespacedName, error: &KeyError) -> Problem {
     let (reason, way_out) = match error {
         KeyError::PassphraseNeeded => (Reason::PassphraseNeeded, ": name its Secret in spec.passphraseSecretRef"),
         KeyError::PassphraseWrong => (Reason::PassphraseWrong, ": mend the Secret that spec.passphraseSecretRef names"),
         _ => (Reason::ExistingUnusable, ""),
     };
-    Refusal::issue(reason, format!("Secret {from}: {error}{way_out}"))
+    Problem::issue(reason, format!("Secret {from}: {error}{way_out}"))
 }
 
 /// The newest certificate of the one authority.
-fn the_one<'a>(from: &Place, pairs: &[Pair<'a>]) -> Result<Pair<'a>, Refusal> {
+fn the_one<'a>(from: &NamespacedName, pairs: &[CertificateAndKey<'a>]) -> Result<CertificateAndKey<'a>, Problem> {
     let authorities: Vec<_> = pairs.iter().filter(|(certificate, _)| certificate.is_ca).collect();
     let Some((first, _)) = authorities.first() else {
         let message =
             "holds a certificate that is no authority (no CA:TRUE): give the CA's own, not a host's or client's";
-        return Err(Refusal::issue(Reason::NotAnAuthority, format!("Secret {from} {message}")));
+        return Err(Problem::issue(Reason::NotAnAuthority, format!("Secret {from} {message}")));
     };
     if authorities.iter().any(|(certificate, _)| certificate.public_key != first.public_key) {
         let message = format!("Secret {from} holds several authorities: keep the one that is to be adopted");
-        return Err(Refusal::issue(Reason::ExistingAmbiguous, message));
+        return Err(Problem::issue(Reason::ExistingAmbiguous, message));
     }
     let newest = authorities.into_iter().max_by_key(|(certificate, _)| certificate.not_after);
     Ok(*newest.expect("there is a first"))
@@ -86,9 +86,9 @@ fn the_one<'a>(from: &Place, pairs: &[Pair<'a>]) -> Result<Pair<'a>, Refusal> {
 ///
 /// # Errors
 /// The [`Refusal`] that says why not.
-pub fn sound(from: &Place, certificate: &Certificate, now: Timestamp) -> Result<(), Refusal> {
+pub fn sound(from: &NamespacedName, certificate: &Certificate, now: Timestamp) -> Result<(), Problem> {
     let subject = name::display(&certificate.subject);
-    let refuse = |reason, message: String| Err(Refusal::issue(reason, format!("Secret {from}, {subject}: {message}")));
+    let refuse = |reason, message: String| Err(Problem::issue(reason, format!("Secret {from}, {subject}: {message}")));
     if weak_key(certificate) {
         return refuse(Reason::WeakKey, "an RSA key below 2048 bits is not adopted: make a new authority".into());
     }

@@ -1,8 +1,8 @@
 //! What a DockerCA asks for: text in, checked values out, or the refusal that names the field.
 
 use crate::api::docker_ca::{DockerCASpec, NameConstraints, Subject};
-use crate::api::{Object, ObjectRef, Place, Spec, duration};
-use crate::decide::Refusal;
+use crate::api::{NamespacedName, Object, ObjectRef, Spec, duration};
+use crate::decide::Problem;
 use crate::decide::leaf::desired::{algorithm, short_enough};
 use crate::decide::leaf::host_name::dns_name;
 use crate::pki::constraints::{self, Network};
@@ -18,7 +18,7 @@ pub enum Origin {
     /// Made new.
     New {
         /// Its name.
-        subject: Box<name::Subject>,
+        subject: Box<name::DistinguishedName>,
         /// Its key.
         algorithm: KeyAlgorithm,
         /// What it may sign for.
@@ -27,34 +27,34 @@ pub enum Origin {
         duration: SignedDuration,
     },
     /// Copied from this Secret.
-    Existing(Place),
+    Existing(NamespacedName),
 }
 
 /// An authority as it should be. Nothing in it can be malformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Desired {
+pub struct DesiredAuthority {
     /// The object that asks.
     pub object: ObjectRef,
     /// New or adopted.
     pub origin: Origin,
     /// Its Secret.
-    pub secret: Place,
+    pub secret: NamespacedName,
     /// The ConfigMap with its public bundle.
-    pub bundle: Place,
+    pub bundle: NamespacedName,
     /// A passphrase was asked for, from this Secret and key.
-    pub passphrase: Option<(Place, String)>,
+    pub passphrase: Option<(NamespacedName, String)>,
 }
 
 /// Reads the spec of a DockerCA.
 ///
 /// # Errors
 /// The [`Refusal`] of the first field that cannot be used.
-pub fn desired(object: &Object) -> Result<Desired, Refusal> {
+pub fn desired(object: &Object) -> Result<DesiredAuthority, Problem> {
     let Spec::Authority(spec) = &object.spec else { unreachable!("a leaf is no authority") };
     let reference = spec.passphrase_secret_ref.as_ref();
     let bundle = format!("{}-ca-bundle", object.at.name);
     [&object.secret_name(), &bundle].into_iter().try_for_each(|name| short_enough(name))?;
-    Ok(Desired {
+    Ok(DesiredAuthority {
         object: object.at.clone(),
         origin: origin(object, spec)?,
         secret: object.secret(),
@@ -63,36 +63,36 @@ pub fn desired(object: &Object) -> Result<Desired, Refusal> {
     })
 }
 
-fn origin(object: &Object, spec: &DockerCASpec) -> Result<Origin, Refusal> {
+fn origin(object: &Object, spec: &DockerCASpec) -> Result<Origin, Problem> {
     let own = spec.duration.is_some() || spec.private_key.is_some() || spec.name_constraints.is_some();
     match (&spec.subject, &spec.existing) {
-        (None, Some(_)) if own => Err(Refusal::field(
+        (None, Some(_)) if own => Err(Problem::field(
             "existing",
             "an authority to adopt brings its own duration, privateKey and nameConstraints: leave them out",
         )),
         (None, Some(source)) => Ok(Origin::Existing(object.at.beside(&source.secret_ref.name))),
         (Some(subject), None) => made(subject, spec),
-        _ => Err(Refusal::field("subject", "give either subject, for a new authority, or existing, to adopt one")),
+        _ => Err(Problem::field("subject", "give either subject, for a new authority, or existing, to adopt one")),
     }
 }
 
-fn made(subject: &Subject, spec: &DockerCASpec) -> Result<Origin, Refusal> {
+fn made(subject: &Subject, spec: &DockerCASpec) -> Result<Origin, Problem> {
     let text = spec.duration.as_deref().unwrap_or(DEFAULT_DURATION);
     let key = spec.private_key.clone().unwrap_or_default();
     Ok(Origin::New {
         subject: Box::new(checked_subject(subject)?),
         algorithm: algorithm(key.algorithm, key.size)?,
         constraints: spec.name_constraints.as_ref().map(checked_constraints).transpose()?,
-        duration: duration::parse(text).map_err(|error| Refusal::field("duration", error))?,
+        duration: duration::parse(text).map_err(|error| Problem::field("duration", error))?,
     })
 }
 
-fn checked_subject(subject: &Subject) -> Result<name::Subject, Refusal> {
+fn checked_subject(subject: &Subject) -> Result<name::DistinguishedName, Problem> {
     if subject.common_name.is_empty() {
-        return Err(Refusal::field("subject.commonName", "it is empty"));
+        return Err(Problem::field("subject.commonName", "it is empty"));
     }
     let optional = |text: &Option<String>| text.clone().unwrap_or_default();
-    let checked = name::Subject {
+    let checked = name::DistinguishedName {
         common_name: subject.common_name.clone(),
         organization: optional(&subject.organization),
         organizational_unit: optional(&subject.organizational_unit),
@@ -102,12 +102,12 @@ fn checked_subject(subject: &Subject) -> Result<name::Subject, Refusal> {
         email_address: optional(&subject.email_address),
     };
     bounds(&checked)?;
-    checked.to_der().map_err(|error| Refusal::field("subject", error))?;
+    checked.to_der().map_err(|error| Problem::field("subject", error))?;
     Ok(checked)
 }
 
 /// Upper bounds of RFC 5280, appendix A.1.
-fn bounds(subject: &name::Subject) -> Result<(), Refusal> {
+fn bounds(subject: &name::DistinguishedName) -> Result<(), Problem> {
     let bounded = [
         ("commonName", &subject.common_name, 64),
         ("organization", &subject.organization, 64),
@@ -119,26 +119,26 @@ fn bounds(subject: &name::Subject) -> Result<(), Refusal> {
     for (field, text, most) in bounded {
         if text.len() > most || text.chars().any(char::is_control) {
             let message = format!("it has over {most} bytes or control characters");
-            return Err(Refusal::field(&format!("subject.{field}"), message));
+            return Err(Problem::field(&format!("subject.{field}"), message));
         }
     }
     let country = &subject.country;
     if !country.is_empty() && (country.len() != 2 || !country.bytes().all(|b| b.is_ascii_alphabetic())) {
-        return Err(Refusal::field("subject.country", format!("{country:?} is no country code of two letters")));
+        return Err(Problem::field("subject.country", format!("{country:?} is no country code of two letters")));
     }
     Ok(())
 }
 
-fn checked_constraints(given: &NameConstraints) -> Result<Constraints, Refusal> {
+fn checked_constraints(given: &NameConstraints) -> Result<Constraints, Problem> {
     let field = "nameConstraints";
-    let domain = |text: &String| dns_name(text, false).map_err(|error| Refusal::field(field, error));
+    let domain = |text: &String| dns_name(text, false).map_err(|error| Problem::field(field, error));
     let network = |text: &String| {
-        Network::parse(text).ok_or_else(|| Refusal::field(field, format!("{text:?} is no network like 192.168.0.0/16")))
+        Network::parse(text).ok_or_else(|| Problem::field(field, format!("{text:?} is no network like 192.168.0.0/16")))
     };
     let domains: Vec<_> = given.permitted_dns_domains.iter().map(domain).collect::<Result<_, _>>()?;
     let networks: Vec<_> = given.permitted_ip_ranges.iter().map(network).collect::<Result<_, _>>()?;
     if domains.is_empty() && networks.is_empty() {
-        return Err(Refusal::field(field, "it permits nothing: give permittedDNSDomains, permittedIPRanges or both"));
+        return Err(Problem::field(field, "it permits nothing: give permittedDNSDomains, permittedIPRanges or both"));
     }
     Ok(constraints::permit(&domains, &networks))
 }

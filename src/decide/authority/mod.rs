@@ -7,5 +7,5 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use desired::{Desired, Origin, desired};
-pub use plan::{Observed, Plan, Step, plan};
+pub use desired::{DesiredAuthority, Origin, desired};
+pub use plan::{AuthorityPlan, AuthorityStep, ObservedAuthority, plan};

@@ -1,10 +1,10 @@
 //! The next step of an authority. One at a time, each from what is stored, so that it goes on wherever it was cut off.
 
 use super::adopt;
-use super::desired::{Desired, Origin};
+use super::desired::{DesiredAuthority, Origin};
 use crate::api::ObjectRef;
 use crate::api::condition::Reason;
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use crate::pki::KeyError;
 use crate::pki::lifecycle::{self, issued_at, jitter};
 use crate::pki::material::{AuthorityError, Contents, StoredAuthority};
@@ -18,7 +18,7 @@ const SHORTEST: SignedDuration = SignedDuration::from_hours(1);
 
 /// The authority's Secret as it is.
 #[derive(Clone, Debug)]
-pub enum Stored {
+pub enum AuthoritySecret {
     /// There is none.
     Absent,
     /// Somebody else's; whose, where that is known.
@@ -42,17 +42,17 @@ pub enum PublicBundle {
 
 /// All that the plan needs to know.
 #[derive(Clone, Debug)]
-pub struct Observed {
+pub struct ObservedAuthority {
     /// The Secret.
-    pub stored: Stored,
+    pub stored: AuthoritySecret,
     /// The ConfigMap.
     pub bundle: PublicBundle,
     /// What is wrong with the passphrase, where one is asked for.
-    pub passphrase: Result<(), Refusal>,
+    pub passphrase: Result<(), Problem>,
     /// What the Secret to adopt holds; read only while nothing is stored.
     pub existing: Option<Arc<Contents>>,
     /// The certificates of `additionalTrust`.
-    pub trust: Result<Vec<Certificate>, Refusal>,
+    pub trust: Result<Vec<Certificate>, Problem>,
     /// Fingerprint of the authority that was made for the object.
     pub remembered: Option<String>,
     /// The lost one that the user wants replaced.
@@ -66,7 +66,7 @@ pub struct Observed {
 /// What to do next.
 #[expect(clippy::large_enum_variant, reason = "one step at a time, and for a moment")]
 #[derive(Clone, Debug)]
-pub enum Step {
+pub enum AuthorityStep {
     /// Nothing.
     Keep,
     /// Make a new authority.
@@ -82,43 +82,43 @@ pub enum Step {
     /// Write the ConfigMap.
     PublishBundle,
     /// The user must mend something first.
-    Refuse(Refusal),
+    Refuse(Problem),
 }
 
 /// The step, what stands before it, and when to look again.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct AuthorityPlan {
     /// What to do.
-    pub step: Step,
+    pub step: AuthorityStep,
     /// The authority, where it can sign.
     pub current: Option<Arc<StoredAuthority>>,
     /// What hosts and clients are to trust.
     pub bundle: TrustBundle,
     /// What the user should mend although the authority works on.
-    pub notice: Option<Refusal>,
+    pub notice: Option<Problem>,
     /// The next look, if nothing changes.
     pub wake: Option<Timestamp>,
 }
 
 /// Decides what an authority needs next at `now`.
-pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+pub fn plan(desired: &DesiredAuthority, observed: &ObservedAuthority, now: Timestamp) -> AuthorityPlan {
     match current(desired, observed) {
         Ok(Some(current)) => keep_alive(desired, observed, current, now),
-        Ok(None) => resting(create(desired, observed, now).unwrap_or_else(Step::Refuse)),
-        Err(refusal) => resting(Step::Refuse(refusal)),
+        Ok(None) => resting(create(desired, observed, now).unwrap_or_else(AuthorityStep::Refuse)),
+        Err(refusal) => resting(AuthorityStep::Refuse(refusal)),
     }
 }
 
-fn resting(step: Step) -> Plan {
-    Plan { step, current: None, bundle: TrustBundle::default(), notice: None, wake: None }
+fn resting(step: AuthorityStep) -> AuthorityPlan {
+    AuthorityPlan { step, current: None, bundle: TrustBundle::default(), notice: None, wake: None }
 }
 
 /// The authority that is stored, or none where one may be made; lost, it is never silently replaced.
-fn current(desired: &Desired, observed: &Observed) -> Result<Option<Arc<StoredAuthority>>, Refusal> {
+fn current(desired: &DesiredAuthority, observed: &ObservedAuthority) -> Result<Option<Arc<StoredAuthority>>, Problem> {
     let secret = &desired.secret;
     let conflict = |whose: &str| {
         let message = format!("Secret {secret} belongs to {whose} and stays untouched: choose another secretName");
-        Refusal::issue(Reason::SecretConflict, message)
+        Problem::issue(Reason::SecretConflict, message)
     };
     if let Some(rival) = &observed.rival {
         return Err(conflict(&rival.to_string()));
@@ -126,27 +126,29 @@ fn current(desired: &Desired, observed: &Observed) -> Result<Option<Arc<StoredAu
     let known = observed.remembered.as_ref().or(observed.reported.as_ref());
     let replaced = |lost: &Option<&String>| lost.is_some() && observed.replace.as_ref() == *lost;
     match &observed.stored {
-        Stored::Foreign(owner) => Err(conflict(&owner.as_ref().map_or("somebody else".into(), ToString::to_string))),
-        Stored::Sound(stored) => {
+        AuthoritySecret::Foreign(owner) => {
+            Err(conflict(&owner.as_ref().map_or("somebody else".into(), ToString::to_string)))
+        }
+        AuthoritySecret::Sound(stored) => {
             let fingerprint = stored.authority.certificate.key_fingerprint();
             if known.is_none_or(|known| *known == fingerprint) || replaced(&known) {
                 return Ok(Some(Arc::clone(stored)));
             }
             Err(lost(known, &format!("Secret {secret} holds another authority, {fingerprint}")))
         }
-        Stored::Unsound(error, _) if matches!(**error, AuthorityError::Key(_)) && !replaced(&known) => {
+        AuthoritySecret::Unsound(error, _) if matches!(**error, AuthorityError::Key(_)) && !replaced(&known) => {
             Err(locked(desired, observed, error))
         }
-        Stored::Unsound(error, noted) => {
+        AuthoritySecret::Unsound(error, noted) => {
             let known = known.or(noted.as_ref());
             if replaced(&known) { Ok(None) } else { Err(lost(known, &format!("Secret {secret} is damaged: {error}"))) }
         }
-        Stored::Absent if known.is_none() || replaced(&known) => Ok(None),
-        Stored::Absent => Err(lost(known, &format!("Secret {secret} is gone"))),
+        AuthoritySecret::Absent if known.is_none() || replaced(&known) => Ok(None),
+        AuthoritySecret::Absent => Err(lost(known, &format!("Secret {secret} is gone"))),
     }
 }
 
-fn lost(known: Option<&String>, what: &str) -> Refusal {
+fn lost(known: Option<&String>, what: &str) -> Problem {
     let way_out = match known {
         Some(known) => format!(
             "Restore it from a backup. Only if it is gone for good, and every host and client may get a new certificate, \
@@ -154,11 +156,11 @@ fn lost(known: Option<&String>, what: &str) -> Refusal {
         ),
         None => "Restore it from a backup, or delete it if its authority is of no use".to_owned(),
     };
-    Refusal::issue(Reason::AuthorityLost, format!("{what}. {way_out}"))
+    Problem::issue(Reason::AuthorityLost, format!("{what}. {way_out}"))
 }
 
 /// The stored key does not open.
-fn locked(desired: &Desired, observed: &Observed, error: &AuthorityError) -> Refusal {
+fn locked(desired: &DesiredAuthority, observed: &ObservedAuthority, error: &AuthorityError) -> Problem {
     if let Err(refusal) = &observed.passphrase {
         return refusal.clone();
     }
@@ -169,33 +171,39 @@ fn locked(desired: &Desired, observed: &Observed, error: &AuthorityError) -> Ref
             let message = format!(
                 "the passphrase in Secret {from}, key {key}, does not open tls.key of Secret {secret}: put the one back with which it was made"
             );
-            Refusal::issue(Reason::PassphraseWrong, message)
+            Problem::issue(Reason::PassphraseWrong, message)
         }
         _ => adopt::unreadable(secret, error),
     }
 }
 
-fn create(desired: &Desired, observed: &Observed, now: Timestamp) -> Result<Step, Refusal> {
+fn create(desired: &DesiredAuthority, observed: &ObservedAuthority, now: Timestamp) -> Result<AuthorityStep, Problem> {
     observed.passphrase.clone()?;
     observed.trust.clone()?;
-    let replaced =
-        observed.remembered.is_some() || observed.reported.is_some() || !matches!(observed.stored, Stored::Absent);
+    let replaced = observed.remembered.is_some()
+        || observed.reported.is_some()
+        || !matches!(observed.stored, AuthoritySecret::Absent);
     match &desired.origin {
         Origin::New { duration, .. } => {
             let reason = if replaced { Reason::AuthorityReplaced } else { Reason::FirstIssuance };
-            Ok(Step::Make(reason, lifecycle::dates(now, *duration, None)))
+            Ok(AuthorityStep::Make(reason, lifecycle::dates(now, *duration, None)))
         }
         Origin::Existing(from) => {
             let contents = observed.existing.as_ref().ok_or_else(|| {
-                Refusal::issue(Reason::ExistingNotFound, format!("spec.existing: there is no Secret {from}"))
+                Problem::issue(Reason::ExistingNotFound, format!("spec.existing: there is no Secret {from}"))
             })?;
             let reason = if replaced { Reason::AuthorityReplaced } else { Reason::Adopted };
-            adopt::adopt(from, contents, now).map(|authority| Step::Adopt(reason, authority))
+            adopt::adopt(from, contents, now).map(|authority| AuthorityStep::Adopt(reason, authority))
         }
     }
 }
 
-fn keep_alive(desired: &Desired, observed: &Observed, current: Arc<StoredAuthority>, now: Timestamp) -> Plan {
+fn keep_alive(
+    desired: &DesiredAuthority,
+    observed: &ObservedAuthority,
+    current: Arc<StoredAuthority>,
+    now: Timestamp,
+) -> AuthorityPlan {
     let certificate = &current.authority.certificate;
     let fingerprint = certificate.key_fingerprint();
     let (bundle, notice) = match &observed.trust {
@@ -203,18 +211,18 @@ fn keep_alive(desired: &Desired, observed: &Observed, current: Arc<StoredAuthori
         Err(refusal) => (stored_bundle(&current, now), Some(refusal.clone())),
     };
     let step = if observed.remembered.as_ref() != Some(&fingerprint) {
-        Step::Remember(fingerprint)
+        AuthorityStep::Remember(fingerprint)
     } else if now >= renew_at(desired, certificate) || now < certificate.not_before {
-        Step::Renew(lifecycle::dates(now, duration(desired, certificate), None))
+        AuthorityStep::Renew(lifecycle::dates(now, duration(desired, certificate), None))
     } else if bundle.to_pem().as_bytes() != current.bundle {
-        Step::Rebundle
+        AuthorityStep::Rebundle
     } else {
-        publish(&observed.bundle, &bundle).unwrap_or(Step::Keep)
+        publish(&observed.bundle, &bundle).unwrap_or(AuthorityStep::Keep)
     };
     let notice =
         notice.or_else(|| foreign_config_map(desired, &observed.bundle)).or_else(|| other_wishes(desired, certificate));
     let wake = wake(desired, certificate, &bundle, now);
-    Plan { step, bundle, notice, wake: Some(wake), current: Some(current) }
+    AuthorityPlan { step, bundle, notice, wake: Some(wake), current: Some(current) }
 }
 
 /// The newest certificate, the earlier ones that still run, and what is trusted besides.
@@ -231,23 +239,23 @@ fn stored_bundle(current: &StoredAuthority, now: Timestamp) -> TrustBundle {
         .unwrap_or_else(|| bundle(current, &[], now))
 }
 
-fn publish(stored: &PublicBundle, bundle: &TrustBundle) -> Option<Step> {
+fn publish(stored: &PublicBundle, bundle: &TrustBundle) -> Option<AuthorityStep> {
     match stored {
         PublicBundle::Foreign => None,
         PublicBundle::Ours(pem) if *pem == bundle.to_pem().into_bytes() => None,
-        _ => Some(Step::PublishBundle),
+        _ => Some(AuthorityStep::PublishBundle),
     }
 }
 
-fn foreign_config_map(desired: &Desired, stored: &PublicBundle) -> Option<Refusal> {
+fn foreign_config_map(desired: &DesiredAuthority, stored: &PublicBundle) -> Option<Problem> {
     (*stored == PublicBundle::Foreign).then(|| {
         let message = format!("ConfigMap {} belongs to somebody else and stays untouched: delete it", desired.bundle);
-        Refusal::spec(Reason::ConfigMapConflict, message)
+        Problem::spec(Reason::ConfigMapConflict, message)
     })
 }
 
 /// An authority is made once: a spec that asks for another one, in a file or on an object made again, is told so.
-fn other_wishes(desired: &Desired, certificate: &Certificate) -> Option<Refusal> {
+fn other_wishes(desired: &DesiredAuthority, certificate: &Certificate) -> Option<Problem> {
     let Origin::New { subject, algorithm, constraints, .. } = &desired.origin else { return None };
     let field = if subject.to_der().ok().as_ref() != Some(&certificate.subject) {
         "subject"
@@ -262,11 +270,11 @@ fn other_wishes(desired: &Desired, certificate: &Certificate) -> Option<Refusal>
         "it is not that of the authority in Secret {}, which stays as it was made: put it back, or make another DockerCA",
         desired.secret
     );
-    Some(Refusal::field(field, message))
+    Some(Problem::field(field, message))
 }
 
 /// An adopted authority is renewed for as long as it was made for, yet not for minutes: it would be due at once.
-fn duration(desired: &Desired, certificate: &Certificate) -> SignedDuration {
+fn duration(desired: &DesiredAuthority, certificate: &Certificate) -> SignedDuration {
     match &desired.origin {
         Origin::New { duration, .. } => *duration,
         Origin::Existing(_) => issued_at(certificate.not_before).duration_until(certificate.not_after).max(SHORTEST),
@@ -274,13 +282,13 @@ fn duration(desired: &Desired, certificate: &Certificate) -> SignedDuration {
 }
 
 /// When the authority's certificate is renewed: at two thirds of its life.
-pub fn renew_at(desired: &Desired, certificate: &Certificate) -> Timestamp {
+pub fn renew_at(desired: &DesiredAuthority, certificate: &Certificate) -> Timestamp {
     let dates = Dates { not_before: certificate.not_before, not_after: certificate.not_after };
     lifecycle::renew_at(dates, None, jitter(&desired.object.namespace, &desired.object.name))
 }
 
 /// Renewal, or the end of something in the bundle.
-fn wake(desired: &Desired, certificate: &Certificate, bundle: &TrustBundle, now: Timestamp) -> Timestamp {
+fn wake(desired: &DesiredAuthority, certificate: &Certificate, bundle: &TrustBundle, now: Timestamp) -> Timestamp {
     let ends = bundle.certificates().iter().map(|trusted| trusted.not_after).filter(|end| *end > now);
     ends.chain([renew_at(desired, certificate)]).min().unwrap_or(now)
 }

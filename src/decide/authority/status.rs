@@ -1,33 +1,33 @@
 //! What a DockerCA reports: conditions, the authority's facts, and the events of what changed.
 
-use super::desired::Desired;
+use super::desired::DesiredAuthority;
 use super::plan::renew_at;
 use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{CertificateStatus, ControllerStatus};
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
 
 /// What came of an authority's steps.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub struct AuthorityOutcome {
     /// Its newest certificate, where it can sign.
     pub certificate: Option<Certificate>,
     /// Why one was made just now.
     pub issued_for: Option<Reason>,
     /// What keeps it from signing.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Problem>,
     /// What the user should mend although it works on.
-    pub notice: Option<Refusal>,
+    pub notice: Option<Problem>,
 }
 
 /// The status to publish and the events to send with it.
 pub fn status(
     object: &Object,
-    desired: Option<&Desired>,
-    outcome: &Outcome,
+    desired: Option<&DesiredAuthority>,
+    outcome: &AuthorityOutcome,
     now: Timestamp,
 ) -> (ControllerStatus, Vec<Event>) {
     let verdicts = with_ready(vec![accepted(outcome.refusal.iter().chain(&outcome.notice)), issued(object, outcome)]);
@@ -47,7 +47,7 @@ pub fn status(
     (status.into(), events)
 }
 
-fn issued(object: &Object, outcome: &Outcome) -> Verdict {
+fn issued(object: &Object, outcome: &AuthorityOutcome) -> Verdict {
     let secret = object.secret_name();
     match (&outcome.refusal, &outcome.certificate) {
         (Some(refusal), _) if refusal.condition == ConditionType::Issued => {
@@ -64,7 +64,7 @@ fn issued(object: &Object, outcome: &Outcome) -> Verdict {
     }
 }
 
-fn issued_event(object: &Object, outcome: &Outcome) -> Option<Event> {
+fn issued_event(object: &Object, outcome: &AuthorityOutcome) -> Option<Event> {
     let reason = outcome.issued_for.filter(|reason| *reason != Reason::FirstIssuance)?;
     let certificate = outcome.certificate.as_ref()?;
     let secret = object.secret_name();

@@ -7,14 +7,14 @@ use crate::pki::material::{AuthorityError, StoredAuthority, authority, read_auth
 use crate::pki::sign::{Serial, new_authority};
 use crate::pki::{KeyError, PrivateKey, encrypted::Salt, lifecycle, name};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use plan::{PublicBundle, Stored};
+use plan::{AuthoritySecret, PublicBundle};
 use std::sync::Arc;
 
 fn now() -> Timestamp {
     "2026-11-22T10:00:00Z".parse().expect("an instant")
 }
 
-fn wanted() -> Desired {
+fn wanted() -> DesiredAuthority {
     let subject = Subject { common_name: "Docker CA".into(), ..Subject::default() };
     let mut object = DockerCA::new("homelab", DockerCASpec { subject: Some(subject), ..DockerCASpec::default() });
     object.metadata.namespace = Some("home".into());
@@ -25,7 +25,8 @@ fn made(key: &str) -> Arc<StoredAuthority> {
     let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
     let key = PrivateKey::from_pem(pem.as_bytes(), None).expect("a key");
     let dates = lifecycle::dates(now(), SignedDuration::from_hours(24 * 1825), None);
-    let made = new_authority(&name::Subject::of("Docker CA"), None, key, dates, Serial([1; 16])).expect("a subject");
+    let made =
+        new_authority(&name::DistinguishedName::of("Docker CA"), None, key, dates, Serial([1; 16])).expect("a subject");
     let key_pem = stored_key(&made.key, None, &Salt { salt: [0; 16], iv: [0; 16] });
     let data = authority(&made.certificate, key_pem.as_bytes(), &[], &made.certificate.to_pem());
     Arc::new(read_authority(&data, None).expect("it is sound"))
@@ -48,11 +49,13 @@ enum Done {
     Kept(String),
 }
 
-fn done(plan: &Plan) -> Done {
+fn done(plan: &AuthorityPlan) -> Done {
     match (&plan.step, &plan.current) {
-        (Step::Make(reason, _), None) => Done::Made(*reason),
-        (Step::Refuse(refusal), None) => Done::Refused(refusal.reason),
-        (step, Some(current)) if !matches!(step, Step::Make(..) | Step::Adopt(..) | Step::Refuse(_)) => {
+        (AuthorityStep::Make(reason, _), None) => Done::Made(*reason),
+        (AuthorityStep::Refuse(refusal), None) => Done::Refused(refusal.reason),
+        (step, Some(current))
+            if !matches!(step, AuthorityStep::Make(..) | AuthorityStep::Adopt(..) | AuthorityStep::Refuse(_)) =>
+        {
             Done::Kept(current.authority.certificate.key_fingerprint())
         }
         other => panic!("no such end: {other:?}"),
@@ -79,14 +82,16 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
             for (noted, replace) in all().flat_map(|noted| all().map(move |replace| (noted.clone(), replace))) {
                 rows += 1;
                 let stored = match there {
-                    There::Nothing => Stored::Absent,
-                    There::SomebodyElses => Stored::Foreign(None),
-                    There::This => Stored::Sound(Arc::clone(&this)),
-                    There::Another => Stored::Sound(Arc::clone(&another)),
+                    There::Nothing => AuthoritySecret::Absent,
+                    There::SomebodyElses => AuthoritySecret::Foreign(None),
+                    There::This => AuthoritySecret::Sound(Arc::clone(&this)),
+                    There::Another => AuthoritySecret::Sound(Arc::clone(&another)),
                     There::Damaged => {
-                        Stored::Unsound(Arc::new(AuthorityError::Damaged("tls.crt is missing")), noted.clone())
+                        AuthoritySecret::Unsound(Arc::new(AuthorityError::Damaged("tls.crt is missing")), noted.clone())
                     }
-                    There::Locked => Stored::Unsound(Arc::new(KeyError::PassphraseNeeded.into()), noted.clone()),
+                    There::Locked => {
+                        AuthoritySecret::Unsound(Arc::new(KeyError::PassphraseNeeded.into()), noted.clone())
+                    }
                 };
                 let known = remembered.clone().or(reported.clone());
                 let asked = known.is_some() && replace == known;
@@ -105,7 +110,7 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
                 let row = format!(
                     "{there:?}: remembered {remembered:?}, reported {reported:?}, noted {noted:?}, replace {replace:?}"
                 );
-                let observed = Observed {
+                let observed = ObservedAuthority {
                     stored,
                     bundle: PublicBundle::Absent,
                     passphrase: Ok(()),
@@ -118,12 +123,12 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
                 };
                 let planned = plan(&desired, &observed, now());
                 assert_eq!(done(&planned), expected, "{row}");
-                if let (Done::Kept(fingerprint), Step::Remember(noted)) = (done(&planned), &planned.step) {
+                if let (Done::Kept(fingerprint), AuthorityStep::Remember(noted)) = (done(&planned), &planned.step) {
                     assert_eq!(*noted, fingerprint, "{row}");
                     assert_ne!(remembered, Some(fingerprint), "{row}");
                 }
                 let rival = Some(desired.object.clone());
-                let rivalled = plan(&desired, &Observed { rival, ..observed }, now());
+                let rivalled = plan(&desired, &ObservedAuthority { rival, ..observed }, now());
                 assert_eq!(done(&rivalled), Done::Refused(Reason::SecretConflict), "{row}");
             }
         }

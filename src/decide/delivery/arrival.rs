@@ -1,7 +1,7 @@
 //! Whether what is stored has arrived on its host, from what the companion reports; nothing there is believed that
 //! does not name the very certificate and bundle.
 
-use super::Courier;
+use super::Deliverer;
 use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Mode;
@@ -15,7 +15,7 @@ pub const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is stored, and has to arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
+pub struct StoredCertificate {
     /// Fingerprint of the certificate.
     pub fingerprint: String,
     /// SHA-256 of the bundle, hex.
@@ -26,7 +26,7 @@ pub struct Stored {
 
 /// How far it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Arrival {
+pub struct DeliveryProgress {
     /// For Ready: of type Delivered or Serving, whose conditions are the companion's own. None where nobody delivers.
     pub verdict: Option<Verdict>,
     /// When a companion that says nothing is late.
@@ -34,20 +34,20 @@ pub struct Arrival {
 }
 
 /// Decides at `now`.
-pub fn arrival(object: &Object, courier: &Courier, stored: &Stored, now: Timestamp) -> Arrival {
+pub fn arrival(object: &Object, courier: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
     let verdict = match courier {
-        Courier::Nobody => return Arrival::default(),
-        Courier::Refused(refusal) => Some(Verdict::new(refusal.condition, false, refusal.reason, &refusal.message)),
+        Deliverer::Nobody => return DeliveryProgress::default(),
+        Deliverer::Refused(refusal) => Some(Verdict::new(refusal.condition, false, refusal.reason, &refusal.message)),
         _ => reported(object, stored),
     };
     match verdict {
-        Some(verdict) => Arrival { verdict: Some(verdict), wake: None },
+        Some(verdict) => DeliveryProgress { verdict: Some(verdict), wake: None },
         None => waiting(object, courier, stored, now),
     }
 }
 
 /// What the companion says of what is stored; none where it has not spoken of it yet.
-fn reported(object: &Object, stored: &Stored) -> Option<Verdict> {
+fn reported(object: &Object, stored: &StoredCertificate) -> Option<Verdict> {
     let (companion, host) = (&object.companion, &object.companion.host);
     let delivered = current(object, companion.condition(ConditionType::Delivered)?)?;
     if delivered.status != "True" {
@@ -84,22 +84,22 @@ fn fault(type_: ConditionType, condition: &Condition) -> Verdict {
     Verdict::new(type_, false, reason, message)
 }
 
-fn waiting(object: &Object, courier: &Courier, stored: &Stored, now: Timestamp) -> Arrival {
+fn waiting(object: &Object, courier: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
     let late = saturating(since(object, stored, now), PATIENCE);
     let who = courier.words();
     let verdict = |reason, message| Some(Verdict::new(ConditionType::Delivered, false, reason, message));
     if now < late {
         let message = format!("waiting for {who}");
-        return Arrival { verdict: verdict(Reason::NotDelivered, message), wake: Some(late) };
+        return DeliveryProgress { verdict: verdict(Reason::NotDelivered, message), wake: Some(late) };
     }
     let (minutes, remedy) = (PATIENCE.as_mins(), courier.remedy());
     let message = format!("{who} has not delivered what is stored within {minutes} minutes: {remedy}");
-    Arrival { verdict: verdict(Reason::CompanionSilent, message), wake: None }
+    DeliveryProgress { verdict: verdict(Reason::CompanionSilent, message), wake: None }
 }
 
 /// Since when it is waited for. Ready says it, so that a restart forgets nothing: the instant at which it began to be
 /// False for this is its lastTransitionTime, see [`begins_to_wait`].
-fn since(object: &Object, stored: &Stored, now: Timestamp) -> Timestamp {
+fn since(object: &Object, stored: &StoredCertificate, now: Timestamp) -> Timestamp {
     match last_ready(object).filter(|ready| is_waiting(ready)) {
         Some(ready) => ready.last_transition_time.0.max(stored.issued_at),
         None => now,
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::api::docker_host_cert::{Delivery, Target};
     use crate::api::{DockerHostCert, DockerHostCertSpec};
-    use crate::decide::Refusal;
+    use crate::decide::Problem;
     use crate::decide::status::conditions;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -136,8 +136,8 @@ mod tests {
         text.parse().expect("an instant")
     }
 
-    fn stored() -> Stored {
-        Stored { fingerprint: "leaf".into(), bundle: "bundle".into(), issued_at: at(ISSUED) }
+    fn stored() -> StoredCertificate {
+        StoredCertificate { fingerprint: "leaf".into(), bundle: "bundle".into(), issued_at: at(ISSUED) }
     }
 
     fn condition(type_: &str, status: &str, reason: &str) -> Condition {
@@ -178,7 +178,7 @@ mod tests {
     fn says(change: impl FnOnce(&mut Object)) -> String {
         let mut object = good();
         change(&mut object);
-        let arrival = arrival(&object, &Courier::asked(&object), &stored(), at(NOW));
+        let arrival = arrival(&object, &Deliverer::asked(&object), &stored(), at(NOW));
         let verdict = arrival.verdict.expect("a delivery");
         format!("{}{}", if verdict.holds { "" } else { "-" }, verdict.reason.as_str())
     }
@@ -230,17 +230,17 @@ mod tests {
 
     #[test]
     fn nobody_is_waited_for_where_nobody_delivers_and_a_refusal_says_so_at_once() {
-        assert_eq!(arrival(&good(), &Courier::Nobody, &stored(), at(NOW)), Arrival::default());
-        let refusal = Refusal::delivery(Reason::NotListed, "words");
-        let refused = arrival(&good(), &Courier::Refused(refusal), &stored(), at(NOW));
+        assert_eq!(arrival(&good(), &Deliverer::Nobody, &stored(), at(NOW)), DeliveryProgress::default());
+        let refusal = Problem::delivery(Reason::NotListed, "words");
+        let refused = arrival(&good(), &Deliverer::Refused(refusal), &stored(), at(NOW));
         assert_eq!(refused.verdict, Some(Verdict::new(ConditionType::Delivered, false, Reason::NotListed, "words")));
         assert_eq!(refused.wake, None);
     }
 
     /// Walks an object with a silent companion, as its status remembers it.
-    fn step(object: &mut Object, stored: &Stored, now: &str) -> (String, Option<Timestamp>) {
-        let courier = Courier::asked(object);
-        let Arrival { verdict, wake } = arrival(object, &courier, stored, at(now));
+    fn step(object: &mut Object, stored: &StoredCertificate, now: &str) -> (String, Option<Timestamp>) {
+        let courier = Deliverer::asked(object);
+        let DeliveryProgress { verdict, wake } = arrival(object, &courier, stored, at(now));
         let ready = Verdict { condition: ConditionType::Ready, ..verdict.expect("a delivery") };
         let mut before = object.previous.conditions.clone();
         before.retain(|_| !begins_to_wait(object, &ready));
@@ -256,7 +256,7 @@ mod tests {
         // Ready is False for another reason for a day: that is no silence of the companion's.
         object.previous.conditions = vec![condition("Ready", "False", "FileConflict")];
         let late = at("2026-11-23T10:10:00Z");
-        let mut walk = |stored: &Stored, now: &str| step(&mut object, stored, now);
+        let mut walk = |stored: &StoredCertificate, now: &str| step(&mut object, stored, now);
         assert_eq!(walk(&stored, "2026-11-23T10:00:00Z"), ("NotDelivered".into(), Some(late)));
         assert_eq!(walk(&stored, "2026-11-23T10:09:59Z"), ("NotDelivered".into(), Some(late)));
         assert_eq!(walk(&stored, "2026-11-23T10:10:00Z"), ("CompanionSilent".into(), None));
@@ -273,13 +273,13 @@ mod tests {
         let mut object = good();
         object.companion = Default::default();
         object.previous.conditions = vec![condition("Ready", "False", "NotDelivered")];
-        let message = |courier: Courier| {
+        let message = |courier: Deliverer| {
             let arrival = arrival(&object, &courier, &stored(), at("2026-11-22T10:10:00Z"));
             arrival.verdict.expect("a delivery").message
         };
-        let node = message(Courier::Node("pandora".into()));
+        let node = message(Deliverer::Node("pandora".into()));
         assert!(node.contains("node pandora") && node.contains("dockseal.dev/companion=true"), "{node}");
-        let enrolled = message(Courier::Enrolled);
+        let enrolled = message(Deliverer::Enrolled);
         assert!(enrolled.contains("systemctl status dockseal-companion"), "{enrolled}");
     }
 }

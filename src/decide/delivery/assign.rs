@@ -1,6 +1,6 @@
 //! What a companion is told of a host.
 
-use super::{Courier, Listing, listing};
+use super::{Allowlist, Deliverer, listing};
 use crate::api::assignment::{AssignedHost, RESTART_REQUESTED_ANNOTATION};
 use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::reference::DeletionPolicy;
@@ -8,8 +8,8 @@ use crate::api::{FINALIZER, Object, Spec};
 use k8s_openapi::jiff::Timestamp;
 
 /// Whether a companion may be told of it, as far as it alone is concerned.
-pub fn assignable(object: &Object, listed: &Listing) -> bool {
-    let served = matches!(listing::courier(object, listed), Courier::Node(_) | Courier::Enrolled);
+pub fn assignable(object: &Object, listed: &Allowlist) -> bool {
+    let served = matches!(listing::courier(object, listed), Deliverer::Node(_) | Deliverer::Enrolled);
     served && (object.deleted.is_none() || is_removing(object))
 }
 

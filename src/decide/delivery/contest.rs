@@ -4,24 +4,24 @@ use crate::api::assignment::Assignment;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::{Delivery, Mode};
 use crate::api::{Object, ObjectRef};
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use std::collections::BTreeMap;
 
 /// Something that one object alone can have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
+enum ExclusiveResource {
     Daemon,
     Directory(String),
 }
 
-fn claims(delivery: &Delivery) -> Vec<Claim> {
-    let daemon = (delivery.mode == Mode::Daemon).then_some(Claim::Daemon);
-    daemon.into_iter().chain([Claim::Directory(delivery.directory.clone())]).collect()
+fn claims(delivery: &Delivery) -> Vec<ExclusiveResource> {
+    let daemon = (delivery.mode == Mode::Daemon).then_some(ExclusiveResource::Daemon);
+    daemon.into_iter().chain([ExclusiveResource::Directory(delivery.directory.clone())]).collect()
 }
 
 /// The objects of one account that are not told to its companion, each with what to say. What an assignment names
 /// stays with whom it names; else the one that is delivered already goes before the older.
-pub fn contest(hosts: &[&Object], before: &Assignment) -> BTreeMap<ObjectRef, Refusal> {
+pub fn contest(hosts: &[&Object], before: &Assignment) -> BTreeMap<ObjectRef, Problem> {
     let mut hosts = hosts.to_vec();
     hosts.sort_by_key(|host| (!is_delivered(host), host.created, host.at.clone()));
     let mut held = held(&hosts, before);
@@ -41,7 +41,7 @@ fn is_delivered(host: &Object) -> bool {
 }
 
 /// What the assignment says is whose, where it is still wanted.
-fn held(hosts: &[&Object], before: &Assignment) -> BTreeMap<Claim, ObjectRef> {
+fn held(hosts: &[&Object], before: &Assignment) -> BTreeMap<ExclusiveResource, ObjectRef> {
     let mut held = BTreeMap::new();
     for host in hosts {
         let Some((delivery, entry)) = host.delivery().zip(before.find(&host.at)) else { continue };
@@ -52,7 +52,7 @@ fn held(hosts: &[&Object], before: &Assignment) -> BTreeMap<Claim, ObjectRef> {
     held
 }
 
-fn losers(hosts: &[&Object], held: &BTreeMap<Claim, ObjectRef>) -> BTreeMap<ObjectRef, Refusal> {
+fn losers(hosts: &[&Object], held: &BTreeMap<ExclusiveResource, ObjectRef>) -> BTreeMap<ObjectRef, Problem> {
     let (mut taken, mut losers) = (held.clone(), BTreeMap::new());
     for host in hosts {
         let claims = host.delivery().map(claims).unwrap_or_default();
@@ -68,14 +68,16 @@ fn losers(hosts: &[&Object], held: &BTreeMap<Claim, ObjectRef>) -> BTreeMap<Obje
     losers
 }
 
-fn refusal(claim: &Claim, holder: &ObjectRef) -> Refusal {
+fn refusal(claim: &ExclusiveResource, holder: &ObjectRef) -> Problem {
     let message = match claim {
-        Claim::Daemon => format!("{holder} has the daemon of this node: use mode Files here, or delete one of them"),
-        Claim::Directory(directory) => {
+        ExclusiveResource::Daemon => {
+            format!("{holder} has the daemon of this node: use mode Files here, or delete one of them")
+        }
+        ExclusiveResource::Directory(directory) => {
             format!("{holder} has {directory} on this node: choose another directory, or delete one of them")
         }
     };
-    Refusal::delivery(Reason::HostConflict, message)
+    Problem::delivery(Reason::HostConflict, message)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! What is to be done to dockerd: facts of the host in, one step and its verdict out. It cannot fail.
 
 use super::material::anchors_differ;
-use super::memory::{Memory, Rejected, Stage};
-use super::order::{Order, listens};
-use super::restart::{hindrance, serving};
-use super::target::{self, Found, Layout, Wishes};
+use super::memory::{DaemonState, Rejected, Stage};
+use super::order::{StepRequest, listens};
+use super::restart::{restart_blocker, serving};
+use super::target::{self, DaemonFiles, DesiredConfig, ExistingConfig};
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::status::Verdict;
-use crate::docker::daemon_json::{TlsPaths, sealed};
+use crate::docker::daemon_json::{TlsPaths, enforces_client_auth};
 use crate::docker::engine::Engine;
 use crate::docker::listen::Listen;
 use crate::pki::{Certificate, sha256_hex};
@@ -31,7 +31,7 @@ pub struct Heard {
 
 /// The files that dockerd is to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Files {
+pub struct WantedFiles {
     /// Their generation.
     pub generation: u64,
     /// Fingerprint of the leaf.
@@ -42,11 +42,11 @@ pub struct Files {
 
 /// A Docker host as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Observed {
+pub struct ObservedDaemon {
     /// What others wrote.
-    pub found: Found,
+    pub found: ExistingConfig,
     /// What stands there of ours, and daemon.json.
-    pub written: Layout,
+    pub written: DaemonFiles,
     /// dockerd runs.
     pub running: bool,
     /// systemd has not read all unit files.
@@ -62,7 +62,7 @@ pub struct Observed {
     /// Generation that `current` names.
     pub current: Option<u64>,
     /// The files to serve.
-    pub files: Option<Files>,
+    pub files: Option<WantedFiles>,
     /// Anchors that dockerd loaded, where that is known.
     pub loaded: Option<Vec<Certificate>>,
     /// Anchors in the CA file that others told dockerd to use.
@@ -79,35 +79,35 @@ pub struct Observed {
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum DaemonStep {
     /// Nothing.
     Keep,
     /// Write these files, restart dockerd now, and look whether its doors are closed.
-    Close(Layout),
+    Close(DaemonFiles),
     /// Write these files and have dockerd serve them later.
-    Write(Layout),
+    Write(DaemonFiles),
     /// Write these files, restart dockerd, prove it; take all back where it fails. With the flag, dockerd's sockets
     /// are opened anew.
-    Serve(Layout, bool),
+    Serve(DaemonFiles, bool),
     /// Take the unfinished change back.
     RollBack,
     /// Take ours away; with the flag, restart dockerd after it.
-    Remove(Layout, bool),
+    Remove(DaemonFiles, bool),
 }
 
 /// What is to be done, and what is said where nothing else comes of it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
+pub struct DaemonPlan {
     /// The step.
-    pub step: Step,
+    pub step: DaemonStep,
     /// The condition Serving, if the step does not say more.
     pub verdict: Verdict,
     /// What is remembered from now on.
-    pub memory: Memory,
+    pub memory: DaemonState,
 }
 
 /// Where the files of a delivery are, as dockerd is told.
-pub fn paths(order: &Order) -> TlsPaths {
+pub fn paths(order: &StepRequest) -> TlsPaths {
     let (directory, name) = (order.host.delivery.directory.trim_end_matches('/'), &order.host.name);
     TlsPaths {
         ca: format!("{directory}/ca.pem"),
@@ -117,27 +117,27 @@ pub fn paths(order: &Order) -> TlsPaths {
 }
 
 /// Decides.
-pub fn plan(order: &Order, observed: &Observed, mut memory: Memory, now: Timestamp) -> Plan {
+pub fn plan(order: &StepRequest, observed: &ObservedDaemon, mut memory: DaemonState, now: Timestamp) -> DaemonPlan {
     let forgiven = memory.forgive(&order.spec(), order.host.restart_requested_at.as_deref());
     let (step, verdict) = match decide(order, observed, &mut memory, now) {
         Ok((step, verdict)) => (step, verdict),
-        Err(verdict) => (Step::Keep, verdict),
+        Err(verdict) => (DaemonStep::Keep, verdict),
     };
     if forgiven {
         memory.drifts.clear(); // what stands there now is what the user wants mended
     }
-    Plan { step, verdict, memory }
+    DaemonPlan { step, verdict, memory }
 }
 
-type Decision = Result<(Step, Verdict), Verdict>;
+type Decision = Result<(DaemonStep, Verdict), Verdict>;
 
-fn decide(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp) -> Decision {
+fn decide(order: &StepRequest, observed: &ObservedDaemon, memory: &mut DaemonState, now: Timestamp) -> Decision {
     let listen = listens(&order.host);
     let listen =
         listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
     let gave_up = observed.unfinished.is_some_and(|stage| stage != Stage::Closing) && observed.failed;
     if observed.unfinished == Some(Stage::RollingBack) || gave_up {
-        return Ok((Step::RollBack, serving(Reason::RolledBack, "dockerd did not start after a change")));
+        return Ok((DaemonStep::RollBack, serving(Reason::RolledBack, "dockerd did not start after a change")));
     }
     if order.host.removing {
         return removal(order, observed, memory, now);
@@ -155,24 +155,29 @@ fn decide(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestam
     serve(order, observed, memory, now, layout)
 }
 
-fn wishes(order: &Order, observed: &Observed, listen: Vec<Listen>) -> Wishes {
+fn wishes(order: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>) -> DesiredConfig {
     let asked = order.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
     // While nobody knows whether this is a swarm node, what stands there stays: dockerd would not start with both.
     let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm);
-    Wishes { listen, paths: paths(order), live_restore: asked && no_swarm, take_over: order.host.delivery.take_over }
+    DesiredConfig {
+        listen,
+        paths: paths(order),
+        live_restore: asked && no_swarm,
+        take_over: order.host.delivery.take_over,
+    }
 }
 
 /// A door that stands open to strangers goes before everything else.
 fn exposure(
-    order: &Order,
-    observed: &Observed,
-    memory: &mut Memory,
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &mut DaemonState,
     now: Timestamp,
     listen: &[Listen],
 ) -> Option<Decision> {
     if observed.unfinished == Some(Stage::Closing) && !observed.running {
         let verdict = serving(Reason::ExposureClosed, "dockerd answered everybody; that is closed");
-        return Some(target::closed(&observed.found, listen).map(|layout| (Step::Close(layout), verdict)));
+        return Some(target::closed(&observed.found, listen).map(|layout| (DaemonStep::Close(layout), verdict)));
     }
     let open = observed.exposed.first()?;
     let at = |address: &SocketAddr| Listen::parse(&address.to_string()).ok();
@@ -206,11 +211,11 @@ fn exposure(
         memory.out = true; // what is not sound is counted as that
     }
     let verdict = serving(Reason::ExposureClosed, format!("dockerd answered everybody on {open}; that is closed"));
-    Some(Ok((Step::Close(layout), verdict)))
+    Some(Ok((DaemonStep::Close(layout), verdict)))
 }
 
 /// Clients that were let in until now must not be shut out.
-fn keeps_old_clients(order: &Order, observed: &Observed, now: Timestamp) -> Result<(), Verdict> {
+fn keeps_old_clients(order: &StepRequest, observed: &ObservedDaemon, now: Timestamp) -> Result<(), Verdict> {
     let before = super::material::valid_keys(&observed.trusted_before, now);
     match before.difference(&order.trusts).next() {
         None => Ok(()),
@@ -226,7 +231,12 @@ fn keeps_old_clients(order: &Order, observed: &Observed, now: Timestamp) -> Resu
 }
 
 /// Somebody undid what keeps strangers out: put right, but not for ever.
-fn drift(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp) -> Result<(), Verdict> {
+fn drift(
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &mut DaemonState,
+    now: Timestamp,
+) -> Result<(), Verdict> {
     let configured = memory.configured.as_deref() == Some(&order.host.object().to_string());
     let settled = observed.unfinished.is_none() && memory.rejected.is_none();
     if configured && settled && !sound(observed) && !memory.out && memory.drifted(now) {
@@ -242,12 +252,20 @@ fn drift(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
 }
 
 /// What keeps strangers out stands.
-fn sound(observed: &Observed) -> bool {
-    let Layout { daemon_json, drop_in, socket, .. } = &observed.written;
-    drop_in.is_some() && socket.is_some() && daemon_json.as_deref().is_some_and(|text| sealed(text).is_ok())
+fn sound(observed: &ObservedDaemon) -> bool {
+    let DaemonFiles { daemon_json, drop_in, socket, .. } = &observed.written;
+    drop_in.is_some()
+        && socket.is_some()
+        && daemon_json.as_deref().is_some_and(|text| enforces_client_auth(text).is_ok())
 }
 
-fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp, layout: Layout) -> Decision {
+fn serve(
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &mut DaemonState,
+    now: Timestamp,
+    layout: DaemonFiles,
+) -> Decision {
     let written = layout == observed.written && observed.guarded && !observed.stale;
     let digest = digest(&layout, observed);
     if let Some(rejected) = memory.rejected.as_ref().filter(|rejected| rejected.digest == digest) {
@@ -256,7 +274,11 @@ fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
     let pointed = observed.current == observed.files.as_ref().map(|files| files.generation);
     let Some(why) = unserved(observed, now) else {
         memory.consent = order.host.restart_requested_at.clone(); // one that nothing was left to do for is no other's
-        let step = if written && pointed && observed.unfinished.is_none() { Step::Keep } else { Step::Write(layout) };
+        let step = if written && pointed && observed.unfinished.is_none() {
+            DaemonStep::Keep
+        } else {
+            DaemonStep::Write(layout)
+        };
         return Ok((step, served_well(observed)));
     };
     if observed.heard.iter().all(|heard| heard.absent) && written && pointed {
@@ -265,25 +287,25 @@ fn serve(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp
     if !observed.running && observed.unfinished != Some(Stage::Restarting) {
         let message = "dockerd does not run; start it: systemctl start docker";
         return Ok((
-            if written && pointed { Step::Keep } else { Step::Write(layout) },
+            if written && pointed { DaemonStep::Keep } else { DaemonStep::Write(layout) },
             serving(Reason::NotServed, message),
         ));
     }
     // What began may end: dockerd may be down because of it.
-    let hindered = hindrance(order, observed, memory, now, &why);
+    let hindered = restart_blocker(order, observed, memory, now, &why);
     match hindered.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
         Some(waiting) if written && pointed => Err(waiting),
-        Some(waiting) => Ok((Step::Write(layout), waiting)),
+        Some(waiting) => Ok((DaemonStep::Write(layout), waiting)),
         None => {
             memory.consent = order.host.restart_requested_at.clone();
             let sockets = sockets_change(observed, &layout);
-            Ok((Step::Serve(layout, sockets), serving(Reason::NotServed, why)))
+            Ok((DaemonStep::Serve(layout, sockets), serving(Reason::NotServed, why)))
         }
     }
 }
 
 /// What tells one attempt from another.
-fn digest(layout: &Layout, observed: &Observed) -> String {
+fn digest(layout: &DaemonFiles, observed: &ObservedDaemon) -> String {
     let files = observed.files.as_ref().map(|files| (files.leaf.clone(), anchors_text(&files.anchors)));
     sha256_hex(format!("{layout:?} {files:?}").as_bytes())
 }
@@ -293,14 +315,14 @@ fn anchors_text(anchors: &[Certificate]) -> String {
 }
 
 /// The memory of an attempt that was taken back, on a host that is by now as it was before.
-pub fn attempt(order: &Order, observed: &Observed, message: String) -> Option<Rejected> {
+pub fn attempt(order: &StepRequest, observed: &ObservedDaemon, message: String) -> Option<Rejected> {
     let layout = target::served(&observed.found, &wishes(order, observed, listens(&order.host).ok()?)).ok()?;
     let files = observed.files.as_ref().map(|files| files.generation);
     Some(Rejected { digest: digest(&layout, observed), files, message })
 }
 
 /// Why dockerd does not serve as it should; none where it does. Begins a sentence.
-pub fn unserved(observed: &Observed, now: Timestamp) -> Option<String> {
+pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
     let files = observed.files.as_ref()?;
     for heard in observed.heard.iter().filter(|heard| !heard.absent) {
         let address = heard.address;
@@ -326,7 +348,7 @@ pub fn unserved(observed: &Observed, now: Timestamp) -> Option<String> {
 }
 
 /// Serving holds.
-pub fn served_well(observed: &Observed) -> Verdict {
+pub fn served_well(observed: &ObservedDaemon) -> Verdict {
     let addresses: Vec<String> =
         observed.heard.iter().filter(|heard| !heard.absent).map(|heard| heard.address.to_string()).collect();
     let absent: Vec<String> =
@@ -339,22 +361,22 @@ pub fn served_well(observed: &Observed) -> Verdict {
 }
 
 /// Sockets of systemd's must be closed and opened again, not dockerd alone.
-fn sockets_change(observed: &Observed, layout: &Layout) -> bool {
+fn sockets_change(observed: &ObservedDaemon, layout: &DaemonFiles) -> bool {
     observed.written.socket != layout.socket
         || observed.written.docker_socket != layout.docker_socket
         || observed.written.drop_in != layout.drop_in
 }
 
-fn removal(order: &Order, observed: &Observed, memory: &mut Memory, now: Timestamp) -> Decision {
+fn removal(order: &StepRequest, observed: &ObservedDaemon, memory: &mut DaemonState, now: Timestamp) -> Decision {
     let layout = target::removed(&observed.found, &paths(order))?;
     let gone =
         Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses what was delivered");
-    *memory = Memory::default();
+    *memory = DaemonState::default();
     if layout == observed.written && observed.unfinished.is_none() {
-        return Ok((Step::Keep, gone));
+        return Ok((DaemonStep::Keep, gone));
     }
-    let hindered = hindrance(order, observed, memory, now, "what was delivered is removed").is_some();
+    let hindered = restart_blocker(order, observed, memory, now, "what was delivered is removed").is_some();
     let message = "dockerd's configuration no longer names what was delivered; it listens on TCP until its next start";
     let verdict = if hindered { Verdict { message: message.into(), ..gone } } else { gone };
-    Ok((Step::Remove(layout, !hindered && observed.running), verdict))
+    Ok((DaemonStep::Remove(layout, !hindered && observed.running), verdict))
 }

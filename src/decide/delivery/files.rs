@@ -27,7 +27,7 @@ pub struct Shown {
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum FilesStep {
     /// Nothing, or a move to a generation that is there.
     Use(u64),
     /// A new generation; with the flag, the files that are there are taken over first.
@@ -37,8 +37,9 @@ pub enum Step {
 }
 
 /// Decides.
-pub fn plan(directory: &str, shown: &Shown, material: &Material, take_over: bool, now: Timestamp) -> Step {
-    let refuse = |reason, message: String| Step::Refuse(Verdict::new(ConditionType::Delivered, false, reason, message));
+pub fn plan(directory: &str, shown: &Shown, material: &Material, take_over: bool, now: Timestamp) -> FilesStep {
+    let refuse =
+        |reason, message: String| FilesStep::Refuse(Verdict::new(ConditionType::Delivered, false, reason, message));
     if let Some(owner) = shown.owner.as_ref().filter(|_| !take_over) {
         let message = format!(
             "{directory} holds what was delivered for {owner}: choose another directory, or set delivery.takeOver: true"
@@ -57,8 +58,8 @@ pub fn plan(directory: &str, shown: &Shown, material: &Material, take_over: bool
         return refuse(Reason::FileConflict, message);
     }
     match shown.matching {
-        Some(generation) if !foreign => Step::Use(generation),
-        _ => Step::Write(foreign),
+        Some(generation) if !foreign => FilesStep::Use(generation),
+        _ => FilesStep::Write(foreign),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a companion reported that no longer applies: it cannot be left to the companion, which may be gone.
 
-use super::Courier;
+use super::Deliverer;
 use crate::api::Object;
 use crate::api::condition::ConditionType;
 use crate::api::docker_host_cert::Mode;
@@ -8,12 +8,12 @@ use crate::api::status::CompanionStatus;
 
 /// The part of the companion's report that still applies. Where nobody may deliver for now, what was reported stays.
 /// `lent` are the PortainerClients that the companion registers the host for.
-pub fn applicable(object: &Object, courier: &Courier, lent: &[String]) -> CompanionStatus {
+pub fn applicable(object: &Object, courier: &Deliverer, lent: &[String]) -> CompanionStatus {
     let mut kept = object.companion.clone();
     kept.environments.retain(|report| lent.contains(&report.portainer_client));
     match (courier, object.delivery()) {
-        (Courier::Nobody, _) => return CompanionStatus::default(),
-        (Courier::Refused(_), _) => return kept,
+        (Deliverer::Nobody, _) => return CompanionStatus::default(),
+        (Deliverer::Refused(_), _) => return kept,
         (_, Some(delivery)) if delivery.mode == Mode::Daemon => return kept,
         _ => {}
     }
@@ -33,7 +33,7 @@ mod tests {
     use crate::api::docker_host_cert::Delivery;
     use crate::api::status::EnvironmentReport;
     use crate::api::{DockerHostCert, DockerHostCertSpec};
-    use crate::decide::Refusal;
+    use crate::decide::Problem;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use k8s_openapi::jiff::Timestamp;
 
@@ -58,11 +58,11 @@ mod tests {
 
     #[test]
     fn what_no_longer_applies_goes_and_nothing_else() {
-        let node = Courier::Node("pandora".into());
+        let node = Deliverer::Node("pandora".into());
         let daemon = reported(Mode::Daemon);
         assert_eq!(applicable(&daemon, &node, &[]), daemon.companion);
-        assert_eq!(applicable(&daemon, &Courier::Nobody, &[]), CompanionStatus::default());
-        let refused = Courier::Refused(Refusal::delivery(Reason::NotListed, "words"));
+        assert_eq!(applicable(&daemon, &Deliverer::Nobody, &[]), CompanionStatus::default());
+        let refused = Deliverer::Refused(Problem::delivery(Reason::NotListed, "words"));
         assert_eq!(applicable(&reported(Mode::Files), &refused, &[]), daemon.companion);
         let files = applicable(&reported(Mode::Files), &node, &[]);
         assert_eq!(files.conditions.iter().map(|known| known.type_.as_str()).collect::<Vec<_>>(), ["Delivered"]);
@@ -76,6 +76,6 @@ mod tests {
         registered.companion.environments = vec![of("portainer"), of("another")];
         let kept = applicable(&registered, &node, &["portainer".into()]);
         assert_eq!(kept.environments, [of("portainer")], "only what the companion still registers");
-        assert_eq!(applicable(&registered, &Courier::Nobody, &[]), CompanionStatus::default());
+        assert_eq!(applicable(&registered, &Deliverer::Nobody, &[]), CompanionStatus::default());
     }
 }

@@ -1,15 +1,15 @@
 //! What the administrator lists, and what a host must have, before a companion is told of it.
 
-use super::Courier;
+use super::Deliverer;
 use crate::api::Object;
 use crate::api::account::role_name;
 use crate::api::assignment::ENROLLED_ANNOTATION;
 use crate::api::condition::Reason;
-use crate::decide::Refusal;
+use crate::decide::Problem;
 
 /// What companions are told of, as the controller's settings say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Listing {
+pub struct Allowlist {
     /// Namespace of the companions' accounts, and of nothing else; none where no companions are served.
     pub companions: Option<String>,
     /// Namespaces whose objects are delivered to nodes.
@@ -21,34 +21,34 @@ pub struct Listing {
 }
 
 /// Who brings a host's certificate there, as far as it alone is concerned.
-pub fn courier(object: &Object, listing: &Listing) -> Courier {
-    let asked = Courier::asked(object);
+pub fn courier(object: &Object, listing: &Allowlist) -> Deliverer {
+    let asked = Deliverer::asked(object);
     let refusal = match &asked {
-        Courier::Node(node) => served(listing).and_then(|()| to_node(object, node, listing)),
-        Courier::Enrolled => served(listing).and_then(|()| enrolled(object)),
+        Deliverer::Node(node) => served(listing).and_then(|()| to_node(object, node, listing)),
+        Deliverer::Enrolled => served(listing).and_then(|()| enrolled(object)),
         _ => Ok(()),
     };
     let refusal = refusal.and_then(|()| object.account().map_or(Ok(()), |account| short_enough(&account)));
-    refusal.map_or_else(Courier::Refused, |()| asked)
+    refusal.map_or_else(Deliverer::Refused, |()| asked)
 }
 
-fn served(listing: &Listing) -> Result<(), Refusal> {
+fn served(listing: &Allowlist) -> Result<(), Problem> {
     if listing.companions.is_some() {
         return Ok(());
     }
     let message = "this controller serves no companions: an administrator names their namespace with companion.namespace \
                    in the chart (--companion-namespace)";
-    Err(Refusal::delivery(Reason::NotListed, message))
+    Err(Problem::delivery(Reason::NotListed, message))
 }
 
-fn to_node(object: &Object, node: &str, listing: &Listing) -> Result<(), Refusal> {
+fn to_node(object: &Object, node: &str, listing: &Allowlist) -> Result<(), Problem> {
     let namespace = &*object.at.namespace;
     if !listing.sources.iter().any(|listed| listed == namespace) {
         let message = format!(
             "nothing is delivered to nodes from the namespace {namespace}: an administrator lists it in \
              companion.namespaces of the chart (--companion-source-namespace)"
         );
-        return Err(Refusal::delivery(Reason::NotListed, message));
+        return Err(Problem::delivery(Reason::NotListed, message));
     }
     let directory = object.delivery().map(|delivery| delivery.directory.as_str()).unwrap_or_default();
     if !listing.directories.iter().any(|root| is_below(directory, root)) {
@@ -57,11 +57,11 @@ fn to_node(object: &Object, node: &str, listing: &Listing) -> Result<(), Refusal
              directories in companion.directories of the chart (--companion-directory)",
             listing.directories.join(", ")
         );
-        return Err(Refusal::delivery(Reason::NotListed, message));
+        return Err(Problem::delivery(Reason::NotListed, message));
     }
     if !is_node_name(node) {
         let message = format!("spec.delivery.nodeName: {node:?} is no name that a Node can have");
-        return Err(Refusal::delivery(Reason::InvalidSpec, message));
+        return Err(Problem::delivery(Reason::InvalidSpec, message));
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ fn is_node_name(name: &str) -> bool {
     name.split('.').all(label)
 }
 
-fn enrolled(object: &Object) -> Result<(), Refusal> {
+fn enrolled(object: &Object) -> Result<(), Problem> {
     if object.annotation(ENROLLED_ANNOTATION).is_some_and(|text| !text.is_empty()) {
         return Ok(());
     }
@@ -94,18 +94,18 @@ fn enrolled(object: &Object) -> Result<(), Refusal> {
          it prints",
         at.name, at.namespace
     );
-    Err(Refusal::delivery(Reason::NotEnrolled, message))
+    Err(Problem::delivery(Reason::NotEnrolled, message))
 }
 
 /// Names in an API server have at most 253 bytes.
-fn short_enough(account: &str) -> Result<(), Refusal> {
+fn short_enough(account: &str) -> Result<(), Problem> {
     let name = role_name(account);
     if name.len() <= 253 {
         return Ok(());
     }
     let message =
         format!("the companion's Role would be called {name}, which has over 253 bytes: choose a shorter name");
-    Err(Refusal::delivery(Reason::InvalidSpec, message))
+    Err(Problem::delivery(Reason::InvalidSpec, message))
 }
 
 #[cfg(test)]
@@ -114,8 +114,8 @@ mod tests {
     use crate::api::docker_host_cert::{Delivery, Target};
     use crate::api::{DockerHostCert, DockerHostCertSpec, Spec};
 
-    fn listing() -> Listing {
-        Listing {
+    fn listing() -> Allowlist {
+        Allowlist {
             companions: Some("companions".into()),
             sources: vec!["home".into()],
             directories: vec!["/etc/docker/certs".into(), "/srv/".into()],
@@ -141,11 +141,11 @@ mod tests {
         spec.delivery.as_mut().expect("a delivery")
     }
 
-    fn refused(change: impl FnOnce(&mut Object, &mut Listing)) -> Option<Reason> {
+    fn refused(change: impl FnOnce(&mut Object, &mut Allowlist)) -> Option<Reason> {
         let (mut object, mut listing) = (node(), listing());
         change(&mut object, &mut listing);
         match courier(&object, &listing) {
-            Courier::Refused(refusal) => Some(refusal.reason),
+            Deliverer::Refused(refusal) => Some(refusal.reason),
             _ => None,
         }
     }
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn what_is_not_listed_is_not_delivered() {
         use Reason::{InvalidSpec, NotEnrolled, NotListed};
-        type Change = fn(&mut Object, &mut Listing);
+        type Change = fn(&mut Object, &mut Allowlist);
         let enrol = |object: &mut Object| {
             (delivery(object).target, delivery(object).node_name) = (Some(Target::Enrolled), None);
         };

@@ -34,7 +34,7 @@ pub struct Rejected {
 
 /// All that is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Memory {
+pub struct DaemonState {
     /// dockerd was brought to serve for this object, `Kind/namespace/name`.
     pub configured: Option<String>,
     /// [`super::order::Order::spec`] then.
@@ -49,7 +49,7 @@ pub struct Memory {
     pub out: bool,
 }
 
-impl Memory {
+impl DaemonState {
     /// A consent that was not used yet.
     pub fn is_news(&self, consent: Option<&str>) -> bool {
         consent.is_some() && consent != self.consent.as_deref()
@@ -66,11 +66,11 @@ impl Memory {
     pub fn forgive(&mut self, spec: &str, consent: Option<&str>) -> bool {
         let news = self.spec != spec || self.is_news(consent);
         if news {
-            *self = Memory {
+            *self = DaemonState {
                 configured: self.configured.take(),
                 spec: spec.to_owned(),
                 consent: self.consent.take(),
-                ..Memory::default()
+                ..DaemonState::default()
             };
         }
         news
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn the_third_drift_of_a_day_is_one_too_many_until_somebody_says_otherwise() {
         let at = |hours: i64| Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap();
-        let mut memory = Memory { spec: "1".into(), ..Memory::default() };
+        let mut memory = DaemonState { spec: "1".into(), ..DaemonState::default() };
         let told: Vec<bool> = [0, 1, 30, 31, 32].into_iter().map(|hour| memory.drifted(at(hour))).collect();
         assert_eq!(told, [false, false, false, false, true]);
         memory.out = true;

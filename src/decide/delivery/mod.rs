@@ -18,12 +18,12 @@ pub mod rights;
 pub mod target;
 pub mod turns;
 
-pub use arrival::{Arrival, Stored, arrival};
-pub use courier::Courier;
-pub use daemon::{Observed, Plan, plan};
-pub use listing::Listing;
+pub use arrival::{DeliveryProgress, StoredCertificate, arrival};
+pub use courier::Deliverer;
+pub use daemon::{DaemonPlan, ObservedDaemon, plan};
+pub use listing::Allowlist;
 pub use material::Material;
-pub use memory::Memory;
+pub use memory::DaemonState;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 use super::memory::Rejected;
 use crate::api::AssignedHost;
 use crate::api::condition::Reason;
-use crate::docker::listen::{Listen, ListenError};
+use crate::docker::listen::{Listen, ListenAddressError};
 use crate::pki::sha256_hex;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
+pub struct StepRequest {
     /// The DockerHostCert and its wishes.
     pub host: AssignedHost,
     /// The generation of files that dockerd should serve; none while there is none.
@@ -23,7 +23,7 @@ pub struct Order {
     pub contained: bool,
 }
 
-impl Order {
+impl StepRequest {
     /// What tells one spec from another: what is remembered against one is not held against the next.
     pub fn spec(&self) -> String {
         let host = &self.host;
@@ -36,7 +36,7 @@ impl Order {
 ///
 /// # Errors
 /// [`ListenError`] of the first that is none.
-pub fn listens(host: &AssignedHost) -> Result<Vec<Listen>, ListenError> {
+pub fn listens(host: &AssignedHost) -> Result<Vec<Listen>, ListenAddressError> {
     let daemon = host.delivery.daemon.clone().unwrap_or_default();
     if daemon.listen.is_empty() {
         return Ok(vec![Listen::parse(&host.port.to_string())?]);
@@ -46,9 +46,9 @@ pub fn listens(host: &AssignedHost) -> Result<Vec<Listen>, ListenError> {
 
 /// What is heard back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct StepResult {
     /// The order that is answered.
-    pub order: Order,
+    pub order: StepRequest,
     /// Serving: holds, reason, message.
     pub holds: bool,
     /// Its reason, by name.
@@ -65,7 +65,7 @@ pub struct Answer {
     pub wake: Option<Timestamp>,
 }
 
-impl Answer {
+impl StepResult {
     /// The reason, where this version knows it.
     pub fn reason(&self) -> Reason {
         Reason::parse(&self.reason).unwrap_or(Reason::NotServed)

@@ -10,7 +10,7 @@ use k8s_openapi::jiff::Timestamp;
 
 /// What came of a delivery.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct DeliveryOutcome {
     /// Fingerprint of the leaf and digest of the bundle in place.
     pub in_place: Option<(String, String)>,
     /// Fingerprint of the leaf that dockerd serves.
@@ -28,7 +28,12 @@ pub fn delivered(directory: &str, material: &Material) -> Verdict {
 }
 
 /// The report; instants stay where what they are about stays.
-pub fn report(outcome: &Outcome, previous: &CompanionStatus, generation: i64, now: Timestamp) -> CompanionStatus {
+pub fn report(
+    outcome: &DeliveryOutcome,
+    previous: &CompanionStatus,
+    generation: i64,
+    now: Timestamp,
+) -> CompanionStatus {
     let verdicts: Vec<Verdict> = outcome.delivered.iter().chain(&outcome.serving).cloned().collect();
     let second = Time(whole_seconds(now));
     let before = &previous.host;

@@ -1,7 +1,7 @@
 //! May dockerd be restarted now? By the policy, the user's consent, live-restore, and the turn among its authority's
 //! hosts.
 
-use super::{Memory, Observed, order::Order};
+use super::{DaemonState, ObservedDaemon, order::StepRequest};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Restart;
 use crate::decide::status::Verdict;
@@ -13,7 +13,13 @@ pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
 }
 
 /// Nothing where it may; else what is waited for. `why` begins a sentence.
-pub fn hindrance(order: &Order, observed: &Observed, memory: &Memory, now: Timestamp, why: &str) -> Option<Verdict> {
+pub fn restart_blocker(
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &DaemonState,
+    now: Timestamp,
+    why: &str,
+) -> Option<Verdict> {
     let daemon = order.host.delivery.daemon.clone().unwrap_or_default();
     let swarm = observed.engine.is_some_and(|engine| engine.swarm);
     let keeps_running =
@@ -37,7 +43,7 @@ pub fn hindrance(order: &Order, observed: &Observed, memory: &Memory, now: Times
     (!turn).then(|| serving(Reason::AwaitingTurn, message))
 }
 
-fn pending(order: &Order, observed: &Observed, why: &str, held: &str) -> Verdict {
+fn pending(order: &StepRequest, observed: &ObservedDaemon, why: &str, held: &str) -> Verdict {
     let by = observed.served_until.map(|end| format!(" before {end}, when the certificate that it serves ends,"));
     let host = &order.host;
     let consent = match host.uid.is_empty() {

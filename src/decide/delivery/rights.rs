@@ -1,6 +1,8 @@
 //! An account's objects: what they say for an assignment, and the steps from what is there to that.
 
-use crate::api::account::{Body, HOST_PREFIX, MINT, NODE_PREFIX, Part, PartKey, PartKind, SeenPart, role_name};
+use crate::api::account::{
+    AccountResource, HOST_PREFIX, MINT, NODE_PREFIX, PartKey, PartKind, ResourceBody, SeenPart, role_name,
+};
 use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
 use crate::api::{GROUP, ObjectRef};
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
@@ -16,39 +18,48 @@ pub fn owner(companions: &str, account: &str) -> String {
 /// The objects of the account, for an assignment that names somebody. `readable` are the hosts whose Secret is their
 /// own: a name alone gives no right to read what somebody else keeps under it. Those of a Portainer were looked at
 /// before it came into the assignment.
-pub fn parts(companions: &str, account: &str, assignment: &Assignment, readable: &BTreeSet<ObjectRef>) -> Vec<Part> {
+pub fn parts(
+    companions: &str,
+    account: &str,
+    assignment: &Assignment,
+    readable: &BTreeSet<ObjectRef>,
+) -> Vec<AccountResource> {
     let mut rules: BTreeMap<&str, Vec<PolicyRule>> = BTreeMap::new();
     rules.insert(companions, own_rules(account));
     for (namespace, hosts) in by_namespace(assignment) {
         rules.entry(namespace).or_default().extend(host_rules(&hosts, readable));
     }
-    let part = |kind, namespace: &str, name: &str, body| Part {
+    let part = |kind, namespace: &str, name: &str, body| AccountResource {
         key: PartKey::new(kind, namespace, name),
         owner: owner(companions, account),
         body,
     };
     let role = role_name(account);
-    let mut parts =
-        vec![part(PartKind::ServiceAccount, companions, account, Body::ServiceAccount { automount: Some(false) })];
+    let mut parts = vec![part(
+        PartKind::ServiceAccount,
+        companions,
+        account,
+        ResourceBody::ServiceAccount { automount: Some(false) },
+    )];
     for (namespace, rules) in rules {
-        parts.push(part(PartKind::Role, namespace, &role, Body::Role(rules)));
+        parts.push(part(PartKind::Role, namespace, &role, ResourceBody::Role(rules)));
         parts.push(part(PartKind::RoleBinding, namespace, &role, binding(companions, account)));
     }
     let data = BTreeMap::from([(ASSIGNMENT_KEY.to_owned(), assignment.to_text())]);
-    parts.push(part(PartKind::ConfigMap, companions, account, Body::ConfigMap(data)));
+    parts.push(part(PartKind::ConfigMap, companions, account, ResourceBody::ConfigMap(data)));
     parts
 }
 
 /// The Role by which the DaemonSet's account mints tokens of the nodes' accounts. Without any there is none: a rule
 /// without names would be for every account.
-pub fn mint_parts<'a>(companions: &str, accounts: impl IntoIterator<Item = &'a str>) -> Vec<Part> {
+pub fn mint_parts<'a>(companions: &str, accounts: impl IntoIterator<Item = &'a str>) -> Vec<AccountResource> {
     let names: BTreeSet<&str> = accounts.into_iter().filter(|account| account.starts_with(NODE_PREFIX)).collect();
     if names.is_empty() {
         return Vec::new();
     }
     let rules = vec![rule("", "serviceaccounts/token", &["create"], names)];
     let key = PartKey::new(PartKind::Role, companions, &role_name(MINT));
-    vec![Part { key, owner: owner(companions, MINT), body: Body::Role(rules) }]
+    vec![AccountResource { key, owner: owner(companions, MINT), body: ResourceBody::Role(rules) }]
 }
 
 fn by_namespace(assignment: &Assignment) -> BTreeMap<&str, Vec<&AssignedHost>> {
@@ -94,7 +105,7 @@ fn rule<'a>(group: &str, resource: &str, verbs: &[&str], names: impl IntoIterato
     }
 }
 
-fn binding(companions: &str, account: &str) -> Body {
+fn binding(companions: &str, account: &str) -> ResourceBody {
     let role_ref = RoleRef { api_group: RBAC.into(), kind: "Role".into(), name: role_name(account) };
     let subject = Subject {
         kind: "ServiceAccount".into(),
@@ -102,37 +113,37 @@ fn binding(companions: &str, account: &str) -> Body {
         namespace: Some(companions.to_owned()),
         api_group: None,
     };
-    Body::RoleBinding(role_ref, vec![subject])
+    ResourceBody::RoleBinding(role_ref, vec![subject])
 }
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Step {
+pub enum AccountStep {
     /// Something of that name is somebody else's.
     Foreign(PartKey),
     /// Make it.
-    Make(Part),
+    Make(AccountResource),
     /// Replace what has that version.
-    Amend(Part, String),
+    Amend(AccountResource, String),
     /// Delete what has that version, and make it.
-    Remake(Part, String),
+    Remake(AccountResource, String),
     /// Delete what has that version.
     Drop(PartKey, String),
 }
 
-impl Step {
+impl AccountStep {
     /// What it is about.
     pub fn key(&self) -> &PartKey {
         match self {
-            Step::Foreign(key) | Step::Drop(key, _) => key,
-            Step::Make(part) | Step::Amend(part, _) | Step::Remake(part, _) => &part.key,
+            AccountStep::Foreign(key) | AccountStep::Drop(key, _) => key,
+            AccountStep::Make(part) | AccountStep::Amend(part, _) | AccountStep::Remake(part, _) => &part.key,
         }
     }
 }
 
 /// The steps from what is there to what is wanted; none where all is as it should be. Rights go before anything is
 /// given, and an assignment is written when the rights for it are there.
-pub fn steps(owner: &str, wanted: &[Part], seen: &HashMap<PartKey, SeenPart>) -> Vec<Step> {
+pub fn steps(owner: &str, wanted: &[AccountResource], seen: &HashMap<PartKey, SeenPart>) -> Vec<AccountStep> {
     let mut unwanted: Vec<(&PartKey, &SeenPart)> = seen
         .iter()
         .filter(|(key, part)| part.owner.as_deref() == Some(owner) && !wanted.iter().any(|wish| wish.key == **key))
@@ -140,7 +151,7 @@ pub fn steps(owner: &str, wanted: &[Part], seen: &HashMap<PartKey, SeenPart>) ->
     unwanted.sort_by(|one, other| other.0.kind.cmp(&one.0.kind).then_with(|| one.0.cmp(other.0)));
     let drops = |kinds: [PartKind; 2]| {
         let unwanted = unwanted.iter().filter(move |(key, _)| kinds.contains(&key.kind));
-        unwanted.map(|(key, part)| Step::Drop((*key).clone(), part.version.clone()))
+        unwanted.map(|(key, part)| AccountStep::Drop((*key).clone(), part.version.clone()))
     };
     let rights = drops([PartKind::RoleBinding, PartKind::Role]);
     let rest = drops([PartKind::ConfigMap, PartKind::ServiceAccount]);
@@ -148,18 +159,18 @@ pub fn steps(owner: &str, wanted: &[Part], seen: &HashMap<PartKey, SeenPart>) ->
     rights.chain(wishes).chain(rest).collect()
 }
 
-fn towards(wish: &Part, seen: Option<&SeenPart>) -> Option<Step> {
-    let Some(seen) = seen else { return Some(Step::Make(wish.clone())) };
+fn towards(wish: &AccountResource, seen: Option<&SeenPart>) -> Option<AccountStep> {
+    let Some(seen) = seen else { return Some(AccountStep::Make(wish.clone())) };
     if seen.owner.as_ref() != Some(&wish.owner) {
-        return Some(Step::Foreign(wish.key.clone()));
+        return Some(AccountStep::Foreign(wish.key.clone()));
     }
     match (&wish.body, &seen.body) {
         (wanted, there) if wanted == there && seen.labelled => None,
         // A binding keeps its Role for ever.
-        (Body::RoleBinding(wanted, _), Body::RoleBinding(there, _)) if wanted != there => {
-            Some(Step::Remake(wish.clone(), seen.version.clone()))
+        (ResourceBody::RoleBinding(wanted, _), ResourceBody::RoleBinding(there, _)) if wanted != there => {
+            Some(AccountStep::Remake(wish.clone(), seen.version.clone()))
         }
-        _ => Some(Step::Amend(wish.clone(), seen.version.clone())),
+        _ => Some(AccountStep::Amend(wish.clone(), seen.version.clone())),
     }
 }
 
@@ -167,7 +178,7 @@ fn towards(wish: &Part, seen: Option<&SeenPart>) -> Option<Step> {
 mod tests {
     use super::*;
     use crate::api::Kind;
-    use crate::api::assignment::{AssignedPortainer, Order};
+    use crate::api::assignment::{AssignedPortainer, DesiredEnvironment};
     use crate::api::docker_host_cert::Delivery;
 
     fn host(namespace: &str, name: &str) -> AssignedHost {
@@ -194,10 +205,10 @@ mod tests {
         assignment().hosts.iter().map(AssignedHost::object).collect()
     }
 
-    fn told(parts: &[Part]) -> Vec<String> {
+    fn told(parts: &[AccountResource]) -> Vec<String> {
         let mut told = Vec::new();
         for part in parts {
-            let Body::Role(rules) = &part.body else { continue };
+            let ResourceBody::Role(rules) = &part.body else { continue };
             for rule in rules {
                 let [group] = rule.api_groups.as_deref().expect("groups") else { panic!("one group") };
                 let [resource] = rule.resources.as_deref().expect("resources") else { panic!("one resource") };
@@ -226,13 +237,15 @@ mod tests {
         for part in &parts {
             assert_eq!(part.owner, "companions/node-pandora");
             assert_eq!(part.key.account(), Some("node-pandora"));
-            if let Body::RoleBinding(role, subjects) = &part.body {
+            if let ResourceBody::RoleBinding(role, subjects) = &part.body {
                 assert_eq!((role.kind.as_str(), role.name.as_str()), ("Role", "dockseal-node-pandora"));
                 let [subject] = subjects.as_slice() else { panic!("one subject") };
                 assert_eq!((subject.name.as_str(), subject.namespace.as_deref()), ("node-pandora", Some("companions")));
             }
         }
-        let Body::ConfigMap(data) = &parts.last().expect("parts").body else { panic!("the assignment comes last") };
+        let ResourceBody::ConfigMap(data) = &parts.last().expect("parts").body else {
+            panic!("the assignment comes last")
+        };
         assert_eq!(Assignment::parse(&data[ASSIGNMENT_KEY]), Some(assignment()));
     }
 
@@ -254,7 +267,7 @@ mod tests {
     #[test]
     fn a_portainer_in_the_assignment_adds_its_two_secrets_and_goes_with_them() {
         let mut only = Assignment { hosts: vec![host("home", "one")] };
-        let order = Order {
+        let order = DesiredEnvironment {
             client: "portainer".into(),
             marker: "dockseal/home/portainer/0123abcd".into(),
             name: "one".into(),
@@ -298,8 +311,8 @@ mod tests {
         assert_eq!(mint_parts("companions", ["host-home.one"]), []);
     }
 
-    fn seen(parts: &[Part]) -> HashMap<PartKey, SeenPart> {
-        let seen = |part: &Part| SeenPart {
+    fn seen(parts: &[AccountResource]) -> HashMap<PartKey, SeenPart> {
+        let seen = |part: &AccountResource| SeenPart {
             version: "7".into(),
             owner: Some(part.owner.clone()),
             labelled: true,
@@ -308,13 +321,13 @@ mod tests {
         parts.iter().map(|part| (part.key.clone(), seen(part))).collect()
     }
 
-    fn words(steps: &[Step]) -> Vec<String> {
-        let words = |step: &Step| match step {
-            Step::Foreign(key) => format!("foreign {key}"),
-            Step::Make(part) => format!("make {}", part.key),
-            Step::Amend(part, _) => format!("amend {}", part.key),
-            Step::Remake(part, _) => format!("remake {}", part.key),
-            Step::Drop(key, _) => format!("drop {key}"),
+    fn words(steps: &[AccountStep]) -> Vec<String> {
+        let words = |step: &AccountStep| match step {
+            AccountStep::Foreign(key) => format!("foreign {key}"),
+            AccountStep::Make(part) => format!("make {}", part.key),
+            AccountStep::Amend(part, _) => format!("amend {}", part.key),
+            AccountStep::Remake(part, _) => format!("remake {}", part.key),
+            AccountStep::Drop(key, _) => format!("drop {key}"),
         };
         steps.iter().map(words).collect()
     }
@@ -365,9 +378,12 @@ mod tests {
             [format!("foreign {role}")]
         );
         assert_eq!(with(&|there| part(there, &role, |seen| seen.labelled = false)), [format!("amend {role}")]);
-        assert_eq!(with(&|there| part(there, &role, |seen| seen.body = Body::Role(vec![]))), [format!("amend {role}")]);
+        assert_eq!(
+            with(&|there| part(there, &role, |seen| seen.body = ResourceBody::Role(vec![]))),
+            [format!("amend {role}")]
+        );
         let other = |seen: &mut SeenPart| {
-            let Body::RoleBinding(role, _) = &mut seen.body else { panic!("a binding") };
+            let ResourceBody::RoleBinding(role, _) = &mut seen.body else { panic!("a binding") };
             role.name = "cluster-admin".into();
         };
         assert_eq!(with(&|there| part(there, &binding, other)), [format!("remake {binding}")], "roleRef is immutable");

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 /// What others wrote, ours left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct ExistingConfig {
     /// ExecStart of docker.service.
     pub exec: String,
     /// Drop-ins of docker.service that systemd reads behind ours, and that undo it.
@@ -27,7 +27,7 @@ pub struct Found {
 /// dockerd's configuration.
 pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 
-impl Found {
+impl ExistingConfig {
     /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
     pub fn command(&self) -> Vec<String> {
         let variable = |name: &str| self.variables.get(name).cloned();
@@ -37,8 +37,8 @@ impl Found {
 }
 
 /// The CA file that the command line names, or that dockerd looks for where it names none.
-pub fn ca_of_flags(found: &Found) -> Option<String> {
-    let read = Read::of(&Found { daemon_json: None, ..found.clone() }).ok()?;
+pub fn ca_of_flags(found: &ExistingConfig) -> Option<String> {
+    let read = Read::of(&ExistingConfig { daemon_json: None, ..found.clone() }).ok()?;
     let flags = read.whole_command().tls_flags();
     let named = flags.iter().rfind(|flag| flag.name == "tlscacert").and_then(|flag| flag.value.clone());
     let verifies = flags.iter().any(|flag| flag.name == "tlsverify" && flag.value.as_deref() != Some("false"));
@@ -47,7 +47,7 @@ pub fn ca_of_flags(found: &Found) -> Option<String> {
 
 /// The files by which dockerd is told what to do: as they are, or as they should be. None: no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Layout {
+pub struct DaemonFiles {
     /// daemon.json.
     pub daemon_json: Option<Vec<u8>>,
     /// Our drop-in of docker.service.
@@ -62,7 +62,7 @@ pub struct Layout {
 
 /// What is wished for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wishes {
+pub struct DesiredConfig {
     /// Addresses to listen on.
     pub listen: Vec<Listen>,
     /// The files to serve.
@@ -78,7 +78,7 @@ pub struct Wishes {
 /// # Errors
 /// Serving=False: DaemonUnusable where something cannot be read, DaemonConflict where it is others' and not ours to
 /// replace.
-pub fn served(found: &Found, wishes: &Wishes) -> Result<Layout, Verdict> {
+pub fn served(found: &ExistingConfig, wishes: &DesiredConfig) -> Result<DaemonFiles, Verdict> {
     let read = Read::of(found)?;
     can_be_told(found)?;
     let in_the_way = read.in_the_way(Some(&wishes.paths));
@@ -92,7 +92,7 @@ pub fn served(found: &Found, wishes: &Wishes) -> Result<Layout, Verdict> {
     let TlsPaths { ca, cert, key } = &wishes.paths;
     let live_restore = wishes.live_restore && !read.says_live_restore(); // both are one too many for dockerd
     let wanted = Wanted { ca, cert, key, live_restore, drop_hosts: true };
-    Ok(Layout {
+    Ok(DaemonFiles {
         daemon_json: Some(read.json.merged(&wanted).render()),
         drop_in: Some(unit::drop_in(read.replaced().as_ref())),
         socket: Some(unit::socket_unit(&wishes.listen)),
@@ -105,8 +105,8 @@ pub fn served(found: &Found, wishes: &Wishes) -> Result<Layout, Verdict> {
 ///
 /// # Errors
 /// Serving=False DaemonConflict, with what is in the way that is not ours to change.
-pub fn can_be_told(found: &Found) -> Result<(), Verdict> {
-    let exec = Read::of(&Found { daemon_json: None, ..found.clone() })?.whole_command();
+pub fn can_be_told(found: &ExistingConfig) -> Result<(), Verdict> {
+    let exec = Read::of(&ExistingConfig { daemon_json: None, ..found.clone() })?.whole_command();
     if let Some(file) = exec.config_file().filter(|file| file != DAEMON_JSON) {
         let message = format!(
             "dockerd is started with --config-file={file}: take that out of its command line, so that it reads \
@@ -128,9 +128,9 @@ pub fn can_be_told(found: &Found) -> Result<(), Verdict> {
 ///
 /// # Errors
 /// Serving=False DaemonUnusable.
-pub fn closed(found: &Found, listen: &[Listen]) -> Result<Layout, Verdict> {
+pub fn closed(found: &ExistingConfig, listen: &[Listen]) -> Result<DaemonFiles, Verdict> {
     let read = Read::of(found)?;
-    Ok(Layout {
+    Ok(DaemonFiles {
         daemon_json: match read.json.hosts() {
             Some(_) => Some(read.json.without_hosts().render()),
             None => found.daemon_json.clone(),
@@ -146,14 +146,14 @@ pub fn closed(found: &Found, listen: &[Listen]) -> Result<Layout, Verdict> {
 ///
 /// # Errors
 /// Serving=False DaemonUnusable.
-pub fn removed(found: &Found, paths: &TlsPaths) -> Result<Layout, Verdict> {
+pub fn removed(found: &ExistingConfig, paths: &TlsPaths) -> Result<DaemonFiles, Verdict> {
     let read = Read::of(found)?;
     let ours = read.json.tls().paths().as_ref() == Some(paths);
     let daemon_json = match ours {
         true => read.json.without_tls(paths).map(|json| Some(json.render())).unwrap_or(found.daemon_json.clone()),
         false => found.daemon_json.clone(),
     };
-    Ok(Layout {
+    Ok(DaemonFiles {
         daemon_json,
         drop_in: read.replaced().map(|exec| unit::closed_drop_in(&exec)),
         socket: None,
@@ -174,7 +174,7 @@ struct Read {
 }
 
 impl Read {
-    fn of(found: &Found) -> Result<Read, Verdict> {
+    fn of(found: &ExistingConfig) -> Result<Read, Verdict> {
         let unusable = |what: String| serving(Reason::DaemonUnusable, what);
         let bytes = found.daemon_json.as_deref().unwrap_or_default();
         let json = DaemonJson::parse(bytes);

@@ -4,8 +4,8 @@ use super::host_name;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::key::{Algorithm, LeafKey, RotationPolicy};
-use crate::api::{Object, ObjectRef, Place, Spec, duration};
-use crate::decide::Refusal;
+use crate::api::{NamespacedName, Object, ObjectRef, Spec, duration};
+use crate::decide::Problem;
 use crate::pki::KeyAlgorithm;
 use crate::pki::profile::Usage;
 use crate::pki::sign::LeafProfile;
@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 /// A leaf as it should be. Nothing in it can be malformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Desired {
+pub struct DesiredLeaf {
     /// The object that asks.
     pub object: ObjectRef,
     /// Names and usage.
@@ -28,16 +28,16 @@ pub struct Desired {
     /// From renewal to end, where the user says so.
     pub renew_before: Option<SignedDuration>,
     /// Its Secret.
-    pub secret: Place,
+    pub secret: NamespacedName,
     /// Who signs.
-    pub authority: Place,
+    pub authority: NamespacedName,
 }
 
 /// Reads the spec of a leaf.
 ///
 /// # Errors
 /// The [`Refusal`] of the first field that cannot be used.
-pub fn desired(object: &Object) -> Result<Desired, Refusal> {
+pub fn desired(object: &Object) -> Result<DesiredLeaf, Problem> {
     let (profile, key, duration, renew_before) = match &object.spec {
         Spec::Host(spec) => (host_profile(object, spec)?, &spec.private_key, &spec.duration, &spec.renew_before),
         Spec::Client(spec) => {
@@ -50,7 +50,7 @@ pub fn desired(object: &Object) -> Result<Desired, Refusal> {
     };
     short_enough(&object.secret_name())?;
     let (duration, renew_before) = spans(duration, renew_before.as_deref())?;
-    Ok(Desired {
+    Ok(DesiredLeaf {
         object: object.at.clone(),
         profile,
         algorithm: algorithm(key.algorithm, key.size)?,
@@ -66,10 +66,10 @@ pub fn desired(object: &Object) -> Result<Desired, Refusal> {
 ///
 /// # Errors
 /// The refusal of a longer one.
-pub fn short_enough(name: &str) -> Result<(), Refusal> {
+pub fn short_enough(name: &str) -> Result<(), Problem> {
     match name.len() {
         0..=253 => Ok(()),
-        _ => Err(Refusal::spec(Reason::InvalidSpec, format!("metadata.name is too long: {name} has over 253 bytes"))),
+        _ => Err(Problem::spec(Reason::InvalidSpec, format!("metadata.name is too long: {name} has over 253 bytes"))),
     }
 }
 
@@ -77,12 +77,12 @@ fn keeps_key(key: &LeafKey) -> bool {
     key.rotation_policy == RotationPolicy::Never
 }
 
-fn spans(duration: &str, renew_before: Option<&str>) -> Result<(SignedDuration, Option<SignedDuration>), Refusal> {
-    let span = duration::parse(duration).map_err(|error| Refusal::field("duration", error))?;
-    let before = renew_before.map(duration::parse).transpose().map_err(|error| Refusal::field("renewBefore", error))?;
+fn spans(duration: &str, renew_before: Option<&str>) -> Result<(SignedDuration, Option<SignedDuration>), Problem> {
+    let span = duration::parse(duration).map_err(|error| Problem::field("duration", error))?;
+    let before = renew_before.map(duration::parse).transpose().map_err(|error| Problem::field("renewBefore", error))?;
     match (before, renew_before) {
         (Some(before), Some(text)) if before >= span => {
-            Err(Refusal::field("renewBefore", format!("{text} is not shorter than the duration, {duration}")))
+            Err(Problem::field("renewBefore", format!("{text} is not shorter than the duration, {duration}")))
         }
         _ => Ok((span, before)),
     }
@@ -92,7 +92,7 @@ fn spans(duration: &str, renew_before: Option<&str>) -> Result<(SignedDuration, 
 ///
 /// # Errors
 /// The refusal of a size that the algorithm does not have.
-pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm, Refusal> {
+pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm, Problem> {
     match (algorithm, size) {
         (Algorithm::Ecdsa, None | Some(256)) => Ok(KeyAlgorithm::EcdsaP256),
         (Algorithm::Ecdsa, Some(384)) => Ok(KeyAlgorithm::EcdsaP384),
@@ -100,7 +100,7 @@ pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm
         (Algorithm::Rsa, Some(2048)) => Ok(KeyAlgorithm::Rsa(2048)),
         (Algorithm::Rsa, Some(3072)) => Ok(KeyAlgorithm::Rsa(3072)),
         (Algorithm::Ed25519, None) => Ok(KeyAlgorithm::Ed25519),
-        (_, size) => Err(Refusal::field(
+        (_, size) => Err(Problem::field(
             "privateKey.size",
             format!(
                 "{} does not go with the algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none",
@@ -110,10 +110,10 @@ pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm
     }
 }
 
-fn client_profile(common_name: &str) -> Result<LeafProfile, Refusal> {
+fn client_profile(common_name: &str) -> Result<LeafProfile, Problem> {
     let common_name = common_name.trim_end_matches('.');
     if common_name.is_empty() || common_name.len() > 64 || common_name.chars().any(char::is_control) {
-        return Err(Refusal::field("commonName", "a common name has 1 to 64 bytes and no control characters"));
+        return Err(Problem::field("commonName", "a common name has 1 to 64 bytes and no control characters"));
     }
     Ok(LeafProfile {
         common_name: common_name.to_owned(),
@@ -123,21 +123,21 @@ fn client_profile(common_name: &str) -> Result<LeafProfile, Refusal> {
     })
 }
 
-fn host_profile(object: &Object, spec: &DockerHostCertSpec) -> Result<LeafProfile, Refusal> {
+fn host_profile(object: &Object, spec: &DockerHostCertSpec) -> Result<LeafProfile, Problem> {
     if &*object.at.name == "ca" {
         let message = "metadata.name: ca is refused, since its files would be named as the authority's, ca.pem";
-        return Err(Refusal::spec(Reason::InvalidSpec, message));
+        return Err(Problem::spec(Reason::InvalidSpec, message));
     }
     let mut names = Vec::new();
     let mut addresses = Vec::new();
     if let Some(hostname) = &spec.hostname {
-        push(&mut names, host_name::dns_name(hostname, false).map_err(|error| Refusal::field("hostname", error))?);
+        push(&mut names, host_name::dns_name(hostname, false).map_err(|error| Problem::field("hostname", error))?);
     }
     for name in &spec.dns_names {
-        push(&mut names, host_name::dns_name(name, true).map_err(|error| Refusal::field("dnsNames", error))?);
+        push(&mut names, host_name::dns_name(name, true).map_err(|error| Problem::field("dnsNames", error))?);
     }
     for address in &spec.ip_addresses {
-        push(&mut addresses, host_name::address(address).map_err(|error| Refusal::field("ipAddresses", error))?);
+        push(&mut addresses, host_name::address(address).map_err(|error| Problem::field("ipAddresses", error))?);
     }
     let common_name = common_name(spec, &names, &addresses)?;
     dialled(spec, &mut names, &mut addresses)?;
@@ -147,29 +147,29 @@ fn host_profile(object: &Object, spec: &DockerHostCertSpec) -> Result<LeafProfil
     Ok(LeafProfile { common_name, dns_names: names, ip_addresses: addresses, usage: Usage::Server })
 }
 
-fn common_name(spec: &DockerHostCertSpec, names: &[String], addresses: &[IpAddr]) -> Result<String, Refusal> {
+fn common_name(spec: &DockerHostCertSpec, names: &[String], addresses: &[IpAddr]) -> Result<String, Problem> {
     let name = match (&spec.hostname, addresses.first()) {
         (Some(_), _) => names[0].clone(),
         (None, Some(address)) => address.to_string(),
-        (None, None) => return Err(Refusal::field("hostname", "give a hostname, ipAddresses or both")),
+        (None, None) => return Err(Problem::field("hostname", "give a hostname, ipAddresses or both")),
     };
     if name.len() > 64 {
         let message = "no X.509 common name holds over 64 bytes: put it into dnsNames beside a shorter hostname";
-        return Err(Refusal::field("hostname", message));
+        return Err(Problem::field("hostname", message));
     }
     Ok(name)
 }
 
 /// What clients dial is a name or an address of the certificate, too.
-fn dialled(spec: &DockerHostCertSpec, names: &mut Vec<String>, addresses: &mut Vec<IpAddr>) -> Result<(), Refusal> {
+fn dialled(spec: &DockerHostCertSpec, names: &mut Vec<String>, addresses: &mut Vec<IpAddr>) -> Result<(), Problem> {
     let Some(address) = &spec.address else { return Ok(()) };
     if !(1..=65535).contains(&address.port) {
-        return Err(Refusal::field("address.port", format!("{} is no port: 1 to 65535", address.port)));
+        return Err(Problem::field("address.port", format!("{} is no port: 1 to 65535", address.port)));
     }
     let Some(host) = &address.host else { return Ok(()) };
     match host_name::address(host) {
         Ok(address) => push(addresses, address),
-        Err(_) => push(names, host_name::dns_name(host, false).map_err(|error| Refusal::field("address.host", error))?),
+        Err(_) => push(names, host_name::dns_name(host, false).map_err(|error| Problem::field("address.host", error))?),
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use desired::{Desired, desired};
-pub use plan::{Observed, Plan, Step, plan};
+pub use desired::{DesiredLeaf, desired};
+pub use plan::{LeafPlan, LeafStep, ObservedLeaf, plan};
 
 use crate::pki::Certificate;
 use crate::pki::material::bundle_digest;

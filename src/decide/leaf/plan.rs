@@ -1,9 +1,9 @@
 //! Why must we issue? An ordered list of small checks over what is wanted and what is there; the first hit decides.
 
-use super::{AuthorityView, Desired, host_name};
+use super::{AuthorityView, DesiredLeaf, host_name};
 use crate::api::ObjectRef;
 use crate::api::condition::Reason;
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use crate::pki::constraints::{permits_dns, permits_ip};
 use crate::pki::lifecycle::{self, issued_at, jitter};
 use crate::pki::material::LeafFacts;
@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// The Secret as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stored {
+pub enum LeafSecret {
     /// There is none.
     Absent,
     /// Somebody else's; whose, where that is known.
@@ -39,9 +39,9 @@ pub enum Signer {
 
 /// All that the plan needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Observed {
+pub struct ObservedLeaf {
     /// The Secret.
-    pub stored: Stored,
+    pub stored: LeafSecret,
     /// The authority.
     pub signer: Signer,
     /// Another object that has the Secret rather than this one.
@@ -54,7 +54,7 @@ pub struct Observed {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum LeafStep {
     /// Nothing.
     Keep,
     /// Make a certificate.
@@ -69,41 +69,41 @@ pub enum Step {
     /// Write the bundle anew beside the same pair.
     Rebundle,
     /// The user must mend something first.
-    Refuse(Refusal),
+    Refuse(Problem),
 }
 
 /// The step, the certificate that is there before it, and when to look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct LeafPlan {
     /// What to do.
-    pub step: Step,
+    pub step: LeafStep,
     /// The sound certificate that is stored.
     pub current: Option<Certificate>,
     /// What the user should mend although everything else goes on.
-    pub notice: Option<Refusal>,
+    pub notice: Option<Problem>,
     /// The next look, if nothing changes.
     pub wake: Option<Timestamp>,
 }
 
 /// Decides what a leaf needs at `now`.
-pub fn plan(desired: &Desired, observed: &Observed, now: Timestamp) -> Plan {
+pub fn plan(desired: &DesiredLeaf, observed: &ObservedLeaf, now: Timestamp) -> LeafPlan {
     let current = current(&observed.stored);
-    let step = step(desired, observed, current.as_ref(), now).unwrap_or_else(Step::Refuse);
+    let step = step(desired, observed, current.as_ref(), now).unwrap_or_else(LeafStep::Refuse);
     let wake = current.as_ref().and_then(|certificate| wake(desired, certificate, observed, now));
-    Plan { step, current, notice: requested_at(observed).err(), wake }
+    LeafPlan { step, current, notice: requested_at(observed).err(), wake }
 }
 
-fn current(stored: &Stored) -> Option<Certificate> {
-    let Stored::Ours(facts) = stored else { return None };
+fn current(stored: &LeafSecret) -> Option<Certificate> {
+    let LeafSecret::Ours(facts) = stored else { return None };
     facts.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok())
 }
 
 fn step(
-    desired: &Desired,
-    observed: &Observed,
+    desired: &DesiredLeaf,
+    observed: &ObservedLeaf,
     current: Option<&Certificate>,
     now: Timestamp,
-) -> Result<Step, Refusal> {
+) -> Result<LeafStep, Problem> {
     claim(desired, observed)?;
     let requested = requested_at(observed).ok().flatten(); // a request that cannot be read must not stop a renewal
     let authority = match &observed.signer {
@@ -121,49 +121,49 @@ fn step(
         .or_else(|| current.filter(|current| due(desired, current, dates, now)).map(|_| Reason::Renewal))
         .or_else(|| current.filter(|current| asked(current, requested, now)).map(|_| Reason::Requested));
     Ok(match (reason, &observed.stored) {
-        (Some(reason), _) => Step::Issue { reason, dates, keep_key: desired.keep_key && keeps(desired, current) },
-        (None, Stored::Ours(facts)) if !facts.copies_match || facts.bundle_digest != authority.bundle_digest => {
-            Step::Rebundle
+        (Some(reason), _) => LeafStep::Issue { reason, dates, keep_key: desired.keep_key && keeps(desired, current) },
+        (None, LeafSecret::Ours(facts)) if !facts.copies_match || facts.bundle_digest != authority.bundle_digest => {
+            LeafStep::Rebundle
         }
-        _ => Step::Keep,
+        _ => LeafStep::Keep,
     })
 }
 
 /// The Secret is ours to write.
-fn claim(desired: &Desired, observed: &Observed) -> Result<(), Refusal> {
+fn claim(desired: &DesiredLeaf, observed: &ObservedLeaf) -> Result<(), Problem> {
     let (whose, way_out) = match (&observed.rival, &observed.stored) {
         (Some(rival), _) => (rival.to_string(), "choose another secretName"),
-        (None, Stored::Foreign(Some(owner))) => (owner.to_string(), "choose another secretName"),
-        (None, Stored::Foreign(None)) => ("somebody else".to_owned(), "delete it, or choose another secretName"),
+        (None, LeafSecret::Foreign(Some(owner))) => (owner.to_string(), "choose another secretName"),
+        (None, LeafSecret::Foreign(None)) => ("somebody else".to_owned(), "delete it, or choose another secretName"),
         _ => return Ok(()),
     };
     let message = format!("Secret {} belongs to {whose} and stays untouched: {way_out}", desired.secret);
-    Err(Refusal::issue(Reason::SecretConflict, message))
+    Err(Problem::issue(Reason::SecretConflict, message))
 }
 
-fn no_authority(desired: &Desired) -> Refusal {
+fn no_authority(desired: &DesiredLeaf) -> Problem {
     let message = format!("spec.caRef: there is no DockerCA {}", desired.authority);
-    Refusal::spec(Reason::AuthorityNotFound, message)
+    Problem::spec(Reason::AuthorityNotFound, message)
 }
 
 /// While the authority cannot sign, a sound certificate goes on until it is due.
 fn without_authority(
-    desired: &Desired,
+    desired: &DesiredLeaf,
     current: Option<&Certificate>,
     why: &str,
     now: Timestamp,
-) -> Result<Step, Refusal> {
+) -> Result<LeafStep, Problem> {
     match current {
-        Some(current) if matches(desired, current) && now < renew_at(desired, current) => Ok(Step::Keep),
+        Some(current) if matches(desired, current) && now < renew_at(desired, current) => Ok(LeafStep::Keep),
         _ => {
             let message = format!("DockerCA {} cannot sign: {why}", desired.authority);
-            Err(Refusal::issue(Reason::AuthorityNotReady, message))
+            Err(Problem::issue(Reason::AuthorityNotReady, message))
         }
     }
 }
 
 /// Names and addresses lie within the authority's name constraints.
-fn permitted(desired: &Desired, authority: &AuthorityView) -> Result<(), Refusal> {
+fn permitted(desired: &DesiredLeaf, authority: &AuthorityView) -> Result<(), Problem> {
     let Some(constraints) = &authority.certificate.name_constraints else { return Ok(()) };
     let profile = &desired.profile;
     let names = profile.dns_names.iter().chain(counted_common_name(profile));
@@ -181,7 +181,7 @@ fn permitted(desired: &Desired, authority: &AuthorityView) -> Result<(), Refusal
         (None, None) => return Ok(()),
     };
     let message = format!("DockerCA {} has name constraints that do not permit {outside}", desired.authority);
-    Err(Refusal::spec(Reason::NotPermitted, message))
+    Err(Problem::spec(Reason::NotPermitted, message))
 }
 
 /// The common name, where verifiers hold DNS constraints against it: one that looks like a name in a certificate that
@@ -194,15 +194,15 @@ fn counted_common_name(profile: &LeafProfile) -> Option<&String> {
 
 /// No Secret, a damaged pair, another issuer, another spec: in this order.
 fn reissue_reason(
-    desired: &Desired,
-    observed: &Observed,
+    desired: &DesiredLeaf,
+    observed: &ObservedLeaf,
     current: Option<&Certificate>,
     authority: &AuthorityView,
 ) -> Option<Reason> {
     let Some(current) = current else {
         return Some(match (&observed.stored, observed.issued_before) {
-            (Stored::Absent, false) => Reason::FirstIssuance,
-            (Stored::Absent, true) => Reason::SecretMissing,
+            (LeafSecret::Absent, false) => Reason::FirstIssuance,
+            (LeafSecret::Absent, true) => Reason::SecretMissing,
             _ => Reason::SecretDamaged,
         });
     };
@@ -213,7 +213,7 @@ fn reissue_reason(
 }
 
 /// Names, usage and key are those that are wanted; dates never count.
-fn matches(desired: &Desired, current: &Certificate) -> bool {
+fn matches(desired: &DesiredLeaf, current: &Certificate) -> bool {
     let profile = &desired.profile;
     let set = |names: &[String]| names.iter().cloned().collect::<BTreeSet<_>>();
     let addresses = |list: &[std::net::IpAddr]| list.iter().copied().collect::<BTreeSet<_>>();
@@ -229,12 +229,12 @@ fn same_algorithm(wanted: KeyAlgorithm, current: &Certificate) -> bool {
     current.algorithm == Some(wanted)
 }
 
-fn keeps(desired: &Desired, current: Option<&Certificate>) -> bool {
+fn keeps(desired: &DesiredLeaf, current: Option<&Certificate>) -> bool {
     current.is_some_and(|current| same_algorithm(desired.algorithm, current))
 }
 
 /// Its time has come, and a new one lasts longer. One from the future (the clock was wrong then) is due as well.
-fn due(desired: &Desired, current: &Certificate, next: Dates, now: Timestamp) -> bool {
+fn due(desired: &DesiredLeaf, current: &Certificate, next: Dates, now: Timestamp) -> bool {
     if now < current.not_before {
         return true;
     }
@@ -248,7 +248,7 @@ fn due(desired: &Desired, current: &Certificate, next: Dates, now: Timestamp) ->
 }
 
 /// Whether `certificate` should have been renewed by `now`, by an authority that ends at `bound`.
-pub fn is_due(desired: &Desired, certificate: &Certificate, bound: Option<Timestamp>, now: Timestamp) -> bool {
+pub fn is_due(desired: &DesiredLeaf, certificate: &Certificate, bound: Option<Timestamp>, now: Timestamp) -> bool {
     due(desired, certificate, lifecycle::dates(now, desired.duration, bound), now)
 }
 
@@ -257,20 +257,20 @@ fn tenth(span: SignedDuration) -> SignedDuration {
 }
 
 /// When `certificate` is renewed.
-pub fn renew_at(desired: &Desired, certificate: &Certificate) -> Timestamp {
+pub fn renew_at(desired: &DesiredLeaf, certificate: &Certificate) -> Timestamp {
     let dates = Dates { not_before: certificate.not_before, not_after: certificate.not_after };
     lifecycle::renew_at(dates, desired.renew_before, jitter(&desired.object.namespace, &desired.object.name))
 }
 
 /// The user's request, rounded up to the second, which is what `notBefore` has.
-fn requested_at(observed: &Observed) -> Result<Option<Timestamp>, Refusal> {
+fn requested_at(observed: &ObservedLeaf) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = &observed.requested else { return Ok(None) };
     let instant: Timestamp = text.parse().map_err(|_| {
         let text: String = text.chars().take(40).collect();
         let message = format!(
             "annotation dockseal.dev/renew-requested-at: {text:?} is no RFC 3339 instant like 2026-11-22T10:00:00Z"
         );
-        Refusal::spec(Reason::InvalidSpec, message)
+        Problem::spec(Reason::InvalidSpec, message)
     })?;
     let up = i64::from(instant.subsec_nanosecond() > 0);
     Ok(Timestamp::from_second(instant.as_second() + up).ok())
@@ -281,7 +281,12 @@ fn asked(current: &Certificate, requested: Option<Timestamp>, now: Timestamp) ->
 }
 
 /// The next instant at which time alone changes something; none where it has run out.
-pub fn wake(desired: &Desired, certificate: &Certificate, observed: &Observed, now: Timestamp) -> Option<Timestamp> {
+pub fn wake(
+    desired: &DesiredLeaf,
+    certificate: &Certificate,
+    observed: &ObservedLeaf,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let requested = requested_at(observed).ok().flatten();
     let last = lifecycle::saturating(certificate.not_after, SignedDuration::from_secs(-1));
     let instants = [Some(renew_at(desired, certificate)), requested, Some(last), Some(certificate.not_after)];

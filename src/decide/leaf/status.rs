@@ -1,14 +1,14 @@
 //! What a leaf's object reports: conditions, the certificate's facts, and the events of what changed.
 
-use super::Desired;
+use super::DesiredLeaf;
 use super::plan::renew_at;
 use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::ControllerStatus;
-use crate::decide::Refusal;
-use crate::decide::delivery::Courier;
+use crate::decide::Problem;
+use crate::decide::delivery::Deliverer;
 use crate::decide::delivery::arrival::begins_to_wait;
-use crate::decide::registration::Standing;
+use crate::decide::registration::RegistrationStatus;
 use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,7 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 
 /// What came of a plan.
 #[derive(Clone, Debug, Default)]
-pub struct Outcome {
+pub struct LeafOutcome {
     /// The sound certificate that is stored now.
     pub certificate: Option<Certificate>,
     /// Fingerprint of the authority that signed it.
@@ -24,18 +24,18 @@ pub struct Outcome {
     /// Why it was issued just now.
     pub issued_for: Option<Reason>,
     /// What the user must mend.
-    pub refusal: Option<Refusal>,
+    pub refusal: Option<Problem>,
     /// How far its delivery is, for Ready.
     pub delivery: Option<Verdict>,
     /// How far its registration is.
-    pub standing: Standing,
+    pub standing: RegistrationStatus,
 }
 
 /// The status to publish and the events to send with it.
 pub fn status(
     object: &Object,
-    desired: Option<&Desired>,
-    outcome: &Outcome,
+    desired: Option<&DesiredLeaf>,
+    outcome: &LeafOutcome,
     now: Timestamp,
 ) -> (ControllerStatus, Vec<Event>) {
     let mut verdicts =
@@ -90,14 +90,14 @@ pub fn removing(object: &Object, now: Timestamp) -> ControllerStatus {
     let message = format!(
         "it is to be deleted, and waits for {} to remove what it delivered{said}; the annotation {}=true lets it go \
          at once, and leaves that there",
-        Courier::asked(object).words(),
+        Deliverer::asked(object).words(),
         crate::api::FORCE_REMOVE_ANNOTATION
     );
     waiting(object, Reason::Removing, message, now)
 }
 
 /// The status of an object that is going, while its environments go before it.
-pub fn deregistering(object: &Object, standing: &Standing, now: Timestamp) -> ControllerStatus {
+pub fn deregistering(object: &Object, standing: &RegistrationStatus, now: Timestamp) -> ControllerStatus {
     let message = format!(
         "it is to be deleted, and its environments in Portainer go before it; the annotation {}=true lets it go at \
          once, and leaves them there",
@@ -116,7 +116,7 @@ fn waiting(object: &Object, reason: Reason, message: String, now: Timestamp) -> 
     status
 }
 
-fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {
+fn issued(object: &Object, outcome: &LeafOutcome, now: Timestamp) -> Verdict {
     let verdict = |holds, reason, message: String| Verdict::new(ConditionType::Issued, holds, reason, message);
     let secret = object.secret_name();
     match (&outcome.refusal, &outcome.certificate) {
@@ -137,7 +137,7 @@ fn issued(object: &Object, outcome: &Outcome, now: Timestamp) -> Verdict {
 }
 
 /// A first issuance sends none.
-fn issued_event(object: &Object, outcome: &Outcome, reason: Reason) -> Option<Event> {
+fn issued_event(object: &Object, outcome: &LeafOutcome, reason: Reason) -> Option<Event> {
     let certificate = outcome.certificate.as_ref()?;
     let message =
         format!("issued a certificate into Secret {}, valid until {}", object.secret_name(), certificate.not_after);

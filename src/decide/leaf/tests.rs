@@ -1,18 +1,18 @@
 //! Tables: one good host, one mutation each, and the field that is refused or the reason to issue.
 
-use super::plan::{Observed, Plan, Signer, Step, Stored, plan, wake};
-use super::{AuthorityView, Desired, desired};
+use super::plan::{LeafPlan, LeafSecret, LeafStep, ObservedLeaf, Signer, plan, wake};
+use super::{AuthorityView, DesiredLeaf, desired};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Address;
 use crate::api::key::{Algorithm, RotationPolicy};
 use crate::api::reference::CaRef;
 use crate::api::status::{CompanionStatus, ControllerStatus};
 use crate::api::{DockerClientCertSpec, DockerHostCertSpec, Kind, Object, ObjectRef, Spec};
-use crate::decide::Refusal;
+use crate::decide::Problem;
 use crate::pki::constraints::{Network, permit};
 use crate::pki::lifecycle;
 use crate::pki::material::LeafFacts;
-use crate::pki::name::Subject;
+use crate::pki::name::DistinguishedName;
 use crate::pki::sign::{Dates, Serial, new_authority};
 use crate::pki::{Authority, Certificate, PrivateKey};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -150,7 +150,7 @@ fn what_cannot_be_used_is_refused_with_its_field() {
 
 fn authority(number: usize, made: Timestamp, duration: SignedDuration, rules: Option<&NameConstraints>) -> Authority {
     let dates = lifecycle::dates(made, duration, None);
-    new_authority(&Subject::of("Docker CA"), rules, key(number), dates, Serial([number as u8; 16]))
+    new_authority(&DistinguishedName::of("Docker CA"), rules, key(number), dates, Serial([number as u8; 16]))
         .expect("an authority")
 }
 
@@ -162,12 +162,12 @@ fn view(authority: &Authority) -> Signer {
 
 /// A host that is as it should be: issued when `made`, for a year, under an authority of five.
 struct Case {
-    desired: Desired,
-    observed: Observed,
+    desired: DesiredLeaf,
+    observed: ObservedLeaf,
     now: Timestamp,
 }
 
-fn leaf(authority: &Authority, desired: &Desired, dates: Dates) -> Certificate {
+fn leaf(authority: &Authority, desired: &DesiredLeaf, dates: Dates) -> Certificate {
     authority.sign_leaf(&desired.profile, &key(1), dates, Serial([9; 16])).expect("a leaf")
 }
 
@@ -181,8 +181,8 @@ fn case_of(object: &Object, authority: &Authority) -> Case {
     let desired = desired(object).expect("a good object");
     let signer = view(authority);
     let dates = lifecycle::dates(made(), desired.duration, Some(authority.certificate.not_after));
-    let stored = Stored::Ours(facts(&leaf(authority, &desired, dates), &signer));
-    let observed = Observed { stored, signer, rival: None, requested: None, issued_before: true };
+    let stored = LeafSecret::Ours(facts(&leaf(authority, &desired, dates), &signer));
+    let observed = ObservedLeaf { stored, signer, rival: None, requested: None, issued_before: true };
     Case { desired, observed, now: at("2026-12-22T10:00:00Z") }
 }
 
@@ -194,22 +194,22 @@ fn good() -> Case {
     case_of(&host(|_| {}), &five_years())
 }
 
-fn planned(change: impl FnOnce(&mut Case)) -> Plan {
+fn planned(change: impl FnOnce(&mut Case)) -> LeafPlan {
     let mut case = good();
     change(&mut case);
     plan(&case.desired, &case.observed, case.now)
 }
 
-fn issued(plan: &Plan) -> Option<Reason> {
+fn issued(plan: &LeafPlan) -> Option<Reason> {
     match &plan.step {
-        Step::Issue { reason, .. } => Some(*reason),
+        LeafStep::Issue { reason, .. } => Some(*reason),
         _ => None,
     }
 }
 
-fn refused(plan: &Plan) -> Option<Reason> {
+fn refused(plan: &LeafPlan) -> Option<Reason> {
     match &plan.step {
-        Step::Refuse(Refusal { reason, .. }) => Some(*reason),
+        LeafStep::Refuse(Problem { reason, .. }) => Some(*reason),
         _ => None,
     }
 }
@@ -217,7 +217,7 @@ fn refused(plan: &Plan) -> Option<Reason> {
 #[test]
 fn a_good_host_is_kept_until_it_is_due() {
     let plan = planned(|_| {});
-    assert_eq!(plan.step, Step::Keep);
+    assert_eq!(plan.step, LeafStep::Keep);
     assert_eq!(plan.wake, Some(super::plan::renew_at(&good().desired, plan.current.as_ref().expect("a certificate"))));
 }
 
@@ -226,8 +226,12 @@ fn every_reason_to_issue_has_its_place_in_the_order() {
     type Change = fn(&mut Case);
     // Each change is laid over all that stand below it, and wins.
     let order: [(Reason, Change); 6] = [
-        (Reason::FirstIssuance, |case| (case.observed.stored, case.observed.issued_before) = (Stored::Absent, false)),
-        (Reason::SecretMissing, |case| (case.observed.stored, case.observed.issued_before) = (Stored::Absent, true)),
+        (Reason::FirstIssuance, |case| {
+            (case.observed.stored, case.observed.issued_before) = (LeafSecret::Absent, false)
+        }),
+        (Reason::SecretMissing, |case| {
+            (case.observed.stored, case.observed.issued_before) = (LeafSecret::Absent, true)
+        }),
         (Reason::IssuerChanged, |case| case.observed.signer = view(&authority(2, made(), days(1825), None))),
         (Reason::SpecChanged, |case| case.desired.profile.dns_names.push("more.bodkys.house".into())),
         (Reason::Renewal, |case| case.now = at("2027-08-01T10:00:00Z")),
@@ -240,7 +244,7 @@ fn every_reason_to_issue_has_its_place_in_the_order() {
     }
     let damaged = |case: &mut Case| {
         case.observed.stored =
-            Stored::Ours(LeafFacts { certificate: None, bundle_digest: [0; 32], copies_match: true });
+            LeafSecret::Ours(LeafFacts { certificate: None, bundle_digest: [0; 32], copies_match: true });
     };
     assert_eq!(issued(&planned(damaged)), Some(Reason::SecretDamaged));
 }
@@ -265,13 +269,13 @@ fn the_spec_counts_but_never_its_dates() {
 
 #[test]
 fn the_key_is_kept_only_where_the_user_says_so_and_it_is_the_one_that_is_wanted() {
-    let keeps = |plan: &Plan| matches!(plan.step, Step::Issue { keep_key: true, .. });
+    let keeps = |plan: &LeafPlan| matches!(plan.step, LeafStep::Issue { keep_key: true, .. });
     let kept = desired(&host(|spec| spec.private_key.rotation_policy = RotationPolicy::Never)).expect("a good host");
     let due = at("2027-08-01T10:00:00Z");
     assert!(!keeps(&planned(|case| case.now = due)));
     assert!(keeps(&planned(|case| (case.now, case.desired) = (due, kept.clone()))));
     assert!(!keeps(&planned(|case| {
-        case.desired = Desired { algorithm: crate::pki::KeyAlgorithm::EcdsaP384, ..kept.clone() };
+        case.desired = DesiredLeaf { algorithm: crate::pki::KeyAlgorithm::EcdsaP384, ..kept.clone() };
     })));
 }
 
@@ -284,7 +288,7 @@ fn a_renewal_that_its_authority_bounds_happens_only_where_it_gains_a_tenth() {
     clamped.now = at("2027-07-01T10:00:00Z");
     let step = plan(&clamped.desired, &clamped.observed, clamped.now);
     assert_eq!(step.current.as_ref().map(|current| current.not_after), Some(end(&short)), "clamped to its issuer");
-    assert_eq!(step.step, Step::Keep, "nothing is gained under the same authority");
+    assert_eq!(step.step, LeafStep::Keep, "nothing is gained under the same authority");
     for (gain, renews) in [(days(29), false), (days(30), true)] {
         let later = Authority {
             certificate: short.renew(lifecycle::dates(made(), days(300) + gain, None), Serial([3; 16])),
@@ -293,7 +297,7 @@ fn a_renewal_that_its_authority_bounds_happens_only_where_it_gains_a_tenth() {
         clamped.observed.signer = view(&later);
         let step = plan(&clamped.desired, &clamped.observed, clamped.now);
         assert_eq!(issued(&step), renews.then_some(Reason::Renewal), "a gain of {gain:#}, of a life of 300 days");
-        if let Step::Issue { dates, .. } = step.step {
+        if let LeafStep::Issue { dates, .. } = step.step {
             assert_eq!(dates.not_after, end(&later));
         }
     }
@@ -302,7 +306,7 @@ fn a_renewal_that_its_authority_bounds_happens_only_where_it_gains_a_tenth() {
 #[test]
 fn an_authority_that_has_ended_signs_nothing() {
     let ended = authority(0, at("2026-11-22T10:00:00Z"), days(10), None);
-    let plan = planned(|case| (case.observed.signer, case.observed.stored) = (view(&ended), Stored::Absent));
+    let plan = planned(|case| (case.observed.signer, case.observed.stored) = (view(&ended), LeafSecret::Absent));
     assert_eq!(refused(&plan), Some(Reason::AuthorityNotReady));
 }
 
@@ -313,9 +317,9 @@ fn a_request_counts_once_and_only_when_its_time_has_come() {
     assert_eq!(issued(&asked("2026-11-22T10:00:00.5Z")), Some(Reason::Requested));
     assert_eq!(issued(&asked("2026-12-22T10:00:00Z")), Some(Reason::Requested));
     let ahead = asked("2026-12-22T10:00:00.1Z");
-    assert_eq!((ahead.step, ahead.wake), (Step::Keep, Some(at("2026-12-22T10:00:01Z"))));
+    assert_eq!((ahead.step, ahead.wake), (LeafStep::Keep, Some(at("2026-12-22T10:00:01Z"))));
     let typo = asked("yesterday");
-    assert_eq!((typo.step, typo.notice.map(|notice| notice.reason)), (Step::Keep, Some(Reason::InvalidSpec)));
+    assert_eq!((typo.step, typo.notice.map(|notice| notice.reason)), (LeafStep::Keep, Some(Reason::InvalidSpec)));
     let due = planned(|case| {
         case.observed.requested = Some("yesterday".into());
         case.now += days(300);
@@ -326,40 +330,43 @@ fn a_request_counts_once_and_only_when_its_time_has_come() {
 #[test]
 fn a_certificate_from_the_future_is_replaced() {
     assert_eq!(issued(&planned(|case| case.now = at("2026-11-22T09:54:59Z"))), Some(Reason::Renewal));
-    assert_eq!(planned(|case| case.now = at("2026-11-22T09:55:00Z")).step, Step::Keep);
+    assert_eq!(planned(|case| case.now = at("2026-11-22T09:55:00Z")).step, LeafStep::Keep);
 }
 
 #[test]
 fn a_changed_bundle_is_written_beside_the_same_pair() {
     let change = |digest: [u8; 32], copies: bool| {
         planned(|case| {
-            let Stored::Ours(facts) = &mut case.observed.stored else { panic!("a Secret") };
+            let LeafSecret::Ours(facts) = &mut case.observed.stored else { panic!("a Secret") };
             (facts.bundle_digest, facts.copies_match) =
                 (if digest[0] == 0 { facts.bundle_digest } else { digest }, copies);
         })
     };
-    assert_eq!(change([0; 32], true).step, Step::Keep);
-    assert_eq!(change([1; 32], true).step, Step::Rebundle);
-    assert_eq!(change([0; 32], false).step, Step::Rebundle);
+    assert_eq!(change([0; 32], true).step, LeafStep::Keep);
+    assert_eq!(change([1; 32], true).step, LeafStep::Rebundle);
+    assert_eq!(change([0; 32], false).step, LeafStep::Rebundle);
 }
 
 #[test]
 fn refusals_come_before_every_reason() {
     let rival = ObjectRef::new(Kind::DockerHostCert, "home", "older");
     let due = at("2027-08-01T10:00:00Z");
-    let absent = |case: &mut Case| case.observed.stored = Stored::Absent;
+    let absent = |case: &mut Case| case.observed.stored = LeafSecret::Absent;
     assert_eq!(
         refused(&planned(|case| (case.observed.rival, case.now) = (Some(rival.clone()), due))),
         Some(Reason::SecretConflict)
     );
-    assert_eq!(refused(&planned(|case| case.observed.stored = Stored::Foreign(None))), Some(Reason::SecretConflict));
     assert_eq!(
-        refused(&planned(|case| case.observed.stored = Stored::Foreign(Some(rival)))),
+        refused(&planned(|case| case.observed.stored = LeafSecret::Foreign(None))),
+        Some(Reason::SecretConflict)
+    );
+    assert_eq!(
+        refused(&planned(|case| case.observed.stored = LeafSecret::Foreign(Some(rival)))),
         Some(Reason::SecretConflict)
     );
     assert_eq!(refused(&planned(|case| case.observed.signer = Signer::NotFound)), Some(Reason::AuthorityNotFound));
     let away = || Signer::NotReady("it is lost".into());
-    assert_eq!(planned(|case| case.observed.signer = away()).step, Step::Keep, "a sound certificate goes on");
+    assert_eq!(planned(|case| case.observed.signer = away()).step, LeafStep::Keep, "a sound certificate goes on");
     assert_eq!(
         refused(&planned(|case| (case.observed.signer, case.now) = (away(), due))),
         Some(Reason::AuthorityNotReady)
@@ -387,10 +394,10 @@ fn name_constraints_hold_for_names_addresses_and_clients_that_look_like_hosts() 
     for (outside, object) in table {
         let constrained = authority(0, made(), days(1825), Some(&rules));
         let mut case = case_of(&object, &constrained);
-        case.observed.stored = Stored::Absent;
+        case.observed.stored = LeafSecret::Absent;
         let plan = plan(&case.desired, &case.observed, case.now);
         assert_eq!(refused(&plan), outside.map(|_| Reason::NotPermitted), "{outside:?}");
-        if let (Some(outside), Step::Refuse(refusal)) = (outside, &plan.step) {
+        if let (Some(outside), LeafStep::Refuse(refusal)) = (outside, &plan.step) {
             assert!(refusal.message.contains(outside), "{}", refusal.message);
         }
     }

@@ -1,6 +1,6 @@
 //! Two PortainerClients that would register one host in one Portainer: whoever holds it keeps it, else the older has it.
 
-use super::fault::Fault;
+use super::fault::RegistrationProblem;
 use crate::api::condition::Reason;
 use k8s_openapi::jiff::Timestamp;
 
@@ -18,7 +18,7 @@ pub struct Claim {
 }
 
 /// Why that client may not register the host: another one does, on the same server.
-pub fn lost(client: &str, claims: &[Claim]) -> Option<Fault> {
+pub fn lost(client: &str, claims: &[Claim]) -> Option<RegistrationProblem> {
     let own = claims.iter().position(|claim| claim.client == client)?;
     let instance = claims[own].instance.as_ref()?;
     let rank = |index: usize| (!claims[index].holds, claims[index].created, index);
@@ -28,5 +28,5 @@ pub fn lost(client: &str, claims: &[Claim]) -> Option<Fault> {
         "PortainerClient {} registers this host in the same Portainer: let only one of them select it",
         claims[first].client
     );
-    Some(Fault::new(Reason::NameConflict, message))
+    Some(RegistrationProblem::new(Reason::NameConflict, message))
 }

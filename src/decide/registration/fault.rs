@@ -4,16 +4,16 @@ use crate::api::condition::Reason;
 
 /// Why a host is not registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct RegistrationProblem {
     /// The reason.
     pub reason: Reason,
     /// What is wrong and what to do.
     pub message: String,
 }
 
-impl Fault {
+impl RegistrationProblem {
     /// That reason, in words.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Fault {
-        Fault { reason, message: message.into() }
+    pub fn new(reason: Reason, message: impl Into<String>) -> RegistrationProblem {
+        RegistrationProblem { reason, message: message.into() }
     }
 }

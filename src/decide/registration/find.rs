@@ -1,8 +1,8 @@
 //! Which environment of a server is a host's: by number, mark and name. None is taken that is not ours to take.
 
-use super::fault::Fault;
+use super::fault::RegistrationProblem;
 use super::order::{ADOPTED, MARK};
-use super::{Ground, Order};
+use super::{DesiredEnvironment, ServerSnapshot};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
 use crate::portainer::{
@@ -12,7 +12,7 @@ use crate::portainer::{
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Found<'a> {
+pub enum FoundEnvironment<'a> {
     /// Nothing: it is to be made.
     Nothing,
     /// Ours; and further ones of ours that should not be.
@@ -26,25 +26,29 @@ pub enum Found<'a> {
 /// # Errors
 /// The [`Fault`] of a name that somebody else has.
 pub fn find<'a>(
-    order: &Order,
+    order: &DesiredEnvironment,
     namespace: &str,
-    ground: &'a Ground,
+    ground: &'a ServerSnapshot,
     report: &EnvironmentReport,
-) -> Result<Found<'a>, Fault> {
+) -> Result<FoundEnvironment<'a>, RegistrationProblem> {
     let family = order.family(namespace);
     let twins = twins(order, ground);
     let known = reported(ground, report)
         .filter(|found| ground.tags_beginning(found, &family).next().is_some() || unmarked(order, ground, found));
     match (known, twins.split_first()) {
-        (Some(known), _) if twins.iter().all(|twin| twin.id != known.id) => return Ok(Found::Ours(known, Vec::new())),
+        (Some(known), _) if twins.iter().all(|twin| twin.id != known.id) => {
+            return Ok(FoundEnvironment::Ours(known, Vec::new()));
+        }
         // Of those that several made at a time, all keep the same one.
-        (_, Some((lowest, others))) => return Ok(Found::Ours(lowest, others.iter().map(|other| other.id).collect())),
+        (_, Some((lowest, others))) => {
+            return Ok(FoundEnvironment::Ours(lowest, others.iter().map(|other| other.id).collect()));
+        }
         (_, None) => {}
     }
     let same_url = |environment: &&Environment| same_address(&environment.url, &order.url());
     let marked = |environment: &&Environment| same_url(environment) && is_marked(order, ground, environment);
     if let Some(environment) = ground.environments.values().find(marked) {
-        return Ok(Found::Ours(environment, Vec::new()));
+        return Ok(FoundEnvironment::Ours(environment, Vec::new()));
     }
     let namesake = ground.environments.values().find(|environment| environment.name == order.name);
     if let Some(namesake) = namesake {
@@ -52,45 +56,49 @@ pub fn find<'a>(
     }
     let mut candidates =
         ground.environments.values().filter(same_url).filter_map(|found| consented(order, ground, found));
-    Ok(candidates.next().unwrap_or(Found::Nothing))
+    Ok(candidates.next().unwrap_or(FoundEnvironment::Nothing))
 }
 
 /// The environment of the number that was reported, on the server that it was reported of.
-fn reported<'a>(ground: &'a Ground, report: &EnvironmentReport) -> Option<&'a Environment> {
+fn reported<'a>(ground: &'a ServerSnapshot, report: &EnvironmentReport) -> Option<&'a Environment> {
     let same_server = report.instance_id.as_ref() == Some(&ground.instance);
     ground.environments.get(&report.id.filter(|_| same_server)?).filter(|found| found.kind == DOCKER_API)
 }
 
 /// One that was ours and lost its mark by hand: number and address still say so, and nobody else marked it.
-fn unmarked(order: &Order, ground: &Ground, environment: &Environment) -> bool {
+fn unmarked(order: &DesiredEnvironment, ground: &ServerSnapshot, environment: &Environment) -> bool {
     let foreign = ground.tags_beginning(environment, MARK).next().is_some();
     !foreign && same_address(&environment.url, &order.url())
 }
 
 /// It carries our mark, of the authority that signs now: another cluster's objects may have the same names.
-fn is_marked(order: &Order, ground: &Ground, environment: &Environment) -> bool {
+fn is_marked(order: &DesiredEnvironment, ground: &ServerSnapshot, environment: &Environment) -> bool {
     environment.kind == DOCKER_API && ground.tags_beginning(environment, &order.marker).next().is_some()
 }
 
 /// Those of the order's name and address that carry our mark, lowest number first: more than one was made at a time.
-fn twins<'a>(order: &Order, ground: &'a Ground) -> Vec<&'a Environment> {
+fn twins<'a>(order: &DesiredEnvironment, ground: &'a ServerSnapshot) -> Vec<&'a Environment> {
     let same = |found: &&Environment| found.name == order.name && same_address(&found.url, &order.url());
     let made_here = |found: &&Environment| is_marked(order, ground, found) && !is_adopted(&order.marker, ground, found);
     ground.environments.values().filter(same).filter(made_here).collect()
 }
 
 /// Somebody else made it. `family` is what the marks of its PortainerClient begin with.
-pub fn is_adopted(family: &str, ground: &Ground, environment: &Environment) -> bool {
+pub fn is_adopted(family: &str, ground: &ServerSnapshot, environment: &Environment) -> bool {
     ground.tags_beginning(environment, family).any(|tag| tag.name.ends_with(ADOPTED))
 }
 
-fn consented<'a>(order: &Order, ground: &Ground, environment: &'a Environment) -> Option<Found<'a>> {
+fn consented<'a>(
+    order: &DesiredEnvironment,
+    ground: &ServerSnapshot,
+    environment: &'a Environment,
+) -> Option<FoundEnvironment<'a>> {
     let foreign = ground.tags_beginning(environment, MARK).any(|tag| !tag.name.starts_with(&order.marker));
     let fits = environment.kind == DOCKER_API && same_address(&environment.url, &order.url()) && !foreign;
-    (order.adopt && fits).then_some(Found::Adoptable(environment))
+    (order.adopt && fits).then_some(FoundEnvironment::Adoptable(environment))
 }
 
-fn conflict(order: &Order, ground: &Ground, environment: &Environment) -> Fault {
+fn conflict(order: &DesiredEnvironment, ground: &ServerSnapshot, environment: &Environment) -> RegistrationProblem {
     let name = &order.name;
     let other = ground.tags_beginning(environment, MARK).next();
     let why = match other {
@@ -110,5 +118,5 @@ fn conflict(order: &Order, ground: &Ground, environment: &Environment) -> Fault 
         "Portainer has an environment {name} (number {}) already, and {why}; or set spec.portainer.name",
         environment.id
     );
-    Fault::new(Reason::NameConflict, message)
+    RegistrationProblem::new(Reason::NameConflict, message)
 }

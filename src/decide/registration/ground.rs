@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 /// A server as it was last seen.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Ground {
+pub struct ServerSnapshot {
     /// Its InstanceID.
     pub instance: String,
     /// Its version.
@@ -18,7 +18,7 @@ pub struct Ground {
     pub tags: Vec<Tag>,
 }
 
-impl Ground {
+impl ServerSnapshot {
     /// Number of the tag of that name.
     pub fn tag(&self, name: &str) -> Option<i64> {
         self.tags.iter().find(|tag| tag.name == name).map(|tag| tag.id)

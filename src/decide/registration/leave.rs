@@ -1,7 +1,7 @@
 //! What becomes of an environment whose host or PortainerClient goes, or no longer selects it.
 
 use super::find::is_adopted;
-use super::{Ground, Order};
+use super::{DesiredEnvironment, ServerSnapshot};
 use crate::api::status::EnvironmentReport;
 use crate::portainer::{
     Environment,
@@ -10,16 +10,16 @@ use crate::portainer::{
 
 /// A host that leaves a Portainer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leaving {
+pub struct DeregisterRequest {
     /// What the environment was to be.
-    pub order: Order,
+    pub order: DesiredEnvironment,
     /// The environment goes, where it is ours; else it stays without our mark.
     pub delete: bool,
 }
 
 /// What is done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Parting {
+pub enum Deregistration {
     /// Nothing: there is nothing of ours.
     Nothing,
     /// It is removed.
@@ -29,7 +29,12 @@ pub enum Parting {
 }
 
 /// Decides. Only what carries our mark, under the name, the address or the number that are known, is touched.
-pub fn part(leaving: &Leaving, namespace: &str, ground: &Ground, report: &EnvironmentReport) -> Parting {
+pub fn part(
+    leaving: &DeregisterRequest,
+    namespace: &str,
+    ground: &ServerSnapshot,
+    report: &EnvironmentReport,
+) -> Deregistration {
     let order = &leaving.order;
     let family = order.family(namespace);
     let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&ground.instance));
@@ -41,12 +46,12 @@ pub fn part(leaving: &Leaving, namespace: &str, ground: &Ground, report: &Enviro
         };
         environment.kind == DOCKER_API && told && ground.tags_beginning(environment, mark).next().is_some()
     };
-    let Some(environment) = ground.environments.values().find(ours) else { return Parting::Nothing };
+    let Some(environment) = ground.environments.values().find(ours) else { return Deregistration::Nothing };
     let adopted = is_adopted(&family, ground, environment) || (report.adopted && report.id == Some(environment.id));
     if leaving.delete && !adopted {
-        return Parting::Delete(environment.id);
+        return Deregistration::Delete(environment.id);
     }
     let marks: Vec<i64> = ground.tags_beginning(environment, &family).map(|tag| tag.id).collect();
     let kept = environment.tag_ids.iter().copied().filter(|id| !marks.contains(id)).collect();
-    Parting::Untag(environment.id, kept)
+    Deregistration::Untag(environment.id, kept)
 }

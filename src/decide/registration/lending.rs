@@ -1,7 +1,7 @@
 //! Registration by the host's own companion: whether it may, and whether what it reports is so.
 
-use super::fault::Fault;
-use super::{Ground, Order};
+use super::fault::RegistrationProblem;
+use super::{DesiredEnvironment, ServerSnapshot};
 use crate::api::Object;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Target;
@@ -9,7 +9,7 @@ use crate::api::status::EnvironmentReport;
 use crate::portainer::environment::{DOCKER_API, same_address};
 
 /// Why no companion registers that host. `allowed` is what the administrator says of companions and Portainer.
-pub fn refusal(host: &Object, allowed: bool) -> Option<Fault> {
+pub fn refusal(host: &Object, allowed: bool) -> Option<RegistrationProblem> {
     let on_node = host.delivery().is_some_and(|delivery| delivery.target == Some(Target::Node));
     let message = match (on_node, allowed) {
         (true, true) => return None,
@@ -22,7 +22,7 @@ pub fn refusal(host: &Object, allowed: bool) -> Option<Fault> {
              companion.portainer.enabled in the chart (--companion-portainer)"
         }
     };
-    Some(Fault::new(Reason::RegistrarNotAllowed, message))
+    Some(RegistrationProblem::new(Reason::RegistrarNotAllowed, message))
 }
 
 /// What a companion reports, held against what the server itself shows: an environment of that number, marked as
@@ -30,8 +30,13 @@ pub fn refusal(host: &Object, allowed: bool) -> Option<Fault> {
 ///
 /// # Errors
 /// [`Reason::NotRegistered`], with what is shown instead.
-pub fn confirm(order: &Order, namespace: &str, ground: &Ground, report: &EnvironmentReport) -> Result<(), Fault> {
-    let unlike = |why: String| Err(Fault::new(Reason::NotRegistered, why));
+pub fn confirm(
+    order: &DesiredEnvironment,
+    namespace: &str,
+    ground: &ServerSnapshot,
+    report: &EnvironmentReport,
+) -> Result<(), RegistrationProblem> {
+    let unlike = |why: String| Err(RegistrationProblem::new(Reason::NotRegistered, why));
     let id = report.id.unwrap_or_default();
     if report.instance_id.as_ref() != Some(&ground.instance) {
         return unlike(format!(
@@ -59,7 +64,7 @@ mod tests {
     use super::*;
     use crate::api::docker_host_cert::Delivery;
     use crate::api::{DockerHostCert, DockerHostCertSpec};
-    use crate::portainer::{Environment, Tag, Tls};
+    use crate::portainer::{Environment, EnvironmentTls, Tag};
 
     fn host(delivery: Option<Target>) -> Object {
         let delivery = delivery.map(|target| Delivery { target: Some(target), ..Delivery::default() });
@@ -81,8 +86,8 @@ mod tests {
         }
     }
 
-    fn ground() -> Ground {
-        let mut ground = Ground { instance: "server".into(), ..Ground::default() };
+    fn ground() -> ServerSnapshot {
+        let mut ground = ServerSnapshot { instance: "server".into(), ..ServerSnapshot::default() };
         ground.tags = vec![
             Tag { id: 3, name: "dockseal/home/portainer/01234567".into() },
             Tag { id: 4, name: "dockseal/home/portainer-2/01234567".into() },
@@ -96,13 +101,13 @@ mod tests {
             group_id: 1,
             tag_ids: vec![3],
             status: 1,
-            tls: Tls::default(),
+            tls: EnvironmentTls::default(),
         });
         ground
     }
 
     fn judged(change: impl FnOnce(&mut Environment, &mut EnvironmentReport)) -> Option<String> {
-        let order = Order {
+        let order = DesiredEnvironment {
             client: "portainer".into(),
             marker: String::new(),
             name: "pandora".into(),

@@ -14,9 +14,9 @@ pub mod standing;
 #[cfg(test)]
 mod tests;
 
-pub use fault::Fault;
-pub use ground::Ground;
-pub use leave::{Leaving, Parting};
-pub use order::{Order, Proof, dialled_url};
-pub use plan::{Step, plan};
-pub use standing::Standing;
+pub use fault::RegistrationProblem;
+pub use ground::ServerSnapshot;
+pub use leave::{DeregisterRequest, Deregistration};
+pub use order::{DesiredEnvironment, Proof, dialled_url};
+pub use plan::{RegistrationStep, plan};
+pub use standing::RegistrationStatus;

@@ -1,19 +1,19 @@
 //! What is asked of one Portainer for one host: two specs and what is stored for them in, checked values out.
 
-use super::fault::Fault;
+use super::fault::RegistrationProblem;
 use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::portainer_client::{Adoption, Registrar, TlsVerification};
 use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, Object, ObjectRef, Spec};
 
-pub use crate::api::assignment::Order;
+pub use crate::api::assignment::DesiredEnvironment;
 
 /// Tags that mark environments as ours begin so.
 pub const MARK: &str = "dockseal/";
 
 /// What is to be used and proved for an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Material {
+pub struct RegistrationInput {
     /// Fingerprint of Portainer's client certificate.
     pub client: String,
     /// SHA-256 of the trust bundle of the host's authority.
@@ -32,12 +32,12 @@ pub enum Proof {
     /// Nobody: it has to be asked before anything is made.
     Ask,
     /// It does not serve what is wanted, or nobody knows.
-    Not(Fault),
+    Not(RegistrationProblem),
 }
 
-impl Order {
+impl DesiredEnvironment {
     /// The order of a PortainerClient for a host. `authority` is the fingerprint of the client's authority.
-    pub fn of(client: &Object, host: &Object, authority: &str) -> Option<Order> {
+    pub fn of(client: &Object, host: &Object, authority: &str) -> Option<DesiredEnvironment> {
         let (Spec::Portainer(spec), Spec::Host(wishes)) = (&client.spec, &host.spec) else { return None };
         let named = wishes.portainer.clone().unwrap_or_default();
         let environment = &spec.environment;
@@ -47,7 +47,7 @@ impl Order {
         tags.retain(|tag| !tag.starts_with(MARK));
         tags.sort();
         tags.dedup();
-        Some(Order {
+        Some(DesiredEnvironment {
             client: client.at.name.to_string(),
             marker: marker(&client.at, authority),
             name: named.name.filter(|name| !name.is_empty()).unwrap_or_else(|| host.at.name.to_string()),

@@ -8,16 +8,16 @@ use k8s_openapi::jiff::SignedDuration;
 pub const INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
 /// A credential that was refused is not tried again sooner, unless its Secret changes: too many logins are a ban.
-pub const FORBEARANCE: SignedDuration = SignedDuration::from_hours(1);
+pub const LOGIN_RETRY_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
 /// How long to wait after the `failures`th failure in a row, from 1, for that reason.
-pub fn patience(reason: Reason, failures: u32) -> SignedDuration {
+pub fn retry_delay(reason: Reason, failures: u32) -> SignedDuration {
     let (first, longest) = match reason {
         // Each failed creation leaves a private key on Portainer's disk, which nothing removes.
         Reason::EnvironmentUnreachable => (SignedDuration::from_mins(2), SignedDuration::from_hours(1)),
         // Portainer bans for an hour.
         Reason::LoginBanned => (SignedDuration::from_mins(65), SignedDuration::from_mins(65)),
-        Reason::CredentialsRefused => (FORBEARANCE, FORBEARANCE),
+        Reason::CredentialsRefused => (LOGIN_RETRY_INTERVAL, LOGIN_RETRY_INTERVAL),
         _ => (SignedDuration::from_secs(15), INTERVAL),
     };
     doubled(first, longest, failures)
@@ -26,8 +26,8 @@ pub fn patience(reason: Reason, failures: u32) -> SignedDuration {
 /// The same after a visit that ended so. One for an environment that is there makes none, and leaves no key.
 pub fn after_visit(report: &EnvironmentReport, failures: u32) -> SignedDuration {
     match Reason::parse(&report.reason).unwrap_or(Reason::NotRegistered) {
-        Reason::EnvironmentUnreachable if report.id.is_some() => patience(Reason::HostUnreachable, failures),
-        reason => patience(reason, failures),
+        Reason::EnvironmentUnreachable if report.id.is_some() => retry_delay(Reason::HostUnreachable, failures),
+        reason => retry_delay(reason, failures),
     }
 }
 

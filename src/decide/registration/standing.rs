@@ -1,13 +1,13 @@
 //! How far registration is, for the status: what was found out about each environment in, the condition out.
 
-use super::fault::Fault;
+use super::fault::RegistrationProblem;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{EnvironmentReport, ServerReport};
 use crate::decide::status::Verdict;
 
 /// How far an object's registration is.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Standing {
+pub struct RegistrationStatus {
     /// The condition Registered; none where nothing is to be registered.
     pub verdict: Option<Verdict>,
     /// Of a host: the environments that the controller registers, and those that it has still to part from.
@@ -39,7 +39,7 @@ pub fn of_host(reports: &[EnvironmentReport]) -> Option<Verdict> {
 
 /// What is known of the hosts of a PortainerClient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct RegistrationCounts {
     /// How many it selects.
     pub selected: usize,
     /// How many of them are registered.
@@ -51,10 +51,14 @@ pub struct Tally {
 }
 
 /// The condition Registered of a PortainerClient.
-pub fn of_client(looked: Option<&Result<(), Fault>>, tally: &Tally, version: Option<&str>) -> Verdict {
+pub fn of_client(
+    looked: Option<&Result<(), RegistrationProblem>>,
+    tally: &RegistrationCounts,
+    version: Option<&str>,
+) -> Verdict {
     let verdict = |holds, reason, message: String| Verdict::new(ConditionType::Registered, holds, reason, message);
     // A server that companions reach and the controller does not is a reason to let companions register.
-    let far = |fault: &Fault| tally.by_companions && fault.reason == Reason::PortainerUnreachable;
+    let far = |fault: &RegistrationProblem| tally.by_companions && fault.reason == Reason::PortainerUnreachable;
     let counted = format!("{} of {} hosts are registered", tally.registered, tally.selected);
     match (looked, &tally.missing) {
         (None, _) => verdict(false, Reason::NotRegistered, "Portainer has not been asked yet".to_owned()),
@@ -79,12 +83,12 @@ mod tests {
     /// As docs/portainer-elsewhere.md has it: the nodes reach Portainer, the controller does not.
     #[test]
     fn what_companions_registered_counts_where_the_controller_reaches_nothing() {
-        let all = Tally { selected: 2, registered: 2, missing: None, by_companions: true };
-        let one = Tally { registered: 1, missing: Some(("attic".into(), "no".into())), ..all.clone() };
-        let none = Tally { selected: 0, registered: 0, ..all.clone() };
-        let own = Tally { by_companions: false, ..all.clone() };
-        let of = |reason, tally: &Tally| {
-            let verdict = of_client(Some(&Err(Fault::new(reason, "it is far"))), tally, None);
+        let all = RegistrationCounts { selected: 2, registered: 2, missing: None, by_companions: true };
+        let one = RegistrationCounts { registered: 1, missing: Some(("attic".into(), "no".into())), ..all.clone() };
+        let none = RegistrationCounts { selected: 0, registered: 0, ..all.clone() };
+        let own = RegistrationCounts { by_companions: false, ..all.clone() };
+        let of = |reason, tally: &RegistrationCounts| {
+            let verdict = of_client(Some(&Err(RegistrationProblem::new(reason, "it is far"))), tally, None);
             (verdict.holds, verdict.reason)
         };
         assert_eq!(of(Reason::PortainerUnreachable, &all), (true, Reason::Registered));

@@ -1,15 +1,15 @@
 //! Which step comes next, and which environment is ours: one good baseline, one change, what is decided.
 
 use super::contest::{Claim, lost};
-use super::find::{Found, find};
+use super::find::{FoundEnvironment, find};
 use super::leave::part;
-use super::order::{Material, adopted_marker, marker};
+use super::order::{RegistrationInput, adopted_marker, marker};
 use super::*;
 use crate::api::condition::Reason;
 use crate::api::portainer_client::{Adoption, PortainerClientSpec, Registrar, TlsVerification};
 use crate::api::status::EnvironmentReport;
 use crate::api::{DockerHostCert, DockerHostCertSpec, Kind, Object, ObjectRef, PortainerClient};
-use crate::portainer::{Change, Environment, Group, NewTls, Tag, Tls};
+use crate::portainer::{Environment, EnvironmentChange, EnvironmentTls, Group, NewTls, Tag};
 use k8s_openapi::jiff::SignedDuration;
 
 const HOME: &str = "home";
@@ -18,8 +18,8 @@ const MEDIA: i64 = 4;
 const ADOPTED: i64 = 5;
 const FOREIGN: i64 = 6;
 
-fn order() -> Order {
-    Order {
+fn order() -> DesiredEnvironment {
+    DesiredEnvironment {
         client: "portainer".into(),
         marker: mark(),
         name: "pandora".into(),
@@ -37,8 +37,8 @@ fn mark() -> String {
     marker(&ObjectRef::new(Kind::PortainerClient, HOME, "portainer"), "0123456789abcdef")
 }
 
-fn material() -> Material {
-    Material {
+fn material() -> RegistrationInput {
+    RegistrationInput {
         client: "client".into(),
         bundle: "bundle".into(),
         stored: "leaf".into(),
@@ -57,13 +57,13 @@ fn environment(id: i64) -> Environment {
         group_id: 1,
         tag_ids: vec![TAG, MEDIA],
         status: 1,
-        tls: Tls { on: true, skip_verify: false, has_ca: true, has_cert: true, has_key: true },
+        tls: EnvironmentTls { on: true, skip_verify: false, has_ca: true, has_cert: true, has_key: true },
     }
 }
 
-fn ground(environments: Vec<Environment>) -> Ground {
+fn ground(environments: Vec<Environment>) -> ServerSnapshot {
     let tag = |id, name: &str| Tag { id, name: name.into() };
-    let mut ground = Ground {
+    let mut ground = ServerSnapshot {
         instance: "server".into(),
         version: "2.33.5".into(),
         groups: vec![Group { id: 1, name: "Unassigned".into() }, Group { id: 7, name: "ops".into() }],
@@ -73,7 +73,7 @@ fn ground(environments: Vec<Environment>) -> Ground {
             tag(ADOPTED, &adopted_marker(&mark())),
             tag(FOREIGN, "dockseal/elsewhere/portainer/ffffffff"),
         ],
-        ..Ground::default()
+        ..ServerSnapshot::default()
     };
     environments.into_iter().for_each(|environment| ground.put(environment));
     ground
@@ -94,9 +94,9 @@ fn report(id: i64) -> EnvironmentReport {
 }
 
 struct Case {
-    order: Order,
-    material: Material,
-    ground: Ground,
+    order: DesiredEnvironment,
+    material: RegistrationInput,
+    ground: ServerSnapshot,
     report: EnvironmentReport,
 }
 
@@ -104,7 +104,7 @@ fn settled() -> Case {
     Case { order: order(), material: material(), ground: ground(vec![environment(9)]), report: report(9) }
 }
 
-fn next(change: impl FnOnce(&mut Case)) -> Step {
+fn next(change: impl FnOnce(&mut Case)) -> RegistrationStep {
     let mut case = settled();
     change(&mut case);
     plan(&case.order, HOME, &case.material, &case.ground, &case.report)
@@ -115,23 +115,30 @@ fn by_hand(change: impl FnOnce(&mut Environment)) -> impl FnOnce(&mut Case) {
     move |case| change(case.ground.environments.get_mut(&9).expect("it is there"))
 }
 
-fn upload() -> Step {
+fn upload() -> RegistrationStep {
     let url = Some("tcp://pandora.bodkys.house:2376".into());
-    Step::Upload(9, Change { url, tls: Some(NewTls { verify_server: true }), ..Change::default() })
+    RegistrationStep::Upload(
+        9,
+        EnvironmentChange { url, tls: Some(NewTls { verify_server: true }), ..EnvironmentChange::default() },
+    )
 }
 
-fn changed(change: Change) -> Step {
-    Step::Change(9, change)
+fn changed(change: EnvironmentChange) -> RegistrationStep {
+    RegistrationStep::Change(9, change)
 }
 
 #[test]
 fn what_is_as_it_should_be_is_left_alone() {
-    assert_eq!(next(|_| {}), Step::Done);
-    assert_eq!(next(by_hand(|found| found.url = "https://Pandora.bodkys.house:2376/".into())), Step::Done);
-    assert_eq!(next(by_hand(|found| found.tag_ids.push(77))), Step::Done, "tags of others are theirs");
-    assert_eq!(next(by_hand(|found| found.public_url = "by hand".into())), Step::Done);
-    assert_eq!(next(|case| case.material.proof = Proof::Ask), Step::Done);
-    assert_eq!(next(|case| case.material.stored = "renewed".into()), Step::Done, "dockerd serves the old one on");
+    assert_eq!(next(|_| {}), RegistrationStep::Done);
+    assert_eq!(next(by_hand(|found| found.url = "https://Pandora.bodkys.house:2376/".into())), RegistrationStep::Done);
+    assert_eq!(next(by_hand(|found| found.tag_ids.push(77))), RegistrationStep::Done, "tags of others are theirs");
+    assert_eq!(next(by_hand(|found| found.public_url = "by hand".into())), RegistrationStep::Done);
+    assert_eq!(next(|case| case.material.proof = Proof::Ask), RegistrationStep::Done);
+    assert_eq!(
+        next(|case| case.material.stored = "renewed".into()),
+        RegistrationStep::Done,
+        "dockerd serves the old one on"
+    );
 }
 
 #[test]
@@ -142,11 +149,11 @@ fn what_portainer_holds_is_replaced_where_it_is_not_what_is_wanted() {
     assert_eq!(next(|case| case.report = EnvironmentReport::default()), upload(), "found by name and mark");
     assert_eq!(next(|case| case.report.client_fingerprint = None), upload(), "interrupted, or not proved");
     assert_eq!(next(by_hand(|found| found.tls.has_key = false)), upload());
-    assert_eq!(next(by_hand(|found| found.tls = Tls::default())), upload());
-    let moved = Change {
+    assert_eq!(next(by_hand(|found| found.tls = EnvironmentTls::default())), upload());
+    let moved = EnvironmentChange {
         url: Some("tcp://pandora.bodkys.house:2376".into()),
         tls: Some(NewTls { verify_server: true }),
-        ..Change::default()
+        ..EnvironmentChange::default()
     };
     assert_eq!(next(by_hand(|found| found.url = "tcp://10.0.0.9:2376".into())), changed(moved.clone()));
     assert_eq!(next(by_hand(|found| found.tls.skip_verify = true)), changed(moved));
@@ -155,19 +162,19 @@ fn what_portainer_holds_is_replaced_where_it_is_not_what_is_wanted() {
 
 #[test]
 fn what_somebody_edited_is_put_right_and_nothing_else_is_sent() {
-    let name = Change { name: Some("pandora".into()), ..Change::default() };
+    let name = EnvironmentChange { name: Some("pandora".into()), ..EnvironmentChange::default() };
     assert_eq!(next(by_hand(|found| found.name = "renamed".into())), changed(name));
-    let tags = Change { tag_ids: Some(vec![77, TAG, MEDIA]), ..Change::default() };
+    let tags = EnvironmentChange { tag_ids: Some(vec![77, TAG, MEDIA]), ..EnvironmentChange::default() };
     assert_eq!(next(by_hand(|found| found.tag_ids = vec![77])), changed(tags));
-    let group = Change { group_id: Some(7), ..Change::default() };
+    let group = EnvironmentChange { group_id: Some(7), ..EnvironmentChange::default() };
     assert_eq!(next(|case| case.order.group = Some("ops".into())), changed(group));
-    let public = Change { public_url: Some("pandora".into()), ..Change::default() };
+    let public = EnvironmentChange { public_url: Some("pandora".into()), ..EnvironmentChange::default() };
     assert_eq!(next(|case| case.order.public_url = Some("pandora".into())), changed(public));
 }
 
 #[test]
 fn a_proof_is_asked_for_where_something_may_have_changed() {
-    let prove = Step::Prove(9);
+    let prove = RegistrationStep::Prove(9);
     assert_eq!(next(by_hand(|found| found.status = 2)), prove);
     assert_eq!(next(|case| case.material.proof = Proof::Serves("renewed".into())), prove);
     assert_eq!(next(|case| case.report.reason = String::new()), prove);
@@ -175,10 +182,10 @@ fn a_proof_is_asked_for_where_something_may_have_changed() {
 
 #[test]
 fn nothing_is_written_for_a_host_that_does_not_answer_unless_portainer_reached_it() {
-    let away = || Proof::Not(Fault::new(Reason::HostUnreachable, "it does not answer"));
+    let away = || Proof::Not(RegistrationProblem::new(Reason::HostUnreachable, "it does not answer"));
     let lost = next(|case| (case.material.proof, case.report.reason) = (away(), "HostUnreachable".into()));
     waits(&lost, Reason::HostUnreachable, "does not answer");
-    assert_eq!(next(|case| case.material.proof = away()), Step::Done, "it is not asked by us alone");
+    assert_eq!(next(|case| case.material.proof = away()), RegistrationStep::Done, "it is not asked by us alone");
     let renewed = next(|case| (case.material.proof, case.material.client) = (away(), "renewed".into()));
     assert_eq!(renewed, upload());
     let moved = next(|case| (case.material.proof, case.order.port) = (away(), 2377));
@@ -188,23 +195,23 @@ fn nothing_is_written_for_a_host_that_does_not_answer_unless_portainer_reached_i
 #[test]
 fn an_environment_is_made_after_its_tags_and_only_where_dockerd_is_known_to_serve() {
     let empty = |case: &mut Case| case.ground.environments.clear();
-    let Step::Create(new) = next(empty) else { panic!("it is not made") };
+    let RegistrationStep::Create(new) = next(empty) else { panic!("it is not made") };
     assert_eq!((new.name.as_str(), new.url.as_str()), ("pandora", "tcp://pandora.bodkys.house:2376"));
     assert_eq!((new.tag_ids, new.group_id, new.verify_server), (vec![TAG, MEDIA], None, true));
     let step = next(|case| (case.ground.environments.clear(), case.ground.tags.clear()).0);
-    assert_eq!(step, Step::MakeTags(vec![mark(), "media".into()]));
-    let fault = Fault::new(Reason::AwaitingServing, "words");
+    assert_eq!(step, RegistrationStep::MakeTags(vec![mark(), "media".into()]));
+    let fault = RegistrationProblem::new(Reason::AwaitingServing, "words");
     for proof in [Proof::Not(fault), Proof::Serves("older".into())] {
         let step = next(|case| {
             case.ground.environments.clear();
             case.material.proof = proof;
         });
-        assert!(matches!(&step, Step::Wait(fault) if fault.reason == Reason::AwaitingServing), "{step:?}");
+        assert!(matches!(&step, RegistrationStep::Wait(fault) if fault.reason == Reason::AwaitingServing), "{step:?}");
     }
 }
 
-fn waits(step: &Step, reason: Reason, words: &str) {
-    let Step::Wait(fault) = step else { panic!("{step:?}") };
+fn waits(step: &RegistrationStep, reason: Reason, words: &str) {
+    let RegistrationStep::Wait(fault) = step else { panic!("{step:?}") };
     assert!(fault.reason == reason && fault.message.contains(words), "{fault:?}");
 }
 
@@ -252,7 +259,7 @@ fn a_name_alone_is_no_claim_whoever_marked_it() {
         })
     };
     waits(&foreign(EnvironmentReport::default()), Reason::NameConflict, family);
-    let Step::Change(9, change) = foreign(report(9)) else { panic!("its own, by an authority before") };
+    let RegistrationStep::Change(9, change) = foreign(report(9)) else { panic!("its own, by an authority before") };
     assert_eq!(change.tag_ids, Some(vec![other, MEDIA, TAG]));
 }
 
@@ -267,7 +274,7 @@ fn what_works_by_a_replaced_authority_is_left_until_dockerd_follows() {
         })
     };
     waits(&replaced(Proof::Serves("older".into())), Reason::AwaitingServing, "another one");
-    assert!(matches!(replaced(Proof::Serves("leaf".into())), Step::Upload(9, _)));
+    assert!(matches!(replaced(Proof::Serves("leaf".into())), RegistrationStep::Upload(9, _)));
 }
 
 #[test]
@@ -291,10 +298,10 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
             change(environment);
         })
     };
-    let Step::Upload(9, change) = adopting(|_| {}) else { panic!("it is not taken over") };
+    let RegistrationStep::Upload(9, change) = adopting(|_| {}) else { panic!("it is not taken over") };
     assert_eq!((change.name, change.tag_ids), (None, Some(vec![77, TAG, ADOPTED, MEDIA])));
-    assert!(matches!(adopting(|found| found.kind = 4), Step::Create(_)));
-    assert!(matches!(adopting(|found| found.tag_ids = vec![FOREIGN]), Step::Create(_)));
+    assert!(matches!(adopting(|found| found.kind = 4), RegistrationStep::Create(_)));
+    assert!(matches!(adopting(|found| found.tag_ids = vec![FOREIGN]), RegistrationStep::Create(_)));
     waits(&adopting(|found| (found.name, found.kind) = ("pandora".into(), 4)), Reason::NameConflict, "another kind");
     // Once taken over it is known by its marks, whatever its name.
     let known = |report: EnvironmentReport| {
@@ -304,7 +311,7 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
             (environment.name, environment.tag_ids) = ("by hand".into(), vec![TAG, MEDIA, ADOPTED]);
         })
     };
-    assert_eq!(known(report(9)), Step::Done);
+    assert_eq!(known(report(9)), RegistrationStep::Done);
     assert_eq!(known(EnvironmentReport::default()), upload());
     // Its marks were removed by hand: what was reported still says whose it was.
     let bare = next(|case| {
@@ -312,7 +319,7 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
         let environment = case.ground.environments.get_mut(&9).expect("it is there");
         (environment.name, environment.tag_ids) = ("by hand".into(), vec![]);
     });
-    let marks = Change { tag_ids: Some(vec![TAG, ADOPTED, MEDIA]), ..Change::default() };
+    let marks = EnvironmentChange { tag_ids: Some(vec![TAG, ADOPTED, MEDIA]), ..EnvironmentChange::default() };
     assert_eq!(bare, changed(marks));
 }
 
@@ -323,22 +330,22 @@ fn of_several_made_at_a_time_the_lowest_stays_whoever_asks() {
             case.ground = ground(vec![environment(9), environment(12), environment(15)]);
             case.report = known;
         });
-        let Step::Drop(mut twins) = step else { panic!("{step:?}") };
+        let RegistrationStep::Drop(mut twins) = step else { panic!("{step:?}") };
         twins.sort_unstable();
         assert_eq!(twins, [12, 15]);
     }
     let foreign = Environment { tag_ids: Vec::new(), ..environment(12) };
-    assert_eq!(next(|case| case.ground.put(foreign)), Step::Done, "somebody else's is not touched");
+    assert_eq!(next(|case| case.ground.put(foreign)), RegistrationStep::Done, "somebody else's is not touched");
     let adopted = Environment { tag_ids: vec![TAG, ADOPTED], ..environment(12) };
-    assert_eq!(next(|case| case.ground.put(adopted)), Step::Done, "nor what was taken over");
+    assert_eq!(next(|case| case.ground.put(adopted)), RegistrationStep::Done, "nor what was taken over");
 }
 
 #[test]
 fn a_number_counts_with_its_server_and_its_mark() {
     let case = settled();
-    let found = |ground: &Ground, report: &EnvironmentReport| {
+    let found = |ground: &ServerSnapshot, report: &EnvironmentReport| {
         let found = find(&case.order, HOME, ground, report);
-        matches!(found, Ok(Found::Ours(environment, _)) if environment.id == 9)
+        matches!(found, Ok(FoundEnvironment::Ours(environment, _)) if environment.id == 9)
     };
     assert!(found(&case.ground, &case.report));
     let bare = |name: &str, url: &str| {
@@ -355,24 +362,29 @@ fn a_number_counts_with_its_server_and_its_mark() {
 #[test]
 fn what_goes_is_removed_or_loses_our_mark_and_nothing_of_others_is_touched() {
     let parting = |delete, environment: Environment| {
-        part(&Leaving { order: order(), delete }, HOME, &ground(vec![environment]), &report(9))
+        part(&DeregisterRequest { order: order(), delete }, HOME, &ground(vec![environment]), &report(9))
     };
-    assert_eq!(parting(true, environment(9)), Parting::Delete(9));
-    assert_eq!(parting(false, environment(9)), Parting::Untag(9, vec![MEDIA]));
+    assert_eq!(parting(true, environment(9)), Deregistration::Delete(9));
+    assert_eq!(parting(false, environment(9)), Deregistration::Untag(9, vec![MEDIA]));
     let adopted = Environment { tag_ids: vec![77, TAG, ADOPTED], ..environment(9) };
-    assert_eq!(parting(true, adopted), Parting::Untag(9, vec![77]), "somebody else made it");
+    assert_eq!(parting(true, adopted), Deregistration::Untag(9, vec![77]), "somebody else made it");
     let bare = Environment { tag_ids: vec![MEDIA], ..environment(9) };
-    assert_eq!(parting(true, bare), Parting::Nothing);
+    assert_eq!(parting(true, bare), Deregistration::Nothing);
     let other = Environment { name: "other".into(), url: "tcp://other:2376".into(), ..environment(9) };
-    assert_eq!(parting(true, other), Parting::Nothing, "the number was given to something else");
+    assert_eq!(parting(true, other), Deregistration::Nothing, "the number was given to something else");
     let edge = Environment { kind: 4, ..environment(9) };
-    assert_eq!(parting(true, edge), Parting::Nothing);
+    assert_eq!(parting(true, edge), Deregistration::Nothing);
     let unknown = |environment: Environment| {
-        part(&Leaving { order: order(), delete: true }, HOME, &ground(vec![environment]), &EnvironmentReport::default())
+        part(
+            &DeregisterRequest { order: order(), delete: true },
+            HOME,
+            &ground(vec![environment]),
+            &EnvironmentReport::default(),
+        )
     };
-    assert_eq!(unknown(environment(9)), Parting::Delete(9), "it was made, and that was not written down");
+    assert_eq!(unknown(environment(9)), Deregistration::Delete(9), "it was made, and that was not written down");
     let namesake = Environment { url: "tcp://attic:2376".into(), ..environment(9) };
-    assert_eq!(unknown(namesake), Parting::Nothing, "another host of the same name");
+    assert_eq!(unknown(namesake), Deregistration::Nothing, "another host of the same name");
 }
 
 #[test]
@@ -404,7 +416,7 @@ fn an_order_is_what_both_specs_say() {
     let order = |client: &PortainerClientSpec, host: &DockerHostCertSpec| {
         let client = Object::from(PortainerClient::new("portainer", client.clone()));
         let host = Object::from(DockerHostCert::new("pandora", host.clone()));
-        Order::of(&client, &host, "0123456789abcdef").expect("an order")
+        DesiredEnvironment::of(&client, &host, "0123456789abcdef").expect("an order")
     };
     let first = order(&client, &host);
     assert_eq!((first.name.as_str(), first.url()), ("pandora", "tcp://pandora.bodkys.house:2376".into()));
@@ -428,14 +440,14 @@ fn an_order_is_what_both_specs_say() {
 
 #[test]
 fn tries_come_later_each_time_and_latest_where_each_leaves_a_key() {
-    use patience::{INTERVAL, patience};
-    let unreachable = |failures| patience(Reason::EnvironmentUnreachable, failures);
+    use patience::{INTERVAL, retry_delay};
+    let unreachable = |failures| retry_delay(Reason::EnvironmentUnreachable, failures);
     assert_eq!((unreachable(1), unreachable(2)), (SignedDuration::from_mins(2), SignedDuration::from_mins(4)));
     assert_eq!(unreachable(99), SignedDuration::from_hours(1));
     let visited =
         |id| EnvironmentReport { id, reason: "EnvironmentUnreachable".into(), ..EnvironmentReport::default() };
     assert_eq!(patience::after_visit(&visited(None), 1), SignedDuration::from_mins(2));
     assert_eq!(patience::after_visit(&visited(Some(7)), 1), SignedDuration::from_secs(15));
-    assert_eq!(patience(Reason::PortainerUnreachable, 99), INTERVAL);
-    assert!(patience(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
+    assert_eq!(retry_delay(Reason::PortainerUnreachable, 99), INTERVAL);
+    assert!(retry_delay(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
 }

@@ -5,10 +5,10 @@ mod served;
 #[cfg(test)]
 mod tests;
 
-pub use report::{Check, Outcome, Question, Report};
+pub use report::{Check, CheckOutcome, Question, VerifyReport};
 
-use crate::decide::leaf::{Desired, plan};
-use crate::docker::visit::{Answers, Beside, Plain, Port, Spoken, Tls, Version, Visit};
+use crate::decide::leaf::{DesiredLeaf, plan};
+use crate::docker::visit::{Answers, PlainAnswer, PlainHttpPort, Port, ScanResult, TlsAnswer, Version, VersionSupport};
 use crate::pki::{Certificate, lifecycle, name};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use report::Served;
@@ -36,7 +36,7 @@ pub struct Renewal {
 }
 
 /// When `stored` is to be renewed, and whether it should have been by `now`; its authority is among `trust`.
-pub fn renewal(wanted: &Desired, stored: &Certificate, trust: &[Certificate], now: Timestamp) -> Renewal {
+pub fn renewal(wanted: &DesiredLeaf, stored: &Certificate, trust: &[Certificate], now: Timestamp) -> Renewal {
     let issuers = trust.iter().filter(|trusted| stored.is_issued_by(trusted));
     let bound = issuers.map(|issuer| issuer.not_after).max();
     let at = plan::renew_at(wanted, stored);
@@ -46,7 +46,7 @@ pub fn renewal(wanted: &Desired, stored: &Certificate, trust: &[Certificate], no
 
 /// What is known of a host before it is asked. Without a cluster or a state directory most of it is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Known {
+pub struct HostFacts {
     /// Namespace and name of the DockerHostCert.
     pub host: Option<(String, String)>,
     /// What clients trust.
@@ -64,7 +64,7 @@ pub struct Known {
 }
 
 /// Judges a visit at `now`.
-pub fn judge(known: &Known, visit: &Visit, now: Timestamp) -> Report {
+pub fn judge(known: &HostFacts, visit: &ScanResult, now: Timestamp) -> VerifyReport {
     let mut checks = vec![port(visit)];
     let leaf = visit.answers.as_ref().and_then(served_leaf);
     if let Some(answers) = &visit.answers {
@@ -75,13 +75,13 @@ pub fn judge(known: &Known, visit: &Visit, now: Timestamp) -> Report {
     }
     checks.extend(known.renewal.map(|renewal| served::renewal(known, renewal)));
     let (namespace, host) = known.host.clone().unzip();
-    Report {
+    VerifyReport {
         version: "v1".into(),
         host,
         namespace,
         address: address(visit),
         at: now.to_string(),
-        result: checks.iter().map(|check| check.result).max().unwrap_or(Outcome::Unknown),
+        result: checks.iter().map(|check| check.result).max().unwrap_or(CheckOutcome::Unknown),
         docker_version: visit.answers.as_ref().and_then(docker_version),
         served: leaf.map(|leaf| Served {
             fingerprint: leaf.fingerprint(),
@@ -101,13 +101,13 @@ fn served_leaf(answers: &Answers) -> Option<Certificate> {
 fn docker_version(answers: &Answers) -> Option<String> {
     let clients = answers.ours.iter().chain([&answers.nobody, &answers.self_signed]);
     clients.into_iter().find_map(|tls| match tls {
-        Tls::Answered(answer) => answer.version.clone(),
+        TlsAnswer::Answered(answer) => answer.version.clone(),
         _ => None,
     })
 }
 
 /// `HOST:PORT`, an IPv6 address in brackets.
-fn address(visit: &Visit) -> String {
+fn address(visit: &ScanResult) -> String {
     match visit.host.contains(':') {
         true => format!("[{}]:{}", visit.host, visit.port),
         false => format!("{}:{}", visit.host, visit.port),
@@ -115,22 +115,22 @@ fn address(visit: &Visit) -> String {
 }
 
 fn ok(id: Question, message: impl Into<String>) -> Check {
-    Check { id, result: Outcome::Ok, message: message.into(), remedy: None }
+    Check { id, result: CheckOutcome::Ok, message: message.into(), remedy: None }
 }
 
-fn bad(id: Question, result: Outcome, message: impl Into<String>, remedy: &str) -> Check {
+fn bad(id: Question, result: CheckOutcome, message: impl Into<String>, remedy: &str) -> Check {
     Check { id, result, message: message.into(), remedy: Some(remedy.to_owned()) }
 }
 
 fn fail(id: Question, message: impl Into<String>, remedy: &str) -> Check {
-    bad(id, Outcome::Fail, message, remedy)
+    bad(id, CheckOutcome::Fail, message, remedy)
 }
 
 fn unknown(id: Question, message: impl Into<String>, remedy: &str) -> Check {
-    bad(id, Outcome::Unknown, message, remedy)
+    bad(id, CheckOutcome::Unknown, message, remedy)
 }
 
-fn port(visit: &Visit) -> Check {
+fn port(visit: &ScanResult) -> Check {
     let fail = |message: String, remedy| fail(Question::Port, message, remedy);
     match &visit.reached {
         Port::Open(at) => ok(Question::Port, format!("{at} is open")),
@@ -155,7 +155,7 @@ fn port(visit: &Visit) -> Check {
 const DEMAND: &str = "whoever reaches the port is root there: close it, then have dockerd run with tlsverify";
 
 /// Who is let in.
-fn doors(known: &Known, answers: &Answers, now: Timestamp) -> Vec<Check> {
+fn doors(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![
         plain_http(&answers.plain),
         refused(Question::NoCertificate, "a client without certificate", &answers.nobody),
@@ -168,32 +168,32 @@ fn doors(known: &Known, answers: &Answers, now: Timestamp) -> Vec<Check> {
     checks
 }
 
-fn plain_http(plain: &Plain) -> Check {
+fn plain_http(plain: &PlainAnswer) -> Check {
     let id = Question::PlainHttp;
     match plain {
-        Plain::TlsAtWork => ok(id, "plain HTTP is refused (400, TLS is spoken here)"),
-        Plain::HungUp => ok(id, "plain HTTP gets no answer"),
-        Plain::Answered(words) => fail(id, format!("plain HTTP is answered: {words}"), DEMAND),
-        Plain::Silence(words) => unknown(id, format!("plain HTTP: {words}"), "ask again; dockerd may hang"),
+        PlainAnswer::TlsAtWork => ok(id, "plain HTTP is refused (400, TLS is spoken here)"),
+        PlainAnswer::HungUp => ok(id, "plain HTTP gets no answer"),
+        PlainAnswer::Answered(words) => fail(id, format!("plain HTTP is answered: {words}"), DEMAND),
+        PlainAnswer::Silence(words) => unknown(id, format!("plain HTTP: {words}"), "ask again; dockerd may hang"),
     }
 }
 
-fn refused(id: Question, who: &str, tls: &Tls) -> Check {
+fn refused(id: Question, who: &str, tls: &TlsAnswer) -> Check {
     match tls {
-        Tls::Refused(words) => ok(id, format!("{who} is refused ({words})")),
+        TlsAnswer::Refused(words) => ok(id, format!("{who} is refused ({words})")),
         // What stands in front of Docker may refuse in HTTP.
-        Tls::Answered(answer) if !answer.is_docker && matches!(answer.status, 400 | 401 | 403) => {
+        TlsAnswer::Answered(answer) if !answer.is_docker && matches!(answer.status, 400 | 401 | 403) => {
             ok(id, format!("{who} is refused (HTTP {})", answer.status))
         }
-        Tls::Answered(answer) => fail(id, format!("{who} is served (HTTP {})", answer.status), DEMAND),
-        Tls::NotTls => fail(id, "no TLS is spoken here", DEMAND),
-        Tls::Silence(words) | Tls::Unusable(words) => {
+        TlsAnswer::Answered(answer) => fail(id, format!("{who} is served (HTTP {})", answer.status), DEMAND),
+        TlsAnswer::NotTls => fail(id, "no TLS is spoken here", DEMAND),
+        TlsAnswer::Silence(words) | TlsAnswer::Unusable(words) => {
             unknown(id, format!("{who}: {words}"), "ask again; dockerd may hang")
         }
     }
 }
 
-fn our_client(known: &Known, ours: Option<&Tls>, now: Timestamp) -> Check {
+fn our_client(known: &HostFacts, ours: Option<&TlsAnswer>, now: Timestamp) -> Check {
     let id = Question::OurClient;
     let (who, certificate) = match &known.client {
         Client::Known(who, certificate) => (who, certificate),
@@ -215,16 +215,16 @@ fn our_client(known: &Known, ours: Option<&Tls>, now: Timestamp) -> Check {
         ),
     };
     match ours {
-        Some(Tls::Answered(answer)) if answer.status == 200 => ok(id, format!("{who} is accepted")),
-        Some(Tls::Answered(answer)) => fail(
+        Some(TlsAnswer::Answered(answer)) if answer.status == 200 => ok(id, format!("{who} is accepted")),
+        Some(TlsAnswer::Answered(answer)) => fail(
             id,
             format!("{who} is let in, and gets HTTP {}", answer.status),
             "look at dockerd's log, and at its authorization plugins",
         ),
-        Some(Tls::Refused(words)) => refused(words),
-        Some(Tls::NotTls) => fail(id, "no TLS is spoken here", DEMAND),
-        Some(Tls::Silence(words)) => fail(id, format!("{who} gets no answer: {words}"), "look at dockerd's log"),
-        Some(Tls::Unusable(words)) => unknown(id, format!("{who}: {words}"), "mend its Secret"),
+        Some(TlsAnswer::Refused(words)) => refused(words),
+        Some(TlsAnswer::NotTls) => fail(id, "no TLS is spoken here", DEMAND),
+        Some(TlsAnswer::Silence(words)) => fail(id, format!("{who} gets no answer: {words}"), "look at dockerd's log"),
+        Some(TlsAnswer::Unusable(words)) => unknown(id, format!("{who}: {words}"), "mend its Secret"),
         None => unknown(id, format!("{who} was not asked with"), "ask again"),
     }
 }
@@ -234,7 +234,7 @@ fn docker(answers: &Answers) -> Option<Check> {
     let id = Question::Docker;
     let clients = answers.ours.iter().chain([&answers.nobody, &answers.self_signed]);
     let answer = clients.into_iter().find_map(|tls| match tls {
-        Tls::Answered(answer) => Some(answer),
+        TlsAnswer::Answered(answer) => Some(answer),
         _ => None,
     })?;
     Some(match (answer.is_docker, &answer.version) {
@@ -248,23 +248,24 @@ fn docker(answers: &Answers) -> Option<Check> {
     })
 }
 
-fn versions(spoken: &[(Version, Spoken)]) -> Check {
+fn versions(spoken: &[(Version, VersionSupport)]) -> Check {
     let id = Question::TlsVersions;
-    let those = |wanted: fn(&Spoken) -> bool| -> Vec<Version> {
+    let those = |wanted: fn(&VersionSupport) -> bool| -> Vec<Version> {
         spoken.iter().filter(|(_, found)| wanted(found)).map(|(version, _)| *version).collect()
     };
     let list = |versions: &[Version]| versions.iter().map(Version::to_string).collect::<Vec<_>>().join(" and ");
     let is_old = |version: &Version| matches!(version, Version::V10 | Version::V11);
-    let (yes, no) = (those(|found| *found == Spoken::Yes), those(|found| matches!(found, Spoken::No(_))));
+    let (yes, no) =
+        (those(|found| *found == VersionSupport::Yes), those(|found| matches!(found, VersionSupport::No(_))));
     let (old, new): (Vec<Version>, Vec<Version>) = yes.into_iter().partition(is_old);
     let missing: Vec<Version> = no.into_iter().filter(|version| !is_old(version)).collect();
     if !old.is_empty() {
         let remedy = "dockerd speaks neither since 2015: another server stands in front of it; have it refuse them";
         return fail(id, format!("TLS {} is spoken, which can be broken", list(&old)), remedy);
     }
-    let open: Vec<&(Version, Spoken)> =
-        spoken.iter().filter(|(_, found)| matches!(found, Spoken::Unknown(_))).collect();
-    if let Some((version, Spoken::Unknown(words))) = open.first() {
+    let open: Vec<&(Version, VersionSupport)> =
+        spoken.iter().filter(|(_, found)| matches!(found, VersionSupport::Unknown(_))).collect();
+    if let Some((version, VersionSupport::Unknown(words))) = open.first() {
         return unknown(id, format!("whether TLS {version} is spoken: {words}"), "ask again");
     }
     match missing.as_slice() {
@@ -272,24 +273,24 @@ fn versions(spoken: &[(Version, Spoken)]) -> Check {
         missing if new.is_empty() => fail(id, format!("TLS {} is refused", list(missing)), "look at dockerd's log"),
         missing => bad(
             id,
-            Outcome::Warning,
+            CheckOutcome::Warning,
             format!("TLS {} is refused, {} is spoken", list(missing), list(&new)),
             "dockerd speaks both: another server stands in front of it",
         ),
     }
 }
 
-fn plain_port(beside: Beside) -> Check {
+fn plain_port(beside: PlainHttpPort) -> Check {
     let id = Question::PlainPort;
     match beside {
-        Beside::Closed => ok(id, "port 2375 is closed"),
-        Beside::Other => bad(
+        PlainHttpPort::Closed => ok(id, "port 2375 is closed"),
+        PlainHttpPort::Other => bad(
             id,
-            Outcome::Warning,
+            CheckOutcome::Warning,
             "something listens on port 2375, and it does not answer as Docker does",
             "see what it is",
         ),
-        Beside::Docker => fail(
+        PlainHttpPort::Docker => fail(
             id,
             "Docker answers on port 2375, without any certificate",
             "whoever reaches it is root there: take tcp://…:2375 out of dockerd's hosts, and restart it",

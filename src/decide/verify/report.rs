@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(title = "dockseal verify -o json")]
-pub struct Report {
+pub struct VerifyReport {
     /// Version of this document: fields are added to it, and none is taken away or changes its meaning.
     #[schemars(extend("const" = "v1"))]
     pub version: String,
@@ -22,7 +22,7 @@ pub struct Report {
     /// When, RFC 3339.
     pub at: String,
     /// The worst of all results.
-    pub result: Outcome,
+    pub result: CheckOutcome,
     /// The certificate that is served; none where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub served: Option<Served>,
@@ -56,7 +56,7 @@ pub struct Check {
     /// What was asked.
     pub id: Question,
     /// The verdict.
-    pub result: Outcome,
+    pub result: CheckOutcome,
     /// What was found, for people; its words may change.
     pub message: String,
     /// What to do, for people, where something is to be done.
@@ -67,7 +67,7 @@ pub struct Check {
 /// A verdict, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Outcome {
+pub enum CheckOutcome {
     /// As it should be.
     Ok,
     /// It could not be found out.
@@ -78,14 +78,14 @@ pub enum Outcome {
     Fail,
 }
 
-impl Outcome {
+impl CheckOutcome {
     /// The word in a line.
     pub fn word(self) -> &'static str {
         match self {
-            Outcome::Ok => "ok",
-            Outcome::Unknown => "unknown",
-            Outcome::Warning => "warning",
-            Outcome::Fail => "FAIL",
+            CheckOutcome::Ok => "ok",
+            CheckOutcome::Unknown => "unknown",
+            CheckOutcome::Warning => "warning",
+            CheckOutcome::Fail => "FAIL",
         }
     }
 }
@@ -152,6 +152,6 @@ impl Question {
 /// The JSON Schema of [`Report`].
 pub fn schema() -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
-    let schema = settings.into_generator().into_root_schema_for::<Report>();
+    let schema = settings.into_generator().into_root_schema_for::<VerifyReport>();
     serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
 }

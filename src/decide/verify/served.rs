@@ -1,7 +1,7 @@
 //! Verdicts on the certificate that is served, and on the one that is stored.
 
-use super::{Check, Known, Outcome, Question, Renewal, bad, fail, ok, unknown};
-use crate::docker::visit::{Answers, Visit};
+use super::{Check, CheckOutcome, HostFacts, Question, Renewal, bad, fail, ok, unknown};
+use crate::docker::visit::{Answers, ScanResult};
 use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH};
 use crate::pki::{Certificate, name};
 use k8s_openapi::jiff::Timestamp;
@@ -13,8 +13,8 @@ const LONGEST_CHAIN: usize = 5;
 
 /// All of them, in their order.
 pub(super) fn checks(
-    known: &Known,
-    visit: &Visit,
+    known: &HostFacts,
+    visit: &ScanResult,
     answers: &Answers,
     leaf: &Certificate,
     now: Timestamp,
@@ -29,7 +29,7 @@ pub(super) fn checks(
     checks
 }
 
-fn chain(known: &Known, answers: &Answers, leaf: &Certificate, now: Timestamp) -> Check {
+fn chain(known: &HostFacts, answers: &Answers, leaf: &Certificate, now: Timestamp) -> Check {
     let id = Question::Chain;
     if known.trust.is_empty() {
         return unknown(id, "whether its authority is trusted: no trust bundle is known", "give --file ca.pem");
@@ -54,7 +54,7 @@ fn chain(known: &Known, answers: &Answers, leaf: &Certificate, now: Timestamp) -
 }
 
 /// The trusted certificate at the end of the chain; of several for one key the one that ends last.
-fn anchor<'a>(known: &'a Known, chain: &[Vec<u8>], leaf: &Certificate) -> Option<&'a Certificate> {
+fn anchor<'a>(known: &'a HostFacts, chain: &[Vec<u8>], leaf: &Certificate) -> Option<&'a Certificate> {
     let between: Vec<Certificate> = chain.iter().skip(1).filter_map(|der| Certificate::from_der(der).ok()).collect();
     let mut current = leaf;
     for _ in 0..LONGEST_CHAIN {
@@ -67,7 +67,7 @@ fn anchor<'a>(known: &'a Known, chain: &[Vec<u8>], leaf: &Certificate) -> Option
     None
 }
 
-fn names(known: &Known, host: &str, leaf: &Certificate) -> Check {
+fn names(known: &HostFacts, host: &str, leaf: &Certificate) -> Check {
     let id = Question::Names;
     let listed = |name: &&String| !leaf.dns_names.iter().any(|found| found.eq_ignore_ascii_case(name));
     let mut missing: Vec<String> = known.dns_names.iter().filter(listed).cloned().collect();
@@ -114,7 +114,7 @@ fn expiry(renewal: Option<Renewal>, leaf: &Certificate, now: Timestamp) -> Check
     // A certificate of a month is always within a month of its end.
     let in_time = renewal.is_some_and(|renewal| now < renewal.at);
     match left.as_hours() <= SOON * 24 && !in_time {
-        true => bad(id, Outcome::Warning, words, "renew it (dockseal renew), deliver it and restart dockerd"),
+        true => bad(id, CheckOutcome::Warning, words, "renew it (dockseal renew), deliver it and restart dockerd"),
         false => ok(id, words),
     }
 }
@@ -136,7 +136,7 @@ fn key_usage(leaf: &Certificate) -> Check {
     }
 }
 
-fn stored_is_served(known: &Known, stored: &Certificate, leaf: &Certificate) -> Check {
+fn stored_is_served(known: &HostFacts, stored: &Certificate, leaf: &Certificate) -> Check {
     let id = Question::Stored;
     if stored.der == leaf.der {
         return ok(id, "it is the stored one");
@@ -161,7 +161,7 @@ fn stored_is_served(known: &Known, stored: &Certificate, leaf: &Certificate) -> 
 }
 
 /// Whether the stored one should have been renewed by now.
-pub(super) fn renewal(known: &Known, renewal: Renewal) -> Check {
+pub(super) fn renewal(known: &HostFacts, renewal: Renewal) -> Check {
     let id = Question::Renewal;
     match (renewal.due, &known.stored) {
         (true, Some(stored)) => fail(

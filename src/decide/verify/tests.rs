@@ -3,9 +3,9 @@
 use super::*;
 use crate::api::{DockerHostCert, DockerHostCertSpec};
 use crate::decide::leaf::desired;
-use crate::docker::visit::Answer;
+use crate::docker::visit::PingAnswer;
 use crate::pki::lifecycle::dates;
-use crate::pki::name::Subject;
+use crate::pki::name::DistinguishedName;
 use crate::pki::profile::Usage;
 use crate::pki::sign::{Authority, Dates, LeafProfile, Serial, new_authority};
 use crate::world::entropy::quick_key;
@@ -23,7 +23,8 @@ fn days(from: Timestamp, days: i64) -> Dates {
 }
 
 fn authority(from: Timestamp, life: i64) -> Authority {
-    new_authority(&Subject::of("Docker CA"), None, quick_key(), days(from, life), Serial([1; 16])).expect("a name")
+    new_authority(&DistinguishedName::of("Docker CA"), None, quick_key(), days(from, life), Serial([1; 16]))
+        .expect("a name")
 }
 
 fn leaf(by: &Authority, usage: Usage, from: Timestamp, life: i64, names: &[&str]) -> Certificate {
@@ -39,8 +40,8 @@ fn leaf(by: &Authority, usage: Usage, from: Timestamp, life: i64, names: &[&str]
 /// What can be changed.
 struct Scene {
     authority: Authority,
-    known: Known,
-    visit: Visit,
+    known: HostFacts,
+    visit: ScanResult,
 }
 
 impl Scene {
@@ -59,7 +60,7 @@ impl Scene {
         self.serve(&certificate);
     }
 
-    fn report(&self) -> Report {
+    fn report(&self) -> VerifyReport {
         judge(&self.known, &self.visit, now())
     }
 
@@ -68,12 +69,12 @@ impl Scene {
     }
 }
 
-fn refusal() -> Tls {
-    Tls::Refused("received fatal alert: CertificateRequired".into())
+fn refusal() -> TlsAnswer {
+    TlsAnswer::Refused("received fatal alert: CertificateRequired".into())
 }
 
-fn answer(status: u16, is_docker: bool) -> Tls {
-    Tls::Answered(Answer { status, is_docker, version: is_docker.then(|| "27.0.3".to_owned()) })
+fn answer(status: u16, is_docker: bool) -> TlsAnswer {
+    TlsAnswer::Answered(PingAnswer { status, is_docker, version: is_docker.then(|| "27.0.3".to_owned()) })
 }
 
 const NAMES: [&str; 2] = ["pandora.bodkys.house", "pandora"];
@@ -83,7 +84,7 @@ fn sound() -> Scene {
     let served = leaf(&authority, Usage::Server, now() - DAY * 30, 365, &NAMES);
     let client = leaf(&authority, Usage::Client, now() - DAY * 30, 365, &[]);
     let answers = Answers {
-        plain: Plain::TlsAtWork,
+        plain: PlainAnswer::TlsAtWork,
         nobody: refusal(),
         self_signed: refusal(),
         impostor: Some(refusal()),
@@ -91,14 +92,14 @@ fn sound() -> Scene {
         chain: vec![served.der.clone()],
         distrust: None,
         versions: vec![
-            (Version::V10, Spoken::No("the version is refused".into())),
-            (Version::V11, Spoken::No("the version is refused".into())),
-            (Version::V12, Spoken::Yes),
-            (Version::V13, Spoken::Yes),
+            (Version::V10, VersionSupport::No("the version is refused".into())),
+            (Version::V11, VersionSupport::No("the version is refused".into())),
+            (Version::V12, VersionSupport::Yes),
+            (Version::V13, VersionSupport::Yes),
         ],
-        beside: Some(Beside::Closed),
+        beside: Some(PlainHttpPort::Closed),
     };
-    let known = Known {
+    let known = HostFacts {
         host: Some(("home".into(), "pandora".into())),
         trust: vec![authority.certificate.clone()],
         dns_names: NAMES.map(str::to_owned).to_vec(),
@@ -107,7 +108,7 @@ fn sound() -> Scene {
         renewal: Some(Renewal { at: now() + DAY * 200, due: false }),
         client: Client::Known("DockerClientCert/ci".into(), Box::new(client)),
     };
-    let visit = Visit {
+    let visit = ScanResult {
         host: "pandora.bodkys.house".into(),
         port: 2376,
         reached: Port::Open(([192, 168, 1, 7], 2376).into()),
@@ -119,9 +120,9 @@ fn sound() -> Scene {
 #[test]
 fn a_sound_host_is_ok_in_every_question() {
     let report = sound().report();
-    let bad: Vec<_> = report.checks.iter().filter(|check| check.result != Outcome::Ok).collect();
+    let bad: Vec<_> = report.checks.iter().filter(|check| check.result != CheckOutcome::Ok).collect();
     assert!(bad.is_empty(), "{bad:?}");
-    assert_eq!((report.result, report.checks.len()), (Outcome::Ok, 15));
+    assert_eq!((report.result, report.checks.len()), (CheckOutcome::Ok, 15));
     assert_eq!(report.docker_version.as_deref(), Some("27.0.3"));
     assert_eq!(report.address, "pandora.bodkys.house:2376");
     assert!(report.checks.iter().all(|check| check.remedy.is_none()));
@@ -131,23 +132,23 @@ type Change = fn(&mut Scene);
 
 #[test]
 fn one_thing_wrong_is_one_verdict() {
-    use Outcome::{Fail, Ok, Unknown, Warning};
+    use CheckOutcome::{Fail, Ok, Unknown, Warning};
     use Question as Q;
-    let table: &[(Question, Outcome, &str, Change)] = &[
-        (Q::PlainHttp, Fail, "is answered", |s| s.answers().plain = Plain::Answered("HTTP/1.1 200 OK".into())),
-        (Q::PlainHttp, Ok, "no answer", |s| s.answers().plain = Plain::HungUp),
-        (Q::PlainHttp, Unknown, "late", |s| s.answers().plain = Plain::Silence("late".into())),
+    let table: &[(Question, CheckOutcome, &str, Change)] = &[
+        (Q::PlainHttp, Fail, "is answered", |s| s.answers().plain = PlainAnswer::Answered("HTTP/1.1 200 OK".into())),
+        (Q::PlainHttp, Ok, "no answer", |s| s.answers().plain = PlainAnswer::HungUp),
+        (Q::PlainHttp, Unknown, "late", |s| s.answers().plain = PlainAnswer::Silence("late".into())),
         (Q::NoCertificate, Fail, "is served", |s| s.answers().nobody = answer(200, true)),
         (Q::NoCertificate, Fail, "HTTP 403", |s| s.answers().nobody = answer(403, true)),
         (Q::NoCertificate, Ok, "HTTP 400", |s| s.answers().nobody = answer(400, false)),
         (Q::NoCertificate, Fail, "HTTP 404", |s| s.answers().nobody = answer(404, false)),
-        (Q::NoCertificate, Unknown, "late", |s| s.answers().nobody = Tls::Silence("late".into())),
+        (Q::NoCertificate, Unknown, "late", |s| s.answers().nobody = TlsAnswer::Silence("late".into())),
         (Q::SelfSigned, Fail, "is served", |s| s.answers().self_signed = answer(200, true)),
         (Q::OtherAuthority, Fail, "is served", |s| s.answers().impostor = Some(answer(200, true))),
         (Q::OurClient, Fail, "is refused", |s| s.answers().ours = Some(refusal())),
-        (Q::OurClient, Fail, "no answer", |s| s.answers().ours = Some(Tls::Silence("late".into()))),
+        (Q::OurClient, Fail, "no answer", |s| s.answers().ours = Some(TlsAnswer::Silence("late".into()))),
         (Q::OurClient, Fail, "HTTP 403", |s| s.answers().ours = Some(answer(403, true))),
-        (Q::OurClient, Unknown, "the key", |s| s.answers().ours = Some(Tls::Unusable("the key".into()))),
+        (Q::OurClient, Unknown, "the key", |s| s.answers().ours = Some(TlsAnswer::Unusable("the key".into()))),
         (Q::OurClient, Unknown, "there is none", |s| {
             s.known.client = Client::None("there is none".into());
             s.answers().ours = None;
@@ -200,14 +201,16 @@ fn one_thing_wrong_is_one_verdict() {
             let own = s.authority.certificate.clone();
             s.serve(&own);
         }),
-        (Q::TlsVersions, Fail, "TLS 1.1 is spoken", |s| s.answers().versions[1].1 = Spoken::Yes),
+        (Q::TlsVersions, Fail, "TLS 1.1 is spoken", |s| s.answers().versions[1].1 = VersionSupport::Yes),
         (Q::TlsVersions, Warning, "TLS 1.3 is refused, 1.2 is spoken", |s| {
-            s.answers().versions[3].1 = Spoken::No("alert".into());
+            s.answers().versions[3].1 = VersionSupport::No("alert".into());
         }),
-        (Q::TlsVersions, Unknown, "whether TLS 1.0", |s| s.answers().versions[0].1 = Spoken::Unknown("late".into())),
+        (Q::TlsVersions, Unknown, "whether TLS 1.0", |s| {
+            s.answers().versions[0].1 = VersionSupport::Unknown("late".into())
+        }),
         (Q::TlsVersions, Fail, "TLS 1.2 and 1.3 is refused", |s| {
-            s.answers().versions[2].1 = Spoken::No("alert".into());
-            s.answers().versions[3].1 = Spoken::No("alert".into());
+            s.answers().versions[2].1 = VersionSupport::No("alert".into());
+            s.answers().versions[3].1 = VersionSupport::No("alert".into());
         }),
         (Q::Stored, Fail, "was not restarted yet", |s| {
             let older = leaf(&s.authority, Usage::Server, now() - DAY * 60, 365, &NAMES);
@@ -221,8 +224,8 @@ fn one_thing_wrong_is_one_verdict() {
             let foreign = leaf(&authority(now() - DAY * 90, 365), Usage::Server, now() - DAY * 60, 365, &NAMES);
             s.answers().chain = vec![foreign.der];
         }),
-        (Q::PlainPort, Fail, "without any certificate", |s| s.answers().beside = Some(Beside::Docker)),
-        (Q::PlainPort, Warning, "something listens", |s| s.answers().beside = Some(Beside::Other)),
+        (Q::PlainPort, Fail, "without any certificate", |s| s.answers().beside = Some(PlainHttpPort::Docker)),
+        (Q::PlainPort, Warning, "something listens", |s| s.answers().beside = Some(PlainHttpPort::Other)),
     ];
     for (number, (id, result, words, change)) in table.iter().enumerate() {
         let mut scene = sound();
@@ -253,7 +256,7 @@ fn a_host_whose_certificate_is_a_clients_too_is_told() {
             now(),
         );
         let check = found.into_iter().find(|check| check.id == Question::KeyUsage).expect("it is asked");
-        assert_eq!(check.result, Outcome::Fail);
+        assert_eq!(check.result, CheckOutcome::Fail);
         assert!(check.message.contains(words), "{check:?}");
     }
 }
@@ -269,7 +272,7 @@ fn a_closed_port_is_one_verdict_and_says_how_it_is_closed() {
         let mut scene = sound();
         (scene.visit.reached, scene.visit.answers) = (reached, None);
         let report = scene.report();
-        assert_eq!(report.result, Outcome::Fail);
+        assert_eq!(report.result, CheckOutcome::Fail);
         assert!(report.checks[0].message.contains(words), "{report:?}");
         let ids: Vec<_> = report.checks.iter().map(|check| check.id).collect();
         assert_eq!(ids, [Question::Port, Question::Renewal]);
@@ -279,21 +282,21 @@ fn a_closed_port_is_one_verdict_and_says_how_it_is_closed() {
 #[test]
 fn a_port_without_tls_fails_and_judges_no_certificate() {
     let mut scene = sound();
-    let unknown = |version| (version, Spoken::Unknown("it does not speak TLS".to_owned()));
+    let unknown = |version| (version, VersionSupport::Unknown("it does not speak TLS".to_owned()));
     let versions = [Version::V10, Version::V11, Version::V12, Version::V13].map(unknown).to_vec();
     *scene.answers() = Answers {
-        plain: Plain::Answered("HTTP/1.1 200 OK".into()),
-        nobody: Tls::NotTls,
-        self_signed: Tls::NotTls,
+        plain: PlainAnswer::Answered("HTTP/1.1 200 OK".into()),
+        nobody: TlsAnswer::NotTls,
+        self_signed: TlsAnswer::NotTls,
         impostor: None,
-        ours: Some(Tls::NotTls),
+        ours: Some(TlsAnswer::NotTls),
         chain: Vec::new(),
         distrust: None,
         versions,
         beside: None,
     };
     let report = scene.report();
-    let fails = report.checks.iter().filter(|check| check.result == Outcome::Fail).count();
+    let fails = report.checks.iter().filter(|check| check.result == CheckOutcome::Fail).count();
     assert_eq!(fails, 4, "{report:?}");
     assert_eq!(report.served, None);
     assert!(!report.checks.iter().any(|check| check.id == Question::Chain));
@@ -302,7 +305,7 @@ fn a_port_without_tls_fails_and_judges_no_certificate() {
 #[test]
 fn without_an_object_only_what_can_be_known_is_asked() {
     let mut scene = sound();
-    scene.known = Known {
+    scene.known = HostFacts {
         host: None,
         dns_names: Vec::new(),
         ip_addresses: Vec::new(),
@@ -313,7 +316,7 @@ fn without_an_object_only_what_can_be_known_is_asked() {
     };
     scene.answers().ours = None;
     let report = scene.report();
-    assert_eq!(report.result, Outcome::Unknown);
+    assert_eq!(report.result, CheckOutcome::Unknown);
     let missing = [Question::Stored, Question::Renewal, Question::Docker];
     assert!(report.checks.iter().all(|check| !missing.contains(&check.id)), "{report:?}");
     assert_eq!((report.host, report.namespace), (None, None));
@@ -327,9 +330,9 @@ fn an_intermediate_that_is_served_leads_to_the_root() {
     let between = authority(now() - DAY, 365);
     let served = leaf(&between, Usage::Server, now() - DAY, 365, &NAMES);
     scene.answers().chain = vec![served.der.clone(), between.certificate.der.clone()];
-    assert_eq!(scene.check(Question::Chain).map(|check| check.result), Some(Outcome::Fail), "{root:?}");
+    assert_eq!(scene.check(Question::Chain).map(|check| check.result), Some(CheckOutcome::Fail), "{root:?}");
     scene.known.trust = vec![between.certificate];
-    assert_eq!(scene.check(Question::Chain).map(|check| check.result), Some(Outcome::Ok));
+    assert_eq!(scene.check(Question::Chain).map(|check| check.result), Some(CheckOutcome::Ok));
 }
 
 #[test]

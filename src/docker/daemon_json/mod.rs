@@ -6,7 +6,7 @@ mod sealed;
 
 pub use document::{DaemonJson, DaemonJsonError};
 pub use merge::{NotOurs, Wanted};
-pub use sealed::{Unsealed, sealed};
+pub use sealed::{NotEnforced, enforces_client_auth};
 
 /// The files that dockerd reads its TLS material from, as absolute paths.
 #[derive(Clone, Debug, PartialEq, Eq)]

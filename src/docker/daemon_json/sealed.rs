@@ -7,7 +7,7 @@ const TLS_KEYS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey
 
 /// Why it is not certain that dockerd demands client certificates.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Unsealed {
+pub enum NotEnforced {
     /// Not an object in JSON.
     #[error(transparent)]
     Unreadable(#[from] DaemonJsonError),
@@ -51,35 +51,35 @@ pub enum Unsealed {
 ///
 /// # Errors
 /// [`Unsealed`]: anything else, with the reason in words.
-pub fn sealed(text: &[u8]) -> Result<TlsPaths, Unsealed> {
+pub fn enforces_client_auth(text: &[u8]) -> Result<TlsPaths, NotEnforced> {
     let document = DaemonJson::parse(text)?;
     nothing_nested(&document)?;
     match only(&document, "tls")?.map(|member| member.value.as_str()) {
         None | Some("true" | "false") => {}
-        Some(other) => return Err(Unsealed::Wrong { key: "tls", value: other.into(), wanted: "true or false" }),
+        Some(other) => return Err(NotEnforced::Wrong { key: "tls", value: other.into(), wanted: "true or false" }),
     }
-    let verify = only(&document, "tlsverify")?.ok_or(Unsealed::Missing("tlsverify"))?;
+    let verify = only(&document, "tlsverify")?.ok_or(NotEnforced::Missing("tlsverify"))?;
     if verify.value != "true" {
-        return Err(Unsealed::Wrong { key: "tlsverify", value: verify.value.clone(), wanted: "true" });
+        return Err(NotEnforced::Wrong { key: "tlsverify", value: verify.value.clone(), wanted: "true" });
     }
     let path = |key| path(&document, key);
     Ok(TlsPaths { ca: path("tlscacert")?, cert: path("tlscert")?, key: path("tlskey")? })
 }
 
 /// The one member that dockerd reads as `key`.
-fn only<'a>(document: &'a DaemonJson, key: &'static str) -> Result<Option<&'a Member>, Unsealed> {
+fn only<'a>(document: &'a DaemonJson, key: &'static str) -> Result<Option<&'a Member>, NotEnforced> {
     let mut members = document.members.iter().filter(|member| member.is(key));
     match (members.next(), members.next()) {
-        (_, Some(_)) => Err(Unsealed::Repeated(key)),
-        (Some(one), None) if !one.is_plainly(key) => Err(Unsealed::Disguised { key, written: one.key.clone() }),
+        (_, Some(_)) => Err(NotEnforced::Repeated(key)),
+        (Some(one), None) if !one.is_plainly(key) => Err(NotEnforced::Disguised { key, written: one.key.clone() }),
         (one, None) => Ok(one),
     }
 }
 
-fn path(document: &DaemonJson, key: &'static str) -> Result<String, Unsealed> {
-    let member = only(document, key)?.ok_or(Unsealed::Missing(key))?;
+fn path(document: &DaemonJson, key: &'static str) -> Result<String, NotEnforced> {
+    let member = only(document, key)?.ok_or(NotEnforced::Missing(key))?;
     let path: Option<String> = serde_json::from_str(&member.value).ok();
-    path.filter(|path| path.starts_with('/') && !path.chars().any(char::is_control)).ok_or_else(|| Unsealed::Wrong {
+    path.filter(|path| path.starts_with('/') && !path.chars().any(char::is_control)).ok_or_else(|| NotEnforced::Wrong {
         key,
         value: member.value.clone(),
         wanted: "an absolute path",
@@ -88,12 +88,12 @@ fn path(document: &DaemonJson, key: &'static str) -> Result<String, Unsealed> {
 
 /// dockerd flattens objects that it does not know and sets its switches from what it finds there (`configValuesSet`,
 /// daemon/config/config.go), so a second `tlsverify` hides in any member.
-fn nothing_nested(document: &DaemonJson) -> Result<(), Unsealed> {
+fn nothing_nested(document: &DaemonJson) -> Result<(), NotEnforced> {
     for member in document.members.iter().filter(|member| member.value.starts_with('{')) {
         let Ok(Tokens(inner)) = serde_json::from_str(&member.value) else { continue };
         let ours = |name: String| TLS_KEYS.into_iter().find(|key| *key == name);
         if let Some(key) = inner.iter().find_map(|(key, _)| ours(folded(key.get()))) {
-            return Err(Unsealed::Nested { key, parent: member.key.clone() });
+            return Err(NotEnforced::Nested { key, parent: member.key.clone() });
         }
     }
     Ok(())

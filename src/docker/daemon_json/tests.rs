@@ -79,7 +79,7 @@ fn what_dockerd_reads_as_ours_is_there_once_and_plainly() {
     for before in rows {
         let after = merged(before);
         assert_eq!(after.replace("etc\\/", "etc/"), plain, "{before}");
-        assert_eq!(sealed(after.as_bytes()), Ok(ours()));
+        assert_eq!(enforces_client_auth(after.as_bytes()), Ok(ours()));
     }
 }
 
@@ -145,7 +145,7 @@ fn only_what_is_certain_is_sealed() {
     for members in
         [r#""tlsverify":true"#, r#""tls":false,"tlsverify":true"#, r#""a":1e400,"tlsverify":true,"a":{"b":"tls"}"#]
     {
-        assert_eq!(sealed(with(members).as_bytes()), Ok(ours()), "{members}");
+        assert_eq!(enforces_client_auth(with(members).as_bytes()), Ok(ours()), "{members}");
     }
     let rows = [
         (with(""), "daemon.json does not say tlsverify"),
@@ -184,21 +184,21 @@ fn only_what_is_certain_is_sealed() {
         ),
     ];
     for (text, reason) in rows {
-        assert_eq!(sealed(text.as_bytes()).expect_err(&text).to_string(), reason, "{text}");
+        assert_eq!(enforces_client_auth(text.as_bytes()).expect_err(&text).to_string(), reason, "{text}");
     }
     let whole = with(r#""tlsverify":true"#);
-    assert!(sealed(&[b"\xef\xbb\xbf", whole.as_bytes()].concat()).is_err());
-    assert!(sealed(whole.replace("/etc", "/\u{1}etc").as_bytes()).is_err());
-    assert!(sealed(&[whole.as_bytes(), b"\xff"].concat()).is_err());
+    assert!(enforces_client_auth(&[b"\xef\xbb\xbf", whole.as_bytes()].concat()).is_err());
+    assert!(enforces_client_auth(whole.replace("/etc", "/\u{1}etc").as_bytes()).is_err());
+    assert!(enforces_client_auth(&[whole.as_bytes(), b"\xff"].concat()).is_err());
 }
 
 #[test]
 fn depth_and_number_cost_nothing() {
     let deep = format!("{{\"a\":{}{}, \"tlsverify\":true,{OURS}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-    assert_eq!(sealed(deep.as_bytes()), Ok(ours()));
-    assert!(sealed("{\"a\":".repeat(1_000_000).as_bytes()).is_err());
+    assert_eq!(enforces_client_auth(deep.as_bytes()), Ok(ours()));
+    assert!(enforces_client_auth("{\"a\":".repeat(1_000_000).as_bytes()).is_err());
     let many = format!("{{{}\"tlsverify\":true,{OURS}}}", "\"TLS\":1,".repeat(200_000));
-    assert!(sealed(many.as_bytes()).is_err());
+    assert!(enforces_client_auth(many.as_bytes()).is_err());
     assert_eq!(merged(&many), format!("{{\"tlsverify\":true,{OURS}}}\n"));
 }
 
@@ -296,9 +296,9 @@ proptest! {
         prop_assert_eq!(&again.merged(&wanted), &after);
         prop_assert_eq!(again.hosts().is_some() && wanted.drop_hosts, false);
         prop_assert!(!wanted.live_restore || again.live_restore() == Some(true));
-        match sealed(&after.render()) {
+        match enforces_client_auth(&after.render()) {
             Ok(paths) => prop_assert_eq!(paths, ours()),
-            Err(reason) => prop_assert!(matches!(reason, Unsealed::Nested { .. }), "{}", reason),
+            Err(reason) => prop_assert!(matches!(reason, NotEnforced::Nested { .. }), "{}", reason),
         }
         let left = after.without_tls(&ours()).expect("ours");
         prop_assert_eq!(others(&left, &wanted), others(&before, &wanted));
@@ -307,7 +307,7 @@ proptest! {
 
     #[test]
     fn no_bytes_are_sealed_that_do_not_say_so(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
-        prop_assert!(sealed(&bytes).is_err());
+        prop_assert!(enforces_client_auth(&bytes).is_err());
     }
 }
 

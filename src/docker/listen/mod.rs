@@ -2,7 +2,7 @@
 
 mod docker_host;
 
-pub use docker_host::{DockerHost, docker_host};
+pub use docker_host::{DockerHostVariable, docker_host};
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -17,7 +17,7 @@ pub struct Listen {
 
 /// Why a text is no address to listen on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum ListenError {
+pub enum ListenAddressError {
     /// Another form.
     #[error("failed to read {0:?}: an address to listen on is IP:PORT, such as 192.168.1.7:2376 or [fd00::7]:2376")]
     Malformed(String),
@@ -42,19 +42,19 @@ impl Listen {
     ///
     /// # Errors
     /// [`ListenError`]: names, zones, port 0, and addresses that nothing can listen on.
-    pub fn parse(text: &str) -> Result<Listen, ListenError> {
+    pub fn parse(text: &str) -> Result<Listen, ListenAddressError> {
         let listen = match text.bytes().all(|byte| byte.is_ascii_digit()) {
             true => text.parse().ok().map(Listen::all),
             false => text.parse().ok().filter(|_| !text.contains('%')).map(of),
         };
-        let listen = listen.ok_or_else(|| ListenError::Malformed(text.to_owned()))?;
+        let listen = listen.ok_or_else(|| ListenAddressError::Malformed(text.to_owned()))?;
         match listen.address {
-            _ if listen.port == 0 => Err(ListenError::PortZero(text.to_owned())),
+            _ if listen.port == 0 => Err(ListenAddressError::PortZero(text.to_owned())),
             Some(IpAddr::V6(address)) if address.is_unicast_link_local() => {
-                Err(ListenError::LinkLocal(text.to_owned()))
+                Err(ListenAddressError::LinkLocal(text.to_owned()))
             }
             Some(address) if address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST) => {
-                Err(ListenError::Multicast(text.to_owned()))
+                Err(ListenAddressError::Multicast(text.to_owned()))
             }
             _ => Ok(listen),
         }

@@ -34,14 +34,14 @@ fn what_nothing_listens_on_is_refused() {
     let more =
         ["[fe80::1%eth0]:2376", "[fe80::1%2]:2376", "192.168.01.7:1", "::1:1", "tcp://1.2.3.4:1", "1.2.3.4:1\n", "+1"];
     for text in malformed.into_iter().chain(more) {
-        assert_eq!(Listen::parse(text), Err(ListenError::Malformed(text.into())));
+        assert_eq!(Listen::parse(text), Err(ListenAddressError::Malformed(text.into())));
     }
     for text in ["0", "00", "192.168.1.7:0", "[::1]:0"] {
-        assert_eq!(Listen::parse(text), Err(ListenError::PortZero(text.into())));
+        assert_eq!(Listen::parse(text), Err(ListenAddressError::PortZero(text.into())));
     }
-    assert_eq!(Listen::parse("[fe80::1]:2376"), Err(ListenError::LinkLocal("[fe80::1]:2376".into())));
+    assert_eq!(Listen::parse("[fe80::1]:2376"), Err(ListenAddressError::LinkLocal("[fe80::1]:2376".into())));
     for text in ["224.0.0.1:1", "[ff02::1]:1", "255.255.255.255:1"] {
-        assert_eq!(Listen::parse(text), Err(ListenError::Multicast(text.into())));
+        assert_eq!(Listen::parse(text), Err(ListenAddressError::Multicast(text.into())));
     }
 }
 
@@ -67,11 +67,11 @@ fn one_socket_for_each_address() {
 /// What dockerd 20.10 printed as "API listen on" for each, or how it refused.
 #[test]
 fn docker_hosts_are_read_as_dockerd_reads_them() {
-    let tcp = |host: &str, port| DockerHost::Tcp { host: host.into(), port };
-    let unix = |path: &str| DockerHost::Unix(path.into());
+    let tcp = |host: &str, port| DockerHostVariable::Tcp { host: host.into(), port };
+    let unix = |path: &str| DockerHostVariable::Unix(path.into());
     let rows = [
-        ("fd://", DockerHost::Fd("".into())),
-        ("fd://docker.socket", DockerHost::Fd("docker.socket".into())),
+        ("fd://", DockerHostVariable::Fd("".into())),
+        ("fd://docker.socket", DockerHostVariable::Fd("docker.socket".into())),
         ("", unix("/var/run/docker.sock")),
         ("unix://", unix("/var/run/docker.sock")),
         ("unix:///run/x.sock", unix("/run/x.sock")),
@@ -101,7 +101,7 @@ fn docker_hosts_are_read_as_dockerd_reads_them() {
     for text in
         refused.into_iter().chain(["http://127.0.0.1:1", "npipe://", "TCP://127.0.0.1:1", "[::1]1", "[::1", "://"])
     {
-        assert_eq!(docker_host(text, false), DockerHost::Other(text.into()));
+        assert_eq!(docker_host(text, false), DockerHostVariable::Other(text.into()));
     }
     assert_eq!(docker_host("[::1%25lo]:1", false).ip(), Some(IpAddr::V6(Ipv6Addr::LOCALHOST)));
     assert_eq!((docker_host("localhost", false).ip(), docker_host("fd://", false).ip()), (None, None));

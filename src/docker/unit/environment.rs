@@ -41,7 +41,7 @@ fn after_line(text: &str) -> &str {
 
 /// Where in a value a letter stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum QuoteState {
     /// Before it, or behind a quoted part.
     Before,
     Bare,
@@ -51,36 +51,36 @@ enum Place {
 
 /// A value up to the end of its line, and what follows.
 fn value_of(text: &str) -> (String, &str) {
-    let (mut value, mut place) = (String::new(), Place::Before);
+    let (mut value, mut place) = (String::new(), QuoteState::Before);
     let mut kept = 0;
     let mut letters = text.char_indices();
     while let Some((at, letter)) = letters.next() {
         match (place, letter) {
-            (Place::Before | Place::Bare, '\n' | '\r') => return (chomped(value, place, kept), &text[at..]),
-            (Place::Before, '\'') => place = Place::Single,
-            (Place::Before, '"') => place = Place::Double,
-            (Place::Before, ' ' | '\t') => {}
-            (Place::Single, '\'') | (Place::Double, '"') => place = Place::Before,
-            (Place::Single, _) => value.push(letter),
+            (QuoteState::Before | QuoteState::Bare, '\n' | '\r') => return (chomped(value, place, kept), &text[at..]),
+            (QuoteState::Before, '\'') => place = QuoteState::Single,
+            (QuoteState::Before, '"') => place = QuoteState::Double,
+            (QuoteState::Before, ' ' | '\t') => {}
+            (QuoteState::Single, '\'') | (QuoteState::Double, '"') => place = QuoteState::Before,
+            (QuoteState::Single, _) => value.push(letter),
             (_, '\\') => {
                 escape(place, letters.next().map(|(_, next)| next), &mut value);
-                place = if place == Place::Double { place } else { Place::Bare };
+                place = if place == QuoteState::Double { place } else { QuoteState::Bare };
                 kept = value.len();
             }
-            (Place::Before | Place::Bare, _) => {
-                place = Place::Bare;
+            (QuoteState::Before | QuoteState::Bare, _) => {
+                place = QuoteState::Bare;
                 value.push(letter);
                 kept = if letter == ' ' || letter == '\t' { kept } else { value.len() };
             }
-            (Place::Double, _) => value.push(letter),
+            (QuoteState::Double, _) => value.push(letter),
         }
     }
     (chomped(value, place, kept), "")
 }
 
 /// A bare value without the space behind it.
-fn chomped(mut value: String, place: Place, kept: usize) -> String {
-    if place == Place::Bare {
+fn chomped(mut value: String, place: QuoteState, kept: usize) -> String {
+    if place == QuoteState::Bare {
         value.truncate(kept);
     }
     value
@@ -88,12 +88,12 @@ fn chomped(mut value: String, place: Place, kept: usize) -> String {
 
 /// What a backslash and the next letter are: in double quotes as the shell has it, elsewhere the letter alone; a line's
 /// end is eaten.
-fn escape(place: Place, next: Option<char>, value: &mut String) {
+fn escape(place: QuoteState, next: Option<char>, value: &mut String) {
     match next {
         None | Some('\n') => {}
-        Some('\r') if place != Place::Double => {}
+        Some('\r') if place != QuoteState::Double => {}
         Some(next) => {
-            if place == Place::Double && !"\"\\`$".contains(next) {
+            if place == QuoteState::Double && !"\"\\`$".contains(next) {
                 value.push('\\');
             }
             value.push(next);

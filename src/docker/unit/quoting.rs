@@ -11,14 +11,14 @@ pub(super) enum QuotingError {
 }
 
 /// A word, and how it was written.
-pub(super) struct Word<'a> {
+pub(super) struct UnitWord<'a> {
     pub(super) text: String,
     pub(super) written: &'a str,
 }
 
 /// The words of a command line, as `extract_first_word` finds them with quotes and C escapes; an escape that is none
 /// stays as it is.
-pub(super) fn split(text: &str) -> Result<Vec<Word<'_>>, QuotingError> {
+pub(super) fn split(text: &str) -> Result<Vec<UnitWord<'_>>, QuotingError> {
     words(text, Escapes::C)
 }
 
@@ -35,21 +35,21 @@ enum Escapes {
     Plain,
 }
 
-fn words(text: &str, escapes: Escapes) -> Result<Vec<Word<'_>>, QuotingError> {
+fn words(text: &str, escapes: Escapes) -> Result<Vec<UnitWord<'_>>, QuotingError> {
     let mut words = Vec::new();
     let mut rest = text.trim_start_matches(SPACE);
     while !rest.is_empty() {
         let (word, after) = first_word(rest, escapes)?;
         let text = String::from_utf8(word.0).map_err(|_| QuotingError::NotText)?;
-        words.push(Word { text, written: &rest[..rest.len() - after.len()] });
+        words.push(UnitWord { text, written: &rest[..rest.len() - after.len()] });
         rest = after.trim_start_matches(SPACE);
     }
     Ok(words)
 }
 
 /// The first word of a text that does not begin with space, and what follows it.
-fn first_word(text: &str, escapes: Escapes) -> Result<(Bytes, &str), QuotingError> {
-    let mut word = Bytes::default();
+fn first_word(text: &str, escapes: Escapes) -> Result<(ByteReader, &str), QuotingError> {
+    let mut word = ByteReader::default();
     let mut quote = None;
     let mut rest = text;
     while let Some(letter) = rest.chars().next() {
@@ -78,7 +78,7 @@ fn first_word(text: &str, escapes: Escapes) -> Result<(Bytes, &str), QuotingErro
 }
 
 /// Takes what stands behind a backslash into the word, and returns what is left.
-fn escaped<'a>(after: &'a str, escapes: Escapes, word: &mut Bytes, quoted: bool) -> Result<&'a str, QuotingError> {
+fn escaped<'a>(after: &'a str, escapes: Escapes, word: &mut ByteReader, quoted: bool) -> Result<&'a str, QuotingError> {
     let Some(letter) = after.chars().next() else {
         match escapes {
             Escapes::C if quoted => return Err(QuotingError::Unbalanced),
@@ -136,9 +136,9 @@ fn numbered(letter: char, after: &str) -> Option<(u32, &str)> {
 }
 
 #[derive(Default)]
-struct Bytes(Vec<u8>);
+struct ByteReader(Vec<u8>);
 
-impl Bytes {
+impl ByteReader {
     fn push(&mut self, letter: char) {
         self.0.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes());
     }

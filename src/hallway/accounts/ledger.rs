@@ -1,11 +1,11 @@
 //! What was decided of companions' accounts: who is told to which, whose turn it is, and why one cannot be made.
 
-use super::Census;
-use super::memory::Memory;
+use super::HostLookup;
+use super::memory::ObservedAccounts;
 use crate::api::assignment::{AssignedHost, Assignment};
 use crate::api::condition::Reason;
-use crate::api::{Object, ObjectRef, Place};
-use crate::decide::Refusal;
+use crate::api::{NamespacedName, Object, ObjectRef};
+use crate::decide::Problem;
 use crate::decide::delivery::assign::entry;
 use crate::decide::delivery::contest::contest;
 use crate::decide::delivery::turns::{self, Waiting};
@@ -20,16 +20,16 @@ const WAITING: SignedDuration = SignedDuration::from_mins(5);
 const HELD_OFF: SignedDuration = SignedDuration::from_secs(5);
 
 /// Decisions, with what is there.
-pub(super) struct Ledger {
-    pub memory: Memory,
+pub(super) struct Assignments {
+    pub memory: ObservedAccounts,
     /// What was decided last: it counts before what is stored, which others may have edited.
     decided: HashMap<String, Assignment>,
     /// Hosts that left an assignment which may not be written yet.
     leaving: HashMap<String, Vec<AssignedHost>>,
     /// Who had no place at the last walk, and why.
-    losers: HashMap<String, BTreeMap<ObjectRef, Refusal>>,
+    losers: HashMap<String, BTreeMap<ObjectRef, Problem>>,
     /// Why accounts have not what they need, by the namespace in which it is missing.
-    faults: HashMap<String, BTreeMap<Arc<str>, Refusal>>,
+    faults: HashMap<String, BTreeMap<Arc<str>, Problem>>,
     /// When each host last had a turn.
     turns: HashMap<ObjectRef, Timestamp>,
 }
@@ -42,10 +42,10 @@ pub(super) struct Decided {
     pub changed: BTreeSet<ObjectRef>,
 }
 
-impl Ledger {
-    pub fn over(memory: Memory) -> Ledger {
+impl Assignments {
+    pub fn over(memory: ObservedAccounts) -> Assignments {
         let (decided, leaving, losers, faults, turns) = Default::default();
-        Ledger { memory, decided, leaving, losers, faults, turns }
+        Assignments { memory, decided, leaving, losers, faults, turns }
     }
 
     /// The assignment as it was decided last; after a restart, as it is stored.
@@ -58,7 +58,7 @@ impl Ledger {
     }
 
     /// Decides who is told to an account.
-    pub fn decide<C: Census>(&mut self, account: &str, hosts: &[&Object], census: &C, now: Timestamp) -> Decided {
+    pub fn decide<C: HostLookup>(&mut self, account: &str, hosts: &[&Object], census: &C, now: Timestamp) -> Decided {
         let before = self.before(account);
         let losers = contest(hosts, &before);
         let (mut entries, mut wakes) = (Vec::new(), Vec::new());
@@ -112,14 +112,14 @@ impl Ledger {
     }
 
     /// Why an account cannot serve hosts of that namespace.
-    pub fn fault(&self, account: &str, namespace: &str) -> Option<&Refusal> {
+    pub fn fault(&self, account: &str, namespace: &str) -> Option<&Problem> {
         let faults = self.faults.get(account)?;
         faults.get(self.memory.companions()).or_else(|| faults.get(namespace))
     }
 
     /// Notes all that is missing; true where that is news. A failure that is not to be told yet is one that was told
     /// before, or none.
-    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Refusal>, telling: bool) -> bool {
+    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Problem>, telling: bool) -> bool {
         let before = self.faults.remove(account).unwrap_or_default();
         faults.retain(|namespace, fault| {
             let told = before.get(namespace).is_some_and(|known| known.reason == fault.reason);
@@ -133,7 +133,7 @@ impl Ledger {
     }
 
     /// The turn of a host: the one that it had, or a new one where it is the first in the line.
-    fn turn<C: Census>(
+    fn turn<C: HostLookup>(
         &mut self,
         host: &Object,
         had: Option<Timestamp>,
@@ -154,13 +154,13 @@ impl Ledger {
     }
 
     /// Whoever can have an authority's turn now.
-    pub fn next<C: Census>(&self, authority: &Place, census: &C) -> Option<Arc<Object>> {
+    pub fn next<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> Option<Arc<Object>> {
         let first = self.first(authority, census)?;
         if self.is_busy(authority, census) { None } else { census.host(&first) }
     }
 
     /// Somebody has the turn: until it is gone from what was decided and from what is stored.
-    fn is_busy<C: Census>(&self, authority: &Place, census: &C) -> bool {
+    fn is_busy<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> bool {
         let assignments = self.decided.values().chain(self.memory.assignments());
         let mut with_turn = assignments.flat_map(|assignment| &assignment.hosts).filter(|host| host.turn.is_some());
         with_turn.any(|host| match census.host(&host.object()).and_then(|object| object.authority()) {
@@ -170,7 +170,7 @@ impl Ledger {
     }
 
     /// The first in the line, among those that their companions were told of.
-    fn first<C: Census>(&self, authority: &Place, census: &C) -> Option<ObjectRef> {
+    fn first<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> Option<ObjectRef> {
         let hosts = census.waiting();
         let waiting = hosts.iter().filter(|host| host.authority().as_ref() == Some(authority)).filter_map(|host| {
             let since = turns::waits_since(host)?;

@@ -1,6 +1,6 @@
 //! What is there of companions' accounts, as the watch showed it and as it was written. No request is made here.
 
-use crate::api::account::{Body, MINT, NODE_PREFIX, PartKey, PartKind, SeenPart, role_name};
+use crate::api::account::{MINT, NODE_PREFIX, PartKey, PartKind, ResourceBody, SeenPart, role_name};
 use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
 use crate::api::{Kind, ObjectRef};
 use crate::decide::delivery::rights::owner;
@@ -8,7 +8,7 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use std::collections::{HashMap, HashSet};
 
 /// The objects of all accounts, by account.
-pub(super) struct Memory {
+pub(super) struct ObservedAccounts {
     companions: String,
     seen: HashMap<String, HashMap<PartKey, SeenPart>>,
     /// The assignments in them.
@@ -19,11 +19,11 @@ pub(super) struct Memory {
     writing: HashMap<PartKey, bool>,
 }
 
-impl Memory {
+impl ObservedAccounts {
     /// Of the accounts in that namespace.
-    pub fn of(companions: String) -> Memory {
+    pub fn of(companions: String) -> ObservedAccounts {
         let (seen, stored, named, writing) = Default::default();
-        Memory { companions, seen, stored, named, writing }
+        ObservedAccounts { companions, seen, stored, named, writing }
     }
 
     /// The namespace of the accounts.
@@ -191,14 +191,14 @@ impl Memory {
 
 fn assignment_in(part: &SeenPart) -> Option<Assignment> {
     match &part.body {
-        Body::ConfigMap(data) => Assignment::parse(data.get(ASSIGNMENT_KEY)?),
+        ResourceBody::ConfigMap(data) => Assignment::parse(data.get(ASSIGNMENT_KEY)?),
         _ => None,
     }
 }
 
 fn rules(part: &SeenPart) -> &[PolicyRule] {
     match &part.body {
-        Body::Role(rules) => rules,
+        ResourceBody::Role(rules) => rules,
         _ => &[],
     }
 }

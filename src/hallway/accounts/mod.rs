@@ -4,28 +4,28 @@
 mod ledger;
 mod memory;
 
-use super::{CONFLICT_PATIENCE, House};
-use crate::api::account::{MINT, Part, PartKey, PartKind, SeenPart};
+use super::{CONFLICT_PATIENCE, Context};
+use crate::api::account::{AccountResource, MINT, PartKey, PartKind, SeenPart};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
-use crate::api::{Object, ObjectRef, Place};
-use crate::decide::Refusal;
+use crate::api::{NamespacedName, Object, ObjectRef};
+use crate::decide::Problem;
 use crate::decide::delivery::assign::assignable;
 use crate::decide::delivery::contest::contest;
-use crate::decide::delivery::rights::{Step, mint_parts, owner, parts, steps};
-use crate::decide::delivery::{Courier, Listing, listing};
+use crate::decide::delivery::rights::{AccountStep, mint_parts, owner, parts, steps};
+use crate::decide::delivery::{Allowlist, Deliverer, listing};
 use crate::pki::lifecycle::saturating;
 use crate::world::StoreError;
 use crate::world::account_store::AccountStore;
-use crate::world::store::Announcement;
+use crate::world::store::ObjectEvent;
 use k8s_openapi::jiff::Timestamp;
-use ledger::Ledger;
-use memory::Memory;
+use ledger::Assignments;
+use memory::ObservedAccounts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// What is known of hosts.
-pub trait Census: Sync {
+pub trait HostLookup: Sync {
     /// The object, if it is there.
     fn host(&self, at: &ObjectRef) -> Option<Arc<Object>>;
     /// Those whose spec names that account.
@@ -40,7 +40,7 @@ pub trait Census: Sync {
 
 /// What came of a walk.
 #[derive(Debug, Default)]
-pub struct AccountWalk {
+pub struct AccountReconciled {
     /// When to walk again, if nothing changes.
     pub wake: Option<Timestamp>,
     /// Objects for which something changed.
@@ -53,15 +53,15 @@ pub struct AccountWalk {
 
 /// All accounts.
 pub struct Accounts {
-    listing: Listing,
+    listing: Allowlist,
     companions: String,
-    ledger: Mutex<Ledger>,
+    ledger: Mutex<Assignments>,
 }
 
 /// What a walk is to bring about.
-struct Plan {
+struct AccountPlan {
     owner: String,
-    parts: Vec<Part>,
+    parts: Vec<AccountResource>,
     /// The account's own name is somebody else's.
     usurper: Option<PartKey>,
     wake: Option<Timestamp>,
@@ -70,16 +70,16 @@ struct Plan {
 
 /// What went wrong as it was written: for the hosts of which namespace, and what is to be tried again.
 #[derive(Default)]
-struct Hitches {
-    faults: BTreeMap<Arc<str>, Refusal>,
+struct WriteFailures {
+    faults: BTreeMap<Arc<str>, Problem>,
     failed: Option<StoreError>,
 }
 
 impl Accounts {
     /// Accounts of what that listing lets through.
-    pub fn new(listing: Listing) -> Accounts {
+    pub fn new(listing: Allowlist) -> Accounts {
         let companions = listing.companions.clone().unwrap_or_default();
-        let ledger = Mutex::new(Ledger::over(Memory::of(companions.clone())));
+        let ledger = Mutex::new(Assignments::over(ObservedAccounts::of(companions.clone())));
         Accounts { listing, companions, ledger }
     }
 
@@ -88,7 +88,7 @@ impl Accounts {
         self.listing.companions.as_deref()
     }
 
-    fn open(&self) -> MutexGuard<'_, Ledger> {
+    fn open(&self) -> MutexGuard<'_, Assignments> {
         self.ledger.lock().expect("nothing panics while it holds this lock")
     }
 
@@ -98,20 +98,22 @@ impl Accounts {
     }
 
     /// Forgets every object of that kind that a new watch has not shown; the accounts of those.
-    pub fn keep_only(&self, kind: PartKind, there: impl Fn(&Place) -> bool) -> Vec<String> {
+    pub fn keep_only(&self, kind: PartKind, there: impl Fn(&NamespacedName) -> bool) -> Vec<String> {
         let mut ledger = self.open();
         let gone: Vec<PartKey> = ledger.memory.keys(kind).into_iter().filter(|key| !there(&key.at)).collect();
         gone.iter().filter_map(|key| ledger.memory.notice(key, None)).collect()
     }
 
     /// Who brings a host's certificate there; `hosts` are those of its account.
-    pub fn courier(&self, object: &Object, hosts: &[Arc<Object>]) -> Courier {
+    pub fn courier(&self, object: &Object, hosts: &[Arc<Object>]) -> Deliverer {
         let asked = listing::courier(object, &self.listing);
-        let (Courier::Node(_) | Courier::Enrolled, Some(account)) = (&asked, object.account()) else { return asked };
+        let (Deliverer::Node(_) | Deliverer::Enrolled, Some(account)) = (&asked, object.account()) else {
+            return asked;
+        };
         let ledger = self.open();
         let mut losers = contest(&self.applicants(hosts), &ledger.before(&account));
         let refusal = losers.remove(&object.at).or_else(|| ledger.fault(&account, &object.at.namespace).cloned());
-        refusal.map_or(asked, Courier::Refused)
+        refusal.map_or(asked, Deliverer::Refused)
     }
 
     /// A companion is told to register that host for that PortainerClient.
@@ -124,20 +126,20 @@ impl Accounts {
     }
 
     /// Walks an account, or [`MINT`]. What fails is told to the hosts that it is needed for where `telling` says so.
-    pub async fn walk<S: AccountStore, C: Census>(
+    pub async fn walk<S: AccountStore, C: HostLookup>(
         &self,
-        house: &House<S>,
+        house: &Context<S>,
         census: &C,
         account: &str,
         telling: bool,
-    ) -> AccountWalk {
+    ) -> AccountReconciled {
         if self.namespace().is_none() {
-            return AccountWalk::default();
+            return AccountReconciled::default();
         }
         let (now, hosts) = (house.clock.now(), census.hosts_of(account));
         let readable = match self.observe(house, account, &hosts).await {
             Ok(readable) => readable,
-            Err(error) => return AccountWalk { failed: Some(error), ..AccountWalk::default() },
+            Err(error) => return AccountReconciled { failed: Some(error), ..AccountReconciled::default() },
         };
         let (plan, hitches) = self
             .bring_about(house, account, || match account {
@@ -158,7 +160,7 @@ impl Accounts {
     /// Secret is their own.
     async fn observe<S: AccountStore>(
         &self,
-        house: &House<S>,
+        house: &Context<S>,
         account: &str,
         hosts: &[Arc<Object>],
     ) -> Result<BTreeSet<ObjectRef>, StoreError> {
@@ -178,11 +180,11 @@ impl Accounts {
     /// Plans and applies; again where it came out only as it was to be made that the account is a stranger's.
     async fn bring_about<S: AccountStore>(
         &self,
-        house: &House<S>,
+        house: &Context<S>,
         account: &str,
-        plan: impl Fn() -> Plan,
-    ) -> (Plan, Hitches) {
-        let (mut planned, mut hitches) = (plan(), Hitches::default());
+        plan: impl Fn() -> AccountPlan,
+    ) -> (AccountPlan, WriteFailures) {
+        let (mut planned, mut hitches) = (plan(), WriteFailures::default());
         self.apply(house, account, &planned, &mut hitches).await;
         if planned.usurper.is_none() && self.open().memory.usurper(account).is_some() {
             let changed = std::mem::replace(&mut planned, plan()).changed;
@@ -192,19 +194,19 @@ impl Accounts {
         (planned, hitches)
     }
 
-    fn plan_mint(&self) -> Plan {
+    fn plan_mint(&self) -> AccountPlan {
         let parts = mint_parts(&self.companions, self.open().memory.nodes());
-        Plan { owner: owner(&self.companions, MINT), parts, usurper: None, wake: None, changed: BTreeSet::new() }
+        AccountPlan { owner: owner(&self.companions, MINT), parts, usurper: None, wake: None, changed: BTreeSet::new() }
     }
 
-    fn plan<C: Census>(
+    fn plan<C: HostLookup>(
         &self,
         account: &str,
         hosts: &[Arc<Object>],
         readable: &BTreeSet<ObjectRef>,
         census: &C,
         now: Timestamp,
-    ) -> Plan {
+    ) -> AccountPlan {
         let mut ledger = self.open();
         let decided = ledger.decide(account, &self.applicants(hosts), census, now);
         let wanted = !decided.assignment.hosts.is_empty();
@@ -214,12 +216,18 @@ impl Accounts {
             false => Vec::new(),
         };
         let owner = owner(&self.companions, account);
-        Plan { owner, parts, usurper, wake: decided.wake, changed: decided.changed }
+        AccountPlan { owner, parts, usurper, wake: decided.wake, changed: decided.changed }
     }
 
     /// Writes what differs, as far as it can be written: a namespace that is going must not keep the hosts of others
     /// waiting.
-    async fn apply<S: AccountStore>(&self, house: &House<S>, account: &str, plan: &Plan, hitches: &mut Hitches) {
+    async fn apply<S: AccountStore>(
+        &self,
+        house: &Context<S>,
+        account: &str,
+        plan: &AccountPlan,
+        hitches: &mut WriteFailures,
+    ) {
         let steps = match self.open().memory.parts(account) {
             Some(seen) => steps(&plan.owner, &plan.parts, seen),
             None => steps(&plan.owner, &plan.parts, &HashMap::new()),
@@ -241,20 +249,24 @@ impl Accounts {
     }
 
     /// Does one step; what is somebody else's, where that is in the way.
-    async fn perform<S: AccountStore>(&self, house: &House<S>, step: Step) -> Result<Option<PartKey>, StoreError> {
+    async fn perform<S: AccountStore>(
+        &self,
+        house: &Context<S>,
+        step: AccountStep,
+    ) -> Result<Option<PartKey>, StoreError> {
         match step {
-            Step::Foreign(key) => Ok(Some(key)),
-            Step::Make(part) => self.make(house, &part).await,
-            Step::Amend(part, version) => {
+            AccountStep::Foreign(key) => Ok(Some(key)),
+            AccountStep::Make(part) => self.make(house, &part).await,
+            AccountStep::Amend(part, version) => {
                 self.noting(&part, house.store.amend(&part, &version)).await?;
                 Ok(None)
             }
-            Step::Remake(part, version) => {
+            AccountStep::Remake(part, version) => {
                 house.store.discard(&part.key, &version).await?;
                 self.open().memory.forget(&part.key, &version);
                 self.make(house, &part).await
             }
-            Step::Drop(key, version) => {
+            AccountStep::Drop(key, version) => {
                 house.store.discard(&key, &version).await?;
                 self.open().memory.forget(&key, &version);
                 Ok(None)
@@ -263,7 +275,11 @@ impl Accounts {
     }
 
     /// Makes it, or takes back what is ours without its label; else says what is in the way.
-    async fn make<S: AccountStore>(&self, house: &House<S>, part: &Part) -> Result<Option<PartKey>, StoreError> {
+    async fn make<S: AccountStore>(
+        &self,
+        house: &Context<S>,
+        part: &AccountResource,
+    ) -> Result<Option<PartKey>, StoreError> {
         match self.noting(part, house.store.make(part)).await {
             Err(StoreError::Exists(at)) => {
                 let Some(found) = house.store.find(&part.key).await? else { return Err(StoreError::Changed(at)) };
@@ -279,7 +295,7 @@ impl Accounts {
 
     async fn noting(
         &self,
-        part: &Part,
+        part: &AccountResource,
         write: impl Future<Output = Result<String, StoreError>>,
     ) -> Result<(), StoreError> {
         self.open().memory.begin(&part.key);
@@ -299,15 +315,16 @@ impl Accounts {
         &self,
         account: &str,
         hosts: &[Arc<Object>],
-        plan: Plan,
-        hitches: Hitches,
+        plan: AccountPlan,
+        hitches: WriteFailures,
         telling: bool,
         now: Timestamp,
-    ) -> AccountWalk {
+    ) -> AccountReconciled {
         let foreign = hitches.faults.values().any(|fault| fault.reason == Reason::AccountConflict);
         let patience = foreign.then(|| saturating(now, CONFLICT_PATIENCE)); // nothing watches what is not ours
         let wake = plan.wake.into_iter().chain(patience).min();
-        let mut walk = AccountWalk { wake, hosts: plan.changed, failed: hitches.failed, ..AccountWalk::default() };
+        let mut walk =
+            AccountReconciled { wake, hosts: plan.changed, failed: hitches.failed, ..AccountReconciled::default() };
         let mut ledger = self.open();
         if ledger.set_faults(account, hitches.faults, telling) {
             walk.hosts.extend(hosts.iter().map(|host| host.at.clone()));
@@ -321,12 +338,12 @@ impl Accounts {
 
     /// Hosts that left the assignment: another account may have them now, and their users hear that what is there
     /// stays.
-    async fn say_who_left<S: AccountStore, C: Census>(
+    async fn say_who_left<S: AccountStore, C: HostLookup>(
         &self,
-        house: &House<S>,
+        house: &Context<S>,
         census: &C,
         account: &str,
-        walk: &mut AccountWalk,
+        walk: &mut AccountReconciled,
     ) {
         let left = self.open().take_leaving(account);
         for host in left {
@@ -336,38 +353,39 @@ impl Accounts {
             if host.removing || nothing {
                 continue;
             }
-            let (who, directory) = (Courier::of(&host.delivery).words(), &host.delivery.directory);
+            let (who, directory) = (Deliverer::of(&host.delivery).words(), &host.delivery.directory);
             let message = format!("{who} delivers it no more: what it delivered into {directory} stays there");
-            let what = Announcement { warning: false, reason: Reason::Retained.as_str(), message };
+            let what = ObjectEvent { warning: false, reason: Reason::Retained.as_str(), message };
             house.store.announce_left(&host, &what).await;
         }
     }
 
     /// The accounts whose hosts can have a turn now.
-    fn next_in_line<C: Census>(&self, census: &C) -> Vec<String> {
-        let authorities: BTreeSet<Place> = census.waiting().iter().filter_map(|host| host.authority()).collect();
+    fn next_in_line<C: HostLookup>(&self, census: &C) -> Vec<String> {
+        let authorities: BTreeSet<NamespacedName> =
+            census.waiting().iter().filter_map(|host| host.authority()).collect();
         let ledger = self.open();
         let next = authorities.iter().filter_map(|authority| ledger.next(authority, census));
         next.filter_map(|host| host.account()).collect()
     }
 }
 
-impl Hitches {
+impl WriteFailures {
     fn foreign(&mut self, key: Option<&PartKey>) {
         self.faults.extend(key.map(|key| (Arc::clone(&key.at.namespace), in_the_way(key))));
     }
 
     fn failed(&mut self, namespace: Arc<str>, error: StoreError) {
         let message = format!("{error}; it is tried again and again");
-        self.faults.entry(namespace).or_insert_with(|| Refusal::delivery(Reason::StoreFailed, message));
+        self.faults.entry(namespace).or_insert_with(|| Problem::delivery(Reason::StoreFailed, message));
         self.failed.get_or_insert(error);
     }
 }
 
-fn in_the_way(key: &PartKey) -> Refusal {
+fn in_the_way(key: &PartKey) -> Problem {
     let message = format!(
         "{key} belongs to somebody else and stays untouched: delete it, or move it to another name, and the companion \
          gets its account"
     );
-    Refusal::delivery(Reason::AccountConflict, message)
+    Problem::delivery(Reason::AccountConflict, message)
 }

@@ -1,22 +1,22 @@
 //! The way back from a change: what the journal notes is put where it was, and dockerd started as before.
 
-use super::Trouble;
-use super::change::{ASK_EVERY, Host, JOURNAL, Journal, PROOF_PATIENCE};
+use super::StepError;
+use super::change::{ASK_EVERY, DockerHost, JOURNAL, Journal, PROOF_PATIENCE};
 use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, observe};
 use crate::decide::delivery::memory::Stage;
-use crate::decide::delivery::target::Layout;
+use crate::decide::delivery::target::DaemonFiles;
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::unit;
-use crate::world::daemon_host::{self, Entry};
+use crate::world::daemon_host::{self, PathEntry};
 use crate::world::synced_files::FileError;
 use crate::world::systemd::Verb;
 use std::path::Path;
 use tokio::time::{Instant, sleep};
 
-impl Host<'_> {
+impl DockerHost<'_> {
     /// Puts back what was there, and says what came of it; it is for the caller to forget the change. dockerd is
     /// restarted only where it had been for the change, or does not run.
-    pub async fn roll_back(&self, fault: &str) -> Result<String, Trouble> {
+    pub async fn roll_back(&self, fault: &str) -> Result<String, StepError> {
         let Some(mut journal) = daemon_host::recall::<Journal>(JOURNAL)? else { return Ok(fault.to_owned()) };
         let running = self.systemd.unit(SERVICE).await?.active == "active";
         let untouched = journal.stage == Stage::Writing && running;
@@ -45,8 +45,8 @@ impl Host<'_> {
     }
 
     /// The listener goes before TLS, which it must not outlive.
-    async fn put_back(&self, journal: &Journal) -> Result<(), Trouble> {
-        if journal.prior(unit::SOCKET_UNIT) == Some(&Entry::Absent) && self.systemd.unit(OUR_SOCKET).await?.loaded {
+    async fn put_back(&self, journal: &Journal) -> Result<(), StepError> {
+        if journal.prior(unit::SOCKET_UNIT) == Some(&PathEntry::Absent) && self.systemd.unit(OUR_SOCKET).await?.loaded {
             let _ = self.systemd.run(Verb::Stop, OUR_SOCKET).await; // it may have failed, which is as good
         }
         let behind = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
@@ -63,18 +63,19 @@ impl Host<'_> {
     }
 
     /// What others wrote into it meanwhile stays: a change may have waited for its restart for weeks.
-    fn put_back_daemon_json(&self, path: &Path, prior: &Entry) -> Result<(), FileError> {
+    fn put_back_daemon_json(&self, path: &Path, prior: &PathEntry) -> Result<(), FileError> {
         let there = daemon_host::read(path)?;
-        let parsed = |entry: &Entry| DaemonJson::parse(entry.bytes()?).ok();
+        let parsed = |entry: &PathEntry| DaemonJson::parse(entry.bytes()?).ok();
         let nothing = || DaemonJson::parse(b"").ok();
         let (Some(now), Some(before)) = (parsed(&there), parsed(prior).or_else(nothing)) else {
             return daemon_host::put(path, prior);
         };
         match now.same_but_ours(&before) {
             true => daemon_host::put(path, prior),
-            false => {
-                self.put_daemon_json(&Layout { daemon_json: Some(now.reverted(&before).render()), ..Layout::default() })
-            }
+            false => self.put_daemon_json(&DaemonFiles {
+                daemon_json: Some(now.reverted(&before).render()),
+                ..DaemonFiles::default()
+            }),
         }
     }
 

@@ -1,21 +1,21 @@
 //! Changes to a Docker host: files in an order in which dockerd can start at any moment and never opens, a restart,
 //! and the proof. What was there before is noted before it is touched; `back.rs` is the way back.
 
-use super::Trouble;
+use super::StepError;
 use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_PATIENCE, observe};
 use crate::api::condition::Reason;
-use crate::decide::delivery::daemon::{Observed, paths, unserved};
+use crate::decide::delivery::daemon::{ObservedDaemon, paths, unserved};
 use crate::decide::delivery::memory::Stage;
-use crate::decide::delivery::order::{Order, listens};
+use crate::decide::delivery::order::{StepRequest, listens};
 use crate::decide::delivery::restart::serving;
-use crate::decide::delivery::target::Layout;
+use crate::decide::delivery::target::DaemonFiles;
 use crate::decide::status::Verdict;
-use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted, sealed};
+use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted, enforces_client_auth};
 use crate::docker::engine::Engine;
 use crate::docker::listen::Listen;
 use crate::docker::unit;
 use crate::world::Clock;
-use crate::world::daemon_host::{self, Entry};
+use crate::world::daemon_host::{self, PathEntry};
 use crate::world::host_files::Directory;
 use crate::world::synced_files::FileError;
 use crate::world::systemd::{Systemd, Verb};
@@ -42,7 +42,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub struct Journal {
     /// How far the change is.
     pub stage: Stage,
-    pub(super) prior: Vec<(PathBuf, Entry)>,
+    pub(super) prior: Vec<(PathBuf, PathEntry)>,
     pub(super) current: Option<u64>,
     /// Why it is taken back, once it is.
     #[serde(default)]
@@ -50,7 +50,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    pub(super) fn prior(&self, path: &str) -> Option<&Entry> {
+    pub(super) fn prior(&self, path: &str) -> Option<&PathEntry> {
         self.prior.iter().find(|(there, _)| there == Path::new(path)).map(|(_, entry)| entry)
     }
 
@@ -66,35 +66,35 @@ impl Journal {
 }
 
 /// Why a change is taken back.
-pub enum Fault {
+pub enum RollbackCause {
     /// It was tried, and did not work.
     Failed(String),
     /// It cannot be tried now.
     Refused(Verdict),
 }
 
-impl Fault {
+impl RollbackCause {
     /// As a verdict says it.
-    pub fn of(verdict: &Verdict) -> Fault {
-        Fault::Failed(verdict.message.clone())
+    pub fn of(verdict: &Verdict) -> RollbackCause {
+        RollbackCause::Failed(verdict.message.clone())
     }
 }
 
-impl<E: Into<Trouble>> From<E> for Fault {
-    fn from(error: E) -> Fault {
+impl<E: Into<StepError>> From<E> for RollbackCause {
+    fn from(error: E) -> RollbackCause {
         match error.into() {
-            Trouble::Refused(verdict) => Fault::Refused(verdict),
-            trouble => Fault::Failed(trouble.to_string()),
+            StepError::Refused(verdict) => RollbackCause::Refused(verdict),
+            trouble => RollbackCause::Failed(trouble.to_string()),
         }
     }
 }
 
 /// A host that is changed.
-pub struct Host<'a> {
+pub struct DockerHost<'a> {
     /// Its systemd.
     pub systemd: &'a Systemd,
     /// What is asked.
-    pub order: &'a Order,
+    pub order: &'a StepRequest,
     /// The time.
     pub clock: &'a Clock,
 }
@@ -108,9 +108,9 @@ pub fn forget() -> Result<(), FileError> {
     daemon_host::keep(JOURNAL, None::<&Journal>)
 }
 
-impl Host<'_> {
+impl DockerHost<'_> {
     /// Writes files that dockerd reads on its next start.
-    pub async fn write(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
+    pub async fn write(&self, observed: &ObservedDaemon, layout: &DaemonFiles) -> Result<(), StepError> {
         self.begin(observed, Stage::Writing)?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
@@ -118,7 +118,7 @@ impl Host<'_> {
     }
 
     /// Closes what stands open: files, then dockerd with all its sockets.
-    pub async fn close(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
+    pub async fn close(&self, observed: &ObservedDaemon, layout: &DaemonFiles) -> Result<(), StepError> {
         self.begin(observed, Stage::Closing)?;
         self.put_all(observed, layout)?;
         self.systemd.reload().await?;
@@ -127,7 +127,12 @@ impl Host<'_> {
     }
 
     /// Has dockerd serve, and proves it.
-    pub async fn serve(&self, observed: &Observed, layout: &Layout, sockets: bool) -> Result<Observed, Fault> {
+    pub async fn serve(
+        &self,
+        observed: &ObservedDaemon,
+        layout: &DaemonFiles,
+        sockets: bool,
+    ) -> Result<ObservedDaemon, RollbackCause> {
         self.begin(observed, Stage::Writing)?;
         let kept = self.keep_containers(observed, layout).await?;
         self.put_all(observed, layout)?;
@@ -142,9 +147,14 @@ impl Host<'_> {
     }
 
     /// Takes our files away, the listener first.
-    pub async fn remove(&self, observed: &Observed, layout: &Layout, restart: bool) -> Result<(), Trouble> {
+    pub async fn remove(
+        &self,
+        observed: &ObservedDaemon,
+        layout: &DaemonFiles,
+        restart: bool,
+    ) -> Result<(), StepError> {
         self.begin(observed, Stage::Writing)?;
-        daemon_host::put(unit::SOCKET_WANT.as_ref(), &Entry::Absent)?;
+        daemon_host::put(unit::SOCKET_WANT.as_ref(), &PathEntry::Absent)?;
         if self.systemd.unit(OUR_SOCKET).await?.loaded {
             self.systemd.run(Verb::Stop, OUR_SOCKET).await?;
         }
@@ -162,7 +172,7 @@ impl Host<'_> {
     }
 
     /// What is noted of an unfinished change stays: it is older.
-    fn begin(&self, observed: &Observed, stage: Stage) -> Result<(), FileError> {
+    fn begin(&self, observed: &ObservedDaemon, stage: Stage) -> Result<(), FileError> {
         if let Some(journal) = daemon_host::recall::<Journal>(JOURNAL)? {
             return daemon_host::keep(JOURNAL, Some(&Journal { stage, ..journal }));
         }
@@ -184,7 +194,7 @@ impl Host<'_> {
 
     /// TLS before the listener. `hosts` goes before the flags come, and others' flags before our TLS keys come: dockerd
     /// refuses to start with both.
-    fn put_all(&self, observed: &Observed, layout: &Layout) -> Result<(), FileError> {
+    fn put_all(&self, observed: &ObservedDaemon, layout: &DaemonFiles) -> Result<(), FileError> {
         put_text(unit::SOCKET_UNIT, layout.socket.as_deref())?;
         let hosts = observed.found.daemon_json.as_deref().and_then(|text| DaemonJson::parse(text).ok());
         match hosts.is_some_and(|json| json.hosts().is_some()) {
@@ -192,28 +202,30 @@ impl Host<'_> {
             false => put_text(unit::DROP_IN, layout.drop_in.as_deref()).and_then(|()| self.put_daemon_json(layout))?,
         }
         put_text(unit::DOCKER_SOCKET_DROP_IN, layout.docker_socket.as_deref())?;
-        let link = Entry::Link(PathBuf::from(unit::SOCKET_UNIT));
-        daemon_host::put(unit::SOCKET_WANT.as_ref(), if layout.wanted { &link } else { &Entry::Absent })
+        let link = PathEntry::Link(PathBuf::from(unit::SOCKET_UNIT));
+        daemon_host::put(unit::SOCKET_WANT.as_ref(), if layout.wanted { &link } else { &PathEntry::Absent })
     }
 
     /// Permissions and owner stay.
-    pub(super) fn put_daemon_json(&self, layout: &Layout) -> Result<(), FileError> {
+    pub(super) fn put_daemon_json(&self, layout: &DaemonFiles) -> Result<(), FileError> {
         let path = daemon_host::behind_links(DAEMON_JSON.as_ref())?;
         let there = daemon_host::read(&path)?;
         let entry = match (&layout.daemon_json, there) {
-            (None, _) => Entry::Absent,
-            (Some(bytes), Entry::File { mode, uid, gid, .. }) => Entry::File { bytes: bytes.clone(), mode, uid, gid },
-            (Some(bytes), _) => Entry::File { bytes: bytes.clone(), mode: 0o644, uid: 0, gid: 0 },
+            (None, _) => PathEntry::Absent,
+            (Some(bytes), PathEntry::File { mode, uid, gid, .. }) => {
+                PathEntry::File { bytes: bytes.clone(), mode, uid, gid }
+            }
+            (Some(bytes), _) => PathEntry::File { bytes: bytes.clone(), mode: 0o644, uid: 0, gid: 0 },
         };
         daemon_host::put(&path, &entry)
     }
 
-    pub(super) fn directory(&self) -> Result<Option<Directory>, Trouble> {
+    pub(super) fn directory(&self) -> Result<Option<Directory>, StepError> {
         let directory = Path::new(&self.order.host.delivery.directory);
         Ok(Directory::find(&[directory.to_owned()], directory)?)
     }
 
-    fn point(&self, observed: &Observed) -> Result<(), Trouble> {
+    fn point(&self, observed: &ObservedDaemon) -> Result<(), StepError> {
         match (&observed.files, self.directory()?) {
             (Some(files), Some(directory)) if observed.current != Some(files.generation) => {
                 Ok(directory.point(files.generation)?)
@@ -223,7 +235,7 @@ impl Host<'_> {
     }
 
     /// Turns live-restore on in the dockerd that runs, where it is wished for and off. Whether containers outlive it.
-    async fn keep_containers(&self, observed: &Observed, layout: &Layout) -> Result<bool, Trouble> {
+    async fn keep_containers(&self, observed: &ObservedDaemon, layout: &DaemonFiles) -> Result<bool, StepError> {
         let on = |text: Option<&[u8]>| {
             text.and_then(|text| DaemonJson::parse(text).ok()).and_then(|json| json.live_restore()) == Some(true)
         };
@@ -234,7 +246,7 @@ impl Host<'_> {
         let before = observed.found.daemon_json.as_deref().unwrap_or_default();
         if let Ok(json) = DaemonJson::parse(before) {
             let text = json.with_live_restore().render();
-            self.put_daemon_json(&Layout { daemon_json: Some(text), ..Layout::default() })?;
+            self.put_daemon_json(&DaemonFiles { daemon_json: Some(text), ..DaemonFiles::default() })?;
         }
         self.systemd.hang_up(SERVICE).await?;
         let deadline = Instant::now() + RELOAD_PATIENCE;
@@ -244,7 +256,7 @@ impl Host<'_> {
             }
             sleep(ASK_EVERY).await;
         }
-        Err(Trouble::Refused(serving(
+        Err(StepError::Refused(serving(
             Reason::RestartPending,
             "dockerd does not turn live-restore on, and containers would stop",
         )))
@@ -252,15 +264,16 @@ impl Host<'_> {
 
     /// Whether the change can be made: room for its files, dockerd's own opinion of its configuration, and nobody else
     /// on its addresses. Nothing is touched before.
-    pub async fn check(&self, observed: &Observed, layout: &Layout) -> Result<(), Trouble> {
-        let refused = |what: String| Trouble::Refused(serving(Reason::DaemonUnusable, what));
+    pub async fn check(&self, observed: &ObservedDaemon, layout: &DaemonFiles) -> Result<(), StepError> {
+        let refused = |what: String| StepError::Refused(serving(Reason::DaemonUnusable, what));
         let journal = format!("{}/{JOURNAL}", daemon_host::HOME);
         for file in [&journal, DAEMON_JSON, unit::SOCKET_UNIT] {
             let room = daemon_host::room(file.as_ref());
             room.map_err(|error| refused(format!("{error}; dockerd was not touched")))?;
         }
         let text = layout.daemon_json.as_deref().unwrap_or_default();
-        sealed(text).map_err(|error| refused(format!("daemon.json would not demand client certificates: {error}")))?;
+        enforces_client_auth(text)
+            .map_err(|error| refused(format!("daemon.json would not demand client certificates: {error}")))?;
         if let Some(said) = self.validate(observed, text)? {
             return Err(refused(format!(
                 "dockerd --validate refuses the configuration that it would have, so it was not touched: {said}"
@@ -270,7 +283,7 @@ impl Host<'_> {
     }
 
     /// What dockerd says against the configuration, with the files of the generation that it is to serve.
-    fn validate(&self, observed: &Observed, text: &[u8]) -> Result<Option<String>, Trouble> {
+    fn validate(&self, observed: &ObservedDaemon, text: &[u8]) -> Result<Option<String>, StepError> {
         let Some((files, json)) = observed.files.as_ref().zip(DaemonJson::parse(text).ok()) else { return Ok(None) };
         let TlsPaths { ca, cert, key } = paths(self.order);
         let inside = |path: String| {
@@ -281,24 +294,24 @@ impl Host<'_> {
         let (ca, cert, key) = (inside(ca), inside(cert), inside(key));
         let wanted = Wanted { ca: &ca, cert: &cert, key: &key, live_restore: false, drop_hosts: true };
         let candidate = format!("{}/{CANDIDATE}", daemon_host::HOME);
-        let entry = Entry::File { bytes: json.merged(&wanted).render(), mode: 0o600, uid: 0, gid: 0 };
+        let entry = PathEntry::File { bytes: json.merged(&wanted).render(), mode: 0o600, uid: 0, gid: 0 };
         daemon_host::put(candidate.as_ref(), &entry)?;
         let mut words = observed.found.command();
         words.extend(["--config-file".to_owned(), candidate.clone()]);
         let said = daemon_host::validate(&words);
-        daemon_host::put(candidate.as_ref(), &Entry::Absent)?;
+        daemon_host::put(candidate.as_ref(), &PathEntry::Absent)?;
         Ok(said.map(|said| said.replace(&candidate, DAEMON_JSON)))
     }
 
     /// Nobody but dockerd, or systemd for it, listens where dockerd is to.
-    async fn ports_free(&self) -> Result<(), Trouble> {
+    async fn ports_free(&self) -> Result<(), StepError> {
         let mine = [Some(1), self.systemd.main_pid(SERVICE).await?];
         for listen in listens(&self.order.host).unwrap_or_default() {
             let others = daemon_host::other_listener(&mine, |address| {
                 Listen::parse(&address.to_string()).is_ok_and(|there| listen.covers(&there) || there.covers(&listen))
             });
             if let Some((address, who)) = others {
-                return Err(Trouble::Refused(serving(
+                return Err(StepError::Refused(serving(
                     Reason::DaemonConflict,
                     format!(
                         "{who} listens on {address}, where dockerd is to: stop it, or choose another port; dockerd was \
@@ -311,7 +324,7 @@ impl Host<'_> {
     }
 
     /// Starts dockerd anew; with its sockets where they changed, since systemd opens none while it runs.
-    pub(super) async fn restart(&self, sockets: bool) -> Result<(), Trouble> {
+    pub(super) async fn restart(&self, sockets: bool) -> Result<(), StepError> {
         for unit in [SERVICE, SOCKET, OUR_SOCKET] {
             let _ = self.systemd.reset_failed(unit).await; // one that never ran has nothing to reset
         }
@@ -331,7 +344,7 @@ impl Host<'_> {
         };
         tokio::select! {
             restarted = restarted => Ok(restarted?),
-            () = self.hangs() => Err(Trouble::Hangs(START_PATIENCE.as_secs())),
+            () = self.hangs() => Err(StepError::Hangs(START_PATIENCE.as_secs())),
         }
     }
 
@@ -347,14 +360,14 @@ impl Host<'_> {
     }
 
     /// Asks until dockerd serves as wanted and nobody without a certificate.
-    async fn prove(&self, before: Option<Engine>) -> Result<Observed, Fault> {
+    async fn prove(&self, before: Option<Engine>) -> Result<ObservedDaemon, RollbackCause> {
         let deadline = Instant::now() + PROOF_PATIENCE;
         loop {
             let now = observe(self.order, self.systemd).await?;
             let fault = match (now.exposed.first(), &now.engine) {
                 (Some(open), _) => {
                     let fault = format!("dockerd answered {open} to somebody without a certificate");
-                    return Err(Fault::Failed(fault));
+                    return Err(RollbackCause::Failed(fault));
                 }
                 (None, None) => Some("dockerd does not answer on its unix socket".to_owned()),
                 (None, Some(_)) => {
@@ -367,7 +380,7 @@ impl Host<'_> {
             // systemd could not open it: another listens there. It does not try again by itself.
             let closed = self.systemd.unit(OUR_SOCKET).await?.active == "failed";
             if closed || Instant::now() > deadline {
-                return Err(Fault::Failed(fault));
+                return Err(RollbackCause::Failed(fault));
             }
             sleep(ASK_EVERY).await;
         }
@@ -375,5 +388,5 @@ impl Host<'_> {
 }
 
 fn put_text(path: &str, text: Option<&str>) -> Result<(), FileError> {
-    daemon_host::put(path.as_ref(), &text.map_or(Entry::Absent, Entry::public))
+    daemon_host::put(path.as_ref(), &text.map_or(PathEntry::Absent, PathEntry::public))
 }

@@ -8,17 +8,17 @@ mod observe;
 pub use observe::{DAEMON_JSON, SERVICE};
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::decide::delivery::daemon::{Observed, Step, attempt, plan, served_well, unserved};
+use crate::decide::delivery::daemon::{DaemonStep, ObservedDaemon, attempt, plan, served_well, unserved};
 use crate::decide::delivery::memory::Stage;
-use crate::decide::delivery::order::{Answer, Order};
-use crate::decide::delivery::target::Layout;
-use crate::decide::delivery::{Memory, restart::serving};
+use crate::decide::delivery::order::{StepRequest, StepResult};
+use crate::decide::delivery::target::DaemonFiles;
+use crate::decide::delivery::{DaemonState, restart::serving};
 use crate::decide::status::Verdict;
 use crate::docker::unit;
 use crate::world::synced_files::FileError;
 use crate::world::systemd::{Systemd, SystemdError};
 use crate::world::{Clock, daemon_host, host_files};
-use change::Fault;
+use change::RollbackCause;
 use k8s_openapi::jiff::SignedDuration;
 
 /// Directories in which dockerd's configuration lies.
@@ -43,7 +43,7 @@ const AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// Why a step could not be taken. What was there is as it was.
 #[derive(Debug, thiserror::Error)]
-pub enum Trouble {
+pub enum StepError {
     /// A file of the host.
     #[error(transparent)]
     File(#[from] FileError),
@@ -64,12 +64,12 @@ pub enum Trouble {
     Refused(Verdict),
 }
 
-impl Trouble {
+impl StepError {
     fn verdict(self) -> Verdict {
         match self {
-            Trouble::Refused(verdict) => verdict,
-            Trouble::Unsupported(message) => serving(Reason::UnsupportedHost, message),
-            Trouble::Directory(error) => serving(Reason::DirectoryUnusable, error.to_string()),
+            StepError::Refused(verdict) => verdict,
+            StepError::Unsupported(message) => serving(Reason::UnsupportedHost, message),
+            StepError::Directory(error) => serving(Reason::DirectoryUnusable, error.to_string()),
             error => serving(Reason::DaemonUnusable, error.to_string()),
         }
     }
@@ -80,16 +80,16 @@ impl Trouble {
 /// # Errors
 /// Where there is no note, or none can be left.
 pub async fn step(clock: &Clock) -> Result<(), FileError> {
-    let Some(order) = daemon_host::recall::<Order>(ORDER)? else { return Ok(()) };
+    let Some(order) = daemon_host::recall::<StepRequest>(ORDER)? else { return Ok(()) };
     let mut worker = Worker { order: &order, clock, last: None };
     let (verdict, again) = match worker.work().await {
         Ok(verdict) => (verdict, false),
         Err(trouble) => (trouble.verdict(), true),
     };
     let again = again || !verdict.holds && worker.last.as_ref().is_some_and(|last| !last.running);
-    let memory = daemon_host::recall::<Memory>(MEMORY)?.unwrap_or_default();
+    let memory = daemon_host::recall::<DaemonState>(MEMORY)?.unwrap_or_default();
     let last = worker.last.as_ref();
-    let answer = Answer {
+    let answer = StepResult {
         holds: verdict.holds,
         reason: verdict.reason.as_str().to_owned(),
         message: verdict.message,
@@ -103,15 +103,15 @@ pub async fn step(clock: &Clock) -> Result<(), FileError> {
 }
 
 struct Worker<'a> {
-    order: &'a Order,
+    order: &'a StepRequest,
     clock: &'a Clock,
-    last: Option<Observed>,
+    last: Option<ObservedDaemon>,
 }
 
 impl Worker<'_> {
-    async fn work(&mut self) -> Result<Verdict, Trouble> {
+    async fn work(&mut self) -> Result<Verdict, StepError> {
         let systemd = Systemd::reach().await.map_err(|error| {
-            Trouble::Unsupported(format!(
+            StepError::Unsupported(format!(
                 "mode: Daemon needs systemd, which cannot be reached ({error}): use mode: Files and restart dockerd yourself"
             ))
         })?;
@@ -120,13 +120,13 @@ impl Worker<'_> {
             observe::settled(&systemd).await?;
             let observed = observe::observe(self.order, &systemd).await;
             let observed = self.last.insert(observed?).clone();
-            let memory = daemon_host::recall::<Memory>(MEMORY)?.unwrap_or_default();
+            let memory = daemon_host::recall::<DaemonState>(MEMORY)?.unwrap_or_default();
             let consent = memory.consent.clone();
             let plan = plan(self.order, &observed, memory, self.clock.now());
             daemon_host::keep(OUT, plan.memory.out.then_some(&self.order.host.name))?;
             let kept = match plan.step {
                 // A consent is used up by the restart that it was given for, not by one that never came.
-                Step::Serve(..) => Memory { consent, ..plan.memory.clone() },
+                DaemonStep::Serve(..) => DaemonState { consent, ..plan.memory.clone() },
                 _ => plan.memory.clone(),
             };
             daemon_host::keep(MEMORY, Some(&kept))?;
@@ -143,18 +143,18 @@ impl Worker<'_> {
     async fn take(
         &mut self,
         systemd: &Systemd,
-        observed: &Observed,
-        step: Step,
+        observed: &ObservedDaemon,
+        step: DaemonStep,
         verdict: Verdict,
-        memory: Memory,
-    ) -> Result<(Verdict, bool), Trouble> {
-        let host = change::Host { systemd, order: self.order, clock: self.clock };
+        memory: DaemonState,
+    ) -> Result<(Verdict, bool), StepError> {
+        let host = change::DockerHost { systemd, order: self.order, clock: self.clock };
         match step {
-            Step::Keep => {
+            DaemonStep::Keep => {
                 daemon_host::keep(MEMORY, Some(&memory))?; // nothing was left to do for a consent
                 Ok((verdict, false))
             }
-            Step::Write(layout) => {
+            DaemonStep::Write(layout) => {
                 if let Err(trouble) = host.check(observed, &layout).await {
                     return self.impossible(&host, trouble).await;
                 }
@@ -162,30 +162,30 @@ impl Worker<'_> {
                 self.settle(verdict.holds, memory)?;
                 Ok((verdict, false))
             }
-            Step::Close(layout) => {
+            DaemonStep::Close(layout) => {
                 host.close(observed, &layout).await?;
                 self.last = Some(observe::observe(self.order, systemd).await?);
                 Ok((verdict, true))
             }
-            Step::RollBack => {
-                let message = self.take_back(&host, &Fault::of(&verdict), memory).await?.message;
+            DaemonStep::RollBack => {
+                let message = self.take_back(&host, &RollbackCause::of(&verdict), memory).await?.message;
                 Ok((serving(Reason::RolledBack, message), false))
             }
-            Step::Remove(layout, restart) => {
+            DaemonStep::Remove(layout, restart) => {
                 host.remove(observed, &layout, restart).await?;
                 Ok((verdict, false))
             }
-            Step::Serve(layout, sockets) => self.serve(&host, observed, (layout, sockets), memory).await,
+            DaemonStep::Serve(layout, sockets) => self.serve(&host, observed, (layout, sockets), memory).await,
         }
     }
 
     async fn serve(
         &mut self,
-        host: &change::Host<'_>,
-        observed: &Observed,
-        (layout, sockets): (Layout, bool),
-        memory: Memory,
-    ) -> Result<(Verdict, bool), Trouble> {
+        host: &change::DockerHost<'_>,
+        observed: &ObservedDaemon,
+        (layout, sockets): (DaemonFiles, bool),
+        memory: DaemonState,
+    ) -> Result<(Verdict, bool), StepError> {
         if let Err(trouble) = host.check(observed, &layout).await {
             return self.impossible(host, trouble).await;
         }
@@ -204,17 +204,22 @@ impl Worker<'_> {
     }
 
     /// Takes back what was tried, and remembers not to try it again on this host as it is then.
-    async fn take_back(&mut self, host: &change::Host<'_>, fault: &Fault, memory: Memory) -> Result<Verdict, Trouble> {
+    async fn take_back(
+        &mut self,
+        host: &change::DockerHost<'_>,
+        fault: &RollbackCause,
+        memory: DaemonState,
+    ) -> Result<Verdict, StepError> {
         let verdict = match fault {
-            Fault::Refused(verdict) => {
+            RollbackCause::Refused(verdict) => {
                 host.roll_back(&verdict.message).await?;
                 verdict.clone()
             }
-            Fault::Failed(fault) => {
+            RollbackCause::Failed(fault) => {
                 let message = host.roll_back(fault).await?;
                 let now = observe::observe(self.order, host.systemd).await?;
                 let rejected = attempt(self.order, &now, message.clone());
-                daemon_host::keep(MEMORY, Some(&Memory { rejected, ..memory }))?;
+                daemon_host::keep(MEMORY, Some(&DaemonState { rejected, ..memory }))?;
                 self.last = Some(now);
                 serving(Reason::RolledBack, message)
             }
@@ -224,7 +229,11 @@ impl Worker<'_> {
     }
 
     /// What cannot be done is not begun; a restart that was begun is taken back, since dockerd may be down by it.
-    async fn impossible(&self, host: &change::Host<'_>, trouble: Trouble) -> Result<(Verdict, bool), Trouble> {
+    async fn impossible(
+        &self,
+        host: &change::DockerHost<'_>,
+        trouble: StepError,
+    ) -> Result<(Verdict, bool), StepError> {
         let journal = daemon_host::recall::<change::Journal>(change::JOURNAL)?;
         if journal.is_some_and(|journal| journal.stage == Stage::Restarting) {
             host.roll_back(&trouble.to_string()).await?;
@@ -234,8 +243,8 @@ impl Worker<'_> {
     }
 
     /// The change has ended: dockerd serves, or will on its next start.
-    fn settle(&self, proved: bool, memory: Memory) -> Result<(), Trouble> {
-        let memory = Memory {
+    fn settle(&self, proved: bool, memory: DaemonState) -> Result<(), StepError> {
+        let memory = DaemonState {
             configured: Some(self.order.host.object().to_string()),
             spec: self.order.spec(),
             rejected: memory.rejected.filter(|_| !proved),
@@ -284,12 +293,12 @@ fn demands_certificates() -> Result<(), String> {
     let path = daemon_host::behind_links(observe::DAEMON_JSON.as_ref()).map_err(|error| error.to_string())?;
     let entry = daemon_host::read(&path).map_err(|error| error.to_string())?;
     let text = entry.bytes().ok_or("there is no daemon.json")?;
-    let paths = crate::docker::daemon_json::sealed(text).map_err(|error| error.to_string())?;
+    let paths = crate::docker::daemon_json::enforces_client_auth(text).map_err(|error| error.to_string())?;
     let missing = [&paths.ca, &paths.cert, &paths.key].into_iter().find(|path| !daemon_host::is_there(path));
     missing.map_or(Ok(()), |path| Err(format!("{path} is missing")))
 }
 
 /// Serving, as an answer has it.
-pub fn verdict(answer: &Answer) -> Verdict {
+pub fn verdict(answer: &StepResult) -> Verdict {
     Verdict::new(ConditionType::Serving, answer.holds, answer.reason(), answer.message.clone())
 }

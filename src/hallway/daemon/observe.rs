@@ -1,17 +1,17 @@
 //! A Docker host as it is: units, files, sockets, and what dockerd answers to whom. It only reads and asks.
 
-use super::Trouble;
-use crate::decide::delivery::daemon::{Files, Heard, Observed, paths};
-use crate::decide::delivery::order::{Order, listens};
-use crate::decide::delivery::target::{Found, Layout, ca_of_flags};
+use super::StepError;
+use crate::decide::delivery::daemon::{Heard, ObservedDaemon, WantedFiles, paths};
+use crate::decide::delivery::order::{StepRequest, listens};
+use crate::decide::delivery::target::{DaemonFiles, ExistingConfig, ca_of_flags};
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::unit;
 use crate::docker::unit_file::{self, values};
 use crate::pki::Certificate;
 use crate::pki::certificate::all_from_pem;
-use crate::world::daemon_host::{self, Entry};
-use crate::world::docker_probe::{self, Identity, Plain, Tls};
-use crate::world::host_files::{Directory, Generation, Seen};
+use crate::world::daemon_host::{self, PathEntry};
+use crate::world::docker_probe::{self, Identity, PlainProbe, TlsProbe};
+use crate::world::host_files::{DirContents, Directory, Generation};
 use crate::world::systemd::{Systemd, Unit};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -34,7 +34,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const MOST_TRIED: usize = 4;
 
 /// Looks at everything.
-pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Trouble> {
+pub async fn observe(order: &StepRequest, systemd: &Systemd) -> Result<ObservedDaemon, StepError> {
     let (service, socket) = (systemd.unit(SERVICE).await?, systemd.unit(SOCKET).await?);
     supported(systemd, &service, &socket).await?;
     if service.stale || socket.stale {
@@ -49,7 +49,7 @@ pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Troub
     let heard = heard(order, &seen).await;
     let (heard, ends): (Vec<Heard>, Vec<_>) = heard.into_iter().unzip();
     let loaded = heard.iter().find_map(|heard| heard.admits);
-    Ok(Observed {
+    Ok(ObservedDaemon {
         trusted_before: trusted_before(&found, order),
         written: written()?,
         running,
@@ -70,7 +70,7 @@ pub async fn observe(order: &Order, systemd: &Systemd) -> Result<Observed, Troub
 }
 
 /// Waits until dockerd runs or does not: one that does not start is tried a few times by systemd.
-pub async fn settled(systemd: &Systemd) -> Result<(), Trouble> {
+pub async fn settled(systemd: &Systemd) -> Result<(), StepError> {
     let deadline = Instant::now() + START_PATIENCE;
     while Instant::now() < deadline && systemd.unit(SERVICE).await?.active == "activating" {
         sleep(LOOK_EVERY).await;
@@ -78,7 +78,7 @@ pub async fn settled(systemd: &Systemd) -> Result<(), Trouble> {
     Ok(())
 }
 
-async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(), Trouble> {
+async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(), StepError> {
     let generated = service.fragment.starts_with("/run/systemd/generator");
     if service.loaded && socket.loaded && !generated {
         return Ok(());
@@ -98,49 +98,49 @@ async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(
             what = name.to_owned();
         }
     }
-    Err(Trouble::Unsupported(format!(
+    Err(StepError::Unsupported(format!(
         "this host has {what}; mode: Daemon works with systemd's docker.service and docker.socket alone, and nothing \
          was touched: use mode: Files, and point dockerd to the files yourself"
     )))
 }
 
-fn seen(order: &Order) -> Result<Seen, Trouble> {
+fn seen(order: &StepRequest) -> Result<DirContents, StepError> {
     let directory = Path::new(&order.host.delivery.directory);
     let roots = [directory.to_owned()];
     Ok(match Directory::find(&roots, directory)? {
         Some(directory) => directory.look(&order.host.name)?,
-        None => Seen::default(),
+        None => DirContents::default(),
     })
 }
 
-fn files_of(seen: &Seen, number: u64) -> Option<Files> {
+fn files_of(seen: &DirContents, number: u64) -> Option<WantedFiles> {
     let generation = seen.generations.iter().find(|generation| generation.number == number)?;
     let leaf = Certificate::from_pem(generation.cert.as_ref()?).ok()?.fingerprint();
     let probe = generation.probe_cert.as_ref().and_then(|pem| Certificate::from_pem(pem).ok());
     let mut anchors = all_from_pem(generation.ca.as_ref()?).ok()?;
     anchors.retain(|anchor| probe.as_ref().is_none_or(|probe| probe.der != anchor.der));
-    Some(Files { generation: number, leaf, anchors })
+    Some(WantedFiles { generation: number, leaf, anchors })
 }
 
 /// Text of a unit's files in systemd's order, ours left out.
-fn texts(unit: &Unit) -> Result<Vec<String>, Trouble> {
+fn texts(unit: &Unit) -> Result<Vec<String>, StepError> {
     let files = [&unit.fragment].into_iter().chain(&unit.drop_ins);
     let others =
         files.filter(|file| !file.is_empty() && *file != unit::DROP_IN && *file != unit::DOCKER_SOCKET_DROP_IN);
     others.map(|file| Ok(text(file)?.unwrap_or_default())).collect()
 }
 
-fn text(path: &str) -> Result<Option<String>, Trouble> {
+fn text(path: &str) -> Result<Option<String>, StepError> {
     Ok(bytes(path)?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
-fn bytes(path: &str) -> Result<Option<Vec<u8>>, Trouble> {
+fn bytes(path: &str) -> Result<Option<Vec<u8>>, StepError> {
     let entry = daemon_host::read(&daemon_host::behind_links(path.as_ref())?)?;
     Ok(entry.bytes().map(<[u8]>::to_vec))
 }
 
 /// Drop-ins that systemd reads behind ours, and that set what it sets.
-fn overruling(drop_ins: &[String]) -> Result<Vec<String>, Trouble> {
+fn overruling(drop_ins: &[String]) -> Result<Vec<String>, StepError> {
     let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
     let mut found = Vec::new();
     for path in drop_ins.iter().filter(|path| name(path) > name(unit::DROP_IN)) {
@@ -153,7 +153,7 @@ fn overruling(drop_ins: &[String]) -> Result<Vec<String>, Trouble> {
     Ok(found)
 }
 
-async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
+async fn found(systemd: &Systemd) -> Result<ExistingConfig, StepError> {
     let service = systemd.unit(SERVICE).await?;
     let overruling = overruling(&service.drop_ins)?;
     let service = texts(&service)?;
@@ -167,7 +167,7 @@ async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
         variables
             .extend(unit::variables(&exec).filter_map(|name| Some((name.to_owned(), unit::variable(&text, name)?))));
     }
-    Ok(Found {
+    Ok(ExistingConfig {
         exec,
         overruling,
         variables,
@@ -176,26 +176,26 @@ async fn found(systemd: &Systemd) -> Result<Found, Trouble> {
     })
 }
 
-fn written() -> Result<Layout, Trouble> {
+fn written() -> Result<DaemonFiles, StepError> {
     let own = |path: &str| text(path);
-    Ok(Layout {
+    Ok(DaemonFiles {
         daemon_json: bytes(DAEMON_JSON)?,
         drop_in: own(unit::DROP_IN)?,
         socket: own(unit::SOCKET_UNIT)?,
         docker_socket: own(unit::DOCKER_SOCKET_DROP_IN)?,
-        wanted: daemon_host::read(unit::SOCKET_WANT.as_ref())? != Entry::Absent,
+        wanted: daemon_host::read(unit::SOCKET_WANT.as_ref())? != PathEntry::Absent,
     })
 }
 
 /// Listeners of dockerd that answer Docker's API to somebody without a certificate.
-async fn exposed(systemd: &Systemd) -> Result<Vec<SocketAddr>, Trouble> {
+async fn exposed(systemd: &Systemd) -> Result<Vec<SocketAddr>, StepError> {
     let Some(pid) = systemd.main_pid(SERVICE).await? else { return Ok(Vec::new()) };
     let mut exposed = Vec::new();
     for address in daemon_host::listeners(pid).unwrap_or_default() {
         for ip in reachable(address.ip()) {
             let dialled = SocketAddr::new(ip, address.port());
-            let plain = docker_probe::plain(dialled).await == Plain::Answered;
-            if plain || matches!(docker_probe::tls(dialled, None).await, Tls::Answered(_)) {
+            let plain = docker_probe::plain(dialled).await == PlainProbe::Answered;
+            if plain || matches!(docker_probe::tls(dialled, None).await, TlsProbe::Answered(_)) {
                 exposed.push(address);
                 break;
             }
@@ -213,7 +213,7 @@ fn reachable(ip: IpAddr) -> Vec<IpAddr> {
 }
 
 /// Each wanted address, with the end of the certificate that it serves.
-async fn heard(order: &Order, seen: &Seen) -> Vec<(Heard, Option<k8s_openapi::jiff::Timestamp>)> {
+async fn heard(order: &StepRequest, seen: &DirContents) -> Vec<(Heard, Option<k8s_openapi::jiff::Timestamp>)> {
     let first = order.files.into_iter().chain(seen.current);
     let mut numbers: Vec<u64> = first.collect();
     numbers.extend(seen.generations.iter().rev().map(|generation| generation.number));
@@ -246,12 +246,12 @@ async fn ask(address: SocketAddr, identities: &[(u64, Identity)]) -> (Heard, Opt
         end = leaf.as_ref().map(|leaf| leaf.not_after).or(end);
         heard.leaf = leaf.map(|leaf| leaf.fingerprint()).or(heard.leaf);
         match answer {
-            Tls::Closed(why) => {
+            TlsProbe::Closed(why) => {
                 heard.fault = Some(why);
                 break;
             }
-            Tls::Refused(_, why) => heard.fault = Some(why),
-            Tls::Answered(_) => {
+            TlsProbe::Refused(_, why) => heard.fault = Some(why),
+            TlsProbe::Answered(_) => {
                 heard.admits = identity.map(|(number, _)| *number);
                 break;
             }
@@ -261,7 +261,7 @@ async fn ask(address: SocketAddr, identities: &[(u64, Identity)]) -> (Heard, Opt
 }
 
 /// Certificates in the CA file that others had dockerd use.
-fn trusted_before(found: &Found, order: &Order) -> Vec<Certificate> {
+fn trusted_before(found: &ExistingConfig, order: &StepRequest) -> Vec<Certificate> {
     let json = DaemonJson::parse(found.daemon_json.as_deref().unwrap_or_default()).ok();
     let named = json.and_then(|json| json.tls().tlscacert);
     let files = named.into_iter().chain(ca_of_flags(found)).filter(|file| *file != paths(order).ca);

@@ -10,8 +10,8 @@ use crate::api::AssignedHost;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
-use crate::decide::delivery::order::{Answer, listens};
-use crate::decide::delivery::report::{Outcome, delivered, report};
+use crate::decide::delivery::order::{StepResult, listens};
+use crate::decide::delivery::report::{DeliveryOutcome, delivered, report};
 use crate::decide::delivery::restart::serving;
 use crate::decide::delivery::{Material, material};
 use crate::decide::status::Verdict;
@@ -19,7 +19,7 @@ use crate::pki::lifecycle::saturating;
 use crate::pki::material::Data;
 use crate::pki::sha256_hex;
 use crate::world::Clock;
-use crate::world::docker_probe::{self, Plain, Tls};
+use crate::world::docker_probe::{self, PlainProbe, TlsProbe};
 use crate::world::host_files::DeliveryError;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use place::{Placed, look, place, retire};
@@ -37,7 +37,7 @@ const AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 /// A host that is delivered to.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub struct HostDelivery {
     /// The DockerHostCert and its wishes.
     pub host: AssignedHost,
     /// What its Secret holds, where there is one.
@@ -54,7 +54,7 @@ pub struct Delivery {
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Done {
+pub struct DeliveryResult {
     /// What is reported from now on.
     pub status: CompanionStatus,
     /// When to look again though nothing changes.
@@ -62,7 +62,7 @@ pub struct Done {
 }
 
 /// Delivers. It fails in no other way than that the status says so.
-pub async fn deliver(delivery: &Delivery, clock: &Clock) -> Done {
+pub async fn deliver(delivery: &HostDelivery, clock: &Clock) -> DeliveryResult {
     let now = clock.now();
     let done = match delivery.host.removing {
         true => remove(delivery, clock).await,
@@ -71,28 +71,28 @@ pub async fn deliver(delivery: &Delivery, clock: &Clock) -> Done {
     let (outcome, wake) = done.unwrap_or_else(|verdict| {
         let again = verdict.reason == Reason::DirectoryUnusable;
         let kept = kept(delivery);
-        (Outcome { delivered: Some(verdict), ..kept }, again.then(|| saturating(now, AGAIN)))
+        (DeliveryOutcome { delivered: Some(verdict), ..kept }, again.then(|| saturating(now, AGAIN)))
     });
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
     let look = saturating(now, LOOK_EVERY);
-    Done { status, wake: wake.map_or(look, |wake| wake.min(look)) }
+    DeliveryResult { status, wake: wake.map_or(look, |wake| wake.min(look)) }
 }
 
 /// What is reported of a host that may not be delivered here; nothing is touched.
-pub fn refuse(delivery: &Delivery, why: String, clock: &Clock) -> Done {
+pub fn refuse(delivery: &HostDelivery, why: String, clock: &Clock) -> DeliveryResult {
     let now = clock.now();
-    let outcome = Outcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
+    let outcome = DeliveryOutcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
-    Done { status, wake: saturating(now, LOOK_EVERY) }
+    DeliveryResult { status, wake: saturating(now, LOOK_EVERY) }
 }
 
 /// What is in place though nothing new could be brought.
-fn kept(delivery: &Delivery) -> Outcome {
+fn kept(delivery: &HostDelivery) -> DeliveryOutcome {
     let host = &delivery.previous.host;
-    Outcome {
+    DeliveryOutcome {
         in_place: host.delivered_fingerprint.clone().zip(host.delivered_bundle.clone()),
         served: host.served_fingerprint.clone(),
-        ..Outcome::default()
+        ..DeliveryOutcome::default()
     }
 }
 
@@ -110,9 +110,9 @@ fn refusal(error: DeliveryError) -> Verdict {
     verdict(false, reason, error.to_string())
 }
 
-type Outcomes = Result<(Outcome, Option<Timestamp>), Verdict>;
+type Outcomes = Result<(DeliveryOutcome, Option<Timestamp>), Verdict>;
 
-async fn bring(delivery: &Delivery, clock: &Clock) -> Outcomes {
+async fn bring(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
     match brought(delivery, clock).await {
         Err(verdict) if delivery.host.delivery.mode == Mode::Daemon => still(delivery, verdict).await,
         outcome => outcome,
@@ -120,19 +120,19 @@ async fn bring(delivery: &Delivery, clock: &Clock) -> Outcomes {
 }
 
 /// Nothing can be brought: a door that stands open is closed all the same.
-async fn still(delivery: &Delivery, verdict: Verdict) -> Outcomes {
+async fn still(delivery: &HostDelivery, verdict: Verdict) -> Outcomes {
     let Ok(answer) = ask(delivery, None, BTreeSet::new()).await else { return Err(verdict) };
     match answer.reason() {
         Reason::ExposedByOthers | Reason::ExposureClosed => {
             let serving = Some(daemon::verdict(&answer));
-            Ok((Outcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.wake))
+            Ok((DeliveryOutcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.wake))
         }
         _ => Err(verdict),
     }
 }
 
 /// Before anything is written for the first time: whether something of others' is in the way of dockerd's using it.
-async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
+async fn could_be_served(delivery: &HostDelivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
     let said = ask(delivery, None, trusts.clone()).await;
     let serving = said.map_or_else(|serving| serving, |answer| daemon::verdict(&answer));
     match serving.reason {
@@ -141,7 +141,7 @@ async fn could_be_served(delivery: &Delivery, trusts: &BTreeSet<String>) -> Resu
     }
 }
 
-async fn brought(delivery: &Delivery, clock: &Clock) -> Outcomes {
+async fn brought(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
     let host = &delivery.host;
     let missing = || verdict(false, Reason::SecretMissing, format!("Secret {} is not there yet", host.secret_name));
     let secret = delivery.secret.as_ref().ok_or_else(missing)?;
@@ -153,19 +153,21 @@ async fn brought(delivery: &Delivery, clock: &Clock) -> Outcomes {
         && let Err(serving) = could_be_served(delivery, &trusts).await
     {
         let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
-        let outcome = Outcome { delivered: Some(delivered), serving: Some(serving), ..Outcome::default() };
+        let outcome =
+            DeliveryOutcome { delivered: Some(delivered), serving: Some(serving), ..DeliveryOutcome::default() };
         return Ok((outcome, Some(saturating(now, AGAIN))));
     }
     let blocking = (delivery.clone(), material.clone());
     let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, now));
     let placed = placed.await.expect("placing files does not panic")?;
-    let outcome = Outcome { in_place: Some(in_place(&material)), ..Outcome::default() };
+    let outcome = DeliveryOutcome { in_place: Some(in_place(&material)), ..DeliveryOutcome::default() };
     let directory = &host.delivery.directory;
     match host.delivery.mode {
         Mode::Files => {
             let (serving, served) = look_at_daemon(delivery, &placed, &material).await;
             let unserved = served.as_ref() != Some(&material.certificate.fingerprint());
-            let outcome = Outcome { delivered: Some(delivered(directory, &material)), serving, served, ..outcome };
+            let outcome =
+                DeliveryOutcome { delivered: Some(delivered(directory, &material)), serving, served, ..outcome };
             retire(delivery, &[placed.generation])?;
             Ok((outcome, unserved.then(|| saturating(now, AGAIN)))) // whoever restarts dockerd does not tell us
         }
@@ -182,18 +184,18 @@ fn in_place(material: &Material) -> (String, String) {
 
 /// What the step on the host says, as conditions.
 fn daemon_outcome(
-    delivery: &Delivery,
+    delivery: &HostDelivery,
     material: &Material,
     generation: u64,
-    answer: Result<Answer, Verdict>,
-    outcome: Outcome,
+    answer: Result<StepResult, Verdict>,
+    outcome: DeliveryOutcome,
     now: Timestamp,
-) -> (Outcome, Option<Timestamp>) {
+) -> (DeliveryOutcome, Option<Timestamp>) {
     let answer = match answer {
         Ok(answer) => answer,
         Err(serving) => {
             // What was begun is to be ended soon.
-            return (Outcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, AGAIN)));
+            return (DeliveryOutcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, AGAIN)));
         }
     };
     let shown = look(delivery).ok().flatten().and_then(|seen| seen.current);
@@ -210,16 +212,16 @@ fn daemon_outcome(
     }
     let outcome = match in_place {
         true => outcome,
-        false => Outcome { in_place: kept(delivery).in_place, ..outcome },
+        false => DeliveryOutcome { in_place: kept(delivery).in_place, ..outcome },
     };
     let wake = answer.wake;
     let serving = Some(daemon::verdict(&answer));
-    (Outcome { delivered: Some(verdict), serving, served: answer.served, ..outcome }, wake)
+    (DeliveryOutcome { delivered: Some(verdict), serving, served: answer.served, ..outcome }, wake)
 }
 
 /// In mode Files dockerd is the user's: it is asked what it serves where it answers at all.
 async fn look_at_daemon(
-    delivery: &Delivery,
+    delivery: &HostDelivery,
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
@@ -229,7 +231,7 @@ async fn look_at_daemon(
     if let (true, Some(host)) = (address.ip().is_loopback(), delivery.address) {
         address.set_ip(host);
     }
-    if docker_probe::plain(address).await == Plain::Answered {
+    if docker_probe::plain(address).await == PlainProbe::Answered {
         let message =
             format!("dockerd answers everybody on {address}, without a certificate: whoever reaches it is root here");
         return (Some(serving(Reason::ExposedByOthers, message)), None);
@@ -238,15 +240,15 @@ async fn look_at_daemon(
     let served = answer.leaf().map(sha256_hex);
     let wanted = served.as_deref() == Some(&material.certificate.fingerprint());
     let verdict = match answer {
-        Tls::Answered(_) if wanted => {
+        TlsProbe::Answered(_) if wanted => {
             let message = format!("dockerd serves the certificate on {address}");
             Some(Verdict::new(ConditionType::Serving, true, Reason::Serving, message))
         }
-        Tls::Answered(_) | Tls::Refused(Some(_), _) => {
+        TlsProbe::Answered(_) | TlsProbe::Refused(Some(_), _) => {
             let message = format!("dockerd on {address} does not use the delivered files yet: restart it");
             Some(serving(Reason::NotServed, message))
         }
-        Tls::Refused(None, _) | Tls::Closed(_) => None,
+        TlsProbe::Refused(None, _) | TlsProbe::Closed(_) => None,
     };
     (verdict, served)
 }

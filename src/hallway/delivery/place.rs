@@ -1,17 +1,17 @@
 //! The files of a delivery: looked at, brought whole, shown, and those that nobody uses any more removed.
 
-use super::{Delivery, refusal};
+use super::{HostDelivery, refusal};
 use crate::api::AssignedHost;
 use crate::api::docker_host_cert::Mode;
 use crate::decide::delivery::Material;
-use crate::decide::delivery::files::{Shown, Step, plan};
+use crate::decide::delivery::files::{FilesStep, Shown, plan};
 use crate::decide::status::Verdict;
 use crate::pki::certificate::all_from_pem;
 use crate::pki::sign::self_signed_client;
 use crate::pki::{Certificate, lifecycle};
 use crate::world::docker_probe::Identity;
 use crate::world::entropy::{quick_key, serial};
-use crate::world::host_files::{Directory, Files, Generation, Over, Owner, PublicName, Seen};
+use crate::world::host_files::{DirContents, Directory, Generation, GenerationFiles, Over, Owner, PublicName};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 
@@ -42,23 +42,23 @@ pub(super) fn owner(host: &AssignedHost) -> Owner {
     Owner { object: host.object().to_string(), uid: host.uid.clone() }
 }
 
-pub(super) fn look(delivery: &Delivery) -> Result<Option<Seen>, Verdict> {
+pub(super) fn look(delivery: &HostDelivery) -> Result<Option<DirContents>, Verdict> {
     let directory = Directory::find(&delivery.roots, Path::new(&delivery.host.delivery.directory)).map_err(refusal)?;
     directory.map(|directory| directory.look(&delivery.host.name)).transpose().map_err(refusal)
 }
 
-pub(super) fn place(delivery: &Delivery, material: &Material, now: Timestamp) -> Result<Placed, Verdict> {
+pub(super) fn place(delivery: &HostDelivery, material: &Material, now: Timestamp) -> Result<Placed, Verdict> {
     let host = &delivery.host;
     let directory = Directory::open(&delivery.roots, Path::new(&host.delivery.directory)).map_err(refusal)?;
     let seen = directory.look(&host.name).map_err(refusal)?;
     let shown = shown(&seen, host, material);
     let generation = match plan(&host.delivery.directory, &shown, material, host.delivery.take_over, now) {
-        Step::Refuse(verdict) => return Err(verdict),
-        Step::Use(generation) => {
+        FilesStep::Refuse(verdict) => return Err(verdict),
+        FilesStep::Use(generation) => {
             directory.claim(&owner(host), seen.owner.as_ref()).map_err(refusal)?;
             generation
         }
-        Step::Write(take_over) => {
+        FilesStep::Write(take_over) => {
             directory.claim(&owner(host), seen.owner.as_ref()).map_err(refusal)?;
             if shown.delivered && !shown.linked {
                 // A take-over that was cut off, or somebody's edit: one set again, before that set is another.
@@ -80,7 +80,7 @@ fn write(directory: &Directory, name: &str, material: &Material, probe: &Probe) 
     let certificate = material.certificate.to_pem();
     let probe_pem = probe.certificate.to_pem();
     let ca = [material.bundle_pem.as_slice(), probe_pem.as_bytes()].concat();
-    let files = Files {
+    let files = GenerationFiles {
         ca: &ca,
         cert: certificate.as_bytes(),
         key: &material.key_pem,
@@ -101,7 +101,7 @@ fn show(directory: &Directory, host: &AssignedHost, shown: &Shown, generation: u
 }
 
 /// What is in the directory, as the decision needs it.
-fn shown(seen: &Seen, host: &AssignedHost, material: &Material) -> Shown {
+fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> Shown {
     let names = [
         ("ca.pem".to_owned(), &seen.ca),
         (format!("{}.pem", host.name), &seen.cert),
@@ -138,7 +138,7 @@ fn holds(generation: &Generation, material: &Material) -> bool {
 }
 
 /// Generations that dockerd may still be using stay.
-pub(super) fn retire(delivery: &Delivery, keep: &[u64]) -> Result<(), Verdict> {
+pub(super) fn retire(delivery: &HostDelivery, keep: &[u64]) -> Result<(), Verdict> {
     let path = Path::new(&delivery.host.delivery.directory);
     let Some(directory) = Directory::find(&delivery.roots, path).map_err(refusal)? else { return Ok(()) };
     let seen = directory.look(&delivery.host.name).map_err(refusal)?;

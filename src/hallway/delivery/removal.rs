@@ -2,35 +2,37 @@
 
 use super::place::owner;
 use super::step::ask;
-use super::{AGAIN, Delivery, Outcomes, kept, refusal, verdict};
+use super::{AGAIN, HostDelivery, Outcomes, kept, refusal, verdict};
 use crate::api::AssignedHost;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
 use crate::decide::delivery::order::listens;
-use crate::decide::delivery::report::Outcome;
+use crate::decide::delivery::report::DeliveryOutcome;
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::listen::Listen;
 use crate::hallway::daemon::{self, DAEMON_JSON};
 use crate::pki::lifecycle::saturating;
 use crate::pki::{Certificate, sha256_hex};
-use crate::world::daemon_host::Entry;
-use crate::world::docker_probe::{self, Tls};
-use crate::world::host_files::{Directory, Generation, Seen};
+use crate::world::daemon_host::PathEntry;
+use crate::world::docker_probe::{self, TlsProbe};
+use crate::world::host_files::{DirContents, Directory, Generation};
 use crate::world::systemd::Systemd;
 use crate::world::{Clock, daemon_host};
 use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Takes away what was delivered, once dockerd no longer needs it.
-pub(super) async fn remove(delivery: &Delivery, clock: &Clock) -> Outcomes {
+pub(super) async fn remove(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
     let gone = verdict(false, Reason::Removed, "what was delivered has been removed");
     let again = Some(saturating(clock.now(), AGAIN));
     if delivery.host.delivery.mode == Mode::Daemon {
         match ask(delivery, None, BTreeSet::new()).await {
             Ok(answer) if answer.reason() == Reason::Removed => {}
-            Ok(answer) => return Ok((Outcome { serving: Some(daemon::verdict(&answer)), ..kept(delivery) }, again)),
-            Err(serving) => return Ok((Outcome { serving: Some(serving), ..kept(delivery) }, again)),
+            Ok(answer) => {
+                return Ok((DeliveryOutcome { serving: Some(daemon::verdict(&answer)), ..kept(delivery) }, again));
+            }
+            Err(serving) => return Ok((DeliveryOutcome { serving: Some(serving), ..kept(delivery) }, again)),
         }
     }
     let path = Path::new(&delivery.host.delivery.directory);
@@ -38,12 +40,12 @@ pub(super) async fn remove(delivery: &Delivery, clock: &Clock) -> Outcomes {
         let seen = directory.look(&delivery.host.name).map_err(refusal)?;
         if seen.owner == Some(owner(&delivery.host)) {
             if let Some(user) = user(&delivery.host, &seen).await {
-                return Ok((Outcome { delivered: Some(in_use(path, &user)), ..kept(delivery) }, again));
+                return Ok((DeliveryOutcome { delivered: Some(in_use(path, &user)), ..kept(delivery) }, again));
             }
             directory.release(&delivery.host.name).map_err(refusal)?;
         }
     }
-    Ok((Outcome { delivered: Some(gone), ..Outcome::default() }, None))
+    Ok((DeliveryOutcome { delivered: Some(gone), ..DeliveryOutcome::default() }, None))
 }
 
 fn in_use(directory: &Path, user: &str) -> Verdict {
@@ -57,10 +59,10 @@ fn in_use(directory: &Path, user: &str) -> Verdict {
 
 /// Who still uses the files: a configuration that names them, or a dockerd that serves one of our certificates or lets
 /// our own proof in. What cannot be seen from here, as from a container without the host's network, is not asked.
-async fn user(host: &AssignedHost, seen: &Seen) -> Option<String> {
+async fn user(host: &AssignedHost, seen: &DirContents) -> Option<String> {
     let below = |path: &str| Path::new(path).starts_with(&host.delivery.directory);
     let configured = daemon_host::read(Path::new(DAEMON_JSON)).ok();
-    let configured = configured.as_ref().and_then(Entry::bytes).and_then(|bytes| DaemonJson::parse(bytes).ok());
+    let configured = configured.as_ref().and_then(PathEntry::bytes).and_then(|bytes| DaemonJson::parse(bytes).ok());
     let tls = configured.map(|json| json.tls()).unwrap_or_default();
     if [tls.tlscacert, tls.tlscert, tls.tlskey].iter().flatten().any(|path| below(path)) {
         return Some(format!("{DAEMON_JSON} names it"));
@@ -79,8 +81,8 @@ async fn user(host: &AssignedHost, seen: &Seen) -> Option<String> {
         let proof = seen.generations.iter().rev().find_map(Generation::identity);
         let answer = docker_probe::tls(address, proof.as_ref()).await;
         let served = answer.leaf().map(sha256_hex);
-        let lets_proof_in =
-            matches!(answer, Tls::Answered(_)) && !matches!(docker_probe::tls(address, None).await, Tls::Answered(_));
+        let lets_proof_in = matches!(answer, TlsProbe::Answered(_))
+            && !matches!(docker_probe::tls(address, None).await, TlsProbe::Answered(_));
         if lets_proof_in || served.is_some_and(|served| ours(&served)) {
             return Some(format!("dockerd serves it on {address}"));
         }

@@ -1,8 +1,8 @@
 //! The step on dockerd, from the side of the one who asks for it: a note, a unit of its own, a note back.
 
-use super::Delivery;
+use super::HostDelivery;
 use crate::api::condition::Reason;
-use crate::decide::delivery::order::{Answer, Order};
+use crate::decide::delivery::order::{StepRequest, StepResult};
 use crate::decide::delivery::restart::serving;
 use crate::decide::status::Verdict;
 use crate::docker::unit::BINARY;
@@ -17,8 +17,12 @@ const STEP_UNIT: &str = "dockseal-step.service";
 /// So often another step may be in the way of ours.
 const MOST_STEPS: usize = 5;
 /// Has the step on this host's dockerd taken, in a unit of its own.
-pub(super) async fn ask(delivery: &Delivery, files: Option<u64>, trusts: BTreeSet<String>) -> Result<Answer, Verdict> {
-    let order = Order { host: delivery.host.clone(), files, trusts, contained: delivery.contained };
+pub(super) async fn ask(
+    delivery: &HostDelivery,
+    files: Option<u64>,
+    trusts: BTreeSet<String>,
+) -> Result<StepResult, Verdict> {
+    let order = StepRequest { host: delivery.host.clone(), files, trusts, contained: delivery.contained };
     let unsupported = |error: String| {
         let message = format!(
             "mode: Daemon needs systemd's system bus, which cannot be used ({error}), and nothing was touched: use mode: \
@@ -38,15 +42,15 @@ pub(super) async fn ask(delivery: &Delivery, files: Option<u64>, trusts: BTreeSe
 }
 
 /// Asks, and waits; none where another step was under way, or its unit not gone yet, so that ours was not taken.
-async fn one_step(systemd: &Systemd, order: &Order) -> Result<Option<Answer>, String> {
+async fn one_step(systemd: &Systemd, order: &StepRequest) -> Result<Option<StepResult>, String> {
     let asked = order.clone();
     let prepared = tokio::task::spawn_blocking(move || {
         daemon_host::install_binary(Path::new(BINARY))?;
-        daemon_host::keep(daemon::ANSWER, None::<&Answer>)?; // an old one is not to be taken for a new one
+        daemon_host::keep(daemon::ANSWER, None::<&StepResult>)?; // an old one is not to be taken for a new one
         daemon_host::keep(daemon::ORDER, Some(&asked))
     });
     prepared.await.expect("writing files does not panic").map_err(|error| error.to_string())?;
     systemd.run_apart(STEP_UNIT, &[BINARY, "daemon-step"]).await.map_err(|error| error.to_string())?;
-    let answer = daemon_host::recall::<Answer>(daemon::ANSWER).map_err(|error| error.to_string())?;
+    let answer = daemon_host::recall::<StepResult>(daemon::ANSWER).map_err(|error| error.to_string())?;
     Ok(answer.filter(|answer| answer.order == *order))
 }

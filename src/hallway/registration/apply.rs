@@ -1,36 +1,46 @@
 //! One step, done: calls to Portainer, and what is known after them. Whatever happened in between, the next step is
 //! decided by what Portainer shows.
 
-use super::fault::{Stop, of, unreachable};
-use super::{Errand, Run, Server, is_down, probe, proved};
+use super::fault::{RegistrationError, of, unreachable};
+use super::{RegistrationRequest, RegistrationServer, Run, is_down, probe, proved};
 use crate::decide::registration::find::is_adopted;
-use crate::decide::registration::{Proof, Step};
-use crate::portainer::{Change, File, NewEnvironment};
+use crate::decide::registration::{Proof, RegistrationStep};
+use crate::portainer::{EnvironmentChange, File, NewEnvironment};
 use crate::world::Clock;
 use crate::world::portainer_http::PortainerError;
 
 /// Does one step. True where nothing is left to do.
-pub async fn apply(server: &Server, errand: &Errand, step: Step, run: &mut Run, clock: &Clock) -> Result<bool, Stop> {
+pub async fn apply(
+    server: &RegistrationServer,
+    errand: &RegistrationRequest,
+    step: RegistrationStep,
+    run: &mut Run,
+    clock: &Clock,
+) -> Result<bool, RegistrationError> {
     match step {
-        Step::Done => return Ok(true),
-        Step::Wait(fault) => return Err(Stop::Host(fault)),
-        Step::MakeTags(names) => make_tags(server, errand, &names).await?,
-        Step::Create(new) => create(server, errand, &new, run).await?,
-        Step::Drop(twins) => drop_twins(server, errand, &twins).await?,
-        Step::Upload(id, change) => upload(server, errand, id, &change, run).await?,
-        Step::Change(id, changes) => {
+        RegistrationStep::Done => return Ok(true),
+        RegistrationStep::Wait(fault) => return Err(RegistrationError::Host(fault)),
+        RegistrationStep::MakeTags(names) => make_tags(server, errand, &names).await?,
+        RegistrationStep::Create(new) => create(server, errand, &new, run).await?,
+        RegistrationStep::Drop(twins) => drop_twins(server, errand, &twins).await?,
+        RegistrationStep::Upload(id, change) => upload(server, errand, id, &change, run).await?,
+        RegistrationStep::Change(id, changes) => {
             change(server, errand, id, &changes).await?;
             if changes.url.is_some() || changes.tls.is_some() {
                 run.report.reason.clear(); // what was proved was something else
             }
         }
-        Step::Prove(id) => prove(server, errand, id, run, clock).await?,
+        RegistrationStep::Prove(id) => prove(server, errand, id, run, clock).await?,
     }
     Ok(false)
 }
 
 /// Hosts that are registered for the first time want the same tags at the same time: each is made once.
-async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result<(), Stop> {
+async fn make_tags(
+    server: &RegistrationServer,
+    errand: &RegistrationRequest,
+    names: &[String],
+) -> Result<(), RegistrationError> {
     let _alone = server.tagging.lock().await;
     for name in names {
         if server.ground().tag(name).is_some() {
@@ -45,7 +55,12 @@ async fn make_tags(server: &Server, errand: &Errand, names: &[String]) -> Result
     Ok(())
 }
 
-async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mut Run) -> Result<(), Stop> {
+async fn create(
+    server: &RegistrationServer,
+    errand: &RegistrationRequest,
+    new: &NewEnvironment,
+    run: &mut Run,
+) -> Result<(), RegistrationError> {
     run.report.id = None; // the one that it had is not there
     let created = server.portainer.create(new, &errand.files(&server.pair())).await;
     let error = match created {
@@ -64,18 +79,20 @@ async fn create(server: &Server, errand: &Errand, new: &NewEnvironment, run: &mu
     // It may be there all the same: the answer says less than the list.
     match (again(server, errand).await?, &error) {
         (true, _) => Ok(()),
-        (false, PortainerError::Refused { status: 500, words }) => Err(Stop::Host(unreachable(errand, words))),
+        (false, PortainerError::Refused { status: 500, words }) => {
+            Err(RegistrationError::Host(unreachable(errand, words)))
+        }
         (false, PortainerError::TimedOut) => {
             let words =
                 "it did not answer for over two minutes, as it does where a host takes connections and says nothing";
-            Err(Stop::Host(unreachable(errand, words)))
+            Err(RegistrationError::Host(unreachable(errand, words)))
         }
         (false, error) => Err(of(error, errand)),
     }
 }
 
 /// Looks at the environments of the order's name; true where there are any.
-async fn again(server: &Server, errand: &Errand) -> Result<bool, Stop> {
+async fn again(server: &RegistrationServer, errand: &RegistrationRequest) -> Result<bool, RegistrationError> {
     let name = &errand.order.name;
     let found = server.portainer.named(name).await.map_err(|error| of(&error, errand))?;
     let any = !found.is_empty();
@@ -83,7 +100,11 @@ async fn again(server: &Server, errand: &Errand) -> Result<bool, Stop> {
     Ok(any)
 }
 
-async fn drop_twins(server: &Server, errand: &Errand, twins: &[i64]) -> Result<(), Stop> {
+async fn drop_twins(
+    server: &RegistrationServer,
+    errand: &RegistrationRequest,
+    twins: &[i64],
+) -> Result<(), RegistrationError> {
     for id in twins {
         server.portainer.delete(*id).await.map_err(|error| of(&error, errand))?;
         server.gone(*id);
@@ -91,7 +112,13 @@ async fn drop_twins(server: &Server, errand: &Errand, twins: &[i64]) -> Result<(
     Ok(())
 }
 
-async fn upload(server: &Server, errand: &Errand, id: i64, changes: &Change, run: &mut Run) -> Result<(), Stop> {
+async fn upload(
+    server: &RegistrationServer,
+    errand: &RegistrationRequest,
+    id: i64,
+    changes: &EnvironmentChange,
+    run: &mut Run,
+) -> Result<(), RegistrationError> {
     let files = errand.files(&server.pair());
     let trust = errand.order.verify_server.then_some((File::Ca, files.ca.as_slice()));
     for (file, pem) in trust.into_iter().chain([(File::Cert, files.cert.as_slice()), (File::Key, files.key.as_slice())])
@@ -105,7 +132,7 @@ async fn upload(server: &Server, errand: &Errand, id: i64, changes: &Change, run
 }
 
 /// Portainer has what is wanted now. That it works is still to be proved.
-fn given(server: &Server, errand: &Errand, id: i64, run: &mut Run) {
+fn given(server: &RegistrationServer, errand: &RegistrationRequest, id: i64, run: &mut Run) {
     let report = &mut run.report;
     *report = crate::api::status::EnvironmentReport {
         id: Some(id),
@@ -124,7 +151,12 @@ fn given(server: &Server, errand: &Errand, id: i64, run: &mut Run) {
     report.proved_at = errand.previous.proved_at.clone();
 }
 
-async fn change(server: &Server, errand: &Errand, id: i64, changes: &Change) -> Result<(), Stop> {
+async fn change(
+    server: &RegistrationServer,
+    errand: &RegistrationRequest,
+    id: i64,
+    changes: &EnvironmentChange,
+) -> Result<(), RegistrationError> {
     match server.portainer.change(id, changes).await {
         Ok(environment) => {
             server.put(environment);
@@ -146,7 +178,13 @@ async fn change(server: &Server, errand: &Errand, id: i64, changes: &Change) -> 
 }
 
 /// Through Portainer's own proxy: nothing else is proof.
-async fn prove(server: &Server, errand: &Errand, id: i64, run: &mut Run, clock: &Clock) -> Result<(), Stop> {
+async fn prove(
+    server: &RegistrationServer,
+    errand: &RegistrationRequest,
+    id: i64,
+    run: &mut Run,
+    clock: &Clock,
+) -> Result<(), RegistrationError> {
     let error = match server.portainer.ping(id).await {
         Ok(()) => {
             proved(errand, &mut run.report, clock.now());
@@ -162,27 +200,29 @@ async fn prove(server: &Server, errand: &Errand, id: i64, run: &mut Run, clock: 
         PortainerError::HostUnreachable(words) | PortainerError::Refused { status: 500, words } => {
             run.report.client_fingerprint = None; // the next try gives it everything anew
             match (&errand.material.proof, &run.uploaded) {
-                (Proof::Not(fault), _) => Err(Stop::Host(fault.clone())),
-                (Proof::Serves(_), true) => Err(Stop::Host(unreachable(errand, &words))),
+                (Proof::Not(fault), _) => Err(RegistrationError::Host(fault.clone())),
+                (Proof::Serves(_), true) => Err(RegistrationError::Host(unreachable(errand, &words))),
                 (Proof::Serves(_), false) => Ok(()),
                 (Proof::Ask, uploaded) => {
-                    probe::reaches(server, errand).await.map_err(Stop::Host)?;
-                    if *uploaded { Err(Stop::Host(unreachable(errand, &words))) } else { Ok(()) }
+                    probe::reaches(server, errand).await.map_err(RegistrationError::Host)?;
+                    if *uploaded { Err(RegistrationError::Host(unreachable(errand, &words))) } else { Ok(()) }
                 }
             }
         }
         PortainerError::TimedOut => {
             run.report.client_fingerprint = None;
-            Err(Stop::Host(unreachable(errand, "it takes connections and says nothing")))
+            Err(RegistrationError::Host(unreachable(errand, "it takes connections and says nothing")))
         }
         // What Docker answers comes through: the credential itself is proved by looks.
-        PortainerError::Forbidden(words) => Err(Stop::Host(unreachable(errand, &format!("it refuses it: {words}")))),
+        PortainerError::Forbidden(words) => {
+            Err(RegistrationError::Host(unreachable(errand, &format!("it refuses it: {words}"))))
+        }
         error => Err(of(&error, errand)),
     }
 }
 
 /// What Portainer's page shows is a snapshot, which may be an old one.
-async fn refresh(server: &Server, errand: &Errand, id: i64) -> Result<(), Stop> {
+async fn refresh(server: &RegistrationServer, errand: &RegistrationRequest, id: i64) -> Result<(), RegistrationError> {
     let down = server.ground().environments.get(&id).is_some_and(is_down);
     let changed =
         errand.previous.client_fingerprint.as_ref() != Some(&errand.material.client) || errand.previous.id != Some(id);
@@ -198,7 +238,7 @@ async fn refresh(server: &Server, errand: &Errand, id: i64) -> Result<(), Stop> 
     let still_down = shown.as_ref().is_some_and(is_down);
     shown.into_iter().for_each(|environment| server.put(environment));
     match still_down {
-        true => Err(Stop::Host(
+        true => Err(RegistrationError::Host(
             probe::too_new_for(server, errand)
                 .await
                 .unwrap_or_else(|| unreachable(errand, "its ping gets through, and its snapshot of the host fails")),

@@ -2,13 +2,13 @@
 //! Everything comes along; nothing is read from a store.
 
 use super::desk::{Registrations, faulty};
-use super::visits::Turn;
-use super::{Errand, Way};
+use super::visits::RegistrationAttempt;
+use super::{Connection, RegistrationRequest};
 use crate::api::ObjectRef;
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
-use crate::decide::registration::Fault;
-use crate::decide::registration::patience::{INTERVAL, patience};
+use crate::decide::registration::RegistrationProblem;
+use crate::decide::registration::patience::{INTERVAL, retry_delay};
 use crate::pki::lifecycle::saturating;
 use crate::world::Clock;
 use k8s_openapi::jiff::Timestamp;
@@ -18,25 +18,25 @@ const TURNS: usize = 3;
 
 /// A host, and all that is needed to register it.
 #[derive(Clone, Debug)]
-pub struct Attendance {
+pub struct CompanionRegistration {
     /// The PortainerClient.
     pub client: ObjectRef,
     /// The DockerHostCert.
     pub host: ObjectRef,
     /// How the server is spoken to, or what is missing.
-    pub way: Result<Way, Fault>,
+    pub way: Result<Connection, RegistrationProblem>,
     /// Changes with everything that `way` depends on.
     pub about: String,
     /// What is to be done, or why it cannot be.
-    pub ready: Result<Errand, Fault>,
+    pub ready: Result<RegistrationRequest, RegistrationProblem>,
     /// What was reported.
     pub before: EnvironmentReport,
 }
 
 impl Registrations {
     /// Does what is to be done; what is known then, and when to come again though nothing changes.
-    pub async fn attend(&self, attendance: Attendance, clock: &Clock) -> (EnvironmentReport, Timestamp) {
-        let Attendance { client, host, way, about, ready, before } = attendance;
+    pub async fn attend(&self, attendance: CompanionRegistration, clock: &Clock) -> (EnvironmentReport, Timestamp) {
+        let CompanionRegistration { client, host, way, about, ready, before } = attendance;
         let mut report = self.found_out(&client, &host).unwrap_or(before);
         for _ in 0..TURNS {
             if self.is_due_for(&client, &about, clock.now()) {
@@ -52,8 +52,8 @@ impl Registrations {
                 }
                 _ => return (report, again), // Portainer is at fault, and reaches the host for all we know
             };
-            let ready = ready.clone().map(|errand| Errand { previous: report.clone(), ..errand });
-            let turn = Turn { client: &client, host: &host, before: report.clone(), ready };
+            let ready = ready.clone().map(|errand| RegistrationRequest { previous: report.clone(), ..errand });
+            let turn = RegistrationAttempt { client: &client, host: &host, before: report.clone(), ready };
             let came = self.register(&server, turn, clock).await;
             report = self.found_out(&client, &host).unwrap_or(report);
             if !came.look {
@@ -61,6 +61,6 @@ impl Registrations {
             }
             self.look_again(&client, None);
         }
-        (report, saturating(clock.now(), patience(Reason::PortainerFailed, 1)))
+        (report, saturating(clock.now(), retry_delay(Reason::PortainerFailed, 1)))
     }
 }

@@ -1,13 +1,13 @@
 //! All Portainers and what is known of each host in them: what looks and visits found out, and what statuses say.
 
-use super::Server;
-use super::server::{Names, UNPOISONED};
+use super::RegistrationServer;
+use super::server::{NameLocks, UNPOISONED};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
-use crate::decide::registration::Fault;
+use crate::decide::registration::RegistrationProblem;
 use crate::decide::registration::contest::Claim;
-use crate::world::portainer_http::{Access, Tally};
+use crate::world::portainer_http::{Access, RequestMetrics};
 use k8s_openapi::jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -15,21 +15,21 @@ use std::sync::{Arc, Mutex};
 /// All Portainers.
 #[derive(Default)]
 pub struct Registrations {
-    clients: Mutex<HashMap<ObjectRef, Known>>,
-    pub(super) names: Arc<Names>,
+    clients: Mutex<HashMap<ObjectRef, ClientState>>,
+    pub(super) names: Arc<NameLocks>,
     /// Companions may register their own host.
     pub(super) companions: bool,
 }
 
 /// What is known of one.
 #[derive(Default)]
-pub(super) struct Known {
-    pub server: Option<Arc<Server>>,
-    pub looked: Option<Result<(), Fault>>,
+pub(super) struct ClientState {
+    pub server: Option<Arc<RegistrationServer>>,
+    pub looked: Option<Result<(), RegistrationProblem>>,
     /// The last look that found nothing wrong.
     pub seen: Option<Timestamp>,
     /// What was asked of it, whatever it was spoken to by.
-    pub tally: Arc<Tally>,
+    pub tally: Arc<RequestMetrics>,
     /// How it is spoken to, as far as a companion may be told.
     pub access: Option<Access>,
     /// The PortainerClient as it was at the last look.
@@ -39,26 +39,26 @@ pub(super) struct Known {
     pub again: Option<Timestamp>,
     /// Since when its credential is refused.
     pub refused: Option<Timestamp>,
-    hosts: HashMap<ObjectRef, Standing>,
+    hosts: HashMap<ObjectRef, HostState>,
 }
 
 /// What is known of a host in it.
 #[derive(Clone, Default)]
-pub(super) struct Standing {
+pub(super) struct HostState {
     pub report: Option<EnvironmentReport>,
     pub parted: bool,
     pub failures: u32,
     /// Not before then, unless something changes.
     pub rests: Option<(Timestamp, String)>,
     /// What its companion reported when that was last held against what the server shows, and what came of it.
-    pub overseen: Option<(EnvironmentReport, Option<Fault>)>,
+    pub overseen: Option<(EnvironmentReport, Option<RegistrationProblem>)>,
     /// Whether its companion last said that it is registered, where the server was not reached from here.
     pub heard: Option<bool>,
 }
 
 /// What came of a look or a visit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Came {
+pub struct SyncOutcome {
     /// When to do it again, if nothing changes.
     pub wake: Option<Timestamp>,
     /// Statuses say something else now.
@@ -107,18 +107,18 @@ impl Registrations {
     }
 
     /// What came of the last look.
-    pub fn looked(&self, client: &ObjectRef) -> Option<Result<(), Fault>> {
+    pub fn looked(&self, client: &ObjectRef) -> Option<Result<(), RegistrationProblem>> {
         self.known(client, |known| known.looked.clone())
     }
 
     /// When the last look found nothing wrong, and what was asked of the server. Nothing where it was never looked at.
-    pub fn figures(&self, client: &ObjectRef) -> Option<(Option<Timestamp>, Arc<Tally>)> {
+    pub fn figures(&self, client: &ObjectRef) -> Option<(Option<Timestamp>, Arc<RequestMetrics>)> {
         let clients = self.clients.lock().expect(UNPOISONED);
         clients.get(client).map(|known| (known.seen, Arc::clone(&known.tally)))
     }
 
     /// Where the requests for a PortainerClient are counted.
-    pub fn requests(&self, client: &ObjectRef) -> Arc<Tally> {
+    pub fn requests(&self, client: &ObjectRef) -> Arc<RequestMetrics> {
         self.known(client, |known| Arc::clone(&known.tally))
     }
 
@@ -140,16 +140,16 @@ impl Registrations {
         self.known(client, |known| drop(known.hosts.remove(host)));
     }
 
-    pub(super) fn known<T>(&self, client: &ObjectRef, look: impl FnOnce(&mut Known) -> T) -> T {
+    pub(super) fn known<T>(&self, client: &ObjectRef, look: impl FnOnce(&mut ClientState) -> T) -> T {
         look(self.clients.lock().expect(UNPOISONED).entry(client.clone()).or_default())
     }
 
-    pub(super) fn host<T>(&self, client: &ObjectRef, host: &ObjectRef, look: impl FnOnce(&mut Standing) -> T) -> T {
+    pub(super) fn host<T>(&self, client: &ObjectRef, host: &ObjectRef, look: impl FnOnce(&mut HostState) -> T) -> T {
         self.known(client, |known| look(known.hosts.entry(host.clone()).or_default()))
     }
 }
 
-pub(super) fn faulty(client: &str, before: EnvironmentReport, fault: Fault) -> EnvironmentReport {
+pub(super) fn faulty(client: &str, before: EnvironmentReport, fault: RegistrationProblem) -> EnvironmentReport {
     let (portainer_client, reason) = (client.to_owned(), fault.reason.as_str().to_owned());
     EnvironmentReport { portainer_client, reason, message: fault.message, ..before }
 }

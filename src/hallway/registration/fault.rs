@@ -1,21 +1,21 @@
 //! What Portainer answered, as words for the user: the server's fault or the host's.
 
-use super::Errand;
+use super::RegistrationRequest;
 use crate::api::condition::Reason;
-use crate::decide::registration::Fault;
+use crate::decide::registration::RegistrationProblem;
 use crate::world::portainer_http::PortainerError;
 
 /// Why an errand ends here.
-pub enum Stop {
+pub enum RegistrationError {
     /// It concerns this host alone.
-    Host(Fault),
+    Host(RegistrationProblem),
     /// It concerns the server.
-    Server(Fault),
+    Server(RegistrationProblem),
 }
 
 /// A fault of the server's, whatever was asked of it.
-pub fn of_server(error: &PortainerError) -> Fault {
-    let fault = |reason, message: String| Fault::new(reason, message);
+pub fn of_server(error: &PortainerError) -> RegistrationProblem {
+    let fault = |reason, message: String| RegistrationProblem::new(reason, message);
     match error {
         PortainerError::Unreachable(words) => {
             fault(Reason::PortainerUnreachable, format!("Portainer cannot be reached: {words}"))
@@ -57,30 +57,30 @@ pub fn of_server(error: &PortainerError) -> Fault {
 }
 
 /// Who is at fault where a call about one host failed.
-pub fn of(error: &PortainerError, errand: &Errand) -> Stop {
+pub fn of(error: &PortainerError, errand: &RegistrationRequest) -> RegistrationError {
     match error {
         PortainerError::Refused { .. } | PortainerError::Unreadable(_) | PortainerError::NotFound => {
-            Stop::Host(of_server(error))
+            RegistrationError::Host(of_server(error))
         }
-        PortainerError::NameInUse => Stop::Host(Fault::new(
+        PortainerError::NameInUse => RegistrationError::Host(RegistrationProblem::new(
             Reason::NameConflict,
             format!("Portainer has an environment {} already, which it does not show", errand.order.name),
         )),
-        PortainerError::HostUnreachable(words) => Stop::Host(unreachable(errand, words)),
+        PortainerError::HostUnreachable(words) => RegistrationError::Host(unreachable(errand, words)),
         // The look says whether the credential is an administrator's; who refuses this one call stands in between.
         PortainerError::TimedOut | PortainerError::Forbidden(_) => {
-            Stop::Host(Fault { reason: Reason::PortainerFailed, ..of_server(error) })
+            RegistrationError::Host(RegistrationProblem { reason: Reason::PortainerFailed, ..of_server(error) })
         }
-        _ => Stop::Server(of_server(error)),
+        _ => RegistrationError::Server(of_server(error)),
     }
 }
 
 /// Portainer does not get through to the host.
-pub fn unreachable(errand: &Errand, words: &str) -> Fault {
+pub fn unreachable(errand: &RegistrationRequest, words: &str) -> RegistrationProblem {
     let url = errand.order.url();
     let message = format!(
         "Portainer does not reach dockerd at {url}: {words}; look whether a firewall is between them, and whether that \
          name leads to the host from Portainer, too"
     );
-    Fault::new(Reason::EnvironmentUnreachable, message)
+    RegistrationProblem::new(Reason::EnvironmentUnreachable, message)
 }

@@ -1,11 +1,11 @@
 //! Hosts that their own companion registers: what it is told of a server, and what is made of its report. Nothing is
 //! believed that the server itself does not show.
 
-use super::desk::{Came, Registrations, faulty};
+use super::desk::{Registrations, SyncOutcome, faulty};
 use super::order::authority_of;
-use super::prepare::Way;
-use super::server::Server;
-use super::visits::Visit;
+use super::prepare::Connection;
+use super::server::RegistrationServer;
+use super::visits::HostSync;
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;
@@ -13,12 +13,12 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::registration::contest::{Claim, lost};
 use crate::decide::registration::lending::{confirm, refusal};
-use crate::decide::registration::{Fault, Order};
-use crate::hallway::House;
+use crate::decide::registration::{DesiredEnvironment, RegistrationProblem};
+use crate::hallway::Context;
 
 impl Registrations {
     /// Notes how a server is spoken to; true where that is news. What could not be read for now is what it was.
-    pub(super) fn note_access(&self, client: &ObjectRef, way: &Result<Way, Fault>) -> bool {
+    pub(super) fn note_access(&self, client: &ObjectRef, way: &Result<Connection, RegistrationProblem>) -> bool {
         let access = match way {
             Ok(way) => Some(way.access.clone()),
             Err(fault) if fault.reason == Reason::StoreFailed => return false,
@@ -31,7 +31,7 @@ impl Registrations {
     /// were read before, and hold what they should: a name alone gives no right to read what is under it.
     pub fn lend<S>(
         &self,
-        house: &House<S>,
+        house: &Context<S>,
         client: &Object,
         host: &Object,
         claims: &[Claim],
@@ -51,7 +51,7 @@ impl Registrations {
             return told.filter(same).cloned();
         }
         let access = access?;
-        let order = Order::of(client, host, &authority_of(house, client)?)?;
+        let order = DesiredEnvironment::of(client, host, &authority_of(house, client)?)?;
         let ca = access.roots.and_then(|roots| String::from_utf8(roots).ok());
         Some(AssignedPortainer {
             order,
@@ -71,7 +71,7 @@ impl Registrations {
     }
 
     /// Holds what a companion reports against what the server shows.
-    pub(super) fn oversee(&self, visit: &Visit, server: &Server) -> Came {
+    pub(super) fn oversee(&self, visit: &HostSync, server: &RegistrationServer) -> SyncOutcome {
         let (client, host) = (&visit.client, &visit.host);
         let reported = reported(client, host).cloned().unwrap_or_default();
         let fault = match lost(&client.at.name, &visit.claims) {
@@ -94,7 +94,7 @@ impl Registrations {
         if look {
             server.doubt();
         }
-        Came { wake: None, news: verdict != fault, look }
+        SyncOutcome { wake: None, news: verdict != fault, look }
     }
 
     /// Notes what a companion says of a server that is not reached from here; true where that is news.
@@ -120,7 +120,12 @@ impl Registrations {
     }
 
     /// Why a report of a companion, or the lack of one, is not all that is to be said.
-    fn doubts(&self, client: &Object, host: &Object, report: Option<&EnvironmentReport>) -> Option<Fault> {
+    fn doubts(
+        &self,
+        client: &Object,
+        host: &Object,
+        report: Option<&EnvironmentReport>,
+    ) -> Option<RegistrationProblem> {
         if let Some(fault) = refusal(host, self.companions) {
             return Some(fault);
         }
@@ -146,8 +151,13 @@ fn reported<'a>(client: &Object, host: &'a Object) -> Option<&'a EnvironmentRepo
 }
 
 /// What the server shows that is not as the companion says.
-fn unlike(client: &Object, host: &Object, server: &Server, report: &EnvironmentReport) -> Option<Fault> {
+fn unlike(
+    client: &Object,
+    host: &Object,
+    server: &RegistrationServer,
+    report: &EnvironmentReport,
+) -> Option<RegistrationProblem> {
     // Name and address are what counts: its mark is known without the authority.
-    let order = Order::of(client, host, "")?;
+    let order = DesiredEnvironment::of(client, host, "")?;
     confirm(&order, &host.at.namespace, &server.ground(), report).err()
 }

@@ -1,20 +1,20 @@
 //! A look at a server: who it is, whether we may work there, and what is in it. Mostly the list alone.
 
-use super::Server;
+use super::RegistrationServer;
 use super::fault::of_server;
 use super::server::{LOOKS, UNPOISONED};
 use crate::api::condition::Reason;
-use crate::decide::registration::Fault;
+use crate::decide::registration::RegistrationProblem;
 use crate::portainer::User;
 use crate::world::Clock;
 use crate::world::portainer_http::PortainerError;
 
-impl Server {
+impl RegistrationServer {
     /// Looks at it.
     ///
     /// # Errors
     /// The [`Fault`] that keeps every host of it from being registered.
-    pub async fn look(&self, clock: &Clock) -> Result<(), Fault> {
+    pub async fn look(&self, clock: &Clock) -> Result<(), RegistrationProblem> {
         let done = self.look_now(clock).await;
         if done.is_err() {
             self.doubt();
@@ -22,7 +22,7 @@ impl Server {
         done
     }
 
-    async fn look_now(&self, clock: &Clock) -> Result<(), Fault> {
+    async fn look_now(&self, clock: &Clock) -> Result<(), RegistrationProblem> {
         let whole = {
             let looked = self.looked.lock().expect(UNPOISONED);
             looked.whole.is_none() || looked.lists >= LOOKS
@@ -46,7 +46,7 @@ impl Server {
     }
 
     /// Asks who it is and who we are, before any key is shown to it; then for groups and tags.
-    async fn introduce(&self) -> Result<(), Fault> {
+    async fn introduce(&self) -> Result<(), RegistrationProblem> {
         let server = |error: PortainerError| of_server(&error);
         let status = self.portainer.status().await.map_err(server)?;
         self.ensure_administrator().await?;
@@ -60,7 +60,7 @@ impl Server {
         Ok(())
     }
 
-    async fn ensure_administrator(&self) -> Result<(), Fault> {
+    async fn ensure_administrator(&self) -> Result<(), RegistrationProblem> {
         if self.portainer.has_administrator().await.map_err(|error| of_server(&error))? {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl Server {
     }
 }
 
-fn may_write(user: &User) -> Result<(), Fault> {
+fn may_write(user: &User) -> Result<(), RegistrationProblem> {
     if user.is_administrator() {
         return Ok(());
     }
@@ -80,5 +80,5 @@ fn may_write(user: &User) -> Result<(), Fault> {
          user's role",
         user.username
     );
-    Err(Fault::new(Reason::NotAdministrator, message))
+    Err(RegistrationProblem::new(Reason::NotAdministrator, message))
 }

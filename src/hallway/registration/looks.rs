@@ -1,23 +1,23 @@
 //! A look at the server of a PortainerClient: how it is spoken to, what came of it, and when the next one is.
 
-use super::Server;
-use super::desk::{Came, Registrations};
-use super::prepare::{Way, way};
+use super::RegistrationServer;
+use super::desk::{Registrations, SyncOutcome};
+use super::prepare::{Connection, way};
 use crate::api::condition::Reason;
 use crate::api::{Object, ObjectRef};
-use crate::decide::registration::Fault;
-use crate::decide::registration::patience::{FORBEARANCE, INTERVAL, patience};
-use crate::hallway::House;
+use crate::decide::registration::RegistrationProblem;
+use crate::decide::registration::patience::{INTERVAL, LOGIN_RETRY_INTERVAL, retry_delay};
+use crate::hallway::Context;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
-use crate::world::portainer_http::Tally;
+use crate::world::portainer_http::RequestMetrics;
 use crate::world::{Clock, Store};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
 impl Registrations {
     /// Looks at the server of a PortainerClient.
-    pub async fn look<S: Store>(&self, house: &House<S>, client: &Object) -> Came {
+    pub async fn look<S: Store>(&self, house: &Context<S>, client: &Object) -> SyncOutcome {
         let way = match way(house, client).await {
             // What goes together with its Secrets is taken leave of by what is still known of them.
             Err(_) if client.deleted.is_some() && self.known(&client.at, |known| known.server.is_some()) => {
@@ -35,13 +35,13 @@ impl Registrations {
     pub(super) async fn look_by(
         &self,
         client: &ObjectRef,
-        way: Option<Result<Way, Fault>>,
+        way: Option<Result<Connection, RegistrationProblem>>,
         about: String,
         clock: &Clock,
-    ) -> Came {
+    ) -> SyncOutcome {
         let now = clock.now();
         let (before, kept, tally) = self.known(client, |known| {
-            let forgiven = known.refused.is_some_and(|refused| now >= saturating(refused, FORBEARANCE));
+            let forgiven = known.refused.is_some_and(|refused| now >= saturating(refused, LOGIN_RETRY_INTERVAL));
             (known.looked.clone(), known.server.clone().filter(|_| !forgiven), Arc::clone(&known.tally))
         });
         let looked = match self.server_by(way, kept, tally) {
@@ -55,28 +55,30 @@ impl Registrations {
         let wake = self.known(client, |known| {
             known.about = about;
             let refused = matches!(&looked, Err(fault) if fault.reason == Reason::CredentialsRefused);
-            known.refused =
-                refused.then(|| known.refused.filter(|since| now < saturating(*since, FORBEARANCE)).unwrap_or(now));
+            known.refused = refused
+                .then(|| known.refused.filter(|since| now < saturating(*since, LOGIN_RETRY_INTERVAL)).unwrap_or(now));
             known.failures = if looked.is_ok() { 0 } else { known.failures + 1 };
             known.looked = Some(looked.clone());
             known.seen = if looked.is_ok() { Some(clock.now()) } else { known.seen };
-            let wait = looked.as_ref().err().map_or(INTERVAL, |fault| patience(fault.reason, known.failures));
+            let wait = looked.as_ref().err().map_or(INTERVAL, |fault| retry_delay(fault.reason, known.failures));
             known.again = Some(saturating(now, wait));
             known.again
         });
-        Came { wake, news, look: false }
+        SyncOutcome { wake, news, look: false }
     }
 
     fn server_by(
         &self,
-        way: Option<Result<Way, Fault>>,
-        kept: Option<Arc<Server>>,
-        tally: Arc<Tally>,
-    ) -> Result<Arc<Server>, Fault> {
+        way: Option<Result<Connection, RegistrationProblem>>,
+        kept: Option<Arc<RegistrationServer>>,
+        tally: Arc<RequestMetrics>,
+    ) -> Result<Arc<RegistrationServer>, RegistrationProblem> {
         match (way, kept) {
             (Some(way), kept) => way?.server(kept, &self.names, tally),
             (None, Some(kept)) => Ok(kept),
-            (None, None) => Err(Fault::new(Reason::NotRegistered, "nothing is known of its server any more")),
+            (None, None) => {
+                Err(RegistrationProblem::new(Reason::NotRegistered, "nothing is known of its server any more"))
+            }
         }
     }
 

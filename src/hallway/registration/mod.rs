@@ -16,25 +16,25 @@ pub mod server;
 mod standing;
 mod visits;
 
-pub use attend::Attendance;
-pub use desk::{Came, Registrations};
+pub use attend::CompanionRegistration;
+pub use desk::{Registrations, SyncOutcome};
 pub use parting::part;
-pub use prepare::Way;
-pub use server::{Pair, Server};
-pub use visits::Visit;
+pub use prepare::Connection;
+pub use server::{ClientPair, RegistrationServer};
+pub use visits::HostSync;
 
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
-use crate::decide::registration::order::Material;
+use crate::decide::registration::order::RegistrationInput;
 use crate::decide::registration::plan::DOWN;
-use crate::decide::registration::{Fault, Order, Proof, Step, plan};
+use crate::decide::registration::{DesiredEnvironment, Proof, RegistrationProblem, RegistrationStep, plan};
 use crate::pki::lifecycle::whole_seconds;
-use crate::portainer::{Environment, Files};
+use crate::portainer::{Environment, TlsFiles};
 use crate::world::Clock;
 use apply::apply;
 use desk::faulty;
-use fault::Stop;
+use fault::RegistrationError;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use zeroize::Zeroizing;
@@ -44,13 +44,13 @@ const MOST_STEPS: usize = 12;
 
 /// One host to be registered in one Portainer.
 #[derive(Clone, Debug)]
-pub struct Errand {
+pub struct RegistrationRequest {
     /// Namespace of the host and of the PortainerClient.
     pub namespace: String,
     /// The environment as it should be.
-    pub order: Order,
+    pub order: DesiredEnvironment,
     /// What is used and what is known to be served.
-    pub material: Material,
+    pub material: RegistrationInput,
     /// The trust bundle of the host's authority, PEM.
     pub bundle: Vec<u8>,
     /// What was reported before.
@@ -61,23 +61,23 @@ pub struct Errand {
 
 /// What came of it.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Done {
+pub enum RegistrationOutcome {
     /// That is known now.
     Reported(EnvironmentReport),
     /// The server is to be looked at anew before anything is written there.
     LookFirst,
     /// The server is at fault, not the host.
-    Server(Fault),
+    Server(RegistrationProblem),
 }
 
-impl Errand {
-    fn files(&self, pair: &Pair) -> Files {
-        Files { ca: self.bundle.clone(), cert: pair.certificate.clone(), key: Zeroizing::new(pair.key.to_vec()) }
+impl RegistrationRequest {
+    fn files(&self, pair: &ClientPair) -> TlsFiles {
+        TlsFiles { ca: self.bundle.clone(), cert: pair.certificate.clone(), key: Zeroizing::new(pair.key.to_vec()) }
     }
 }
 
 /// Registers. It fails in no other way than that the report says so.
-pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
+pub async fn register(server: &RegistrationServer, errand: &RegistrationRequest, clock: &Clock) -> RegistrationOutcome {
     let mut errand = errand.clone();
     if errand.previous.registrar != errand.registrar {
         errand.previous = errand.order.report(errand.registrar); // what another one claims is not believed
@@ -86,7 +86,7 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
         return done;
     }
     if server.pair().fingerprint != errand.material.client {
-        return Done::LookFirst; // the Secret has another one by now
+        return RegistrationOutcome::LookFirst; // the Secret has another one by now
     }
     probe::ask(server, &mut errand).await;
     if let Some(done) = at_rest(server, &errand) {
@@ -100,18 +100,20 @@ pub async fn register(server: &Server, errand: &Errand, clock: &Clock) -> Done {
         let step = step(server, &errand, &run.report);
         let begins = writes(&step) && !std::mem::replace(&mut run.wrote, true);
         if begins && !server.is_fresh(clock.now()) {
-            return Done::LookFirst;
+            return RegistrationOutcome::LookFirst;
         }
         match apply(server, &errand, step, &mut run, clock).await {
-            Ok(true) => return Done::Reported(registered(&errand, run.report)),
+            Ok(true) => return RegistrationOutcome::Reported(registered(&errand, run.report)),
             Ok(false) => {}
-            Err(Stop::Host(fault)) => return Done::Reported(failed(&errand, run.report, fault)),
-            Err(Stop::Server(fault)) => return Done::Server(fault),
+            Err(RegistrationError::Host(fault)) => {
+                return RegistrationOutcome::Reported(failed(&errand, run.report, fault));
+            }
+            Err(RegistrationError::Server(fault)) => return RegistrationOutcome::Server(fault),
         }
     }
     server.doubt();
     let words = "Portainer shows something else after each change: does somebody else change this environment, too?";
-    Done::Reported(failed(&errand, run.report, Fault::new(Reason::PortainerFailed, words)))
+    RegistrationOutcome::Reported(failed(&errand, run.report, RegistrationProblem::new(Reason::PortainerFailed, words)))
 }
 
 /// What is known in the course of an errand.
@@ -121,24 +123,28 @@ struct Run {
     wrote: bool,
 }
 
-fn step(server: &Server, errand: &Errand, report: &EnvironmentReport) -> Step {
+fn step(server: &RegistrationServer, errand: &RegistrationRequest, report: &EnvironmentReport) -> RegistrationStep {
     plan(&errand.order, &errand.namespace, &errand.material, &server.ground(), report)
 }
 
 /// Nothing is to be asked or done.
-fn at_rest(server: &Server, errand: &Errand) -> Option<Done> {
+fn at_rest(server: &RegistrationServer, errand: &RegistrationRequest) -> Option<RegistrationOutcome> {
     match step(server, errand, &errand.previous) {
-        Step::Done if !probe::is_due(errand) => Some(Done::Reported(registered(errand, errand.previous.clone()))),
-        Step::Wait(fault) => Some(Done::Reported(failed(errand, errand.previous.clone(), fault))),
+        RegistrationStep::Done if !probe::is_due(errand) => {
+            Some(RegistrationOutcome::Reported(registered(errand, errand.previous.clone())))
+        }
+        RegistrationStep::Wait(fault) => {
+            Some(RegistrationOutcome::Reported(failed(errand, errand.previous.clone(), fault)))
+        }
         _ => None,
     }
 }
 
-fn writes(step: &Step) -> bool {
-    !matches!(step, Step::Done | Step::Wait(_) | Step::Prove(_))
+fn writes(step: &RegistrationStep) -> bool {
+    !matches!(step, RegistrationStep::Done | RegistrationStep::Wait(_) | RegistrationStep::Prove(_))
 }
 
-fn registered(errand: &Errand, report: EnvironmentReport) -> EnvironmentReport {
+fn registered(errand: &RegistrationRequest, report: EnvironmentReport) -> EnvironmentReport {
     let id = report.id.unwrap_or_default();
     EnvironmentReport {
         reason: Reason::Registered.as_str().to_owned(),
@@ -147,12 +153,12 @@ fn registered(errand: &Errand, report: EnvironmentReport) -> EnvironmentReport {
     }
 }
 
-fn failed(errand: &Errand, report: EnvironmentReport, fault: Fault) -> EnvironmentReport {
+fn failed(errand: &RegistrationRequest, report: EnvironmentReport, fault: RegistrationProblem) -> EnvironmentReport {
     faulty(&errand.order.client, report, fault)
 }
 
 /// What was proved, at that instant.
-fn proved(errand: &Errand, report: &mut EnvironmentReport, now: Timestamp) {
+fn proved(errand: &RegistrationRequest, report: &mut EnvironmentReport, now: Timestamp) {
     let served = match &errand.material.proof {
         Proof::Serves(served) => Some(served.clone()),
         Proof::Ask | Proof::Not(_) => report.proved_fingerprint.clone(),

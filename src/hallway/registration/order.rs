@@ -1,64 +1,71 @@
 //! From objects and what is stored for them to an errand, or to what is still missing.
 
-use super::Errand;
+use super::RegistrationRequest;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Object, Place};
-use crate::decide::delivery::Courier;
+use crate::api::{NamespacedName, Object};
+use crate::decide::delivery::Deliverer;
 use crate::decide::leaf::AuthorityView;
-use crate::decide::registration::order::Material;
-use crate::decide::registration::{Fault, Order, Proof};
-use crate::hallway::House;
-use crate::hallway::registry::Entry;
+use crate::decide::registration::order::RegistrationInput;
+use crate::decide::registration::{DesiredEnvironment, Proof, RegistrationProblem};
+use crate::hallway::Context;
+use crate::hallway::registry::CachedAuthority;
 use crate::pki::hex;
 use std::sync::Arc;
 
 /// What is to be done for a host.
 pub fn errand<S>(
-    house: &House<S>,
+    house: &Context<S>,
     client: &Object,
     host: &Object,
-    courier: &Courier,
+    courier: &Deliverer,
     previous: EnvironmentReport,
-) -> Result<Errand, Fault> {
-    let missing = |what: &str| Fault::new(Reason::NotRegistered, format!("{what} is not issued yet"));
+) -> Result<RegistrationRequest, RegistrationProblem> {
+    let missing = |what: &str| RegistrationProblem::new(Reason::NotRegistered, format!("{what} is not issued yet"));
     let authority = authority_of(house, client).ok_or_else(|| missing("the authority of the PortainerClient"))?;
     let view = view(house, host.authority()).ok_or_else(|| missing("the host's authority"))?;
-    let order = Order::of(client, host, &authority).ok_or_else(|| missing("the host's address"))?;
-    let material = Material {
+    let order = DesiredEnvironment::of(client, host, &authority).ok_or_else(|| missing("the host's address"))?;
+    let material = RegistrationInput {
         client: client.previous.fingerprint.clone().ok_or_else(|| missing("Portainer's client certificate"))?,
         bundle: hex(&view.bundle_digest),
         stored: host.previous.fingerprint.clone().ok_or_else(|| missing("the host's certificate"))?,
         proof: proof(host, courier),
     };
     let (namespace, bundle) = (host.at.namespace.to_string(), view.bundle_pem.clone());
-    Ok(Errand { namespace, order, material, bundle: bundle.into(), previous, registrar: Registrar::Controller })
+    Ok(RegistrationRequest {
+        namespace,
+        order,
+        material,
+        bundle: bundle.into(),
+        previous,
+        registrar: Registrar::Controller,
+    })
 }
 
 /// Fingerprint of the authority of an object, where it is open.
-pub fn authority_of<S>(house: &House<S>, object: &Object) -> Option<String> {
+pub fn authority_of<S>(house: &Context<S>, object: &Object) -> Option<String> {
     view(house, object.authority()).map(|view| view.fingerprint.clone())
 }
 
-fn view<S>(house: &House<S>, at: Option<Place>) -> Option<Arc<AuthorityView>> {
+fn view<S>(house: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<AuthorityView>> {
     match house.authorities.find(&at?)? {
-        Entry::Open(_, view) => Some(view),
-        Entry::Closed(_) => None,
+        CachedAuthority::Open(_, view) => Some(view),
+        CachedAuthority::Closed(_) => None,
     }
 }
 
 /// What a companion has seen dockerd serve. One that cannot see it says nothing of it in mode Files, and dockerd is
 /// asked from here.
-fn proof(host: &Object, courier: &Courier) -> Proof {
+fn proof(host: &Object, courier: &Deliverer) -> Proof {
     let served = host.companion.host.served_fingerprint.clone();
     match (courier, served, host.delivery()) {
-        (Courier::Nobody | Courier::Refused(_), ..) => Proof::Ask,
+        (Deliverer::Nobody | Deliverer::Refused(_), ..) => Proof::Ask,
         (_, Some(served), _) => Proof::Serves(served),
         (_, None, Some(delivery)) if delivery.mode == Mode::Daemon => {
             let message = "the host is registered as soon as its companion has seen dockerd serve the certificate";
-            Proof::Not(Fault::new(Reason::AwaitingServing, message))
+            Proof::Not(RegistrationProblem::new(Reason::AwaitingServing, message))
         }
         (_, None, _) => Proof::Ask,
     }

@@ -1,11 +1,11 @@
 //! A host leaves a Portainer: its environment goes, or stays without our mark.
 
-use super::Server;
+use super::RegistrationServer;
 use super::fault::of_server;
 use crate::api::status::EnvironmentReport;
 use crate::decide::registration::leave::part as decide;
-use crate::decide::registration::{Fault, Leaving, Order, Parting};
-use crate::portainer::{Change, Environment};
+use crate::decide::registration::{DeregisterRequest, Deregistration, DesiredEnvironment, RegistrationProblem};
+use crate::portainer::{Environment, EnvironmentChange};
 use crate::world::portainer_http::PortainerError;
 
 /// Parts from an environment, by what the server showed lately.
@@ -13,22 +13,22 @@ use crate::world::portainer_http::PortainerError;
 /// # Errors
 /// The [`Fault`] that keeps it from being done: to be tried again.
 pub async fn part(
-    server: &Server,
+    server: &RegistrationServer,
     namespace: &str,
-    order: Order,
+    order: DesiredEnvironment,
     report: &EnvironmentReport,
     delete: bool,
-) -> Result<Parting, Fault> {
+) -> Result<Deregistration, RegistrationProblem> {
     let name = server.names.of(&server.ground().instance, &order.name);
     let _alone = name.lock().await;
     let _place = server.places.acquire().await.expect("it is never closed");
-    let leaving = Leaving { order, delete };
+    let leaving = DeregisterRequest { order, delete };
     let parting = decide(&leaving, namespace, &server.ground(), report);
     let done = match &parting {
-        Parting::Nothing => Ok(()),
-        Parting::Delete(id) => server.portainer.delete(*id).await,
-        Parting::Untag(id, tag_ids) => {
-            let change = Change { tag_ids: Some(tag_ids.clone()), ..Change::default() };
+        Deregistration::Nothing => Ok(()),
+        Deregistration::Delete(id) => server.portainer.delete(*id).await,
+        Deregistration::Untag(id, tag_ids) => {
+            let change = EnvironmentChange { tag_ids: Some(tag_ids.clone()), ..EnvironmentChange::default() };
             match server.portainer.change(*id, &change).await {
                 Err(PortainerError::NotFound) => Ok(()),
                 done => done.map(|_| ()),
@@ -37,12 +37,12 @@ pub async fn part(
     };
     done.map_err(|error| of_server(&error))?;
     match &parting {
-        Parting::Delete(id) => server.gone(*id),
-        Parting::Untag(id, tag_ids) => {
+        Deregistration::Delete(id) => server.gone(*id),
+        Deregistration::Untag(id, tag_ids) => {
             let known = server.ground().environments.get(id).cloned();
             known.into_iter().for_each(|known| server.put(Environment { tag_ids: tag_ids.clone(), ..known }));
         }
-        Parting::Nothing => {}
+        Deregistration::Nothing => {}
     }
     Ok(parting)
 }

@@ -1,22 +1,22 @@
 //! A look at the host's dockerd itself, before Portainer is given anything: each environment that it fails to make
 //! leaves a private key on its disk.
 
-use super::{Errand, Server};
+use super::{RegistrationRequest, RegistrationServer};
 use crate::api::condition::Reason;
 use crate::decide::registration::plan::serves_another;
-use crate::decide::registration::{Fault, Proof};
+use crate::decide::registration::{Proof, RegistrationProblem};
 use crate::portainer::too_old;
-use crate::world::docker_ping::{Address, PingError, Pinged, docker_ping};
+use crate::world::docker_ping::{DockerAddress, PingError, Pinged, docker_ping};
 
 /// dockerd is to be asked what it serves: nobody else knows, and it is not what was proved last.
-pub fn is_due(errand: &Errand) -> bool {
+pub fn is_due(errand: &RegistrationRequest) -> bool {
     let proved = errand.previous.proved_fingerprint.as_ref() == Some(&errand.material.stored);
     errand.material.proof == Proof::Ask && !(proved && errand.previous.is_registered())
 }
 
 /// Asks dockerd where that is due, and puts what it serves into the errand. Where a companion has seen that it serves
 /// the right certificate, the first look is for its version alone.
-pub async fn ask(server: &Server, errand: &mut Errand) {
+pub async fn ask(server: &RegistrationServer, errand: &mut RegistrationRequest) {
     let first = errand.previous.id.is_none() && matches!(errand.material.proof, Proof::Serves(_));
     if !is_due(errand) && !first {
         return;
@@ -37,22 +37,22 @@ pub async fn ask(server: &Server, errand: &mut Errand) {
 }
 
 /// Why this Portainer cannot talk to the host's Docker, where that is its version.
-pub async fn too_new_for(server: &Server, errand: &Errand) -> Option<Fault> {
+pub async fn too_new_for(server: &RegistrationServer, errand: &RegistrationRequest) -> Option<RegistrationProblem> {
     let version = server.ground().version.clone();
     let pinged = ping(server, errand).await.ok()?;
     is_too_new(&version, &pinged).then(|| too_new(&version, &pinged))
 }
 
 /// Whether dockerd answers from here, whatever it serves.
-pub async fn reaches(server: &Server, errand: &Errand) -> Result<(), Fault> {
+pub async fn reaches(server: &RegistrationServer, errand: &RegistrationRequest) -> Result<(), RegistrationProblem> {
     ping(server, errand).await.map(|_| ()).map_err(|error| unreachable(errand, &error))
 }
 
 /// As Portainer will do it: by the same address, trust and certificate.
-async fn ping(server: &Server, errand: &Errand) -> Result<Pinged, PingError> {
+async fn ping(server: &RegistrationServer, errand: &RegistrationRequest) -> Result<Pinged, PingError> {
     let _place = server.probes.acquire().await.expect("it is never closed");
     let pair = server.pair();
-    let address = Address { host: errand.order.host.clone(), port: errand.order.port };
+    let address = DockerAddress { host: errand.order.host.clone(), port: errand.order.port };
     let trust = errand.order.verify_server.then_some(errand.bundle.as_slice());
     docker_ping(&address, trust, &pair.certificate, &pair.key).await
 }
@@ -61,15 +61,15 @@ fn is_too_new(version: &str, pinged: &Pinged) -> bool {
     pinged.docker_version.as_deref().is_some_and(|docker| too_old(version, docker))
 }
 
-fn too_new(version: &str, pinged: &Pinged) -> Fault {
+fn too_new(version: &str, pinged: &Pinged) -> RegistrationProblem {
     let message = format!(
         "Portainer {version} cannot talk to Docker {} on this host: update Portainer to 2.33.5, 2.36.0 or newer",
         pinged.docker_version.as_deref().unwrap_or_default()
     );
-    Fault::new(Reason::PortainerTooOld, message)
+    RegistrationProblem::new(Reason::PortainerTooOld, message)
 }
 
-fn unreachable(errand: &Errand, error: &PingError) -> Fault {
+fn unreachable(errand: &RegistrationRequest, error: &PingError) -> RegistrationProblem {
     let url = errand.order.url();
     let reason = match error {
         PingError::NotTrusted(_) => Reason::AwaitingServing,
@@ -79,5 +79,5 @@ fn unreachable(errand: &Errand, error: &PingError) -> Fault {
         "dockerd at {url} was asked before Portainer is: {error}; deliver the files of the host's Secret to it, restart \
          it, and open the port"
     );
-    Fault::new(reason, message)
+    RegistrationProblem::new(reason, message)
 }

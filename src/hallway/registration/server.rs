@@ -1,11 +1,11 @@
 //! One Portainer, by one credential: how it is spoken to, and what it last showed.
 
-use super::Way;
-use crate::decide::registration::Ground;
+use super::Connection;
+use crate::decide::registration::ServerSnapshot;
 use crate::decide::registration::patience::INTERVAL;
 use crate::pki::sha256_hex;
 use crate::portainer::Environment;
-use crate::world::portainer_http::{Access, AccessError, Credential, Portainer, Tally};
+use crate::world::portainer_http::{Access, AccessError, PortainerApi, RequestMetrics, ServerCredential};
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
@@ -22,7 +22,7 @@ pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Portainer's client certificate and its key, PEM.
 #[derive(Clone)]
-pub struct Pair {
+pub struct ClientPair {
     /// The certificate.
     pub certificate: Vec<u8>,
     /// Its key.
@@ -31,30 +31,30 @@ pub struct Pair {
     pub fingerprint: String,
 }
 
-impl std::fmt::Debug for Pair {
+impl std::fmt::Debug for ClientPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Pair({})", self.fingerprint)
     }
 }
 
 /// A server.
-pub struct Server {
-    pub(super) portainer: Portainer,
+pub struct RegistrationServer {
+    pub(super) portainer: PortainerApi,
     pub(super) initialize: bool,
-    pub(super) names: Arc<Names>,
+    pub(super) names: Arc<NameLocks>,
     pub(super) places: Semaphore,
     pub(super) probes: Semaphore,
     /// Tags are being made.
     pub(super) tagging: tokio::sync::Mutex<()>,
-    ground: RwLock<Arc<Ground>>,
-    pair: RwLock<Arc<Pair>>,
-    pub(super) looked: Mutex<Looked>,
+    ground: RwLock<Arc<ServerSnapshot>>,
+    pair: RwLock<Arc<ClientPair>>,
+    pub(super) looked: Mutex<RefreshState>,
     identity: String,
 }
 
 /// When it was looked at.
 #[derive(Default)]
-pub(super) struct Looked {
+pub(super) struct RefreshState {
     /// At everything; none while nothing is known, or not surely.
     pub whole: Option<Timestamp>,
     /// At its list alone, since then.
@@ -63,16 +63,20 @@ pub(super) struct Looked {
     pub touched: HashSet<i64>,
 }
 
-impl Server {
+impl RegistrationServer {
     /// A server that nobody has spoken to; what it is asked is counted there.
     ///
     /// # Errors
     /// [`AccessError`] where it cannot be spoken to at all.
-    pub fn new(way: Way, names: Arc<Names>, tally: Arc<Tally>) -> Result<Server, AccessError> {
-        let Way { access, credential, initialize, pair } = way;
-        Ok(Server {
+    pub fn new(
+        way: Connection,
+        names: Arc<NameLocks>,
+        tally: Arc<RequestMetrics>,
+    ) -> Result<RegistrationServer, AccessError> {
+        let Connection { access, credential, initialize, pair } = way;
+        Ok(RegistrationServer {
             identity: identity(&access, &credential, initialize),
-            portainer: Portainer::counted(&access, credential, tally)?,
+            portainer: PortainerApi::counted(&access, credential, tally)?,
             initialize,
             names,
             places: Semaphore::new(PLACES),
@@ -85,17 +89,17 @@ impl Server {
     }
 
     /// It is spoken to in that way: a login that was refused is not tried again by the same words.
-    pub fn is(&self, access: &Access, credential: &Credential, initialize: bool) -> bool {
+    pub fn is(&self, access: &Access, credential: &ServerCredential, initialize: bool) -> bool {
         self.identity == identity(access, credential, initialize)
     }
 
     /// What it last showed.
-    pub fn ground(&self) -> Arc<Ground> {
-        let ground: RwLockReadGuard<'_, Arc<Ground>> = self.ground.read().expect(UNPOISONED);
+    pub fn ground(&self) -> Arc<ServerSnapshot> {
+        let ground: RwLockReadGuard<'_, Arc<ServerSnapshot>> = self.ground.read().expect(UNPOISONED);
         Arc::clone(&ground)
     }
 
-    pub(super) fn learn(&self, change: impl FnOnce(&mut Ground)) {
+    pub(super) fn learn(&self, change: impl FnOnce(&mut ServerSnapshot)) {
         change(Arc::make_mut(&mut self.ground.write().expect(UNPOISONED)));
     }
 
@@ -140,12 +144,12 @@ impl Server {
     }
 
     /// The client certificate that it is given.
-    pub fn pair(&self) -> Arc<Pair> {
+    pub fn pair(&self) -> Arc<ClientPair> {
         Arc::clone(&self.pair.read().expect(UNPOISONED))
     }
 
     /// Takes the client certificate as it is stored now.
-    pub fn take(&self, pair: Pair) {
+    pub fn take(&self, pair: ClientPair) {
         *self.pair.write().expect(UNPOISONED) = Arc::new(pair);
     }
 
@@ -167,10 +171,10 @@ impl Server {
 }
 
 /// Tells one way of speaking to a server from another, without holding what is secret about it.
-fn identity(access: &Access, credential: &Credential, initialize: bool) -> String {
+fn identity(access: &Access, credential: &ServerCredential, initialize: bool) -> String {
     let (kind, name, secret) = match credential {
-        Credential::ApiKey(key) => ("key", "", key.as_bytes()),
-        Credential::Password { username, password } => ("password", username.as_str(), password.as_bytes()),
+        ServerCredential::ApiKey(key) => ("key", "", key.as_bytes()),
+        ServerCredential::Password { username, password } => ("password", username.as_str(), password.as_bytes()),
     };
     let roots = access.roots.as_deref().map(sha256_hex).unwrap_or_default();
     let secret = sha256_hex(secret);
@@ -180,9 +184,9 @@ fn identity(access: &Access, credential: &Credential, initialize: bool) -> Strin
 
 /// Names that environments are being made under: one at a time for each, in this process.
 #[derive(Default)]
-pub struct Names(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub struct NameLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
-impl Names {
+impl NameLocks {
     /// The lock of a name in a server.
     pub fn of(&self, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut names = self.0.lock().expect(UNPOISONED);

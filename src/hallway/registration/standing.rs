@@ -6,15 +6,15 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::portainer_client::Registrar;
 use crate::api::status::{EnvironmentReport, ServerReport};
 use crate::api::{Object, Spec};
-use crate::decide::registration::Standing;
-use crate::decide::registration::standing::{Tally, of_client, of_host};
+use crate::decide::registration::RegistrationStatus;
+use crate::decide::registration::standing::{RegistrationCounts, of_client, of_host};
 use crate::decide::status::Verdict;
 use std::sync::Arc;
 
 impl Registrations {
     /// Of a host. `selecting` are the PortainerClients with a server that select it, the oldest first; `others` those
     /// that its status names beside them.
-    pub fn of_host(&self, host: &Object, selecting: &[Arc<Object>], others: &[Arc<Object>]) -> Standing {
+    pub fn of_host(&self, host: &Object, selecting: &[Arc<Object>], others: &[Arc<Object>]) -> RegistrationStatus {
         let reports: Vec<EnvironmentReport> = selecting
             .iter()
             .filter(|client| client.deleted.is_none())
@@ -34,7 +34,7 @@ impl Registrations {
         let environments = reports.iter().filter(ours).cloned().chain(leaving).chain(left).collect();
         let removing = |client: &&Arc<Object>| deletes(client) && self.may_have_ours(client, host);
         let lent = selecting.iter().filter(|client| self.is_lent(client, host));
-        Standing {
+        RegistrationStatus {
             verdict: of_host(&reports),
             lent: lent.map(|client| client.at.name.to_string()).collect(),
             environments,
@@ -78,10 +78,10 @@ impl Registrations {
     }
 
     /// Of a PortainerClient with those hosts.
-    pub fn of_client(&self, client: &Object, hosts: &[Arc<Object>]) -> Standing {
-        let Spec::Portainer(spec) = &client.spec else { return Standing::default() };
+    pub fn of_client(&self, client: &Object, hosts: &[Arc<Object>]) -> RegistrationStatus {
+        let Spec::Portainer(spec) = &client.spec else { return RegistrationStatus::default() };
         if spec.server.is_none() {
-            return Standing::default();
+            return RegistrationStatus::default();
         }
         let tally = self.tally(client, hosts);
         let before = &client.previous.server;
@@ -92,7 +92,7 @@ impl Registrations {
             (None, Some(verdict)) => verdict, // a controller that has just started knows no better
             _ => of_client(looked.as_ref(), &tally, version.as_deref()),
         };
-        Standing {
+        RegistrationStatus {
             verdict: Some(verdict),
             environments: Vec::new(),
             lent: Vec::new(),
@@ -109,8 +109,12 @@ impl Registrations {
         }
     }
 
-    fn tally(&self, client: &Object, hosts: &[Arc<Object>]) -> Tally {
-        let mut tally = Tally { selected: hosts.len(), by_companions: by_companion(client), ..Tally::default() };
+    fn tally(&self, client: &Object, hosts: &[Arc<Object>]) -> RegistrationCounts {
+        let mut tally = RegistrationCounts {
+            selected: hosts.len(),
+            by_companions: by_companion(client),
+            ..RegistrationCounts::default()
+        };
         for host in hosts {
             let report = self.standing(client, host);
             match report.is_registered() {

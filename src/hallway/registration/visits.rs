@@ -1,36 +1,36 @@
 //! A visit for a host in one Portainer: it is registered, watched over while its companion registers it, or parted from.
 
-use super::desk::{Came, Registrations, Standing, deletes, faulty};
+use super::desk::{HostState, Registrations, SyncOutcome, deletes, faulty};
 use super::order::{authority_of, errand};
-use super::{Done, Errand, Server, part, register};
+use super::{RegistrationOutcome, RegistrationRequest, RegistrationServer, part, register};
 use crate::api::condition::Reason;
 use crate::api::portainer_client::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
-use crate::decide::delivery::Courier;
+use crate::decide::delivery::Deliverer;
 use crate::decide::registration::contest::{Claim, lost};
 use crate::decide::registration::find::is_adopted;
 use crate::decide::registration::order::marker_family;
-use crate::decide::registration::patience::{after_visit, patience};
-use crate::decide::registration::{Fault, Ground, Order, Parting};
-use crate::hallway::House;
+use crate::decide::registration::patience::{after_visit, retry_delay};
+use crate::decide::registration::{Deregistration, DesiredEnvironment, RegistrationProblem, ServerSnapshot};
+use crate::hallway::Context;
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
 use crate::portainer::Environment;
-use crate::world::store::Announcement;
+use crate::world::store::ObjectEvent;
 use crate::world::{Clock, Store};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// A host and who is to register it.
 #[derive(Clone, Debug)]
-pub struct Visit {
+pub struct HostSync {
     /// The PortainerClient.
     pub client: Arc<Object>,
     /// The DockerHostCert.
     pub host: Arc<Object>,
     /// Who brings the host's certificate there.
-    pub courier: Courier,
+    pub courier: Deliverer,
     /// All that select it.
     pub claims: Vec<Claim>,
     /// The PortainerClient selects it.
@@ -40,13 +40,13 @@ pub struct Visit {
 }
 
 /// A host in one Portainer, as one walk finds it.
-pub(super) struct Turn<'a> {
+pub(super) struct RegistrationAttempt<'a> {
     pub client: &'a ObjectRef,
     pub host: &'a ObjectRef,
     /// What was reported.
     pub before: EnvironmentReport,
     /// What is to be done, or why it cannot be.
-    pub ready: Result<Errand, Fault>,
+    pub ready: Result<RegistrationRequest, RegistrationProblem>,
 }
 
 /// While a companion is still told to register a host, somebody else who is to do it looks again after this.
@@ -56,22 +56,22 @@ const PARTING: &str = "parting";
 
 impl Registrations {
     /// Does what is to be done for a host.
-    pub async fn visit<S: Store>(&self, house: &House<S>, visit: &Visit) -> Came {
+    pub async fn visit<S: Store>(&self, house: &Context<S>, visit: &HostSync) -> SyncOutcome {
         let (client, host) = (&visit.client, &visit.host);
         let stays = visit.selected && client.deleted.is_none() && host.deleted.is_none();
-        let Spec::Portainer(spec) = &client.spec else { return Came::default() };
+        let Spec::Portainer(spec) = &client.spec else { return SyncOutcome::default() };
         let by_companion = spec.registrar == Registrar::Companion;
         if visit.lent && !(stays && by_companion) {
-            return Came { wake: Some(saturating(house.clock.now(), HANDING_OVER)), ..Came::default() };
+            return SyncOutcome { wake: Some(saturating(house.clock.now(), HANDING_OVER)), ..SyncOutcome::default() };
         }
         if !client.has_server() {
             let news = self.host(&client.at, &host.at, |known| !std::mem::replace(&mut known.parted, true));
-            return Came { news, ..Came::default() }; // nobody knows how to speak to it
+            return SyncOutcome { news, ..SyncOutcome::default() }; // nobody knows how to speak to it
         }
         let (server, looked) = self.known(&client.at, |known| (known.server.clone(), known.looked.clone()));
         let Some(server) = server.filter(|_| matches!(looked, Some(Ok(())))) else {
             let news = stays && by_companion && self.hears(client, host);
-            return Came { look: looked.is_none(), news, ..Came::default() };
+            return SyncOutcome { look: looked.is_none(), news, ..SyncOutcome::default() };
         };
         match (stays, by_companion) {
             (false, _) => self.part(house, visit, &server).await,
@@ -82,36 +82,43 @@ impl Registrations {
                 let lost = lost(&client.at.name, &visit.claims);
                 let ready = errand(house, client, host, &visit.courier, before.clone())
                     .and_then(|errand| lost.map_or(Ok(errand), Err));
-                let turn = Turn { client: &client.at, host: &host.at, before, ready };
+                let turn = RegistrationAttempt { client: &client.at, host: &host.at, before, ready };
                 self.register(&server, turn, &house.clock).await
             }
         }
     }
 
     /// Registers a host, unless the same failed lately.
-    pub(super) async fn register(&self, server: &Arc<Server>, turn: Turn<'_>, clock: &Clock) -> Came {
-        let Turn { client, host, before, ready } = turn;
+    pub(super) async fn register(
+        &self,
+        server: &Arc<RegistrationServer>,
+        turn: RegistrationAttempt<'_>,
+        clock: &Clock,
+    ) -> SyncOutcome {
+        let RegistrationAttempt { client, host, before, ready } = turn;
         let about = about(&ready, &server.ground(), before.id);
         if let Some(until) = self.rests(client, host, &about, clock.now()) {
             if is_seldom_asked(&before) {
                 server.wonder();
             }
-            return Came { wake: Some(until), ..Came::default() };
+            return SyncOutcome { wake: Some(until), ..SyncOutcome::default() };
         }
         let done = match ready {
             Ok(errand) => register(server, &errand, clock).await,
             // Something is not there for the moment, as after a start; Portainer reaches the host all the same.
-            Err(fault) if fault.reason == Reason::NotRegistered && before.is_registered() => return Came::default(),
-            Err(fault) => Done::Reported(faulty(&client.name, before.clone(), fault)),
+            Err(fault) if fault.reason == Reason::NotRegistered && before.is_registered() => {
+                return SyncOutcome::default();
+            }
+            Err(fault) => RegistrationOutcome::Reported(faulty(&client.name, before.clone(), fault)),
         };
         let note =
             |report: &EnvironmentReport| self.host(client, host, |known| known.note(report, &about, clock.now()));
         match done {
-            Done::LookFirst => {
+            RegistrationOutcome::LookFirst => {
                 server.doubt();
-                Came { look: true, ..Came::default() }
+                SyncOutcome { look: true, ..SyncOutcome::default() }
             }
-            Done::Server(fault) => {
+            RegistrationOutcome::Server(fault) => {
                 server.doubt();
                 self.known(client, |known| known.looked = Some(Err(fault.clone())));
                 let report = match before.is_registered() {
@@ -119,15 +126,15 @@ impl Registrations {
                     false => faulty(&client.name, before, fault),
                 };
                 note(&report);
-                let until = saturating(clock.now(), patience(Reason::PortainerFailed, 1));
+                let until = saturating(clock.now(), retry_delay(Reason::PortainerFailed, 1));
                 self.host(client, host, |known| known.rests = Some((until, about.clone())));
-                Came { wake: Some(until), news: true, look: true }
+                SyncOutcome { wake: Some(until), news: true, look: true }
             }
-            Done::Reported(report) => {
+            RegistrationOutcome::Reported(report) => {
                 if is_seldom_asked(&report) {
                     server.wonder();
                 }
-                Came { wake: note(&report), news: report != before, look: false }
+                SyncOutcome { wake: note(&report), news: report != before, look: false }
             }
         }
     }
@@ -139,44 +146,49 @@ impl Registrations {
     }
 
     /// Parts from the environment of a host that goes, or is no longer selected.
-    async fn part<S: Store>(&self, house: &House<S>, visit: &Visit, server: &Arc<Server>) -> Came {
+    async fn part<S: Store>(
+        &self,
+        house: &Context<S>,
+        visit: &HostSync,
+        server: &Arc<RegistrationServer>,
+    ) -> SyncOutcome {
         let (client, host) = (&visit.client, &visit.host);
         if self.is_parted(client, host) {
-            return Came::default();
+            return SyncOutcome::default();
         }
         let now = house.clock.now();
         if let Some(until) = self.rests(&client.at, &host.at, PARTING, now) {
-            return Came { wake: Some(until), ..Came::default() };
+            return SyncOutcome { wake: Some(until), ..SyncOutcome::default() };
         }
         if !server.is_fresh(now) {
             server.doubt();
-            return Came { look: true, ..Came::default() };
+            return SyncOutcome { look: true, ..SyncOutcome::default() };
         }
         let going = client.deleted.is_some() || host.deleted.is_some();
         let before = self.report(client, host);
         let authority = authority_of(house, client).unwrap_or_default(); // what is ours is known without it
-        let Some(order) = Order::of(client, host, &authority) else { return Came::default() };
+        let Some(order) = DesiredEnvironment::of(client, host, &authority) else { return SyncOutcome::default() };
         let family = marker_family(&client.at);
         let ground = server.ground();
         match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
             Ok(parting) => {
                 let report = left(&ground, &parting, &before, &family);
                 self.host(&client.at, &host.at, |known| {
-                    *known = Standing { parted: true, report, ..Standing::default() }
+                    *known = HostState { parted: true, report, ..HostState::default() }
                 });
                 announce(house, visit, &parting).await;
-                Came { news: true, ..Came::default() }
+                SyncOutcome { news: true, ..SyncOutcome::default() }
             }
             Err(fault) => {
                 let report = faulty(&client.at.name, before, fault);
                 let wake = self.host(&client.at, &host.at, |known| known.note(&report, PARTING, now));
-                Came { wake, news: true, look: false }
+                SyncOutcome { wake, news: true, look: false }
             }
         }
     }
 }
 
-impl Standing {
+impl HostState {
     /// Notes what came of a visit; says when the next is.
     fn note(&mut self, report: &EnvironmentReport, about: &str, now: Timestamp) -> Option<Timestamp> {
         self.report = Some(report.clone());
@@ -193,8 +205,13 @@ impl Standing {
 }
 
 /// Should the host come back, it is known by its number: what we made is ours to mark again, what was adopted is not.
-fn left(ground: &Ground, parting: &Parting, before: &EnvironmentReport, family: &str) -> Option<EnvironmentReport> {
-    let Parting::Untag(id, _) = parting else { return None };
+fn left(
+    ground: &ServerSnapshot,
+    parting: &Deregistration,
+    before: &EnvironmentReport,
+    family: &str,
+) -> Option<EnvironmentReport> {
+    let Deregistration::Untag(id, _) = parting else { return None };
     let made = ground.environments.get(id).is_some_and(|environment| !is_adopted(family, ground, environment));
     made.then(|| EnvironmentReport {
         portainer_client: before.portainer_client.clone(),
@@ -208,7 +225,7 @@ fn left(ground: &Ground, parting: &Parting, before: &EnvironmentReport, family: 
 }
 
 /// What a visit is about: what failed once is tried again at once where this is something else.
-fn about(ready: &Result<Errand, Fault>, ground: &Ground, id: Option<i64>) -> String {
+fn about(ready: &Result<RegistrationRequest, RegistrationProblem>, ground: &ServerSnapshot, id: Option<i64>) -> String {
     let wishes = ready.as_ref().map(|errand| (&errand.order, &errand.material));
     let order = ready.as_ref().ok().map(|errand| &errand.order);
     let its = |found: &&Environment| Some(found.id) == id || order.is_some_and(|order| order.name == found.name);
@@ -225,15 +242,15 @@ fn is_seldom_asked(report: &EnvironmentReport) -> bool {
     matches!(reason, Some(Reason::GroupNotFound | Reason::GroupAmbiguous | Reason::PortainerTooOld))
 }
 
-async fn announce<S: Store>(house: &House<S>, visit: &Visit, parting: &Parting) {
+async fn announce<S: Store>(house: &Context<S>, visit: &HostSync, parting: &Deregistration) {
     let client = &visit.client.at.name;
     let message = match parting {
-        Parting::Nothing => return,
-        Parting::Delete(id) => format!("removed environment {id} from the Portainer of {client}"),
-        Parting::Untag(id, _) => {
+        Deregistration::Nothing => return,
+        Deregistration::Delete(id) => format!("removed environment {id} from the Portainer of {client}"),
+        Deregistration::Untag(id, _) => {
             format!("environment {id} stays in the Portainer of {client}, and is no longer marked as ours")
         }
     };
-    let what = Announcement { warning: false, reason: Reason::Deregistered.as_str(), message };
+    let what = ObjectEvent { warning: false, reason: Reason::Deregistered.as_str(), message };
     house.store.announce(&visit.host, &what).await;
 }

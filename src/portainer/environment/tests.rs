@@ -1,6 +1,6 @@
 use super::*;
 use crate::portainer::wire::{create_fields, path};
-use crate::portainer::{Group, Refusal, SystemStatus, Tag, User};
+use crate::portainer::{ErrorBody, Group, SystemStatus, Tag, User};
 use serde_json::{Value, json};
 
 fn environment(said: Value) -> Environment {
@@ -22,7 +22,7 @@ fn what_is_said_of_an_environment_is_read() {
         group_id: 2,
         tag_ids: vec![4, 5],
         status: 2,
-        tls: Tls { on: true, skip_verify: false, has_ca: true, has_cert: true, has_key: false },
+        tls: EnvironmentTls { on: true, skip_verify: false, has_ca: true, has_cert: true, has_key: false },
     };
     assert_eq!(environment(said), expected);
 }
@@ -32,7 +32,7 @@ fn what_is_missing_or_null_is_empty() {
     assert_eq!(environment(json!({})), Environment::default());
     let nulls = json!({"Id": null, "Name": null, "TagIds": null, "TLSConfig": null, "PublicURL": null});
     assert_eq!(environment(nulls), Environment::default());
-    assert_eq!(environment(json!({"TLSConfig": {"TLS": null}})).tls, Tls::default());
+    assert_eq!(environment(json!({"TLSConfig": {"TLS": null}})).tls, EnvironmentTls::default());
 }
 
 #[test]
@@ -49,14 +49,14 @@ fn what_else_is_said_is_read() {
     assert_eq!(read::<Tag>(json!({"ID": 4, "Name": "t", "Endpoints": {"3": true}})), tag);
     assert_eq!(read::<Tag>(json!({"Id": 4, "Name": "t"})), tag);
     assert_eq!(read::<Group>(json!({"Id": 1, "Name": "Unassigned"})).id, 1);
-    let refusal = Refusal { message: "m".into(), details: "d".into() };
-    assert_eq!(read::<Refusal>(json!({"message": "m", "details": "d"})), refusal);
+    let refusal = ErrorBody { message: "m".into(), details: "d".into() };
+    assert_eq!(read::<ErrorBody>(json!({"message": "m", "details": "d"})), refusal);
 }
 
 #[test]
 fn a_change_says_what_changes_and_nothing_else() {
     let tls = |verify_server| Some(NewTls { verify_server });
-    let all = Change {
+    let all = EnvironmentChange {
         name: Some("n".into()),
         url: Some("https://H:1/".into()),
         public_url: Some(String::new()),
@@ -65,10 +65,10 @@ fn a_change_says_what_changes_and_nothing_else() {
         tls: tls(true),
     };
     for (change, body) in [
-        (Change::default(), json!({})),
-        (Change { name: Some(String::new()), ..Change::default() }, json!({})),
+        (EnvironmentChange::default(), json!({})),
+        (EnvironmentChange { name: Some(String::new()), ..EnvironmentChange::default() }, json!({})),
         (
-            Change { url: Some("h:2376".into()), tls: tls(false), ..Change::default() },
+            EnvironmentChange { url: Some("h:2376".into()), tls: tls(false), ..EnvironmentChange::default() },
             json!({"URL": "tcp://h:2376", "TLS": true, "TLSSkipVerify": true, "TLSSkipClientVerify": false}),
         ),
         (
@@ -133,6 +133,6 @@ fn names_are_written_into_addresses_safely() {
 
 #[test]
 fn files_are_not_shown() {
-    let files = Files { ca: b"ca".to_vec(), cert: b"cert".to_vec(), key: Zeroizing::new(b"secret".to_vec()) };
+    let files = TlsFiles { ca: b"ca".to_vec(), cert: b"cert".to_vec(), key: Zeroizing::new(b"secret".to_vec()) };
     assert_eq!(format!("{files:?}"), "Files(redacted)");
 }

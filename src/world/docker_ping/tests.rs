@@ -10,7 +10,7 @@ use tokio_rustls::TlsAcceptor;
 const DOCKER: &str = "HTTP/1.0 200 OK\r\nApi-Version: 1.46\r\nServer: Docker/27.0.3 (linux)\r\n\r\nOK";
 
 /// Answers everybody with `answer`, over TLS where there is a `tls`.
-async fn serve(tls: Option<ServerConfig>, answer: &'static str) -> Address {
+async fn serve(tls: Option<ServerConfig>, answer: &'static str) -> DockerAddress {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
@@ -25,7 +25,7 @@ async fn serve(tls: Option<ServerConfig>, answer: &'static str) -> Address {
             }
         }
     });
-    Address { host: "127.0.0.1".into(), port }
+    DockerAddress { host: "127.0.0.1".into(), port }
 }
 
 async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) {
@@ -34,7 +34,7 @@ async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) {
     let _ = stream.shutdown().await;
 }
 
-async fn asked(address: &Address, trust: Option<&Signer>, client: &Pair) -> Result<Pinged, PingError> {
+async fn asked(address: &DockerAddress, trust: Option<&Signer>, client: &Pair) -> Result<Pinged, PingError> {
     let trust = trust.map(Signer::pem);
     docker_ping(address, trust.as_deref(), &client.cert, &client.key).await
 }
@@ -60,7 +60,7 @@ async fn a_certificate_that_does_not_verify_is_told() {
     let client = ours.leaf(Usage::Client, "portainer");
     let foreign = asked(&address, Some(&others), &client).await.unwrap_err();
     assert!(matches!(foreign, PingError::NotTrusted(_)), "{foreign:?}");
-    let renamed = Address { host: "localhost".into(), ..address };
+    let renamed = DockerAddress { host: "localhost".into(), ..address };
     let misnamed = asked(&renamed, Some(&ours), &client).await.unwrap_err();
     assert!(matches!(misnamed, PingError::NotTrusted(_)), "{misnamed:?}");
     assert!(asked(&renamed, None, &client).await.is_ok());
@@ -83,9 +83,9 @@ async fn what_is_no_docker_over_tls_is_told() {
     let client = signer.leaf(Usage::Client, "portainer");
     let plain = serve(None, "HTTP/1.1 400 Bad Request\r\n\r\n400 Bad Request").await;
     assert_eq!(asked(&plain, None, &client).await, Err(PingError::Plain));
-    let closed = Address { port: 1, ..plain.clone() };
+    let closed = DockerAddress { port: 1, ..plain.clone() };
     assert!(matches!(asked(&closed, None, &client).await, Err(PingError::Closed(_))));
-    let unknown = Address { host: "no-such-host.invalid".into(), ..plain.clone() };
+    let unknown = DockerAddress { host: "no-such-host.invalid".into(), ..plain.clone() };
     assert!(matches!(asked(&unknown, None, &client).await, Err(PingError::Unresolved(_))));
     let other = serve(Some(signer.server("docker.test", None)), "HTTP/1.0 403 Forbidden\r\n\r\nno").await;
     let said = asked(&other, Some(&signer), &client).await;

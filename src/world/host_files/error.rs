@@ -42,7 +42,7 @@ pub enum DeliveryError {
         /// Where.
         path: PathBuf,
         /// How, and what to do.
-        flaw: Flaw,
+        flaw: UnsafePath,
     },
     /// The file system is mounted read-only.
     #[error("the file system of {} is mounted read-only: mount it writable, or choose another directory", .0.display())]
@@ -96,7 +96,7 @@ pub enum DeliveryError {
 
 /// What lets others exchange a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
+pub enum UnsafePath {
     /// It is another user's.
     Owner {
         /// Whose.
@@ -121,15 +121,15 @@ pub enum Flaw {
     },
 }
 
-impl std::fmt::Display for Flaw {
+impl std::fmt::Display for UnsafePath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Flaw::Owner { uid, wanted } => {
+            UnsafePath::Owner { uid, wanted } => {
                 write!(f, "belongs to uid {uid}, who could exchange what is there: chown {wanted} it")
             }
-            Flaw::Writable { mode } => write!(f, "may be written by others (mode {mode:04o}): chmod go-w it"),
-            Flaw::Mode { mode } => write!(f, "has the permissions {mode:04o}, more than it was written with"),
-            Flaw::Links { count } => write!(f, "has {count} hard links, so it may be written under another name"),
+            UnsafePath::Writable { mode } => write!(f, "may be written by others (mode {mode:04o}): chmod go-w it"),
+            UnsafePath::Mode { mode } => write!(f, "has the permissions {mode:04o}, more than it was written with"),
+            UnsafePath::Links { count } => write!(f, "has {count} hard links, so it may be written under another name"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One opened directory and what is done in it, by descriptor. No link is followed, and no path is asked for twice.
 
-use super::error::{DeliveryError, Flaw, failed};
+use super::error::{DeliveryError, UnsafePath, failed};
 use super::layout;
 use super::seen::Bytes;
 use rustix::fd::OwnedFd;
@@ -29,19 +29,19 @@ pub(super) enum Guard {
 
 /// An opened directory.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct DirHandle {
     pub(super) fd: OwnedFd,
     path: PathBuf,
 }
 
-impl Folder {
+impl DirHandle {
     /// The root of the file system.
-    pub(super) fn top() -> Result<Folder, DeliveryError> {
+    pub(super) fn top() -> Result<DirHandle, DeliveryError> {
         let path = PathBuf::from("/");
         let fd = fs::openat2(CWD, "/", path_flags(), Mode::empty(), ResolveFlags::NO_MAGICLINKS);
         // Older seccomp profiles answer EPERM for calls that they do not know.
         let fd = fd.map_err(|error| if error == Errno::PERM { Errno::NOSYS } else { error });
-        Ok(Folder { fd: fd.map_err(|error| failed("open", &path, error))?, path })
+        Ok(DirHandle { fd: fd.map_err(|error| failed("open", &path, error))?, path })
     }
 
     /// Where it was found.
@@ -70,10 +70,10 @@ impl Folder {
     }
 
     /// A directory in it; none where there is nothing.
-    pub(super) fn folder(&self, name: impl AsRef<OsStr>) -> Result<Option<Folder>, DeliveryError> {
+    pub(super) fn folder(&self, name: impl AsRef<OsStr>) -> Result<Option<DirHandle>, DeliveryError> {
         let name = name.as_ref();
         match self.open(name, path_flags(), 0) {
-            Ok(fd) => Ok(Some(Folder { fd, path: self.at(name) })),
+            Ok(fd) => Ok(Some(DirHandle { fd, path: self.at(name) })),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(self.fail("open", name)(error)),
         }
@@ -89,9 +89,9 @@ impl Folder {
     }
 
     /// The directory above, as the file system has it.
-    pub(super) fn above(&self) -> Result<Folder, DeliveryError> {
+    pub(super) fn above(&self) -> Result<DirHandle, DeliveryError> {
         let fd = fs::openat(&self.fd, "..", path_flags(), Mode::empty()).map_err(self.fail("open", ".."))?;
-        Ok(Folder { fd, path: self.path.parent().unwrap_or(Path::new("/")).to_owned() })
+        Ok(DirHandle { fd, path: self.path.parent().unwrap_or(Path::new("/")).to_owned() })
     }
 
     /// Fails where others could exchange what is in it.
@@ -99,7 +99,7 @@ impl Folder {
         let found = self.stat()?;
         let sticky = guard == Guard::Passage && found.st_mode & 0o1000 != 0;
         let writable = found.st_mode & 0o022 != 0 && !sticky;
-        self.refuse("", others(&found).or(writable.then_some(Flaw::Writable { mode: found.st_mode & 0o7777 })))
+        self.refuse("", others(&found).or(writable.then_some(UnsafePath::Writable { mode: found.st_mode & 0o7777 })))
     }
 
     fn stat(&self) -> Result<Stat, DeliveryError> {
@@ -112,7 +112,7 @@ impl Folder {
     }
 
     /// A directory in it, made where there is none, 0755 whatever the umask is, and synced.
-    pub(super) fn make_folder(&self, name: impl AsRef<OsStr>) -> Result<Folder, DeliveryError> {
+    pub(super) fn make_folder(&self, name: impl AsRef<OsStr>) -> Result<DirHandle, DeliveryError> {
         let name = name.as_ref();
         let made = match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)) {
             Err(Errno::EXIST) => false,
@@ -197,7 +197,7 @@ impl Folder {
     /// Reads a file of a generation; none where there is nothing.
     pub(super) fn read_own(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
-        let linked = (found.st_nlink != 1).then_some(Flaw::Links { count: found.st_nlink });
+        let linked = (found.st_nlink != 1).then_some(UnsafePath::Links { count: found.st_nlink });
         self.refuse(name, flaw(&found, layout::mode(name)).or(linked)).map(|()| Some(bytes))
     }
 
@@ -208,7 +208,7 @@ impl Folder {
         self.refuse(name, flaw(&found, 0o644)).map(|()| Some(bytes))
     }
 
-    fn refuse(&self, name: impl AsRef<Path>, flaw: Option<Flaw>) -> Result<(), DeliveryError> {
+    fn refuse(&self, name: impl AsRef<Path>, flaw: Option<UnsafePath>) -> Result<(), DeliveryError> {
         flaw.map_or(Ok(()), |flaw| Err(DeliveryError::Insecure { path: self.at(name), flaw }))
     }
 
@@ -250,7 +250,7 @@ impl Folder {
     }
 
     /// Renames an entry, over what is there.
-    pub(super) fn rename(&self, name: &str, to: &Folder, new: &str) -> Result<(), DeliveryError> {
+    pub(super) fn rename(&self, name: &str, to: &DirHandle, new: &str) -> Result<(), DeliveryError> {
         fs::renameat(&self.fd, name, &to.fd, new).map_err(to.fail("write", new))
     }
 }
@@ -261,14 +261,14 @@ fn path_flags() -> OFlags {
 }
 
 /// Another user's, that is neither ours nor root's.
-fn others(found: &Stat) -> Option<Flaw> {
+fn others(found: &Stat) -> Option<UnsafePath> {
     let wanted = geteuid().as_raw();
-    (found.st_uid != 0 && found.st_uid != wanted).then_some(Flaw::Owner { uid: found.st_uid, wanted })
+    (found.st_uid != 0 && found.st_uid != wanted).then_some(UnsafePath::Owner { uid: found.st_uid, wanted })
 }
 
 /// Why a file may not hold what we wrote to it with at most those permissions.
-fn flaw(found: &Stat, most: u32) -> Option<Flaw> {
+fn flaw(found: &Stat, most: u32) -> Option<UnsafePath> {
     let mode = found.st_mode & 0o7777;
-    let loose = (mode & !most != 0).then_some(Flaw::Mode { mode });
+    let loose = (mode & !most != 0).then_some(UnsafePath::Mode { mode });
     others(found).or(loose)
 }

@@ -1,7 +1,7 @@
 //! The way to a directory: below a root that the administrator lists, over nothing that others could exchange.
 
 use super::error::DeliveryError;
-use super::folder::{Folder, Guard};
+use super::folder::{DirHandle, Guard};
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
@@ -22,7 +22,7 @@ pub(super) enum Missing {
 /// Every directory on the way must be root's or ours, and nobody else may rename in it: it is not writable by others,
 /// or sticky. Up to the allowed root, links are followed that are root's or ours themselves (`/var/run`); from there
 /// on, none. The directory itself must not be writable by others at all.
-pub(super) fn open(roots: &[PathBuf], directory: &Path, missing: Missing) -> Result<Option<Folder>, DeliveryError> {
+pub(super) fn open(roots: &[PathBuf], directory: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {
     let root = root_of(roots, directory)?;
     let below = directory.strip_prefix(root).unwrap_or(Path::new(""));
     let Some(mut here) = walk(root, missing)? else { return Ok(None) };
@@ -54,7 +54,7 @@ fn plain(path: &Path) -> Result<(), DeliveryError> {
     if path.is_absolute() && steps { Ok(()) } else { Err(DeliveryError::NotPlain(path.to_owned())) }
 }
 
-fn walk(root: &Path, missing: Missing) -> Result<Option<Folder>, DeliveryError> {
+fn walk(root: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {
     let mut here = top()?;
     let mut ahead = steps(root);
     let mut links = 0;
@@ -79,11 +79,11 @@ fn walk(root: &Path, missing: Missing) -> Result<Option<Folder>, DeliveryError> 
     Ok(Some(here))
 }
 
-fn top() -> Result<Folder, DeliveryError> {
-    checked(Folder::top()?)
+fn top() -> Result<DirHandle, DeliveryError> {
+    checked(DirHandle::top()?)
 }
 
-fn checked(folder: Folder) -> Result<Folder, DeliveryError> {
+fn checked(folder: DirHandle) -> Result<DirHandle, DeliveryError> {
     folder.check(Guard::Passage).map(|()| folder)
 }
 

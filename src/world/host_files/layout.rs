@@ -1,7 +1,7 @@
 //! Names and modes of everything that is ours in a host's directory.
 
 use super::error::DeliveryError;
-use super::folder::{Folder, Guard};
+use super::folder::{DirHandle, Guard};
 use std::ffi::OsString;
 
 /// Where everything of ours is.
@@ -22,15 +22,15 @@ pub(super) const PROBE_KEY: &str = ".probe.key";
 const LONGEST: usize = 255 - ".pem".len();
 
 /// The file names of one object.
-pub(super) struct Names([String; 3]);
+pub(super) struct FileNames([String; 3]);
 
-impl Names {
+impl FileNames {
     /// Those of the object `name`.
-    pub(super) fn of(name: &str) -> Result<Names, DeliveryError> {
+    pub(super) fn of(name: &str) -> Result<FileNames, DeliveryError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
         let sound = name.bytes().all(allowed) && !name.starts_with(['.', '-']) && (1..=LONGEST).contains(&name.len());
         match sound && name != "ca" {
-            true => Ok(Names(["ca.pem".to_owned(), format!("{name}.pem"), format!("{name}.key")])),
+            true => Ok(FileNames(["ca.pem".to_owned(), format!("{name}.pem"), format!("{name}.key")])),
             false => Err(DeliveryError::Name(name.to_owned())),
         }
     }
@@ -53,31 +53,31 @@ pub(super) fn public_target(name: &str) -> String {
 }
 
 /// The directory of ours, where there is one.
-pub(super) fn keep(folder: &Folder) -> Result<Option<Folder>, DeliveryError> {
+pub(super) fn keep(folder: &DirHandle) -> Result<Option<DirHandle>, DeliveryError> {
     let keep = folder.folder(KEEP)?;
     keep.iter().try_for_each(|keep| keep.check(Guard::Own))?;
     Ok(keep)
 }
 
 /// The generation that `current` names.
-pub(super) fn current(keep: &Folder) -> Result<Option<u64>, DeliveryError> {
+pub(super) fn current(keep: &DirHandle) -> Result<Option<u64>, DeliveryError> {
     Ok(keep.link(CURRENT)?.and_then(|target| number(target.as_os_str().to_str()?)))
 }
 
 /// A generation, where it is there.
-pub(super) fn generation(keep: &Folder, number: u64) -> Result<Option<Folder>, DeliveryError> {
+pub(super) fn generation(keep: &DirHandle, number: u64) -> Result<Option<DirHandle>, DeliveryError> {
     let folder = keep.folder(number.to_string())?;
     folder.iter().try_for_each(|folder| folder.check(Guard::Own))?;
     Ok(folder)
 }
 
 /// The generation that `current` names, where it is there.
-pub(super) fn shown(keep: &Folder) -> Result<Option<Folder>, DeliveryError> {
+pub(super) fn shown(keep: &DirHandle) -> Result<Option<DirHandle>, DeliveryError> {
     current(keep)?.map_or(Ok(None), |number| generation(keep, number))
 }
 
 /// The numbers of what is whole, in order.
-pub(super) fn numbers(keep: &Folder) -> Result<Vec<u64>, DeliveryError> {
+pub(super) fn numbers(keep: &DirHandle) -> Result<Vec<u64>, DeliveryError> {
     let names = keep.names()?;
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| number(name.to_str()?)).collect();
     numbers.sort_unstable();
@@ -89,6 +89,6 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// What an interrupted write left behind.
-pub(super) fn leftovers(keep: &Folder) -> Result<impl Iterator<Item = OsString> + use<>, DeliveryError> {
+pub(super) fn leftovers(keep: &DirHandle) -> Result<impl Iterator<Item = OsString> + use<>, DeliveryError> {
     Ok(keep.names()?.into_iter().filter(|name| name.as_encoded_bytes().starts_with(ASIDE.as_bytes())))
 }

@@ -25,19 +25,19 @@ mod removal;
 mod seen;
 mod turn;
 
-pub use error::{DeliveryError, Flaw};
+pub use error::{DeliveryError, UnsafePath};
 pub use names::Over;
-pub use seen::{Bytes, Generation, Owner, PublicName, Seen};
+pub use seen::{Bytes, DirContents, Generation, Owner, PublicName};
 
-use folder::Folder;
+use folder::DirHandle;
 use ground::Missing;
-use layout::{CURRENT, KEEP, LOCK, Names, OWNER};
+use layout::{CURRENT, FileNames, KEEP, LOCK, OWNER};
 use std::path::{Path, PathBuf};
-use turn::{NewFile, Turn, check_room, check_writable};
+use turn::{GenerationFile, WriteLock, check_room, check_writable};
 
 /// What a generation holds.
 #[derive(Clone, Copy)]
-pub struct Files<'a> {
+pub struct GenerationFiles<'a> {
     /// The authorities' certificates, and the probe's own.
     pub ca: &'a [u8],
     /// The host's certificate.
@@ -55,7 +55,7 @@ pub struct Files<'a> {
 /// for an async thread. One that has nothing to write only reads.
 #[derive(Debug)]
 pub struct Directory {
-    folder: Folder,
+    folder: DirHandle,
     path: PathBuf,
 }
 
@@ -89,8 +89,8 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`] where `.dockseal` or its marker cannot be read or could be exchanged by others. What is wrong
     /// with a generation is in its flaws.
-    pub fn look(&self, name: &str) -> Result<Seen, DeliveryError> {
-        seen::look(&self.folder, &Names::of(name)?)
+    pub fn look(&self, name: &str) -> Result<DirContents, DeliveryError> {
+        seen::look(&self.folder, &FileNames::of(name)?)
     }
 
     /// Marks the directory as `owner`'s. A marker of another is replaced only where it is `instead_of`.
@@ -102,9 +102,9 @@ impl Directory {
             return Ok(()); // without a need for room
         }
         let text = format!("{}\n{}\n", owner.object, owner.uid);
-        let marker = NewFile { name: OWNER, mode: layout::mode(OWNER), bytes: text.as_bytes() };
+        let marker = GenerationFile { name: OWNER, mode: layout::mode(OWNER), bytes: text.as_bytes() };
         check_room(&self.folder, std::slice::from_ref(&marker))?;
-        let turn = Turn::make(&self.folder)?;
+        let turn = WriteLock::make(&self.folder)?;
         match seen::owner(&turn.keep)? {
             Some(there) if there == *owner => Ok(()),
             Some(there) if Some(&there) != instead_of => {
@@ -118,8 +118,8 @@ impl Directory {
     ///
     /// # Errors
     /// [`DeliveryError`]; nothing is left behind then.
-    pub fn write_generation(&self, name: &str, files: &Files<'_>) -> Result<u64, DeliveryError> {
-        let names = Names::of(name)?;
+    pub fn write_generation(&self, name: &str, files: &GenerationFiles<'_>) -> Result<u64, DeliveryError> {
+        let names = FileNames::of(name)?;
         let [ca, cert, key] = names.public();
         let held = [
             (ca, files.ca),
@@ -128,12 +128,12 @@ impl Directory {
             (layout::PROBE_CERT, files.probe_cert),
             (layout::PROBE_KEY, files.probe_key),
         ];
-        self.write(&held.map(|(name, bytes)| NewFile { name, mode: layout::mode(name), bytes }))
+        self.write(&held.map(|(name, bytes)| GenerationFile { name, mode: layout::mode(name), bytes }))
     }
 
-    fn write(&self, files: &[NewFile<'_>]) -> Result<u64, DeliveryError> {
+    fn write(&self, files: &[GenerationFile<'_>]) -> Result<u64, DeliveryError> {
         check_room(&self.folder, files)?;
-        Turn::make(&self.folder)?.write(files)
+        WriteLock::make(&self.folder)?.write(files)
     }
 
     /// Has the public names show that generation, all at once.
@@ -147,7 +147,7 @@ impl Directory {
             return Ok(());
         }
         check_writable(&self.folder)?;
-        Turn::make(&self.folder)?.point(generation)
+        WriteLock::make(&self.folder)?.point(generation)
     }
 
     /// Removes every generation that is neither listed nor current, and what interrupted writes left behind. `keep`
@@ -161,7 +161,7 @@ impl Directory {
         if old(&there, keep)?.is_empty() {
             return Ok(());
         }
-        let turn = Turn::make(&self.folder)?;
+        let turn = WriteLock::make(&self.folder)?;
         turn.retire(old(&turn.keep, keep)?)
     }
 
@@ -172,7 +172,7 @@ impl Directory {
     pub fn tidy(&self) -> Result<(), DeliveryError> {
         let there = layout::keep(&self.folder)?.map(|keep| layout::leftovers(&keep)).transpose()?;
         let any = there.is_some_and(|mut leftovers| leftovers.next().is_some());
-        if any { Turn::make(&self.folder)?.tidy() } else { Ok(()) }
+        if any { WriteLock::make(&self.folder)?.tidy() } else { Ok(()) }
     }
 
     /// Removes all that is ours, the marker last. It is for when nothing refers to the files any more: a dockerd that
@@ -181,8 +181,8 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`] where something cannot be removed; to be called again then.
     pub fn release(&self, name: &str) -> Result<(), DeliveryError> {
-        let names = Names::of(name)?;
-        let Some(turn) = Turn::of(&self.folder)? else { return Ok(()) };
+        let names = FileNames::of(name)?;
+        let Some(turn) = WriteLock::of(&self.folder)? else { return Ok(()) };
         for name in names.public() {
             if seen::public_name(&self.folder, name)? == PublicName::Ours {
                 self.folder.remove(name)?;
@@ -210,7 +210,7 @@ pub fn watch_paths(directory: &Path) -> [PathBuf; 3] {
 }
 
 /// Generations that nobody needs.
-fn old(there: &Folder, keep: &[u64]) -> Result<Vec<u64>, DeliveryError> {
+fn old(there: &DirHandle, keep: &[u64]) -> Result<Vec<u64>, DeliveryError> {
     let current = layout::current(there)?;
     let mut numbers = layout::numbers(there)?;
     numbers.retain(|number| Some(*number) != current && !keep.contains(number));

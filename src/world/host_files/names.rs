@@ -1,10 +1,10 @@
 //! The three public names: linked to what `current` names, or taken over from somebody else. They never show parts of
 //! two sets, whenever this ends.
 
-use super::layout::{self, Names};
+use super::layout::{self, FileNames};
 use super::seen::{self, Bytes, PublicName};
-use super::turn::{NewFile, Turn, check_room, check_writable};
-use super::{DeliveryError, Directory, Folder};
+use super::turn::{GenerationFile, WriteLock, check_room, check_writable};
+use super::{DeliveryError, DirHandle, Directory};
 
 /// What a public name may be put over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,17 +26,17 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError::Taken`], before anything is changed, where one is not ours and `over` does not cover it.
     pub fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
-        let names = Names::of(name)?;
+        let names = FileNames::of(name)?;
         let Some(keep) = layout::keep(&self.folder)? else { return Ok(()) };
         if self.unlinked(&keep, &names, over)?.is_empty() {
             return Ok(());
         }
         check_writable(&self.folder)?;
-        let turn = Turn::make(&self.folder)?;
+        let turn = WriteLock::make(&self.folder)?;
         self.link(&turn, &names, over)
     }
 
-    fn link(&self, turn: &Turn, names: &Names, over: Over) -> Result<(), DeliveryError> {
+    fn link(&self, turn: &WriteLock, names: &FileNames, over: Over) -> Result<(), DeliveryError> {
         let unlinked = self.unlinked(&turn.keep, names, over)?;
         for (name, replace) in &unlinked {
             let target = layout::public_target(name);
@@ -49,7 +49,12 @@ impl Directory {
         if unlinked.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.folder.sync()) }
     }
 
-    fn unlinked<'a>(&self, keep: &Folder, names: &'a Names, over: Over) -> Result<Vec<Unlinked<'a>>, DeliveryError> {
+    fn unlinked<'a>(
+        &self,
+        keep: &DirHandle,
+        names: &'a FileNames,
+        over: Over,
+    ) -> Result<Vec<Unlinked<'a>>, DeliveryError> {
         let mut unlinked = Vec::new();
         let current = match layout::shown(keep) {
             Ok(Some(current)) => current,
@@ -81,17 +86,17 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError::TakeOver`] where one of them is no plain file; nothing is changed then.
     pub fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
-        let names = Names::of(name)?;
+        let names = FileNames::of(name)?;
         if !self.any_foreign(&names)? {
             return Ok(None);
         }
         check_writable(&self.folder)?;
-        let turn = Turn::make(&self.folder)?;
+        let turn = WriteLock::make(&self.folder)?;
         let mut shown = Vec::new();
         for name in names.public() {
             shown.extend(self.bytes(&turn.keep, name)?.map(|bytes| (name, bytes)));
         }
-        let copy = |(name, bytes)| NewFile { name, mode: copy_mode(name, bytes), bytes };
+        let copy = |(name, bytes)| GenerationFile { name, mode: copy_mode(name, bytes), bytes };
         let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
         check_room(&self.folder, &files)?;
         let number = turn.write(&files)?;
@@ -100,7 +105,7 @@ impl Directory {
         Ok(Some(number))
     }
 
-    fn any_foreign(&self, names: &Names) -> Result<bool, DeliveryError> {
+    fn any_foreign(&self, names: &FileNames) -> Result<bool, DeliveryError> {
         for name in names.public() {
             if !matches!(self.public(name)?, PublicName::Ours | PublicName::Absent) {
                 return Ok(true);
@@ -114,7 +119,7 @@ impl Directory {
     }
 
     /// What a public name shows.
-    fn bytes(&self, keep: &Folder, name: &str) -> Result<Option<Bytes>, DeliveryError> {
+    fn bytes(&self, keep: &DirHandle, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let what = match self.public(name)? {
             PublicName::Absent => return Ok(None),
             PublicName::Ours => return layout::shown(keep)?.map_or(Ok(None), |current| current.read_own(name)),

@@ -1,7 +1,7 @@
 //! Removal of what is ours in an opened directory, with all that is in it. Links are removed, never followed.
 
 use super::error::DeliveryError;
-use super::folder::Folder;
+use super::folder::DirHandle;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -9,7 +9,7 @@ use std::ffi::OsStr;
 /// Directories within each other that are removed at most.
 const MOST_DEPTH: usize = 8;
 
-impl Folder {
+impl DirHandle {
     /// Removes an entry and all that is in it; true where there was one.
     pub(super) fn remove(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
         self.remove_to(name.as_ref(), MOST_DEPTH)

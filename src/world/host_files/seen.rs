@@ -1,8 +1,8 @@
 //! What is in a host's directory: facts for the one who decides. It changes nothing.
 
 use super::error::DeliveryError;
-use super::folder::Folder;
-use super::layout::{self, Names};
+use super::folder::DirHandle;
+use super::layout::{self, FileNames};
 use crate::pki::{Certificate, PrivateKey};
 use crate::world::docker_probe::Identity;
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub struct Owner {
 
 /// What was found in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct DirContents {
     /// Whose the directory is; what a broken marker says is nobody's uid.
     pub owner: Option<Owner>,
     /// What `current` names, whether it is there or not.
@@ -54,7 +54,7 @@ pub struct Seen {
     pub leftovers: bool,
 }
 
-impl Seen {
+impl DirContents {
     /// The generation that the public names show, where `current` names one that is there.
     pub fn shown(&self) -> Option<&Generation> {
         self.generations.iter().find(|generation| Some(generation.number) == self.current)
@@ -113,13 +113,13 @@ pub enum PublicName {
     Unreadable(String),
 }
 
-pub(super) fn look(folder: &Folder, names: &Names) -> Result<Seen, DeliveryError> {
+pub(super) fn look(folder: &DirHandle, names: &FileNames) -> Result<DirContents, DeliveryError> {
     let [ca, cert, key] = names.public();
-    let mut seen = Seen {
+    let mut seen = DirContents {
         ca: public_name(folder, ca)?,
         cert: public_name(folder, cert)?,
         key: public_name(folder, key)?,
-        ..Seen::default()
+        ..DirContents::default()
     };
     let Some(keep) = layout::keep(folder)? else { return Ok(seen) };
     seen.owner = owner(&keep)?;
@@ -131,7 +131,7 @@ pub(super) fn look(folder: &Folder, names: &Names) -> Result<Seen, DeliveryError
     Ok(seen)
 }
 
-pub(super) fn public_name(folder: &Folder, name: &str) -> Result<PublicName, DeliveryError> {
+pub(super) fn public_name(folder: &DirHandle, name: &str) -> Result<PublicName, DeliveryError> {
     if let Some(target) = folder.link(name)? {
         let ours = target.as_os_str() == layout::public_target(name).as_str();
         return Ok(if ours { PublicName::Ours } else { PublicName::Link(target) });
@@ -143,14 +143,14 @@ pub(super) fn public_name(folder: &Folder, name: &str) -> Result<PublicName, Del
     })
 }
 
-pub(super) fn owner(keep: &Folder) -> Result<Option<Owner>, DeliveryError> {
+pub(super) fn owner(keep: &DirHandle) -> Result<Option<Owner>, DeliveryError> {
     let Some(bytes) = keep.read_marker(layout::OWNER)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     let (object, uid) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
     Ok(Some(Owner { object: object.to_owned(), uid: uid.to_owned() }))
 }
 
-fn generation(keep: &Folder, number: u64, names: &Names) -> Result<Option<Generation>, DeliveryError> {
+fn generation(keep: &DirHandle, number: u64, names: &FileNames) -> Result<Option<Generation>, DeliveryError> {
     let mut found =
         Generation { number, ca: None, cert: None, key: None, probe_cert: None, probe_key: None, flaws: Vec::new() };
     let flaws = &mut found.flaws;
@@ -169,7 +169,7 @@ fn generation(keep: &Folder, number: u64, names: &Names) -> Result<Option<Genera
     Ok(Some(found))
 }
 
-fn file(folder: &Folder, name: &str, flaws: &mut Vec<String>) -> Option<Bytes> {
+fn file(folder: &DirHandle, name: &str, flaws: &mut Vec<String>) -> Option<Bytes> {
     let read = folder.read_own(name);
     read.unwrap_or_else(|error| {
         flaws.push(error.to_string());

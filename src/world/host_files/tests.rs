@@ -37,7 +37,7 @@ fn keys_are_their_owners_alone() {
 #[test]
 fn no_object_is_named_as_a_file_of_ours() {
     for name in ["probe", "current", "owner", "lock", "1", "ca.pem"] {
-        let names = Names::of(name).unwrap();
+        let names = FileNames::of(name).unwrap();
         let [ca, cert, key] = names.public();
         let ours = [layout::PROBE_CERT, layout::PROBE_KEY, ca, KEEP];
         assert!(!ours.contains(&cert) && !ours.contains(&key), "{name}");

@@ -1,7 +1,7 @@
 //! The turn to write in a host's directory: one process has it at a time. Each step is whole or did not happen.
 
 use super::error::DeliveryError;
-use super::folder::{Folder, Guard};
+use super::folder::{DirHandle, Guard};
 use super::layout::{self, ASIDE, CURRENT, KEEP, LOCK};
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, StatVfs, StatVfsMountFlags, flock, fstat};
@@ -17,37 +17,39 @@ const SLACK_BLOCKS: u64 = 4;
 const SLACK_FILES: u64 = 4;
 
 /// A file of a generation.
-pub(super) struct NewFile<'a> {
+pub(super) struct GenerationFile<'a> {
     pub(super) name: &'a str,
     pub(super) mode: u32,
     pub(super) bytes: &'a [u8],
 }
 
 /// The turn. Others wait until it is dropped.
-pub(super) struct Turn {
-    pub(super) keep: Folder,
+pub(super) struct WriteLock {
+    pub(super) keep: DirHandle,
     _lock: OwnedFd,
 }
 
-impl Turn {
+impl WriteLock {
     /// Takes the turn, where there is anything of ours.
-    pub(super) fn of(folder: &Folder) -> Result<Option<Turn>, DeliveryError> {
-        layout::keep(folder)?.map(Turn::wait).transpose()
+    pub(super) fn of(folder: &DirHandle) -> Result<Option<WriteLock>, DeliveryError> {
+        layout::keep(folder)?.map(WriteLock::wait).transpose()
     }
 
     /// Takes the turn; the directory of ours is made where there is none.
-    pub(super) fn make(folder: &Folder) -> Result<Turn, DeliveryError> {
+    pub(super) fn make(folder: &DirHandle) -> Result<WriteLock, DeliveryError> {
         let keep = folder.make_folder(KEEP)?;
         keep.check(Guard::Own)?;
-        Turn::wait(keep)
+        WriteLock::wait(keep)
     }
 
-    fn wait(keep: Folder) -> Result<Turn, DeliveryError> {
+    fn wait(keep: DirHandle) -> Result<WriteLock, DeliveryError> {
         for _ in 0..MOST_PAUSES {
             // A file that only root may open: in another one, anybody could take the turn and keep it.
             let lock = keep.private(LOCK)?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) if fstat(&lock).is_ok_and(|found| found.st_nlink > 0) => return Ok(Turn { keep, _lock: lock }),
+                Ok(()) if fstat(&lock).is_ok_and(|found| found.st_nlink > 0) => {
+                    return Ok(WriteLock { keep, _lock: lock });
+                }
                 Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(PAUSE),
                 Err(error) => return Err(super::error::failed("lock", &keep.at(LOCK), error)),
             }
@@ -61,7 +63,7 @@ impl Turn {
     }
 
     /// Writes a generation beside the others.
-    pub(super) fn write(&self, files: &[NewFile<'_>]) -> Result<u64, DeliveryError> {
+    pub(super) fn write(&self, files: &[GenerationFile<'_>]) -> Result<u64, DeliveryError> {
         self.tidy()?;
         let last = layout::numbers(&self.keep)?.last().copied().max(layout::current(&self.keep)?);
         let number = last.unwrap_or(0) + 1;
@@ -74,7 +76,7 @@ impl Turn {
         Ok(number)
     }
 
-    fn stage(&self, aside: &str, files: &[NewFile<'_>]) -> Result<(), DeliveryError> {
+    fn stage(&self, aside: &str, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
         let folder = self.keep.make_folder(aside)?;
         for file in files {
             folder.create(file.name, file.mode, file.bytes)?;
@@ -101,7 +103,7 @@ impl Turn {
     }
 
     /// Replaces one of our small files.
-    pub(super) fn replace_file(&self, file: &NewFile<'_>) -> Result<(), DeliveryError> {
+    pub(super) fn replace_file(&self, file: &GenerationFile<'_>) -> Result<(), DeliveryError> {
         let aside = format!("{ASIDE}file");
         self.keep.remove(&aside)?;
         let written = self.keep.create(&aside, file.mode, file.bytes);
@@ -113,7 +115,7 @@ impl Turn {
     }
 
     /// Puts a link over whatever has its name, at once.
-    pub(super) fn replace_link(&self, folder: &Folder, name: &str, target: &str) -> Result<(), DeliveryError> {
+    pub(super) fn replace_link(&self, folder: &DirHandle, name: &str, target: &str) -> Result<(), DeliveryError> {
         let aside = format!("{ASIDE}link");
         self.keep.remove(&aside)?;
         self.keep.make_link(&aside, target)?;
@@ -138,7 +140,7 @@ impl Turn {
 }
 
 /// Fails before anything is touched where nothing can be written.
-pub(super) fn check_writable(folder: &Folder) -> Result<StatVfs, DeliveryError> {
+pub(super) fn check_writable(folder: &DirHandle) -> Result<StatVfs, DeliveryError> {
     let room = folder.room()?;
     match room.f_flag.contains(StatVfsMountFlags::RDONLY) {
         true => Err(DeliveryError::ReadOnly(folder.path().to_owned())),
@@ -147,7 +149,7 @@ pub(super) fn check_writable(folder: &Folder) -> Result<StatVfs, DeliveryError> 
 }
 
 /// Fails before anything is touched where those files cannot be written.
-pub(super) fn check_room(folder: &Folder, files: &[NewFile<'_>]) -> Result<(), DeliveryError> {
+pub(super) fn check_room(folder: &DirHandle, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
     let room = check_writable(folder)?;
     let no_room = |why| Err(DeliveryError::NoRoom { path: folder.path().to_owned(), why });
     let block = room.f_frsize.max(1);

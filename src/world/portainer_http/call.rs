@@ -1,9 +1,9 @@
 //! One question to a server: what is asked, how long its answer is waited for and how much of it is read.
 
 use super::Patience;
-use super::connection::{Reply, Server};
+use super::connection::{Reply, ServerAddress};
 use super::error::PortainerError;
-use super::session::Pass;
+use super::session::AuthHeader;
 use super::{Operation, Outcome};
 use crate::portainer::multipart::{self, FilePart};
 use crate::portainer::wire::path;
@@ -80,7 +80,11 @@ impl Call {
     }
 
     /// Asks, with a pass or without. No cookie is ever sent: it would be checked for forgery.
-    pub(super) async fn send(&self, server: &Server, pass: Option<&Pass>) -> Result<Reply, PortainerError> {
+    pub(super) async fn send(
+        &self,
+        server: &ServerAddress,
+        pass: Option<&AuthHeader>,
+    ) -> Result<Reply, PortainerError> {
         let mut request = Request::builder()
             .method(self.method.clone())
             .uri(format!("{}{}", server.prefix, self.path))

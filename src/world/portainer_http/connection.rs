@@ -2,8 +2,8 @@
 //! nothing. It follows no redirect.
 
 use super::error::{AccessError, PortainerError};
-use super::{Access, Patience, Tally};
-use crate::portainer::words::cleaned;
+use super::{Access, Patience, RequestMetrics};
+use crate::portainer::words::sanitize;
 use crate::world::dial::dial;
 use crate::world::trust::{builder, by_given, by_system, tls_error};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
@@ -33,7 +33,7 @@ pub(super) struct Reply {
 }
 
 /// Where a server is.
-pub(super) struct Server {
+pub(super) struct ServerAddress {
     host: String,
     port: u16,
     /// Host and port as they were written.
@@ -43,7 +43,7 @@ pub(super) struct Server {
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     pub(super) patience: Patience,
     /// What is asked here is counted there.
-    pub(super) tally: Arc<Tally>,
+    pub(super) tally: Arc<RequestMetrics>,
 }
 
 /// What belongs to an open connection.
@@ -53,8 +53,8 @@ struct Open {
     _driver: JoinSet<()>,
 }
 
-impl Server {
-    pub(super) fn new(access: &Access, tally: Arc<Tally>) -> Result<Server, AccessError> {
+impl ServerAddress {
+    pub(super) fn new(access: &Access, tally: Arc<RequestMetrics>) -> Result<ServerAddress, AccessError> {
         let url: Uri = access.url.trim().parse().map_err(|_| bad_url("it is no URL"))?;
         let authority = url.authority().ok_or_else(|| bad_url("it names no host"))?;
         let secure = match url.scheme_str() {
@@ -72,7 +72,7 @@ impl Server {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = access.server_name.as_deref().unwrap_or(&host);
         let tls = if secure { Some((tls(access)?, server_name(name)?)) } else { None };
-        Ok(Server {
+        Ok(ServerAddress {
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.to_string(),
             prefix: url.path().trim_end_matches('/').to_owned(),
@@ -105,7 +105,7 @@ impl Server {
         let Some((config, name)) = &self.tls else { return begin(stream).await };
         let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
         let stream = stream.map_err(|error| {
-            let words = cleaned(&error.to_string());
+            let words = sanitize(&error.to_string());
             match tls_error(&error) {
                 Some(rustls::Error::InvalidCertificate(_)) => PortainerError::Untrusted(words),
                 Some(rustls::Error::InvalidMessage(_)) => unreachable("it speaks no TLS".into()),
@@ -122,7 +122,7 @@ fn bad_url(words: &str) -> AccessError {
 
 fn server_name(name: &str) -> Result<ServerName<'static>, AccessError> {
     let known = ServerName::try_from(name.to_owned());
-    known.map_err(|_| AccessError::ServerName(format!("{} is neither a name nor an address", cleaned(name))))
+    known.map_err(|_| AccessError::ServerName(format!("{} is neither a name nor an address", sanitize(name))))
 }
 
 fn tls(access: &Access) -> Result<Arc<ClientConfig>, AccessError> {
@@ -166,7 +166,7 @@ fn cut(error: &(dyn Error + Send + Sync + 'static), limit: usize) -> PortainerEr
 /// After TLS itself agreed, only its own refusal says that nothing was asked.
 fn broken(error: &hyper::Error) -> PortainerError {
     match tls_error(error) {
-        Some(error) => PortainerError::Unreachable(format!("TLS fails: {}", cleaned(&error.to_string()))),
+        Some(error) => PortainerError::Unreachable(format!("TLS fails: {}", sanitize(&error.to_string()))),
         None if error.is_parse() => PortainerError::Unreadable("it is not HTTP".into()),
         None => PortainerError::TimedOut,
     }

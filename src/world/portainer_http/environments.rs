@@ -2,13 +2,13 @@
 
 use super::call::Call;
 
-use super::{Answer, Operation, Portainer, PortainerError, judged, words};
+use super::{Answer, Operation, PortainerApi, PortainerError, judged, words};
 use crate::portainer::multipart::FilePart;
 use crate::portainer::wire::{self, path};
-use crate::portainer::{Change, Environment, File, Files, NewEnvironment};
+use crate::portainer::{Environment, EnvironmentChange, File, NewEnvironment, TlsFiles};
 use hyper::{Method, StatusCode};
 
-impl Portainer {
+impl PortainerApi {
     /// All environments. Nobody but an administrator sees them: others get an empty list.
     ///
     /// # Errors
@@ -43,7 +43,7 @@ impl Portainer {
     /// # Errors
     /// [`PortainerError`]; after [`PortainerError::TimedOut`] and after [`PortainerError::Refused`] with 500 it may
     /// have made one.
-    pub async fn create(&self, new: &NewEnvironment, files: &Files) -> Answer<Environment> {
+    pub async fn create(&self, new: &NewEnvironment, files: &TlsFiles) -> Answer<Environment> {
         let file = |file, file_name, content| FilePart { field: wire::create_file(file), file_name, content };
         let mut parts = vec![file(File::Cert, "cert.pem", &*files.cert), file(File::Key, "key.pem", &files.key)];
         if new.verify_server {
@@ -57,7 +57,7 @@ impl Portainer {
     ///
     /// # Errors
     /// [`PortainerError`].
-    pub async fn change(&self, id: i64, change: &Change) -> Answer<Environment> {
+    pub async fn change(&self, id: i64, change: &EnvironmentChange) -> Answer<Environment> {
         // The answer holds the whole snapshot.
         self.read(Call::new(Operation::Change, Method::PUT, path::environment(id)).json(change).long()).await
     }

@@ -9,14 +9,14 @@ mod server;
 mod session;
 mod tally;
 
-pub use crate::portainer::Files;
+pub use crate::portainer::TlsFiles;
 pub use error::{AccessError, PortainerError};
-pub use tally::{BOUNDS, Counts, Durations, Operation, Outcome, Tally};
+pub use tally::{BOUNDS, Counts, Durations, Operation, Outcome, RequestMetrics};
 
-use crate::portainer::Refusal;
-use crate::portainer::words::cleaned;
+use crate::portainer::ErrorBody;
+use crate::portainer::words::sanitize;
 use call::Call;
-use connection::{Reply, Server};
+use connection::{Reply, ServerAddress};
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 use session::Session;
@@ -65,7 +65,7 @@ impl Default for Patience {
 
 /// What a server knows us by.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Credential {
+pub enum ServerCredential {
     /// An API key, `ptr_…`.
     ApiKey(Zeroizing<String>),
     /// A user, who logs in.
@@ -77,46 +77,50 @@ pub enum Credential {
     },
 }
 
-impl std::fmt::Debug for Credential {
+impl std::fmt::Debug for ServerCredential {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Credential::ApiKey(_) => "ApiKey(redacted)",
-            Credential::Password { .. } => "Password(redacted)",
+            ServerCredential::ApiKey(_) => "ApiKey(redacted)",
+            ServerCredential::Password { .. } => "Password(redacted)",
         })
     }
 }
 
 /// One server by one credential. Copies share its session.
 #[derive(Clone)]
-pub struct Portainer(Arc<Client>);
+pub struct PortainerApi(Arc<Client>);
 
 struct Client {
-    server: Server,
+    server: ServerAddress,
     session: Session,
 }
 
-impl std::fmt::Debug for Portainer {
+impl std::fmt::Debug for PortainerApi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Portainer({})", self.0.server.authority)
     }
 }
 
-impl Portainer {
+impl PortainerApi {
     /// A client, which asks nothing yet.
     ///
     /// # Errors
     /// Where `access` or the credential cannot be read.
-    pub fn new(access: &Access, credential: Credential) -> Result<Portainer, AccessError> {
-        Portainer::counted(access, credential, Arc::default())
+    pub fn new(access: &Access, credential: ServerCredential) -> Result<PortainerApi, AccessError> {
+        PortainerApi::counted(access, credential, Arc::default())
     }
 
     /// The same; its requests are counted there.
     ///
     /// # Errors
     /// Where `access` or the credential cannot be read.
-    pub fn counted(access: &Access, credential: Credential, tally: Arc<Tally>) -> Result<Portainer, AccessError> {
-        let client = Client { server: Server::new(access, tally)?, session: Session::new(credential)? };
-        Ok(Portainer(Arc::new(client)))
+    pub fn counted(
+        access: &Access,
+        credential: ServerCredential,
+        tally: Arc<RequestMetrics>,
+    ) -> Result<PortainerApi, AccessError> {
+        let client = Client { server: ServerAddress::new(access, tally)?, session: Session::new(credential)? };
+        Ok(PortainerApi(Arc::new(client)))
     }
 
     async fn stranger(&self, call: Call) -> Answer<Reply> {
@@ -164,7 +168,7 @@ impl Portainer {
 }
 
 fn read<T: DeserializeOwned>(reply: &Reply) -> Answer<T> {
-    serde_json::from_slice(&reply.body).map_err(|error| PortainerError::Unreadable(cleaned(&error.to_string())))
+    serde_json::from_slice(&reply.body).map_err(|error| PortainerError::Unreadable(sanitize(&error.to_string())))
 }
 
 /// Why a call failed, by its answer; words that show a secret are left out.
@@ -181,19 +185,19 @@ fn judged(reply: &Reply, shows_secret: impl Fn(&str) -> bool) -> PortainerError 
     }
 }
 
-fn refusal(reply: &Reply) -> Option<Refusal> {
-    serde_json::from_slice(&reply.body).ok().filter(|refusal: &Refusal| !refusal.message.is_empty())
+fn refusal(reply: &Reply) -> Option<ErrorBody> {
+    serde_json::from_slice(&reply.body).ok().filter(|refusal: &ErrorBody| !refusal.message.is_empty())
 }
 
 fn words(reply: &Reply, shows_secret: impl Fn(&str) -> bool) -> String {
     let text = match refusal(reply) {
-        Some(Refusal { message, details }) if details.is_empty() || details == message => message,
-        Some(Refusal { message, details }) => format!("{message}: {details}"),
+        Some(ErrorBody { message, details }) if details.is_empty() || details == message => message,
+        Some(ErrorBody { message, details }) => format!("{message}: {details}"),
         None if reply.redirects => "it sends us to another address".to_owned(),
         None if reply.html => "a page that is none of Portainer's".to_owned(),
         None => String::from_utf8_lossy(&reply.body[..reply.body.len().min(4096)]).into_owned(),
     };
-    let fit = if shows_secret(&text) { String::new() } else { cleaned(&text) };
+    let fit = if shows_secret(&text) { String::new() } else { sanitize(&text) };
     match fit.is_empty() {
         true => reply.status.canonical_reason().unwrap_or("no words").to_owned(),
         false => fit,

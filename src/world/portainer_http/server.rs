@@ -1,12 +1,12 @@
 //! What is asked of a server itself: what it is, who we are to it, its groups and tags.
 
 use super::call::Call;
-use super::{Answer, Operation, Portainer, PortainerError, read};
+use super::{Answer, Operation, PortainerApi, PortainerError, read};
 use crate::portainer::wire::{NewTag, path};
 use crate::portainer::{Group, SystemStatus, Tag, User};
 use hyper::Method;
 
-impl Portainer {
+impl PortainerApi {
     /// What the server says of itself. No credential is sent.
     ///
     /// # Errors

@@ -2,9 +2,9 @@
 //! hour after ten logins in a second. Copies of a client share one session.
 
 use super::call::Call;
-use super::connection::Server;
+use super::connection::ServerAddress;
 use super::error::{AccessError, PortainerError};
-use super::{Credential, judged};
+use super::{ServerCredential, judged};
 use crate::portainer::wire;
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -18,20 +18,20 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// The header that says who asks.
 #[derive(Clone)]
-pub(super) struct Pass {
+pub(super) struct AuthHeader {
     pub(super) name: HeaderName,
     pub(super) value: HeaderValue,
     /// Which login it comes from.
     number: u64,
 }
 
-impl Pass {
+impl AuthHeader {
     /// Its Debug is redacted, its memory is zeroed.
-    fn new(name: HeaderName, text: Zeroizing<String>, number: u64) -> Option<Pass> {
+    fn new(name: HeaderName, text: Zeroizing<String>, number: u64) -> Option<AuthHeader> {
         let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
         let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
         value.set_sensitive(true);
-        Some(Pass { name, value, number })
+        Some(AuthHeader { name, value, number })
     }
 }
 
@@ -41,19 +41,19 @@ const BETWEEN_LOGINS: Duration = Duration::from_millis(150);
 
 /// Who we are to a server.
 pub(super) enum Session {
-    Key(Pass),
-    User(User),
+    Key(AuthHeader),
+    User(LoginBody),
 }
 
 /// A user, and the session that it has.
-pub(super) struct User {
+pub(super) struct LoginBody {
     username: String,
     password: Zeroizing<String>,
-    state: Mutex<State>,
+    state: Mutex<SessionState>,
 }
 
-struct State {
-    pass: Option<Pass>,
+struct SessionState {
+    pass: Option<AuthHeader>,
     /// The last login that reached the server.
     last: Option<Instant>,
     /// Why there is no pass since then.
@@ -64,19 +64,21 @@ struct State {
 }
 
 impl Session {
-    pub(super) fn new(credential: Credential) -> Result<Session, AccessError> {
+    pub(super) fn new(credential: ServerCredential) -> Result<Session, AccessError> {
         match credential {
-            Credential::ApiKey(key) => Pass::new(API_KEY, key, 0).map(Session::Key).ok_or(AccessError::Credential),
-            Credential::Password { username, password } => {
+            ServerCredential::ApiKey(key) => {
+                AuthHeader::new(API_KEY, key, 0).map(Session::Key).ok_or(AccessError::Credential)
+            }
+            ServerCredential::Password { username, password } => {
                 let failed = PortainerError::TimedOut;
-                let state = State { pass: None, last: None, failed, logins: 0, refused: false };
-                Ok(Session::User(User { username, password, state: Mutex::new(state) }))
+                let state = SessionState { pass: None, last: None, failed, logins: 0, refused: false };
+                Ok(Session::User(LoginBody { username, password, state: Mutex::new(state) }))
             }
         }
     }
 
     /// The header to ask with; logs in where there is none.
-    pub(super) async fn pass(&self, server: &Server) -> Result<Pass, PortainerError> {
+    pub(super) async fn pass(&self, server: &ServerAddress) -> Result<AuthHeader, PortainerError> {
         let user = match self {
             Session::Key(pass) => return Ok(pass.clone()),
             Session::User(user) => user,
@@ -90,7 +92,7 @@ impl Session {
     }
 
     /// Another header than `old`, which the server refused: what somebody else got meanwhile, or a new login's.
-    pub(super) async fn renewed(&self, server: &Server, old: &Pass) -> Result<Pass, PortainerError> {
+    pub(super) async fn renewed(&self, server: &ServerAddress, old: &AuthHeader) -> Result<AuthHeader, PortainerError> {
         let user = match self {
             Session::Key(_) => return Err(PortainerError::CredentialsRefused),
             Session::User(user) => user,
@@ -109,7 +111,7 @@ impl Session {
     }
 
     /// The server refused a session as soon as it was made: no more logins.
-    pub(super) async fn refuse(&self, pass: &Pass) {
+    pub(super) async fn refuse(&self, pass: &AuthHeader) {
         let Session::User(user) = self else { return };
         let mut state = user.state.lock().await;
         if state.pass.as_ref().is_some_and(|known| known.number == pass.number) {
@@ -136,8 +138,8 @@ impl Session {
     }
 }
 
-impl User {
-    async fn login(&self, server: &Server, state: &mut State) -> Result<Pass, PortainerError> {
+impl LoginBody {
+    async fn login(&self, server: &ServerAddress, state: &mut SessionState) -> Result<AuthHeader, PortainerError> {
         if state.last.is_some_and(|last| last.elapsed() < server.patience.login) {
             return Err(state.failed.clone());
         }
@@ -161,7 +163,7 @@ impl User {
         Err(error)
     }
 
-    async fn ask(&self, server: &Server, number: u64) -> Result<Pass, PortainerError> {
+    async fn ask(&self, server: &ServerAddress, number: u64) -> Result<AuthHeader, PortainerError> {
         let call = Call::login(wire::credentials(&self.username, &self.password));
         let reply = {
             let _alone = LOGINS.lock().await;
@@ -181,6 +183,6 @@ impl User {
         if token.is_empty() {
             return Err(unreadable());
         }
-        Pass::new(AUTHORIZATION, Zeroizing::new(format!("Bearer {}", &*token)), number).ok_or_else(unreadable)
+        AuthHeader::new(AUTHORIZATION, Zeroizing::new(format!("Bearer {}", &*token)), number).ok_or_else(unreadable)
     }
 }

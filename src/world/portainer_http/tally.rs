@@ -123,9 +123,9 @@ pub struct Counts {
 
 /// Counts requests, whichever client of a server sends them.
 #[derive(Debug, Default)]
-pub struct Tally(Mutex<Counts>);
+pub struct RequestMetrics(Mutex<Counts>);
 
-impl Tally {
+impl RequestMetrics {
     /// Counts one.
     pub fn note(&self, operation: Operation, outcome: Outcome, took: Duration) {
         let mut counts = self.0.lock().expect(UNPOISONED);

@@ -1,7 +1,7 @@
 mod fake;
 
 use super::*;
-use crate::portainer::{Change, File, Files, NewEnvironment, NewTls};
+use crate::portainer::{EnvironmentChange, File, NewEnvironment, NewTls, TlsFiles};
 use crate::world::trust::tests::Signer;
 use fake::{Answered, Asked, Fake, json};
 use http_body_util::Full;
@@ -20,24 +20,24 @@ fn access(url: String) -> Access {
     Access { url, roots: None, server_name: None, patience: patience() }
 }
 
-fn of_user(fake: &Fake) -> Portainer {
+fn of_user(fake: &Fake) -> PortainerApi {
     let password = Zeroizing::new(PASSWORD.to_owned());
-    let credential = Credential::Password { username: "admin".into(), password };
-    Portainer::new(&access(format!("http://127.0.0.1:{}", fake.port)), credential).unwrap()
+    let credential = ServerCredential::Password { username: "admin".into(), password };
+    PortainerApi::new(&access(format!("http://127.0.0.1:{}", fake.port)), credential).unwrap()
 }
 
-fn of_key(url: String) -> Portainer {
-    Portainer::new(&access(url), Credential::ApiKey(Zeroizing::new(KEY.to_owned()))).unwrap()
+fn of_key(url: String) -> PortainerApi {
+    PortainerApi::new(&access(url), ServerCredential::ApiKey(Zeroizing::new(KEY.to_owned()))).unwrap()
 }
 
-async fn answering(answer: impl Fn(&Asked) -> Option<Answered> + Send + Sync + 'static) -> (Fake, Portainer) {
+async fn answering(answer: impl Fn(&Asked) -> Option<Answered> + Send + Sync + 'static) -> (Fake, PortainerApi) {
     let fake = Fake::plain(answer).await;
     let portainer = of_key(format!("http://127.0.0.1:{}", fake.port));
     (fake, portainer)
 }
 
 /// Answers everything alike.
-async fn always(status: u16, body: &'static str) -> (Fake, Portainer) {
+async fn always(status: u16, body: &'static str) -> (Fake, PortainerApi) {
     answering(move |_| Some(json(status, body))).await
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pki::lifecycle::dates;
-use crate::pki::name::Subject;
+use crate::pki::name::DistinguishedName;
 use crate::pki::profile::Usage;
 use crate::pki::sign::{Authority, LeafProfile, new_authority};
 use crate::world::{Clock, entropy};
@@ -38,7 +38,7 @@ pub(in crate::world) struct Pair {
 impl Signer {
     pub(in crate::world) fn new() -> Signer {
         let dates = dates(Clock::system().now(), SignedDuration::from_hours(1), None);
-        let subject = Subject::of("authority of a test");
+        let subject = DistinguishedName::of("authority of a test");
         Signer(new_authority(&subject, None, entropy::quick_key(), dates, entropy::serial()).unwrap())
     }
 

@@ -2,7 +2,7 @@
 //! further than the server's first record.
 
 use super::PATIENCE;
-use crate::docker::visit::{Spoken, Version};
+use crate::docker::visit::{Version, VersionSupport};
 use crate::world::entropy;
 use std::io;
 use std::net::SocketAddr;
@@ -21,13 +21,13 @@ const SUITES: [u16; 8] = [0xc00a, 0xc009, 0xc014, 0xc013, 0x0035, 0x002f, 0x000a
 const EXTENSIONS: [u8; 20] = [0, 10, 0, 10, 0, 8, 0, 29, 0, 23, 0, 24, 0, 25, 0, 11, 0, 2, 1, 0];
 
 /// Offers that version and none above it.
-pub(super) async fn offer(address: SocketAddr, version: Version) -> Spoken {
+pub(super) async fn offer(address: SocketAddr, version: Version) -> VersionSupport {
     let minor = if version == Version::V10 { 1 } else { 2 };
     match timeout(PATIENCE, exchange(address, minor)).await {
         Ok(Ok(answer)) => judged(&answer, minor),
-        Ok(Err(error)) if is_cut(error.kind()) => Spoken::No("it hangs up".into()),
-        Ok(Err(error)) => Spoken::Unknown(error.to_string()),
-        Err(_) => Spoken::Unknown("no answer in time".into()),
+        Ok(Err(error)) if is_cut(error.kind()) => VersionSupport::No("it hangs up".into()),
+        Ok(Err(error)) => VersionSupport::Unknown(error.to_string()),
+        Err(_) => VersionSupport::Unknown("no answer in time".into()),
     }
 }
 
@@ -46,14 +46,14 @@ async fn exchange(address: SocketAddr, minor: u8) -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-fn judged(answer: &[u8], minor: u8) -> Spoken {
+fn judged(answer: &[u8], minor: u8) -> VersionSupport {
     match *answer {
-        [] => Spoken::No("it hangs up".into()),
-        [HANDSHAKE, 3, _, _, _, SERVER_HELLO, _, _, _, 3, chosen] if chosen == minor => Spoken::Yes,
-        [ALERT, 3, _, _, _, _, PROTOCOL_VERSION, ..] => Spoken::No("the version is refused".into()),
-        [ALERT, 3, _, _, _, _, description, ..] => Spoken::No(format!("alert {description}")),
-        [HANDSHAKE, 3, ..] => Spoken::No("it answers with another version".into()),
-        _ => Spoken::Unknown("it does not speak TLS".into()),
+        [] => VersionSupport::No("it hangs up".into()),
+        [HANDSHAKE, 3, _, _, _, SERVER_HELLO, _, _, _, 3, chosen] if chosen == minor => VersionSupport::Yes,
+        [ALERT, 3, _, _, _, _, PROTOCOL_VERSION, ..] => VersionSupport::No("the version is refused".into()),
+        [ALERT, 3, _, _, _, _, description, ..] => VersionSupport::No(format!("alert {description}")),
+        [HANDSHAKE, 3, ..] => VersionSupport::No("it answers with another version".into()),
+        _ => VersionSupport::Unknown("it does not speak TLS".into()),
     }
 }
 
@@ -95,13 +95,13 @@ mod tests {
     #[test]
     fn only_a_server_hello_of_that_version_speaks_it() {
         let hello = |minor| [22, 3, minor, 0, 50, 2, 0, 0, 46, 3, minor];
-        assert_eq!(judged(&hello(1), 1), Spoken::Yes);
-        assert_eq!(judged(&hello(2), 2), Spoken::Yes);
+        assert_eq!(judged(&hello(1), 1), VersionSupport::Yes);
+        assert_eq!(judged(&hello(2), 2), VersionSupport::Yes);
         for answer in [hello(1).as_slice(), &hello(3), &[21, 3, 1, 0, 2, 2, 70], &[21, 3, 1, 0, 2, 2, 40], &[]] {
-            assert!(matches!(judged(answer, 2), Spoken::No(_)), "{answer:?}");
+            assert!(matches!(judged(answer, 2), VersionSupport::No(_)), "{answer:?}");
         }
         for answer in [b"HTTP/1.1 40".as_slice(), &[1], &[22, 9]] {
-            assert!(matches!(judged(answer, 2), Spoken::Unknown(_)), "{answer:?}");
+            assert!(matches!(judged(answer, 2), VersionSupport::Unknown(_)), "{answer:?}");
         }
     }
 }

@@ -7,10 +7,12 @@ mod stranger;
 use super::Clock;
 use super::dial::{DialError, dial};
 use super::docker_probe::{ask, header, is_docker};
-use super::trust::{Seen, as_client, builder_of, by_given, tls_error};
-use crate::docker::visit::{Answer, Answers, Beside, Plain, Port, Spoken, Tls, Version, Visit};
+use super::trust::{RecordingVerifier, as_client, builder_of, by_given, tls_error};
+use crate::docker::visit::{
+    Answers, PingAnswer, PlainAnswer, PlainHttpPort, Port, ScanResult, TlsAnswer, Version, VersionSupport,
+};
 use crate::pki::Certificate;
-use crate::portainer::words::cleaned;
+use crate::portainer::words::sanitize;
 use hello::is_cut;
 use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
@@ -32,14 +34,14 @@ const PLAIN_PORT: u16 = 2375;
 
 /// A client certificate and its key, PEM.
 #[derive(Clone)]
-pub struct Pair {
+pub struct ClientKeyPair {
     /// The certificate, and what it is signed by where that is no root.
     pub cert: Vec<u8>,
     /// The key.
     pub key: Zeroizing<Vec<u8>>,
 }
 
-impl std::fmt::Debug for Pair {
+impl std::fmt::Debug for ClientKeyPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Pair(redacted)")
     }
@@ -47,13 +49,18 @@ impl std::fmt::Debug for Pair {
 
 /// Visits `host`, a name or an IP address without brackets. `trust_pem` are the authorities that it should be verified
 /// by, `client` is a pair that it should accept.
-pub async fn visit((host, port): (&str, u16), trust_pem: Option<&[u8]>, client: Option<&Pair>, clock: &Clock) -> Visit {
+pub async fn visit(
+    (host, port): (&str, u16),
+    trust_pem: Option<&[u8]>,
+    client: Option<&ClientKeyPair>,
+    clock: &Clock,
+) -> ScanResult {
     let reached = reach(host, port).await;
     let answers = match reached {
         Port::Open(at) => Some(answers(&Door::of(host, at), trust_pem, client, clock).await),
         _ => None,
     };
-    Visit { host: host.to_owned(), port, reached, answers }
+    ScanResult { host: host.to_owned(), port, reached, answers }
 }
 
 async fn reach(host: &str, port: u16) -> Port {
@@ -82,7 +89,7 @@ impl Door {
     }
 }
 
-async fn answers(door: &Door, trust_pem: Option<&[u8]>, client: Option<&Pair>, clock: &Clock) -> Answers {
+async fn answers(door: &Door, trust_pem: Option<&[u8]>, client: Option<&ClientKeyPair>, clock: &Clock) -> Answers {
     let (stranger, now) = (stranger::self_signed(clock.now()), clock.now());
     let version = |version| async move { (version, hello::offer(door.at, version).await) };
     let newer =
@@ -113,17 +120,17 @@ async fn answers(door: &Door, trust_pem: Option<&[u8]>, client: Option<&Pair>, c
 }
 
 /// Asks as a client that knows nothing of TLS.
-async fn plain(at: SocketAddr) -> Plain {
+async fn plain(at: SocketAddr) -> PlainAnswer {
     let answer = match timeout(PATIENCE, plainly(at)).await {
         Ok(Ok(answer)) => answer,
-        Ok(Err(error)) if is_cut(error.kind()) => return Plain::HungUp,
-        Ok(Err(error)) => return Plain::Silence(error.to_string()),
-        Err(_) => return Plain::Silence("no answer in time".into()),
+        Ok(Err(error)) if is_cut(error.kind()) => return PlainAnswer::HungUp,
+        Ok(Err(error)) => return PlainAnswer::Silence(error.to_string()),
+        Err(_) => return PlainAnswer::Silence("no answer in time".into()),
     };
     match answer {
-        answer if !answer.starts_with(b"HTTP/") => Plain::HungUp,
-        answer if status(&answer) == 400 && is_tls_at_work(&answer) => Plain::TlsAtWork,
-        answer => Plain::Answered(cleaned(first_line(&answer))),
+        answer if !answer.starts_with(b"HTTP/") => PlainAnswer::HungUp,
+        answer if status(&answer) == 400 && is_tls_at_work(&answer) => PlainAnswer::TlsAtWork,
+        answer => PlainAnswer::Answered(sanitize(first_line(&answer))),
     }
 }
 
@@ -144,25 +151,25 @@ async fn plainly(at: SocketAddr) -> io::Result<Vec<u8>> {
 }
 
 /// Asks over TLS, with a certificate or without, whoever answers; and what was served.
-async fn tls(door: &Door, client: Option<&Pair>) -> (Tls, Vec<Vec<u8>>) {
-    let seen = Arc::new(Seen::whoever());
+async fn tls(door: &Door, client: Option<&ClientKeyPair>) -> (TlsAnswer, Vec<Vec<u8>>) {
+    let seen = Arc::new(RecordingVerifier::whoever());
     let answer = match config(&seen, client, DEFAULT_VERSIONS) {
         Ok(config) => asked(door, config).await,
-        Err(words) => Tls::Unusable(words),
+        Err(words) => TlsAnswer::Unusable(words),
     };
     (answer, seen.chain())
 }
 
-async fn asked(door: &Door, config: ClientConfig) -> Tls {
+async fn asked(door: &Door, config: ClientConfig) -> TlsAnswer {
     let asked = async {
         let mut stream = connected(door, config).await?;
         ask(&mut stream, "/_ping").await
     };
     match timeout(PATIENCE, asked).await {
-        Ok(Ok(answer)) if answer.is_empty() => Tls::Refused("it hangs up".into()),
-        Ok(Ok(answer)) => Tls::Answered(read(&answer)),
+        Ok(Ok(answer)) if answer.is_empty() => TlsAnswer::Refused("it hangs up".into()),
+        Ok(Ok(answer)) => TlsAnswer::Answered(read(&answer)),
         Ok(Err(error)) => failed(&error),
-        Err(_) => Tls::Silence("no answer in time".into()),
+        Err(_) => TlsAnswer::Silence("no answer in time".into()),
     }
 }
 
@@ -171,18 +178,18 @@ async fn connected(door: &Door, config: ClientConfig) -> io::Result<tokio_rustls
     TlsConnector::from(Arc::new(config)).connect(door.name.clone(), stream).await
 }
 
-fn failed(error: &io::Error) -> Tls {
+fn failed(error: &io::Error) -> TlsAnswer {
     match tls_error(error) {
-        Some(rustls::Error::InvalidMessage(_)) => Tls::NotTls,
-        Some(error) => Tls::Refused(cleaned(&error.to_string())),
-        None if is_cut(error.kind()) => Tls::Refused("it hangs up".into()),
-        None => Tls::Silence(cleaned(&error.to_string())),
+        Some(rustls::Error::InvalidMessage(_)) => TlsAnswer::NotTls,
+        Some(error) => TlsAnswer::Refused(sanitize(&error.to_string())),
+        None if is_cut(error.kind()) => TlsAnswer::Refused("it hangs up".into()),
+        None => TlsAnswer::Silence(sanitize(&error.to_string())),
     }
 }
 
 fn config(
-    seen: &Arc<Seen>,
-    client: Option<&Pair>,
+    seen: &Arc<RecordingVerifier>,
+    client: Option<&ClientKeyPair>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<ClientConfig, String> {
     let builder = builder_of(Arc::clone(seen) as _, versions).map_err(|error| error.to_string())?;
@@ -191,21 +198,25 @@ fn config(
 }
 
 /// Whether the handshake comes as far as the host's certificate in that version alone.
-async fn spoken(door: &Door, client: Option<&Pair>, version: &'static SupportedProtocolVersion) -> Spoken {
-    let seen = Arc::new(Seen::whoever());
+async fn spoken(
+    door: &Door,
+    client: Option<&ClientKeyPair>,
+    version: &'static SupportedProtocolVersion,
+) -> VersionSupport {
+    let seen = Arc::new(RecordingVerifier::whoever());
     let config = match config(&seen, client, &[version]) {
         Ok(config) => config,
-        Err(words) => return Spoken::Unknown(words),
+        Err(words) => return VersionSupport::Unknown(words),
     };
     let done = timeout(PATIENCE, connected(door, config)).await;
     if !seen.chain().is_empty() {
-        return Spoken::Yes;
+        return VersionSupport::Yes;
     }
     match done.map(|done| done.map_err(|error| failed(&error))) {
-        Ok(Err(Tls::Refused(words))) => Spoken::No(words),
-        Ok(Err(Tls::Silence(words))) => Spoken::Unknown(words),
-        Ok(_) => Spoken::Unknown("it does not speak TLS".into()),
-        Err(_) => Spoken::Unknown("no answer in time".into()),
+        Ok(Err(TlsAnswer::Refused(words))) => VersionSupport::No(words),
+        Ok(Err(TlsAnswer::Silence(words))) => VersionSupport::Unknown(words),
+        Ok(_) => VersionSupport::Unknown("it does not speak TLS".into()),
+        Err(_) => VersionSupport::Unknown("no answer in time".into()),
     }
 }
 
@@ -216,11 +227,11 @@ async fn distrust(door: &Door, trust_pem: Option<&[u8]>) -> Option<String> {
         Ok(verifier) => verifier,
         Err(words) => return Some(words),
     };
-    let seen = Arc::new(Seen::verified_by(Some(verifier)));
+    let seen = Arc::new(RecordingVerifier::verified_by(Some(verifier)));
     let config = config(&seen, None, DEFAULT_VERSIONS).ok()?;
     let error = timeout(PATIENCE, connected(door, config)).await.ok()?.err()?;
     match tls_error(&error)? {
-        rustls::Error::InvalidCertificate(fault) if !is_its_own(fault) => Some(cleaned(&fault.to_string())),
+        rustls::Error::InvalidCertificate(fault) if !is_its_own(fault) => Some(sanitize(&fault.to_string())),
         _ => None,
     }
 }
@@ -243,29 +254,29 @@ fn is_its_own(fault: &CertificateError) -> bool {
     )
 }
 
-async fn beside(at: SocketAddr) -> Option<Beside> {
+async fn beside(at: SocketAddr) -> Option<PlainHttpPort> {
     if at.port() == PLAIN_PORT {
         return None;
     }
     let at = SocketAddr::new(at.ip(), PLAIN_PORT);
     if !matches!(timeout(PATIENCE, TcpStream::connect(at)).await, Ok(Ok(_))) {
-        return Some(Beside::Closed);
+        return Some(PlainHttpPort::Closed);
     }
     let answer = timeout(PATIENCE, plainly(at)).await;
     Some(match answer {
-        Ok(Ok(answer)) if is_docker(&answer) => Beside::Docker,
-        _ => Beside::Other,
+        Ok(Ok(answer)) if is_docker(&answer) => PlainHttpPort::Docker,
+        _ => PlainHttpPort::Other,
     })
 }
 
 /// What an answer to `/_ping` says.
-fn read(answer: &[u8]) -> Answer {
+fn read(answer: &[u8]) -> PingAnswer {
     let server = header(answer, "server");
     let server = server.as_deref().and_then(|server| server.strip_prefix("Docker/"));
-    Answer {
+    PingAnswer {
         status: status(answer),
         is_docker: server.is_some() || header(answer, "api-version").is_some(),
-        version: server.and_then(|version| version.split_whitespace().next()).map(cleaned),
+        version: server.and_then(|version| version.split_whitespace().next()).map(sanitize),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Clients that nobody knows, made on the spot for a visit: they open nothing where client certificates are demanded.
 
-use super::Pair;
+use super::ClientKeyPair;
 use crate::pki::lifecycle::dates;
-use crate::pki::name::Subject;
+use crate::pki::name::DistinguishedName;
 use crate::pki::profile::Usage;
 use crate::pki::sign::{Dates, LeafProfile, new_authority, self_signed_client};
 use crate::pki::{Certificate, PrivateKey};
@@ -12,15 +12,15 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 const NAME: &str = "dockseal-verify";
 
 /// A client that signed its own certificate.
-pub(super) fn self_signed(now: Timestamp) -> Pair {
+pub(super) fn self_signed(now: Timestamp) -> ClientKeyPair {
     let key = quick_key();
     let certificate = self_signed_client(NAME, &key, hour(now), serial()).expect("a constant name");
     pair(&certificate, &key)
 }
 
 /// A client of an authority that says it is the issuer of `leaf`: of its name and key identifier, with another key.
-pub(super) fn impostor(leaf: &Certificate, now: Timestamp) -> Pair {
-    let made = new_authority(&Subject::of(NAME), None, quick_key(), hour(now), serial());
+pub(super) fn impostor(leaf: &Certificate, now: Timestamp) -> ClientKeyPair {
+    let made = new_authority(&DistinguishedName::of(NAME), None, quick_key(), hour(now), serial());
     let mut authority = made.expect("a constant name");
     authority.certificate.subject.clone_from(&leaf.issuer);
     if let Some(id) = &leaf.authority_key_id {
@@ -41,8 +41,8 @@ fn hour(now: Timestamp) -> Dates {
     dates(now, SignedDuration::from_hours(1), None)
 }
 
-fn pair(certificate: &Certificate, key: &PrivateKey) -> Pair {
-    Pair { cert: certificate.to_pem().into_bytes(), key: key.to_pem().as_bytes().to_vec().into() }
+fn pair(certificate: &Certificate, key: &PrivateKey) -> ClientKeyPair {
+    ClientKeyPair { cert: certificate.to_pem().into_bytes(), key: key.to_pem().as_bytes().to_vec().into() }
 }
 
 #[cfg(test)]
@@ -53,7 +53,8 @@ mod tests {
     #[test]
     fn an_impostor_has_the_authoritys_name_and_not_its_key() {
         let now = Clock::system().now();
-        let real = new_authority(&Subject::of("Docker CA"), None, quick_key(), hour(now), serial()).expect("a name");
+        let real =
+            new_authority(&DistinguishedName::of("Docker CA"), None, quick_key(), hour(now), serial()).expect("a name");
         let leaf = real.certificate.clone();
         let client = Certificate::from_pem(&impostor(&leaf, now).cert).expect("a certificate");
         assert_eq!(client.issuer, real.certificate.subject);

@@ -44,17 +44,17 @@ async fn say(stream: &mut (impl tokio::io::AsyncRead + tokio::io::AsyncWrite + U
 
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
-async fn visited(host: &str, port: u16, trust: Option<&Signer>, client: Option<&Signer>) -> Visit {
+async fn visited(host: &str, port: u16, trust: Option<&Signer>, client: Option<&Signer>) -> ScanResult {
     let trust = trust.map(Signer::pem);
     let client = client.map(|signer| {
         let pair = signer.leaf(Usage::Client, "client");
-        Pair { cert: pair.cert, key: pair.key.into() }
+        ClientKeyPair { cert: pair.cert, key: pair.key.into() }
     });
     visit((host, port), trust.as_deref(), client.as_ref(), &Clock::system()).await
 }
 
-fn answered(tls: &Tls) -> bool {
-    matches!(tls, Tls::Answered(Answer { status: 200, is_docker: true, version: Some(version) }) if version == "27.0.3")
+fn answered(tls: &TlsAnswer) -> bool {
+    matches!(tls, TlsAnswer::Answered(PingAnswer { status: 200, is_docker: true, version: Some(version) }) if version == "27.0.3")
 }
 
 #[tokio::test]
@@ -64,14 +64,14 @@ async fn a_host_that_demands_certificates_answers_ours_alone() {
     let visit = visited("127.0.0.1", port, Some(&signer), Some(&signer)).await;
     assert_eq!(visit.reached, Port::Open((HERE, port).into()));
     let answers = visit.answers.unwrap();
-    assert_eq!(answers.plain, Plain::TlsAtWork);
+    assert_eq!(answers.plain, PlainAnswer::TlsAtWork);
     for refused in [&answers.nobody, &answers.self_signed, answers.impostor.as_ref().unwrap()] {
-        assert!(matches!(refused, Tls::Refused(_)), "{refused:?}");
+        assert!(matches!(refused, TlsAnswer::Refused(_)), "{refused:?}");
     }
     assert!(answered(answers.ours.as_ref().unwrap()), "{:?}", answers.ours);
     assert_eq!(answers.distrust, None);
     assert_eq!(answers.chain.len(), 1);
-    let spoken: Vec<bool> = answers.versions.iter().map(|(_, spoken)| *spoken == Spoken::Yes).collect();
+    let spoken: Vec<bool> = answers.versions.iter().map(|(_, spoken)| *spoken == VersionSupport::Yes).collect();
     assert_eq!(spoken, [false, false, true, true]);
 }
 
@@ -94,15 +94,19 @@ async fn plain_docker_is_told_from_tls_and_seen_beside_it() {
     assert_eq!(serve(plain_ip, 2375, None, DOCKER).await, 2375);
     let port = serve(plain_ip, 0, Some(signer.server("docker.test", Some(&signer))), DOCKER).await;
     let answers = visited("127.23.75.1", port, None, None).await.answers.unwrap();
-    assert_eq!((answers.plain, answers.beside), (Plain::TlsAtWork, Some(Beside::Docker)));
+    assert_eq!((answers.plain, answers.beside), (PlainAnswer::TlsAtWork, Some(PlainHttpPort::Docker)));
     let answers = visited("127.23.75.1", 2375, None, None).await.answers.unwrap();
-    assert_eq!((answers.plain, answers.beside), (Plain::Answered("HTTP/1.0 200 OK".into()), None));
-    assert_eq!((answers.nobody, answers.impostor), (Tls::NotTls, None));
-    assert!(answers.versions.iter().all(|(_, spoken)| matches!(spoken, Spoken::Unknown(_))), "{:?}", answers.versions);
+    assert_eq!((answers.plain, answers.beside), (PlainAnswer::Answered("HTTP/1.0 200 OK".into()), None));
+    assert_eq!((answers.nobody, answers.impostor), (TlsAnswer::NotTls, None));
+    assert!(
+        answers.versions.iter().all(|(_, spoken)| matches!(spoken, VersionSupport::Unknown(_))),
+        "{:?}",
+        answers.versions
+    );
     let other = IpAddr::from([127, 23, 75, 2]);
     serve(other, 2375, None, "SSH-2.0-OpenSSH_9.2\r\n").await;
     let port = serve(other, 0, Some(signer.server("docker.test", Some(&signer))), DOCKER).await;
-    assert_eq!(visited("127.23.75.2", port, None, None).await.answers.unwrap().beside, Some(Beside::Other));
+    assert_eq!(visited("127.23.75.2", port, None, None).await.answers.unwrap().beside, Some(PlainHttpPort::Other));
 }
 
 #[tokio::test]
@@ -131,7 +135,11 @@ async fn who_accepts_and_says_nothing_refuses_nobody() {
     let listener = TcpListener::bind((HERE, 0)).await.unwrap();
     let visit = visited("127.0.0.1", listener.local_addr().unwrap().port(), None, None).await;
     let answers = visit.answers.unwrap();
-    assert!(matches!(answers.plain, Plain::Silence(_)), "{:?}", answers.plain);
-    assert!(matches!(answers.nobody, Tls::Silence(_)), "{:?}", answers.nobody);
-    assert!(answers.versions.iter().all(|(_, spoken)| matches!(spoken, Spoken::Unknown(_))), "{:?}", answers.versions);
+    assert!(matches!(answers.plain, PlainAnswer::Silence(_)), "{:?}", answers.plain);
+    assert!(matches!(answers.nobody, TlsAnswer::Silence(_)), "{:?}", answers.nobody);
+    assert!(
+        answers.versions.iter().all(|(_, spoken)| matches!(spoken, VersionSupport::Unknown(_))),
+        "{:?}",
+        answers.versions
+    );
 }

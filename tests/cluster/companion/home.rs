@@ -8,12 +8,12 @@ use crate::support::scratch::Scratch;
 use crate::world::{Namespace, SOON, base64, find};
 use anyhow::{Context, ensure};
 use dockseal::pki::material::{self, Data};
-use dockseal::pki::name::Subject;
+use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{self, Authority, LeafProfile};
 use dockseal::pki::{Certificate, KeyAlgorithm, lifecycle};
 use dockseal::world::Clock;
-use dockseal::world::entropy::{KeyForge, serial};
+use dockseal::world::entropy::{KeyGenerator, serial};
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -157,7 +157,7 @@ impl Home {
     }
 
     async fn leaf(&self) -> anyhow::Result<(Data, Certificate)> {
-        let key = KeyForge::new().make(KeyAlgorithm::EcdsaP256).await;
+        let key = KeyGenerator::new().make(KeyAlgorithm::EcdsaP256).await;
         let profile = LeafProfile {
             common_name: "pandora.bodkys.house".into(),
             dns_names: vec!["pandora.bodkys.house".into()],
@@ -275,8 +275,8 @@ fn merge(into: &mut Value, more: &Value) {
 }
 
 async fn authority() -> anyhow::Result<Authority> {
-    let key = KeyForge::new().make(KeyAlgorithm::EcdsaP256).await;
-    Ok(sign::new_authority(&Subject::of("Docker CA"), None, key, dates(48), serial())?)
+    let key = KeyGenerator::new().make(KeyAlgorithm::EcdsaP256).await;
+    Ok(sign::new_authority(&DistinguishedName::of("Docker CA"), None, key, dates(48), serial())?)
 }
 
 fn dates(hours: i64) -> sign::Dates {

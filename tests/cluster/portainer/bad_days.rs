@@ -5,8 +5,8 @@ use super::bed::{Bed, until};
 use crate::support::portainer::Fault;
 use crate::world::Namespace;
 use anyhow::{Context, ensure};
-use dockseal::controller::{self, Settings};
-use dockseal::decide::delivery::Listing;
+use dockseal::controller::{self, ControllerSettings};
+use dockseal::decide::delivery::Allowlist;
 use dockseal::world::Clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
@@ -37,12 +37,12 @@ async fn a_controller_comes_back_to_what_failed_and_not_too_soon() -> anyhow::Re
     let clock = Clock::showing(move || Timestamp::now() + SignedDuration::from_mins(ahead.load(Ordering::SeqCst)));
     let kubeconfig = kube::config::Kubeconfig::read_from(namespace.cluster.kubeconfig())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
-    let settings = Settings {
+    let settings = ControllerSettings {
         namespaces: vec![namespace.name.clone()],
         admin: ([127, 0, 0, 1], 0).into(),
         lease_namespace: namespace.name.clone(),
         identity: "bad-days".into(),
-        listing: Listing::default(),
+        listing: Allowlist::default(),
     };
     let running = controller::run(kube::Client::try_from(config)?, settings, clock, std::future::pending());
     let running = tokio::spawn(running);

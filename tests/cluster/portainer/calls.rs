@@ -8,17 +8,19 @@ use anyhow::{Context, ensure};
 use dockseal::api::portainer_client::Registrar as Who;
 use dockseal::api::status::EnvironmentReport;
 use dockseal::api::{Kind, ObjectRef};
-use dockseal::decide::registration::order::{Material, marker};
-use dockseal::decide::registration::{Order, Proof};
-use dockseal::hallway::registration::server::Names;
-use dockseal::hallway::registration::{Done, Errand, Pair, Server, Way, register};
-use dockseal::pki::name::Subject;
+use dockseal::decide::registration::order::{RegistrationInput, marker};
+use dockseal::decide::registration::{DesiredEnvironment, Proof};
+use dockseal::hallway::registration::server::NameLocks;
+use dockseal::hallway::registration::{
+    ClientPair, Connection, RegistrationOutcome, RegistrationRequest, RegistrationServer, register,
+};
+use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Authority, LeafProfile, new_authority};
 use dockseal::pki::{KeyAlgorithm, PrivateKey, lifecycle, sha256_hex};
 use dockseal::world::Clock;
-use dockseal::world::entropy::{KeyForge, serial};
-use dockseal::world::portainer_http::{Access, Credential, Patience};
+use dockseal::world::entropy::{KeyGenerator, serial};
+use dockseal::world::portainer_http::{Access, Patience, ServerCredential};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::jiff::SignedDuration;
 use std::sync::Arc;
@@ -42,15 +44,15 @@ impl Site {
     }
 
     /// A client certificate, and its serial number.
-    async fn pair(&self) -> anyhow::Result<(Pair, String)> {
+    async fn pair(&self) -> anyhow::Result<(ClientPair, String)> {
         let (certificate, key, fingerprint, serial) = leaf(&self.authority, Usage::Client).await?;
         let key = Zeroizing::new(key.to_pem().as_bytes().to_vec());
-        Ok((Pair { certificate: certificate.into_bytes(), key, fingerprint }, serial))
+        Ok((ClientPair { certificate: certificate.into_bytes(), key, fingerprint }, serial))
     }
 
-    fn errand(&self, client: &str) -> Errand {
+    fn errand(&self, client: &str) -> RegistrationRequest {
         let address = self.docker.address();
-        let order = Order {
+        let order = DesiredEnvironment {
             client: "fleet".into(),
             marker: marker(
                 &ObjectRef::new(Kind::PortainerClient, "default", "fleet"),
@@ -67,31 +69,31 @@ impl Site {
         };
         let bundle = self.authority.certificate.to_pem().into_bytes();
         let (client, stored) = (client.to_owned(), self.stored.clone());
-        let material = Material { client, bundle: sha256_hex(&bundle), stored, proof: Proof::Ask };
+        let material = RegistrationInput { client, bundle: sha256_hex(&bundle), stored, proof: Proof::Ask };
         let (namespace, previous) = ("default".into(), EnvironmentReport::default());
-        Errand { namespace, order, material, bundle, previous, registrar: Who::Controller }
+        RegistrationRequest { namespace, order, material, bundle, previous, registrar: Who::Controller }
     }
 }
 
 /// A process that registers the host.
 struct Registrar {
-    server: Server,
-    errand: Errand,
+    server: RegistrationServer,
+    errand: RegistrationRequest,
     clock: Clock,
 }
 
 impl Registrar {
-    fn new(site: &Site, portainer: &Portainer, pair: &Pair) -> anyhow::Result<Registrar> {
+    fn new(site: &Site, portainer: &Portainer, pair: &ClientPair) -> anyhow::Result<Registrar> {
         Registrar::with(site, portainer, pair, HASTE)
     }
 
     /// Waits that long for an answer where it waits for no host.
-    fn with(site: &Site, portainer: &Portainer, pair: &Pair, answer: Duration) -> anyhow::Result<Registrar> {
+    fn with(site: &Site, portainer: &Portainer, pair: &ClientPair, answer: Duration) -> anyhow::Result<Registrar> {
         let patience = Patience { answer, host: HASTE, ..Patience::default() };
         let access = Access { url: portainer.url(), roots: None, server_name: None, patience };
-        let credential = Credential::ApiKey(Zeroizing::new(portainer.admin_key().to_owned()));
-        let way = Way { access, credential, initialize: false, pair: pair.clone() };
-        let server = Server::new(way, Arc::new(Names::default()), Arc::default())?;
+        let credential = ServerCredential::ApiKey(Zeroizing::new(portainer.admin_key().to_owned()));
+        let way = Connection { access, credential, initialize: false, pair: pair.clone() };
+        let server = RegistrationServer::new(way, Arc::new(NameLocks::default()), Arc::default())?;
         Ok(Registrar { server, errand: site.errand(&pair.fingerprint), clock: Clock::system() })
     }
 
@@ -101,11 +103,11 @@ impl Registrar {
             return false;
         }
         match register(&self.server, &self.errand, &self.clock).await {
-            Done::Reported(report) => {
+            RegistrationOutcome::Reported(report) => {
                 self.errand.previous = report;
                 self.errand.previous.is_registered()
             }
-            Done::LookFirst | Done::Server(_) => {
+            RegistrationOutcome::LookFirst | RegistrationOutcome::Server(_) => {
                 self.server.doubt();
                 false
             }
@@ -122,7 +124,7 @@ impl Registrar {
     }
 
     /// Another certificate is to be used from now on.
-    fn take(&mut self, pair: &Pair) {
+    fn take(&mut self, pair: &ClientPair) {
         self.errand.material.client.clone_from(&pair.fingerprint);
         self.server.take(pair.clone());
     }
@@ -183,7 +185,7 @@ fn inject(portainer: &Portainer, (method, path, before): At, fault: Fault) {
 }
 
 /// Exactly one environment, ours, that is reached with that certificate; no key lies about.
-async fn is_whole(site: &Site, portainer: &Portainer, pair: &Pair) -> anyhow::Result<()> {
+async fn is_whole(site: &Site, portainer: &Portainer, pair: &ClientPair) -> anyhow::Result<()> {
     let environments = portainer.environments();
     ensure!(environments.len() == 1, "{environments:#?}");
     let environment = &environments[0];
@@ -306,13 +308,13 @@ async fn an_environment_that_is_made_after_all_is_found() -> anyhow::Result<()> 
 }
 
 async fn key() -> PrivateKey {
-    KeyForge::new().make(KeyAlgorithm::EcdsaP256).await
+    KeyGenerator::new().make(KeyAlgorithm::EcdsaP256).await
 }
 
 /// An authority.
 pub async fn authority() -> anyhow::Result<Authority> {
     let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(48), None);
-    Ok(new_authority(&Subject::of("Docker CA"), None, key().await, dates, serial())?)
+    Ok(new_authority(&DistinguishedName::of("Docker CA"), None, key().await, dates, serial())?)
 }
 
 /// Certificate, key, fingerprint and serial number.

@@ -1,13 +1,15 @@
 //! What is done to dockerd.
 
-use super::super::daemon::{Plan, Step, attempt, plan};
+use super::super::daemon::{DaemonPlan, DaemonStep, attempt, plan};
 use super::super::memory::Stage;
 use super::*;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Restart;
 
 /// The good host with a mutation; what is done, in a word, and why.
-fn planned(change: impl FnOnce(&mut Order, &mut Observed, &mut Memory)) -> (&'static str, Reason, Plan) {
+fn planned(
+    change: impl FnOnce(&mut StepRequest, &mut ObservedDaemon, &mut DaemonState),
+) -> (&'static str, Reason, DaemonPlan) {
     let mut order = order();
     let (mut observed, mut memory) = (good(&order), remembered(&order));
     change(&mut order, &mut observed, &mut memory);
@@ -16,30 +18,30 @@ fn planned(change: impl FnOnce(&mut Order, &mut Observed, &mut Memory)) -> (&'st
     }
     let plan = plan(&order, &observed, memory, now());
     let step = match plan.step {
-        Step::Keep => "keep",
-        Step::Close(_) => "close",
-        Step::Write(_) => "write",
-        Step::Serve(_, false) => "serve",
-        Step::Serve(_, true) => "serve with sockets",
-        Step::RollBack => "roll back",
-        Step::Remove(_, false) => "remove later",
-        Step::Remove(_, true) => "remove",
+        DaemonStep::Keep => "keep",
+        DaemonStep::Close(_) => "close",
+        DaemonStep::Write(_) => "write",
+        DaemonStep::Serve(_, false) => "serve",
+        DaemonStep::Serve(_, true) => "serve with sockets",
+        DaemonStep::RollBack => "roll back",
+        DaemonStep::Remove(_, false) => "remove later",
+        DaemonStep::Remove(_, true) => "remove",
     };
     (step, plan.verdict.reason, plan)
 }
 
-type Mutation = fn(&mut Order, &mut Observed, &mut Memory);
+type Mutation = fn(&mut StepRequest, &mut ObservedDaemon, &mut DaemonState);
 
-fn unsealed(observed: &mut Observed) {
+fn unsealed(observed: &mut ObservedDaemon) {
     observed.written.daemon_json = Some(b"{}".to_vec());
     observed.found.daemon_json = Some(b"{}".to_vec());
 }
 
-fn unserved(observed: &mut Observed) {
+fn unserved(observed: &mut ObservedDaemon) {
     observed.heard[0].leaf = None;
 }
 
-fn expose(observed: &mut Observed, address: &str) {
+fn expose(observed: &mut ObservedDaemon, address: &str) {
     observed.exposed = vec![address.parse().expect("an address")];
 }
 
@@ -127,11 +129,11 @@ fn one_step_and_its_reason() {
     }
 }
 
-fn restart(order: &mut Order, policy: Restart) {
+fn restart(order: &mut StepRequest, policy: Restart) {
     order.host.delivery.daemon = Some(Daemon { restart: policy, ..Daemon::default() });
 }
 
-fn listen(order: &mut Order, address: &str) {
+fn listen(order: &mut StepRequest, address: &str) {
     order.host.delivery.daemon = Some(Daemon { listen: vec![address.into()], ..Daemon::default() });
 }
 
@@ -211,9 +213,9 @@ fn a_door_that_stands_open_goes_first() {
 /// The same files a second time, which did not help the first time: the guard is told to keep the listener out.
 #[test]
 fn what_closing_does_not_close_is_kept_out_and_then_left_to_the_user() {
-    let closed = |order: &Order, seen: &mut Observed| {
+    let closed = |order: &StepRequest, seen: &mut ObservedDaemon| {
         expose(seen, "0.0.0.0:2376");
-        let Step::Close(layout) = plan(order, seen, remembered(order), now()).step else {
+        let DaemonStep::Close(layout) = plan(order, seen, remembered(order), now()).step else {
             panic!("it is closed first")
         };
         seen.written = layout;
@@ -261,10 +263,10 @@ fn anchors_are_loaded_anew_when_a_key_came_or_went() {
 
 #[test]
 fn what_was_taken_back_is_not_tried_again_until_something_changes() {
-    let tried = |order: &Order, seen: &mut Observed, memory: &mut Memory| {
+    let tried = |order: &StepRequest, seen: &mut ObservedDaemon, memory: &mut DaemonState| {
         unserved(seen);
         let step = plan(order, seen, memory.clone(), now()).step;
-        assert!(matches!(step, Step::Serve(..)), "it is tried");
+        assert!(matches!(step, DaemonStep::Serve(..)), "it is tried");
         memory.rejected = attempt(order, seen, "it did not work".into());
     };
     let (step, reason, plan) = planned(|order, seen, memory| tried(order, seen, memory));
@@ -289,7 +291,7 @@ fn what_was_taken_back_is_not_tried_again_until_something_changes() {
 
 #[test]
 fn the_third_drift_of_a_day_has_the_listener_out() {
-    let twice = |memory: &mut Memory| memory.drifts = vec![days(0) - SignedDuration::from_hours(2), days(0)];
+    let twice = |memory: &mut DaemonState| memory.drifts = vec![days(0) - SignedDuration::from_hours(2), days(0)];
     let (step, reason, plan) = planned(|_, seen, memory| {
         twice(memory);
         unsealed(seen);

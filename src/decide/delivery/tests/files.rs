@@ -1,7 +1,7 @@
 //! What a Secret must hold, what becomes of the files on the host, and what is reported of them.
 
-use super::super::files::{Shown, Step, plan};
-use super::super::report::{Outcome, delivered, report};
+use super::super::files::{FilesStep, Shown, plan};
+use super::super::report::{DeliveryOutcome, delivered, report};
 use super::*;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CompanionStatus;
@@ -45,10 +45,10 @@ fn material_is_sound_or_says_what_is_wrong() {
 /// The step in a word, or the reason of its refusal.
 fn step(take_over: bool, shown: &Shown) -> String {
     match plan(DIRECTORY, shown, &good_material(), take_over, now()) {
-        Step::Use(generation) => format!("use {generation}"),
-        Step::Write(false) => "write".into(),
-        Step::Write(true) => "take over".into(),
-        Step::Refuse(verdict) => verdict.reason.as_str().into(),
+        FilesStep::Use(generation) => format!("use {generation}"),
+        FilesStep::Write(false) => "write".into(),
+        FilesStep::Write(true) => "take over".into(),
+        FilesStep::Refuse(verdict) => verdict.reason.as_str().into(),
     }
 }
 
@@ -84,7 +84,7 @@ fn files_are_written_once_and_others_only_taken_over() {
 fn a_report_changes_only_with_what_it_is_about() {
     let material = good_material();
     let leaf = material.certificate.fingerprint();
-    let outcome = Outcome {
+    let outcome = DeliveryOutcome {
         in_place: Some((leaf.clone(), material.bundle_digest())),
         served: Some(leaf),
         delivered: Some(delivered(DIRECTORY, &material)),
@@ -92,11 +92,11 @@ fn a_report_changes_only_with_what_it_is_about() {
     };
     let first = report(&outcome, &CompanionStatus::default(), 1, now());
     assert_eq!(report(&outcome, &first, 1, days(3)), first);
-    let unserved = Outcome { served: None, ..outcome.clone() };
+    let unserved = DeliveryOutcome { served: None, ..outcome.clone() };
     let second = report(&unserved, &first, 1, days(3));
     assert_eq!((second.host.served_at, second.host.served_fingerprint), (None, None));
     assert_eq!(second.host.delivered_at, first.host.delivered_at);
-    let other = Outcome { in_place: Some(("other".into(), material.bundle_digest())), ..outcome };
+    let other = DeliveryOutcome { in_place: Some(("other".into(), material.bundle_digest())), ..outcome };
     let third = report(&other, &first, 1, days(3));
     assert_ne!(third.host.delivered_at, first.host.delivered_at);
     assert_eq!(third.host.served_at, first.host.served_at);

@@ -5,17 +5,17 @@ mod files;
 mod restart;
 mod target;
 
-use super::daemon::{Files, Heard, Observed, paths};
-use super::memory::Memory;
-use super::order::Order;
-use super::target::{Found, Layout, Wishes, served};
+use super::daemon::{Heard, ObservedDaemon, WantedFiles, paths};
+use super::memory::DaemonState;
+use super::order::StepRequest;
+use super::target::{DaemonFiles, DesiredConfig, ExistingConfig, served};
 use super::{Material, material};
 use crate::api::AssignedHost;
 use crate::api::docker_host_cert::{Daemon, Delivery, Mode, Restart};
 use crate::docker::engine::Engine;
 use crate::docker::listen::Listen;
 use crate::pki::material::Data;
-use crate::pki::name::Subject;
+use crate::pki::name::DistinguishedName;
 use crate::pki::profile::Usage;
 use crate::pki::sign::{Dates, LeafProfile, Serial, new_authority};
 use crate::pki::{Authority, Certificate, PrivateKey};
@@ -47,7 +47,7 @@ fn until(last_day: i64) -> Dates {
 }
 
 fn authority(number: usize, last_day: i64) -> Authority {
-    let subject = Subject::of("Docker CA");
+    let subject = DistinguishedName::of("Docker CA");
     new_authority(&subject, None, key(number), until(last_day), Serial([9; 16])).expect("a short name")
 }
 
@@ -72,7 +72,7 @@ fn good_material() -> Material {
 }
 
 /// What is asked for a host in Daemon mode, which may be restarted.
-fn order() -> Order {
+fn order() -> StepRequest {
     let daemon = Daemon { restart: Restart::Always, ..Daemon::default() };
     let delivery = Delivery { mode: Mode::Daemon, daemon: Some(daemon), ..Delivery::default() };
     let host = AssignedHost {
@@ -89,28 +89,28 @@ fn order() -> Order {
         portainers: Vec::new(),
     };
     let trusts = material::valid_keys(&good_material().bundle, now());
-    Order { host, files: Some(1), trusts, contained: false }
+    StepRequest { host, files: Some(1), trusts, contained: false }
 }
 
-fn wishes(order: &Order) -> Wishes {
+fn wishes(order: &StepRequest) -> DesiredConfig {
     let take_over = order.host.delivery.take_over;
-    Wishes { listen: vec![Listen::all(2376)], paths: paths(order), live_restore: false, take_over }
+    DesiredConfig { listen: vec![Listen::all(2376)], paths: paths(order), live_restore: false, take_over }
 }
 
 /// A host as Debian makes it.
-fn fresh() -> Found {
-    Found { exec: STOCK.into(), streams: vec!["/run/docker.sock".into()], ..Found::default() }
+fn fresh() -> ExistingConfig {
+    ExistingConfig { exec: STOCK.into(), streams: vec!["/run/docker.sock".into()], ..ExistingConfig::default() }
 }
 
 /// That host, served well.
-fn good(order: &Order) -> Observed {
-    let layout: Layout = served(&fresh(), &wishes(order)).expect("nothing is in the way");
+fn good(order: &StepRequest) -> ObservedDaemon {
+    let layout: DaemonFiles = served(&fresh(), &wishes(order)).expect("nothing is in the way");
     let material = good_material();
-    let files = Files { generation: 1, leaf: material.certificate.fingerprint(), anchors: material.bundle };
+    let files = WantedFiles { generation: 1, leaf: material.certificate.fingerprint(), anchors: material.bundle };
     let address = "127.0.0.1:2376".parse().expect("an address");
     let heard = Heard { address, absent: false, leaf: Some(files.leaf.clone()), admits: Some(1), fault: None };
-    Observed {
-        found: Found { daemon_json: layout.daemon_json.clone(), ..fresh() },
+    ObservedDaemon {
+        found: ExistingConfig { daemon_json: layout.daemon_json.clone(), ..fresh() },
         written: layout,
         running: true,
         guarded: true,
@@ -119,12 +119,12 @@ fn good(order: &Order) -> Observed {
         current: Some(1),
         loaded: Some(files.anchors.clone()),
         files: Some(files),
-        ..Observed::default()
+        ..ObservedDaemon::default()
     }
 }
 
 /// What is remembered of that host.
-fn remembered(order: &Order) -> Memory {
+fn remembered(order: &StepRequest) -> DaemonState {
     let configured = Some(order.host.object().to_string());
-    Memory { configured, spec: order.spec(), ..Memory::default() }
+    DaemonState { configured, spec: order.spec(), ..DaemonState::default() }
 }

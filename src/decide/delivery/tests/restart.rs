@@ -1,6 +1,6 @@
 //! When dockerd may be restarted.
 
-use super::super::restart::hindrance;
+use super::super::restart::restart_blocker;
 use super::*;
 use crate::api::condition::Reason;
 
@@ -34,8 +34,8 @@ fn policy_live_restore_swarm_and_consent() {
         order.host.delivery.daemon = Some(daemon);
         order.host.restart_requested_at = consented.then(|| "now".into());
         let engine = says.map(|(live_restore, swarm)| Engine { live_restore, swarm, running: 1 });
-        let observed = Observed { engine, kubelet: *kubelet, ..good(&order) };
-        let found = hindrance(&order, &observed, &remembered(&order), now(), "it does not serve");
+        let observed = ObservedDaemon { engine, kubelet: *kubelet, ..good(&order) };
+        let found = restart_blocker(&order, &observed, &remembered(&order), now(), "it does not serve");
         assert_eq!(found.map(|verdict| verdict.reason), *expected, "case {index}");
     }
 }
@@ -44,8 +44,8 @@ fn policy_live_restore_swarm_and_consent() {
 fn it_says_by_when_and_how() {
     let mut order = order();
     order.host.delivery.daemon = Some(Daemon { restart: NEVER, ..Daemon::default() });
-    let observed = Observed { served_until: Some(days(3)), ..good(&order) };
-    let said = hindrance(&order, &observed, &remembered(&order), now(), "another certificate is served");
+    let observed = ObservedDaemon { served_until: Some(days(3)), ..good(&order) };
+    let said = restart_blocker(&order, &observed, &remembered(&order), now(), "another certificate is served");
     let said = said.expect("it is never restarted").message;
     for part in
         ["another certificate is served", "2026-11-25", "systemctl restart docker", "kubectl annotate", "-n home"]
@@ -54,7 +54,7 @@ fn it_says_by_when_and_how() {
     }
     order.contained = true;
     order.host.delivery.daemon = Some(Daemon { restart: ALWAYS, ..Daemon::default() });
-    assert!(hindrance(&order, &observed, &remembered(&order), now(), "x").is_some(), "it would end with it");
+    assert!(restart_blocker(&order, &observed, &remembered(&order), now(), "x").is_some(), "it would end with it");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_turn_ends() {
     let mut order = order();
     for (turn, waits) in [(None, true), (Some(days(-1)), true), (Some(now()), true), (Some(days(1)), false)] {
         order.host.turn = turn;
-        let found = hindrance(&order, &good(&order), &remembered(&order), now(), "x");
+        let found = restart_blocker(&order, &good(&order), &remembered(&order), now(), "x");
         assert_eq!(found.map(|verdict| verdict.reason), waits.then_some(Reason::AwaitingTurn), "{turn:?}");
     }
 }

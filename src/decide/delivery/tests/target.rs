@@ -3,31 +3,31 @@
 use super::super::target::{ca_of_flags, can_be_told, closed, removed};
 use super::*;
 use crate::api::condition::Reason;
-use crate::docker::daemon_json::sealed;
+use crate::docker::daemon_json::enforces_client_auth;
 
 const OVERRIDE: &str = "/usr/bin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --tlsverify --tlscacert=/srv/ca.pem \
     --tlscert /srv/cert.pem --tlskey=/srv/key.pem --debug";
 
-fn json(text: &str) -> Found {
-    Found { daemon_json: Some(text.as_bytes().to_vec()), ..fresh() }
+fn json(text: &str) -> ExistingConfig {
+    ExistingConfig { daemon_json: Some(text.as_bytes().to_vec()), ..fresh() }
 }
 
-fn exec(line: &str) -> Found {
-    Found { exec: line.into(), ..fresh() }
+fn exec(line: &str) -> ExistingConfig {
+    ExistingConfig { exec: line.into(), ..fresh() }
 }
 
-fn options(text: &str) -> Found {
-    Found { variables: [("DOCKER_OPTS".to_owned(), text.to_owned())].into(), ..fresh() }
+fn options(text: &str) -> ExistingConfig {
+    ExistingConfig { variables: [("DOCKER_OPTS".to_owned(), text.to_owned())].into(), ..fresh() }
 }
 
-fn stream(text: &str) -> Found {
-    Found { streams: vec!["/run/docker.sock".into(), text.into()], ..fresh() }
+fn stream(text: &str) -> ExistingConfig {
+    ExistingConfig { streams: vec!["/run/docker.sock".into(), text.into()], ..fresh() }
 }
 
 /// What each how-to leaves, what it is called, and dockerd's command line after it, if that changes.
 #[test]
 fn others_settings_are_named_and_replaced() {
-    let cases: [(Found, &str, Option<&str>); 9] = [
+    let cases: [(ExistingConfig, &str, Option<&str>); 9] = [
         (json(r#"{"hosts":["unix:///run/docker.sock"]}"#), "hosts in daemon.json", None),
         (json(r#"{"tlsverify":true,"tlscacert":"/a","tlscert":"/b","tlskey":"/c"}"#), "TLS settings", None),
         (json(r#"{"tls":true}"#), "TLS settings", None),
@@ -52,7 +52,7 @@ fn others_settings_are_named_and_replaced() {
         assert!(line.unwrap_or_default().contains(replaced.unwrap_or_default()), "{named}: {drop_in}");
         assert!(!drop_in.contains("tcp://") && !drop_in.contains("--tls"), "{drop_in}");
         let text = layout.daemon_json.expect("daemon.json");
-        assert_eq!(sealed(&text).expect("sealed"), paths(&order), "{named}");
+        assert_eq!(enforces_client_auth(&text).expect("sealed"), paths(&order), "{named}");
         assert!(!String::from_utf8_lossy(&text).contains("hosts"), "{named}");
         assert_eq!(layout.docker_socket.is_some(), found.streams.len() > 1, "{named}");
     }
@@ -62,13 +62,13 @@ fn others_settings_are_named_and_replaced() {
 fn what_is_in_order_is_left_alone() {
     let order = order();
     let layout = served(&fresh(), &wishes(&order)).expect("nothing is in the way");
-    let again = served(&Found { daemon_json: layout.daemon_json.clone(), ..fresh() }, &wishes(&order));
+    let again = served(&ExistingConfig { daemon_json: layout.daemon_json.clone(), ..fresh() }, &wishes(&order));
     assert_eq!(again.expect("ours is not in the way"), layout, "a fixed point");
     assert!(layout.docker_socket.is_none() && !layout.drop_in.expect("a drop-in").contains("ExecStart="));
     for stream in ["%t/docker.sock", "/srv/docker.sock", "@docker"] {
         assert!(served(&self::stream(stream), &wishes(&order)).is_ok(), "{stream} is no TCP");
     }
-    let mixed = Found { streams: vec!["%t/docker.sock".into(), "2375".into()], ..fresh() };
+    let mixed = ExistingConfig { streams: vec!["%t/docker.sock".into(), "2375".into()], ..fresh() };
     let closed = closed(&mixed, &[Listen::all(2376)]).expect("it is read").docker_socket.expect("a drop-in");
     assert!(closed.contains("ListenStream=/run/docker.sock\n"), "{closed}");
 }
@@ -76,7 +76,8 @@ fn what_is_in_order_is_left_alone() {
 #[test]
 fn what_cannot_be_read_or_told_is_refused() {
     let order = order();
-    let overruling = Found { overruling: vec!["/etc/systemd/system/docker.service.d/zzz.conf".into()], ..fresh() };
+    let overruling =
+        ExistingConfig { overruling: vec!["/etc/systemd/system/docker.service.d/zzz.conf".into()], ..fresh() };
     let cases = [
         (json("{,}"), Reason::DaemonUnusable, "not JSON"),
         (exec(""), Reason::DaemonUnusable, "empty"),
@@ -94,8 +95,8 @@ fn what_cannot_be_read_or_told_is_refused() {
 #[test]
 fn live_restore_is_said_once() {
     let order = order();
-    let wishes = Wishes { live_restore: true, ..wishes(&order) };
-    let says = |found: &Found| {
+    let wishes = DesiredConfig { live_restore: true, ..wishes(&order) };
+    let says = |found: &ExistingConfig| {
         let text = served(found, &wishes).expect("nothing is in the way").daemon_json.expect("daemon.json");
         String::from_utf8_lossy(&text).contains("live-restore")
     };
@@ -107,7 +108,8 @@ fn live_restore_is_said_once() {
 #[test]
 fn closed_has_only_the_unix_socket_and_keeps_tls() {
     let tls = r#"{"hosts":["tcp://0.0.0.0:2376"],"tlsverify":true,"tlscacert":"/a","tlscert":"/b","tlskey":"/c"}"#;
-    let layout = closed(&Found { exec: "dockerd".into(), ..json(tls) }, &[Listen::all(2376)]).expect("it is read");
+    let layout =
+        closed(&ExistingConfig { exec: "dockerd".into(), ..json(tls) }, &[Listen::all(2376)]).expect("it is read");
     let text = String::from_utf8(layout.daemon_json.expect("daemon.json")).expect("text");
     assert_eq!(text, tls.replace(r#""hosts":["tcp://0.0.0.0:2376"],"#, ""));
     assert!(layout.drop_in.expect("a drop-in").contains("ExecStart=dockerd -H fd://") && !layout.wanted);
@@ -117,7 +119,8 @@ fn closed_has_only_the_unix_socket_and_keeps_tls() {
 fn removed_leaves_what_is_not_ours_and_opens_nothing() {
     let order = order();
     let ours = served(&json("{\n  \"debug\": true\n}\n"), &wishes(&order)).expect("nothing is in the way");
-    let layout = removed(&Found { daemon_json: ours.daemon_json, ..fresh() }, &paths(&order)).expect("it is read");
+    let layout =
+        removed(&ExistingConfig { daemon_json: ours.daemon_json, ..fresh() }, &paths(&order)).expect("it is read");
     assert_eq!(layout.daemon_json.as_deref(), Some(&b"{\n  \"debug\": true\n}\n"[..]));
     assert!(layout.drop_in.is_none() && layout.socket.is_none() && !layout.wanted);
     let theirs = r#"{"tlsverify":true,"tlscacert":"/a","tlscert":"/b","tlskey":"/c"}"#;

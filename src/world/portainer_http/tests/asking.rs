@@ -26,8 +26,8 @@ fn new_environment(verify_server: bool) -> NewEnvironment {
     NewEnvironment { name: "dh1".into(), url, public_url: None, group_id: None, tag_ids: vec![4], verify_server }
 }
 
-fn files() -> Files {
-    Files { ca: b"CA\r\n".to_vec(), cert: b"CERT\n".to_vec(), key: Zeroizing::new(PEM.as_bytes().to_vec()) }
+fn files() -> TlsFiles {
+    TlsFiles { ca: b"CA\r\n".to_vec(), cert: b"CERT\n".to_vec(), key: Zeroizing::new(PEM.as_bytes().to_vec()) }
 }
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_file_is_uploaded_by_a_form() {
 #[tokio::test]
 async fn a_change_is_put() {
     let (fake, portainer) = always(200, r#"{"Id":7}"#).await;
-    let change = Change { tls: Some(NewTls { verify_server: true }), ..Change::default() };
+    let change = EnvironmentChange { tls: Some(NewTls { verify_server: true }), ..EnvironmentChange::default() };
     portainer.change(7, &change).await.unwrap();
     let asked = &fake.asked()[0];
     assert_eq!((&*asked.line, asked.header("content-type")), ("PUT /api/endpoints/7", Some("application/json")));
@@ -168,7 +168,7 @@ async fn an_answer_is_read_to_its_limit() {
     let long: &'static str = format!(r#"{{"Id":1,"Pad":"{}"}}"#, "x".repeat(2 << 20)).leak();
     let (_fake, portainer) = always(200, long).await;
     assert_eq!(portainer.me().await, Err(PortainerError::Unreadable("it is longer than 1 MiB".into())));
-    let changed = portainer.change(1, &Change::default()).await;
+    let changed = portainer.change(1, &EnvironmentChange::default()).await;
     assert_eq!(changed.unwrap().id, 1, "its snapshot makes an environment long");
 }
 
@@ -197,6 +197,6 @@ async fn no_error_shows_a_secret() {
             assert!(!shown.contains(secret), "{shown}");
         }
     }
-    let shown = format!("{by_key:?} {by_user:?} {:?}", Credential::ApiKey(Zeroizing::new(KEY.to_owned())));
+    let shown = format!("{by_key:?} {by_user:?} {:?}", ServerCredential::ApiKey(Zeroizing::new(KEY.to_owned())));
     assert!(!shown.contains("ptr_") && !shown.contains("horse"), "{shown}");
 }

@@ -2,16 +2,16 @@
 
 use super::*;
 
-fn counted(url: String, tally: &Arc<Tally>, user: bool) -> Portainer {
+fn counted(url: String, tally: &Arc<RequestMetrics>, user: bool) -> PortainerApi {
     let password = Zeroizing::new(PASSWORD.to_owned());
     let credential = match user {
-        true => Credential::Password { username: "admin".into(), password },
-        false => Credential::ApiKey(Zeroizing::new(KEY.to_owned())),
+        true => ServerCredential::Password { username: "admin".into(), password },
+        false => ServerCredential::ApiKey(Zeroizing::new(KEY.to_owned())),
     };
-    Portainer::counted(&access(url), credential, Arc::clone(tally)).unwrap()
+    PortainerApi::counted(&access(url), credential, Arc::clone(tally)).unwrap()
 }
 
-fn of(tally: &Tally) -> Vec<(&'static str, &'static str, u64)> {
+fn of(tally: &RequestMetrics) -> Vec<(&'static str, &'static str, u64)> {
     let counts = tally.counts();
     let timed: u64 = counts.durations.values().flat_map(|durations| durations.counts).sum();
     assert_eq!(timed, counts.requests.values().sum::<u64>(), "each is timed once");
@@ -28,7 +28,7 @@ async fn each_request_is_counted_by_what_it_is_for_and_how_it_ends() {
         _ => Some(json(200, "[]")),
     })
     .await;
-    let tally = Arc::new(Tally::default());
+    let tally = Arc::new(RequestMetrics::default());
     let portainer = counted(format!("http://127.0.0.1:{}", fake.port), &tally, false);
     portainer.environments().await.unwrap();
     portainer.named("dh1").await.unwrap();
@@ -53,7 +53,7 @@ async fn each_request_is_counted_by_what_it_is_for_and_how_it_ends() {
 
 #[tokio::test]
 async fn logins_are_counted_too() {
-    let (fake, tally) = (sessions(0).await, Arc::new(Tally::default()));
+    let (fake, tally) = (sessions(0).await, Arc::new(RequestMetrics::default()));
     let portainer = counted(format!("http://127.0.0.1:{}", fake.port), &tally, true);
     portainer.me().await.unwrap();
     portainer.me().await.unwrap();

@@ -6,12 +6,12 @@ const LOGIN: &str = "POST /api/auth";
 const ME: &str = "GET /api/users/me";
 
 /// No minute has to pass between two logins.
-fn hurried(fake: &Fake) -> Portainer {
+fn hurried(fake: &Fake) -> PortainerApi {
     let password = Zeroizing::new(PASSWORD.to_owned());
-    let credential = Credential::Password { username: "admin".into(), password };
+    let credential = ServerCredential::Password { username: "admin".into(), password };
     let patience = Patience { login: Duration::ZERO, ..patience() };
     let access = Access { patience, ..access(format!("http://127.0.0.1:{}", fake.port)) };
-    Portainer::new(&access, credential).unwrap()
+    PortainerApi::new(&access, credential).unwrap()
 }
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use super::*;
 
-fn over_tls(port: u16, roots: Option<Vec<u8>>, server_name: Option<&str>) -> Portainer {
+fn over_tls(port: u16, roots: Option<Vec<u8>>, server_name: Option<&str>) -> PortainerApi {
     let access =
         Access { roots, server_name: server_name.map(Into::into), ..access(format!("https://localhost:{port}")) };
-    Portainer::new(&access, Credential::ApiKey(Zeroizing::new(KEY.to_owned()))).unwrap()
+    PortainerApi::new(&access, ServerCredential::ApiKey(Zeroizing::new(KEY.to_owned()))).unwrap()
 }
 
 #[tokio::test]
@@ -45,7 +45,7 @@ fn addresses_names_and_authorities_are_read_at_once() {
     let new = |url: &str, roots: Option<&[u8]>, name: Option<&str>| {
         let access =
             Access { roots: roots.map(<[u8]>::to_vec), server_name: name.map(Into::into), ..access(url.into()) };
-        Portainer::new(&access, Credential::ApiKey(Zeroizing::new(KEY.to_owned()))).map(drop)
+        PortainerApi::new(&access, ServerCredential::ApiKey(Zeroizing::new(KEY.to_owned()))).map(drop)
     };
     for url in ["", "h", "h:9443", "ftp://h", "https://", "https://user:pw@h", "https://h/?a=b", "https://h:99999"] {
         let said = new(url, None, None).unwrap_err();
@@ -58,6 +58,6 @@ fn addresses_names_and_authorities_are_read_at_once() {
     assert_eq!(new("https://[::1]:9443", Some(&signer.pem()), None), Ok(()));
     assert!(matches!(new("https://h", Some(&signer.pem()), Some("a b")), Err(AccessError::ServerName(_))));
     assert!(matches!(new("https://h", Some(b"nothing"), None), Err(AccessError::Roots(_))));
-    let key = Credential::ApiKey(Zeroizing::new("a\nb".to_owned()));
-    assert!(matches!(Portainer::new(&access("http://h".into()), key), Err(AccessError::Credential)));
+    let key = ServerCredential::ApiKey(Zeroizing::new("a\nb".to_owned()));
+    assert!(matches!(PortainerApi::new(&access("http://h".into()), key), Err(AccessError::Credential)));
 }
