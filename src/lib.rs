@@ -11,25 +11,25 @@
 //!   companion      the host's door: an assignment and Secrets in, files and dockerd's configuration out
 //!   local          the door without a cluster: files in, a directory out
 //!   -----------------------------------------------------------------------------------
-//!   hallway        observe - desire - plan - apply - report, the same behind every door
+//!   reconcile        observe - desire - plan - apply - report, the same behind every door
 //!   -----------------------------------------------------------------------------------
-//!   decide         what should happen: pure    | world    the outside: clock, entropy, stores
+//!   decide         what should happen: pure    | adapters    the outside: clock, entropy, stores
 //!   -----------------------------------------------------------------------------------
 //!   api   what users write | pki   what a certificate is | docker, portainer   what each of them says and expects
 //!                                                                    | portainer   what Portainer says
 //! ```
 //!
-//! Imports only point down; `decide` and `world` do not know each other (`tests/walls.rs`). `docs/tour.md` follows one
+//! Imports only point down; `decide` and `adapters` do not know each other (`tests/architecture.rs`). `docs/architecture.md` follows one
 //! object through the rooms.
 
+pub mod adapters;
 pub mod api;
 pub mod cli;
 pub mod companion;
 pub mod controller;
 pub mod decide;
 pub mod docker;
-pub mod hallway;
 pub mod local;
 pub mod pki;
 pub mod portainer;
-pub mod world;
+pub mod reconcile;

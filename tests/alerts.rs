@@ -10,13 +10,13 @@ mod helm;
 mod scratch;
 
 use anyhow::{Context, ensure};
+use dockseal::adapters::StoreError;
+use dockseal::adapters::portainer::{Operation, Outcome};
 use dockseal::api::condition::Reason;
 use dockseal::api::{Kind, Object, ObjectRef};
 use dockseal::controller::index::Index;
 use dockseal::controller::metrics::{LeaderState, Metrics};
-use dockseal::hallway::registration::Registrations;
-use dockseal::world::StoreError;
-use dockseal::world::portainer_http::{Operation, Outcome};
+use dockseal::reconcile::registration::Registrations;
 use helm::render;
 use scratch::Scratch;
 use serde_json::{Value, json};

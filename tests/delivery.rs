@@ -1,19 +1,19 @@
 //! The laws of delivery, over an in-memory world with companions that deliver, fail, wait and say nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-mod memory;
+mod sim;
 
+use dockseal::adapters::store::StoredKind;
 use dockseal::api::account::{PartKey, PartKind, ResourceBody, SeenPart};
 use dockseal::api::assignment::{ENROLLED_ANNOTATION, RESTART_REQUESTED_ANNOTATION};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::reference::DeletionPolicy;
 use dockseal::api::status::CompanionStatus;
 use dockseal::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object, ObjectRef, Spec};
-use dockseal::world::store::StoredKind;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use memory::{COMPANIONS, Cut, DAY, World, authority, days, delivered, delivered_as, homelab, object, settled};
 use proptest::prelude::*;
 use serde_json::json;
+use sim::{COMPANIONS, Cut, DAY, World, authority, days, delivered, delivered_as, homelab, object, settled};
 use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);

@@ -6,16 +6,16 @@ mod support;
 
 #[path = "up/access.rs"]
 mod access;
-#[path = "up/crowd.rs"]
-mod crowd;
 #[path = "up/cut.rs"]
 mod cut;
-#[path = "up/door.rs"]
-mod door;
+#[path = "up/fixture.rs"]
+mod fixture;
 #[path = "up/fleet.rs"]
 mod fleet;
 #[path = "up/life.rs"]
 mod life;
+#[path = "up/load.rs"]
+mod load;
 #[path = "up/portainer.rs"]
 mod portainer;
 #[path = "up/refusals.rs"]

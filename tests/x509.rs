@@ -4,6 +4,7 @@
 
 mod openssl;
 
+use dockseal::adapters::random::{KeyGenerator, salt, serial};
 use dockseal::pki::KeyError;
 use dockseal::pki::certificate::all_from_pem;
 use dockseal::pki::constraints::{Network, permit};
@@ -14,7 +15,6 @@ use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Dates, LeafProfile, new_authority};
 use dockseal::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey};
-use dockseal::world::entropy::{KeyGenerator, salt, serial};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use openssl::Bench;
 use std::sync::Arc;

@@ -9,12 +9,12 @@ use crate::support::dockerd::Dockerd;
 use crate::support::ports;
 use crate::support::scratch::Scratch;
 use anyhow::{Context, ensure};
+use dockseal::adapters::kube::companion_api::{CompanionApi, client};
 use dockseal::api::assignment::account;
 use dockseal::api::docker_host_cert::Target;
 use dockseal::api::{Kind, NamespacedName, ObjectRef};
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
-use dockseal::world::companion_api::{CompanionApi, client};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Api, PostParams};
@@ -132,9 +132,11 @@ pub async fn many(server: &Server, table: &mut Table, count: usize) -> anyhow::R
     let (accounts, every) = (server.client.clone(), Duration::from_secs(1200) / count as u32);
     tasks.spawn(async move {
         loop {
-            let clock = dockseal::world::Clock::system();
+            let clock = dockseal::adapters::Clock::system();
             let life = k8s_openapi::jiff::SignedDuration::from_hours(1);
-            let _ = dockseal::world::token::mint(&accounts, (NAMESPACE, "node-bench"), Some(NODE), life, &clock).await;
+            let _ =
+                dockseal::adapters::kube::token::mint(&accounts, (NAMESPACE, "node-bench"), Some(NODE), life, &clock)
+                    .await;
             tokio::time::sleep(every).await;
         }
     });

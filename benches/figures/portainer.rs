@@ -1,7 +1,7 @@
 //! (h) Hosts registered in the tests' stand-in for Portainer by `up`, in this process: calls, and who waits for whom.
 
 use super::table::{Table, median};
-use crate::support::crowd::{Crowd, Hanging};
+use crate::support::load::{Crowd, Hanging};
 
 /// All of them, with nobody who hangs and with one; then intervals in which nothing changes.
 pub async fn registering(table: &mut Table, hosts: usize) -> anyhow::Result<()> {

@@ -2,8 +2,8 @@
 
 use super::server::{Server, difference, words};
 use super::table::Table;
+use dockseal::adapters::Clock;
 use dockseal::controller::{self, ControllerSettings};
-use dockseal::world::Clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

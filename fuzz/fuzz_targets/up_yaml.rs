@@ -5,7 +5,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use dockseal::api::{Object, ObjectRef, Place, Spec};
 use dockseal::decide::authority::desired::{Origin, desired as authority};
 use dockseal::decide::leaf::desired as leaf;
-use dockseal::local::files::{Text, load};
+use dockseal::local::manifests::{Text, load};
 use dockseal::pki::lifecycle;
 use dockseal::pki::sign::{Serial, new_authority};
 use dockseal_fuzz::{known_authority, known_key, now, parts};

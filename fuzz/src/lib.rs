@@ -6,7 +6,7 @@ use der::{Decode, Encode};
 use dockseal::pki::material::Data;
 use dockseal::pki::name::Subject;
 use dockseal::pki::sign::{Authority, Dates, Serial, new_authority};
-use dockseal::pki::wire::{PublicKeyInfo, SignedCertificate};
+use dockseal::pki::asn1::{PublicKeyInfo, SignedCertificate};
 use dockseal::pki::{KeyAlgorithm, PrivateKey};
 use k8s_openapi::jiff::Timestamp;
 use pkcs8::pkcs5::{EncryptionScheme, pbes2};

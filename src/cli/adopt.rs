@@ -2,16 +2,17 @@
 
 use super::args::AdoptArgs;
 use super::exit::{CliError, Exit};
-use super::paper::{clean, print_bytes};
-use super::patience::with_progress;
+use super::output::{clean, print_bytes};
+use super::progress::with_progress;
 use super::source::block_on;
+use crate::adapters::disk::atomic_files::{is_directory, read_text};
+use crate::adapters::disk::import_directory;
+use crate::adapters::portainer::{Access, Patience, PortainerApi, ServerCredential};
+use crate::adapters::{Clock, terminal};
 use crate::decide::adoption::openssl::Passphrase;
 use crate::decide::adoption::portainer::{PortainerAdoption, adopt};
 use crate::decide::adoption::{Adopted, openssl};
 use crate::decide::registration::ServerSnapshot;
-use crate::world::portainer_http::{Access, Patience, PortainerApi, ServerCredential};
-use crate::world::synced_files::{is_directory, read_text};
-use crate::world::{Clock, pile, terminal};
 use anyhow::{Context, bail};
 use std::path::Path;
 use std::process::ExitCode;
@@ -35,7 +36,7 @@ fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     if !is_directory(directory) {
         return Err(CliError::not_found(format!("{} is no directory", directory.display())));
     }
-    let files = pile::read(directory)?;
+    let files = import_directory::read(directory)?;
     if !openssl::hold_certificates(&files) {
         return Err(CliError::not_found(format!("{} holds no certificate in PEM", directory.display())));
     }

@@ -2,17 +2,17 @@
 //! CLI.
 
 use super::args::BundleArgs;
-use super::certificate::Credential;
+use super::credential::Credential;
 use super::exit::{CliError, Exit};
-use super::paper::{Output, print_bytes};
-use super::patience::with_progress;
-use super::reference::Reference;
+use super::object_arg::Reference;
+use super::output::{Output, print_bytes};
+use super::progress::with_progress;
 use super::source::{Source, block_on};
+use crate::adapters::disk::atomic_files::{is_directory, read};
+use crate::adapters::disk::credential_files::{self, is_there};
 use crate::api::Kind;
 use crate::docker::archive::{Entry, tar};
 use crate::pki::material::{self, Data};
-use crate::world::handouts::{self, is_there};
-use crate::world::synced_files::{is_directory, read};
 use anyhow::Context;
 use flate2::{Compression, GzBuilder};
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ pub fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
         (None, Some(output)) if output == Path::new("-") => print_bytes(&packed(&handout)?)?,
         (None, Some(output)) => {
             let path = if is_directory(output) { output.join(file_name(&handout)) } else { output.clone() };
-            handouts::write(&path, &packed(&handout)?, args.force)?;
+            credential_files::write(&path, &packed(&handout)?, args.force)?;
             eprintln!("{} holds the certificate and the private key of {}", path.display(), handout.object.at);
         }
         (None, None) => unreachable!("clap demands one of the two"),
@@ -103,15 +103,15 @@ fn install(handout: &Credential, directory: Option<&Path>, force: bool) -> anyho
     let owner = handout.object.at.to_string();
     let replace = force || is_ours(&directory, &owner)?;
     if let Some(path) = files.iter().map(|(name, _)| directory.join(name)).find(|path| !replace && is_there(path)) {
-        return Err(handouts::CredentialFileError::Occupied(path).into());
+        return Err(credential_files::CredentialFileError::Occupied(path).into());
     }
-    handouts::make_directory(&directory)?;
+    credential_files::make_directory(&directory)?;
     for (name, bytes) in files {
-        handouts::write(&directory.join(name), bytes, replace)?;
+        credential_files::write(&directory.join(name), bytes, replace)?;
     }
     let digest = material::digest(&files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect());
-    handouts::write(&directory.join(NOTE), &serde_json::to_vec(&InstalledNote { owner, digest })?, true)?;
-    handouts::sync(&directory);
+    credential_files::write(&directory.join(NOTE), &serde_json::to_vec(&InstalledNote { owner, digest })?, true)?;
+    credential_files::sync(&directory);
     eprintln!("{} has the certificate of {}; the Docker CLI uses it with", directory.display(), handout.object.at);
     let quoted = format!("'{}'", directory.display().to_string().replace('\'', "'\\''"));
     Output::standard().print(&format!("export DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH={quoted}\n"))?;

@@ -2,11 +2,12 @@
 
 use super::args::{CompanionArgs, CompanionCommand, InstallArgs};
 use super::logging;
-use crate::companion::account::Account;
+use crate::adapters::Clock;
+use crate::adapters::disk::atomic_files::read_text;
+use crate::adapters::host::system_files;
+use crate::companion::credentials::Account;
 use crate::companion::install::{self, Enrolled, Installed};
 use crate::companion::{self, CompanionResult, CompanionSettings};
-use crate::world::synced_files::read_text;
-use crate::world::{Clock, daemon_host};
 use anyhow::{Context, bail};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -54,7 +55,7 @@ async fn settings(args: CompanionArgs) -> anyhow::Result<CompanionSettings> {
             bail!("give --node in a pod; on a host outside, run dockseal enroll first (no {})", args.config.display())
         }
     };
-    let contained = daemon_host::is_there("/.dockerenv");
+    let contained = system_files::is_there("/.dockerenv");
     Ok(CompanionSettings { account, sources, directories, contained, address: args.node_address, once: args.once })
 }
 

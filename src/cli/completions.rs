@@ -1,8 +1,9 @@
 //! `dockseal completions`.
 
-use super::args::{self, CompletionsArgs, people::Shell};
+use super::args::user_commands::Shell;
+use super::args::{self, CompletionsArgs};
 use super::exit::Exit;
-use super::paper::Output;
+use super::output::Output;
 use anyhow::Context;
 use std::process::ExitCode;
 

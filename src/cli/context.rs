@@ -1,16 +1,16 @@
 //! `dockseal context`: a context of the Docker CLI for one client and one host, as a file or in its store.
 
 use super::args::ContextArgs;
-use super::certificate::Credential;
+use super::credential::Credential;
 use super::exit::{CliError, Exit};
-use super::paper::print_bytes;
-use super::patience::with_progress;
-use super::reference::Reference;
+use super::object_arg::Reference;
+use super::output::print_bytes;
+use super::progress::with_progress;
 use super::source::{Source, block_on};
+use crate::adapters::disk::credential_files::{self, PrivateTempDir, docker, docker_does};
 use crate::api::{Kind, Object, Spec};
 use crate::decide::registration::dialled_url;
 use crate::docker::context::{context, is_context_name};
-use crate::world::handouts::{self, PrivateTempDir, docker, docker_does};
 use anyhow::{Context, bail, ensure};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ pub fn run(args: &ContextArgs) -> anyhow::Result<ExitCode> {
     match args.output.clone().unwrap_or_else(default) {
         output if output == Path::new("-") => print_bytes(&archive)?,
         output => {
-            handouts::write(&output, &archive, args.force)?;
+            credential_files::write(&output, &archive, args.force)?;
             eprintln!("{0} is for {url}: docker context import {1} {0}", output.display(), args.name);
         }
     }

@@ -2,10 +2,10 @@
 
 use super::args::ControllerArgs;
 use super::logging;
+use crate::adapters::kube::reader::{KubeReader, ReadError};
+use crate::adapters::{Clock, random};
 use crate::controller::{self, ControllerSettings};
 use crate::decide::delivery::Allowlist;
-use crate::world::kube_reader::{KubeReader, ReadError};
-use crate::world::{Clock, entropy};
 use anyhow::Context;
 use kube::{Client, Config};
 use std::process::ExitCode;
@@ -40,6 +40,6 @@ fn settings(args: &ControllerArgs, config: &Config) -> ControllerSettings {
             directories: args.companion_directories.clone(),
             portainer: args.companion_portainer,
         },
-        identity: args.identity.clone().unwrap_or_else(entropy::identity),
+        identity: args.identity.clone().unwrap_or_else(random::identity),
     }
 }

@@ -1,16 +1,16 @@
 //! `dockseal crds`.
 
 use super::args::CrdsArgs;
-use super::paper::print_bytes;
+use super::output::print_bytes;
+use crate::adapters::disk::atomic_files::print_file;
 use crate::api;
-use crate::world::synced_files::print_file;
 use anyhow::Context;
 use std::process::ExitCode;
 
 /// Prints the definitions, or writes a file for each.
 pub fn run(args: &CrdsArgs) -> anyhow::Result<ExitCode> {
     if args.fields {
-        print_bytes(super::fields::page()?.as_bytes())?;
+        print_bytes(super::field_docs::page()?.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     let files = if args.templates { templates()? } else { files()? };

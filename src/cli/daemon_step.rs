@@ -1,7 +1,7 @@
 //! What runs on a Docker host beside dockerd: the guard before each of its starts, and the step that works on it.
 
-use crate::hallway::daemon;
-use crate::world::Clock;
+use crate::adapters::Clock;
+use crate::reconcile::host::daemon;
 use std::process::ExitCode;
 
 /// `dockseal guard`: succeeds only where dockerd will demand client certificates.

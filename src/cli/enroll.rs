@@ -2,15 +2,15 @@
 
 use super::args::EnrollArgs;
 use super::exit::CliError;
-use super::paper::print_bytes;
-use super::patience::with_progress;
+use super::output::print_bytes;
+use super::progress::with_progress;
 use super::source::block_on;
+use crate::adapters::Clock;
+use crate::adapters::kube::reader::KubeReader;
 use crate::api::assignment::ENROLLED_ANNOTATION;
 use crate::api::docker_host_cert::Target;
 use crate::api::{Kind, NamespacedName, ObjectRef};
 use crate::companion::install::is_url;
-use crate::world::Clock;
-use crate::world::kube_reader::KubeReader;
 use anyhow::{Context, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -2,8 +2,8 @@
 
 use super::args::{self, ManArgs};
 use super::exit::{CliError, Exit};
-use super::paper::print_bytes;
-use crate::world::synced_files::print_file;
+use super::output::print_bytes;
+use crate::adapters::disk::atomic_files::print_file;
 use clap::Command;
 use clap_mangen::Man;
 use std::process::ExitCode;

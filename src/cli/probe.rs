@@ -2,7 +2,7 @@
 
 use super::args::ProbeArgs;
 use super::source::block_on;
-use crate::world::readiness;
+use crate::adapters::net::http_probe;
 use anyhow::bail;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub fn run(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
         let end = Instant::now() + args.timeout;
         loop {
-            let why = match readiness::ask(&args.url).await {
+            let why = match http_probe::ask(&args.url).await {
                 Ok((200, said)) => {
                     println!("{}: {said}", args.url);
                     return Ok(ExitCode::SUCCESS);

@@ -1,14 +1,15 @@
 //! `dockseal renew`: asks for new certificates by annotation, and waits for them where that is wanted.
 
-use super::args::{RenewArgs, people::Form};
+use super::args::RenewArgs;
+use super::args::user_commands::Form;
 use super::exit::{CliError, Exit};
-use super::paper::Output;
-use super::patience::with_progress;
-use super::reference::{self, Reference, short};
+use super::object_arg::{self, Reference, short};
+use super::output::Output;
+use super::progress::with_progress;
 use super::source::{Source, SourceKind, block_on};
 use super::status::report::{ReconcilerKind, StatusReport};
+use crate::adapters::Clock;
 use crate::api::{Kind, Object, ObjectRef, RENEW_REQUESTED_ANNOTATION};
-use crate::world::Clock;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -72,7 +73,7 @@ async fn wanted(source: &Source, args: &RenewArgs) -> anyhow::Result<Vec<Object>
         [] => KINDS.to_vec(),
         words => {
             let kind = |word: &String| {
-                let kind = reference::kind(word).filter(|kind| KINDS.contains(kind));
+                let kind = object_arg::kind(word).filter(|kind| KINDS.contains(kind));
                 kind.ok_or_else(|| CliError::usage(format!("{word}: with --all, name dhc, dcc or ptc, or nothing")))
             };
             words.iter().map(kind).collect::<Result<_, _>>()?

@@ -3,13 +3,13 @@
 
 use super::args::SourceArgs;
 use super::exit::CliError;
-use super::reference::Reference;
+use super::object_arg::Reference;
+use crate::adapters::disk::atomic_files::is_directory;
+use crate::adapters::disk::store::{read_objects, read_secret};
+use crate::adapters::kube::reader::KubeReader;
+use crate::adapters::store::StoredItem;
 use crate::api::{Kind, Object};
 use crate::pki::material::Data;
-use crate::world::disk_store::{read_objects, read_secret};
-use crate::world::kube_reader::KubeReader;
-use crate::world::store::StoredItem;
-use crate::world::synced_files::is_directory;
 use anyhow::Context;
 use kube::core::{Selector, SelectorExt};
 use std::path::PathBuf;

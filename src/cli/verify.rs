@@ -2,18 +2,19 @@
 
 use super::args::{VerdictForm, VerifyArgs};
 use super::exit::{CliError, Exit};
-use super::paper::{Colour, Output, clean};
-use super::patience::with_progress;
-use super::reference::Reference;
+use super::object_arg::Reference;
+use super::output::{Colour, Output, clean};
+use super::progress::with_progress;
 use super::source::{Source, block_on};
+use crate::adapters::Clock;
+use crate::adapters::disk::atomic_files;
+use crate::adapters::docker::scan::{ClientKeyPair, visit};
 use crate::api::{Kind, Object, Spec};
 use crate::decide::leaf::desired;
-use crate::decide::registration::order::dialled;
+use crate::decide::registration::desired::dialled;
 use crate::decide::verify::{Check, CheckOutcome, Client, HostFacts, VerifyReport, judge, renewal, report::schema};
 use crate::pki::material::Data;
 use crate::pki::{Certificate, certificate};
-use crate::world::visit::{ClientKeyPair, visit};
-use crate::world::{Clock, synced_files};
 use anyhow::Context;
 use k8s_openapi::jiff::Timestamp;
 use std::path::Path;
@@ -83,7 +84,7 @@ fn parse_address(text: &str) -> anyhow::Result<(String, u16)> {
 }
 
 fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> anyhow::Result<VerifyTarget> {
-    let read = |path: &Path| synced_files::read_text(path).map(|text| text.as_bytes().to_vec());
+    let read = |path: &Path| atomic_files::read_text(path).map(|text| text.as_bytes().to_vec());
     let trust_pem = read(file)?;
     let trust = certificate::all_from_pem(&trust_pem).ok().filter(|found| !found.is_empty());
     let trust = trust.with_context(|| format!("{} holds no certificate in PEM", file.display()))?;
@@ -255,7 +256,7 @@ mod tests {
         }
         for text in ["", ":2376", "pandora:", "pandora:0", "pandora:70000", "a b:1", "user@host:1"] {
             let error = parse_address(text).expect_err(text);
-            assert_eq!(super::super::exit::of(&error), Exit::Usage, "{text}");
+            assert_eq!(crate::cli::exit::of(&error), Exit::Usage, "{text}");
         }
     }
 }

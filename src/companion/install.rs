@@ -1,13 +1,13 @@
 //! A companion as a service on a host outside the cluster: its configuration, token, binary and unit. Safe to repeat.
 
-use super::account::{self, Account};
+use super::credentials::{self, Account};
+use crate::adapters::Clock;
+use crate::adapters::disk::atomic_files::FileError;
+use crate::adapters::host::system_files::{self, PathEntry};
+use crate::adapters::host::systemd::{Systemd, SystemdError, Verb};
+use crate::adapters::kube::companion_api::{client, words};
+use crate::adapters::kube::token::{Token, mint};
 use crate::pki::certificate::all_from_pem;
-use crate::world::Clock;
-use crate::world::companion_api::{client, words};
-use crate::world::daemon_host::{self, PathEntry};
-use crate::world::synced_files::FileError;
-use crate::world::systemd::{Systemd, SystemdError, Verb};
-use crate::world::token::{Token, mint};
 use kube::Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ impl Enrolled {
     /// # Errors
     /// [`InstallError`] where it is there and cannot be read.
     pub fn read(file: &Path) -> Result<Option<Enrolled>, InstallError> {
-        let entry = daemon_host::read(file)?;
+        let entry = system_files::read(file)?;
         let Some(bytes) = entry.bytes() else { return Ok(None) };
         let read = serde_json::from_slice(bytes);
         read.map(Some).map_err(|error| InstallError::Enrolment(format!("{} cannot be read: {error}", file.display())))
@@ -141,12 +141,12 @@ pub async fn install(
     };
     let token = exchange(enrolled, &account, &by, clock).await?;
     let text = serde_json::to_string_pretty(enrolled).expect("a configuration of texts encodes") + "\n";
-    daemon_host::install_binary(Path::new(PROGRAM))?;
-    daemon_host::put(CONFIG.as_ref(), &PathEntry::public(&text))?;
-    account::keep(TOKEN.as_ref(), &token)?;
+    system_files::install_binary(Path::new(PROGRAM))?;
+    system_files::put(CONFIG.as_ref(), &PathEntry::public(&text))?;
+    credentials::keep(TOKEN.as_ref(), &token)?;
     let Ok(systemd) = Systemd::reach().await else { return Ok(Installed::WithoutSystemd) };
-    daemon_host::put(UNIT_FILE.as_ref(), &PathEntry::public(&unit(&enrolled.directories)))?;
-    daemon_host::put(UNIT_WANT.as_ref(), &PathEntry::Link(UNIT_FILE.into()))?;
+    system_files::put(UNIT_FILE.as_ref(), &PathEntry::public(&unit(&enrolled.directories)))?;
+    system_files::put(UNIT_WANT.as_ref(), &PathEntry::Link(UNIT_FILE.into()))?;
     systemd.reload().await?;
     systemd.run(Verb::Restart, UNIT).await?;
     Ok(Installed::Service)
@@ -165,7 +165,7 @@ fn kept(enrolled: &Enrolled) -> Result<Zeroizing<String>, InstallError> {
     if !same {
         return Err(refused("this host's own is for another account or cluster"));
     }
-    let kept = account::kept(TOKEN.as_ref()).map_err(InstallError::Enrolment)?;
+    let kept = credentials::kept(TOKEN.as_ref()).map_err(InstallError::Enrolment)?;
     kept.ok_or_else(|| refused("this host has none of its own"))
 }
 
@@ -182,7 +182,7 @@ async fn exchange(
     let at = (enrolled.namespace.as_str(), enrolled.account.as_str());
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let error = match mint(&client, at, None, account::HOST_LIFE, clock).await {
+        let error = match mint(&client, at, None, credentials::HOST_LIFE, clock).await {
             Ok(minted) => return Ok(minted),
             Err(error) => error,
         };

@@ -6,18 +6,18 @@
 //!                                                                                    portainer --> hallway::registration
 //! ```
 
-pub mod account;
-mod changes;
-mod desk;
-mod door;
-mod errand;
-mod host;
+mod api_session;
+mod assigned_host;
+pub mod credentials;
+mod host_watch;
 pub mod install;
-mod portainer;
+mod reconciler;
+mod registration;
+mod requests;
 
-use crate::world::Clock;
-use account::Account;
-use desk::Reconciler;
+use crate::adapters::Clock;
+use credentials::Account;
+use reconciler::Reconciler;
 use std::net::IpAddr;
 use std::path::PathBuf;
 

@@ -3,10 +3,10 @@
 use crate::api::status::ControllerStatus;
 use crate::api::{Kind, NamespacedName, Object, ObjectRef, Spec};
 use crate::decide::delivery::Deliverer;
-use crate::decide::delivery::turns::waits_since;
+use crate::decide::delivery::rolling_restart::waits_since;
 use crate::decide::registration::RegistrationStatus;
 use crate::decide::registration::selection::{names, selects};
-use crate::hallway::RelatedState;
+use crate::reconcile::RelatedState;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;

@@ -1,11 +1,11 @@
 //! Metrics: counters of walks, and beside them what objects say of themselves. Never anything secret.
 
-pub use super::figures::LeaderState;
+pub use super::object_metrics::LeaderState;
 
-use super::figures::ObjectCollector;
+use super::object_metrics::ObjectCollector;
+use crate::adapters::StoreError;
 use crate::api::Kind;
 use crate::api::condition::Reason;
-use crate::world::StoreError;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

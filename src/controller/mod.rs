@@ -1,17 +1,17 @@
 //! The cluster's door: watches in, walks out. One leader at a time.
 
-pub mod accounts;
+pub mod account_watches;
+pub mod account_worker;
 pub mod admin;
-mod figures;
 pub mod index;
 pub mod metrics;
-pub mod part_watches;
-pub mod queue;
-pub mod references;
-pub mod registration;
+mod object_metrics;
+pub mod registration_worker;
 pub mod run;
-pub mod watch_faults;
+pub mod secret_refs;
+pub mod watch_errors;
 pub mod watches;
-pub mod work;
+pub mod worker;
+pub mod workqueue;
 
 pub use run::{ControllerSettings, run};

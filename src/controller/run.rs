@@ -3,11 +3,12 @@
 use super::admin::{self, Health, ListenError};
 use super::metrics::{LeaderState, Metrics};
 use super::watches::Scope;
-use super::work::ControllerState;
-use super::{accounts, registration, watches, work};
+use super::worker::ControllerState;
+use super::{account_worker, registration_worker, watches, worker};
+use crate::adapters::Clock;
+use crate::adapters::kube::lease::Leadership;
+use crate::adapters::kube::store::KubeStore;
 use crate::decide::delivery::Allowlist;
-use crate::world::lease::Leadership;
-use crate::world::{Clock, kube_store::KubeStore};
 use kube::Client;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -102,10 +103,10 @@ async fn lead(client: Client, settings: &ControllerSettings, cluster: Arc<Contro
         () = synced.wait() => tracing::info!("every watch has shown what there is"),
         () = first_end(&mut tasks) => return,
     }
-    tasks.spawn(work::alarms(Arc::clone(&cluster)));
-    tasks.spawn(work::workers(Arc::clone(&cluster)));
-    tasks.spawn(accounts::workers(Arc::clone(&cluster)));
-    tasks.spawn(registration::workers(Arc::clone(&cluster)));
+    tasks.spawn(worker::alarms(Arc::clone(&cluster)));
+    tasks.spawn(worker::workers(Arc::clone(&cluster)));
+    tasks.spawn(account_worker::workers(Arc::clone(&cluster)));
+    tasks.spawn(registration_worker::workers(Arc::clone(&cluster)));
     tokio::select! {
         () = cluster.settled() => tracing::info!("every object was looked at"),
         () = first_end(&mut tasks) => return,

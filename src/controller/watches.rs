@@ -1,13 +1,13 @@
 //! The watches: four kinds, our Secrets and our ConfigMaps. Streams, no periodic lists.
 
-use super::part_watches;
-use super::references::Queues;
-use super::watch_faults::words;
-use super::work::ControllerState;
+use super::account_watches;
+use super::secret_refs::Queues;
+use super::watch_errors::words;
+use super::worker::ControllerState;
+use crate::adapters::kube::store::{owner, place};
 use crate::api::{
     DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, NamespacedName, Object, ObjectRef, PortainerClient,
 };
-use crate::world::kube_store::{owner, place};
 use futures::StreamExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -70,9 +70,9 @@ pub fn start(
     tasks: &mut JoinSet<()>,
 ) -> Arc<InitialSync> {
     let synced = Arc::new(InitialSync::default());
-    let parts = part_watches::wanted(scope, cluster);
+    let parts = account_watches::wanted(scope, cluster);
     synced.missing.store(scope.0.len() * 6 + parts.len(), Ordering::SeqCst);
-    part_watches::start(client, parts, cluster, &synced, tasks);
+    account_watches::start(client, parts, cluster, &synced, tasks);
     for namespace in &scope.0 {
         let namespace = namespace.as_deref();
         objects::<DockerCA>(client, namespace, Kind::DockerCA, cluster, &synced, tasks);

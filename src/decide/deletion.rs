@@ -1,6 +1,6 @@
 //! What goes with an object: a finalizer where something is to be deleted with it, and when it lets go.
 
-use super::delivery::{Deliverer, arrival};
+use super::delivery::{Deliverer, progress};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::reference::DeletionPolicy;
 use crate::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object};
@@ -124,8 +124,8 @@ fn what_is_left(object: &Object, courier: &Deliverer) -> Option<Left> {
     let reported = delivered.is_some();
     let patience = match courier {
         Deliverer::Node(_) | Deliverer::Enrolled if reported => PATIENCE,
-        Deliverer::Node(_) | Deliverer::Enrolled => arrival::PATIENCE,
-        Deliverer::Refused(refusal) if refusal.reason == Reason::StoreFailed => arrival::PATIENCE,
+        Deliverer::Node(_) | Deliverer::Enrolled => progress::PATIENCE,
+        Deliverer::Refused(refusal) if refusal.reason == Reason::StoreFailed => progress::PATIENCE,
         _ => SignedDuration::ZERO, // nobody is told of it
     };
     Some(Left { patience, reported })

@@ -4,10 +4,11 @@ pub mod adoption;
 pub mod authority;
 pub mod deletion;
 pub mod delivery;
+pub mod host;
 pub mod leaf;
-pub mod refusal;
+pub mod problem;
 pub mod registration;
 pub mod status;
 pub mod verify;
 
-pub use refusal::Problem;
+pub use problem::Problem;

@@ -5,9 +5,8 @@ pub mod context;
 pub mod daemon_json;
 pub mod engine;
 pub mod listen;
+pub mod scan;
 pub mod unit;
-pub mod unit_file;
-pub mod visit;
 
 pub use daemon_json::{DaemonJson, DaemonJsonError, NotEnforced, TlsPaths, TlsSettings, Wanted, enforces_client_auth};
 pub use listen::{DockerHostVariable, Listen, ListenAddressError, docker_host};

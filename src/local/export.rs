@@ -1,9 +1,9 @@
 //! A state directory as manifests, for the day it moves into a cluster. It holds private keys and reads only.
 
 use super::LocalError;
+use crate::adapters::disk::store::{StoredRecord, read_all};
+use crate::adapters::store::StoredKind;
 use crate::api::{AUTHORITY_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION};
-use crate::world::disk_store::{StoredRecord, read_all};
-use crate::world::store::StoredKind;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::io::Write;
 use std::path::Path;

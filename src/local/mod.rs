@@ -2,27 +2,27 @@
 //! controller's. It issues, renews, delivers to this machine and registers in Portainer while it runs.
 
 pub mod export;
-pub mod files;
-mod host;
+pub mod manifests;
 mod registration;
-pub mod round;
-pub mod table;
+pub mod runner;
+pub mod status_table;
+mod this_host;
 
 pub use export::export;
 
-use crate::world::Clock;
-use crate::world::disk_store::{DiskStore, EventSink};
-use crate::world::state_directory::DirectoryError;
-use crate::world::synced_files::{FileError, read_text};
-use crate::world::watch::FileWatch;
-use files::{Loaded, ManifestError, Text, load};
-use host::HostChanges;
+use crate::adapters::Clock;
+use crate::adapters::disk::atomic_files::{FileError, read_text};
+use crate::adapters::disk::state_directory::DirectoryError;
+use crate::adapters::disk::store::{DiskStore, EventSink};
+use crate::adapters::disk::watch::FileWatch;
 use k8s_openapi::jiff::Timestamp;
-use round::{RunResult, Runner};
+use manifests::{Loaded, ManifestError, Text, load};
+use runner::{RunResult, Runner};
+use status_table::{Console, StatusTable};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use table::{Console, StatusTable};
+use this_host::HostChanges;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -103,7 +103,8 @@ pub async fn run(settings: UpSettings) -> Result<UpResult, LocalError> {
 pub async fn run_on(settings: UpSettings, console: Console, clock: Clock) -> Result<UpResult, LocalError> {
     let mut sources = Sources::read(&settings.files)?;
     let loaded = objects(&sources.texts)?;
-    let deliverable = |name: &str| loaded.objects.iter().any(|found| host::wishes(&found.object, Some(name)).is_some());
+    let deliverable =
+        |name: &str| loaded.objects.iter().any(|found| this_host::wishes(&found.object, Some(name)).is_some());
     if let Some(name) = settings.host.as_ref().filter(|name| !deliverable(name)) {
         return Err(LocalError::NoHost(name.clone()));
     }

@@ -1,19 +1,19 @@
 //! Registration without a cluster: after the walks, each Portainer of the files is looked at and its hosts are visited.
 
 use super::UNPOISONED;
-use super::files::LoadedObject;
-use super::round::{RunResult, Runner};
+use super::manifests::LoadedObject;
+use super::runner::{RunResult, Runner};
+use crate::adapters::DiskStore;
 use crate::api::condition::Reason;
 use crate::api::{Kind, Object, ObjectRef};
 use crate::decide::delivery::Deliverer;
 use crate::decide::registration::RegistrationStatus;
-use crate::decide::registration::contest::Claim;
-use crate::decide::registration::patience::retry_delay;
+use crate::decide::registration::backoff::retry_delay;
+use crate::decide::registration::conflict::Claim;
 use crate::decide::registration::selection::{names, selects};
-use crate::hallway::Context;
-use crate::hallway::registration::{HostSync, Registrations, SyncOutcome};
 use crate::pki::lifecycle::saturating;
-use crate::world::DiskStore;
+use crate::reconcile::Context;
+use crate::reconcile::registration::{HostSync, Registrations, SyncOutcome};
 use k8s_openapi::jiff::SignedDuration;
 use std::collections::HashSet;
 use std::sync::Arc;

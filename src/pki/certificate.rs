@@ -1,8 +1,8 @@
 //! Reading certificates: DER or PEM in, facts out, and whether one signed another. It trusts nothing by itself.
 
+use super::asn1::{PublicKeyInfo, SignedCertificate, Tbs};
 use super::key::{KeyAlgorithm, public_algorithm};
 use super::name;
-use super::wire::{PublicKeyInfo, SignedCertificate, Tbs};
 use super::{encode_pem, hex, sha256_hex};
 use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
 use der::asn1::ObjectIdentifier;

@@ -194,12 +194,12 @@ pub fn is_private_key(tag: &str) -> bool {
 }
 
 /// Algorithm of a public key.
-pub(super) fn public_algorithm(spki: &super::wire::PublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
+pub(super) fn public_algorithm(spki: &super::asn1::PublicKeyInfo<'_>) -> Option<KeyAlgorithm> {
     match spki.algorithm.oid {
         ED25519 => Some(KeyAlgorithm::Ed25519),
         EC => ec_curve(spki.algorithm.parameters_oid().ok()?).map(|(algorithm, _)| algorithm),
         RSA => {
-            let key = super::wire::RsaPublicKey::from_der(spki.subject_public_key.as_bytes()?).ok()?;
+            let key = super::asn1::RsaPublicKey::from_der(spki.subject_public_key.as_bytes()?).ok()?;
             Some(KeyAlgorithm::Rsa(key.modulus.as_bytes().len() * 8))
         }
         _ => None,

@@ -1,18 +1,18 @@
 //! What a certificate is: keys, names, profiles, signing, reading and lifetimes. No I/O, no clock, no policy.
 
+pub mod asn1;
 pub mod bundle;
 pub mod certificate;
 pub mod constraints;
 pub mod encrypted;
+pub mod import;
 pub mod key;
 pub mod key_error;
 pub mod lifecycle;
 pub mod material;
 pub mod name;
-pub mod pile;
 pub mod profile;
 pub mod sign;
-pub mod wire;
 
 pub use bundle::TrustBundle;
 pub use certificate::Certificate;

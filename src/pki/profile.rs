@@ -1,7 +1,7 @@
 //! What goes into a certificate beside its key and dates: one profile for authorities, one for each usage of a leaf.
 
+use super::asn1::PublicKeyInfo;
 use super::certificate::{CLIENT_AUTH, SERVER_AUTH};
-use super::wire::PublicKeyInfo;
 use der::asn1::{Ia5String, ObjectIdentifier, OctetString};
 use der::oid::AssociatedOid;
 use der::{Decode, Encode};

@@ -1,10 +1,10 @@
 //! Signing: a profile, a key, dates and a serial number in, a certificate out. It checks no policy.
 
+use super::asn1::{SignedCertificate, Tbs};
 use super::certificate::Certificate;
 use super::key::{KeyAlgorithm, PrivateKey};
 use super::name::{DistinguishedName, NameError};
 use super::profile::{self, Usage};
-use super::wire::{SignedCertificate, Tbs};
 use der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode, Encode};
 use k8s_openapi::jiff::Timestamp;

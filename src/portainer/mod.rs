@@ -2,9 +2,9 @@
 
 pub mod environment;
 pub mod multipart;
+pub mod sanitize;
 pub mod version;
 pub mod wire;
-pub mod words;
 
 pub use environment::{
     Environment, EnvironmentChange, EnvironmentTls, File, NewEnvironment, NewTls, TlsFiles, same_address,

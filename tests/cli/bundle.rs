@@ -1,6 +1,6 @@
 //! `dockseal bundle`: what is in it, who may read it, and what it never overwrites.
 
-use crate::bed::{Bed, mode};
+use crate::fixture::{Bed, mode};
 use std::path::Path;
 
 fn secret(bed: &Bed, name: &str, file: &str) -> Vec<u8> {

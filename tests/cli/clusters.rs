@@ -1,7 +1,7 @@
 //! Clusters that are not as they should be: nowhere, too old, without our kinds or with others. Real ones are in
 //! tests/cluster.
 
-use crate::bed::{Bed, Ran};
+use crate::fixture::{Bed, Ran};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;

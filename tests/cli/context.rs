@@ -1,6 +1,6 @@
 //! `dockseal context`: with the real Docker CLIs of this machine, against a real dockerd.
 
-use crate::bed::{Bed, GOOD, MORE, Ran, mode};
+use crate::fixture::{Bed, GOOD, MORE, Ran, mode};
 use crate::support::dockerd::Dockerd;
 use crate::support::ports;
 use std::process::Command;

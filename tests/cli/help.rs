@@ -1,6 +1,6 @@
 //! Help, completions and manual pages of every command.
 
-use crate::bed::{Bed, Ran};
+use crate::fixture::{Bed, Ran};
 use clap::Command;
 use dockseal::cli::args;
 
@@ -43,7 +43,7 @@ fn every_command_has_two_examples_that_can_be_typed() {
 
 #[test]
 fn the_plugin_of_kubectl_says_what_is_typed() {
-    let bed = Bed::of(crate::bed::GOOD);
+    let bed = Bed::of(crate::fixture::GOOD);
     bed.0.run(&format!("ln -s '{}' kubectl-dockseal", env!("CARGO_BIN_EXE_dockseal"))).unwrap();
     let plugin = |arguments: &[&str]| -> Ran {
         let mut command = std::process::Command::new(bed.path("kubectl-dockseal"));

@@ -7,10 +7,10 @@
 mod support;
 
 mod adopt;
-mod bed;
 mod bundle;
 mod clusters;
 mod context;
+mod fixture;
 mod help;
 mod renew;
 mod schema;

@@ -1,6 +1,6 @@
 //! `dockseal renew` without a cluster; with one it is in tests/cluster.
 
-use crate::bed::Bed;
+use crate::fixture::Bed;
 
 #[test]
 fn without_a_cluster_it_says_what_goes_into_the_yaml() {

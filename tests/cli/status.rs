@@ -1,6 +1,6 @@
 //! `dockseal status` over a state directory.
 
-use crate::bed::{Bed, GOOD, Ran};
+use crate::fixture::{Bed, GOOD, Ran};
 use crate::schema::faults;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};

@@ -1,6 +1,6 @@
 //! Authorities made by hand, as the how-tos have it, are adopted with their key.
 
-use crate::world::{Namespace, homelab, is, secret_bytes};
+use crate::fixture::{Namespace, homelab, is, secret_bytes};
 use anyhow::{Context, ensure};
 use serde_json::json;
 use std::path::{Path, PathBuf};

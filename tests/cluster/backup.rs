@@ -1,7 +1,7 @@
 //! Backups: whatever order they are restored in, nothing is issued anew and no second authority is made.
 
+use crate::fixture::{Namespace, fails, homelab, is, secret_bytes, serial};
 use crate::main_job::cleaned;
-use crate::world::{Namespace, fails, homelab, is, secret_bytes, serial};
 use serde_json::Value;
 use std::collections::BTreeMap;
 

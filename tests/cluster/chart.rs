@@ -1,10 +1,10 @@
 //! A release of the chart on a real API server, by the real Helm: installed, used with exactly its rights, upgraded,
 //! uninstalled, installed again.
 
+use crate::fixture::{Namespace, Right, SOON, homelab, host, is, rights, versions};
 use crate::support::cluster::Cluster;
 use crate::support::controller::Controller;
 use crate::support::helm::{self, NAMESPACE, helm};
-use crate::world::{Namespace, Right, SOON, homelab, host, is, rights, versions};
 use anyhow::{Context, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
@@ -118,10 +118,10 @@ impl Release {
         self.home.apply(&Release::objects()).await?;
         self.all_issued().await?;
         for _ in 0..3 {
-            let before = crate::world::serial(&self.home.get("dockerhostcert/attic").await?);
+            let before = crate::fixture::serial(&self.home.get("dockerhostcert/attic").await?);
             let when = Timestamp::now().to_string();
             self.home.annotate("dockerhostcert/attic", "dockseal.dev/renew-requested-at", &when).await?;
-            self.home.until("dockerhostcert/attic", |host| crate::world::serial(host) != before).await?;
+            self.home.until("dockerhostcert/attic", |host| crate::fixture::serial(host) != before).await?;
         }
         // An account, put right and taken away again.
         let parts = [

@@ -1,6 +1,6 @@
 //! The verbs for people on a real API server: what they show, what they write, and what they say without rights.
 
-use crate::world::{Namespace, SOON, homelab, host, serial};
+use crate::fixture::{Namespace, SOON, homelab, host, serial};
 use anyhow::{Context, ensure};
 use futures::StreamExt;
 use serde_json::{Value, json};

@@ -1,17 +1,17 @@
 //! The companion on a real API server with the chart's policies: as a pod, through bad days, and outside.
 
-mod home;
+mod fixture;
 
+use crate::fixture::{find, is};
 use crate::support::companion::Companion;
 use crate::support::dockerd::Dockerd;
 use crate::support::faults::{Action, Fault, FaultProxy};
 use crate::support::ports;
-use crate::world::{find, is};
 use anyhow::{Context, ensure};
-use dockseal::companion::account::Account;
+use dockseal::adapters::Clock;
+use dockseal::companion::credentials::Account;
 use dockseal::companion::{self, CompanionSettings};
-use dockseal::world::Clock;
-use home::{By, Home, OBJECT};
+use fixture::{By, Home, OBJECT};
 use k8s_openapi::jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
@@ -84,7 +84,7 @@ async fn put_right(home: &Home) -> anyhow::Result<()> {
 /// Removes a directory of the host's, however often the companion, which may still be at work on the harm before, puts
 /// something into it meanwhile.
 fn removed(home: &Home, name: &str) -> std::io::Result<()> {
-    let deadline = Instant::now() + crate::world::SOON;
+    let deadline = Instant::now() + crate::fixture::SOON;
     loop {
         let done = std::fs::canonicalize(home.file(name)).and_then(std::fs::remove_dir_all);
         if done.is_ok() || Instant::now() > deadline {
@@ -249,7 +249,7 @@ async fn without_the_api_server_it_keeps_what_it_has_and_catches_up() -> anyhow:
         seen.proxy.cut_watches("");
         let renewed = seen.home.renew().await?;
         seen.looked_again().await.context(words)?;
-        fault.reached(2, crate::world::SOON).await.context(words)?;
+        fault.reached(2, crate::fixture::SOON).await.context(words)?;
         ensure!(seen.home.in_place().as_ref() != Some(&renewed.0), "{words}: the fault is none");
         seen.looked_again().await.context(words)?;
         seen.proxy.heal();
@@ -274,7 +274,7 @@ async fn tokens_are_renewed_in_time_by_whatever_the_clock_shows() -> anyhow::Res
         now.checked_add(SignedDuration::from_secs(shown.load(Ordering::SeqCst))).unwrap_or(now)
     });
     let settings = CompanionSettings {
-        account: Account::Node { config, namespace: home::COMPANIONS.into(), node: "clock".into() },
+        account: Account::Node { config, namespace: fixture::COMPANIONS.into(), node: "clock".into() },
         sources: vec!["clock".into()],
         directories: vec![home.directory.clone()],
         contained: false,
@@ -299,7 +299,7 @@ async fn tokens_are_renewed_in_time_by_whatever_the_clock_shows() -> anyhow::Res
     // A token that the server refuses is replaced at once.
     let fault = proxy.inject(Fault::status(401).watches());
     proxy.cut_watches("/secrets");
-    fault.reached(1, crate::world::SOON).await?;
+    fault.reached(1, crate::fixture::SOON).await?;
     home.delivered(&home.renew().await?).await?;
     ensure!(mints() == expected + 1, "{} tokens", mints());
     running.abort();
@@ -317,7 +317,7 @@ async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cann
     let file = home.directory.with_file_name("token.json");
     let at = |config: &kube::Config| Account::Host {
         config: config.clone(),
-        namespace: home::COMPANIONS.into(),
+        namespace: fixture::COMPANIONS.into(),
         name: home.account.clone(),
         token: file.clone(),
     };
@@ -329,7 +329,8 @@ async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cann
         Ok(std::fs::write(&file, kept.to_string())?)
     };
     let token = async |config: &kube::Config, refused: bool| at(config).token(refused, &clock).await;
-    let said = |token: Result<dockseal::world::token::Token, String>| token.map(|token| token.text.to_string());
+    let said =
+        |token: Result<dockseal::adapters::kube::token::Token, String>| token.map(|token| token.text.to_string());
 
     keep(&minted, 2, 1)?;
     ensure!(said(token(&config, false).await) == Ok(minted.clone()), "a token that is good is used");
@@ -346,8 +347,8 @@ async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cann
     keep(&minted, -1, -2)?;
     let why = said(token(&nowhere, false).await).expect_err("nobody is there");
     ensure!(why.contains("failed to renew this host's token"), "{why}");
-    home.cluster().kubectl(&["-n", home::COMPANIONS, "delete", "serviceaccount", &home.account]).await?;
-    let deadline = Instant::now() + crate::world::SOON;
+    home.cluster().kubectl(&["-n", fixture::COMPANIONS, "delete", "serviceaccount", &home.account]).await?;
+    let deadline = Instant::now() + crate::fixture::SOON;
     for (expires, words) in [(2, "this host is no longer enrolled"), (-1, "this host's token ended at")] {
         keep(&minted, expires, -2)?;
         loop {

@@ -1,14 +1,14 @@
 //! What the controller does for companions: accounts with exactly their rights, assignments, turns, and what Ready
 //! makes of what companions report. The companions here are the test's, each with its account's own token.
 
+use crate::fixture::{Namespace, fails, find, homelab, host, is, versions};
 use crate::support::controller::Controller;
 use crate::support::faults::{Entry, FaultProxy};
-use crate::world::{Namespace, fails, find, homelab, host, is, versions};
 use anyhow::{Context, ensure};
+use dockseal::adapters::Clock;
 use dockseal::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
 use dockseal::controller::{self, ControllerSettings};
 use dockseal::decide::delivery::Allowlist;
-use dockseal::world::Clock;
 use futures::{StreamExt, TryStreamExt};
 use http::Method;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -76,7 +76,7 @@ impl Bench {
             if parts.is_empty() {
                 return Ok(());
             }
-            ensure!(started.elapsed() < crate::world::SOON, "still there: {parts:#?}");
+            ensure!(started.elapsed() < crate::fixture::SOON, "still there: {parts:#?}");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -102,8 +102,8 @@ impl Companion {
         let hosts = self.assigned(|assignment| assignment.hosts.iter().any(|host| host.name == name)).await?;
         let host = hosts.iter().find(|host| host.name == name).context("it is told of the host")?;
         let secret = self.home.until(&format!("secret/{}", host.secret_name), |_| true).await?;
-        let certificate = dockseal::pki::Certificate::from_pem(&crate::world::secret_bytes(&secret, "tls.crt"))?;
-        let bundle = dockseal::pki::sha256_hex(&crate::world::secret_bytes(&secret, "ca.crt"));
+        let certificate = dockseal::pki::Certificate::from_pem(&crate::fixture::secret_bytes(&secret, "tls.crt"))?;
+        let bundle = dockseal::pki::sha256_hex(&crate::fixture::secret_bytes(&secret, "ca.crt"));
         let fingerprint = certificate.fingerprint();
         let mut status = json!({
             "host": {"deliveredFingerprint": fingerprint, "deliveredBundle": bundle},
@@ -122,7 +122,7 @@ impl Companion {
 async fn eventually(what: &str, so: impl AsyncFn() -> bool) -> anyhow::Result<()> {
     let started = Instant::now();
     while !so().await {
-        ensure!(started.elapsed() < crate::world::SOON, "not so: {what}");
+        ensure!(started.elapsed() < crate::fixture::SOON, "not so: {what}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     Ok(())
@@ -383,7 +383,7 @@ async fn one_host_of_an_authority_at_a_time_has_its_turn() -> anyhow::Result<()>
     let mut had: Vec<String> = Vec::new();
     let started = Instant::now();
     while had.len() < names.len() {
-        ensure!(started.elapsed() < crate::world::SOON, "only {had:?} had a turn");
+        ensure!(started.elapsed() < crate::fixture::SOON, "only {had:?} had a turn");
         let mut with_turn = Vec::new();
         for companion in &companions {
             with_turn.extend(companion.assigned(|_| true).await?.into_iter().filter(|host| host.turn.is_some()));

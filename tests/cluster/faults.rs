@@ -1,8 +1,8 @@
 //! Bad days: requests that fail, stall or are cut, and a controller that dies at every single write.
 
+use crate::fixture::{Namespace, SOON, fails, homelab, host, secret_bytes, serial};
 use crate::support::controller::Controller;
 use crate::support::faults::{Action, Entry, Fault, FaultProxy};
-use crate::world::{Namespace, SOON, fails, homelab, host, secret_bytes, serial};
 use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt};
 use http::Method;

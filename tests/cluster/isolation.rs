@@ -2,13 +2,13 @@
 //! policies and the Roles that the controller makes.
 
 mod ask;
-mod bed;
+mod fixture;
 
+use crate::fixture::{Namespace, homelab};
 use crate::support::controller::Controller;
-use crate::world::{self, Namespace, homelab};
 use anyhow::ensure;
 use ask::{Answer, Ask, apply, delete, get, merge, post, put, steps};
-use bed::{Bed, COMPANIONS, bound_to, token};
+use fixture::{Bed, COMPANIONS, bound_to, token};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -154,7 +154,7 @@ async fn the_controller_works_with_its_own_account(bed: &Bed) -> anyhow::Result<
     ];
     let controller = Controller::start(bed.cluster, bed.kubeconfig("controller"), "chart", &arguments).await?;
     namespace.apply(&homelab(&["pandora"])).await?;
-    namespace.apply(&world::host("attic", "secretDeletionPolicy: Delete")).await?;
+    namespace.apply(&crate::fixture::host("attic", "secretDeletionPolicy: Delete")).await?;
     namespace.all_ready().await?;
     namespace.annotate("dockerhostcert/pandora", "dockseal.dev/renew-requested-at", "2026-01-01T00:00:00Z").await?;
     namespace.delete("dockerhostcert/attic").await?;

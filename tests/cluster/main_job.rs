@@ -1,7 +1,7 @@
 //! The main job: examples become Ready, restarts change nothing, what is lost or edited is put right.
 
+use crate::fixture::{Namespace, base64, fails, find, homelab, host, is, secret_bytes, serial, versions};
 use crate::support::controller::Controller;
-use crate::world::{Namespace, base64, fails, find, homelab, host, is, secret_bytes, serial, versions};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::path::Path;

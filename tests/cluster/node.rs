@@ -3,11 +3,11 @@
 mod machine;
 mod user;
 
+use crate::fixture::{Namespace, SOON, find, is};
 use crate::support::helm::NAMESPACE;
 use crate::support::portainer::state::Environment;
 use crate::support::portainer::{Options, Portainer};
 use crate::support::scratch::Scratch;
-use crate::world::{Namespace, SOON, find, is};
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::jiff::Timestamp;
 use machine::{Machine, NAME};
@@ -243,11 +243,11 @@ impl Release {
     async fn uninstalled(&self) -> Result<()> {
         self.home.merge(TITAN, json!({"spec": {"secretDeletionPolicy": "Delete"}})).await?;
         self.home.until(TITAN, |titan| titan["metadata"]["finalizers"].is_array()).await?;
-        let secrets = crate::world::versions(&self.home.list(&["secret"]).await?);
+        let secrets = crate::fixture::versions(&self.home.list(&["secret"]).await?);
         self.user.types(UPGRADE, "helm uninstall dockseal", WAITING).await?;
         let pods = self.kubectl(&["get", "pods", "-A", "-o=name"]).await?;
         ensure!(!pods.contains("controller") && !pods.contains("companion"), "{pods}");
-        ensure!(crate::world::versions(&self.home.list(&["secret"]).await?) == secrets, "Secrets are others");
+        ensure!(crate::fixture::versions(&self.home.list(&["secret"]).await?) == secrets, "Secrets are others");
         let host = self.home.get(HOST).await?;
         ensure!(is(&host, "Registered", "True"), "{:#?}", find(&host, "Registered"));
         let roles = ["get", "role,rolebinding", "-A", "-o=name"];
@@ -270,11 +270,11 @@ impl Release {
     /// As the chart's page says it, where no namespace is listed and the node has its label: the companion waits, and
     /// did not run before. Nothing is issued anew.
     async fn installed_again(&self) -> Result<()> {
-        let (secrets, gone) = (crate::world::versions(&self.home.list(&["secret"]).await?), self.leader().await?);
+        let (secrets, gone) = (crate::fixture::versions(&self.home.list(&["secret"]).await?), self.leader().await?);
         self.user.types(CHART, "helm install dockseal", WAITING).await?;
         self.another_leads(&gone).await?;
         self.tested().await?;
-        ensure!(crate::world::versions(&self.home.list(&["secret"]).await?) == secrets, "Secrets are others");
+        ensure!(crate::fixture::versions(&self.home.list(&["secret"]).await?) == secrets, "Secrets are others");
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! What a controller shows to the outside: metrics, health, logs, events and statuses, and never a secret in them.
 
+use crate::fixture::{Namespace, SOON, base64, homelab, secret_bytes};
 use crate::support::controller::Controller;
-use crate::world::{Namespace, SOON, base64, homelab, secret_bytes};
 use anyhow::ensure;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -35,11 +35,11 @@ async fn no_key_and_no_passphrase_is_ever_told() -> anyhow::Result<()> {
         "spec": {"existing": {"secretRef": {"name": "pass"}}, "passphraseSecretRef": {"name": "pass", "key": "passphrase"}}
     });
     namespace.create(&adopt).await?;
-    namespace.until("dockerca/adopted", |ca| crate::world::fails(ca, "Ready", "ExistingUnusable")).await?;
+    namespace.until("dockerca/adopted", |ca| crate::fixture::fails(ca, "Ready", "ExistingUnusable")).await?;
     namespace.merge("secret/pass", pass("canary-passphrase-wrong")).await?;
-    namespace.until("dockerca/homelab", |ca| crate::world::fails(ca, "Ready", "PassphraseWrong")).await?;
+    namespace.until("dockerca/homelab", |ca| crate::fixture::fails(ca, "Ready", "PassphraseWrong")).await?;
     namespace.merge("secret/pass", pass(PASSPHRASE)).await?;
-    namespace.until("dockerca/homelab", |ca| crate::world::is(ca, "Ready", "True")).await?;
+    namespace.until("dockerca/homelab", |ca| crate::fixture::is(ca, "Ready", "True")).await?;
     secrets.extend(namespace.list(&["secret"]).await?);
     let (_, metrics) = controller.get("/metrics").await?;
     let mut places = vec![("the log", controller.log()), ("the metrics", metrics)];

@@ -1,6 +1,7 @@
 //! registrar: Companion, with the chart's policies and Roles: a node's companion registers its own host, the controller
 //! holds that against what Portainer shows, takes the host over, and takes it out.
 
+use crate::fixture::{Namespace, SOON, fails, find, homelab, is, rights};
 use crate::support::cluster::Cluster;
 use crate::support::companion::{Companion, Way};
 use crate::support::controller::Controller;
@@ -10,7 +11,6 @@ use crate::support::portainer::state::Environment;
 use crate::support::portainer::{Fault, Portainer};
 use crate::support::ports;
 use crate::support::scratch::Scratch;
-use crate::world::{Namespace, SOON, fails, find, homelab, is, rights};
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -87,7 +87,7 @@ impl Bench {
         );
         let host = |name: &str, more: &str| {
             let address = format!("address: {{host: 127.0.0.1, port: {}}}", self.port);
-            crate::world::host(name, &format!("{address}, {more}"))
+            crate::fixture::host(name, &format!("{address}, {more}"))
         };
         let secret = format!(
             "---\n{{apiVersion: v1, kind: Secret, metadata: {{name: portainer-admin}}, stringData: {{apiKey: {}}}}}\n",

@@ -1,6 +1,6 @@
 //! The schemas as the API server holds them: every rule refuses something and lets something pass.
 
-use crate::world::Namespace;
+use crate::fixture::Namespace;
 use dockseal::api::rules::{self, Rule};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,8 +1,8 @@
 //! Which namespaces a controller serves, in a cluster of its own: those that are listed, or all of them.
 
+use crate::fixture::{Namespace, homelab};
 use crate::support::cluster::Cluster;
 use crate::support::controller::Controller;
-use crate::world::{Namespace, homelab};
 use anyhow::ensure;
 
 #[tokio::test]

@@ -2,10 +2,10 @@
 
 use crate::support::scratch::Scratch;
 use anyhow::ensure;
+use dockseal::adapters::random::{KeyGenerator, serial};
 use dockseal::pki::lifecycle;
 use dockseal::pki::sign::{Dates, LeafProfile};
 use dockseal::pki::{Authority, Certificate, PrivateKey, material};
-use dockseal::world::entropy::{KeyGenerator, serial};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::path::PathBuf;
 use std::process::Command;

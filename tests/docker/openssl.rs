@@ -1,9 +1,9 @@
 //! The openssl command line as the judge, with -x509_strict.
 
 use crate::issued::{Issued, PASSPHRASE, expired, impostor, now_for_days, under};
+use dockseal::adapters::random::serial;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Dates, LeafProfile};
-use dockseal::world::entropy::serial;
 
 const HOST: &str = "state/secrets/default/pandora-docker-host";
 const CLIENT: &str = "state/secrets/default/ci-docker-client";

@@ -5,9 +5,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod going;
 mod names;
 mod run;
+mod running;
 mod shell;
 mod small;
 
@@ -37,7 +37,7 @@ fn every_reason_has_its_paragraph_and_every_paragraph_its_reason() {
 #[test]
 fn the_fields_are_those_of_the_code() {
     let page = std::fs::read_to_string(Path::new(ROOT).join("docs/fields.md")).unwrap();
-    assert!(page == dockseal::cli::fields::page().unwrap(), "docs/fields.md is old: make generate");
+    assert!(page == dockseal::cli::field_docs::page().unwrap(), "docs/fields.md is old: make generate");
 }
 
 #[test]

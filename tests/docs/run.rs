@@ -1,7 +1,7 @@
 //! Runs what a page marks, in a directory of the page's own, and compares what it shows with what was printed.
 
 use crate::ROOT;
-use crate::going::Going;
+use crate::running::Going;
 use crate::small::Small;
 use crate::support::dockerd::Dockerd;
 use crate::support::pages::{Block, Marker, Page};

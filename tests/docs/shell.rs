@@ -2,7 +2,7 @@
 
 use crate::ROOT;
 use crate::names::Known;
-use dockseal::cli::{args, reference};
+use dockseal::cli::{args, object_arg};
 use std::path::Path;
 
 /// The words of every command: of pipes and lists each part, without redirections, comments and here-documents.
@@ -138,7 +138,7 @@ fn kubectl(words: &[String]) -> Option<String> {
     let kinds = plain.next()?.split('/').next()?;
     let of = |kind: &str| kind.split('.').next().unwrap_or_default().to_owned();
     let unknown =
-        kinds.split(',').find(|kind| reference::kind(&of(kind)).is_none() && !FOREIGN.contains(&of(kind).as_str()));
+        kinds.split(',').find(|kind| object_arg::kind(&of(kind)).is_none() && !FOREIGN.contains(&of(kind).as_str()));
     unknown.map(|kind| format!("{kind} is no kind that is known"))
 }
 

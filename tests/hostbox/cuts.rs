@@ -1,6 +1,6 @@
 //! The step on dockerd, begun again and again from the same state, and killed each time at another of its steps.
 
-use crate::home::{At, STARTED, STOPPED};
+use crate::homelab::{At, STARTED, STOPPED};
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
 use std::fmt::{Display, Formatter};

@@ -1,6 +1,6 @@
 //! A full disk, and one that is read-only: noticed before anything is touched, said with what to do, and got over.
 
-use crate::home::{At, Home};
+use crate::homelab::{At, Home};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::Result;

@@ -1,8 +1,8 @@
 //! A first delivery by `up --host`, on a host as Debian makes it.
 
+use crate::fixture::{World, YAML};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
-use crate::world::{World, YAML};
 use anyhow::Result;
 use std::net::SocketAddr;
 

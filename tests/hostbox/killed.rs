@@ -1,7 +1,7 @@
 //! The step on dockerd killed at each of its steps, then taken again, at once and after a power cut.
 
 use crate::cuts::everywhere;
-use crate::home::{At, Home, PATIENCE, UP};
+use crate::homelab::{At, Home, PATIENCE, UP};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};

@@ -1,6 +1,6 @@
 //! An address that is not there at boot does not keep Docker down, and is served when it comes.
 
-use crate::home::{At, Home};
+use crate::homelab::{At, Home};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Result, ensure};

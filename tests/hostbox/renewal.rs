@@ -1,6 +1,6 @@
 //! Renewals: when dockerd is restarted and when it waits, and that neither containers nor clients notice.
 
-use crate::home::{At, Home};
+use crate::homelab::{At, Home};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};

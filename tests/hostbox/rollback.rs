@@ -1,7 +1,7 @@
 //! What dockerd does not start with is taken back; dockerd serves as before, and the reason is dockerd's own.
 
 use crate::cuts::everywhere;
-use crate::home::{At, Home, Said};
+use crate::homelab::{At, Home, Said};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Result, ensure};

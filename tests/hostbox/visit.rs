@@ -1,6 +1,6 @@
 //! A box on which others were before, or come after: `up` there, refusals and what they touch, restarts and crashes.
 
-use crate::home::{At, Home, Said, UP};
+use crate::homelab::{At, Home, Said, UP};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::{Count, Probe};
 use crate::support::hostbox::program::Program;

@@ -18,9 +18,9 @@ mod resolver;
 #[allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
 mod scratch;
 
-mod bill;
 mod contents;
 mod digest;
 mod engine;
 mod made;
 mod names;
+mod sbom;

@@ -1,8 +1,8 @@
 //! Changing environments, tags and groups, and removing them.
 
 use crate::api::{Form, Said};
-use crate::bed::{Bed, Ca};
-use dockseal::world::entropy::quick_key;
+use crate::fixture::{Bed, Ca};
+use dockseal::adapters::random::quick_key;
 use http::Method;
 use serde_json::json;
 

@@ -1,10 +1,10 @@
 //! Creating environments: what it wants, and what it answers when all is well or one side is not.
 
 use crate::api::Form;
-use crate::bed::{Bed, Ca, Files};
+use crate::fixture::{Bed, Ca, Files};
 use crate::support::docker_like::{DockerLike, Material};
+use dockseal::adapters::random::quick_key;
 use dockseal::pki::profile::Usage;
-use dockseal::world::entropy::quick_key;
 use serde_json::json;
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! The same with a real dockerd, so that nobody takes the stand-in's word for what Docker does.
 
-use crate::bed::{Bed, Ca, Files};
+use crate::fixture::{Bed, Ca, Files};
 use crate::support::docker_like::Material;
 use crate::support::dockerd::Dockerd;
 use crate::support::ports;

@@ -1,6 +1,6 @@
 //! Creates that end badly: half-made, abandoned, side by side, before a host that says nothing.
 
-use crate::bed::{Bed, Ca};
+use crate::fixture::{Bed, Ca};
 use crate::support::docker_like::DockerLike;
 use futures::future::join_all;
 use serde_json::json;

@@ -1,8 +1,8 @@
 //! Private keys in the forms in which people have them.
 
 use crate::support::scratch::Scratch;
+use dockseal::adapters::random::KeyGenerator;
 use dockseal::pki::{KeyAlgorithm, PrivateKey};
-use dockseal::world::entropy::KeyGenerator;
 
 /// A key and one way to write it.
 pub struct Kind {

@@ -1,6 +1,6 @@
 //! Finding environments: which filters hold, and which are silently nothing.
 
-use crate::bed::{Bed, Ca};
+use crate::fixture::{Bed, Ca};
 use serde_json::{Value, json};
 
 /// Names in a list, without what makes them the test's own.

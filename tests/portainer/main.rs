@@ -6,11 +6,11 @@
 mod support;
 
 mod api;
-mod bad_days;
-mod bed;
 mod change;
 mod create;
 mod dockerd;
+mod failures;
+mod fixture;
 mod half;
 mod keys;
 mod list;

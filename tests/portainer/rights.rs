@@ -1,7 +1,7 @@
 //! Who is let in: headers, keys, roles. What a registrar sees when it has the wrong ones.
 
 use crate::api::Form;
-use crate::bed::{Bed, Ca};
+use crate::fixture::{Bed, Ca};
 use http::Method;
 use serde_json::json;
 

@@ -1,9 +1,9 @@
 //! New certificates for an environment: what the proxy goes on using, what makes it look, what tells the truth.
 
-use crate::bed::{Bed, Ca, Files, until};
+use crate::fixture::{Bed, Ca, Files, until};
 use crate::support::docker_like::DockerLike;
+use dockseal::adapters::random::quick_key;
 use dockseal::pki::profile::Usage;
-use dockseal::world::entropy::quick_key;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;

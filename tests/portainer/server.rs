@@ -1,7 +1,7 @@
 //! The server itself: its status, its first administrator, its sessions, and what it does with strange calls.
 
 use crate::api::Api;
-use crate::bed::Bed;
+use crate::fixture::Bed;
 use crate::support::portainer::{ADMIN, Options, Portainer};
 use http::Method;
 use serde_json::json;

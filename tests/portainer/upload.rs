@@ -1,7 +1,7 @@
 //! Uploads: any bytes, into any folder, and nobody looks at them.
 
 use crate::api::Form;
-use crate::bed::Bed;
+use crate::fixture::Bed;
 use serde_json::json;
 
 #[tokio::test]

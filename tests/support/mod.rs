@@ -5,13 +5,13 @@
 pub mod cluster;
 pub mod companion;
 pub mod controller;
-pub mod crowd;
 pub mod docker_like;
 pub mod dockerd;
 pub mod faults;
 pub mod helm;
 pub mod hostbox;
 pub mod listening;
+pub mod load;
 pub mod pages;
 pub mod portainer;
 pub mod ports;

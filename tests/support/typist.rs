@@ -18,7 +18,7 @@ pub const BY_HAND: [(&str, &[&str]); 2] = [
             "make bench",
             "make fuzz",
             "make deny",
-            "cargo test --test laws",
+            "cargo test --test lifecycle",
             "cargo test --test cluster NAME",
             "cargo test --test cluster node::",
             "cargo test --test hostbox NAME",

@@ -1,14 +1,14 @@
 //! How `up` gets into a Portainer: credentials, its certificate, and what it answers to strangers. Nothing secret shows.
 
-use crate::door::host;
+use crate::fixture::host;
 use crate::fleet::Fleet;
 use crate::support::listening::{Listening, listen};
 use crate::support::portainer::{ADMIN, Call, Fault, Options};
+use dockseal::adapters::random::{quick_key, serial};
 use dockseal::pki::lifecycle::dates;
 use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{LeafProfile, new_authority};
-use dockseal::world::entropy::{quick_key, serial};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

@@ -1,15 +1,15 @@
 //! Docker hosts, a Portainer, and the files that bring them together: certificates are issued first, then each host
 //! serves its own, as a user's hosts do before Portainer is let in.
 
-use crate::door::{CA, Door};
-use crate::support::crowd;
+use crate::fixture::{CA, Door};
 use crate::support::docker_like::{DockerLike, Material};
+use crate::support::load;
 use crate::support::portainer::{Options, Portainer};
-use dockseal::local::files::{Text, load};
-use dockseal::local::round::Runner as Rooms;
-use dockseal::local::table::StatusTable;
+use dockseal::adapters::Clock;
+use dockseal::local::manifests::{Text, load};
+use dockseal::local::runner::Runner as Rooms;
+use dockseal::local::status_table::StatusTable;
 use dockseal::local::{LocalError, UpResult};
-use dockseal::world::Clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::fmt::Write as _;
@@ -133,7 +133,7 @@ impl Fleet {
     /// The rooms that `up` walks through, without its waiting.
     pub fn rooms(&self) -> Rooms {
         let loaded = load(&[Text { file: "homelab.yaml".into(), text: self.yaml.clone().into() }]).unwrap();
-        let store = crowd::store(&self.door.state).unwrap();
+        let store = load::store(&self.door.state).unwrap();
         let board = Arc::new(Mutex::new(StatusTable::new(self.door.console())));
         Rooms::new(store, clock(&self.offset), board, None, loaded)
     }
@@ -182,7 +182,7 @@ impl Fleet {
 
     /// Somebody uses the environment: Portainer keeps a proxy with the files of now.
     pub async fn asked(&self, id: u64) {
-        use dockseal::world::portainer_http::{Access, Patience, PortainerApi, ServerCredential};
+        use dockseal::adapters::portainer::{Access, Patience, PortainerApi, ServerCredential};
         let access =
             Access { url: self.portainer.url(), roots: None, server_name: None, patience: Patience::default() };
         let key = ServerCredential::ApiKey(zeroize::Zeroizing::new(self.portainer.admin_key().to_owned()));

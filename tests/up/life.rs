@@ -1,8 +1,8 @@
 //! Issuing, renewing and putting right.
 
-use crate::door::{CA, CANARY, Door, host};
+use crate::fixture::{CA, CANARY, Door, host};
+use dockseal::adapters::Clock;
 use dockseal::local::{UpResult, export};
-use dockseal::world::Clock;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
@@ -149,7 +149,7 @@ async fn an_interrupted_write_leaves_nothing() {
         std::fs::write(door.path(left).join("tls.key"), "half").unwrap();
     }
     door.ready().await;
-    let content = |tree: std::collections::BTreeMap<_, crate::door::Print>| {
+    let content = |tree: std::collections::BTreeMap<_, crate::fixture::Print>| {
         tree.into_iter().map(|(path, print)| (path, print.4)).collect::<Vec<_>>()
     };
     assert_eq!(content(before), content(door.tree()));

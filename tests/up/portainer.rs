@@ -1,6 +1,6 @@
 //! `up` registers what its files select, in the stand-in Portainer: every row of `spec.server` and `spec.environment`.
 
-use crate::door::Door;
+use crate::fixture::Door;
 use crate::fleet::{Fleet, material};
 use crate::support::docker_like::DockerLike;
 use crate::support::dockerd::Dockerd;

@@ -1,11 +1,11 @@
 //! What the user must mend: said with file and field, and nothing stored is touched.
 
-use crate::door::{CA, Door, host};
+use crate::fixture::{CA, Door, host};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// All but what was said, and what the files hold now.
-fn stored(door: &Door) -> BTreeMap<PathBuf, crate::door::Print> {
+fn stored(door: &Door) -> BTreeMap<PathBuf, crate::fixture::Print> {
     let said = [door.path("status"), door.path("objects.json")];
     let mut tree = door.tree();
     tree.retain(|path, _| *path != door.state && !said.iter().any(|said| path.starts_with(said)));

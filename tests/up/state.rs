@@ -1,8 +1,8 @@
 //! State directories that cannot be used, and those that cannot be used for long.
 
-use crate::door::{CA, Door, host};
+use crate::fixture::{CA, Door, host};
+use dockseal::adapters::Clock;
 use dockseal::local::run_on;
-use dockseal::world::Clock;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;

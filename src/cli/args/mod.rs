@@ -1,11 +1,11 @@
 //! What was said: arguments and their help. No meaning yet. People's verbs are in `people`, what machines run is here.
 
 pub mod adopt;
-pub mod people;
+pub mod user_commands;
 pub mod verify;
 
 pub use adopt::AdoptArgs;
-pub use people::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
+pub use user_commands::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
 pub use verify::{VerdictForm, VerifyArgs};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};

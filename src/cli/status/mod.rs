@@ -1,16 +1,17 @@
 //! `dockseal status`: the page that people live in.
 
-pub mod page;
+pub mod render;
 pub mod report;
 
-use super::args::{StatusArgs, people::Form};
+use super::args::StatusArgs;
+use super::args::user_commands::Form;
 use super::exit::{CliError, Exit};
-use super::paper::Output;
-use super::patience::with_progress;
-use super::reference::{self, Reference};
+use super::object_arg::{self, Reference};
+use super::output::Output;
+use super::progress::with_progress;
 use super::source::{Source, SourceKind, block_on};
+use crate::adapters::Clock;
 use crate::api::{Kind, Object};
-use crate::world::Clock;
 pub use report::WORDS;
 use report::{ReconcilerKind, StatusReport};
 use std::process::ExitCode;
@@ -39,14 +40,14 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
     }
     let report = StatusReport::of(&objects, watchman, Clock::system().now());
     let text = match args.output {
-        Form::Table | Form::Wide => page::page(&report, args.output == Form::Wide, &paper),
+        Form::Table | Form::Wide => render::page(&report, args.output == Form::Wide, &paper),
         Form::Json => serde_json::to_string_pretty(&report)? + "\n",
         Form::Yaml => serde_saphyr::to_string(&report)?,
         Form::Name => report.objects.iter().map(|object| object.kubectl_name() + "\n").collect(),
     };
     paper.print(&text)?;
     if args.output == Form::Name {
-        report.objects.iter().filter_map(page::alarm).for_each(|line| eprintln!("{line}"));
+        report.objects.iter().filter_map(render::alarm).for_each(|line| eprintln!("{line}"));
     }
     Ok(if report.ready == report.total { Exit::Done.into() } else { Exit::NotReady.into() })
 }
@@ -71,7 +72,7 @@ fn nothing(args: &StatusArgs, looked_in: &str) -> anyhow::Result<ExitCode> {
 async fn wanted(source: &Source, args: &StatusArgs) -> anyhow::Result<Vec<Object>> {
     let (mut kinds, mut references) = (Vec::new(), Vec::new());
     for word in &args.objects {
-        match reference::kind(word) {
+        match object_arg::kind(word) {
             Some(kind) => kinds.push(kind),
             None => references.push(Reference::parse(word)?),
         }

@@ -3,8 +3,6 @@
 
 pub mod openssl;
 pub mod portainer;
-#[cfg(test)]
-mod tests;
 
 use crate::api::{API_VERSION, Kind};
 use serde_json::{Value, json};
@@ -92,3 +90,6 @@ fn slug(text: &str) -> String {
     let joined = parts.join("-");
     joined.chars().take(50).collect::<String>().trim_end_matches('-').to_owned()
 }
+
+#[cfg(test)]
+mod tests;

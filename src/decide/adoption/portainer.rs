@@ -5,7 +5,7 @@ use super::{Adopted, Tone, UniqueNames, object, text_secret};
 use crate::api::Kind;
 use crate::decide::leaf::host_name::dns_name;
 use crate::decide::registration::ServerSnapshot;
-use crate::decide::registration::order::MARK;
+use crate::decide::registration::desired::MARK;
 use crate::portainer::environment::{DOCKER_API, Environment, same_address};
 use crate::portainer::too_old;
 use serde_json::{Value, json};

@@ -4,8 +4,9 @@ pub mod adopt;
 pub mod desired;
 pub mod plan;
 pub mod status;
-#[cfg(test)]
-mod tests;
 
 pub use desired::{DesiredAuthority, Origin, desired};
 pub use plan::{AuthorityPlan, AuthorityStep, ObservedAuthority, plan};
+
+#[cfg(test)]
+mod tests;

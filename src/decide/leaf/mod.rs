@@ -4,8 +4,6 @@ pub mod desired;
 pub mod host_name;
 pub mod plan;
 pub mod status;
-#[cfg(test)]
-mod tests;
 
 pub use desired::{DesiredLeaf, desired};
 pub use plan::{LeafPlan, LeafStep, ObservedLeaf, plan};
@@ -33,3 +31,6 @@ impl AuthorityView {
         AuthorityView { fingerprint: certificate.key_fingerprint(), certificate, bundle_pem, bundle_digest }
     }
 }
+
+#[cfg(test)]
+mod tests;

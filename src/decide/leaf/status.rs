@@ -7,7 +7,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::ControllerStatus;
 use crate::decide::Problem;
 use crate::decide::delivery::Deliverer;
-use crate::decide::delivery::arrival::begins_to_wait;
+use crate::decide::delivery::progress::begins_to_wait;
 use crate::decide::registration::RegistrationStatus;
 use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;

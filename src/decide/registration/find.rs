@@ -1,7 +1,7 @@
 //! Which environment of a server is a host's: by number, mark and name. None is taken that is not ours to take.
 
-use super::fault::RegistrationProblem;
-use super::order::{ADOPTED, MARK};
+use super::desired::{ADOPTED, MARK};
+use super::problem::RegistrationProblem;
 use super::{DesiredEnvironment, ServerSnapshot};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;

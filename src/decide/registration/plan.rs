@@ -1,9 +1,9 @@
 //! The next step towards an environment as it should be. Each is small, and after each it is asked again: so whatever
 //! was interrupted, the next run goes on.
 
-use super::fault::RegistrationProblem;
+use super::desired::{Proof, RegistrationInput, adopted_marker};
 use super::find::{FoundEnvironment, find, is_adopted};
-use super::order::{Proof, RegistrationInput, adopted_marker};
+use super::problem::RegistrationProblem;
 use super::{DesiredEnvironment, ServerSnapshot};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;

@@ -1,9 +1,9 @@
 //! Which step comes next, and which environment is ours: one good baseline, one change, what is decided.
 
-use super::contest::{Claim, lost};
+use super::conflict::{Claim, lost};
+use super::deregister::part;
+use super::desired::{RegistrationInput, adopted_marker, marker};
 use super::find::{FoundEnvironment, find};
-use super::leave::part;
-use super::order::{RegistrationInput, adopted_marker, marker};
 use super::*;
 use crate::api::condition::Reason;
 use crate::api::portainer_client::{Adoption, PortainerClientSpec, Registrar, TlsVerification};
@@ -440,14 +440,14 @@ fn an_order_is_what_both_specs_say() {
 
 #[test]
 fn tries_come_later_each_time_and_latest_where_each_leaves_a_key() {
-    use patience::{INTERVAL, retry_delay};
+    use backoff::{INTERVAL, retry_delay};
     let unreachable = |failures| retry_delay(Reason::EnvironmentUnreachable, failures);
     assert_eq!((unreachable(1), unreachable(2)), (SignedDuration::from_mins(2), SignedDuration::from_mins(4)));
     assert_eq!(unreachable(99), SignedDuration::from_hours(1));
     let visited =
         |id| EnvironmentReport { id, reason: "EnvironmentUnreachable".into(), ..EnvironmentReport::default() };
-    assert_eq!(patience::after_visit(&visited(None), 1), SignedDuration::from_mins(2));
-    assert_eq!(patience::after_visit(&visited(Some(7)), 1), SignedDuration::from_secs(15));
+    assert_eq!(backoff::after_visit(&visited(None), 1), SignedDuration::from_mins(2));
+    assert_eq!(backoff::after_visit(&visited(Some(7)), 1), SignedDuration::from_secs(15));
     assert_eq!(retry_delay(Reason::PortainerUnreachable, 99), INTERVAL);
     assert!(retry_delay(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
 }

@@ -2,13 +2,11 @@
 
 pub mod report;
 mod served;
-#[cfg(test)]
-mod tests;
 
 pub use report::{Check, CheckOutcome, Question, VerifyReport};
 
 use crate::decide::leaf::{DesiredLeaf, plan};
-use crate::docker::visit::{Answers, PlainAnswer, PlainHttpPort, Port, ScanResult, TlsAnswer, Version, VersionSupport};
+use crate::docker::scan::{Answers, PlainAnswer, PlainHttpPort, Port, ScanResult, TlsAnswer, Version, VersionSupport};
 use crate::pki::{Certificate, lifecycle, name};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use report::Served;
@@ -297,3 +295,6 @@ fn plain_port(beside: PlainHttpPort) -> Check {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Verdicts on the certificate that is served, and on the one that is stored.
 
 use super::{Check, CheckOutcome, HostFacts, Question, Renewal, bad, fail, ok, unknown};
-use crate::docker::visit::{Answers, ScanResult};
+use crate::docker::scan::{Answers, ScanResult};
 use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH};
 use crate::pki::{Certificate, name};
 use k8s_openapi::jiff::Timestamp;

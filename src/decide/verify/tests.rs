@@ -1,14 +1,14 @@
 //! One sound host, one thing wrong with it, and the verdict.
 
 use super::*;
+use crate::adapters::random::quick_key;
 use crate::api::{DockerHostCert, DockerHostCertSpec};
 use crate::decide::leaf::desired;
-use crate::docker::visit::PingAnswer;
+use crate::docker::scan::PingAnswer;
 use crate::pki::lifecycle::dates;
 use crate::pki::name::DistinguishedName;
 use crate::pki::profile::Usage;
 use crate::pki::sign::{Authority, Dates, LeafProfile, Serial, new_authority};
-use crate::world::entropy::quick_key;
 use k8s_openapi::jiff::SignedDuration;
 
 const NOW: &str = "2026-11-22T10:00:00Z";

@@ -34,7 +34,7 @@ pub struct NotOurs {
 impl DaemonJson {
     /// The text in which dockerd demands client certificates: `tlsverify` and three paths, each once, and no `tls`.
     /// A member that is there keeps its place, and what already says the same its bytes; new ones come last. Whoever
-    /// writes it asks [`super::sealed()`] first: a member that hides another `tlsverify` inside is not ours to remove.
+    /// writes it asks [`super::tls_enforced()`] first: a member that hides another `tlsverify` inside is not ours to remove.
     pub fn merged(&self, wanted: &Wanted) -> DaemonJson {
         let mut next = self.clone();
         next.remove("tls");

@@ -2,11 +2,11 @@
 
 mod document;
 mod merge;
-mod sealed;
+mod tls_enforced;
 
 pub use document::{DaemonJson, DaemonJsonError};
 pub use merge::{NotOurs, Wanted};
-pub use sealed::{NotEnforced, enforces_client_auth};
+pub use tls_enforced::{NotEnforced, enforces_client_auth};
 
 /// The files that dockerd reads its TLS material from, as absolute paths.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,17 +2,18 @@
 
 mod environment;
 mod exec_line;
-mod files;
 mod flags;
+pub mod parse;
 mod quoting;
+mod render;
 
 pub use environment::{variable, variables};
 pub use exec_line::{ExecError, ExecLine};
-pub use files::{
+pub use flags::TlsFlag;
+pub use render::{
     BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, closed_drop_in,
     docker_socket_drop_in, drop_in, socket_unit,
 };
-pub use flags::TlsFlag;
 
 #[cfg(test)]
 mod tests;

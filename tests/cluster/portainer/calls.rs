@@ -1,26 +1,26 @@
 //! Each call of a registration and of a rotation, and everything that can become of it: in the end there is exactly one
 //! environment, and it is right. By the library, without a cluster; several registrars are so many processes.
 
-use super::bed::marks;
+use super::fixture::marks;
 use crate::support::docker_like::{DockerLike, Material as Served};
 use crate::support::portainer::{Fault, Portainer};
 use anyhow::{Context, ensure};
+use dockseal::adapters::Clock;
+use dockseal::adapters::portainer::{Access, Patience, ServerCredential};
+use dockseal::adapters::random::{KeyGenerator, serial};
 use dockseal::api::portainer_client::Registrar as Who;
 use dockseal::api::status::EnvironmentReport;
 use dockseal::api::{Kind, ObjectRef};
-use dockseal::decide::registration::order::{RegistrationInput, marker};
+use dockseal::decide::registration::desired::{RegistrationInput, marker};
 use dockseal::decide::registration::{DesiredEnvironment, Proof};
-use dockseal::hallway::registration::server::NameLocks;
-use dockseal::hallway::registration::{
-    ClientPair, Connection, RegistrationOutcome, RegistrationRequest, RegistrationServer, register,
-};
 use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Authority, LeafProfile, new_authority};
 use dockseal::pki::{KeyAlgorithm, PrivateKey, lifecycle, sha256_hex};
-use dockseal::world::Clock;
-use dockseal::world::entropy::{KeyGenerator, serial};
-use dockseal::world::portainer_http::{Access, Patience, ServerCredential};
+use dockseal::reconcile::registration::server::NameLocks;
+use dockseal::reconcile::registration::{
+    ClientPair, Connection, RegistrationOutcome, RegistrationRequest, RegistrationServer, register,
+};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::jiff::SignedDuration;
 use std::sync::Arc;
@@ -196,7 +196,7 @@ async fn is_whole(site: &Site, portainer: &Portainer, pair: &ClientPair) -> anyh
     ensure!(certificate.as_bytes() == pair.certificate, "Portainer has another certificate");
     let leaked = portainer.tls_key_dirs();
     ensure!(leaked.is_empty(), "keys were left in {leaked:?}");
-    super::bed::info(portainer, environment.id).await
+    super::fixture::info(portainer, environment.id).await
 }
 
 #[tokio::test]
@@ -285,7 +285,7 @@ async fn an_environment_that_is_made_after_all_is_found() -> anyhow::Result<()> 
     portainer.inject("POST", "/api/tags", Fault::DelayAnswer(Duration::from_secs(5)));
     let mut registrar = Registrar::with(&site, &portainer, &pair, Duration::from_secs(60))?;
     let silence = async {
-        super::bed::until("no tag is made", || !portainer.tags().is_empty()).await?;
+        super::fixture::until("no tag is made", || !portainer.tags().is_empty()).await?;
         site.docker.pause();
         anyhow::Ok(())
     };
@@ -295,7 +295,7 @@ async fn an_environment_that_is_made_after_all_is_found() -> anyhow::Result<()> 
     ensure!(registrar.errand.previous.reason == "EnvironmentUnreachable", "{:?}", registrar.errand.previous);
     // Portainer still waits for it, and makes the environment as soon as it speaks: nobody was told of that.
     site.docker.resume();
-    super::bed::until("it is never made", || !portainer.environments().is_empty()).await?;
+    super::fixture::until("it is never made", || !portainer.environments().is_empty()).await?;
     let made: Vec<_> = portainer.environments().iter().map(|environment| environment.id).collect();
     ensure!(made.len() == 1, "Portainer made {made:?}");
     // The next create is refused for its name, and that is looked into: no other name, no second one, no complaint.

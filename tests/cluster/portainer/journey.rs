@@ -1,11 +1,11 @@
 //! examples/portainer.yaml with two real dockerds, from nothing to nothing; and a rotation under load.
 
-use super::bed::{Bed, event, info, is_discreet, look, marks, material, renew};
+use super::fixture::{Bed, event, info, is_discreet, look, marks, material, renew};
+use crate::fixture::{Namespace, is};
 use crate::support::dockerd::Dockerd;
 use crate::support::portainer::Portainer;
 use crate::support::ports;
 use crate::support::scratch::Scratch;
-use crate::world::{Namespace, is};
 use anyhow::{Context, ensure};
 use dockseal::pki::Certificate;
 use serde_json::{Value, json};

@@ -1,9 +1,9 @@
 //! The controller is killed between any two calls, of first registrations and of rotations: the next one ends them all.
 //! One kill serves for every place at once, since each pair's Portainer holds another call up.
 
-use super::bed::{Bed, is_discreet, until};
+use super::fixture::{Bed, is_discreet, until};
+use crate::fixture::Namespace;
 use crate::support::portainer::{Fault, Portainer};
-use crate::world::Namespace;
 use anyhow::{Context, ensure};
 use std::time::Duration;
 

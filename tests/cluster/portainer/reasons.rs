@@ -1,9 +1,9 @@
 //! Everything that keeps a host from being registered has a name of its own, costs no key, and ends with its cause.
 
-use super::bed::{Bed, client, is_discreet, until};
 use super::calls;
+use super::fixture::{Bed, client, is_discreet, until};
+use crate::fixture::{Namespace, base64, fails, find, is};
 use crate::support::portainer::{ADMIN, Fault, Options, Portainer};
-use crate::world::{Namespace, base64, fails, find, is};
 use anyhow::{Context, ensure};
 use dockseal::pki::profile::Usage;
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ async fn spoil(bed: &Bed, name: &str) -> anyhow::Result<()> {
     let (portainer, docker) = (&pair.portainer, &pair.docker);
     match name {
         "banned" => {
-            let attempts = (0..BANNING).map(|_| super::bed::log_in(portainer, "nobody", "wrong"));
+            let attempts = (0..BANNING).map(|_| super::fixture::log_in(portainer, "nobody", "wrong"));
             ensure!(futures::future::try_join_all(attempts).await?.contains(&403), "it bans nobody");
         }
         "stopped" => portainer.stop(),
@@ -123,7 +123,7 @@ async fn spoil(bed: &Bed, name: &str) -> anyhow::Result<()> {
             docker.set_version("29.0.0");
         }
         "serves-another" => {
-            let ours = super::bed::material(&bed.namespace, name).await?;
+            let ours = super::fixture::material(&bed.namespace, name).await?;
             bed.renew(&[format!("dockerhostcert/{name}")]).await?;
             docker.reload(&ours)?;
         }
@@ -188,7 +188,7 @@ async fn cure(bed: &Bed, name: &str, authority: &str) -> anyhow::Result<()> {
         }
         "host-stopped" => docker.go_on()?,
         "too-old" => portainer.set_version("2.33.5"),
-        "serves-another" => docker.reload(&super::bed::material(&bed.namespace, name).await?)?,
+        "serves-another" => docker.reload(&super::fixture::material(&bed.namespace, name).await?)?,
         _ => {}
     }
     bed.look(name).await

@@ -1,10 +1,10 @@
 //! What others do to a Portainer, and what users do to the objects: noticed, and put right or let go.
 
-use super::bed::{Bed, Pair, client, event, info, marks, until};
+use super::fixture::{Bed, Pair, client, event, info, marks, until};
+use crate::fixture::{Namespace, SOON, base64, fails, find, is};
 use crate::support::portainer::state::Environment;
-use crate::world::{Namespace, SOON, base64, fails, find, is};
 use anyhow::{Context, ensure};
-use dockseal::world::Clock;
+use dockseal::adapters::Clock;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 

@@ -16,14 +16,14 @@ mod inspect;
 mod list;
 mod proxy;
 mod request;
-mod rooms;
 mod route;
 mod serve;
+mod small_calls;
 mod snapshot;
 pub mod state;
 
 use super::listening::{self, Listening, listen};
-use dockseal::world::entropy;
+use dockseal::adapters::random;
 use state::State;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -209,7 +209,7 @@ fn instance() -> String {
 }
 
 fn random() -> [u8; 16] {
-    entropy::serial().0
+    random::serial().0
 }
 
 /// A poisoned lock means that some other test code panicked; what is behind these locks is whole all the same.

@@ -1,0 +1,97 @@
+use super::*;
+use crate::adapters::net::tls_verifier::tests::{Pair, Signer};
+use crate::pki::Certificate;
+use crate::pki::profile::Usage;
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+
+const DOCKER: &str = "HTTP/1.0 200 OK\r\nApi-Version: 1.46\r\nServer: Docker/27.0.3 (linux)\r\n\r\nOK";
+
+/// Answers everybody with `answer`, over TLS where there is a `tls`.
+async fn serve(tls: Option<ServerConfig>, answer: &'static str) -> DockerAddress {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            match &acceptor {
+                None => say(stream, answer).await,
+                Some(acceptor) => match acceptor.accept(stream).await {
+                    Ok(stream) => say(stream, answer).await,
+                    Err(_) => continue,
+                },
+            }
+        }
+    });
+    DockerAddress { host: "127.0.0.1".into(), port }
+}
+
+async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) {
+    let _ = stream.read(&mut [0; 1024]).await;
+    let _ = stream.write_all(answer.as_bytes()).await;
+    let _ = stream.shutdown().await;
+}
+
+async fn asked(address: &DockerAddress, trust: Option<&Signer>, client: &Pair) -> Result<Pinged, PingError> {
+    let trust = trust.map(Signer::pem);
+    docker_ping(address, trust.as_deref(), &client.cert, &client.key).await
+}
+
+#[tokio::test]
+async fn a_host_that_both_sides_trust_is_pinged() {
+    let signer = Signer::new();
+    let config = signer.server("docker.test", Some(&signer));
+    let address = serve(Some(config), DOCKER).await;
+    let client = signer.leaf(Usage::Client, "portainer");
+    for trust in [Some(&signer), None] {
+        let pinged = asked(&address, trust, &client).await.unwrap();
+        assert_eq!(pinged.docker_version.as_deref(), Some("27.0.3"));
+        assert_eq!(pinged.leaf_fingerprint.len(), 64);
+        assert_ne!(pinged.leaf_fingerprint, Certificate::from_pem(&client.cert).unwrap().fingerprint());
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_verify_is_told() {
+    let (ours, others) = (Signer::new(), Signer::new());
+    let address = serve(Some(ours.server("docker.test", None)), DOCKER).await;
+    let client = ours.leaf(Usage::Client, "portainer");
+    let foreign = asked(&address, Some(&others), &client).await.unwrap_err();
+    assert!(matches!(foreign, PingError::NotTrusted(_)), "{foreign:?}");
+    let renamed = DockerAddress { host: "localhost".into(), ..address };
+    let misnamed = asked(&renamed, Some(&ours), &client).await.unwrap_err();
+    assert!(matches!(misnamed, PingError::NotTrusted(_)), "{misnamed:?}");
+    assert!(asked(&renamed, None, &client).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_take_our_certificate_is_told() {
+    let (ours, others) = (Signer::new(), Signer::new());
+    let address = serve(Some(ours.server("docker.test", Some(&others))), DOCKER).await;
+    let refused = asked(&address, Some(&ours), &ours.leaf(Usage::Client, "portainer")).await.unwrap_err();
+    assert!(matches!(refused, PingError::Refused(_)), "{refused:?}");
+    let server = others.leaf(Usage::Server, "portainer");
+    let refused = asked(&address, Some(&ours), &server).await.unwrap_err();
+    assert!(matches!(refused, PingError::Refused(_)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_is_no_docker_over_tls_is_told() {
+    let signer = Signer::new();
+    let client = signer.leaf(Usage::Client, "portainer");
+    let plain = serve(None, "HTTP/1.1 400 Bad Request\r\n\r\n400 Bad Request").await;
+    assert_eq!(asked(&plain, None, &client).await, Err(PingError::Plain));
+    let closed = DockerAddress { port: 1, ..plain.clone() };
+    assert!(matches!(asked(&closed, None, &client).await, Err(PingError::Closed(_))));
+    let unknown = DockerAddress { host: "no-such-host.invalid".into(), ..plain.clone() };
+    assert!(matches!(asked(&unknown, None, &client).await, Err(PingError::Unresolved(_))));
+    let other = serve(Some(signer.server("docker.test", None)), "HTTP/1.0 403 Forbidden\r\n\r\nno").await;
+    let said = asked(&other, Some(&signer), &client).await;
+    assert_eq!(said, Err(PingError::Other("it answers: HTTP/1.0 403 Forbidden".into())));
+    let keyless = docker_ping(&other, None, &client.cert, &client.cert).await;
+    assert_eq!(keyless, Err(PingError::Other("the client's key cannot be read".into())));
+    let unpaired = docker_ping(&other, None, &client.cert, &signer.leaf(Usage::Client, "x").key).await.unwrap_err();
+    assert!(matches!(unpaired, PingError::Other(_)), "{unpaired:?}");
+}

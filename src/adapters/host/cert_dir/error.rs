@@ -1,0 +1,158 @@
+//! Why certificate files cannot be brought to a host, in words that say what to do. It never holds what is in a file.
+
+use crate::adapters::disk::atomic_files::FileError;
+use rustix::io::Errno;
+use std::path::{Path, PathBuf};
+
+/// Why files could not be looked at or delivered.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// The directory is none that the administrator lists.
+    #[error(
+        "{} is not in a directory that certificates may be delivered to on this host ({}): choose one below those, or \
+         have its administrator list it",
+        directory.display(), listed(roots)
+    )]
+    Outside {
+        /// What was asked for.
+        directory: PathBuf,
+        /// What is allowed.
+        roots: Vec<PathBuf>,
+    },
+    /// A path that leaves open what it means.
+    #[error("{} is no plain path: write it from / on, without . and ..", .0.display())]
+    NotPlain(PathBuf),
+    /// A name that is no name of an object, is the authority's own, or is too long.
+    #[error("{0:?} cannot name certificate files: a name is of a-z, 0-9, - and ., at most 251 bytes, and not ca")]
+    Name(String),
+    /// Something else is where a directory or a file should be.
+    #[error(
+        "{} is {what}, and nothing is read or written through it: remove it, or choose another directory",
+        path.display()
+    )]
+    InTheWay {
+        /// Where.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// Others could exchange what is there.
+    #[error("{} {flaw}", path.display())]
+    Insecure {
+        /// Where.
+        path: PathBuf,
+        /// How, and what to do.
+        flaw: UnsafePath,
+    },
+    /// The file system is mounted read-only.
+    #[error("the file system of {} is mounted read-only: mount it writable, or choose another directory", .0.display())]
+    ReadOnly(PathBuf),
+    /// There is no room left.
+    #[error("there is no room in {}: {why}", path.display())]
+    NoRoom {
+        /// Where.
+        path: PathBuf,
+        /// What is missing, and what to do.
+        why: String,
+    },
+    /// The kernel, or a sandbox, has no openat2.
+    #[error(
+        "the kernel does not offer openat2, without which nobody can be kept from redirecting what is written: use \
+         Linux 5.6 or newer, and a container runtime whose seccomp profile knows that call"
+    )]
+    OldKernel,
+    /// The directory is another object's.
+    #[error("{} is used by {owner}: choose another directory, or delete that object first", path.display())]
+    Claimed {
+        /// The directory.
+        path: PathBuf,
+        /// Whose it is.
+        owner: String,
+    },
+    /// A public name is somebody else's file.
+    #[error("{} is there already and is not ours: move it away, or set takeOver: true", .0.display())]
+    Taken(PathBuf),
+    /// What is there cannot be taken over.
+    #[error("failed to take over {}: it is {what}; put the plain file there", path.display())]
+    TakeOver {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+    },
+    /// Another process writes there.
+    #[error("another process is writing in {}: let it end, then try again", .0.display())]
+    Busy(PathBuf),
+    /// What was read back is not what was written.
+    #[error("{} does not hold what was written to it: check that disk", .0.display())]
+    Differs(PathBuf),
+    /// There is no such generation.
+    #[error("{} is no longer there", .0.display())]
+    NoGeneration(PathBuf),
+    /// Anything else that the system says.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// What lets others exchange a file or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnsafePath {
+    /// It is another user's.
+    Owner {
+        /// Whose.
+        uid: u32,
+        /// Whose it should be.
+        wanted: u32,
+    },
+    /// Others may write there.
+    Writable {
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It has more permissions than it was written with.
+    Mode {
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It has other names elsewhere.
+    Links {
+        /// How many names it has.
+        count: u64,
+    },
+}
+
+impl std::fmt::Display for UnsafePath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            UnsafePath::Owner { uid, wanted } => {
+                write!(f, "belongs to uid {uid}, who could exchange what is there: chown {wanted} it")
+            }
+            UnsafePath::Writable { mode } => write!(f, "may be written by others (mode {mode:04o}): chmod go-w it"),
+            UnsafePath::Mode { mode } => write!(f, "has the permissions {mode:04o}, more than it was written with"),
+            UnsafePath::Links { count } => write!(f, "has {count} hard links, so it may be written under another name"),
+        }
+    }
+}
+
+fn listed(roots: &[PathBuf]) -> String {
+    match roots {
+        [] => "none".to_owned(),
+        _ => roots.iter().map(|root| root.display().to_string()).collect::<Vec<_>>().join(", "),
+    }
+}
+
+/// The error of a call on `path`.
+pub(super) fn failed(verb: &'static str, path: &Path, error: Errno) -> DeliveryError {
+    let path = path.to_owned();
+    match error {
+        Errno::NOSYS => DeliveryError::OldKernel,
+        Errno::ROFS => DeliveryError::ReadOnly(path),
+        Errno::NOSPC | Errno::DQUOT => {
+            DeliveryError::NoRoom { path, why: format!("{}: remove some files there", std::io::Error::from(error)) }
+        }
+        Errno::LOOP => DeliveryError::InTheWay { path, what: "a symbolic link" },
+        Errno::NOTDIR => DeliveryError::InTheWay { path, what: "no directory" },
+        Errno::ISDIR => DeliveryError::InTheWay { path, what: "a directory" },
+        _ => FileError { verb, path: path.display().to_string(), source: error.into() }.into(),
+    }
+}

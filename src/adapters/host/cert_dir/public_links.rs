@@ -1,0 +1,138 @@
+//! The three public names: linked to what `current` names, or taken over from somebody else. They never show parts of
+//! two sets, whenever this ends.
+
+use super::contents::{self, Bytes, PublicName};
+use super::layout::{self, FileNames};
+use super::write_lock::{GenerationFile, WriteLock, check_room, check_writable};
+use super::{DeliveryError, DirHandle, Directory};
+
+/// What a public name may be put over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Nothing: a file that is not ours is [`DeliveryError::Taken`].
+    Nothing,
+    /// A file that holds what the current generation holds.
+    Same,
+    /// Whatever is there, directories excepted.
+    Anything,
+}
+
+/// A name to link, and whether something is there already.
+type Unlinked<'a> = (&'a str, bool);
+
+impl Directory {
+    /// Makes the public names whose files the current generation has.
+    ///
+    /// # Errors
+    /// [`DeliveryError::Taken`], before anything is changed, where one is not ours and `over` does not cover it.
+    pub fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
+        let names = FileNames::of(name)?;
+        let Some(keep) = layout::keep(&self.folder)? else { return Ok(()) };
+        if self.unlinked(&keep, &names, over)?.is_empty() {
+            return Ok(());
+        }
+        check_writable(&self.folder)?;
+        let turn = WriteLock::make(&self.folder)?;
+        self.link(&turn, &names, over)
+    }
+
+    fn link(&self, turn: &WriteLock, names: &FileNames, over: Over) -> Result<(), DeliveryError> {
+        let unlinked = self.unlinked(&turn.keep, names, over)?;
+        for (name, replace) in &unlinked {
+            let target = layout::public_target(name);
+            match replace {
+                true => turn.replace_link(&self.folder, name, &target)?,
+                false if self.folder.make_link(name, &target)? => {}
+                false => return Err(DeliveryError::Taken(self.folder.at(name))),
+            }
+        }
+        if unlinked.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.folder.sync()) }
+    }
+
+    fn unlinked<'a>(
+        &self,
+        keep: &DirHandle,
+        names: &'a FileNames,
+        over: Over,
+    ) -> Result<Vec<Unlinked<'a>>, DeliveryError> {
+        let mut unlinked = Vec::new();
+        let current = match layout::shown(keep) {
+            Ok(Some(current)) => current,
+            // A generation that others may change is not linked to; the next one heals it.
+            Ok(None) | Err(DeliveryError::Insecure { .. } | DeliveryError::InTheWay { .. }) => return Ok(unlinked),
+            Err(error) => return Err(error),
+        };
+        for name in names.public() {
+            if !current.has(name)? {
+                continue; // flawed or not: a link to it is no worse than none
+            }
+            match self.public(name)? {
+                PublicName::Ours => {}
+                PublicName::Absent => unlinked.push((name, false)),
+                PublicName::File(there) if over == Over::Same && current.read_own(name)?.as_ref() == Some(&there) => {
+                    unlinked.push((name, true));
+                }
+                _ if over == Over::Anything => unlinked.push((name, true)),
+                _ => return Err(DeliveryError::Taken(self.folder.at(name))),
+            }
+        }
+        Ok(unlinked)
+    }
+
+    /// Takes the files over that are under the public names: copies them as they are into a generation, moves
+    /// `current` to it, and has the names link to it. What they show is the same before, between and after. None where
+    /// there is nothing to take over.
+    ///
+    /// # Errors
+    /// [`DeliveryError::TakeOver`] where one of them is no plain file; nothing is changed then.
+    pub fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
+        let names = FileNames::of(name)?;
+        if !self.any_foreign(&names)? {
+            return Ok(None);
+        }
+        check_writable(&self.folder)?;
+        let turn = WriteLock::make(&self.folder)?;
+        let mut shown = Vec::new();
+        for name in names.public() {
+            shown.extend(self.bytes(&turn.keep, name)?.map(|bytes| (name, bytes)));
+        }
+        let copy = |(name, bytes)| GenerationFile { name, mode: copy_mode(name, bytes), bytes };
+        let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
+        check_room(&self.folder, &files)?;
+        let number = turn.write(&files)?;
+        turn.point(number)?;
+        self.link(&turn, &names, Over::Same)?;
+        Ok(Some(number))
+    }
+
+    fn any_foreign(&self, names: &FileNames) -> Result<bool, DeliveryError> {
+        for name in names.public() {
+            if !matches!(self.public(name)?, PublicName::Ours | PublicName::Absent) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn public(&self, name: &str) -> Result<PublicName, DeliveryError> {
+        contents::public_name(&self.folder, name)
+    }
+
+    /// What a public name shows.
+    fn bytes(&self, keep: &DirHandle, name: &str) -> Result<Option<Bytes>, DeliveryError> {
+        let what = match self.public(name)? {
+            PublicName::Absent => return Ok(None),
+            PublicName::Ours => return layout::shown(keep)?.map_or(Ok(None), |current| current.read_own(name)),
+            PublicName::File(bytes) => return Ok(Some(bytes)),
+            PublicName::Link(target) => format!("a link to {}", target.display()),
+            PublicName::Unreadable(why) => format!("not readable ({why})"),
+        };
+        Err(DeliveryError::TakeOver { path: self.folder.at(name), what })
+    }
+}
+
+/// What was taken over keeps its content; a certificate file that a key is in as well is nobody else's to read.
+pub(super) fn copy_mode(name: &str, bytes: &[u8]) -> u32 {
+    let private = b"PRIVATE KEY";
+    if bytes.windows(private.len()).any(|window| window == private) { 0o400 } else { layout::mode(name) }
+}

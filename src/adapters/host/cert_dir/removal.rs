@@ -1,0 +1,40 @@
+//! Removal of what is ours in an opened directory, with all that is in it. Links are removed, never followed.
+
+use super::dir_handle::DirHandle;
+use super::error::DeliveryError;
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::io::Errno;
+use std::ffi::OsStr;
+
+/// Directories within each other that are removed at most.
+const MOST_DEPTH: usize = 8;
+
+impl DirHandle {
+    /// Removes an entry and all that is in it; true where there was one.
+    pub(super) fn remove(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
+        self.remove_to(name.as_ref(), MOST_DEPTH)
+    }
+
+    fn remove_to(&self, name: &OsStr, depth: usize) -> Result<bool, DeliveryError> {
+        match unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) => return Ok(true),
+            Err(Errno::NOENT) => return Ok(false),
+            Err(Errno::ISDIR) if depth > 0 => {}
+            Err(error) => return Err(self.fail("remove", name)(error)),
+        }
+        let Some(folder) = self.folder(name)? else { return Ok(false) };
+        for entry in folder.names()? {
+            folder.remove_to(&entry, depth - 1)?;
+        }
+        self.remove_empty(name)
+    }
+
+    /// Removes an empty directory; false where it is none, or is not empty.
+    pub(super) fn remove_empty(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
+        match unlinkat(&self.fd, name.as_ref(), AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT | Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(error) => Err(self.fail("remove", name.as_ref())(error)),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The way to a directory: below a root that the administrator lists, over nothing that others could exchange.
+
+use super::dir_handle::{DirHandle, Guard};
+use super::error::DeliveryError;
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+/// Links of root's that are followed on the way to an allowed root.
+const MOST_LINKS: usize = 16;
+
+/// What is done where a directory is missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// It is made.
+    Make,
+    /// It is not.
+    Leave,
+}
+
+/// Opens `directory`; none where it is missing and not to be made.
+///
+/// Every directory on the way must be root's or ours, and nobody else may rename in it: it is not writable by others,
+/// or sticky. Up to the allowed root, links are followed that are root's or ours themselves (`/var/run`); from there
+/// on, none. The directory itself must not be writable by others at all.
+pub(super) fn open(roots: &[PathBuf], directory: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {
+    let root = root_of(roots, directory)?;
+    let below = directory.strip_prefix(root).unwrap_or(Path::new(""));
+    let Some(mut here) = walk(root, missing)? else { return Ok(None) };
+    for name in below {
+        let next = match (here.folder(name)?, missing) {
+            (Some(next), _) => next,
+            (None, Missing::Make) => here.make_folder(name)?,
+            (None, Missing::Leave) => return Ok(None),
+        };
+        next.check(Guard::Passage)?;
+        here = next;
+    }
+    here.check(Guard::Own)?;
+    Ok(Some(here))
+}
+
+/// The innermost allowed root that the directory is in.
+fn root_of<'a>(roots: &'a [PathBuf], directory: &Path) -> Result<&'a Path, DeliveryError> {
+    plain(directory)?;
+    roots.iter().try_for_each(|root| plain(root))?;
+    let above = roots.iter().filter(|root| directory.starts_with(root));
+    let outside = || DeliveryError::Outside { directory: directory.to_owned(), roots: roots.to_vec() };
+    above.max_by_key(|root| root.components().count()).map(PathBuf::as_path).ok_or_else(outside)
+}
+
+fn plain(path: &Path) -> Result<(), DeliveryError> {
+    let steps = path.components().all(|step| matches!(step, Component::RootDir | Component::Normal(_)));
+    // Path leaves single dots out of its components, which is what they mean.
+    if path.is_absolute() && steps { Ok(()) } else { Err(DeliveryError::NotPlain(path.to_owned())) }
+}
+
+fn walk(root: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {
+    let mut here = top()?;
+    let mut ahead = steps(root);
+    let mut links = 0;
+    while let Some(name) = ahead.pop() {
+        if name == ".." {
+            here = checked(here.above()?)?;
+            continue;
+        }
+        here = match here.folder(&name) {
+            Ok(Some(next)) => checked(next)?,
+            Ok(None) if missing == Missing::Make => checked(here.make_folder(&name)?)?,
+            Ok(None) => return Ok(None),
+            Err(DeliveryError::InTheWay { .. }) if links < MOST_LINKS && here.link(&name)?.is_some() => {
+                links += 1;
+                let target = here.trusted_link(&name)?;
+                ahead.extend(steps(&target));
+                if target.is_absolute() { top()? } else { here }
+            }
+            Err(error) => return Err(error),
+        };
+    }
+    Ok(Some(here))
+}
+
+fn top() -> Result<DirHandle, DeliveryError> {
+    checked(DirHandle::top()?)
+}
+
+fn checked(folder: DirHandle) -> Result<DirHandle, DeliveryError> {
+    folder.check(Guard::Passage).map(|()| folder)
+}
+
+/// The steps of a path, the first one last.
+fn steps(path: &Path) -> Vec<OsString> {
+    let named = path.components().filter(|step| matches!(step, Component::Normal(_) | Component::ParentDir));
+    named.map(|step| step.as_os_str().to_owned()).rev().collect()
+}

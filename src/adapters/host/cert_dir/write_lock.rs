@@ -1,0 +1,170 @@
+//! The turn to write in a host's directory: one process has it at a time. Each step is whole or did not happen.
+
+use super::dir_handle::{DirHandle, Guard};
+use super::error::DeliveryError;
+use super::layout::{self, ASIDE, CURRENT, KEEP, LOCK};
+use rustix::fd::OwnedFd;
+use rustix::fs::{FlockOperation, StatVfs, StatVfsMountFlags, flock, fstat};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+use std::time::Duration;
+
+const PAUSE: Duration = Duration::from_millis(20);
+const MOST_PAUSES: usize = 500;
+/// Blocks beside those of the files: for directories, links and their names.
+const SLACK_BLOCKS: u64 = 4;
+/// Files beside those that are counted: our directory, the lock, the generation, a link aside.
+const SLACK_FILES: u64 = 4;
+
+/// A file of a generation.
+pub(super) struct GenerationFile<'a> {
+    pub(super) name: &'a str,
+    pub(super) mode: u32,
+    pub(super) bytes: &'a [u8],
+}
+
+/// The turn. Others wait until it is dropped.
+pub(super) struct WriteLock {
+    pub(super) keep: DirHandle,
+    _lock: OwnedFd,
+}
+
+impl WriteLock {
+    /// Takes the turn, where there is anything of ours.
+    pub(super) fn of(folder: &DirHandle) -> Result<Option<WriteLock>, DeliveryError> {
+        layout::keep(folder)?.map(WriteLock::wait).transpose()
+    }
+
+    /// Takes the turn; the directory of ours is made where there is none.
+    pub(super) fn make(folder: &DirHandle) -> Result<WriteLock, DeliveryError> {
+        let keep = folder.make_folder(KEEP)?;
+        keep.check(Guard::Own)?;
+        WriteLock::wait(keep)
+    }
+
+    fn wait(keep: DirHandle) -> Result<WriteLock, DeliveryError> {
+        for _ in 0..MOST_PAUSES {
+            // A file that only root may open: in another one, anybody could take the turn and keep it.
+            let lock = keep.private(LOCK)?;
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) if fstat(&lock).is_ok_and(|found| found.st_nlink > 0) => {
+                    return Ok(WriteLock { keep, _lock: lock });
+                }
+                Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(PAUSE),
+                Err(error) => return Err(super::error::failed("lock", &keep.at(LOCK), error)),
+            }
+        }
+        Err(DeliveryError::Busy(keep.path().to_owned()))
+    }
+
+    /// Removes what an interrupted write left behind.
+    pub(super) fn tidy(&self) -> Result<(), DeliveryError> {
+        layout::leftovers(&self.keep)?.try_for_each(|name| self.keep.remove(name).map(drop))
+    }
+
+    /// Writes a generation beside the others.
+    pub(super) fn write(&self, files: &[GenerationFile<'_>]) -> Result<u64, DeliveryError> {
+        self.tidy()?;
+        let last = layout::numbers(&self.keep)?.last().copied().max(layout::current(&self.keep)?);
+        let number = last.unwrap_or(0) + 1;
+        let (aside, name) = (format!("{ASIDE}{number}"), number.to_string());
+        let done = self.stage(&aside, files).and_then(|()| self.keep.rename(&aside, &self.keep, &name));
+        if let Err(error) = done.and_then(|()| self.keep.sync()) {
+            let _ = self.keep.remove(&aside).and_then(|_| self.keep.remove(&name));
+            return Err(error);
+        }
+        Ok(number)
+    }
+
+    fn stage(&self, aside: &str, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
+        let folder = self.keep.make_folder(aside)?;
+        for file in files {
+            folder.create(file.name, file.mode, file.bytes)?;
+        }
+        for file in files {
+            let read = folder.read_own(file.name)?;
+            if read.as_deref() != Some(file.bytes) {
+                return Err(DeliveryError::Differs(folder.at(file.name)));
+            }
+        }
+        folder.sync()
+    }
+
+    /// Moves `current`.
+    pub(super) fn point(&self, number: u64) -> Result<(), DeliveryError> {
+        let name = number.to_string();
+        let none = || DeliveryError::NoGeneration(self.keep.at(&name));
+        layout::generation(&self.keep, number)?.ok_or_else(none)?;
+        if layout::current(&self.keep)? == Some(number) {
+            return Ok(());
+        }
+        self.replace_link(&self.keep, CURRENT, &name)?;
+        self.keep.sync()
+    }
+
+    /// Replaces one of our small files.
+    pub(super) fn replace_file(&self, file: &GenerationFile<'_>) -> Result<(), DeliveryError> {
+        let aside = format!("{ASIDE}file");
+        self.keep.remove(&aside)?;
+        let written = self.keep.create(&aside, file.mode, file.bytes);
+        if let Err(error) = written.and_then(|()| self.keep.rename(&aside, &self.keep, file.name)) {
+            let _ = self.keep.remove(&aside);
+            return Err(error);
+        }
+        self.keep.sync()
+    }
+
+    /// Puts a link over whatever has its name, at once.
+    pub(super) fn replace_link(&self, folder: &DirHandle, name: &str, target: &str) -> Result<(), DeliveryError> {
+        let aside = format!("{ASIDE}link");
+        self.keep.remove(&aside)?;
+        self.keep.make_link(&aside, target)?;
+        let renamed = self.keep.rename(&aside, folder, name);
+        if renamed.is_err() {
+            let _ = self.keep.remove(&aside);
+        }
+        renamed
+    }
+
+    /// Removes generations; what is left of one that is half removed has no number any more.
+    pub(super) fn retire(&self, numbers: impl IntoIterator<Item = u64>) -> Result<(), DeliveryError> {
+        for number in numbers {
+            let aside = format!("{ASIDE}{number}");
+            self.keep.remove(&aside)?;
+            self.keep.rename(&number.to_string(), &self.keep, &aside)?;
+            self.keep.sync()?;
+            self.keep.remove(&aside)?;
+        }
+        Ok(())
+    }
+}
+
+/// Fails before anything is touched where nothing can be written.
+pub(super) fn check_writable(folder: &DirHandle) -> Result<StatVfs, DeliveryError> {
+    let room = folder.room()?;
+    match room.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        true => Err(DeliveryError::ReadOnly(folder.path().to_owned())),
+        false => Ok(room),
+    }
+}
+
+/// Fails before anything is touched where those files cannot be written.
+pub(super) fn check_room(folder: &DirHandle, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
+    let room = check_writable(folder)?;
+    let no_room = |why| Err(DeliveryError::NoRoom { path: folder.path().to_owned(), why });
+    let block = room.f_frsize.max(1);
+    let blocks = files.iter().map(|file| (file.bytes.len() as u64).div_ceil(block));
+    let needed = SLACK_BLOCKS + blocks.sum::<u64>();
+    let free = if geteuid().is_root() { room.f_bfree } else { room.f_bavail };
+    // Some file systems count neither, and say 0 of 0.
+    if room.f_blocks > 0 && free < needed {
+        let kib = |blocks: u64| (blocks * block).div_ceil(1024);
+        return no_room(format!("{} KiB are needed, {} are free: remove some files there", kib(needed), kib(free)));
+    }
+    let needed = SLACK_FILES + files.len() as u64;
+    if room.f_files > 0 && room.f_ffree < needed {
+        let free = room.f_ffree;
+        return no_room(format!("{needed} more files are needed, and its file system takes {free}: remove some there"));
+    }
+    Ok(())
+}

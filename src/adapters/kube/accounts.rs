@@ -1,0 +1,203 @@
+//! Companions' accounts in an API server: made and replaced, never applied, so that what is somebody else's stays.
+
+use super::store::{KubeStore, failed, place, post, within};
+use crate::adapters::account_store::AccountStore;
+use crate::adapters::store::{ObjectEvent, StoreError};
+use crate::api::account::{ACCOUNT_ANNOTATION, AccountResource, PartKey, PartKind, ResourceBody, SeenPart};
+use crate::api::assignment::AssignedHost;
+use crate::api::{API_VERSION, Kind, MANAGED_LABEL};
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, DeleteParams, Preconditions};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+
+/// A kind of Kubernetes that accounts are made of.
+pub trait PartResource:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Clone
+    + Debug
+    + Default
+    + DeserializeOwned
+    + Serialize
+    + Send
+    + 'static
+{
+    /// Which.
+    const KIND: PartKind;
+    /// What it says.
+    fn body(&self) -> ResourceBody;
+    /// Says that instead.
+    fn fill(&mut self, body: &ResourceBody);
+}
+
+const OF_THIS_KIND: &str = "an object is filled with what its own kind says";
+
+impl PartResource for ServiceAccount {
+    const KIND: PartKind = PartKind::ServiceAccount;
+
+    fn body(&self) -> ResourceBody {
+        ResourceBody::ServiceAccount { automount: self.automount_service_account_token }
+    }
+
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::ServiceAccount { automount } = body else { unreachable!("{OF_THIS_KIND}") };
+        self.automount_service_account_token = *automount;
+    }
+}
+
+impl PartResource for ConfigMap {
+    const KIND: PartKind = PartKind::ConfigMap;
+
+    fn body(&self) -> ResourceBody {
+        ResourceBody::ConfigMap(self.data.clone().unwrap_or_default())
+    }
+
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::ConfigMap(data) = body else { unreachable!("{OF_THIS_KIND}") };
+        (self.data, self.binary_data) = (Some(data.clone()), None);
+    }
+}
+
+impl PartResource for Role {
+    const KIND: PartKind = PartKind::Role;
+
+    fn body(&self) -> ResourceBody {
+        ResourceBody::Role(self.rules.clone().unwrap_or_default())
+    }
+
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::Role(rules) = body else { unreachable!("{OF_THIS_KIND}") };
+        self.rules = Some(rules.clone());
+    }
+}
+
+impl PartResource for RoleBinding {
+    const KIND: PartKind = PartKind::RoleBinding;
+
+    fn body(&self) -> ResourceBody {
+        ResourceBody::RoleBinding(self.role_ref.clone(), self.subjects.clone().unwrap_or_default())
+    }
+
+    fn fill(&mut self, body: &ResourceBody) {
+        let ResourceBody::RoleBinding(role, subjects) = body else { unreachable!("{OF_THIS_KIND}") };
+        (self.role_ref, self.subjects) = (role.clone(), Some(subjects.clone()));
+    }
+}
+
+/// Its name.
+pub fn part_key<K: PartResource>(item: &K) -> PartKey {
+    PartKey { kind: K::KIND, at: place(item.meta()) }
+}
+
+/// It as it is.
+pub fn seen_part<K: PartResource>(item: &K) -> SeenPart {
+    SeenPart {
+        version: item.resource_version().unwrap_or_default(),
+        owner: item.annotations().get(ACCOUNT_ANNOTATION).cloned(),
+        labelled: item.labels().get(MANAGED_LABEL).is_some_and(|value| value == "true"),
+        body: item.body(),
+    }
+}
+
+fn mark(metadata: &mut ObjectMeta, part: &AccountResource) {
+    metadata.labels.get_or_insert_default().insert(MANAGED_LABEL.into(), "true".into());
+    metadata.annotations.get_or_insert_default().insert(ACCOUNT_ANNOTATION.into(), part.owner.clone());
+}
+
+impl KubeStore {
+    fn parts<K: PartResource>(&self, key: &PartKey) -> Api<K> {
+        Api::namespaced(self.client(), &key.at.namespace)
+    }
+
+    async fn find_part<K: PartResource>(&self, key: &PartKey) -> kube::Result<Option<SeenPart>> {
+        Ok(self.parts::<K>(key).get_opt(&key.at.name).await?.as_ref().map(seen_part))
+    }
+
+    async fn make_part<K: PartResource>(&self, part: &AccountResource) -> kube::Result<String> {
+        let mut item = K::default();
+        item.meta_mut().name = Some(part.key.at.name.to_string());
+        item.meta_mut().namespace = Some(part.key.at.namespace.to_string());
+        mark(item.meta_mut(), part);
+        item.fill(&part.body);
+        let made = self.parts::<K>(&part.key).create(&post(), &item).await?;
+        Ok(made.resource_version().unwrap_or_default())
+    }
+
+    /// What others added beside stays. None where it has changed.
+    async fn amend_part<K: PartResource>(&self, part: &AccountResource, version: &str) -> kube::Result<Option<String>> {
+        let api = self.parts::<K>(&part.key);
+        let live = api.get_opt(&part.key.at.name).await?;
+        let Some(mut live) = live.filter(|live| live.resource_version().as_deref() == Some(version)) else {
+            return Ok(None);
+        };
+        mark(live.meta_mut(), part);
+        live.fill(&part.body);
+        Ok(Some(api.replace(&part.key.at.name, &post(), &live).await?.resource_version().unwrap_or_default()))
+    }
+
+    async fn discard_part<K: PartResource>(&self, key: &PartKey, version: &str) -> kube::Result<()> {
+        let exactly = Preconditions { resource_version: Some(version.to_owned()), uid: None };
+        let how = DeleteParams::default().preconditions(exactly);
+        self.parts::<K>(key).delete(&key.at.name, &how).await.map(|_| ())
+    }
+}
+
+/// Does the same for whichever kind it is.
+macro_rules! of_kind {
+    ($kind:expr, $store:ident.$call:ident($($argument:expr),*)) => {
+        match $kind {
+            PartKind::ServiceAccount => within($store.$call::<ServiceAccount>($($argument),*)).await,
+            PartKind::ConfigMap => within($store.$call::<ConfigMap>($($argument),*)).await,
+            PartKind::Role => within($store.$call::<Role>($($argument),*)).await,
+            PartKind::RoleBinding => within($store.$call::<RoleBinding>($($argument),*)).await,
+        }
+    };
+}
+
+impl AccountStore for KubeStore {
+    async fn find(&self, key: &PartKey) -> Result<Option<SeenPart>, StoreError> {
+        let found = of_kind!(key.kind, self.find_part(key));
+        found.map_err(|error| failed("read", key.to_string(), error))
+    }
+
+    async fn make(&self, part: &AccountResource) -> Result<String, StoreError> {
+        match of_kind!(part.key.kind, self.make_part(part)) {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => Err(StoreError::Exists(part.key.at.clone())),
+            made => made.map_err(|error| failed("create", part.key.to_string(), error)),
+        }
+    }
+
+    async fn amend(&self, part: &AccountResource, version: &str) -> Result<String, StoreError> {
+        match of_kind!(part.key.kind, self.amend_part(part, version)) {
+            Ok(Some(version)) => Ok(version),
+            Ok(None) => Err(StoreError::Changed(part.key.at.clone())),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(part.key.at.clone())),
+            Err(error) => Err(failed("replace", part.key.to_string(), error)),
+        }
+    }
+
+    async fn discard(&self, key: &PartKey, version: &str) -> Result<(), StoreError> {
+        match of_kind!(key.kind, self.discard_part(key, version)) {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(key.at.clone())),
+            done => done.map_err(|error| failed("delete", key.to_string(), error)),
+        }
+    }
+
+    async fn announce_left(&self, host: &AssignedHost, what: &ObjectEvent) {
+        let about = ObjectReference {
+            api_version: Some(API_VERSION.into()),
+            kind: Some(Kind::DockerHostCert.as_str().into()),
+            namespace: Some(host.namespace.clone()),
+            name: Some(host.name.clone()),
+            uid: Some(host.uid.clone()),
+            ..ObjectReference::default()
+        };
+        self.send(&about, what).await;
+    }
+}

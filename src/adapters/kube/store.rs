@@ -1,0 +1,412 @@
+//! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
+
+use super::leaf_cache::LeafCache;
+use crate::adapters::store::{NewItem, ObjectEvent, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
+use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
+use crate::api::{
+    API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, NamespacedName, OWNER_ANNOTATION, Object,
+    ObjectRef,
+};
+use crate::pki::material::{Data, written_leaf};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::GroupVersionKind;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// Field manager of what the controller writes.
+pub const FIELD_MANAGER: &str = "dockseal-controller";
+/// No request takes longer; the API server's own limit is 60 seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Secrets, ConfigMaps and statuses in an API server.
+pub struct KubeStore {
+    client: Client,
+    recorder: Recorder,
+    /// Secrets with our label.
+    pub leaves: LeafCache,
+}
+
+impl KubeStore {
+    /// The store behind `client`; events are sent under the name `instance`.
+    pub fn new(client: Client, instance: String) -> KubeStore {
+        let reporter = kube::runtime::events::Reporter { controller: "dockseal".into(), instance: Some(instance) };
+        KubeStore { recorder: Recorder::new(client.clone(), reporter), client, leaves: LeafCache::default() }
+    }
+
+    /// Takes a labelled Secret from the watch; the owners that it has and had, where that is news.
+    pub fn notice(&self, secret: Secret) -> Vec<ObjectRef> {
+        let at = place(&secret.metadata);
+        let version = secret.metadata.resource_version.clone().unwrap_or_default();
+        self.leaves.notice(at, &version, || StoredLeaf::from(&stored_secret(secret)))
+    }
+
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Sends an event about an object.
+    pub(super) async fn send(&self, about: &ObjectReference, what: &ObjectEvent) {
+        let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
+        let note = Some(what.message.chars().take(1000).collect());
+        let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
+        if let Err(error) = within(self.recorder.publish(&event, about)).await {
+            let name = about.name.as_deref().unwrap_or_default();
+            tracing::warn!(name, reason = what.reason, %error, "failed to send an event");
+        }
+    }
+
+    fn secrets(&self, namespace: &str) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn config_maps(&self, namespace: &str) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    fn objects(&self, at: &ObjectRef) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind))
+    }
+
+    async fn noting(
+        &self,
+        item: &NewItem,
+        write: impl Future<Output = Result<Option<String>, StoreError>>,
+    ) -> Result<(), StoreError> {
+        if item.shelf != StoredKind::Secrets {
+            return write.await.map(|_| ());
+        }
+        let leaf = |version| StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
+        self.leaves.noting(&item.at, write, leaf).await
+    }
+
+    async fn create_secret(&self, item: &NewItem) -> kube::Result<Option<String>> {
+        let secret = Secret {
+            metadata: metadata(item),
+            type_: Some(item.type_.to_owned()),
+            data: Some(bytes(&item.data)),
+            ..Secret::default()
+        };
+        let made = self.secrets(&item.at.namespace).create(&post(), &secret).await?;
+        Ok(made.metadata.resource_version)
+    }
+
+    async fn create_config_map(&self, item: &NewItem) -> kube::Result<Option<String>> {
+        let map = ConfigMap { metadata: metadata(item), data: Some(texts(&item.data)), ..ConfigMap::default() };
+        let made = self.config_maps(&item.at.namespace).create(&post(), &map).await?;
+        Ok(made.metadata.resource_version)
+    }
+
+    async fn patch(&self, object: &Object, verb: &'static str, patch: serde_json::Value) -> Result<(), StoreError> {
+        let api = self.objects(&object.at);
+        let patch = Patch::Merge(patch);
+        let done = within(api.patch(&object.at.name, &PatchParams::default(), &patch)).await;
+        done.map(|_| ()).map_err(|error| failure_of(object, verb, error))
+    }
+}
+
+impl Store for KubeStore {
+    async fn read(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
+        let read = async {
+            Ok(match shelf {
+                StoredKind::Secrets => self.secrets(&at.namespace).get_opt(&at.name).await?.map(stored_secret),
+                StoredKind::ConfigMaps => {
+                    self.config_maps(&at.namespace).get_opt(&at.name).await?.map(stored_config_map)
+                }
+            })
+        };
+        within(read).await.map_err(|error| failed("read", name(shelf, at), error))
+    }
+
+    async fn leaf(&self, at: &NamespacedName) -> Result<Option<StoredLeaf>, StoreError> {
+        Ok(self.leaves.get(at))
+    }
+
+    async fn create(&self, item: &NewItem) -> Result<(), StoreError> {
+        let create = async {
+            match item.shelf {
+                StoredKind::Secrets => self.create_secret(item).await,
+                StoredKind::ConfigMaps => self.create_config_map(item).await,
+            }
+        };
+        let create = async {
+            within(create).await.map_err(|error| match error {
+                kube::Error::Api(status) if status.is_already_exists() => StoreError::Exists(item.at.clone()),
+                error => failed("create", name(item.shelf, &item.at), error),
+            })
+        };
+        self.noting(item, create).await
+    }
+
+    async fn replace(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
+        let replace = async {
+            match item.shelf {
+                StoredKind::Secrets => {
+                    let fill = |live: &mut Secret| live.data = Some(bytes(&item.data));
+                    replace_live(&self.secrets(&item.at.namespace), item, version, fill).await
+                }
+                StoredKind::ConfigMaps => {
+                    let fill = |live: &mut ConfigMap| live.data = Some(texts(&item.data));
+                    replace_live(&self.config_maps(&item.at.namespace), item, version, fill).await
+                }
+            }
+        };
+        let replace = async {
+            match within(replace).await {
+                Ok(Some(version)) => Ok(version),
+                Ok(None) => Err(StoreError::Changed(item.at.clone())),
+                Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(item.at.clone())),
+                Err(error) => Err(failed("replace", name(item.shelf, &item.at), error)),
+            }
+        };
+        self.noting(item, replace).await
+    }
+
+    async fn delete(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
+        let exactly = Preconditions { resource_version: Some(version.to_owned()), uid: None };
+        let how = DeleteParams::default().preconditions(exactly);
+        let delete = async {
+            match shelf {
+                StoredKind::Secrets => self.secrets(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
+                StoredKind::ConfigMaps => self.config_maps(&at.namespace).delete(&at.name, &how).await.map(|_| ()),
+            }
+        };
+        match within(delete).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(at.clone())),
+            done => done.map_err(|error| failed("delete", name(shelf, at), error)),
+        }
+    }
+
+    async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
+        let metadata = json!({ "uid": object.uid, "resourceVersion": object.version, "annotations": { AUTHORITY_ANNOTATION: fingerprint } });
+        self.patch(object, "annotate", json!({ "metadata": metadata })).await
+    }
+
+    async fn set_finalizer(&self, object: &Object, held: bool) -> Result<(), StoreError> {
+        let others = object.finalizers.iter().filter(|finalizer| *finalizer != FINALIZER).cloned();
+        let finalizers: Vec<String> = others.chain(held.then(|| FINALIZER.to_owned())).collect();
+        let metadata = json!({ "resourceVersion": object.version, "finalizers": finalizers });
+        match self.patch(object, "set the finalizer of", json!({ "metadata": metadata })).await {
+            Err(StoreError::Gone(_)) => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn publish(&self, object: &Object, status: &ControllerStatus) -> Result<(), StoreError> {
+        let at = &object.at;
+        let metadata = json!({ "name": &*at.name, "namespace": &*at.namespace, "uid": object.uid });
+        let patch =
+            json!({ "apiVersion": API_VERSION, "kind": at.kind.as_str(), "metadata": metadata, "status": status });
+        let how = PatchParams::apply(FIELD_MANAGER).force();
+        let api = self.objects(at);
+        let done = within(api.patch_status(&at.name, &how, &Patch::Apply(patch))).await;
+        done.map(|_| ()).map_err(|error| failure_of(object, "publish the status of", error))
+    }
+
+    /// By a merge at exactly the version that was seen: an apply removes no field of another's.
+    async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
+        let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
+        let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
+        let environments: Vec<_> = object.previous.environments.iter().chain(&kept.environments).collect();
+        let environments = (!environments.is_empty()).then_some(environments); // null takes the field away
+        let status = json!({ "conditions": conditions, "host": host(&kept.host), "environments": environments });
+        let patch = json!({ "metadata": metadata, "status": status });
+        let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let api = self.objects(&object.at);
+        match within(api.patch_status(&object.at.name, &how, &Patch::Merge(patch))).await {
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                Err(StoreError::Changed(object.at.beside(&object.at.name)))
+            }
+            done => done.map(|_| ()).map_err(|error| failure_of(object, "take back the companion's report on", error)),
+        }
+    }
+
+    async fn announce(&self, object: &Object, what: &ObjectEvent) {
+        self.send(&reference(object), what).await;
+    }
+}
+
+/// A report for a merge: every field that it lacks goes.
+fn host(report: &HostReport) -> serde_json::Value {
+    if *report == HostReport::default() {
+        return serde_json::Value::Null;
+    }
+    let HostReport { delivered_fingerprint, delivered_bundle, delivered_at, served_fingerprint, served_at } = report;
+    json!({
+        "deliveredFingerprint": delivered_fingerprint,
+        "deliveredBundle": delivered_bundle,
+        "deliveredAt": delivered_at,
+        "servedFingerprint": served_fingerprint,
+        "servedAt": served_at,
+    })
+}
+
+/// The API resource of a kind.
+pub fn resource(kind: Kind) -> ApiResource {
+    let plural = format!("{}s", kind.as_str().to_lowercase());
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()), &plural)
+}
+
+/// Namespace and name out of metadata.
+pub fn place(meta: &ObjectMeta) -> NamespacedName {
+    NamespacedName::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
+/// The owner that a Secret or ConfigMap names: in its own namespace, else whoever may write in one could have objects
+/// of another looked at.
+pub fn owner(meta: &ObjectMeta) -> Option<ObjectRef> {
+    let named = meta.annotations.as_ref()?.get(OWNER_ANNOTATION).and_then(|text| ObjectRef::parse(text));
+    named.filter(|owner| meta.namespace.as_deref() == Some(&owner.namespace))
+}
+
+/// Replaces data, label and annotations; what others added beside them stays. None where it has changed.
+async fn replace_live<K>(
+    api: &Api<K>,
+    item: &NewItem,
+    version: &str,
+    fill: impl FnOnce(&mut K),
+) -> kube::Result<Option<Option<String>>>
+where
+    K: Resource + Clone + Debug + DeserializeOwned + Serialize,
+{
+    let Some(mut live) = api.get_opt(&item.at.name).await?.filter(|live| has(live, version)) else {
+        return Ok(None);
+    };
+    mark(live.meta_mut(), item);
+    fill(&mut live);
+    Ok(Some(api.replace(&item.at.name, &post(), &live).await?.resource_version()))
+}
+
+pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    match tokio::time::timeout(PATIENCE, request).await {
+        Ok(done) => done,
+        Err(_) => Err(kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into())),
+    }
+}
+
+fn failure_of(object: &Object, verb: &'static str, error: kube::Error) -> StoreError {
+    match error {
+        kube::Error::Api(status) if status.is_not_found() => StoreError::Gone(object.at.clone()),
+        error => failed(verb, object.at.to_string(), error),
+    }
+}
+
+pub(super) fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError {
+    let seconds = match &error {
+        kube::Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
+        _ => None,
+    };
+    let retry_after = seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(u64::from(seconds)));
+    StoreError::Failed { verb, object, source: words(error), retry_after }
+}
+
+/// The server's own words, without the structure around them.
+fn words(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.as_str().into(),
+        error => Box::new(error),
+    }
+}
+
+fn name(shelf: StoredKind, at: &NamespacedName) -> String {
+    match shelf {
+        StoredKind::Secrets => format!("Secret {at}"),
+        StoredKind::ConfigMaps => format!("ConfigMap {at}"),
+    }
+}
+
+pub(super) fn post() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
+}
+
+fn metadata(item: &NewItem) -> ObjectMeta {
+    let mut metadata = ObjectMeta {
+        name: Some(item.at.name.to_string()),
+        namespace: Some(item.at.namespace.to_string()),
+        ..ObjectMeta::default()
+    };
+    mark(&mut metadata, item);
+    metadata
+}
+
+fn mark(metadata: &mut ObjectMeta, item: &NewItem) {
+    metadata.labels.get_or_insert_default().insert(MANAGED_LABEL.into(), "true".into());
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(OWNER_ANNOTATION.into(), item.owner.to_string());
+    annotations.extend(item.authority.iter().map(|authority| (AUTHORITY_ANNOTATION.into(), authority.clone())));
+}
+
+fn has(live: &impl ResourceExt, version: &str) -> bool {
+    live.resource_version().as_deref() == Some(version)
+}
+
+fn bytes(data: &Data) -> BTreeMap<String, ByteString> {
+    data.iter().map(|(key, bytes)| (key.to_owned(), ByteString(bytes.to_vec()))).collect()
+}
+
+fn texts(data: &Data) -> BTreeMap<String, String> {
+    data.iter().map(|(key, bytes)| (key.to_owned(), String::from_utf8_lossy(bytes).into_owned())).collect()
+}
+
+/// A Secret as it is stored.
+pub(super) fn stored_secret(secret: Secret) -> StoredItem {
+    let data = secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
+    stored(secret.metadata, data.collect())
+}
+
+fn stored_config_map(map: ConfigMap) -> StoredItem {
+    let data = map.data.unwrap_or_default().into_iter().map(|(key, text)| (key, text.into_bytes()));
+    stored(map.metadata, data.collect())
+}
+
+fn stored(meta: ObjectMeta, data: Data) -> StoredItem {
+    let annotation = |name: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(name).cloned());
+    StoredItem {
+        owner: owner(&meta),
+        authority: annotation(AUTHORITY_ANNOTATION),
+        labelled: meta
+            .labels
+            .as_ref()
+            .and_then(|labels| labels.get(MANAGED_LABEL))
+            .is_some_and(|value| value == "true"),
+        version: meta.resource_version.unwrap_or_default(),
+        data,
+    }
+}
+
+fn reference(object: &Object) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(API_VERSION.into()),
+        kind: Some(object.at.kind.as_str().into()),
+        namespace: Some(object.at.namespace.to_string()),
+        name: Some(object.at.name.to_string()),
+        uid: Some(object.uid.clone()),
+        ..ObjectReference::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_is_of_its_own_namespace() {
+        let pandora = ObjectRef::new(Kind::DockerHostCert, "home", "pandora");
+        let named = |namespace: &str| ObjectMeta {
+            namespace: Some(namespace.into()),
+            annotations: Some([(OWNER_ANNOTATION.into(), pandora.to_string())].into()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(owner(&named("home")), Some(pandora.clone()));
+        assert_eq!(owner(&named("elsewhere")), None);
+    }
+}

@@ -1,0 +1,68 @@
+//! Tokens of ServiceAccounts (authentication.k8s.io/v1, TokenRequest): minted, and when to mint the next.
+
+use crate::adapters::Clock;
+use crate::pki::lifecycle::saturating;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The API server answers within this, or not at all.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A token. Its Debug is redacted, its memory is zeroed.
+#[derive(Clone)]
+pub struct Token {
+    /// What is sent.
+    pub text: Zeroizing<String>,
+    /// When it ends, by this machine's clock.
+    pub expires: Timestamp,
+    /// When the next should be minted: after a third of what the server gave.
+    pub renew_at: Timestamp,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token(redacted, until {})", self.expires)
+    }
+}
+
+/// Mints a token for an account, bound to a Node where one is given.
+///
+/// # Errors
+/// What the API server says.
+pub async fn mint(
+    client: &Client,
+    (namespace, account): (&str, &str),
+    node: Option<&str>,
+    life: SignedDuration,
+    clock: &Clock,
+) -> kube::Result<Token> {
+    let bound = node.map(|node| BoundObjectReference {
+        api_version: Some("v1".into()),
+        kind: Some("Node".into()),
+        name: Some(node.to_owned()),
+        uid: None,
+    });
+    let spec =
+        TokenRequestSpec { audiences: Vec::new(), expiration_seconds: Some(life.as_secs()), bound_object_ref: bound };
+    let request = TokenRequest { spec, ..TokenRequest::default() };
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let asked = clock.now();
+    let params = PostParams::default();
+    let answer = tokio::time::timeout(PATIENCE, accounts.create_token_request(account, &params, &request)).await;
+    let late = |_| kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into());
+    let answer = answer.map_err(late)??;
+    let unreadable = || kube::Error::Service("the answer holds no token".into());
+    let status = answer.status.ok_or_else(unreadable)?;
+    // By this machine's clock, which may be wrong: what counts is for how long the server gave it.
+    let life = answer.spec.expiration_seconds.map_or(life, SignedDuration::from_secs);
+    Ok(Token {
+        text: Zeroizing::new(status.token),
+        expires: saturating(asked, life),
+        renew_at: saturating(asked, life / 3),
+    })
+}

@@ -1,0 +1,17 @@
+//! The outside itself: clock, entropy, and where Secrets, statuses and accounts are kept. It decides nothing.
+
+pub mod account_store;
+pub mod clock;
+pub mod disk;
+pub mod docker;
+pub mod host;
+pub mod kube;
+pub mod net;
+pub mod portainer;
+pub mod random;
+pub mod store;
+pub mod terminal;
+
+pub use clock::Clock;
+pub use disk::store::DiskStore;
+pub use store::{Store, StoreError};

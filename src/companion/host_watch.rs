@@ -1,0 +1,88 @@
+//! What changes on this host, and when it is looked at: files of ours, of dockerd, and dockerd itself.
+
+use crate::adapters::disk::watch::FileWatch;
+use crate::adapters::host::cert_dir::SILENT;
+use crate::adapters::host::unit_watch::UnitWatch;
+use crate::reconcile::host::daemon::SERVICE;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Editors and package managers write in several steps.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// So many looks at changes, and there is somebody who changes files here all the time: looked at less often, until
+/// that long nothing changed.
+const MANY_LOOKS: u32 = 20;
+const LONG_DEBOUNCE: Duration = Duration::from_secs(10);
+const QUIET: Duration = Duration::from_secs(60);
+/// A system bus that is not there, or went, is looked for so often.
+const BUS_AGAIN: Duration = Duration::from_mins(5);
+
+/// What is watched, and when there is a look to take.
+pub struct HostWatcher {
+    watch: FileWatch,
+    daemon: Option<UnitWatch>,
+    /// When to look.
+    look: Option<Instant>,
+    last: Option<Instant>,
+    looks: u32,
+}
+
+impl HostWatcher {
+    /// Nothing is watched.
+    pub fn new() -> HostWatcher {
+        HostWatcher { watch: FileWatch::new(SILENT), daemon: None, look: None, last: None, looks: 0 }
+    }
+
+    /// What is watched from now on; with hosts, whether dockerd was restarted, which then serves something else, or
+    /// somebody else's.
+    pub fn keep_to(&mut self, directories: BTreeSet<PathBuf>, hosts: bool) {
+        self.watch.keep_to(directories);
+        if self.daemon.is_none() && hosts {
+            self.daemon = Some(UnitWatch::of(SERVICE, BUS_AGAIN));
+        }
+    }
+
+    /// Waits for the next change; it is looked at soon.
+    pub async fn next(&mut self) {
+        let restarted = async {
+            match &self.daemon {
+                Some(daemon) => daemon.changed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.watch.changed() => {}
+            () = restarted => {}
+        }
+        self.hint();
+    }
+
+    /// When to look, where something changed.
+    pub fn look(&self) -> Option<Instant> {
+        self.look
+    }
+
+    /// Something changed: it is looked at soon, unless it happens all the time.
+    fn hint(&mut self) {
+        let now = Instant::now();
+        if self.look.is_some() {
+            return;
+        }
+        if self.last.is_none_or(|last| now.duration_since(last) > QUIET) {
+            self.looks = 0;
+        }
+        self.looks = self.looks.saturating_add(1);
+        self.look = Some(now + if self.looks > MANY_LOOKS { LONG_DEBOUNCE } else { DEBOUNCE });
+    }
+
+    /// Whether it is time; if so, that look is taken.
+    pub fn take_look(&mut self) -> bool {
+        let now = self.look.is_some_and(|look| look <= Instant::now());
+        if now {
+            (self.look, self.last) = (None, Some(Instant::now()));
+        }
+        now
+    }
+}

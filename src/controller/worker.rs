@@ -1,0 +1,230 @@
+//! The workers: an object from the queue, a walk, and what follows from it.
+
+use super::index::{Affected, Index};
+use super::metrics::Metrics;
+use super::registration_worker::{RegistrationKey, Tombstones};
+use super::secret_refs::References;
+use super::workqueue::WorkQueue;
+use crate::adapters::kube::store::KubeStore;
+use crate::adapters::{Clock, Store, StoreError};
+use crate::api::{Kind, Object, ObjectRef};
+use crate::decide::delivery::{Allowlist, Deliverer};
+use crate::reconcile::accounts::Accounts;
+use crate::reconcile::registration::Registrations;
+use crate::reconcile::{self, Context, Permit, Reconciled, RelatedState};
+use futures::FutureExt;
+use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// Walks at the same time, those that wait for a slow key left out.
+const PLACES: usize = 32;
+/// A server that wants to be left alone for longer than that is asked again all the same.
+pub(super) const LONGEST_TOLD: Duration = Duration::from_mins(5);
+/// Failures in a row that are nobody's business but the log's.
+pub(super) const UNTOLD_FAILURES: u32 = 2;
+pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
+
+/// Everything that one term of office knows.
+pub struct ControllerState {
+    /// The rooms.
+    pub house: Context<KubeStore>,
+    /// All objects.
+    pub index: Arc<RwLock<Index>>,
+    /// Who is next.
+    pub queue: Arc<WorkQueue<ObjectRef>>,
+    /// The accounts of companions.
+    pub accounts: Accounts,
+    /// Which of them is next.
+    pub account_queue: WorkQueue<String>,
+    /// What is known of Portainers.
+    pub registrations: Arc<Registrations>,
+    /// Which of them, or of their hosts, is next.
+    pub registration_queue: Arc<WorkQueue<RegistrationKey>>,
+    pub(super) farewells: Tombstones,
+    pub(super) counting: Mutex<HashSet<ObjectRef>>,
+    /// Secrets watched by name.
+    pub references: References,
+    pub(super) metrics: Arc<Metrics>,
+    places: Arc<Semaphore>,
+}
+
+impl ControllerState {
+    /// An empty cluster over that store, whose companions are told of what that listing lets through.
+    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>, listing: Allowlist) -> ControllerState {
+        ControllerState {
+            house: Context::new(store, clock),
+            index: Arc::default(),
+            queue: Arc::default(),
+            registrations: Arc::new(Registrations::new(listing.portainer)),
+            accounts: Accounts::new(listing),
+            account_queue: WorkQueue::default(),
+            registration_queue: Arc::default(),
+            farewells: Tombstones::default(),
+            counting: Mutex::default(),
+            references: References::default(),
+            metrics,
+            places: Arc::new(Semaphore::new(PLACES)),
+        }
+    }
+
+    /// Takes an object from a watch.
+    pub fn put(&self, object: Object) {
+        self.farewells.cancel(&object.at);
+        let mut index = self.index.write().expect(UNPOISONED);
+        let before = index.find(&object.at).and_then(|before| before.account());
+        let left = before.filter(|before| Some(before) != object.account().as_ref());
+        let touched = index.put(object);
+        drop(index);
+        left.into_iter().for_each(|account| self.account_queue.add(account)); // the new one follows the object's walk
+        match touched {
+            Affected::Nobody => {}
+            Affected::Status(at) => self.queue.hint(at),
+            Affected::All(touched) => touched.into_iter().for_each(|at| self.queue.add(at)),
+        }
+    }
+
+    /// Takes the end of an object from a watch.
+    pub fn remove(&self, at: &ObjectRef) {
+        let mut index = self.index.write().expect(UNPOISONED);
+        let object = index.find(at);
+        let account = object.as_ref().and_then(|object| object.account());
+        let touched = index.remove(at);
+        drop(index);
+        object.iter().for_each(|object| self.part_from(object));
+        account.into_iter().for_each(|account| self.account_queue.add(account));
+        if at.kind == Kind::DockerCA {
+            self.house.authorities.forget(&at.beside(&at.name));
+        }
+        self.queue.forget(at);
+        touched.into_iter().for_each(|at| self.queue.add(at));
+    }
+
+    /// Waits until nobody is left to walk.
+    pub async fn settled(&self) {
+        while !(self.queue.is_idle() && self.account_queue.is_idle()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+/// Rings the alarms by the clock, which may jump.
+pub async fn alarms(cluster: Arc<ControllerState>) {
+    loop {
+        cluster.queue.ring(cluster.house.clock.now());
+        cluster.account_queue.ring(cluster.house.clock.now());
+        cluster.registration_queue.ring(cluster.house.clock.now());
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Walks whoever is next, several at a time.
+pub async fn workers(cluster: Arc<ControllerState>) {
+    let mut walks = tokio::task::JoinSet::new();
+    loop {
+        let slot = Permit::take(&cluster.places).await;
+        let at = cluster.queue.next().await;
+        walks.spawn(guarded(Arc::clone(&cluster), at, slot));
+        while walks.try_join_next().is_some() {}
+    }
+}
+
+/// A walk that panics is a fault of ours with one object, which must not keep the others waiting.
+async fn guarded(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
+    let walk = AssertUnwindSafe(one(Arc::clone(&cluster), at.clone(), slot));
+    if walk.catch_unwind().await.is_err() {
+        tracing::error!(object = %at, "its walk panicked, which is a fault of Dockseal: please report it");
+        again(&cluster, at, Duration::ZERO);
+    }
+}
+
+async fn one(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
+    let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
+        cluster.queue.done(&at, None, || true);
+        return;
+    };
+    let started = Instant::now();
+    let walked = walk(&cluster, &object, &slot).await;
+    drop(slot);
+    cluster.metrics.walked(at.kind.as_str(), walked.as_ref().map(|walk| walk.issued), started.elapsed());
+    match walked {
+        Ok(walk) => follow(&cluster, &object, walk),
+        // Where it is gone, the watch will say so and the next walk end at once; else its alarm must not be lost.
+        Err(StoreError::Gone(_)) => drop(again(&cluster, at, Duration::ZERO)),
+        Err(error) => {
+            let telling = cluster.queue.failures(&at) >= UNTOLD_FAILURES;
+            if telling && reconcile::report_repeated_failure(&cluster.house, &object, &error).await {
+                wake_leaves(&cluster, &at);
+            }
+            retry(&cluster, at, &error);
+        }
+    }
+}
+
+impl ControllerState {
+    /// Who brings a host's certificate there.
+    pub(super) fn courier(&self, object: &Object) -> Deliverer {
+        let account = object.account();
+        let hosts = account.map(|account| self.index.read().expect(UNPOISONED).hosts_of(&account));
+        self.accounts.courier(object, &hosts.unwrap_or_default())
+    }
+}
+
+async fn walk(cluster: &ControllerState, object: &Object, slot: &Permit) -> Result<Reconciled, StoreError> {
+    let owner = cluster.house.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
+    let around = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
+    let (courier, standing) = (cluster.courier(object), cluster.standing(object));
+    let around = RelatedState { courier, standing, ..around };
+    reconcile::reconcile(&cluster.house, object, &around, slot).await
+}
+
+fn follow(cluster: &ControllerState, object: &Object, walk: Reconciled) {
+    let at = &object.at;
+    if let Some(reason) = walk.issued {
+        tracing::info!(object = %at, reason = reason.as_str(), "issued");
+    }
+    if walk.authority_changed {
+        wake_leaves(cluster, at);
+    }
+    object.account().into_iter().for_each(|account| cluster.account_queue.add(account));
+    cluster.queue.done(at, walk.wake, || {
+        let secret_settled = cluster.house.store.leaves.is_as_written(&object.secret());
+        let mut index = cluster.index.write().expect(UNPOISONED);
+        let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
+        secret_settled && status_settled
+    });
+    let now = cluster.index.read().expect(UNPOISONED).find(at);
+    now.iter().for_each(|object| cluster.follow_registration(object));
+}
+
+fn wake_leaves(cluster: &ControllerState, authority: &ObjectRef) {
+    let leaves = cluster.index.read().expect(UNPOISONED).leaves_of(authority);
+    leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
+}
+
+fn retry(cluster: &Arc<ControllerState>, at: ObjectRef, error: &StoreError) {
+    let told = match error {
+        StoreError::Failed { retry_after, .. } => *retry_after,
+        _ => None,
+    };
+    let delay = again(cluster, at.clone(), told.unwrap_or_default());
+    tracing::warn!(object = %at, %error, retry_in = ?delay, "failed");
+}
+
+/// Another try, after `told` at least and later each time. The term of office may end until then.
+fn again(cluster: &Arc<ControllerState>, at: ObjectRef, told: Duration) -> Duration {
+    let delay = cluster.queue.failed(&at).max(told.min(LONGEST_TOLD));
+    if !told.is_zero() {
+        cluster.queue.rest(&at);
+    }
+    let cluster = Arc::downgrade(cluster);
+    tokio::spawn(async move {
+        tokio::time::sleep(delay).await;
+        if let Some(cluster) = cluster.upgrade() {
+            cluster.queue.rested(at);
+        }
+    });
+    delay
+}

@@ -1,0 +1,43 @@
+//! What a companion is told of a host.
+
+use super::{Allowlist, Deliverer, allowlist};
+use crate::api::assignment::{AssignedHost, RESTART_REQUESTED_ANNOTATION};
+use crate::api::docker_host_cert::DockerHostCertSpec;
+use crate::api::reference::DeletionPolicy;
+use crate::api::{FINALIZER, Object, Spec};
+use k8s_openapi::jiff::Timestamp;
+
+/// Whether a companion may be told of it, as far as it alone is concerned.
+pub fn assignable(object: &Object, listed: &Allowlist) -> bool {
+    let served = matches!(allowlist::courier(object, listed), Deliverer::Node(_) | Deliverer::Enrolled);
+    served && (object.deleted.is_none() || is_removing(object))
+}
+
+/// The object is going, and waits for what was delivered to go before it.
+pub fn is_removing(object: &Object) -> bool {
+    object.deleted.is_some()
+        && object.finalizers.iter().any(|held| held == FINALIZER)
+        && object.delivery().is_some_and(|delivery| delivery.deletion_policy == DeletionPolicy::Delete)
+}
+
+/// The object in an assignment, with its turn.
+pub fn entry(object: &Object, turn: Option<Timestamp>) -> Option<AssignedHost> {
+    let Spec::Host(spec) = &object.spec else { return None };
+    Some(AssignedHost {
+        namespace: object.at.namespace.to_string(),
+        name: object.at.name.to_string(),
+        uid: object.uid.clone(),
+        generation: object.generation,
+        secret_name: object.secret_name(),
+        delivery: spec.delivery.clone()?,
+        port: port(spec),
+        turn,
+        restart_requested_at: object.annotation(RESTART_REQUESTED_ANNOTATION).map(str::to_owned),
+        removing: is_removing(object),
+        portainers: Vec::new(),
+    })
+}
+
+fn port(spec: &DockerHostCertSpec) -> u16 {
+    spec.address.clone().unwrap_or_default().port.try_into().unwrap_or_default()
+}

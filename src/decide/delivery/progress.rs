@@ -1,0 +1,285 @@
+//! Whether what is stored has arrived on its host, from what the companion reports; nothing there is believed that
+//! does not name the very certificate and bundle.
+
+use super::Deliverer;
+use crate::api::Object;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::docker_host_cert::Mode;
+use crate::decide::status::Verdict;
+use crate::pki::lifecycle::saturating;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// How long a companion may take.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is stored, and has to arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredCertificate {
+    /// Fingerprint of the certificate.
+    pub fingerprint: String,
+    /// SHA-256 of the bundle, hex.
+    pub bundle: String,
+    /// When the certificate was issued.
+    pub issued_at: Timestamp,
+}
+
+/// How far it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeliveryProgress {
+    /// For Ready: of type Delivered or Serving, whose conditions are the companion's own. None where nobody delivers.
+    pub verdict: Option<Verdict>,
+    /// When a companion that says nothing is late.
+    pub wake: Option<Timestamp>,
+}
+
+/// Decides at `now`.
+pub fn progress(object: &Object, courier: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
+    let verdict = match courier {
+        Deliverer::Nobody => return DeliveryProgress::default(),
+        Deliverer::Refused(refusal) => Some(Verdict::new(refusal.condition, false, refusal.reason, &refusal.message)),
+        _ => reported(object, stored),
+    };
+    match verdict {
+        Some(verdict) => DeliveryProgress { verdict: Some(verdict), wake: None },
+        None => waiting(object, courier, stored, now),
+    }
+}
+
+/// What the companion says of what is stored; none where it has not spoken of it yet.
+fn reported(object: &Object, stored: &StoredCertificate) -> Option<Verdict> {
+    let (companion, host) = (&object.companion, &object.companion.host);
+    let delivered = current(object, companion.condition(ConditionType::Delivered)?)?;
+    if delivered.status != "True" {
+        return Some(fault(ConditionType::Delivered, delivered));
+    }
+    let there = host.delivered_fingerprint.as_ref() == Some(&stored.fingerprint)
+        && host.delivered_bundle.as_ref() == Some(&stored.bundle);
+    if !there {
+        return None;
+    }
+    if object.delivery().is_none_or(|delivery| delivery.mode == Mode::Files) {
+        return Some(Verdict::new(ConditionType::Delivered, true, Reason::Delivered, &delivered.message));
+    }
+    let serving = current(object, companion.condition(ConditionType::Serving)?)?;
+    if serving.status != "True" {
+        return Some(fault(ConditionType::Serving, serving));
+    }
+    let served = host.served_fingerprint.as_ref() == Some(&stored.fingerprint);
+    served.then(|| Verdict::new(ConditionType::Serving, true, Reason::Serving, &serving.message))
+}
+
+/// A condition about the spec as it is now.
+fn current<'a>(object: &Object, condition: &'a Condition) -> Option<&'a Condition> {
+    Some(condition).filter(|condition| condition.observed_generation == Some(object.generation))
+}
+
+fn fault(type_: ConditionType, condition: &Condition) -> Verdict {
+    let unknown = if type_ == ConditionType::Delivered { Reason::NotDelivered } else { Reason::NotServed };
+    // A companion of another version may have words that this one lacks.
+    let (reason, message) = match Reason::parse(&condition.reason) {
+        Some(reason) => (reason, condition.message.clone()),
+        None => (unknown, format!("{}: {}", condition.reason, condition.message)),
+    };
+    Verdict::new(type_, false, reason, message)
+}
+
+fn waiting(object: &Object, courier: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
+    let late = saturating(since(object, stored, now), PATIENCE);
+    let who = courier.words();
+    let verdict = |reason, message| Some(Verdict::new(ConditionType::Delivered, false, reason, message));
+    if now < late {
+        let message = format!("waiting for {who}");
+        return DeliveryProgress { verdict: verdict(Reason::NotDelivered, message), wake: Some(late) };
+    }
+    let (minutes, remedy) = (PATIENCE.as_mins(), courier.remedy());
+    let message = format!("{who} has not delivered what is stored within {minutes} minutes: {remedy}");
+    DeliveryProgress { verdict: verdict(Reason::CompanionSilent, message), wake: None }
+}
+
+/// Since when it is waited for. Ready says it, so that a restart forgets nothing: the instant at which it began to be
+/// False for this is its lastTransitionTime, see [`begins_to_wait`].
+fn since(object: &Object, stored: &StoredCertificate, now: Timestamp) -> Timestamp {
+    match last_ready(object).filter(|ready| is_waiting(ready)) {
+        Some(ready) => ready.last_transition_time.0.max(stored.issued_at),
+        None => now,
+    }
+}
+
+/// The wait begins with this verdict of Ready: whatever it said before is over.
+pub fn begins_to_wait(object: &Object, ready: &Verdict) -> bool {
+    ready.reason == Reason::NotDelivered && !last_ready(object).is_some_and(is_waiting)
+}
+
+fn last_ready(object: &Object) -> Option<&Condition> {
+    object.previous.conditions.iter().find(|condition| condition.type_ == ConditionType::Ready.as_str())
+}
+
+fn is_waiting(ready: &Condition) -> bool {
+    let waits = [Reason::NotDelivered, Reason::CompanionSilent];
+    ready.status == "False" && waits.iter().any(|reason| ready.reason == reason.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::docker_host_cert::{Delivery, Target};
+    use crate::api::{DockerHostCert, DockerHostCertSpec};
+    use crate::decide::Problem;
+    use crate::decide::status::conditions;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    const ISSUED: &str = "2026-11-22T10:00:00Z";
+    const NOW: &str = "2026-11-22T10:00:30Z";
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("an instant")
+    }
+
+    fn stored() -> StoredCertificate {
+        StoredCertificate { fingerprint: "leaf".into(), bundle: "bundle".into(), issued_at: at(ISSUED) }
+    }
+
+    fn condition(type_: &str, status: &str, reason: &str) -> Condition {
+        Condition {
+            type_: type_.into(),
+            status: status.into(),
+            reason: reason.into(),
+            message: format!("{type_} says {reason}"),
+            observed_generation: Some(3),
+            last_transition_time: Time(at(ISSUED)),
+        }
+    }
+
+    /// Delivered and served, in mode Daemon.
+    fn good() -> Object {
+        let delivery = Delivery {
+            target: Some(Target::Node),
+            node_name: Some("pandora".into()),
+            mode: Mode::Daemon,
+            ..Delivery::default()
+        };
+        let spec = DockerHostCertSpec { delivery: Some(delivery), ..DockerHostCertSpec::default() };
+        let mut object = Object::from(DockerHostCert::new("pandora", spec));
+        object.generation = 3;
+        object.companion.conditions =
+            vec![condition("Delivered", "True", "Delivered"), condition("Serving", "True", "Serving")];
+        let host = &mut object.companion.host;
+        (host.delivered_fingerprint, host.delivered_bundle) = (Some("leaf".into()), Some("bundle".into()));
+        host.served_fingerprint = Some("leaf".into());
+        object
+    }
+
+    fn files(object: &mut Object) {
+        let crate::api::Spec::Host(spec) = &mut object.spec else { unreachable!("it is a host") };
+        spec.delivery.as_mut().expect("a delivery").mode = Mode::Files;
+    }
+
+    fn says(change: impl FnOnce(&mut Object)) -> String {
+        let mut object = good();
+        change(&mut object);
+        let progress = progress(&object, &Deliverer::asked(&object), &stored(), at(NOW));
+        let verdict = progress.verdict.expect("a delivery");
+        format!("{}{}", if verdict.holds { "" } else { "-" }, verdict.reason.as_str())
+    }
+
+    #[test]
+    fn only_what_is_stored_counts_as_delivered_and_served() {
+        type Change = fn(&mut Object);
+        let table: [(&str, Change); 17] = [
+            ("Serving", |_| {}),
+            ("-NotDelivered", |object| object.companion = Default::default()),
+            ("-NotDelivered", |object| object.companion.host.delivered_fingerprint = Some("older".into())),
+            ("-NotDelivered", |object| object.companion.host.delivered_bundle = None),
+            ("-NotDelivered", |object| object.companion.host.served_fingerprint = Some("older".into())),
+            ("-NotDelivered", |object| object.generation = 4),
+            ("-NotDelivered", |object| object.companion.conditions.truncate(1)),
+            ("Delivered", |object| (files(object), object.companion.conditions.truncate(1)).0),
+            ("Delivered", |object| {
+                files(object);
+                object.companion.conditions[1] = condition("Serving", "False", "NotServed");
+            }),
+            ("-NotDelivered", |object| {
+                files(object);
+                object.companion.host.delivered_fingerprint = None;
+            }),
+            ("-FileConflict", |object| {
+                object.companion.conditions[0] = condition("Delivered", "False", "FileConflict")
+            }),
+            ("-RestartPending", |object| {
+                object.companion.conditions[1] = condition("Serving", "False", "RestartPending");
+            }),
+            // What it says of a renewal that has not arrived goes before what it says of the one before.
+            ("-NotDelivered", |object| {
+                object.companion.conditions[1] = condition("Serving", "False", "RestartPending");
+                object.companion.host.delivered_fingerprint = Some("older".into());
+            }),
+            ("-NotDelivered", |object| object.companion.conditions[0] = condition("Delivered", "False", "OfTomorrow")),
+            ("-NotServed", |object| object.companion.conditions[1] = condition("Serving", "False", "OfTomorrow")),
+            ("-NotServed", |object| object.companion.conditions[1] = condition("Serving", "Unknown", "NotServed")),
+            // A fault of the spec before is none of the spec now.
+            ("-NotDelivered", |object| {
+                object.companion.conditions[0] = condition("Delivered", "False", "FileConflict");
+                object.generation = 4;
+            }),
+        ];
+        for (number, (expected, change)) in table.into_iter().enumerate() {
+            assert_eq!(says(change), expected, "{number}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_waited_for_where_nobody_delivers_and_a_refusal_says_so_at_once() {
+        assert_eq!(progress(&good(), &Deliverer::Nobody, &stored(), at(NOW)), DeliveryProgress::default());
+        let refusal = Problem::delivery(Reason::NotListed, "words");
+        let refused = progress(&good(), &Deliverer::Refused(refusal), &stored(), at(NOW));
+        assert_eq!(refused.verdict, Some(Verdict::new(ConditionType::Delivered, false, Reason::NotListed, "words")));
+        assert_eq!(refused.wake, None);
+    }
+
+    /// Walks an object with a silent companion, as its status remembers it.
+    fn step(object: &mut Object, stored: &StoredCertificate, now: &str) -> (String, Option<Timestamp>) {
+        let courier = Deliverer::asked(object);
+        let DeliveryProgress { verdict, wake } = progress(object, &courier, stored, at(now));
+        let ready = Verdict { condition: ConditionType::Ready, ..verdict.expect("a delivery") };
+        let mut before = object.previous.conditions.clone();
+        before.retain(|_| !begins_to_wait(object, &ready));
+        object.previous.conditions = conditions(std::slice::from_ref(&ready), &before, 3, at(now));
+        (ready.reason.as_str().to_owned(), wake)
+    }
+
+    #[test]
+    fn a_companion_has_ten_minutes_from_when_the_wait_begins() {
+        let mut object = good();
+        object.companion = Default::default();
+        let mut stored = stored();
+        // Ready is False for another reason for a day: that is no silence of the companion's.
+        object.previous.conditions = vec![condition("Ready", "False", "FileConflict")];
+        let late = at("2026-11-23T10:10:00Z");
+        let mut walk = |stored: &StoredCertificate, now: &str| step(&mut object, stored, now);
+        assert_eq!(walk(&stored, "2026-11-23T10:00:00Z"), ("NotDelivered".into(), Some(late)));
+        assert_eq!(walk(&stored, "2026-11-23T10:09:59Z"), ("NotDelivered".into(), Some(late)));
+        assert_eq!(walk(&stored, "2026-11-23T10:10:00Z"), ("CompanionSilent".into(), None));
+        assert_eq!(walk(&stored, "2026-11-24T10:10:00Z"), ("CompanionSilent".into(), None));
+        // A renewal gives it another ten.
+        stored.issued_at = at("2026-12-01T00:00:00Z");
+        let late = at("2026-12-01T00:10:00Z");
+        assert_eq!(walk(&stored, "2026-12-01T00:00:01Z"), ("NotDelivered".into(), Some(late)));
+        assert_eq!(walk(&stored, "2026-12-01T00:10:00Z"), ("CompanionSilent".into(), None));
+    }
+
+    #[test]
+    fn who_is_silent_is_said_with_what_to_look_at() {
+        let mut object = good();
+        object.companion = Default::default();
+        object.previous.conditions = vec![condition("Ready", "False", "NotDelivered")];
+        let message = |courier: Deliverer| {
+            let progress = progress(&object, &courier, &stored(), at("2026-11-22T10:10:00Z"));
+            progress.verdict.expect("a delivery").message
+        };
+        let node = message(Deliverer::Node("pandora".into()));
+        assert!(node.contains("node pandora") && node.contains("dockseal.dev/companion=true"), "{node}");
+        let enrolled = message(Deliverer::Enrolled);
+        assert!(enrolled.contains("systemctl status dockseal-companion"), "{enrolled}");
+    }
+}

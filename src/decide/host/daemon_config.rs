@@ -1,0 +1,241 @@
+//! dockerd's configuration as it should be: what others wrote in, what is to stand there out, or what is in the way.
+
+use super::restart_policy::serving;
+use crate::api::condition::Reason;
+use crate::decide::status::Verdict;
+use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted};
+use crate::docker::listen::Listen;
+use crate::docker::unit::{self, ExecLine};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What others wrote, ours left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExistingConfig {
+    /// ExecStart of docker.service.
+    pub exec: String,
+    /// Drop-ins of docker.service that systemd reads behind ours, and that undo it.
+    pub overruling: Vec<String>,
+    /// Variables in it, such as DOCKER_OPTS, by its environment files.
+    pub variables: BTreeMap<String, String>,
+    /// ListenStream of docker.socket.
+    pub streams: Vec<String>,
+    /// daemon.json.
+    pub daemon_json: Option<Vec<u8>>,
+}
+
+/// dockerd's configuration.
+pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
+
+impl ExistingConfig {
+    /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
+    pub fn command(&self) -> Vec<String> {
+        let variable = |name: &str| self.variables.get(name).cloned();
+        let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&variable).taken_over().argv());
+        exec.unwrap_or_else(|_| ["dockerd", "-H", "fd://"].map(str::to_owned).to_vec())
+    }
+}
+
+/// The CA file that the command line names, or that dockerd looks for where it names none.
+pub fn ca_of_flags(found: &ExistingConfig) -> Option<String> {
+    let read = Read::of(&ExistingConfig { daemon_json: None, ..found.clone() }).ok()?;
+    let flags = read.whole_command().tls_flags();
+    let named = flags.iter().rfind(|flag| flag.name == "tlscacert").and_then(|flag| flag.value.clone());
+    let verifies = flags.iter().any(|flag| flag.name == "tlsverify" && flag.value.as_deref() != Some("false"));
+    named.or(verifies.then(|| "/root/.docker/ca.pem".into()))
+}
+
+/// The files by which dockerd is told what to do: as they are, or as they should be. None: no file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonFiles {
+    /// daemon.json.
+    pub daemon_json: Option<Vec<u8>>,
+    /// Our drop-in of docker.service.
+    pub drop_in: Option<String>,
+    /// Our socket unit.
+    pub socket: Option<String>,
+    /// Our drop-in of docker.socket.
+    pub docker_socket: Option<String>,
+    /// Our socket unit starts with the system.
+    pub wanted: bool,
+}
+
+/// What is wished for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredConfig {
+    /// Addresses to listen on.
+    pub listen: Vec<Listen>,
+    /// The files to serve.
+    pub paths: TlsPaths,
+    /// live-restore is to be on.
+    pub live_restore: bool,
+    /// Settings of others may be replaced.
+    pub take_over: bool,
+}
+
+/// The files under which dockerd serves as wished.
+///
+/// # Errors
+/// Serving=False: DaemonUnusable where something cannot be read, DaemonConflict where it is others' and not ours to
+/// replace.
+pub fn served(found: &ExistingConfig, wishes: &DesiredConfig) -> Result<DaemonFiles, Verdict> {
+    let read = Read::of(found)?;
+    can_be_told(found)?;
+    let in_the_way = read.in_the_way(Some(&wishes.paths));
+    if !in_the_way.is_empty() && !wishes.take_over {
+        let message = format!(
+            "somebody else told dockerd how to listen: {}; set delivery.takeOver: true to have it replaced, or take it out",
+            in_the_way.join(", ")
+        );
+        return Err(serving(Reason::DaemonConflict, message));
+    }
+    let TlsPaths { ca, cert, key } = &wishes.paths;
+    let live_restore = wishes.live_restore && !read.says_live_restore(); // both are one too many for dockerd
+    let wanted = Wanted { ca, cert, key, live_restore, drop_hosts: true };
+    Ok(DaemonFiles {
+        daemon_json: Some(read.json.merged(&wanted).render()),
+        drop_in: Some(unit::drop_in(read.replaced().as_ref())),
+        socket: Some(unit::socket_unit(&wishes.listen)),
+        docker_socket: read.docker_socket(),
+        wanted: true,
+    })
+}
+
+/// Whether our files are what dockerd goes by.
+///
+/// # Errors
+/// Serving=False DaemonConflict, with what is in the way that is not ours to change.
+pub fn can_be_told(found: &ExistingConfig) -> Result<(), Verdict> {
+    let exec = Read::of(&ExistingConfig { daemon_json: None, ..found.clone() })?.whole_command();
+    if let Some(file) = exec.config_file().filter(|file| file != DAEMON_JSON) {
+        let message = format!(
+            "dockerd is started with --config-file={file}: take that out of its command line, so that it reads \
+             {DAEMON_JSON}"
+        );
+        return Err(serving(Reason::DaemonConflict, message));
+    }
+    let Some(drop_in) = found.overruling.first() else { return Ok(()) };
+    let message = format!(
+        "{drop_in} sets what our drop-in sets, and systemd reads it later: take its Exec lines out, or rename it so that \
+         it comes before {}",
+        unit::DROP_IN
+    );
+    Err(serving(Reason::DaemonConflict, message))
+}
+
+/// The files under which dockerd listens on nothing but its unix socket: what closes a door that others left open.
+/// TLS keys stay as they are.
+///
+/// # Errors
+/// Serving=False DaemonUnusable.
+pub fn closed(found: &ExistingConfig, listen: &[Listen]) -> Result<DaemonFiles, Verdict> {
+    let read = Read::of(found)?;
+    Ok(DaemonFiles {
+        daemon_json: match read.json.hosts() {
+            Some(_) => Some(read.json.without_hosts().render()),
+            None => found.daemon_json.clone(),
+        },
+        drop_in: Some(unit::drop_in(read.replaced().as_ref())),
+        socket: Some(unit::socket_unit(listen)),
+        docker_socket: read.docker_socket(),
+        wanted: false,
+    })
+}
+
+/// The files after ours are gone. What took a listener of others out stays, so that no door opens by it.
+///
+/// # Errors
+/// Serving=False DaemonUnusable.
+pub fn removed(found: &ExistingConfig, paths: &TlsPaths) -> Result<DaemonFiles, Verdict> {
+    let read = Read::of(found)?;
+    let ours = read.json.tls().paths().as_ref() == Some(paths);
+    let daemon_json = match ours {
+        true => read.json.without_tls(paths).map(|json| Some(json.render())).unwrap_or(found.daemon_json.clone()),
+        false => found.daemon_json.clone(),
+    };
+    Ok(DaemonFiles {
+        daemon_json,
+        drop_in: read.replaced().map(|exec| unit::closed_drop_in(&exec)),
+        socket: None,
+        docker_socket: read.docker_socket(),
+        wanted: false,
+    })
+}
+
+/// Streams of the file system, and abstract ones.
+const UNIX: [char; 2] = ['/', '@'];
+
+/// What others wrote, read.
+struct Read {
+    exec: ExecLine,
+    variables: BTreeMap<String, String>,
+    streams: Vec<String>,
+    json: DaemonJson,
+}
+
+impl Read {
+    fn of(found: &ExistingConfig) -> Result<Read, Verdict> {
+        let unusable = |what: String| serving(Reason::DaemonUnusable, what);
+        let bytes = found.daemon_json.as_deref().unwrap_or_default();
+        let json = DaemonJson::parse(bytes);
+        let json = json.map_err(|error| unusable(format!("daemon.json is left as it is, since {error}: mend it")))?;
+        let exec = ExecLine::parse(&found.exec);
+        let exec =
+            exec.map_err(|error| unusable(format!("ExecStart of docker.service is left as it is, since {error}")))?;
+        let streams = found.streams.iter().map(|stream| stream.replace("%t", "/run").replace("%%", "%")).collect();
+        Ok(Read { exec, variables: found.variables.clone(), streams, json })
+    }
+
+    /// The command line as dockerd gets it.
+    fn whole_command(&self) -> ExecLine {
+        self.exec.expanded(&|name| self.variable(name))
+    }
+
+    fn says_live_restore(&self) -> bool {
+        let argv = self.whole_command().argv();
+        argv.iter().any(|word| word.split('=').next() == Some("--live-restore"))
+    }
+
+    fn variable(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    /// The whole command line, with the variables put in that tell dockerd how to listen.
+    fn command(&self) -> ExecLine {
+        self.exec.inlined(&|name| self.variable(name))
+    }
+
+    /// The command line without others' listeners, where there are any.
+    fn replaced(&self) -> Option<ExecLine> {
+        (!self.flags_in_the_way().is_empty()).then(|| self.command().taken_over())
+    }
+
+    fn docker_socket(&self) -> Option<String> {
+        let (unix, others): (Vec<String>, Vec<String>) =
+            self.streams.iter().cloned().partition(|stream| stream.starts_with(UNIX));
+        (!others.is_empty()).then(|| unit::docker_socket_drop_in(&unix))
+    }
+
+    fn flags_in_the_way(&self) -> Vec<String> {
+        let command = self.command();
+        if !command.must_change() {
+            return Vec::new();
+        }
+        let listeners: Vec<String> = command.listeners().iter().map(|host| format!("-H {host} in ExecStart")).collect();
+        let none = listeners.is_empty().then(|| "ExecStart without -H fd://".to_owned());
+        let tls = command.tls_flags().into_iter().map(|flag| format!("--{} in ExecStart", flag.name));
+        listeners.into_iter().chain(none).chain(tls).collect()
+    }
+
+    fn in_the_way(&self, ours: Option<&TlsPaths>) -> Vec<String> {
+        let mut found = self.flags_in_the_way();
+        found.extend(self.json.hosts().map(|_| "hosts in daemon.json".to_owned()));
+        let tls = self.json.tls();
+        if tls.is_set() && (tls.paths().is_none() || tls.paths().as_ref() != ours) {
+            found.push("TLS settings in daemon.json".to_owned());
+        }
+        let tcp = self.streams.iter().filter(|stream| !stream.starts_with(UNIX));
+        found.extend(tcp.map(|stream| format!("ListenStream={stream} in docker.socket")));
+        found
+    }
+}

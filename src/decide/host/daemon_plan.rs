@@ -1,0 +1,382 @@
+//! What is to be done to dockerd: facts of the host in, one step and its verdict out. It cannot fail.
+
+use super::daemon_config::{self, DaemonFiles, DesiredConfig, ExistingConfig};
+use super::daemon_state::{DaemonState, Rejected, Stage};
+use super::material::anchors_differ;
+use super::restart_policy::{restart_blocker, serving};
+use super::step_request::{StepRequest, listens};
+use crate::api::condition::{ConditionType, Reason};
+use crate::decide::status::Verdict;
+use crate::docker::daemon_json::{TlsPaths, enforces_client_auth};
+use crate::docker::engine::Engine;
+use crate::docker::listen::Listen;
+use crate::pki::{Certificate, sha256_hex};
+use k8s_openapi::jiff::Timestamp;
+use std::net::SocketAddr;
+
+/// An address that dockerd should serve, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// The address.
+    pub address: SocketAddr,
+    /// It is none of this host's at the moment.
+    pub absent: bool,
+    /// Fingerprint of the leaf that was served.
+    pub leaf: Option<String>,
+    /// The generation whose client certificate was let in.
+    pub admits: Option<u64>,
+    /// Why nothing was served.
+    pub fault: Option<String>,
+}
+
+/// The files that dockerd is to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WantedFiles {
+    /// Their generation.
+    pub generation: u64,
+    /// Fingerprint of the leaf.
+    pub leaf: String,
+    /// Whom the host should trust.
+    pub anchors: Vec<Certificate>,
+}
+
+/// A Docker host as it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ObservedDaemon {
+    /// What others wrote.
+    pub found: ExistingConfig,
+    /// What stands there of ours, and daemon.json.
+    pub written: DaemonFiles,
+    /// dockerd runs.
+    pub running: bool,
+    /// systemd has not read all unit files.
+    pub stale: bool,
+    /// The binary that guards dockerd is in its place.
+    pub guarded: bool,
+    /// What dockerd says of itself.
+    pub engine: Option<Engine>,
+    /// TCP listeners that answer without a certificate.
+    pub exposed: Vec<SocketAddr>,
+    /// The addresses that it should serve.
+    pub heard: Vec<Heard>,
+    /// Generation that `current` names.
+    pub current: Option<u64>,
+    /// The files to serve.
+    pub files: Option<WantedFiles>,
+    /// Anchors that dockerd loaded, where that is known.
+    pub loaded: Option<Vec<Certificate>>,
+    /// Anchors in the CA file that others told dockerd to use.
+    pub trusted_before: Vec<Certificate>,
+    /// End of the certificate that is served.
+    pub served_until: Option<Timestamp>,
+    /// It runs this node's pods.
+    pub kubelet: bool,
+    /// systemd tried to start dockerd, and gave up.
+    pub failed: bool,
+    /// A change has begun and not ended.
+    pub unfinished: Option<Stage>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DaemonStep {
+    /// Nothing.
+    Keep,
+    /// Write these files, restart dockerd now, and look whether its doors are closed.
+    Close(DaemonFiles),
+    /// Write these files and have dockerd serve them later.
+    Write(DaemonFiles),
+    /// Write these files, restart dockerd, prove it; take all back where it fails. With the flag, dockerd's sockets
+    /// are opened anew.
+    Serve(DaemonFiles, bool),
+    /// Take the unfinished change back.
+    RollBack,
+    /// Take ours away; with the flag, restart dockerd after it.
+    Remove(DaemonFiles, bool),
+}
+
+/// What is to be done, and what is said where nothing else comes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DaemonPlan {
+    /// The step.
+    pub step: DaemonStep,
+    /// The condition Serving, if the step does not say more.
+    pub verdict: Verdict,
+    /// What is remembered from now on.
+    pub memory: DaemonState,
+}
+
+/// Where the files of a delivery are, as dockerd is told.
+pub fn paths(order: &StepRequest) -> TlsPaths {
+    let (directory, name) = (order.host.delivery.directory.trim_end_matches('/'), &order.host.name);
+    TlsPaths {
+        ca: format!("{directory}/ca.pem"),
+        cert: format!("{directory}/{name}.pem"),
+        key: format!("{directory}/{name}.key"),
+    }
+}
+
+/// Decides.
+pub fn plan(order: &StepRequest, observed: &ObservedDaemon, mut memory: DaemonState, now: Timestamp) -> DaemonPlan {
+    let forgiven = memory.forgive(&order.spec(), order.host.restart_requested_at.as_deref());
+    let (step, verdict) = match decide(order, observed, &mut memory, now) {
+        Ok((step, verdict)) => (step, verdict),
+        Err(verdict) => (DaemonStep::Keep, verdict),
+    };
+    if forgiven {
+        memory.drifts.clear(); // what stands there now is what the user wants mended
+    }
+    DaemonPlan { step, verdict, memory }
+}
+
+type Decision = Result<(DaemonStep, Verdict), Verdict>;
+
+fn decide(order: &StepRequest, observed: &ObservedDaemon, memory: &mut DaemonState, now: Timestamp) -> Decision {
+    let listen = listens(&order.host);
+    let listen =
+        listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
+    let gave_up = observed.unfinished.is_some_and(|stage| stage != Stage::Closing) && observed.failed;
+    if observed.unfinished == Some(Stage::RollingBack) || gave_up {
+        return Ok((DaemonStep::RollBack, serving(Reason::RolledBack, "dockerd did not start after a change")));
+    }
+    if order.host.removing {
+        return removal(order, observed, memory, now);
+    }
+    if let Some(decision) = exposure(order, observed, memory, now, &listen) {
+        return decision;
+    }
+    let wishes = wishes(order, observed, listen);
+    let layout = daemon_config::served(&observed.found, &wishes)?;
+    keeps_old_clients(order, observed, now)?;
+    if observed.files.is_none() {
+        return Err(serving(Reason::NotServed, "there is no certificate to serve yet"));
+    }
+    drift(order, observed, memory, now)?;
+    serve(order, observed, memory, now, layout)
+}
+
+fn wishes(order: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>) -> DesiredConfig {
+    let asked = order.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
+    // While nobody knows whether this is a swarm node, what stands there stays: dockerd would not start with both.
+    let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm);
+    DesiredConfig {
+        listen,
+        paths: paths(order),
+        live_restore: asked && no_swarm,
+        take_over: order.host.delivery.take_over,
+    }
+}
+
+/// A door that stands open to strangers goes before everything else.
+fn exposure(
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &mut DaemonState,
+    now: Timestamp,
+    listen: &[Listen],
+) -> Option<Decision> {
+    if observed.unfinished == Some(Stage::Closing) && !observed.running {
+        let verdict = serving(Reason::ExposureClosed, "dockerd answered everybody; that is closed");
+        return Some(daemon_config::closed(&observed.found, listen).map(|layout| (DaemonStep::Close(layout), verdict)));
+    }
+    let open = observed.exposed.first()?;
+    let at = |address: &SocketAddr| Listen::parse(&address.to_string()).ok();
+    let ours = |address: &SocketAddr| at(address).is_some_and(|open| listen.iter().any(|wanted| wanted.covers(&open)));
+    let all_ours = observed.exposed.iter().all(ours) && memory.configured.is_some();
+    if !all_ours && !order.host.delivery.take_over {
+        let message = format!(
+            "dockerd answers everybody on {open}, without a certificate: whoever reaches it is root on this host. \
+             Close it, or set delivery.takeOver: true to have it closed"
+        );
+        return Some(Err(serving(Reason::ExposedByOthers, message)));
+    }
+    if !all_ours && let Err(verdict) = daemon_config::can_be_told(&observed.found) {
+        let message = format!("dockerd answers everybody on {open}, and that cannot be closed: {}", verdict.message);
+        return Some(Err(serving(Reason::ExposedByOthers, message)));
+    }
+    let layout = match daemon_config::closed(&observed.found, listen) {
+        Ok(layout) => layout,
+        Err(verdict) => return Some(Err(verdict)),
+    };
+    let in_vain = layout == observed.written && !observed.stale && observed.unfinished.is_none();
+    if in_vain && (memory.out || !all_ours) {
+        let message = format!(
+            "dockerd answers everybody on {open}, without a certificate, though its configuration says otherwise: whoever \
+             reaches it is root on this host. Stop dockerd, and find out how it is started"
+        );
+        return Some(Err(serving(Reason::ExposedByOthers, message)));
+    }
+    memory.out |= in_vain; // the guard keeps the listener out whatever daemon.json says
+    if all_ours && sound(observed) && memory.drifted(now) {
+        memory.out = true; // what is not sound is counted as that
+    }
+    let verdict = serving(Reason::ExposureClosed, format!("dockerd answered everybody on {open}; that is closed"));
+    Some(Ok((DaemonStep::Close(layout), verdict)))
+}
+
+/// Clients that were let in until now must not be shut out.
+fn keeps_old_clients(order: &StepRequest, observed: &ObservedDaemon, now: Timestamp) -> Result<(), Verdict> {
+    let before = super::material::valid_keys(&observed.trusted_before, now);
+    match before.difference(&order.trusts).next() {
+        None => Ok(()),
+        Some(key) => {
+            let message = format!(
+                "dockerd trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients would \
+                 be shut out. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
+                &key[..16]
+            );
+            Err(serving(Reason::DaemonConflict, message))
+        }
+    }
+}
+
+/// Somebody undid what keeps strangers out: put right, but not for ever.
+fn drift(
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &mut DaemonState,
+    now: Timestamp,
+) -> Result<(), Verdict> {
+    let configured = memory.configured.as_deref() == Some(&order.host.object().to_string());
+    let settled = observed.unfinished.is_none() && memory.rejected.is_none();
+    if configured && settled && !sound(observed) && !memory.out && memory.drifted(now) {
+        memory.out = true;
+    }
+    if !memory.out {
+        return Ok(());
+    }
+    let message = "somebody changes dockerd's configuration back again and again (daemon.json or our drop-in): the \
+                   TCP listener is kept out from dockerd's next start on. Find out who does, then change the object's \
+                   spec or set the annotation dockseal.dev/restart-requested-at";
+    Err(serving(Reason::DriftRepeats, message))
+}
+
+/// What keeps strangers out stands.
+fn sound(observed: &ObservedDaemon) -> bool {
+    let DaemonFiles { daemon_json, drop_in, socket, .. } = &observed.written;
+    drop_in.is_some()
+        && socket.is_some()
+        && daemon_json.as_deref().is_some_and(|text| enforces_client_auth(text).is_ok())
+}
+
+fn serve(
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &mut DaemonState,
+    now: Timestamp,
+    layout: DaemonFiles,
+) -> Decision {
+    let written = layout == observed.written && observed.guarded && !observed.stale;
+    let digest = digest(&layout, observed);
+    if let Some(rejected) = memory.rejected.as_ref().filter(|rejected| rejected.digest == digest) {
+        return Err(serving(Reason::RolledBack, rejected.message.clone()));
+    }
+    let pointed = observed.current == observed.files.as_ref().map(|files| files.generation);
+    let Some(why) = unserved(observed, now) else {
+        memory.consent = order.host.restart_requested_at.clone(); // one that nothing was left to do for is no other's
+        let step = if written && pointed && observed.unfinished.is_none() {
+            DaemonStep::Keep
+        } else {
+            DaemonStep::Write(layout)
+        };
+        return Ok((step, served_well(observed)));
+    };
+    if observed.heard.iter().all(|heard| heard.absent) && written && pointed {
+        return Err(serving(Reason::NotServed, why)); // dockerd listens there as soon as the address is there
+    }
+    if !observed.running && observed.unfinished != Some(Stage::Restarting) {
+        let message = "dockerd does not run; start it: systemctl start docker";
+        return Ok((
+            if written && pointed { DaemonStep::Keep } else { DaemonStep::Write(layout) },
+            serving(Reason::NotServed, message),
+        ));
+    }
+    // What began may end: dockerd may be down because of it.
+    let hindered = restart_blocker(order, observed, memory, now, &why);
+    match hindered.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
+        Some(waiting) if written && pointed => Err(waiting),
+        Some(waiting) => Ok((DaemonStep::Write(layout), waiting)),
+        None => {
+            memory.consent = order.host.restart_requested_at.clone();
+            let sockets = sockets_change(observed, &layout);
+            Ok((DaemonStep::Serve(layout, sockets), serving(Reason::NotServed, why)))
+        }
+    }
+}
+
+/// What tells one attempt from another.
+fn digest(layout: &DaemonFiles, observed: &ObservedDaemon) -> String {
+    let files = observed.files.as_ref().map(|files| (files.leaf.clone(), anchors_text(&files.anchors)));
+    sha256_hex(format!("{layout:?} {files:?}").as_bytes())
+}
+
+fn anchors_text(anchors: &[Certificate]) -> String {
+    anchors.iter().map(Certificate::fingerprint).collect()
+}
+
+/// The memory of an attempt that was taken back, on a host that is by now as it was before.
+pub fn attempt(order: &StepRequest, observed: &ObservedDaemon, message: String) -> Option<Rejected> {
+    let layout = daemon_config::served(&observed.found, &wishes(order, observed, listens(&order.host).ok()?)).ok()?;
+    let files = observed.files.as_ref().map(|files| files.generation);
+    Some(Rejected { digest: digest(&layout, observed), files, message })
+}
+
+/// Why dockerd does not serve as it should; none where it does. Begins a sentence.
+pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
+    let files = observed.files.as_ref()?;
+    for heard in observed.heard.iter().filter(|heard| !heard.absent) {
+        let address = heard.address;
+        match (&heard.leaf, heard.admits) {
+            (None, _) => {
+                let fault = heard.fault.as_deref().unwrap_or("it answers nothing");
+                return Some(format!("dockerd does not serve {address} ({fault})"));
+            }
+            (Some(leaf), _) if *leaf != files.leaf => {
+                return Some(format!("dockerd serves another certificate on {address}"));
+            }
+            (Some(_), None) => return Some(format!("dockerd on {address} does not let our own client certificate in")),
+            (Some(_), Some(_)) => {}
+        }
+    }
+    if let Some(heard) = observed.heard.iter().find(|heard| heard.absent)
+        && observed.heard.iter().all(|heard| heard.absent)
+    {
+        return Some(format!("the address of {} is not on this host now", heard.address));
+    }
+    let loaded = observed.loaded.as_deref().unwrap_or_default();
+    anchors_differ(loaded, &files.anchors, now).map(str::to_owned)
+}
+
+/// Serving holds.
+pub fn served_well(observed: &ObservedDaemon) -> Verdict {
+    let addresses: Vec<String> =
+        observed.heard.iter().filter(|heard| !heard.absent).map(|heard| heard.address.to_string()).collect();
+    let absent: Vec<String> =
+        observed.heard.iter().filter(|heard| heard.absent).map(|heard| heard.address.to_string()).collect();
+    let mut message = format!("dockerd serves the certificate on {}, and nobody without one", addresses.join(" and "));
+    if !absent.is_empty() {
+        message += &format!("; {} is not on this host now", absent.join(" and "));
+    }
+    Verdict::new(ConditionType::Serving, true, Reason::Serving, message)
+}
+
+/// Sockets of systemd's must be closed and opened again, not dockerd alone.
+fn sockets_change(observed: &ObservedDaemon, layout: &DaemonFiles) -> bool {
+    observed.written.socket != layout.socket
+        || observed.written.docker_socket != layout.docker_socket
+        || observed.written.drop_in != layout.drop_in
+}
+
+fn removal(order: &StepRequest, observed: &ObservedDaemon, memory: &mut DaemonState, now: Timestamp) -> Decision {
+    let layout = daemon_config::removed(&observed.found, &paths(order))?;
+    let gone =
+        Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses what was delivered");
+    *memory = DaemonState::default();
+    if layout == observed.written && observed.unfinished.is_none() {
+        return Ok((DaemonStep::Keep, gone));
+    }
+    let hindered = restart_blocker(order, observed, memory, now, "what was delivered is removed").is_some();
+    let message = "dockerd's configuration no longer names what was delivered; it listens on TCP until its next start";
+    let verdict = if hindered { Verdict { message: message.into(), ..gone } } else { gone };
+    Ok((DaemonStep::Remove(layout, !hindered && observed.running), verdict))
+}

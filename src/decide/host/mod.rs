@@ -1,0 +1,17 @@
+//! What must become of a host's files and of its dockerd: facts of the machine in, steps and reports out.
+
+pub mod daemon_config;
+pub mod daemon_plan;
+pub mod daemon_state;
+pub mod files;
+pub mod material;
+pub mod report;
+pub mod restart_policy;
+pub mod step_request;
+
+pub use daemon_plan::{DaemonPlan, ObservedDaemon, plan};
+pub use daemon_state::DaemonState;
+pub use material::Material;
+
+#[cfg(test)]
+mod tests;

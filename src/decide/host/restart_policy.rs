@@ -1,0 +1,61 @@
+//! May dockerd be restarted now? By the policy, the user's consent, live-restore, and the turn among its authority's
+//! hosts.
+
+use super::step_request::StepRequest;
+use super::{DaemonState, ObservedDaemon};
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::docker_host_cert::Restart;
+use crate::decide::status::Verdict;
+use k8s_openapi::jiff::Timestamp;
+
+/// Serving=False with that reason.
+pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
+    Verdict::new(ConditionType::Serving, false, reason, message)
+}
+
+/// Nothing where it may; else what is waited for. `why` begins a sentence.
+pub fn restart_blocker(
+    order: &StepRequest,
+    observed: &ObservedDaemon,
+    memory: &DaemonState,
+    now: Timestamp,
+    why: &str,
+) -> Option<Verdict> {
+    let daemon = order.host.delivery.daemon.clone().unwrap_or_default();
+    let swarm = observed.engine.is_some_and(|engine| engine.swarm);
+    let keeps_running =
+        observed.engine.is_some_and(|engine| engine.live_restore || (daemon.enable_live_restore && !engine.swarm));
+    let consented = memory.is_news(order.host.restart_requested_at.as_deref());
+    let held = match daemon.restart {
+        _ if (observed.kubelet || order.contained) && !keeps_running => {
+            Some("this dockerd runs the node's pods, and is never restarted without live-restore")
+        }
+        _ if consented => None,
+        Restart::Never => Some("daemon.restart is Never"),
+        Restart::WhenLiveRestore if !keeps_running && swarm => Some("a swarm node has no live-restore"),
+        Restart::WhenLiveRestore if !keeps_running => Some("live-restore is off, so containers would stop"),
+        Restart::WhenLiveRestore | Restart::Always => None,
+    };
+    if let Some(held) = held {
+        return Some(pending(order, observed, why, held));
+    }
+    let turn = order.host.turn.is_some_and(|until| now < until);
+    let message = format!("{why}; dockerd is restarted when no other host of its authority is being restarted");
+    (!turn).then(|| serving(Reason::AwaitingTurn, message))
+}
+
+fn pending(order: &StepRequest, observed: &ObservedDaemon, why: &str, held: &str) -> Verdict {
+    let by = observed.served_until.map(|end| format!(" before {end}, when the certificate that it serves ends,"));
+    let host = &order.host;
+    let consent = match host.uid.is_empty() {
+        true => "put the annotation dockseal.dev/restart-requested-at with the time of now on the object".to_owned(),
+        false => format!(
+            "kubectl annotate --overwrite -n {} dockerhostcert {} dockseal.dev/restart-requested-at=$(date -u +%FT%TZ)",
+            host.namespace, host.name
+        ),
+    };
+    let by = by.unwrap_or_default();
+    let message =
+        format!("{why}, and {held}: restart it{by} with: systemctl restart docker; or consent with: {consent}");
+    serving(Reason::RestartPending, message)
+}

@@ -1,0 +1,185 @@
+//! What was decided of companions' accounts: who is told to which, whose turn it is, and why one cannot be made.
+
+use super::HostLookup;
+use super::observed::ObservedAccounts;
+use crate::api::assignment::{AssignedHost, Assignment};
+use crate::api::condition::Reason;
+use crate::api::{NamespacedName, Object, ObjectRef};
+use crate::decide::Problem;
+use crate::decide::delivery::assignment::entry;
+use crate::decide::delivery::conflict::contest;
+use crate::decide::delivery::rolling_restart::{self, Waiting};
+use crate::pki::lifecycle::saturating;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// How often somebody who waits for a turn is looked at, should nobody wake them.
+const WAITING: SignedDuration = SignedDuration::from_mins(5);
+/// How soon somebody whom another account still has is looked at again.
+const HELD_OFF: SignedDuration = SignedDuration::from_secs(5);
+
+/// Decisions, with what is there.
+pub(super) struct Assignments {
+    pub memory: ObservedAccounts,
+    /// What was decided last: it counts before what is stored, which others may have edited.
+    decided: HashMap<String, Assignment>,
+    /// Hosts that left an assignment which may not be written yet.
+    leaving: HashMap<String, Vec<AssignedHost>>,
+    /// Who had no place at the last walk, and why.
+    losers: HashMap<String, BTreeMap<ObjectRef, Problem>>,
+    /// Why accounts have not what they need, by the namespace in which it is missing.
+    faults: HashMap<String, BTreeMap<Arc<str>, Problem>>,
+    /// When each host last had a turn.
+    turns: HashMap<ObjectRef, Timestamp>,
+}
+
+/// What was decided of an account.
+pub(super) struct Decided {
+    pub assignment: Assignment,
+    pub wake: Option<Timestamp>,
+    /// Hosts that have a place now and had none, or the other way round, or for another reason.
+    pub changed: BTreeSet<ObjectRef>,
+}
+
+impl Assignments {
+    pub fn over(memory: ObservedAccounts) -> Assignments {
+        let (decided, leaving, losers, faults, turns) = Default::default();
+        Assignments { memory, decided, leaving, losers, faults, turns }
+    }
+
+    /// The assignment as it was decided last; after a restart, as it is stored.
+    pub fn before(&self, account: &str) -> Assignment {
+        self.known(account).cloned().unwrap_or_default()
+    }
+
+    fn known(&self, account: &str) -> Option<&Assignment> {
+        self.decided.get(account).or_else(|| self.memory.assignment(account))
+    }
+
+    /// Decides who is told to an account.
+    pub fn decide<C: HostLookup>(&mut self, account: &str, hosts: &[&Object], census: &C, now: Timestamp) -> Decided {
+        let before = self.before(account);
+        let losers = contest(hosts, &before);
+        let (mut entries, mut wakes) = (Vec::new(), Vec::new());
+        for host in hosts.iter().filter(|host| !losers.contains_key(&host.at)) {
+            let known = before.find(&host.at);
+            if known.is_none() && self.is_held_elsewhere(account, &host.at) {
+                wakes.push(saturating(now, HELD_OFF)); // the other account's rights go first
+                continue;
+            }
+            let turn = self.turn(host, known.and_then(|known| known.turn), census, now);
+            let waits = rolling_restart::waits_since(host).map(|_| saturating(now, WAITING));
+            wakes.extend(turn.map(rolling_restart::over).or(waits));
+            let told = known.map(|known| known.portainers.as_slice()).unwrap_or_default();
+            let portainers = census.portainers(host, told);
+            entries.extend(entry(host, turn).map(|entry| AssignedHost { portainers, ..entry }));
+        }
+        entries.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
+        let assignment = Assignment { hosts: entries };
+        let left: Vec<_> = before.hosts.into_iter().filter(|host| assignment.find(&host.object()).is_none()).collect();
+        for host in &left {
+            self.turns.remove(&host.object());
+        }
+        self.leaving.entry(account.to_owned()).or_default().extend(left);
+        self.decided.insert(account.to_owned(), assignment.clone());
+        // From now on this is what their own walks see; what they saw until now were those.
+        let now = contest(hosts, &assignment);
+        let last = self.losers.insert(account.to_owned(), now.clone()).unwrap_or_default();
+        let known = now.keys().chain(losers.keys()).chain(last.keys());
+        let changed = known.filter(|at| now.get(at) != losers.get(at) || now.get(at) != last.get(at));
+        let changed = changed.cloned().collect();
+        Decided { assignment, wake: wakes.into_iter().min(), changed }
+    }
+
+    fn is_held_elsewhere(&self, account: &str, at: &ObjectRef) -> bool {
+        let mut decided = self.decided.iter().filter(|(other, _)| *other != account);
+        decided.any(|(_, assignment)| assignment.find(at).is_some()) || self.memory.is_held_elsewhere(account, at)
+    }
+
+    /// What was decided is written: hosts that left, each once.
+    pub fn take_leaving(&mut self, account: &str) -> Vec<AssignedHost> {
+        self.leaving.remove(account).unwrap_or_default()
+    }
+
+    /// Forgets an account that has nobody and nothing.
+    pub fn tidy(&mut self, account: &str) {
+        let empty = self.decided.get(account).is_none_or(|assignment| assignment.hosts.is_empty());
+        if empty && self.memory.parts(account).is_none() {
+            self.decided.remove(account);
+            self.losers.remove(account);
+        }
+    }
+
+    /// Why an account cannot serve hosts of that namespace.
+    pub fn fault(&self, account: &str, namespace: &str) -> Option<&Problem> {
+        let faults = self.faults.get(account)?;
+        faults.get(self.memory.companions()).or_else(|| faults.get(namespace))
+    }
+
+    /// Notes all that is missing; true where that is news. A failure that is not to be told yet is one that was told
+    /// before, or none.
+    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Problem>, telling: bool) -> bool {
+        let before = self.faults.remove(account).unwrap_or_default();
+        faults.retain(|namespace, fault| {
+            let told = before.get(namespace).is_some_and(|known| known.reason == fault.reason);
+            told || telling || fault.reason != Reason::StoreFailed
+        });
+        let news = before != faults;
+        if !faults.is_empty() {
+            self.faults.insert(account.to_owned(), faults);
+        }
+        news
+    }
+
+    /// The turn of a host: the one that it had, or a new one where it is the first in the line.
+    fn turn<C: HostLookup>(
+        &mut self,
+        host: &Object,
+        had: Option<Timestamp>,
+        census: &C,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        if let Some(turn) = had {
+            let kept = rolling_restart::keeps(host, turn, now);
+            self.turns.insert(host.at.clone(), now); // in vain, perhaps: then others come first
+            return Some(turn).filter(|_| kept);
+        }
+        rolling_restart::waits_since(host)?;
+        if self.next(&host.authority()?, census)?.at != host.at {
+            return None;
+        }
+        self.turns.insert(host.at.clone(), now);
+        Some(rolling_restart::end(now))
+    }
+
+    /// Whoever can have an authority's turn now.
+    pub fn next<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> Option<Arc<Object>> {
+        let first = self.first(authority, census)?;
+        if self.is_busy(authority, census) { None } else { census.host(&first) }
+    }
+
+    /// Somebody has the turn: until it is gone from what was decided and from what is stored.
+    fn is_busy<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> bool {
+        let assignments = self.decided.values().chain(self.memory.assignments());
+        let mut with_turn = assignments.flat_map(|assignment| &assignment.hosts).filter(|host| host.turn.is_some());
+        with_turn.any(|host| match census.host(&host.object()).and_then(|object| object.authority()) {
+            Some(of) => of == *authority,
+            None => *host.namespace == *authority.namespace, // it is gone, and nobody knows whose it was
+        })
+    }
+
+    /// The first in the line, among those that their companions were told of.
+    fn first<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> Option<ObjectRef> {
+        let hosts = census.waiting();
+        let waiting = hosts.iter().filter(|host| host.authority().as_ref() == Some(authority)).filter_map(|host| {
+            let since = rolling_restart::waits_since(host)?;
+            let account = host.account()?;
+            let told = self.known(&account).and_then(|known| known.find(&host.at));
+            let able =
+                told.is_some_and(|entry| entry.turn.is_none()) && self.fault(&account, &host.at.namespace).is_none();
+            able.then(|| Waiting { at: host.at.clone(), since, last: self.turns.get(&host.at).copied() })
+        });
+        rolling_restart::first(waiting.collect::<Vec<_>>())
+    }
+}

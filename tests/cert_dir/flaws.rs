@@ -1,0 +1,250 @@
+//! What is not as we wrote it: seen, refused in words, never followed, never changed.
+
+use super::actor::needs_root;
+use super::place::*;
+use dockseal::adapters::host::cert_dir::{DeliveryError, Directory, Over, PublicName};
+use rustix::fs::{AtFlags, CWD, Mode, Uid, chownat, mkfifoat};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
+
+const NOBODY: u32 = 65534;
+
+fn open_error(place: &Place) -> DeliveryError {
+    Directory::open(&place.roots(), &place.certs()).unwrap_err()
+}
+
+#[test]
+fn a_linked_directory_is_refused_below_the_root_and_followed_above_where_it_is_roots() {
+    needs_root();
+    let place = Place::new("linked");
+    let canary = place.canary();
+    symlink(&canary.path, place.certs()).unwrap();
+    let refused = open_error(&place);
+    assert!(refused.to_string().contains("allowed/certs is a symbolic link"), "{refused}");
+    canary.assert_untouched();
+
+    symlink("allowed", place.path("relative")).unwrap();
+    symlink(place.path("relative/../relative"), place.path("absolute")).unwrap();
+    let linked = Directory::open(&[place.path("absolute")], &place.path("absolute/below")).unwrap();
+    linked.claim(&owner(), None).unwrap();
+    assert!(place.path("allowed/below/.dockseal/owner").exists());
+
+    let nobody = Some(Uid::from_raw(NOBODY));
+    chownat(CWD, place.path("relative"), nobody, None, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    let refused = Directory::open(&[place.path("absolute")], &place.path("absolute/below")).unwrap_err();
+    assert!(refused.to_string().contains("relative belongs to uid 65534"), "{refused}");
+    symlink("round", place.path("round")).unwrap();
+    let refused = Directory::open(&[place.path("round")], &place.path("round")).unwrap_err();
+    assert!(matches!(refused, DeliveryError::InTheWay { .. }), "{refused}");
+}
+
+#[test]
+fn a_directory_that_others_can_change_is_refused_by_name() {
+    needs_root();
+    let place = Place::new("insecure");
+    drop(place.open());
+    for (below, mode, words) in [
+        ("allowed/certs", 0o777, "allowed/certs may be written by others (mode 0777): chmod go-w"),
+        ("allowed/certs", 0o1777, "allowed/certs may be written by others (mode 1777): chmod go-w"),
+        ("allowed/certs", 0o775, "allowed/certs may be written by others (mode 0775): chmod go-w"),
+        ("allowed", 0o777, "allowed may be written by others (mode 0777): chmod go-w"),
+        ("", 0o757, "may be written by others (mode 0757): chmod go-w"),
+    ] {
+        make(&place.path(below), mode);
+        let refused = open_error(&place).to_string();
+        assert!(refused.contains(words), "{refused}");
+        make(&place.path(below), 0o755);
+    }
+    make(&place.path("allowed"), 0o1777);
+    drop(place.open());
+    for below in ["allowed/certs", "allowed", ""] {
+        chown(place.path(below), Some(NOBODY), None).unwrap();
+        let refused = open_error(&place).to_string();
+        assert!(refused.contains("belongs to uid 65534, who could exchange what is there: chown 0"), "{refused}");
+        chown(place.path(below), Some(0), None).unwrap();
+    }
+    fs::remove_dir(place.certs()).unwrap();
+    fs::write(place.certs(), "").unwrap();
+    assert!(open_error(&place).to_string().contains("allowed/certs is no directory"));
+}
+
+type Call = fn(&Directory) -> Result<(), DeliveryError>;
+
+#[test]
+fn our_own_directory_is_never_a_link_and_never_anothers() {
+    needs_root();
+    let place = Place::new("keep");
+    let canary = place.canary();
+    let directory = place.open();
+    let keep = place.certs().join(".dockseal");
+    symlink(&canary.path, &keep).unwrap();
+    let all: [(&str, Call); 8] = [
+        ("look", |directory| directory.look(NAME).map(drop)),
+        ("claim", |directory| directory.claim(&owner(), None)),
+        ("write", |directory| directory.write_generation(NAME, &Set::new("one").files()).map(drop)),
+        ("point", |directory| directory.point(1)),
+        ("link", |directory| directory.link_names(NAME, Over::Anything)),
+        ("retire", |directory| directory.retire(&[])),
+        ("tidy", Directory::tidy),
+        ("release", |directory| directory.release(NAME)),
+    ];
+    for (verb, call) in all {
+        let refused = call(&directory).unwrap_err();
+        assert!(refused.to_string().contains(".dockseal is a symbolic link"), "{verb}: {refused}");
+    }
+    fs::remove_file(&keep).unwrap();
+    make(&keep, 0o755);
+    chown(&keep, Some(NOBODY), None).unwrap();
+    for (verb, call) in all {
+        let refused = call(&directory).unwrap_err();
+        assert!(matches!(refused, DeliveryError::Insecure { .. }), "{verb}: {refused}");
+    }
+    assert_eq!(tree(&place.certs()), [".dockseal"]);
+    canary.assert_untouched();
+}
+
+fn write(file: &Path, mode: u32) {
+    fs::write(file, "").unwrap();
+    fs::set_permissions(file, Permissions::from_mode(mode)).unwrap();
+}
+
+/// Puts something else in the place of a file.
+type Spoil = fn(&Path, &Path);
+
+#[test]
+fn a_file_that_is_not_as_we_wrote_it_is_a_flaw_and_nobody_reads_it() {
+    needs_root();
+    let place = Place::new("flaws");
+    let canary = place.canary();
+    let spoils: [(&str, Spoil); 7] = [
+        ("is a symbolic link", |file, elsewhere| symlink(elsewhere, file).unwrap()),
+        ("has 2 hard links", |file, _| {
+            write(file, 0o400);
+            fs::hard_link(file, file.with_extension("twin")).unwrap();
+        }),
+        ("is no plain file", |file, _| {
+            mkfifoat(CWD, file, Mode::from_raw_mode(0o400)).unwrap();
+        }),
+        ("is a directory", |file, _| fs::create_dir(file).unwrap()),
+        ("is larger than 1 MiB", |file, _| fs::write(file, vec![b'.'; (1 << 20) + 1]).unwrap()),
+        ("has the permissions 0644", |file, _| write(file, 0o644)),
+        ("belongs to uid 65534", |file, _| {
+            write(file, 0o400);
+            chown(file, Some(NOBODY), None).unwrap();
+        }),
+    ];
+    let canary_file = canary.path.join("ca.pem");
+    for (words, spoil) in spoils {
+        let _ = fs::remove_dir_all(place.certs());
+        round(&place.certs(), "one", false).unwrap();
+        for name in [".probe.key", "pandora.key", "ca.pem"] {
+            let file = place.certs().join(".dockseal/1").join(name);
+            fs::remove_file(&file).unwrap();
+            spoil(&file, &canary_file);
+        }
+        let seen = place.open().look(NAME).unwrap();
+        let found = seen.shown().unwrap();
+        assert_eq!((&found.key, &found.ca, &found.probe_key), (&None, &None, &None));
+        assert!(found.flaws.len() == 3 && found.flaws.iter().all(|flaw| flaw.contains(words)), "{:?}", found.flaws);
+        round(&place.certs(), "one", false).unwrap();
+        place.open().retire(&[]).unwrap();
+        let seen = place.open().look(NAME).unwrap();
+        assert_eq!(
+            (seen.current, seen.generations.len(), shown(&place.certs())),
+            (Some(2), 1, vec!["one".to_owned(); 3])
+        );
+    }
+    canary.assert_untouched();
+}
+
+#[test]
+fn a_generation_that_others_can_change_is_replaced() {
+    needs_root();
+    let place = Place::new("generation");
+    let canary = place.canary();
+    let keep = place.certs().join(".dockseal");
+    let spoils: [(&str, Spoil); 3] = [
+        ("may be written by others", |folder, _| make(folder, 0o777)),
+        ("belongs to uid 65534", |folder, _| chown(folder, Some(NOBODY), None).unwrap()),
+        ("is a symbolic link", |folder, elsewhere| {
+            fs::remove_dir_all(folder).unwrap();
+            symlink(elsewhere, folder).unwrap();
+        }),
+    ];
+    for (number, (words, spoil)) in (1..).zip(spoils) {
+        round(&place.certs(), "one", false).unwrap();
+        spoil(&keep.join(number.to_string()), &canary.path);
+        fs::remove_file(place.certs().join("ca.pem")).unwrap();
+        fs::write(place.certs().join("ca.pem"), "edited").unwrap();
+        let seen = place.open().look(NAME).unwrap();
+        assert!(seen.shown().unwrap().flaws[0].contains(words), "{:?}", seen.shown());
+        round(&place.certs(), "one", false).unwrap();
+        place.open().retire(&[]).unwrap();
+        assert_eq!(
+            (shown(&place.certs()), names_are_ours(&place.open().look(NAME).unwrap())),
+            (vec!["one".to_owned(); 3], true)
+        );
+    }
+    canary.assert_untouched();
+}
+
+#[test]
+fn what_is_removed_is_not_followed() {
+    let place = Place::new("removal");
+    let canary = place.canary();
+    round(&place.certs(), "one", false).unwrap();
+    let keep = place.certs().join(".dockseal");
+    for name in [".aside-link", ".aside-file", ".aside-2", ".aside-x", "7"] {
+        symlink(&canary.path, keep.join(name)).unwrap();
+    }
+    fs::create_dir_all(keep.join("8/deep/er")).unwrap();
+    symlink(&canary.path, keep.join("8/deep/er/link")).unwrap();
+    let directory = place.open();
+    assert!(directory.look(NAME).unwrap().leftovers);
+    assert!(matches!(directory.point(7), Err(DeliveryError::InTheWay { .. })));
+    assert!(matches!(directory.point(9), Err(DeliveryError::NoGeneration(_))));
+    let number = directory.write_generation(NAME, &Set::new("two").files()).unwrap();
+    assert_eq!(number, 9);
+    directory.point(number).unwrap();
+    directory.retire(&[]).unwrap();
+    let seen = directory.look(NAME).unwrap();
+    assert_eq!((seen.generations.len(), seen.leftovers, shown(&place.certs())), (1, false, vec!["two".to_owned(); 3]));
+    canary.assert_untouched();
+}
+
+#[test]
+fn a_current_that_leads_elsewhere_is_none_and_is_put_right() {
+    let place = Place::new("current");
+    let canary = place.canary();
+    let current = place.certs().join(".dockseal/current");
+    for target in ["../../../elsewhere", "01", "1/", "./1", "x"] {
+        round(&place.certs(), "one", false).unwrap();
+        fs::remove_file(&current).unwrap();
+        symlink(target, &current).unwrap();
+        let directory = place.open();
+        assert_eq!(directory.look(NAME).unwrap().current, None, "{target}");
+        directory.point(1).unwrap();
+        assert_eq!(shown(&place.certs()), ["one"; 3]);
+    }
+    canary.assert_untouched();
+}
+
+#[test]
+fn what_is_no_plain_file_is_not_taken_over() {
+    let place = Place::new("foreign");
+    let canary = place.canary();
+    make(&place.certs(), 0o755);
+    let name = place.certs().join("ca.pem");
+    symlink(canary.path.join("ca.pem"), &name).unwrap();
+    let directory = place.open();
+    assert_eq!(directory.look(NAME).unwrap().ca, PublicName::Link(canary.path.join("ca.pem")));
+    let refused = directory.take_over(NAME).unwrap_err();
+    assert!(refused.to_string().contains("it is a link to"), "{refused}");
+    fs::remove_file(&name).unwrap();
+    mkfifoat(CWD, &name, Mode::from_raw_mode(0o644)).unwrap();
+    assert!(matches!(directory.look(NAME).unwrap().ca, PublicName::Unreadable(_)));
+    assert!(matches!(directory.take_over(NAME), Err(DeliveryError::TakeOver { .. })));
+    assert!(fs::symlink_metadata(&name).is_ok());
+    canary.assert_untouched();
+}

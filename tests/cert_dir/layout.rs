@@ -1,0 +1,212 @@
+//! Where everything is, who may read it, and what is seen.
+
+use super::actor::{needs_root, plays};
+use super::place::*;
+use dockseal::adapters::host::cert_dir::{DeliveryError, Directory, Over, Owner, PublicName};
+use std::fs;
+use std::path::Path;
+
+const LAYOUT: [(&str, u32); 10] = [
+    (".dockseal", 0o755),
+    (".dockseal/1", 0o755),
+    (".dockseal/1/.probe.key", 0o400),
+    (".dockseal/1/.probe.pem", 0o444),
+    (".dockseal/1/ca.pem", 0o444),
+    (".dockseal/1/pandora.key", 0o400),
+    (".dockseal/1/pandora.pem", 0o444),
+    (".dockseal/lock", 0o600),
+    (".dockseal/owner", 0o444),
+    ("", 0o755),
+];
+
+#[test]
+fn a_delivery_has_its_layout_and_modes_under_any_umask() {
+    for umask in ["077", "000"] {
+        let place = Place::new("layout");
+        let certs = place.certs();
+        plays(&[], &format!("round under umask {umask}"), &certs);
+        let links = [".dockseal/current", "ca.pem", "pandora.key", "pandora.pem"];
+        let mut wanted: Vec<_> =
+            LAYOUT.iter().map(|(name, _)| *name).chain(links).filter(|name| !name.is_empty()).collect();
+        wanted.sort_unstable();
+        assert_eq!(tree(&certs), wanted);
+        for (name, wanted) in LAYOUT {
+            assert_eq!(format!("{:o}", mode(&certs.join(name))), format!("{wanted:o}"), "{name:?}, umask {umask}");
+        }
+        assert_eq!(fs::read_link(certs.join(links[0])).unwrap(), Path::new("1"));
+        for name in PUBLIC {
+            assert_eq!(fs::read_link(certs.join(name)).unwrap(), Path::new(".dockseal/current").join(name));
+        }
+        assert_eq!(shown(&certs), ["one"; 3]);
+    }
+}
+
+#[test]
+fn root_without_capabilities_can_do_all_of_it() {
+    needs_root();
+    let place = Place::new("bare");
+    make(&place.certs(), 0o755);
+    for name in PUBLIC {
+        fs::write(place.certs().join(name), "old\n").unwrap();
+    }
+    let bare = ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"];
+    plays(&bare, "round without capabilities", &place.certs());
+    assert_eq!(tree(&place.certs()), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_written_is_seen() {
+    let place = Place::new("seen");
+    let directory = place.open();
+    assert_eq!(directory.look(NAME).unwrap(), Default::default());
+    round(&place.certs(), "one", false).unwrap();
+    round(&place.certs(), "two", false).unwrap();
+    let seen = directory.look(NAME).unwrap();
+    assert_eq!((seen.owner.as_ref(), seen.current, seen.leftovers), (Some(&owner()), Some(2), false));
+    assert!(names_are_ours(&seen) && seen.is_delivered_by(&owner()));
+    assert_eq!(seen.generations.iter().map(|generation| generation.number).collect::<Vec<_>>(), [1, 2]);
+    let current = seen.shown().unwrap();
+    assert_eq!((current.number, current.key.as_deref()), (2, Some(&b"two\nkey\n"[..])));
+    assert_eq!((current.probe_cert.as_deref(), &current.flaws[..]), (Some(&b"two\nprobe cert\n"[..]), &[][..]));
+    assert!(!format!("{seen:?}").contains("two"), "what is in a file does not reach a log");
+}
+
+#[test]
+fn a_directory_has_one_owner() {
+    let place = Place::new("owner");
+    let directory = place.open();
+    directory.claim(&owner(), None).unwrap();
+    let other = Owner { object: "DockerHostCert/home/other".to_owned(), uid: String::new() };
+    let refused = directory.claim(&other, None).unwrap_err();
+    assert!(refused.to_string().contains("DockerHostCert/home/pandora"), "{refused}");
+    directory.claim(&other, Some(&owner())).unwrap();
+    assert_eq!(directory.look(NAME).unwrap().owner, Some(other));
+    assert!(matches!(directory.claim(&owner(), Some(&owner())), Err(DeliveryError::Claimed { .. })));
+}
+
+#[test]
+fn a_round_without_news_touches_nothing() {
+    let place = Place::new("idle");
+    round(&place.certs(), "one", true).unwrap();
+    let before = facts(&place.certs());
+    round(&place.certs(), "one", true).unwrap();
+    assert_eq!(facts(&place.certs()), before);
+}
+
+#[test]
+fn what_is_removed_is_ours_alone() {
+    let place = Place::new("release");
+    let directory = place.open();
+    for word in ["one", "two", "three"] {
+        round(&place.certs(), word, false).unwrap();
+    }
+    assert_eq!(directory.look(NAME).unwrap().generations.len(), 2, "the one before stays");
+    directory.retire(&[]).unwrap();
+    let seen = directory.look(NAME).unwrap();
+    assert_eq!((seen.generations.len(), seen.shown().map(|current| current.number)), (1, Some(3)));
+    fs::write(place.certs().join("ca-key.pem"), "not ours").unwrap();
+    fs::remove_file(place.certs().join("pandora.pem")).unwrap();
+    fs::write(place.certs().join("pandora.pem"), "not ours").unwrap();
+    directory.release(NAME).unwrap();
+    assert_eq!(tree(&place.certs()), ["ca-key.pem", "pandora.pem"]);
+    directory.release(NAME).unwrap();
+    directory.tidy().unwrap();
+    directory.retire(&[]).unwrap();
+    assert_eq!(tree(&place.certs()), ["ca-key.pem", "pandora.pem"]);
+}
+
+#[test]
+fn files_of_others_stay_until_they_are_taken_over() {
+    let place = Place::new("takeover");
+    make(&place.certs(), 0o755);
+    for name in PUBLIC {
+        fs::write(place.certs().join(name), format!("old\n{name}\n")).unwrap();
+    }
+    let directory = place.open();
+    assert!(matches!(directory.look(NAME).unwrap().ca, PublicName::File(_)));
+    let number = directory.write_generation(NAME, &Set::new("new").files()).unwrap();
+    directory.point(number).unwrap();
+    for over in [Over::Nothing, Over::Same] {
+        assert!(matches!(directory.link_names(NAME, over), Err(DeliveryError::Taken(_))));
+    }
+    assert_eq!(shown(&place.certs()), ["old"; 3]);
+    let old = directory.take_over(NAME).unwrap();
+    assert_eq!((old, directory.look(NAME).unwrap().current), (Some(2), Some(2)));
+    assert_eq!(shown(&place.certs()), ["old"; 3]);
+    assert!(names_are_ours(&directory.look(NAME).unwrap()));
+    assert_eq!(directory.take_over(NAME).unwrap(), None);
+    round(&place.certs(), "new", false).unwrap();
+    assert_eq!(shown(&place.certs()), ["new"; 3]);
+}
+
+#[test]
+fn a_set_that_is_not_whole_is_taken_over_as_it_is() {
+    let place = Place::new("partial");
+    make(&place.certs(), 0o755);
+    fs::write(place.certs().join("ca.pem"), "old\n").unwrap();
+    fs::write(place.certs().join("pandora.pem"), "old\n-----BEGIN PRIVATE KEY-----\n").unwrap();
+    let directory = place.open();
+    directory.claim(&owner(), None).unwrap();
+    directory.take_over(NAME).unwrap();
+    assert_eq!(shown(&place.certs()), ["old"; 2], "no link leads nowhere");
+    let copy = place.certs().join(".dockseal/1");
+    assert_eq!((mode(&copy.join("ca.pem")), mode(&copy.join("pandora.pem"))), (0o444, 0o400), "a key was in there");
+    round(&place.certs(), "new", true).unwrap();
+    assert_eq!(shown(&place.certs()), ["new"; 3]);
+}
+
+#[test]
+fn edits_are_put_right() {
+    let place = Place::new("edits");
+    round(&place.certs(), "one", false).unwrap();
+    let broken = |name: &str| {
+        fs::remove_file(place.certs().join(name)).unwrap();
+        place.certs().join(name)
+    };
+    fs::write(broken("ca.pem"), "edited").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", broken("pandora.pem")).unwrap();
+    broken("pandora.key");
+    let seen = place.open().look(NAME).unwrap();
+    assert!(matches!(
+        (&seen.ca, &seen.cert, &seen.key),
+        (PublicName::File(_), PublicName::Link(_), PublicName::Absent)
+    ));
+    assert!(seen.is_delivered_by(&owner()));
+    round(&place.certs(), "two", false).unwrap();
+    assert_eq!(shown(&place.certs()), ["two"; 3]);
+    fs::create_dir(broken("ca.pem")).unwrap();
+    let refused = round(&place.certs(), "two", false).unwrap_err();
+    assert!(matches!(refused, DeliveryError::InTheWay { .. }), "{refused}");
+}
+
+#[test]
+fn a_directory_that_is_missing_is_made_where_it_is_to_be() {
+    let place = Place::new("missing");
+    assert!(Directory::find(&place.roots(), &place.certs()).unwrap().is_none());
+    assert!(!place.certs().exists());
+    let roots = [place.path("far/away")];
+    drop(Directory::open(&roots, &place.path("far/away/below/it")).unwrap());
+    for made in ["far", "far/away", "far/away/below", "far/away/below/it"] {
+        assert_eq!(mode(&place.path(made)), 0o755);
+    }
+    for outside in ["far/awayward", "far", "else"] {
+        assert!(matches!(Directory::open(&roots, &place.path(outside)), Err(DeliveryError::Outside { .. })));
+    }
+    assert!(matches!(Directory::open(&roots, &place.path("far/away/../x")), Err(DeliveryError::NotPlain(_))));
+    assert!(matches!(Directory::open(&roots, Path::new("far/away")), Err(DeliveryError::NotPlain(_))));
+}
+
+#[test]
+fn a_name_that_would_be_another_file_is_refused() {
+    let place = Place::new("names");
+    for name in ["", "ca", "../x", "a/b", ".x", "A", "a\0", &"a".repeat(252)] {
+        assert!(matches!(place.open().look(name), Err(DeliveryError::Name(_))), "{name:?}");
+    }
+    for name in ["probe", "current", "owner", "1", "ca.pem", &"a".repeat(251)] {
+        let directory = place.open();
+        let number = directory.write_generation(name, &Set::new("one").files()).unwrap();
+        directory.point(number).unwrap();
+        directory.link_names(name, Over::Nothing).unwrap();
+        assert!(names_are_ours(&directory.look(name).unwrap()), "{name}");
+    }
+}
