@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 
 /// Visits every wake until `end`; at each of them everything is Ready and sound.
 fn live(world: &mut World, end: Timestamp) {
-    while world.wakes.values().flatten().min().is_some_and(|wake| *wake <= end) {
+    while world.wakes.values().flatten().min().is_some_and(|requeue_at| *requeue_at <= end) {
         world.jump_to_wake();
         // What had expired a moment before this wake was expired, however soon it is replaced.
         for leaf in world.leaves() {

@@ -23,7 +23,7 @@ pub async fn day(server: &Server, table: &mut Table, hosts: usize) -> anyhow::Re
         admin: ([127, 0, 0, 1], 0).into(),
         lease_namespace: "steady".into(),
         identity: "steady".into(),
-        listing: Default::default(),
+        allowlist: Default::default(),
     };
     let running = tokio::spawn(controller::run(server.client.clone(), settings, clock, async {
         let _ = stopped.await;

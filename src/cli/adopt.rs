@@ -73,7 +73,7 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     };
     let key = Zeroizing::new(key.trim().to_owned());
     let portainer = PortainerApi::new(&access, ServerCredential::ApiKey(key))?;
-    let ground = with_progress(url, ground(&portainer)).await?;
+    let snapshot = with_progress(url, snapshot(&portainer)).await?;
     let wishes = PortainerAdoption {
         name: args.name.clone(),
         authority: args.ca.clone(),
@@ -82,11 +82,11 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
         server_name: args.server_name.clone(),
         printed_key: given,
     };
-    Ok(adopt(&ground, &wishes))
+    Ok(adopt(&snapshot, &wishes))
 }
 
 /// What a server has. Nothing but GET is sent.
-async fn ground(portainer: &PortainerApi) -> anyhow::Result<ServerSnapshot> {
+async fn snapshot(portainer: &PortainerApi) -> anyhow::Result<ServerSnapshot> {
     let status = portainer.status().await?;
     let me = portainer.me().await?;
     if !me.is_administrator() {

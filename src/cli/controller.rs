@@ -34,7 +34,7 @@ fn settings(args: &ControllerArgs, config: &Config) -> ControllerSettings {
         namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
         admin: args.admin_address,
         lease_namespace: args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
-        listing: Allowlist {
+        allowlist: Allowlist {
             companions: args.companion_namespace.clone().filter(|name| !name.is_empty()),
             sources: args.companion_source_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
             directories: args.companion_directories.clone(),

@@ -29,7 +29,7 @@ pub struct AssignedHostState {
     /// It may be registered from here.
     pub registers: bool,
     /// When to look again though nothing changes.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
     /// The watch over its Secret.
     pub watch: Option<AbortHandle>,
     /// Asking what was reported.
@@ -49,7 +49,7 @@ impl AssignedHostState {
             blind: false,
             due: true,
             registers: false,
-            wake: None,
+            requeue_at: None,
             watch: None,
             asking: Backoff::default(),
             telling: Backoff::default(),
@@ -66,8 +66,10 @@ impl AssignedHostState {
 
     /// It is to be worked on, and all that is needed for it is known.
     pub fn is_ripe(&self, now: Timestamp) -> bool {
-        let wake = |wake: Timestamp| wake <= now || wake.duration_since(now) > LONGEST;
-        (self.due || self.wake.is_some_and(wake)) && self.secret.is_some() && (self.status.is_some() || self.blind)
+        let requeue_at = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > LONGEST;
+        (self.due || self.requeue_at.is_some_and(requeue_at))
+            && self.secret.is_some()
+            && (self.status.is_some() || self.blind)
     }
 
     /// The Portainers that it is registered in from here.

@@ -57,7 +57,7 @@ struct HostRegistration {
     task: Option<AbortHandle>,
     /// What it was about when it was last begun.
     about: String,
-    wake: Option<Timestamp>,
+    requeue_at: Option<Timestamp>,
     report: Option<EnvironmentReport>,
 }
 
@@ -125,23 +125,25 @@ impl Portainers {
             for portainer in host.portainers() {
                 let Some((about, attendance)) = self.attendance(at, host, portainer) else { continue };
                 let known = self.pairings.entry((at.clone(), portainer.object(at))).or_default();
-                let ripe = |wake: Timestamp| wake <= now || wake.duration_since(now) > LONGEST;
-                let due = known.about != about || known.wake.is_none_or(ripe);
+                let ripe = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > LONGEST;
+                let due = known.about != about || known.requeue_at.is_none_or(ripe);
                 if known.task.is_some() || !due {
                     continue;
                 }
-                (known.about, known.wake) = (about, None);
+                (known.about, known.requeue_at) = (about, None);
                 let (registrations, clock, sender) =
                     (Arc::clone(&self.registrations), self.clock.clone(), self.sender.clone());
                 let pairing = (at.clone(), attendance.client.clone());
                 let task = tokio::spawn(async move {
                     let before = attendance.before.clone();
                     let done = AssertUnwindSafe(registrations.attend(attendance, &clock)).catch_unwind().await;
-                    let (report, wake) = done.unwrap_or_else(|_| {
+                    let (report, requeue_at) = done.unwrap_or_else(|_| {
                         tracing::error!(client = %pairing.1, "registering panicked, which is a fault of Dockseal: please report it");
                         (before, saturating(clock.now(), INTERVAL))
                     });
-                    let _ = sender.send(CompanionEvent::Registered(pairing.0, pairing.1, Box::new(report), wake)).await;
+                    let _ = sender
+                        .send(CompanionEvent::Registered(pairing.0, pairing.1, Box::new(report), requeue_at))
+                        .await;
                 });
                 known.task = Some(task.abort_handle());
             }
@@ -149,9 +151,9 @@ impl Portainers {
     }
 
     /// Takes what came of it.
-    pub fn registered(&mut self, host: ObjectRef, client: ObjectRef, report: EnvironmentReport, wake: Timestamp) {
+    pub fn registered(&mut self, host: ObjectRef, client: ObjectRef, report: EnvironmentReport, requeue_at: Timestamp) {
         let Some(known) = self.pairings.get_mut(&(host.clone(), client.clone())) else { return };
-        (known.task, known.wake) = (None, Some(wake));
+        (known.task, known.requeue_at) = (None, Some(requeue_at));
         if known.report.as_ref().is_none_or(|before| before.reason != report.reason) {
             tracing::info!(object = %host, %client, reason = report.reason, "{}", report.message);
         }
@@ -175,7 +177,7 @@ impl Portainers {
 
     /// When to begin, though nothing is told.
     pub fn next(&self) -> Option<Timestamp> {
-        self.pairings.values().filter(|known| known.task.is_none()).filter_map(|known| known.wake).min()
+        self.pairings.values().filter(|known| known.task.is_none()).filter_map(|known| known.requeue_at).min()
     }
 
     /// What is to be done, and what that depends on; none while not everything is known.

@@ -34,7 +34,7 @@ impl HostLookup for ControllerState {
         let (claims, _) = self.claims(host);
         let clients = self.index.read().expect(UNPOISONED).clients_of(host);
         let told = |client: &Object| told.iter().find(|told| *told.order.client == *client.at.name);
-        let lend = |client: Arc<Object>| self.registrations.lend(&self.house, &client, host, &claims, told(&client));
+        let lend = |client: Arc<Object>| self.registrations.lend(&self.ctx, &client, host, &claims, told(&client));
         clients.into_iter().filter_map(lend).collect()
     }
 }
@@ -63,12 +63,12 @@ async fn guarded(cluster: Arc<ControllerState>, account: String, _place: OwnedSe
 async fn one(cluster: Arc<ControllerState>, account: String) {
     let started = Instant::now();
     let telling = cluster.account_queue.failures(&account) >= UNTOLD_FAILURES;
-    let walk = cluster.accounts.walk(&cluster.house, cluster.as_ref(), &account, telling).await;
+    let walk = cluster.accounts.walk(&cluster.ctx, cluster.as_ref(), &account, telling).await;
     cluster.metrics.walked(ACCOUNT, walk.failed.as_ref().map_or(Ok(None), Err), started.elapsed());
     walk.hosts.into_iter().for_each(|at| cluster.queue.add(at));
     walk.accounts.into_iter().for_each(|other| cluster.account_queue.add(other));
     match walk.failed {
-        None => cluster.account_queue.done(&account, walk.wake, || true),
+        None => cluster.account_queue.done(&account, walk.requeue_at, || true),
         Some(error) => retry(&cluster, account, &error),
     }
 }

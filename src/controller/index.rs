@@ -173,12 +173,12 @@ impl Index {
     pub fn surroundings(&self, object: &Object, owner: Option<&ObjectRef>) -> RelatedState {
         RelatedState {
             rival: self.rival(object, owner),
-            standing: RegistrationStatus::default(),
+            registration: RegistrationStatus::default(),
             authority_exists: object.authority().is_some_and(|place| {
                 self.objects.contains_key(&ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name))
             }),
             in_use: object.at.kind == Kind::DockerCA && !self.leaves_of(&object.at).is_empty(),
-            courier: Deliverer::Nobody,
+            deliverer: Deliverer::Nobody,
         }
     }
 

@@ -50,7 +50,7 @@ impl Tombstones {
 
 impl ControllerState {
     /// How far the registration of an object is.
-    pub(super) fn standing(&self, object: &Object) -> RegistrationStatus {
+    pub(super) fn registration(&self, object: &Object) -> RegistrationStatus {
         let index = self.index.read().expect(UNPOISONED);
         match object.at.kind {
             Kind::DockerHostCert => {
@@ -91,7 +91,7 @@ impl ControllerState {
         if pairs.is_empty() {
             return self.registrations.forget(&object.at);
         }
-        self.farewells.put(Arc::new(Object { deleted: Some(self.house.clock.now()), ..Object::clone(object) }));
+        self.farewells.put(Arc::new(Object { deleted: Some(self.ctx.clock.now()), ..Object::clone(object) }));
         pairs.iter().for_each(|(client, host)| self.visit(&client.at, &host.at));
     }
 
@@ -99,7 +99,7 @@ impl ControllerState {
     fn end_farewell(&self, visit: &HostSync) {
         for object in [&visit.host, &visit.client] {
             let Some(gone) = self.farewells.find(&object.at) else { continue };
-            let late = gone.deleted.is_some_and(|gone| self.house.clock.now() >= saturating(gone, PATIENCE));
+            let late = gone.deleted.is_some_and(|gone| self.ctx.clock.now() >= saturating(gone, PATIENCE));
             if late || self.left_of(object).is_empty() {
                 self.farewells.cancel(&object.at);
                 self.registrations.forget(&object.at);
@@ -160,9 +160,9 @@ async fn guarded(cluster: Arc<ControllerState>, errand: RegistrationKey) {
     let done = AssertUnwindSafe(one(&cluster, &errand)).catch_unwind().await;
     let came = done.unwrap_or_else(|_| {
         tracing::error!(client = %errand.0, "registering panicked, which is a fault of Dockseal: please report it");
-        SyncOutcome { wake: Some(saturating(cluster.house.clock.now(), INTERVAL)), ..SyncOutcome::default() }
+        SyncOutcome { requeue_at: Some(saturating(cluster.ctx.clock.now(), INTERVAL)), ..SyncOutcome::default() }
     });
-    cluster.registration_queue.done(&errand, came.wake, || true);
+    cluster.registration_queue.done(&errand, came.requeue_at, || true);
 }
 
 async fn one(cluster: &Arc<ControllerState>, (client, host): &RegistrationKey) -> SyncOutcome {
@@ -181,7 +181,7 @@ async fn look(cluster: &Arc<ControllerState>, client: &Object) -> SyncOutcome {
         visit_all(cluster, client, false);
         return SyncOutcome::default();
     }
-    let came = cluster.registrations.look(&cluster.house, client).await;
+    let came = cluster.registrations.look(&cluster.ctx, client).await;
     if came.news {
         match cluster.registrations.looked(&client.at) {
             Some(Err(fault)) => {
@@ -212,9 +212,9 @@ async fn visit(cluster: &Arc<ControllerState>, client: Arc<Object>, host: Arc<Ob
     let selected = selecting.contains(&client.at);
     let (client_at, host_at) = (client.at.clone(), host.at.clone());
     let lent = cluster.accounts.is_lent(&host.at, &client.at.name);
-    let courier = cluster.courier(&host);
-    let visit = HostSync { courier, client, host, claims, selected, lent };
-    let came = cluster.registrations.visit(&cluster.house, &visit).await;
+    let deliverer = cluster.deliverer(&host);
+    let visit = HostSync { deliverer, client, host, claims, selected, lent };
+    let came = cluster.registrations.visit(&cluster.ctx, &visit).await;
     if came.news {
         let report = cluster.registrations.report(&visit.client, &visit.host);
         tracing::info!(object = %host_at, client = %client_at, reason = report.reason, "{}", report.message);

@@ -34,7 +34,7 @@ pub struct ControllerSettings {
     /// Its name among replicas: unique, in events and in the Lease.
     pub identity: String,
     /// What companions are told of.
-    pub listing: Allowlist,
+    pub allowlist: Allowlist,
 }
 
 /// Runs a controller until `stop` is ready, then gives the lease up.
@@ -76,7 +76,7 @@ async fn terms(
         tracing::info!(identity = settings.identity, "leading");
         let store = KubeStore::new(client.clone(), settings.identity.clone());
         let cluster =
-            Arc::new(ControllerState::new(store, clock.clone(), Arc::clone(metrics), settings.listing.clone()));
+            Arc::new(ControllerState::new(store, clock.clone(), Arc::clone(metrics), settings.allowlist.clone()));
         metrics.lead(Some(LeaderState {
             index: Arc::clone(&cluster.index),
             registrations: Arc::clone(&cluster.registrations),

@@ -27,7 +27,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    fn wake(&self, owner: ObjectRef) {
+    fn requeue_at(&self, owner: ObjectRef) {
         match owner.kind {
             Kind::PortainerClient => self.registrations.add((owner, None)),
             _ => self.walks.add(owner),
@@ -76,7 +76,7 @@ async fn watch(client: Client, at: NamespacedName, index: Arc<RwLock<Index>>, qu
     while let Some(event) = stream.next().await {
         match event {
             Ok(event) if presence.is_news(&event) => {
-                referring(&index, &at).into_iter().for_each(|owner| queues.wake(owner));
+                referring(&index, &at).into_iter().for_each(|owner| queues.requeue_at(owner));
             }
             Ok(_) => {}
             Err(error) => tracing::warn!(secret = %at, error = words(&error), "a watch failed and is started again"),

@@ -253,11 +253,16 @@ impl EventHandler<Secret> for Secrets {
         if let Some(seen) = &mut self.seen {
             seen.insert(place(&item.metadata));
         }
-        self.cluster.house.store.notice(item).into_iter().for_each(|owner| self.cluster.queue.hint(owner));
+        self.cluster
+            .ctx
+            .store
+            .notice(item)
+            .into_iter()
+            .for_each(|owner| self.cluster.queue.add_unless_own_write(owner));
     }
 
     fn delete(&mut self, item: Secret) {
-        if let Some(owner) = self.cluster.house.store.leaves.notice_gone(&place(&item.metadata)) {
+        if let Some(owner) = self.cluster.ctx.store.leaves.notice_gone(&place(&item.metadata)) {
             self.cluster.queue.add(owner);
         }
     }
@@ -269,7 +274,7 @@ impl EventHandler<Secret> for Secrets {
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
         let elsewhere = |at: &NamespacedName| !covers(self.namespace.as_deref(), &at.namespace);
-        let gone = self.cluster.house.store.leaves.keep_only(|at| elsewhere(at) || seen.contains(at));
+        let gone = self.cluster.ctx.store.leaves.keep_only(|at| elsewhere(at) || seen.contains(at));
         gone.into_iter().for_each(|owner| self.cluster.queue.add(owner));
     }
 }

@@ -30,7 +30,7 @@ pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
 /// Everything that one term of office knows.
 pub struct ControllerState {
     /// The rooms.
-    pub house: Context<KubeStore>,
+    pub ctx: Context<KubeStore>,
     /// All objects.
     pub index: Arc<RwLock<Index>>,
     /// Who is next.
@@ -53,13 +53,13 @@ pub struct ControllerState {
 
 impl ControllerState {
     /// An empty cluster over that store, whose companions are told of what that listing lets through.
-    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>, listing: Allowlist) -> ControllerState {
+    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>, allowlist: Allowlist) -> ControllerState {
         ControllerState {
-            house: Context::new(store, clock),
+            ctx: Context::new(store, clock),
             index: Arc::default(),
             queue: Arc::default(),
-            registrations: Arc::new(Registrations::new(listing.portainer)),
-            accounts: Accounts::new(listing),
+            registrations: Arc::new(Registrations::new(allowlist.portainer)),
+            accounts: Accounts::new(allowlist),
             account_queue: WorkQueue::default(),
             registration_queue: Arc::default(),
             farewells: Tombstones::default(),
@@ -81,7 +81,7 @@ impl ControllerState {
         left.into_iter().for_each(|account| self.account_queue.add(account)); // the new one follows the object's walk
         match touched {
             Affected::Nobody => {}
-            Affected::Status(at) => self.queue.hint(at),
+            Affected::Status(at) => self.queue.add_unless_own_write(at),
             Affected::All(touched) => touched.into_iter().for_each(|at| self.queue.add(at)),
         }
     }
@@ -96,7 +96,7 @@ impl ControllerState {
         object.iter().for_each(|object| self.part_from(object));
         account.into_iter().for_each(|account| self.account_queue.add(account));
         if at.kind == Kind::DockerCA {
-            self.house.authorities.forget(&at.beside(&at.name));
+            self.ctx.authorities.forget(&at.beside(&at.name));
         }
         self.queue.forget(at);
         touched.into_iter().for_each(|at| self.queue.add(at));
@@ -113,9 +113,9 @@ impl ControllerState {
 /// Rings the alarms by the clock, which may jump.
 pub async fn alarms(cluster: Arc<ControllerState>) {
     loop {
-        cluster.queue.ring(cluster.house.clock.now());
-        cluster.account_queue.ring(cluster.house.clock.now());
-        cluster.registration_queue.ring(cluster.house.clock.now());
+        cluster.queue.enqueue_due(cluster.ctx.clock.now());
+        cluster.account_queue.enqueue_due(cluster.ctx.clock.now());
+        cluster.registration_queue.enqueue_due(cluster.ctx.clock.now());
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -124,30 +124,30 @@ pub async fn alarms(cluster: Arc<ControllerState>) {
 pub async fn workers(cluster: Arc<ControllerState>) {
     let mut walks = tokio::task::JoinSet::new();
     loop {
-        let slot = Permit::take(&cluster.places).await;
+        let permit = Permit::take(&cluster.places).await;
         let at = cluster.queue.next().await;
-        walks.spawn(guarded(Arc::clone(&cluster), at, slot));
+        walks.spawn(guarded(Arc::clone(&cluster), at, permit));
         while walks.try_join_next().is_some() {}
     }
 }
 
 /// A walk that panics is a fault of ours with one object, which must not keep the others waiting.
-async fn guarded(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
-    let walk = AssertUnwindSafe(one(Arc::clone(&cluster), at.clone(), slot));
+async fn guarded(cluster: Arc<ControllerState>, at: ObjectRef, permit: Permit) {
+    let walk = AssertUnwindSafe(one(Arc::clone(&cluster), at.clone(), permit));
     if walk.catch_unwind().await.is_err() {
         tracing::error!(object = %at, "its walk panicked, which is a fault of Dockseal: please report it");
         again(&cluster, at, Duration::ZERO);
     }
 }
 
-async fn one(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
+async fn one(cluster: Arc<ControllerState>, at: ObjectRef, permit: Permit) {
     let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
         cluster.queue.done(&at, None, || true);
         return;
     };
     let started = Instant::now();
-    let walked = walk(&cluster, &object, &slot).await;
-    drop(slot);
+    let walked = walk(&cluster, &object, &permit).await;
+    drop(permit);
     cluster.metrics.walked(at.kind.as_str(), walked.as_ref().map(|walk| walk.issued), started.elapsed());
     match walked {
         Ok(walk) => follow(&cluster, &object, walk),
@@ -155,7 +155,7 @@ async fn one(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
         Err(StoreError::Gone(_)) => drop(again(&cluster, at, Duration::ZERO)),
         Err(error) => {
             let telling = cluster.queue.failures(&at) >= UNTOLD_FAILURES;
-            if telling && reconcile::report_repeated_failure(&cluster.house, &object, &error).await {
+            if telling && reconcile::report_repeated_failure(&cluster.ctx, &object, &error).await {
                 wake_leaves(&cluster, &at);
             }
             retry(&cluster, at, &error);
@@ -165,19 +165,19 @@ async fn one(cluster: Arc<ControllerState>, at: ObjectRef, slot: Permit) {
 
 impl ControllerState {
     /// Who brings a host's certificate there.
-    pub(super) fn courier(&self, object: &Object) -> Deliverer {
+    pub(super) fn deliverer(&self, object: &Object) -> Deliverer {
         let account = object.account();
         let hosts = account.map(|account| self.index.read().expect(UNPOISONED).hosts_of(&account));
-        self.accounts.courier(object, &hosts.unwrap_or_default())
+        self.accounts.deliverer(object, &hosts.unwrap_or_default())
     }
 }
 
-async fn walk(cluster: &ControllerState, object: &Object, slot: &Permit) -> Result<Reconciled, StoreError> {
-    let owner = cluster.house.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
-    let around = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
-    let (courier, standing) = (cluster.courier(object), cluster.standing(object));
-    let around = RelatedState { courier, standing, ..around };
-    reconcile::reconcile(&cluster.house, object, &around, slot).await
+async fn walk(cluster: &ControllerState, object: &Object, permit: &Permit) -> Result<Reconciled, StoreError> {
+    let owner = cluster.ctx.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
+    let related = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
+    let (deliverer, registration) = (cluster.deliverer(object), cluster.registration(object));
+    let related = RelatedState { deliverer, registration, ..related };
+    reconcile::reconcile(&cluster.ctx, object, &related, permit).await
 }
 
 fn follow(cluster: &ControllerState, object: &Object, walk: Reconciled) {
@@ -189,8 +189,8 @@ fn follow(cluster: &ControllerState, object: &Object, walk: Reconciled) {
         wake_leaves(cluster, at);
     }
     object.account().into_iter().for_each(|account| cluster.account_queue.add(account));
-    cluster.queue.done(at, walk.wake, || {
-        let secret_settled = cluster.house.store.leaves.is_as_written(&object.secret());
+    cluster.queue.done(at, walk.requeue_at, || {
+        let secret_settled = cluster.ctx.store.leaves.is_as_written(&object.secret());
         let mut index = cluster.index.write().expect(UNPOISONED);
         let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
         secret_settled && status_settled

@@ -44,7 +44,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     }
 
     /// News that may be the echo of the object's own walk: while one is under way, its end decides.
-    pub fn hint(&self, at: K) {
+    pub fn add_unless_own_write(&self, at: K) {
         let mut state = self.state.lock().expect(UNPOISONED);
         if state.walking.contains(&at) {
             state.echoed.insert(at);
@@ -69,10 +69,10 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     /// A walk ended well; the next is at `wake`, if nothing changes. `settled` says whether what the watches have
     /// shown meanwhile is what the walk wrote: then it was an echo. It is asked while no hint can come in between,
     /// else one that came after the answer would be taken for an echo.
-    pub fn done(&self, at: &K, wake: Option<Timestamp>, settled: impl FnOnce() -> bool) {
+    pub fn done(&self, at: &K, requeue_at: Option<Timestamp>, settled: impl FnOnce() -> bool) {
         let mut state = self.state.lock().expect(UNPOISONED);
         state.failures.remove(at);
-        state.set_alarm(at, wake);
+        state.set_alarm(at, requeue_at);
         let settled = settled();
         if state.echoed.remove(at) && !settled {
             state.again.insert(at.clone());
@@ -115,7 +115,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     }
 
     /// Wakes those whose alarm is due at `now`.
-    pub fn ring(&self, now: Timestamp) {
+    pub fn enqueue_due(&self, now: Timestamp) {
         let mut state = self.state.lock().expect(UNPOISONED);
         while state.alarms.first().is_some_and(|(instant, _)| *instant <= now) {
             let (_, at) = state.alarms.pop_first().expect("there is a first");
@@ -173,13 +173,13 @@ impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
         }
     }
 
-    fn set_alarm(&mut self, at: &K, wake: Option<Timestamp>) {
+    fn set_alarm(&mut self, at: &K, requeue_at: Option<Timestamp>) {
         if let Some(old) = self.alarm_of.remove(at) {
             self.alarms.remove(&(old, at.clone()));
         }
-        if let Some(wake) = wake {
-            self.alarm_of.insert(at.clone(), wake);
-            self.alarms.insert((wake, at.clone()));
+        if let Some(requeue_at) = requeue_at {
+            self.alarm_of.insert(at.clone(), requeue_at);
+            self.alarms.insert((requeue_at, at.clone()));
         }
     }
 }
@@ -213,9 +213,9 @@ mod tests {
         let instant = |second| Timestamp::from_second(second).unwrap();
         queue.done(&host("a"), Some(instant(10)), || true);
         queue.done(&host("a"), Some(instant(20)), || true);
-        queue.ring(instant(15));
+        queue.enqueue_due(instant(15));
         assert!(queue.is_idle());
-        queue.ring(instant(1_000_000_000));
+        queue.enqueue_due(instant(1_000_000_000));
         assert_eq!(queue.next().await, host("a"));
     }
 
@@ -225,7 +225,7 @@ mod tests {
         for settled in [true, false] {
             queue.add(host("a"));
             let at = queue.next().await;
-            queue.hint(host("a"));
+            queue.add_unless_own_write(host("a"));
             queue.done(&at, None, || settled);
             assert_eq!(queue.is_idle(), settled);
         }
@@ -249,7 +249,7 @@ mod tests {
         let at = queue.next().await;
         std::thread::scope(|threads| {
             queue.done(&at, None, || {
-                threads.spawn(|| queue.hint(host("a")));
+                threads.spawn(|| queue.add_unless_own_write(host("a")));
                 std::thread::sleep(Duration::from_millis(50));
                 true
             });

@@ -56,7 +56,7 @@ pub struct DeletionBlockers<'a> {
     /// Of an authority: it still has hosts or clients.
     pub in_use: bool,
     /// Of a host: who brings its certificate there.
-    pub courier: &'a Deliverer,
+    pub deliverer: &'a Deliverer,
     /// Environments in Portainer go with it.
     pub deregisters: bool,
     /// Some of them are still there.
@@ -65,15 +65,15 @@ pub struct DeletionBlockers<'a> {
 
 impl Default for DeletionBlockers<'_> {
     fn default() -> Self {
-        DeletionBlockers { in_use: false, courier: &Deliverer::Nobody, deregisters: false, registered: false }
+        DeletionBlockers { in_use: false, deliverer: &Deliverer::Nobody, deregisters: false, registered: false }
     }
 }
 
 /// Decides at `now`.
-pub fn plan(object: &Object, ties: &DeletionBlockers<'_>, now: Timestamp) -> DeletionPlan {
+pub fn plan(object: &Object, blockers: &DeletionBlockers<'_>, now: Timestamp) -> DeletionPlan {
     let held = object.finalizers.iter().any(|finalizer| finalizer == FINALIZER);
     let secret = object.deletion_policy() == DeletionPolicy::Delete;
-    let wanted = secret || removes_delivery(object) || ties.deregisters;
+    let wanted = secret || removes_delivery(object) || blockers.deregisters;
     let Some(deleted) = object.deleted else {
         return if held == wanted { DeletionStep::Live } else { DeletionStep::SetFinalizer(wanted) }.into();
     };
@@ -82,21 +82,21 @@ pub fn plan(object: &Object, ties: &DeletionBlockers<'_>, now: Timestamp) -> Del
     }
     let end = saturating(deleted, PATIENCE);
     let last = now >= end || object.annotation(FORCE_REMOVE_ANNOTATION).is_some();
-    if ties.registered && !last {
+    if blockers.registered && !last {
         return DeletionStep::WaitForPortainer(end).into();
     }
-    let left = what_is_left(object, ties.courier);
+    let left = what_is_left(object, blockers.deliverer);
     let until = left.map(|left| saturating(deleted, left.patience));
     if let Some(until) = until.filter(|until| !last && now < *until) {
         return DeletionStep::WaitForHost(until).into();
     }
-    let step = match ties.in_use {
+    let step = match blockers.in_use {
         _ if !secret => DeletionStep::LetGo,
         false => DeletionStep::DeleteSecret(last),
         true if last => DeletionStep::GiveUp,
         true => DeletionStep::Wait(end),
     };
-    DeletionPlan { step, abandons: left.is_some_and(|left| left.reported), orphans: ties.registered }
+    DeletionPlan { step, abandons: left.is_some_and(|left| left.reported), orphans: blockers.registered }
 }
 
 fn removes_delivery(object: &Object) -> bool {
@@ -115,14 +115,14 @@ struct Left {
 
 /// What was delivered and not removed. A companion that never said anything is not there, and one whose account cannot
 /// be kept, since the namespace may be going, cannot say anything: those get as long as for a delivery.
-fn what_is_left(object: &Object, courier: &Deliverer) -> Option<Left> {
+fn what_is_left(object: &Object, deliverer: &Deliverer) -> Option<Left> {
     let delivered = object.companion.condition(ConditionType::Delivered);
     let removed = delivered.is_some_and(|said| said.status == "False" && said.reason == Reason::Removed.as_str());
     if removed || !removes_delivery(object) {
         return None;
     }
     let reported = delivered.is_some();
-    let patience = match courier {
+    let patience = match deliverer {
         Deliverer::Node(_) | Deliverer::Enrolled if reported => PATIENCE,
         Deliverer::Node(_) | Deliverer::Enrolled => progress::PATIENCE,
         Deliverer::Refused(refusal) if refusal.reason == Reason::StoreFailed => progress::PATIENCE,
@@ -176,8 +176,8 @@ mod tests {
             (object(Delete, true, LATELY, true), true, DeletionStep::GiveUp),
             (object(Delete, true, LONG_AGO, false), true, DeletionStep::GiveUp),
         ] {
-            let ties = DeletionBlockers { in_use, ..DeletionBlockers::default() };
-            assert_eq!(plan(&object, &ties, at(NOW)), DeletionPlan::from(expected), "{object:?}");
+            let blockers = DeletionBlockers { in_use, ..DeletionBlockers::default() };
+            assert_eq!(plan(&object, &blockers, at(NOW)), DeletionPlan::from(expected), "{object:?}");
         }
     }
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn environments_go_first_and_no_longer_than_a_day() {
         use DeletionPolicy::{Delete, Retain};
-        let ties = |registered| DeletionBlockers { deregisters: true, registered, ..DeletionBlockers::default() };
+        let blockers = |registered| DeletionBlockers { deregisters: true, registered, ..DeletionBlockers::default() };
         let end = at(NOW - 60 + 24 * 3600);
         for (object, registered, step, orphans) in [
             (object(Retain, false, None, false), true, DeletionStep::SetFinalizer(true), false),
@@ -222,7 +222,7 @@ mod tests {
             (object(Delete, true, LATELY, true), true, DeletionStep::DeleteSecret(true), true),
         ] {
             let expected = DeletionPlan { step, abandons: false, orphans };
-            assert_eq!(plan(&object, &ties(registered), at(NOW)), expected, "{object:?}");
+            assert_eq!(plan(&object, &blockers(registered), at(NOW)), expected, "{object:?}");
         }
     }
 
@@ -233,7 +233,7 @@ mod tests {
         let broken = Some(("False", Reason::DirectoryUnusable));
         let (day, soon) = (at(NOW - 60 + 24 * 3600), at(NOW - 60 + 600));
         let refused = |reason| Deliverer::Refused(Problem::delivery(reason, "words"));
-        for (host, courier, expected, abandons) in [
+        for (host, deliverer, expected, abandons) in [
             (host(Retain, there, None, false), node(), DeletionStep::Live, false),
             (host(Delete, there, LATELY, false), node(), DeletionStep::WaitForHost(day), false),
             (host(Retain, broken, LATELY, false), node(), DeletionStep::WaitForHost(day), false),
@@ -250,9 +250,9 @@ mod tests {
             (host(Retain, there, LATELY, false), refused(Reason::StoreFailed), DeletionStep::WaitForHost(soon), false),
             (host(Retain, there, Some(NOW - 600), false), refused(Reason::StoreFailed), DeletionStep::LetGo, true),
         ] {
-            let ties = DeletionBlockers { courier: &courier, ..DeletionBlockers::default() };
+            let blockers = DeletionBlockers { deliverer: &deliverer, ..DeletionBlockers::default() };
             let expected = DeletionPlan { step: expected, abandons, orphans: false };
-            assert_eq!(plan(&host, &ties, at(NOW)), expected, "{host:?}");
+            assert_eq!(plan(&host, &blockers, at(NOW)), expected, "{host:?}");
         }
         let mut without = host(Retain, there, None, false);
         let Spec::Host(spec) = &mut without.spec else { unreachable!("it is a host") };

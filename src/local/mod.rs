@@ -109,7 +109,7 @@ pub async fn run_on(settings: UpSettings, console: Console, clock: Clock) -> Res
         return Err(LocalError::NoHost(name.clone()));
     }
     let board = Arc::new(Mutex::new(StatusTable::new(console)));
-    let store = DiskStore::open(&settings.state, voice(&board, &clock))?;
+    let store = DiskStore::open(&settings.state, events(&board, &clock))?;
     let mut door = Runner::new(store, clock, Arc::clone(&board), settings.host.clone(), loaded);
     let ended = tokio::select! {
         stopped = stop_signal() => stopped?,
@@ -121,7 +121,7 @@ pub async fn run_on(settings: UpSettings, console: Console, clock: Clock) -> Res
 }
 
 /// Deeds, each with its time.
-fn voice(board: &Arc<Mutex<StatusTable>>, clock: &Clock) -> EventSink {
+fn events(board: &Arc<Mutex<StatusTable>>, clock: &Clock) -> EventSink {
     let (board, clock) = (Arc::clone(board), clock.clone());
     Arc::new(move |line| {
         let now = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
@@ -198,26 +198,26 @@ async fn meddled(others: Option<&HostChanges>) {
 /// Sleeps until something changed, time is due, a failure may be tried again, or the clock was set back.
 async fn rest(watch: &FileWatch, clock: &Clock, round: &RunResult, failures: u32, blind: bool) {
     let begun = clock.now();
-    let wake = round.wake.filter(|wake| *wake > begun); // what is overdue waits for something else, and for no spin
+    let requeue_at = round.requeue_at.filter(|requeue_at| *requeue_at > begun); // what is overdue waits for something else, and for no spin
     let again = (failures > 0).then(|| Instant::now() + backoff(failures));
     loop {
-        let nap = nap(clock.now(), wake, blind);
+        let nap = nap(clock.now(), requeue_at, blind);
         tokio::select! {
             () = watch.changed() => return sleep(DEBOUNCE).await,
             () = sleep_until(again.unwrap_or_else(|| Instant::now() + LONGEST_NAP)) => {}
             () = sleep(nap) => {}
         }
         let (now, tried) = (clock.now(), again.is_some_and(|again| Instant::now() >= again));
-        let overdue = round.wake.is_some() && wake.is_none() && nap >= LONGEST_NAP;
-        if tried || overdue || blind || now < begun || wake.is_some_and(|wake| now >= wake) {
+        let overdue = round.requeue_at.is_some() && requeue_at.is_none() && nap >= LONGEST_NAP;
+        if tried || overdue || blind || now < begun || requeue_at.is_some_and(|requeue_at| now >= requeue_at) {
             return;
         }
     }
 }
 
-fn nap(now: Timestamp, wake: Option<Timestamp>, blind: bool) -> Duration {
+fn nap(now: Timestamp, requeue_at: Option<Timestamp>, blind: bool) -> Duration {
     let longest = if blind { BLIND_NAP } else { LONGEST_NAP };
-    let until = wake.map(|wake| Duration::try_from(now.duration_until(wake)).unwrap_or_default());
+    let until = requeue_at.map(|requeue_at| Duration::try_from(now.duration_until(requeue_at)).unwrap_or_default());
     // An instant after it, so that its time has come then.
     until.map_or(longest, |until| (until + Duration::from_millis(1)).min(longest))
 }

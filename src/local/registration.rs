@@ -43,7 +43,7 @@ impl Inventory {
     }
 
     /// How far the registration of an object is.
-    pub fn standing(&self, registrations: &Registrations, object: &Object) -> RegistrationStatus {
+    pub fn registration(&self, registrations: &Registrations, object: &Object) -> RegistrationStatus {
         match object.at.kind {
             Kind::DockerHostCert => {
                 let beside = self.clients.iter().filter(|client| client.at.namespace == object.at.namespace);
@@ -65,7 +65,7 @@ impl Inventory {
         let visit = |host: &Arc<Object>| HostSync {
             client: Arc::clone(client),
             host: Arc::clone(host),
-            courier: if host.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
+            deliverer: if host.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
             claims: self.claims(registrations, host),
             selected: selects(client, host),
             lent: false,
@@ -92,13 +92,13 @@ type At = (ObjectRef, ObjectRef);
 
 impl PendingSyncs {
     /// Begins one, unless that host is being visited.
-    fn begin(&mut self, house: &Arc<Context<DiskStore>>, registrations: &Arc<Registrations>, visit: HostSync) {
+    fn begin(&mut self, ctx: &Arc<Context<DiskStore>>, registrations: &Arc<Registrations>, visit: HostSync) {
         let at = (visit.client.at.clone(), visit.host.at.clone());
         if !self.under_way.insert(at.clone()) {
             return;
         }
-        let (house, registrations) = (Arc::clone(house), Arc::clone(registrations));
-        self.all.spawn(async move { (at, registrations.visit(&house, &visit).await) });
+        let (ctx, registrations) = (Arc::clone(ctx), Arc::clone(registrations));
+        self.all.spawn(async move { (at, registrations.visit(&ctx, &visit).await) });
     }
 
     /// The next that has ended; none where none is under way.
@@ -130,37 +130,37 @@ impl Runner {
                 news |= self.look(client).await;
                 let came = self.visit_all(&client.at, everything.visits(&self.registrations, client)).await;
                 news |= came.news;
-                round.wake = [round.wake, came.wake].into_iter().flatten().min();
+                round.requeue_at = [round.requeue_at, came.requeue_at].into_iter().flatten().min();
                 if !came.look {
                     break;
                 }
                 // At once; later where Portainer answers each look, and fails after it.
-                let now = self.house.clock.now();
+                let now = self.ctx.clock.now();
                 let wait = if turn < TURNS { SignedDuration::ZERO } else { retry_delay(Reason::PortainerFailed, turn) };
                 self.registrations.look_again(&client.at, Some(saturating(now, wait)));
             }
-            round.wake = [round.wake, self.registrations.next_look(&client.at)].into_iter().flatten().min();
+            round.requeue_at = [round.requeue_at, self.registrations.next_look(&client.at)].into_iter().flatten().min();
         }
         news
     }
 
     async fn look(&mut self, client: &Object) -> bool {
-        if !self.registrations.is_look_due(client, self.house.clock.now()) {
+        if !self.registrations.is_look_due(client, self.ctx.clock.now()) {
             return false;
         }
         self.board.lock().expect(UNPOISONED).draw();
-        self.registrations.look(&self.house, client).await.news
+        self.registrations.look(&self.ctx, client).await.news
     }
 
     /// Visits those hosts, until all visits have ended or those that have not say nothing for a while.
     async fn visit_all(&mut self, client: &ObjectRef, visits: Vec<HostSync>) -> SyncOutcome {
         for visit in visits {
-            self.visits.begin(&self.house, &self.registrations, visit);
+            self.visits.begin(&self.ctx, &self.registrations, visit);
         }
         let mut whole = SyncOutcome::default();
         while let Ok(Some(((of, _), came))) = timeout(LULL, self.visits.next()).await {
             whole.news |= came.news;
-            whole.wake = [whole.wake, came.wake].into_iter().flatten().min();
+            whole.requeue_at = [whole.requeue_at, came.requeue_at].into_iter().flatten().min();
             whole.look |= came.look && of == *client;
             if came.look && of != *client {
                 self.registrations.look_again(&of, None);

@@ -28,7 +28,7 @@ const FRAME: Duration = Duration::from_millis(100);
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RunResult {
     /// When time alone changes something.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
     /// Some walk could not be ended, and is to be tried again.
     pub failed: bool,
     /// Everything is Ready.
@@ -37,7 +37,7 @@ pub struct RunResult {
 
 /// All objects, and the house that they are walked through.
 pub struct Runner {
-    pub(super) house: Arc<Context<DiskStore>>,
+    pub(super) ctx: Arc<Context<DiskStore>>,
     pub(super) objects: Vec<LoadedObject>,
     pub(super) board: Arc<Mutex<StatusTable>>,
     pub(super) host: Option<String>,
@@ -50,7 +50,7 @@ pub struct Runner {
 struct Errand {
     index: usize,
     object: Object,
-    around: RelatedState,
+    related: RelatedState,
 }
 
 type ReconcileResult = (usize, Result<Reconciled, StoreError>);
@@ -64,9 +64,9 @@ impl Runner {
         host: Option<String>,
         loaded: Loaded,
     ) -> Runner {
-        let house = Arc::new(Context::new(store, clock));
+        let ctx = Arc::new(Context::new(store, clock));
         let mut door = Runner {
-            house,
+            ctx,
             objects: Vec::new(),
             board,
             host,
@@ -80,12 +80,12 @@ impl Runner {
 
     /// The store.
     pub fn store(&self) -> &DiskStore {
-        &self.house.store
+        &self.ctx.store
     }
 
     /// The clock.
     pub fn clock(&self) -> &Clock {
-        &self.house.clock
+        &self.ctx.clock
     }
 
     /// Takes what the files hold now. Objects that left are no longer looked after; what is stored stays.
@@ -94,7 +94,7 @@ impl Runner {
         for gone in self.objects.iter().filter(|found| !present.contains(&found.object.at)) {
             self.said.remove(&gone.object.at);
             self.registrations.forget(&gone.object.at);
-            self.house.authorities.forget(&own_place(&gone.object));
+            self.ctx.authorities.forget(&own_place(&gone.object));
         }
         self.objects = loaded.objects;
         for client in self.objects.iter().filter(|found| found.object.has_server()) {
@@ -102,10 +102,10 @@ impl Runner {
         }
         for found in &mut self.objects {
             leave_delivery_out(&mut found.object, self.host.as_deref());
-            (found.object.previous, found.object.companion) = self.house.store.status(&found.object.at);
+            (found.object.previous, found.object.companion) = self.ctx.store.status(&found.object.at);
         }
-        self.house.store.set_inputs(loaded.inputs);
-        if let Err(error) = self.house.store.note_objects(self.objects.iter().map(|found| &found.object)) {
+        self.ctx.store.set_inputs(loaded.inputs);
+        if let Err(error) = self.ctx.store.note_objects(self.objects.iter().map(|found| &found.object)) {
             self.board.lock().expect(UNPOISONED).say(&error.to_string());
         }
         let blank = |found: &LoadedObject| Row::new(&found.object.at, self.namespaced(), &Default::default());
@@ -131,7 +131,7 @@ impl Runner {
 
     async fn walk_again(&mut self, before: &RunResult) -> RunResult {
         let round = self.walk_all().await;
-        RunResult { wake: [round.wake, before.wake].into_iter().flatten().min(), ..round }
+        RunResult { requeue_at: [round.requeue_at, before.requeue_at].into_iter().flatten().min(), ..round }
     }
 
     async fn walk_all(&mut self) -> RunResult {
@@ -160,28 +160,28 @@ impl Runner {
         for errand in authorities {
             let (open, gate) = watch::channel(());
             gates.insert(own_place(&errand.object), gate);
-            let (house, places) = (Arc::clone(&self.house), Arc::clone(&places));
+            let (ctx, places) = (Arc::clone(&self.ctx), Arc::clone(&places));
             walks.spawn(async move {
-                let done = go(&house, errand, &places).await;
+                let done = go(&ctx, errand, &places).await;
                 drop(open);
                 done
             });
         }
         for errand in leaves {
             let gate = errand.object.authority().and_then(|at| gates.get(&at).cloned());
-            let (house, places) = (Arc::clone(&self.house), Arc::clone(&places));
+            let (ctx, places) = (Arc::clone(&self.ctx), Arc::clone(&places));
             walks.spawn(async move {
                 if let Some(mut gate) = gate {
                     while gate.changed().await.is_ok() {}
                 }
-                go(&house, errand, &places).await
+                go(&ctx, errand, &places).await
             });
         }
         walks
     }
 
     fn errands(&mut self) -> Vec<Errand> {
-        let store = &self.house.store;
+        let store = &self.ctx.store;
         for found in &mut self.objects {
             recall(store, &mut found.object);
         }
@@ -195,14 +195,14 @@ impl Runner {
         let everything = Inventory::of(&self.objects);
         let errand = |(index, found): (usize, &LoadedObject)| {
             let object = found.object.clone();
-            let around = RelatedState {
+            let related = RelatedState {
                 rival: rivals.get(&index).cloned(),
-                standing: everything.standing(&self.registrations, &object),
+                registration: everything.registration(&self.registrations, &object),
                 authority_exists: object.authority().is_some_and(|at| authorities.contains(&at)),
                 in_use: false,
-                courier: if object.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
+                deliverer: if object.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
             };
-            Errand { index, object, around }
+            Errand { index, object, related }
         };
         self.objects.iter().enumerate().map(errand).collect()
     }
@@ -213,13 +213,13 @@ impl Runner {
         let mut row = Row::new(&object.at, namespaced, &object.previous);
         match reconciled {
             Ok(reconciled) => {
-                round.wake = [round.wake, reconciled.wake].into_iter().flatten().min();
+                round.requeue_at = [round.requeue_at, reconciled.requeue_at].into_iter().flatten().min();
                 if let Some(status) = reconciled.status {
                     row = Row::new(&object.at, namespaced, &status);
                     object.previous = status;
                 }
                 if object.companion != CompanionStatus::default() {
-                    object.companion = self.house.store.status(&object.at).1; // the walk may have pruned it
+                    object.companion = self.ctx.store.status(&object.at).1; // the walk may have pruned it
                 }
             }
             Err(error) => {
@@ -241,10 +241,10 @@ impl Runner {
     }
 }
 
-async fn go(house: &Context<DiskStore>, errand: Errand, places: &Arc<Semaphore>) -> ReconcileResult {
-    let slot = Permit::take(places).await;
-    let done = match memory_is_sound(&house.store, &errand.object) {
-        Ok(()) => reconcile(house, &errand.object, &errand.around, &slot).await,
+async fn go(ctx: &Context<DiskStore>, errand: Errand, places: &Arc<Semaphore>) -> ReconcileResult {
+    let permit = Permit::take(places).await;
+    let done = match memory_is_sound(&ctx.store, &errand.object) {
+        Ok(()) => reconcile(ctx, &errand.object, &errand.related, &permit).await,
         Err(error) => Err(error),
     };
     (errand.index, done)

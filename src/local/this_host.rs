@@ -69,7 +69,7 @@ impl Runner {
         match self.bring(&object).await {
             Ok(None) => false,
             Ok(Some(done)) => {
-                round.wake = [round.wake, Some(done.wake)].into_iter().flatten().min();
+                round.requeue_at = [round.requeue_at, Some(done.requeue_at)].into_iter().flatten().min();
                 let news = done.status != object.companion;
                 if news {
                     self.say(&object, &done);

@@ -33,29 +33,24 @@ type ReadPassphrase = Option<Zeroizing<Vec<u8>>>;
 
 /// Walks a DockerCA; `until`, one that is to be deleted then and signs for its leaves as long as it waits for them.
 pub async fn reconcile<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
-    around: &RelatedState,
-    slot: &Permit,
+    related: &RelatedState,
+    permit: &Permit,
     until: Option<Timestamp>,
 ) -> Result<Reconciled, StoreError> {
     let desired = match desired(object) {
         Ok(desired) => desired,
         Err(refusal) => {
-            return end(
-                house,
-                object,
-                None,
-                AuthorityOutcome { refusal: Some(refusal), ..AuthorityOutcome::default() },
-            )
-            .await;
+            return end(ctx, object, None, AuthorityOutcome { refusal: Some(refusal), ..AuthorityOutcome::default() })
+                .await;
         }
     };
     let mut outcome = AuthorityOutcome::default();
     let mut remembered = fingerprint_in(object, AUTHORITY_ANNOTATION);
     for _ in 0..MOST_STEPS {
-        let seen = observe(house, object, &desired, around, remembered.clone()).await?;
-        let plan = plan(&desired, &seen.observed, house.clock.now());
+        let seen = observe(ctx, object, &desired, related, remembered.clone()).await?;
+        let plan = plan(&desired, &seen.observed, ctx.clock.now());
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
         let step = match plan.step.clone() {
             // No watch shows a Secret without its label: nobody would hear of its end.
@@ -66,19 +61,19 @@ pub async fn reconcile<S: Store>(
         };
         match step {
             AuthorityStep::Keep => {
-                let mut reconciled = open(house, object, &desired, outcome, &plan).await?;
-                reconciled.wake = reconciled.wake.into_iter().chain(until).min();
+                let mut reconciled = open(ctx, object, &desired, outcome, &plan).await?;
+                reconciled.requeue_at = reconciled.requeue_at.into_iter().chain(until).min();
                 return Ok(reconciled);
             }
             AuthorityStep::Refuse(refusal) => {
                 outcome.refusal = Some(refusal);
-                return end(house, object, Some(&desired), outcome).await;
+                return end(ctx, object, Some(&desired), outcome).await;
             }
             AuthorityStep::Remember(fingerprint) => {
-                house.store.remember(object, &fingerprint).await?;
+                ctx.store.remember(object, &fingerprint).await?;
                 remembered = Some(fingerprint);
             }
-            step => outcome.issued_for = apply(house, &desired, step, &plan, &seen, slot).await?.or(outcome.issued_for),
+            step => outcome.issued_for = apply(ctx, &desired, step, &plan, &seen, permit).await?.or(outcome.issued_for),
         }
     }
     // An applied plan is a fixed point: somebody undoes it as it is written.
@@ -98,26 +93,26 @@ struct Seen {
 }
 
 async fn observe<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
     desired: &DesiredAuthority,
-    around: &RelatedState,
+    related: &RelatedState,
     remembered: Option<String>,
 ) -> Result<Seen, StoreError> {
-    let passphrase = passphrase(house, desired).await?;
+    let passphrase = passphrase(ctx, desired).await?;
     let given = passphrase.as_ref().ok().cloned().flatten();
-    let secret = house.store.read(StoredKind::Secrets, &desired.secret).await?;
-    let config_map = house.store.read(StoredKind::ConfigMaps, &desired.bundle).await?;
+    let secret = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
+    let config_map = ctx.store.read(StoredKind::ConfigMaps, &desired.bundle).await?;
     let stored = kept(object, secret.as_ref(), given.clone()).await;
     let observed = ObservedAuthority {
-        existing: existing(house, desired, &stored, given.clone()).await?,
-        trust: trust(house, object).await?,
+        existing: existing(ctx, desired, &stored, given.clone()).await?,
+        trust: trust(ctx, object).await?,
         bundle: public_bundle(object, config_map.as_ref()),
         passphrase: passphrase.map(|_| ()),
         remembered,
         replace: fingerprint_in(object, REPLACE_AUTHORITY_ANNOTATION),
         reported: object.previous.fingerprint.clone(),
-        rival: around.rival.clone(),
+        rival: related.rival.clone(),
         stored,
     };
     Ok(Seen { observed, secret, config_map, passphrase: given })
@@ -125,12 +120,12 @@ async fn observe<S: Store>(
 
 /// The passphrase; a line end after it is not part of it, as openssl has it.
 async fn passphrase<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredAuthority,
 ) -> Result<Result<ReadPassphrase, Problem>, StoreError> {
     let Some((from, key)) = &desired.passphrase else { return Ok(Ok(None)) };
     let refuse = |message| Err(Problem::issue(Reason::PassphraseNotFound, message));
-    let Some(stored) = house.store.read(StoredKind::Secrets, from).await? else {
+    let Some(stored) = ctx.store.read(StoredKind::Secrets, from).await? else {
         return Ok(refuse(format!("spec.passphraseSecretRef: there is no Secret {from}")));
     };
     let bytes = stored.data.get(key).unwrap_or_default();
@@ -162,7 +157,7 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 
 /// The Secret to adopt is read only while no authority is stored: it is copied once.
 async fn existing<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredAuthority,
     stored: &Kept,
     passphrase: ReadPassphrase,
@@ -171,18 +166,18 @@ async fn existing<S: Store>(
     if matches!(stored, Kept::Sound(_) | Kept::Foreign(_)) {
         return Ok(None);
     }
-    let Some(secret) = house.store.read(StoredKind::Secrets, from).await? else { return Ok(None) };
+    let Some(secret) = ctx.store.read(StoredKind::Secrets, from).await? else { return Ok(None) };
     let read = move || material::read_anything(&secret.data, passphrase.as_ref().map(|bytes| bytes.as_slice()));
     Ok(Some(Arc::new(beside(read).await)))
 }
 
-async fn trust<S: Store>(house: &Context<S>, object: &Object) -> Result<Result<Vec<Certificate>, Problem>, StoreError> {
+async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec<Certificate>, Problem>, StoreError> {
     let Spec::Authority(spec) = &object.spec else { return Ok(Ok(Vec::new())) };
     let mut trusted = Vec::new();
     for source in &spec.additional_trust {
         let from = object.at.beside(&source.secret_ref.name);
         let refuse = |what| Ok(Err(Problem::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
-        match house.store.read(StoredKind::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
+        match ctx.store.read(StoredKind::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
             None => return refuse(format!("there is no Secret {from}")),
             Some(Err(key)) => {
                 return refuse(format!("Secret {from}, key {key}, holds a certificate that cannot be read"));
@@ -228,63 +223,63 @@ fn public_bundle(object: &Object, stored: Option<&StoredItem>) -> PublicBundle {
 
 /// Does one step; says why, where a certificate was made.
 async fn apply<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredAuthority,
     step: AuthorityStep,
     plan: &AuthorityPlan,
     seen: &Seen,
-    slot: &Permit,
+    permit: &Permit,
 ) -> Result<Option<Reason>, StoreError> {
     match step {
         AuthorityStep::Make(reason, dates) => {
-            let authority = slot.aside(make(house, desired, dates)).await;
-            install(house, desired, authority, seen).await?;
+            let authority = permit.aside(make(ctx, desired, dates)).await;
+            install(ctx, desired, authority, seen).await?;
             Ok(Some(reason))
         }
         AuthorityStep::Adopt(reason, authority) => {
-            install(house, desired, authority, seen).await?;
+            install(ctx, desired, authority, seen).await?;
             Ok(Some(reason))
         }
         AuthorityStep::Renew(dates) => {
             let current = plan.current.as_ref().expect("only what is there is renewed");
-            rewrite(house, desired, &renewed(current, dates), &plan.bundle, seen).await?;
+            rewrite(ctx, desired, &renewed(current, dates), &plan.bundle, seen).await?;
             Ok(Some(Reason::Renewal))
         }
         AuthorityStep::Rebundle => {
             let current = plan.current.as_ref().expect("only what is there gets a bundle");
-            rewrite(house, desired, current, &plan.bundle, seen).await?;
+            rewrite(ctx, desired, current, &plan.bundle, seen).await?;
             Ok(None)
         }
-        AuthorityStep::PublishBundle => publish_bundle(house, desired, &plan.bundle, seen).await.map(|()| None),
+        AuthorityStep::PublishBundle => publish_bundle(ctx, desired, &plan.bundle, seen).await.map(|()| None),
         AuthorityStep::Keep | AuthorityStep::Remember(_) | AuthorityStep::Refuse(_) => {
             unreachable!("the walk does these itself")
         }
     }
 }
 
-async fn make<S: Store>(house: &Context<S>, desired: &DesiredAuthority, dates: Dates) -> Authority {
+async fn make<S: Store>(ctx: &Context<S>, desired: &DesiredAuthority, dates: Dates) -> Authority {
     let Origin::New { subject, algorithm, constraints, .. } = &desired.origin else {
         unreachable!("only a new authority is made")
     };
-    let key = house.forge.make(*algorithm).await;
+    let key = ctx.keys.make(*algorithm).await;
     sign::new_authority(subject, constraints.as_ref(), key, dates, serial()).expect("desired checked the subject")
 }
 
 /// Writes an authority for the first time, or in place of a damaged one that the user gave up.
 async fn install<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredAuthority,
     authority: Authority,
     seen: &Seen,
 ) -> Result<(), StoreError> {
     let trust = seen.observed.trust.clone().unwrap_or_default();
     let own = std::iter::once(authority.certificate.clone());
-    let bundle = TrustBundle::new(own.chain(trust)).unexpired(house.clock.now());
+    let bundle = TrustBundle::new(own.chain(trust)).unexpired(ctx.clock.now());
     let (key, passphrase) = (Arc::clone(&authority.key), seen.passphrase.clone());
     let seal = move || material::stored_key(&key, passphrase.as_ref().map(|bytes| bytes.as_slice()), &salt());
     let key_pem = beside(seal).await;
     let data = material::authority(&authority.certificate, key_pem.as_bytes(), &[], &bundle.to_pem());
-    write(house, &item(desired, &authority.certificate, data), seen.secret.as_ref()).await
+    write(ctx, &item(desired, &authority.certificate, data), seen.secret.as_ref()).await
 }
 
 fn renewed(current: &StoredAuthority, dates: Dates) -> StoredAuthority {
@@ -296,19 +291,19 @@ fn renewed(current: &StoredAuthority, dates: Dates) -> StoredAuthority {
 
 /// Writes certificates anew; the key stays as it is stored, byte for byte.
 async fn rewrite<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredAuthority,
     stored: &StoredAuthority,
     bundle: &TrustBundle,
     seen: &Seen,
 ) -> Result<(), StoreError> {
-    let now = house.clock.now();
+    let now = ctx.clock.now();
     let certificate = &stored.authority.certificate;
     let former = TrustBundle::new(stored.former.clone()).unexpired(now);
     let known = [certificate.clone()].into_iter().chain(former.certificates().iter().cloned());
     let bundle = TrustBundle::new(known.chain(bundle.certificates().iter().cloned()));
     let data = material::authority(certificate, &stored.key_pem, former.certificates(), &bundle.to_pem());
-    write(house, &item(desired, certificate, data), seen.secret.as_ref()).await
+    write(ctx, &item(desired, certificate, data), seen.secret.as_ref()).await
 }
 
 fn item(desired: &DesiredAuthority, certificate: &Certificate, data: Data) -> NewItem {
@@ -323,7 +318,7 @@ fn item(desired: &DesiredAuthority, certificate: &Certificate, data: Data) -> Ne
 }
 
 async fn publish_bundle<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredAuthority,
     bundle: &TrustBundle,
     seen: &Seen,
@@ -333,18 +328,18 @@ async fn publish_bundle<S: Store>(
     let at = desired.bundle.clone();
     let owner = desired.object.clone();
     let item = NewItem { shelf: StoredKind::ConfigMaps, at, type_: LEAF_TYPE, owner, authority: None, data };
-    write(house, &item, seen.config_map.as_ref()).await
+    write(ctx, &item, seen.config_map.as_ref()).await
 }
 
-async fn write<S: Store>(house: &Context<S>, item: &NewItem, there: Option<&StoredItem>) -> Result<(), StoreError> {
+async fn write<S: Store>(ctx: &Context<S>, item: &NewItem, there: Option<&StoredItem>) -> Result<(), StoreError> {
     match there {
-        None => house.store.create(item).await,
-        Some(stored) => house.store.replace(item, &stored.version).await,
+        None => ctx.store.create(item).await,
+        Some(stored) => ctx.store.replace(item, &stored.version).await,
     }
 }
 
 async fn open<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
     desired: &DesiredAuthority,
     mut outcome: AuthorityOutcome,
@@ -355,13 +350,13 @@ async fn open<S: Store>(
     let view = AuthorityView::new(certificate.clone(), plan.bundle.to_pem());
     outcome.certificate = Some(certificate);
     let entry = CachedAuthority::Open(Arc::new(current.authority.clone()), Arc::new(view));
-    let mut reconciled = finish(house, object, Some(desired), outcome, entry).await?;
-    reconciled.wake = [reconciled.wake, plan.wake].into_iter().flatten().min();
+    let mut reconciled = finish(ctx, object, Some(desired), outcome, entry).await?;
+    reconciled.requeue_at = [reconciled.requeue_at, plan.requeue_at].into_iter().flatten().min();
     Ok(reconciled)
 }
 
 async fn end<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
     desired: Option<&DesiredAuthority>,
     outcome: AuthorityOutcome,
@@ -369,22 +364,22 @@ async fn end<S: Store>(
     // Its leaves say the fault; the way out stands on the authority itself.
     let fault = |refusal: &Problem| refusal.message.split(". ").next().unwrap_or_default().to_owned();
     let why = outcome.refusal.as_ref().map(fault).unwrap_or_default();
-    finish(house, object, desired, outcome, CachedAuthority::Closed(why)).await
+    finish(ctx, object, desired, outcome, CachedAuthority::Closed(why)).await
 }
 
 async fn finish<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
     desired: Option<&DesiredAuthority>,
     outcome: AuthorityOutcome,
     entry: CachedAuthority,
 ) -> Result<Reconciled, StoreError> {
-    let (status, events) = status(object, desired, &outcome, house.clock.now());
-    report(house, object, &status, &events).await?;
+    let (status, events) = status(object, desired, &outcome, ctx.clock.now());
+    report(ctx, object, &status, &events).await?;
     // Noted last: were the report to fail after it, the next walk would see no change and the leaves never hear of it.
-    let authority_changed = house.authorities.note(&object.at.beside(&object.at.name), entry);
-    let wake = in_conflict(&outcome).then(|| saturating(house.clock.now(), CONFLICT_PATIENCE));
-    Ok(Reconciled { wake, status: Some(status), issued: outcome.issued_for, authority_changed })
+    let authority_changed = ctx.authorities.note(&object.at.beside(&object.at.name), entry);
+    let requeue_at = in_conflict(&outcome).then(|| saturating(ctx.clock.now(), CONFLICT_PATIENCE));
+    Ok(Reconciled { requeue_at, status: Some(status), issued: outcome.issued_for, authority_changed })
 }
 
 /// Something of the name that it needs is somebody else's.

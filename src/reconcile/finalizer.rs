@@ -26,55 +26,55 @@ pub enum Finalization {
 
 /// Does what goes with an object's end, or with its finalizer.
 pub async fn finalize<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
-    around: &RelatedState,
+    related: &RelatedState,
 ) -> Result<Finalization, StoreError> {
-    let ties = DeletionBlockers {
-        in_use: around.in_use,
-        courier: &around.courier,
-        deregisters: around.standing.deletes,
-        registered: around.standing.left,
+    let blockers = DeletionBlockers {
+        in_use: related.in_use,
+        deliverer: &related.deliverer,
+        deregisters: related.registration.deletes,
+        registered: related.registration.left,
     };
-    let plan = deletion::plan(object, &ties, house.clock.now());
+    let plan = deletion::plan(object, &blockers, ctx.clock.now());
     if plan.orphans {
         let message = "removed although its environments could not be removed from Portainer: remove them there";
         let event = Event { warning: true, reason: Reason::FinalizerForced, message: message.to_owned() };
-        super::report(house, object, &object.previous, &[event]).await?;
+        super::report(ctx, object, &object.previous, &[event]).await?;
     }
     if plan.abandons {
         let who = Deliverer::asked(object).words();
         let message = format!("removed although {who} has not removed what it delivered, which stays");
         let event = Event { warning: true, reason: Reason::FinalizerForced, message };
-        super::report(house, object, &object.previous, &[event]).await?;
+        super::report(ctx, object, &object.previous, &[event]).await?;
     }
     match plan.step {
         DeletionStep::Live => Ok(Finalization::On),
         DeletionStep::SetFinalizer(held) => {
-            house.store.set_finalizer(object, held).await?;
+            ctx.store.set_finalizer(object, held).await?;
             Ok(Finalization::On)
         }
         DeletionStep::Gone => Ok(Finalization::Out(Box::new(Reconciled::over()))),
-        DeletionStep::DeleteSecret(last) => match delete_secret(house, object).await {
+        DeletionStep::DeleteSecret(last) => match delete_secret(ctx, object).await {
             Err(error) if last => {
                 tracing::warn!(object = %object.at, %error, "its Secret stays");
-                give_up(house, object).await
+                give_up(ctx, object).await
             }
             done => {
                 done?;
-                let_go(house, object).await
+                let_go(ctx, object).await
             }
         },
         DeletionStep::Wait(until) => Ok(Finalization::OnUntil(until)),
         DeletionStep::WaitForHost(until) => {
-            wait(house, object, leaf::status::removing(object, house.clock.now()), until).await
+            wait(ctx, object, leaf::status::removing(object, ctx.clock.now()), until).await
         }
         DeletionStep::WaitForPortainer(until) => {
-            let status = leaf::status::deregistering(object, &around.standing, house.clock.now());
-            wait(house, object, status, until).await
+            let status = leaf::status::deregistering(object, &related.registration, ctx.clock.now());
+            wait(ctx, object, status, until).await
         }
-        DeletionStep::LetGo => let_go(house, object).await,
-        DeletionStep::GiveUp => give_up(house, object).await,
+        DeletionStep::LetGo => let_go(ctx, object).await,
+        DeletionStep::GiveUp => give_up(ctx, object).await,
     }
 }
 
@@ -86,45 +86,40 @@ pub fn in_use() -> Problem {
 }
 
 async fn wait<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
     status: ControllerStatus,
     until: Timestamp,
 ) -> Result<Finalization, StoreError> {
-    super::report(house, object, &status, &[]).await?;
-    Ok(Finalization::Out(Box::new(Reconciled { wake: Some(until), status: Some(status), ..Reconciled::over() })))
+    super::report(ctx, object, &status, &[]).await?;
+    Ok(Finalization::Out(Box::new(Reconciled { requeue_at: Some(until), status: Some(status), ..Reconciled::over() })))
 }
 
-async fn delete_secret<S: Store>(house: &Context<S>, object: &Object) -> Result<(), StoreError> {
-    delete(house, object, StoredKind::Secrets, &object.secret_name()).await?;
+async fn delete_secret<S: Store>(ctx: &Context<S>, object: &Object) -> Result<(), StoreError> {
+    delete(ctx, object, StoredKind::Secrets, &object.secret_name()).await?;
     if object.at.kind == Kind::DockerCA {
-        delete(house, object, StoredKind::ConfigMaps, &format!("{}-ca-bundle", object.at.name)).await?;
+        delete(ctx, object, StoredKind::ConfigMaps, &format!("{}-ca-bundle", object.at.name)).await?;
     }
     Ok(())
 }
 
-async fn give_up<S: Store>(house: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
+async fn give_up<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
     let message = format!("removed without deleting its Secret {}", object.secret_name());
     let event = Event { warning: true, reason: Reason::FinalizerForced, message };
-    super::report(house, object, &object.previous, &[event]).await?;
-    let_go(house, object).await
+    super::report(ctx, object, &object.previous, &[event]).await?;
+    let_go(ctx, object).await
 }
 
-async fn let_go<S: Store>(house: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
-    house.store.set_finalizer(object, false).await?;
+async fn let_go<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
+    ctx.store.set_finalizer(object, false).await?;
     Ok(Finalization::Out(Box::new(Reconciled::over())))
 }
 
-async fn delete<S: Store>(
-    house: &Context<S>,
-    object: &Object,
-    shelf: StoredKind,
-    name: &str,
-) -> Result<(), StoreError> {
+async fn delete<S: Store>(ctx: &Context<S>, object: &Object, shelf: StoredKind, name: &str) -> Result<(), StoreError> {
     let at = object.at.beside(name);
-    match house.store.read(shelf, &at).await? {
+    match ctx.store.read(shelf, &at).await? {
         Some(stored) if stored.owner.as_ref() == Some(&object.at) => {
-            house.store.delete(shelf, &at, &stored.version).await
+            ctx.store.delete(shelf, &at, &stored.version).await
         }
         _ => Ok(()),
     }

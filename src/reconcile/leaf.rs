@@ -10,7 +10,7 @@ use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
 use crate::decide::Problem;
 use crate::decide::delivery::stale_report::applicable;
 use crate::decide::delivery::{Deliverer, DeliveryProgress, StoredCertificate, progress};
-use crate::decide::leaf::plan::{LeafSecret as Kept, Signer, wake};
+use crate::decide::leaf::plan::{LeafSecret as Kept, Signer, requeue_at};
 use crate::decide::leaf::status::{LeafOutcome, status};
 use crate::decide::leaf::{AuthorityView, DesiredLeaf, LeafPlan, LeafStep, ObservedLeaf, desired, plan};
 use crate::decide::status::previous_reason;
@@ -23,59 +23,59 @@ use std::sync::Arc;
 
 /// Walks a leaf.
 pub async fn reconcile<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
-    around: &RelatedState,
-    slot: &Permit,
+    related: &RelatedState,
+    permit: &Permit,
 ) -> Result<Reconciled, StoreError> {
-    let entry = match (around.authority_exists, object.authority()) {
-        (true, Some(at)) => match house.authorities.find(&at) {
+    let entry = match (related.authority_exists, object.authority()) {
+        (true, Some(at)) => match ctx.authorities.find(&at) {
             Some(entry) => Some(entry),
             None => return Ok(Reconciled::over()), // its DockerCA's own walk comes first, and wakes this one
         },
         _ => None,
     };
-    let known = stored(house, object).await?;
-    match attempt(house, object, around, slot, entry.as_ref(), known).await {
+    let known = stored(ctx, object).await?;
+    match attempt(ctx, object, related, permit, entry.as_ref(), known).await {
         // What no watch shows: somebody's Secret, or ours without its label.
         Err(StoreError::Exists(at)) => {
-            let read = house.store.read(StoredKind::Secrets, &at).await?;
-            attempt(house, object, around, slot, entry.as_ref(), read.as_ref().map(StoredLeaf::from)).await
+            let read = ctx.store.read(StoredKind::Secrets, &at).await?;
+            attempt(ctx, object, related, permit, entry.as_ref(), read.as_ref().map(StoredLeaf::from)).await
         }
         done => done,
     }
 }
 
 /// The Secret from memory; from the store itself where a conflict was reported, which no watch shows the end of.
-async fn stored<S: Store>(house: &Context<S>, object: &Object) -> Result<Option<StoredLeaf>, StoreError> {
+async fn stored<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Option<StoredLeaf>, StoreError> {
     let at = object.secret();
-    let known = house.store.leaf(&at).await?;
+    let known = ctx.store.leaf(&at).await?;
     let conflict = previous_reason(&object.previous, ConditionType::Issued) == Some(Reason::SecretConflict.as_str());
     if known.is_some() || !conflict {
         return Ok(known);
     }
-    Ok(house.store.read(StoredKind::Secrets, &at).await?.as_ref().map(StoredLeaf::from))
+    Ok(ctx.store.read(StoredKind::Secrets, &at).await?.as_ref().map(StoredLeaf::from))
 }
 
 async fn attempt<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
-    around: &RelatedState,
-    slot: &Permit,
+    related: &RelatedState,
+    permit: &Permit,
     entry: Option<&CachedAuthority>,
     stored: Option<StoredLeaf>,
 ) -> Result<Reconciled, StoreError> {
-    let now = house.clock.now();
-    let observed = observed(object, around, entry, stored.as_ref());
+    let now = ctx.clock.now();
+    let observed = observed(object, related, entry, stored.as_ref());
     let desired = match desired(object) {
         Ok(desired) => desired,
-        Err(refusal) => return refused(house, object, around, &observed, refusal).await,
+        Err(refusal) => return refused(ctx, object, related, &observed, refusal).await,
     };
-    let LeafPlan { step, current, notice, wake: next } = plan(&desired, &observed, now);
+    let LeafPlan { step, current, notice, requeue_at: next } = plan(&desired, &observed, now);
     let bundle = bundle(&step, &observed, entry);
     let mut outcome =
         LeafOutcome { certificate: current, issuer: issuer(entry), refusal: notice, ..LeafOutcome::default() };
-    outcome.standing = around.standing.clone();
+    outcome.registration = related.registration.clone();
     let mut next = next;
     match step {
         LeafStep::Keep => {}
@@ -83,28 +83,28 @@ async fn attempt<S: Store>(
             next = next.or(Some(crate::pki::lifecycle::saturating(now, CONFLICT_PATIENCE)));
             outcome.refusal = Some(refusal);
         }
-        LeafStep::Rebundle => rebundle(house, &desired, entry).await?,
+        LeafStep::Rebundle => rebundle(ctx, &desired, entry).await?,
         LeafStep::Issue { reason, dates, keep_key } => {
             let Some(CachedAuthority::Open(authority, view)) = entry else {
                 unreachable!("only an open authority signs")
             };
             let order = Order { desired: &desired, authority, view, dates, keep_key };
-            let certificate = issue(house, &order, stored.as_ref(), slot).await?;
-            next = wake(&desired, &certificate, &observed, now);
+            let certificate = issue(ctx, &order, stored.as_ref(), permit).await?;
+            next = requeue_at(&desired, &certificate, &observed, now);
             outcome.certificate = Some(certificate);
             outcome.issued_for = Some(reason);
         }
     }
-    let kept = applicable(object, &around.courier, &around.standing.lent);
+    let kept = applicable(object, &related.deliverer, &related.registration.lent);
     if kept != object.companion {
-        house.store.prune(object, &kept).await?;
+        ctx.store.prune(object, &kept).await?;
     }
-    let progress = arrived(object, &around.courier, outcome.certificate.as_ref(), bundle, now);
+    let progress = arrived(object, &related.deliverer, outcome.certificate.as_ref(), bundle, now);
     outcome.delivery = progress.verdict;
-    let next = next.into_iter().chain(progress.wake).min();
+    let next = next.into_iter().chain(progress.requeue_at).min();
     let (status, events) = status(object, Some(&desired), &outcome, now);
-    report(house, object, &status, &events).await?;
-    Ok(Reconciled { wake: next, status: Some(status), issued: outcome.issued_for, authority_changed: false })
+    report(ctx, object, &status, &events).await?;
+    Ok(Reconciled { requeue_at: next, status: Some(status), issued: outcome.issued_for, authority_changed: false })
 }
 
 /// Digest of the bundle that is stored once the step is done.
@@ -121,7 +121,7 @@ fn bundle(step: &LeafStep, observed: &ObservedLeaf, entry: Option<&CachedAuthori
 /// How far the delivery of what is stored is; where nothing is stored, Issued says enough.
 fn arrived(
     object: &Object,
-    courier: &Deliverer,
+    deliverer: &Deliverer,
     certificate: Option<&Certificate>,
     bundle: Option<[u8; 32]>,
     now: Timestamp,
@@ -132,12 +132,12 @@ fn arrived(
         bundle: hex(&bundle),
         issued_at: issued_at(certificate.not_before),
     };
-    progress(object, courier, &stored, now)
+    progress(object, deliverer, &stored, now)
 }
 
 fn observed(
     object: &Object,
-    around: &RelatedState,
+    related: &RelatedState,
     entry: Option<&CachedAuthority>,
     stored: Option<&StoredLeaf>,
 ) -> ObservedLeaf {
@@ -154,7 +154,7 @@ fn observed(
     ObservedLeaf {
         stored: kept,
         signer,
-        rival: around.rival.clone(),
+        rival: related.rival.clone(),
         requested: object.annotation(RENEW_REQUESTED_ANNOTATION).map(str::to_owned),
         issued_before: object.previous.serial.is_some(),
     }
@@ -169,9 +169,9 @@ fn issuer(entry: Option<&CachedAuthority>) -> Option<String> {
 
 /// The spec cannot be used: what is stored stays, and its facts are reported on.
 async fn refused<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
-    around: &RelatedState,
+    related: &RelatedState,
     observed: &ObservedLeaf,
     refusal: Problem,
 ) -> Result<Reconciled, StoreError> {
@@ -179,12 +179,12 @@ async fn refused<S: Store>(
         Kept::Ours(facts) => facts.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok()),
         _ => None,
     };
-    let wake = certificate.as_ref().map(|certificate| certificate.not_after).filter(|end| *end > house.clock.now());
-    let standing = around.standing.clone();
-    let outcome = LeafOutcome { certificate, refusal: Some(refusal), standing, ..LeafOutcome::default() };
-    let (status, events) = status(object, None, &outcome, house.clock.now());
-    report(house, object, &status, &events).await?;
-    Ok(Reconciled { wake, status: Some(status), issued: None, authority_changed: false })
+    let requeue_at = certificate.as_ref().map(|certificate| certificate.not_after).filter(|end| *end > ctx.clock.now());
+    let registration = related.registration.clone();
+    let outcome = LeafOutcome { certificate, refusal: Some(refusal), registration, ..LeafOutcome::default() };
+    let (status, events) = status(object, None, &outcome, ctx.clock.now());
+    report(ctx, object, &status, &events).await?;
+    Ok(Reconciled { requeue_at, status: Some(status), issued: None, authority_changed: false })
 }
 
 /// What is to be signed, and by whom.
@@ -197,40 +197,40 @@ struct Order<'a> {
 }
 
 async fn issue<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     order: &Order<'_>,
     stored: Option<&StoredLeaf>,
-    slot: &Permit,
+    permit: &Permit,
 ) -> Result<Certificate, StoreError> {
     let desired = order.desired;
-    let kept = if order.keep_key { stored_key(house, desired).await? } else { None };
+    let kept = if order.keep_key { stored_key(ctx, desired).await? } else { None };
     let key = match kept {
         Some(key) => key,
-        None if is_slow(desired.algorithm) => slot.aside(house.forge.make(desired.algorithm)).await,
-        None => house.forge.make(desired.algorithm).await,
+        None if is_slow(desired.algorithm) => permit.aside(ctx.keys.make(desired.algorithm)).await,
+        None => ctx.keys.make(desired.algorithm).await,
     };
     let signed = order.authority.sign_leaf(&desired.profile, &key, order.dates, serial());
     let certificate = signed.expect("desired checked the name");
     let data = material::leaf(&certificate, &key.to_pem(), &order.view.bundle_pem);
-    write(house, desired, data, stored.map(|stored| stored.version.as_str())).await?;
+    write(ctx, desired, data, stored.map(|stored| stored.version.as_str())).await?;
     Ok(certificate)
 }
 
-async fn stored_key<S: Store>(house: &Context<S>, desired: &DesiredLeaf) -> Result<Option<PrivateKey>, StoreError> {
-    let stored = house.store.read(StoredKind::Secrets, &desired.secret).await?;
+async fn stored_key<S: Store>(ctx: &Context<S>, desired: &DesiredLeaf) -> Result<Option<PrivateKey>, StoreError> {
+    let stored = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
     let key = stored.as_ref().and_then(|stored| stored.data.get("tls.key"));
     Ok(key.and_then(|pem| PrivateKey::from_pem(pem, None).ok()))
 }
 
 /// Writes the bundle beside the same pair.
 async fn rebundle<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredLeaf,
     entry: Option<&CachedAuthority>,
 ) -> Result<(), StoreError> {
     let Some(CachedAuthority::Open(_, view)) = entry else { unreachable!("only an open authority has a bundle") };
     // Memory may lag: what it shows as ours may be gone by now, or somebody else's.
-    let read = house.store.read(StoredKind::Secrets, &desired.secret).await?;
+    let read = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
     let Some(stored) = read.filter(|stored| stored.owner.as_ref() == Some(&desired.object)) else {
         return Err(StoreError::Changed(desired.secret.clone()));
     };
@@ -239,11 +239,11 @@ async fn rebundle<S: Store>(
         pair.and_then(|(crt, key)| Some((Certificate::from_pem(crt).ok()?, PrivateKey::from_pem(key, None).ok()?)));
     let Some((certificate, key)) = pair else { return Err(StoreError::Changed(desired.secret.clone())) };
     let data = material::leaf(&certificate, &key.to_pem(), &view.bundle_pem);
-    write(house, desired, data, Some(&stored.version)).await
+    write(ctx, desired, data, Some(&stored.version)).await
 }
 
 async fn write<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     desired: &DesiredLeaf,
     data: Data,
     version: Option<&str>,
@@ -252,7 +252,7 @@ async fn write<S: Store>(
     let owner = desired.object.clone();
     let item = NewItem { shelf: StoredKind::Secrets, at, type_: LEAF_TYPE, owner, authority: None, data };
     match version {
-        None => house.store.create(&item).await,
-        Some(version) => house.store.replace(&item, version).await,
+        None => ctx.store.create(&item).await,
+        Some(version) => ctx.store.replace(&item, version).await,
     }
 }

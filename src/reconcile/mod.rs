@@ -39,7 +39,7 @@ pub struct Context<S> {
     /// The time.
     pub clock: Clock,
     /// Where keys are made.
-    pub forge: KeyGenerator,
+    pub keys: KeyGenerator,
     /// The authorities that can sign.
     pub authorities: AuthorityCache,
 }
@@ -47,7 +47,7 @@ pub struct Context<S> {
 impl<S: Store> Context<S> {
     /// A house over that store and clock.
     pub fn new(store: S, clock: Clock) -> Context<S> {
-        Context { store, clock, forge: KeyGenerator::new(), authorities: AuthorityCache::default() }
+        Context { store, clock, keys: KeyGenerator::new(), authorities: AuthorityCache::default() }
     }
 }
 
@@ -57,20 +57,20 @@ pub struct RelatedState {
     /// Another object that has its Secret.
     pub rival: Option<ObjectRef>,
     /// How far its registration in Portainer is.
-    pub standing: RegistrationStatus,
+    pub registration: RegistrationStatus,
     /// There is a DockerCA of the name in `caRef`.
     pub authority_exists: bool,
     /// A DockerCA still has hosts or clients.
     pub in_use: bool,
     /// Who brings a host's certificate there.
-    pub courier: Deliverer,
+    pub deliverer: Deliverer,
 }
 
 /// What came of a walk.
 #[derive(Clone, Debug)]
 pub struct Reconciled {
     /// When to walk again, if nothing changes.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
     /// The status as it is now; none while the authority has not been looked at, and for objects that are gone.
     pub status: Option<ControllerStatus>,
     /// Why a certificate was made.
@@ -82,7 +82,7 @@ pub struct Reconciled {
 impl Reconciled {
     /// One that ends before anything was decided.
     fn over() -> Reconciled {
-        Reconciled { wake: None, status: None, issued: None, authority_changed: false }
+        Reconciled { requeue_at: None, status: None, issued: None, authority_changed: false }
     }
 }
 
@@ -91,66 +91,66 @@ impl Reconciled {
 /// # Errors
 /// [`StoreError`] where the store fails: to be tried again, nothing half done stands in the way.
 pub async fn reconcile<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
-    around: &RelatedState,
-    slot: &Permit,
+    related: &RelatedState,
+    permit: &Permit,
 ) -> Result<Reconciled, StoreError> {
     // A machine without a battery wakes in 1970, and would replace everything by certificates that have ended.
-    let now = house.clock.now();
+    let now = ctx.clock.now();
     if now.as_second() < WRITTEN {
         return Err(StoreError::ClockBehind(now));
     }
-    let until = match finalizer::finalize(house, object, around).await? {
+    let until = match finalizer::finalize(ctx, object, related).await? {
         Finalization::Out(reconciled) => return Ok(*reconciled),
         Finalization::OnUntil(until) => Some(until),
         Finalization::On => None,
     };
     match object.at.kind {
-        Kind::DockerCA => authority::reconcile(house, object, around, slot, until).await,
-        _ => leaf::reconcile(house, object, around, slot).await,
+        Kind::DockerCA => authority::reconcile(ctx, object, related, permit, until).await,
+        _ => leaf::reconcile(ctx, object, related, permit).await,
     }
 }
 
 /// Tells the user, once, that an object's walk fails again and again, and why. The next walk that ends well takes it
 /// back. What is stored is what it was. True where the leaves of an authority that was never opened should hear of it.
-pub async fn report_repeated_failure<S: Store>(house: &Context<S>, object: &Object, error: &StoreError) -> bool {
+pub async fn report_repeated_failure<S: Store>(ctx: &Context<S>, object: &Object, error: &StoreError) -> bool {
     let told = previous_reason(&object.previous, ConditionType::Ready) == Some(Reason::StoreFailed.as_str());
     if !told && object.deleted.is_none() {
-        report_failure(house, object, error).await;
+        report_failure(ctx, object, error).await;
     }
     let at = object.at.beside(&object.at.name);
-    let unopened = object.at.kind == Kind::DockerCA && house.authorities.find(&at).is_none();
-    unopened && house.authorities.note(&at, CachedAuthority::Closed(error.to_string()))
+    let unopened = object.at.kind == Kind::DockerCA && ctx.authorities.find(&at).is_none();
+    unopened && ctx.authorities.note(&at, CachedAuthority::Closed(error.to_string()))
 }
 
-async fn report_failure<S: Store>(house: &Context<S>, object: &Object, error: &StoreError) {
+async fn report_failure<S: Store>(ctx: &Context<S>, object: &Object, error: &StoreError) {
     let message = format!("{error}; it is tried again and again");
     let verdict = Verdict::new(ConditionType::Ready, false, Reason::StoreFailed, message.clone());
-    let ready = conditions(&[verdict], &object.previous.conditions, object.generation, house.clock.now());
+    let ready = conditions(&[verdict], &object.previous.conditions, object.generation, ctx.clock.now());
     let others = object.previous.conditions.iter().filter(|known| known.type_ != ConditionType::Ready.as_str());
     let mut status = object.previous.clone();
     status.conditions = others.cloned().chain(ready).collect();
     let event = Event { warning: true, reason: Reason::StoreFailed, message };
-    if let Err(error) = report(house, object, &status, &[event]).await {
+    if let Err(error) = report(ctx, object, &status, &[event]).await {
         tracing::warn!(object = %object.at, %error, "failed to say so in its status, too");
     }
 }
 
 /// Publishes a status that differs from the last, then tells what happened.
 async fn report<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     object: &Object,
     status: &ControllerStatus,
     events: &[Event],
 ) -> Result<(), StoreError> {
     if *status != object.previous {
-        house.store.publish(object, status).await?;
+        ctx.store.publish(object, status).await?;
     }
     for event in events {
         let what =
             ObjectEvent { warning: event.warning, reason: event.reason.as_str(), message: event.message.clone() };
-        house.store.announce(object, &what).await;
+        ctx.store.announce(object, &what).await;
     }
     Ok(())
 }

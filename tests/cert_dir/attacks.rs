@@ -106,8 +106,8 @@ pub fn peek(certs: &Path) -> Result<(), DeliveryError> {
 fn reads_a_secret(certs: &Path) -> bool {
     let keep = certs.join(".dockseal");
     let folders = fs::read_dir(&keep).into_iter().flatten().flatten().map(|entry| entry.path());
-    folders.chain([certs.to_owned()]).any(|folder| {
-        let read = |name: &str| fs::read(folder.join(name)).is_ok_and(|bytes| bytes.ends_with(b"key\n"));
+    folders.chain([certs.to_owned()]).any(|dir| {
+        let read = |name: &str| fs::read(dir.join(name)).is_ok_and(|bytes| bytes.ends_with(b"key\n"));
         read("pandora.key") || read(".probe.key")
     })
 }

@@ -165,11 +165,11 @@ fn a_generation_that_others_can_change_is_replaced() {
     let canary = place.canary();
     let keep = place.certs().join(".dockseal");
     let spoils: [(&str, Spoil); 3] = [
-        ("may be written by others", |folder, _| make(folder, 0o777)),
-        ("belongs to uid 65534", |folder, _| chown(folder, Some(NOBODY), None).unwrap()),
-        ("is a symbolic link", |folder, elsewhere| {
-            fs::remove_dir_all(folder).unwrap();
-            symlink(elsewhere, folder).unwrap();
+        ("may be written by others", |dir, _| make(dir, 0o777)),
+        ("belongs to uid 65534", |dir, _| chown(dir, Some(NOBODY), None).unwrap()),
+        ("is a symbolic link", |dir, elsewhere| {
+            fs::remove_dir_all(dir).unwrap();
+            symlink(elsewhere, dir).unwrap();
         }),
     ];
     for (number, (words, spoil)) in (1..).zip(spoils) {

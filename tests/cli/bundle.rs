@@ -8,12 +8,12 @@ fn secret(bed: &Bed, name: &str, file: &str) -> Vec<u8> {
 }
 
 fn listed(bed: &Bed, file: &str) -> Vec<String> {
-    let listing = bed.0.run(&format!("tar -tvzf {file}")).unwrap();
+    let allowlist = bed.0.run(&format!("tar -tvzf {file}")).unwrap();
     let entry = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         format!("{} {}", words[0], words[5])
     };
-    listing.lines().map(entry).collect()
+    allowlist.lines().map(entry).collect()
 }
 
 #[test]

@@ -451,7 +451,7 @@ async fn a_companion_that_says_nothing_for_ten_minutes_is_called_silent() -> any
         admin: ([127, 0, 0, 1], 0).into(),
         lease_namespace: bench.home.name.clone(),
         identity: "silent".into(),
-        listing: Allowlist {
+        allowlist: Allowlist {
             companions: Some(bench.companions.name.clone()),
             sources: vec![bench.home.name.clone()],
             directories: vec!["/etc/docker/certs".into()],

@@ -7,15 +7,15 @@ use serde_json::json;
 #[tokio::test]
 async fn an_upload_looks_at_its_form_and_not_at_the_file() -> anyhow::Result<()> {
     let bed = Bed::new()?;
-    let folder = bed.name("folder");
-    let garbage = Form::default().field("folder", &folder).file("file", "garbage");
+    let dir = bed.name("folder");
+    let garbage = Form::default().field("folder", &dir).file("file", "garbage");
     bed.api.form("/upload/tls/ca", &garbage).await?.is(204);
     bed.api.form("/upload/tls/chain", &garbage).await?.is(404);
     bed.api.form("/upload/tls/ca", &garbage.clone().without("folder")).await?.is(400);
-    bed.api.form(&format!("/upload/tls/ca?folder={folder}"), &garbage.clone().without("folder")).await?.is(204);
+    bed.api.form(&format!("/upload/tls/ca?folder={dir}"), &garbage.clone().without("folder")).await?.is(204);
     bed.api.form("/upload/tls/ca", &garbage.without("file")).await?.is(400);
     bed.api.post("/upload/tls/ca", &json!({})).await?.is(400);
-    let said = bed.api.post(&format!("/upload/tls/ca?folder={folder}"), &json!({})).await?;
+    let said = bed.api.post(&format!("/upload/tls/ca?folder={dir}"), &json!({})).await?;
     said.refuses(400, "equest Content-Type isn't multipart/form-data");
     let outside = Form::default().field("folder", "../../outside").file("file", "garbage");
     bed.api.form("/upload/tls/key", &outside).await?.is(204);

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex};
 /// Namespace of the companions' accounts.
 pub const COMPANIONS: &str = "companions";
 
-fn listing() -> Allowlist {
+fn allowlist() -> Allowlist {
     Allowlist {
         companions: Some(COMPANIONS.into()),
         sources: vec!["home".into(), "lab".into()],
@@ -54,7 +54,7 @@ pub struct World {
     pub wakes: BTreeMap<ObjectRef, Option<Timestamp>>,
     /// When each account is.
     pub account_wakes: BTreeMap<String, Option<Timestamp>>,
-    house: Context<Memory>,
+    ctx: Context<Memory>,
     accounts: Accounts,
     now: Arc<Mutex<Timestamp>>,
     due: BTreeSet<ObjectRef>,
@@ -69,12 +69,11 @@ impl World {
         let start: Timestamp = super::START.parse().expect("an instant");
         let now = Arc::new(Mutex::new(start));
         let (store, shown) = (Memory::default(), Arc::clone(&now));
-        let house = Context::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
+        let ctx = Context::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let (wakes, account_wakes, due, due_accounts, failures) = Default::default();
-        let accounts = Accounts::new(listing());
-        let mut world =
-            World { store, wakes, account_wakes, house, accounts, now, due, due_accounts, failures, runtime };
+        let accounts = Accounts::new(allowlist());
+        let mut world = World { store, wakes, account_wakes, ctx, accounts, now, due, due_accounts, failures, runtime };
         objects.into_iter().for_each(|object| world.apply(object));
         world
     }
@@ -85,7 +84,7 @@ impl World {
         let mut world = World::of([]);
         world.store = self.store.clone();
         let shown = Arc::clone(&world.now);
-        world.house = Context::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
+        world.ctx = Context::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
         world.jump(now);
         world.watch();
         world.touch_all();
@@ -100,9 +99,14 @@ impl World {
     /// Moves the clock; what is due by then is walked at the next settling.
     pub fn jump(&mut self, now: Timestamp) {
         *self.now.lock().expect("nothing panics here") = now;
-        let due = self.wakes.iter().filter(|(_, wake)| wake.is_some_and(|wake| wake <= now)).map(|(at, _)| at.clone());
+        let due = self
+            .wakes
+            .iter()
+            .filter(|(_, requeue_at)| requeue_at.is_some_and(|requeue_at| requeue_at <= now))
+            .map(|(at, _)| at.clone());
         self.due.extend(due);
-        let accounts = self.account_wakes.iter().filter(|(_, wake)| wake.is_some_and(|wake| wake <= now));
+        let accounts =
+            self.account_wakes.iter().filter(|(_, requeue_at)| requeue_at.is_some_and(|requeue_at| requeue_at <= now));
         self.due_accounts.extend(accounts.map(|(account, _)| account.clone()));
     }
 
@@ -223,18 +227,18 @@ impl World {
     /// How a walk that cannot end well ends.
     pub fn failure(&self, at: &ObjectRef) -> Option<StoreError> {
         let object = self.store.open().objects.get(at).cloned()?;
-        let around = self.around(&object);
-        self.runtime.block_on(reconcile::reconcile(&self.house, &object, &around, &Permit::unlimited())).err()
+        let related = self.related(&object);
+        self.runtime.block_on(reconcile::reconcile(&self.ctx, &object, &related, &Permit::unlimited())).err()
     }
 
     fn walk(&mut self, at: &ObjectRef) {
         let Some(object) = self.store.open().objects.get(at).cloned() else { return };
-        let around = self.around(&object);
-        let slot = Permit::unlimited();
-        match self.runtime.block_on(reconcile::reconcile(&self.house, &object, &around, &slot)) {
+        let related = self.related(&object);
+        let permit = Permit::unlimited();
+        match self.runtime.block_on(reconcile::reconcile(&self.ctx, &object, &related, &permit)) {
             Err(_) => drop(self.due.insert(at.clone())),
             Ok(walk) => {
-                self.wakes.insert(at.clone(), walk.wake);
+                self.wakes.insert(at.clone(), walk.requeue_at);
                 self.due_accounts.extend(object.account());
                 if walk.authority_changed {
                     let leaves: Vec<_> = self.leaves().into_iter().map(|leaf| leaf.at).collect();
@@ -246,10 +250,10 @@ impl World {
 
     fn walk_account(&mut self, account: &str) {
         let telling = self.failures.get(account).is_some_and(|failures| *failures >= 2);
-        let walk = self.runtime.block_on(self.accounts.walk(&self.house, &self.store, account, telling));
+        let walk = self.runtime.block_on(self.accounts.walk(&self.ctx, &self.store, account, telling));
         self.due.extend(walk.hosts);
         self.due_accounts.extend(walk.accounts);
-        self.account_wakes.insert(account.to_owned(), walk.wake);
+        self.account_wakes.insert(account.to_owned(), walk.requeue_at);
         match walk.failed {
             None => drop(self.failures.remove(account)),
             Some(_) => {
@@ -277,9 +281,9 @@ impl World {
         }
     }
 
-    fn around(&self, object: &Object) -> RelatedState {
+    fn related(&self, object: &Object) -> RelatedState {
         let hosts = object.account().map(|account| self.store.hosts_of(&account)).unwrap_or_default();
-        let courier = self.accounts.courier(object, &hosts);
+        let deliverer = self.accounts.deliverer(object, &hosts);
         let shelves = self.store.open();
         let authority = object.authority().map(|at| ObjectRef::new(Kind::DockerCA, &at.namespace, &at.name));
         let wanting = || shelves.objects.values().filter(|other| other.secret() == object.secret());
@@ -288,10 +292,10 @@ impl World {
         let oldest = wanting().min_by_key(|other| (other.created, other.at.clone())).map(|other| other.at.clone());
         RelatedState {
             rival: named.or(oldest).filter(|holder| *holder != object.at),
-            standing: RegistrationStatus::default(),
+            registration: RegistrationStatus::default(),
             authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
             in_use: false,
-            courier,
+            deliverer,
         }
     }
 
@@ -338,7 +342,7 @@ impl World {
 
     /// A new private key.
     pub fn key(&self, algorithm: KeyAlgorithm) -> PrivateKey {
-        self.runtime.block_on(self.house.forge.make(algorithm))
+        self.runtime.block_on(self.ctx.keys.make(algorithm))
     }
 
     /// How many certificates were stored for an object.
@@ -383,11 +387,11 @@ impl World {
                 assert!(live.clone().count() > 0, "no live issuer");
                 assert!(live.into_iter().all(|issuer| bundle.certificates().contains(issuer)), "an issuer is missing");
             }
-            let wake = self.wakes[&leaf.at].expect("a live leaf has a wake");
-            assert!(self.now() < wake && wake < certificate.not_after, "{} wakes at {wake}", leaf.at);
+            let requeue_at = self.wakes[&leaf.at].expect("a live leaf has a wake");
+            assert!(self.now() < requeue_at && requeue_at < certificate.not_after, "{} wakes at {requeue_at}", leaf.at);
         }
-        let wake = self.wakes[at].expect("a live authority has a wake");
-        assert!(self.now() < wake && wake < newest.not_after, "the authority wakes at {wake}");
+        let requeue_at = self.wakes[at].expect("a live authority has a wake");
+        assert!(self.now() < requeue_at && requeue_at < newest.not_after, "the authority wakes at {requeue_at}");
     }
 
     /// Cuts off the write that comes so many after the present one.

@@ -363,7 +363,7 @@ async fn a_rotation_that_fails_again_and_again_is_tried_again() {
         let round = door.round().await;
         let tried = uploads();
         assert!((1..=6).contains(&tried), "{tried}");
-        let wait = door.clock().now().duration_until(round.wake.expect("it is tried again"));
+        let wait = door.clock().now().duration_until(round.requeue_at.expect("it is tried again"));
         println!("tried {tried} times, then a rest of {wait}");
         assert!(wait > before && wait < SignedDuration::from_mins(4), "{wait} after {before}");
         door.round().await;

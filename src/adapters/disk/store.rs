@@ -31,7 +31,7 @@ pub struct DiskStore {
     directory: Arc<StateDirectory>,
     inputs: Arc<RwLock<HashMap<NamespacedName, Data>>>,
     statuses: Arc<[Mutex<()>; STRIPES]>,
-    voice: EventSink,
+    events: EventSink,
 }
 
 /// Whose a Secret or ConfigMap is.
@@ -49,13 +49,13 @@ impl DiskStore {
     ///
     /// # Errors
     /// [`DirectoryError`] where it cannot be used; it is as it was then.
-    pub fn open(path: &Path, voice: EventSink) -> Result<DiskStore, DirectoryError> {
+    pub fn open(path: &Path, events: EventSink) -> Result<DiskStore, DirectoryError> {
         let directory = Arc::new(StateDirectory::open(path)?);
         Ok(DiskStore {
             directory,
             inputs: Arc::default(),
             statuses: Arc::new([const { Mutex::new(()) }; STRIPES]),
-            voice,
+            events,
         })
     }
 
@@ -415,7 +415,7 @@ impl Store for DiskStore {
     /// Deeds alone: the door says what is wrong itself, with the file that the object is in.
     async fn announce(&self, object: &Object, what: &ObjectEvent) {
         if !what.warning {
-            (self.voice)(&format!("{} {}: {}", object.at, what.reason, what.message));
+            (self.events)(&format!("{} {}: {}", object.at, what.reason, what.message));
         }
     }
 }

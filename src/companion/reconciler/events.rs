@@ -34,8 +34,8 @@ impl Reconciler {
                     self.portainers.keep(&at, data);
                 }
             }
-            CompanionEvent::Registered(host, client, report, wake) => {
-                self.portainers.registered(host, client, *report, wake)
+            CompanionEvent::Registered(host, client, report, requeue_at) => {
+                self.portainers.registered(host, client, *report, requeue_at)
             }
             CompanionEvent::Recalled(at, uid, told) => self.recalled(&at, &uid, told),
             CompanionEvent::Told(at, uid, status, told) => {

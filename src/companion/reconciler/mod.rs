@@ -75,8 +75,8 @@ impl Reconciler {
             {
                 return ended;
             }
-            let wake = if self.settings.once { self.wake().min(end) } else { self.wake() };
-            self.wait(wake).await;
+            let requeue_at = if self.settings.once { self.requeue_at().min(end) } else { self.requeue_at() };
+            self.wait(requeue_at).await;
         }
     }
 
@@ -134,7 +134,7 @@ impl Reconciler {
                 None => deliver(&delivery, &self.clock).await,
             };
             host.due = false;
-            host.wake = Some(done.wake);
+            host.requeue_at = Some(done.requeue_at);
             let before = |condition| previous.conditions.contains(condition);
             for condition in done.status.conditions.iter().filter(|condition| !before(condition)) {
                 tracing::info!(object = %at, condition = condition.type_, status = condition.status, reason = condition.reason, "{}", condition.message);
@@ -171,7 +171,7 @@ impl Reconciler {
     }
 
     /// When there is something to do though nothing is told.
-    fn wake(&self) -> Instant {
+    fn requeue_at(&self) -> Instant {
         let asked = self.hosts.values().filter(|host| host.published.is_none()).filter_map(|host| host.asking.next());
         let told = self.hosts.values().filter(|host| host.is_untold()).filter_map(|host| host.telling.next());
         let api = self.door.api().is_some();
@@ -184,13 +184,13 @@ impl Reconciler {
     /// By the clock.
     fn nap(&self) -> Duration {
         let now = self.clock.now();
-        let ripe = self.hosts.values().filter(|host| host.secret.is_some()).filter_map(|host| host.wake);
+        let ripe = self.hosts.values().filter(|host| host.secret.is_some()).filter_map(|host| host.requeue_at);
         let next = ripe.chain(self.door.until().filter(|until| *until > now)).chain(self.portainers.next()).min();
         let nap = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
         next.map_or(LONGEST_NAP, nap).min(LONGEST_NAP)
     }
 
-    async fn wait(&mut self, wake: Instant) {
+    async fn wait(&mut self, requeue_at: Instant) {
         tokio::select! {
             news = self.news.recv() => {
                 news.into_iter().for_each(|news| self.take(news));
@@ -199,7 +199,7 @@ impl Reconciler {
                 }
             }
             () = self.changes.next() => {}
-            () = sleep_until(wake) => {}
+            () = sleep_until(requeue_at) => {}
         }
         if self.changes.take_look() {
             self.hosts.values_mut().for_each(|host| host.due = true);

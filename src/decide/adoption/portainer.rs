@@ -41,16 +41,16 @@ pub struct PortainerAdoption {
 }
 
 /// Makes manifests of what the server has.
-pub fn adopt(ground: &ServerSnapshot, wishes: &PortainerAdoption) -> Adopted {
+pub fn adopt(snapshot: &ServerSnapshot, wishes: &PortainerAdoption) -> Adopted {
     let mut adopted = Adopted::default();
     let host = server_host(&wishes.url);
     let first = host.split('.').next().filter(|_| host.parse::<IpAddr>().is_err()).unwrap_or_default();
     let name = UniqueNames::default().take(&[wishes.name.as_deref().unwrap_or(first)], LABEL);
-    server(&mut adopted, ground, wishes, &name);
+    server(&mut adopted, snapshot, wishes, &name);
     let mut names = UniqueNames::default();
     let mut taken: Vec<&Environment> = Vec::new();
-    for environment in ground.environments.values() {
-        if let Some(spec) = host_spec(&mut adopted, ground, wishes, environment, &taken) {
+    for environment in snapshot.environments.values() {
+        if let Some(spec) = host_spec(&mut adopted, snapshot, wishes, environment, &taken) {
             print_host(&mut adopted, &mut names, environment, &name, spec);
             taken.push(environment);
         }
@@ -91,14 +91,14 @@ fn roots(name: &str) -> String {
 }
 
 /// What is to be said of the server itself, and its Secrets.
-fn server(adopted: &mut Adopted, ground: &ServerSnapshot, wishes: &PortainerAdoption, name: &str) {
+fn server(adopted: &mut Adopted, snapshot: &ServerSnapshot, wishes: &PortainerAdoption, name: &str) {
     if wishes.url.starts_with("http://") {
         let text = "the credential is sent in the clear: have Portainer serve HTTPS, and take allowHTTP out";
         adopted.say(Tone::Insecure, &wishes.url, text);
     }
-    let text = match too_old(&ground.version, "29.0.0") {
-        true => format!("Portainer {}, which does not speak with Docker 29: 2.33.5 and 2.36.0 do", ground.version),
-        false => format!("Portainer {}", ground.version),
+    let text = match too_old(&snapshot.version, "29.0.0") {
+        true => format!("Portainer {}, which does not speak with Docker 29: 2.33.5 and 2.36.0 do", snapshot.version),
+        false => format!("Portainer {}", snapshot.version),
     };
     adopted.say(Tone::Note, &wishes.url, text);
     let key = wishes.printed_key.as_ref().map_or(PLACEHOLDER, |key| key.as_str());
@@ -129,13 +129,13 @@ fn server_spec(wishes: &PortainerAdoption, name: &str) -> Value {
 /// The spec of an environment's host; none where Dockseal has nothing to do with it, and why.
 fn host_spec(
     adopted: &mut Adopted,
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     wishes: &PortainerAdoption,
     environment: &Environment,
     taken: &[&Environment],
 ) -> Option<Value> {
     let about = about(environment);
-    let (host, port) = match address(ground, environment, taken) {
+    let (host, port) = match address(snapshot, environment, taken) {
         Ok(address) => address,
         Err(text) => {
             adopted.say(Tone::LeftOut, &about, text);
@@ -153,7 +153,7 @@ fn host_spec(
     if port != DOCKER_PORT {
         spec["address"] = json!({ "port": port });
     }
-    spec["portainer"] = shown(adopted, &about, ground, environment);
+    spec["portainer"] = shown(adopted, &about, snapshot, environment);
     Some(spec)
 }
 
@@ -163,7 +163,7 @@ fn about(environment: &Environment) -> String {
 
 /// Host and port of a Docker API over TCP that nobody has yet; else why it is left out.
 fn address(
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     environment: &Environment,
     taken: &[&Environment],
 ) -> Result<(String, Option<u16>), String> {
@@ -182,7 +182,7 @@ fn address(
     if url.starts_with("unix://") || url.starts_with("npipe://") || url.starts_with('/') {
         return Err("it is a socket of Portainer's own machine, which no network reaches".to_owned());
     }
-    if let Some(tag) = ground.tags_beginning(environment, MARK).next() {
+    if let Some(tag) = snapshot.tags_beginning(environment, MARK).next() {
         return Err(format!("it is Dockseal's already, by its tag {}", tag.name));
     }
     if let Some(twin) = taken.iter().find(|twin| same_address(&twin.url, url)) {
@@ -235,14 +235,14 @@ fn transport(adopted: &mut Adopted, about: &str, environment: &Environment, port
 }
 
 /// What it is called there, as the DockerHostCert has it.
-fn shown(adopted: &mut Adopted, about: &str, ground: &ServerSnapshot, environment: &Environment) -> Value {
+fn shown(adopted: &mut Adopted, about: &str, snapshot: &ServerSnapshot, environment: &Environment) -> Value {
     let mut shown = json!({ "name": environment.name });
     if !environment.public_url.is_empty() {
         shown["publicURL"] = environment.public_url.as_str().into();
     }
-    let group = ground.groups.iter().find(|group| group.id == environment.group_id && group.id != UNASSIGNED);
+    let group = snapshot.groups.iter().find(|group| group.id == environment.group_id && group.id != UNASSIGNED);
     if let Some(group) = group {
-        match ground.groups.iter().filter(|other| other.name == group.name).count() {
+        match snapshot.groups.iter().filter(|other| other.name == group.name).count() {
             1 => shown["group"] = group.name.as_str().into(),
             _ => {
                 let text = format!("its group, {}, is one of several of that name, and is not named", group.name);
@@ -250,7 +250,7 @@ fn shown(adopted: &mut Adopted, about: &str, ground: &ServerSnapshot, environmen
             }
         }
     }
-    let tags = ground.tags.iter().filter(|tag| environment.tag_ids.contains(&tag.id));
+    let tags = snapshot.tags.iter().filter(|tag| environment.tag_ids.contains(&tag.id));
     let tags: Vec<&str> = tags.map(|tag| tag.name.as_str()).collect();
     if !tags.is_empty() {
         shown["tags"] = tags.into();

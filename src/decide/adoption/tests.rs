@@ -39,7 +39,7 @@ fn wishes(url: &str) -> PortainerAdoption {
     }
 }
 
-fn ground(url: &str) -> ServerSnapshot {
+fn snapshot(url: &str) -> ServerSnapshot {
     let environment = Environment { id: 7, name: "one".into(), kind: 1, url: url.into(), ..Environment::default() };
     ServerSnapshot { version: "2.33.5".into(), environments: [(7, environment)].into(), ..ServerSnapshot::default() }
 }
@@ -51,7 +51,7 @@ fn of_kind(adopted: &Adopted, kind: &str) -> Option<Value> {
 #[test]
 fn addresses_of_environments_are_read_as_portainer_reads_them() {
     let spec = |url: &str| {
-        let host = of_kind(&adopt(&ground(url), &wishes("https://portainer.example")), "DockerHostCert")?;
+        let host = of_kind(&adopt(&snapshot(url), &wishes("https://portainer.example")), "DockerHostCert")?;
         Some((
             host["spec"]["hostname"].clone(),
             host["spec"]["ipAddresses"][0].clone(),
@@ -73,7 +73,7 @@ fn addresses_of_environments_are_read_as_portainer_reads_them() {
     for url in
         ["unix:///var/run/docker.sock", "npipe:////./pipe/docker_engine", "tcp://", "tcp://a b:1", "tcp://a:x", ""]
     {
-        let adopted = adopt(&ground(url), &wishes("https://portainer.example"));
+        let adopted = adopt(&snapshot(url), &wishes("https://portainer.example"));
         assert_eq!(of_kind(&adopted, "DockerHostCert"), None, "{url}");
         assert!(adopted.words.iter().any(|word| word.tone == Tone::LeftOut), "{url}");
     }
@@ -114,8 +114,8 @@ fn the_server_is_named_and_reached_as_it_was() {
 #[test]
 fn a_portainer_that_docker_29_left_behind_is_told() {
     let said = |version: &str| {
-        let ground = ServerSnapshot { version: version.into(), ..ServerSnapshot::default() };
-        adopt(&ground, &wishes("https://portainer")).words.iter().any(|word| word.text.contains("Docker 29"))
+        let snapshot = ServerSnapshot { version: version.into(), ..ServerSnapshot::default() };
+        adopt(&snapshot, &wishes("https://portainer")).words.iter().any(|word| word.text.contains("Docker 29"))
     };
     assert!(said("2.21.4") && !said("2.33.5"));
 }

@@ -97,7 +97,7 @@ pub struct AuthorityPlan {
     /// What the user should mend although the authority works on.
     pub notice: Option<Problem>,
     /// The next look, if nothing changes.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
 }
 
 /// Decides what an authority needs next at `now`.
@@ -110,7 +110,7 @@ pub fn plan(desired: &DesiredAuthority, observed: &ObservedAuthority, now: Times
 }
 
 fn resting(step: AuthorityStep) -> AuthorityPlan {
-    AuthorityPlan { step, current: None, bundle: TrustBundle::default(), notice: None, wake: None }
+    AuthorityPlan { step, current: None, bundle: TrustBundle::default(), notice: None, requeue_at: None }
 }
 
 /// The authority that is stored, or none where one may be made; lost, it is never silently replaced.
@@ -221,8 +221,8 @@ fn keep_alive(
     };
     let notice =
         notice.or_else(|| foreign_config_map(desired, &observed.bundle)).or_else(|| other_wishes(desired, certificate));
-    let wake = wake(desired, certificate, &bundle, now);
-    AuthorityPlan { step, bundle, notice, wake: Some(wake), current: Some(current) }
+    let requeue_at = requeue_at(desired, certificate, &bundle, now);
+    AuthorityPlan { step, bundle, notice, requeue_at: Some(requeue_at), current: Some(current) }
 }
 
 /// The newest certificate, the earlier ones that still run, and what is trusted besides.
@@ -288,7 +288,12 @@ pub fn renew_at(desired: &DesiredAuthority, certificate: &Certificate) -> Timest
 }
 
 /// Renewal, or the end of something in the bundle.
-fn wake(desired: &DesiredAuthority, certificate: &Certificate, bundle: &TrustBundle, now: Timestamp) -> Timestamp {
+fn requeue_at(
+    desired: &DesiredAuthority,
+    certificate: &Certificate,
+    bundle: &TrustBundle,
+    now: Timestamp,
+) -> Timestamp {
     let ends = bundle.certificates().iter().map(|trusted| trusted.not_after).filter(|end| *end > now);
     ends.chain([renew_at(desired, certificate)]).min().unwrap_or(now)
 }

@@ -21,19 +21,19 @@ pub struct Allowlist {
 }
 
 /// Who brings a host's certificate there, as far as it alone is concerned.
-pub fn courier(object: &Object, listing: &Allowlist) -> Deliverer {
+pub fn deliverer(object: &Object, allowlist: &Allowlist) -> Deliverer {
     let asked = Deliverer::asked(object);
     let refusal = match &asked {
-        Deliverer::Node(node) => served(listing).and_then(|()| to_node(object, node, listing)),
-        Deliverer::Enrolled => served(listing).and_then(|()| enrolled(object)),
+        Deliverer::Node(node) => served(allowlist).and_then(|()| to_node(object, node, allowlist)),
+        Deliverer::Enrolled => served(allowlist).and_then(|()| enrolled(object)),
         _ => Ok(()),
     };
     let refusal = refusal.and_then(|()| object.account().map_or(Ok(()), |account| short_enough(&account)));
     refusal.map_or_else(Deliverer::Refused, |()| asked)
 }
 
-fn served(listing: &Allowlist) -> Result<(), Problem> {
-    if listing.companions.is_some() {
+fn served(allowlist: &Allowlist) -> Result<(), Problem> {
+    if allowlist.companions.is_some() {
         return Ok(());
     }
     let message = "this controller serves no companions: an administrator names their namespace with companion.namespace \
@@ -41,9 +41,9 @@ fn served(listing: &Allowlist) -> Result<(), Problem> {
     Err(Problem::delivery(Reason::NotListed, message))
 }
 
-fn to_node(object: &Object, node: &str, listing: &Allowlist) -> Result<(), Problem> {
+fn to_node(object: &Object, node: &str, allowlist: &Allowlist) -> Result<(), Problem> {
     let namespace = &*object.at.namespace;
-    if !listing.sources.iter().any(|listed| listed == namespace) {
+    if !allowlist.sources.iter().any(|listed| listed == namespace) {
         let message = format!(
             "nothing is delivered to nodes from the namespace {namespace}: an administrator lists it in \
              companion.namespaces of the chart (--companion-source-namespace)"
@@ -51,11 +51,11 @@ fn to_node(object: &Object, node: &str, listing: &Allowlist) -> Result<(), Probl
         return Err(Problem::delivery(Reason::NotListed, message));
     }
     let directory = object.delivery().map(|delivery| delivery.directory.as_str()).unwrap_or_default();
-    if !listing.directories.iter().any(|root| is_below(directory, root)) {
+    if !allowlist.directories.iter().any(|root| is_below(directory, root)) {
         let message = format!(
             "nothing is delivered to nodes into {directory}, which is not below one of {}: an administrator lists \
              directories in companion.directories of the chart (--companion-directory)",
-            listing.directories.join(", ")
+            allowlist.directories.join(", ")
         );
         return Err(Problem::delivery(Reason::NotListed, message));
     }
@@ -114,7 +114,7 @@ mod tests {
     use crate::api::docker_host_cert::{Delivery, Target};
     use crate::api::{DockerHostCert, DockerHostCertSpec, Spec};
 
-    fn listing() -> Allowlist {
+    fn allowlist() -> Allowlist {
         Allowlist {
             companions: Some("companions".into()),
             sources: vec!["home".into()],
@@ -142,9 +142,9 @@ mod tests {
     }
 
     fn refused(change: impl FnOnce(&mut Object, &mut Allowlist)) -> Option<Reason> {
-        let (mut object, mut listing) = (node(), listing());
-        change(&mut object, &mut listing);
-        match courier(&object, &listing) {
+        let (mut object, mut allowlist) = (node(), allowlist());
+        change(&mut object, &mut allowlist);
+        match deliverer(&object, &allowlist) {
             Deliverer::Refused(refusal) => Some(refusal.reason),
             _ => None,
         }
@@ -159,10 +159,10 @@ mod tests {
         };
         let table: [(Option<Reason>, Change); 11] = [
             (None, |_, _| {}),
-            (Some(NotListed), |_, listing| listing.companions = None),
-            (Some(NotListed), |_, listing| listing.sources = vec!["homes".into()]),
-            (Some(NotListed), |_, listing| listing.sources.clear()),
-            (Some(NotListed), |_, listing| listing.directories.clear()),
+            (Some(NotListed), |_, allowlist| allowlist.companions = None),
+            (Some(NotListed), |_, allowlist| allowlist.sources = vec!["homes".into()]),
+            (Some(NotListed), |_, allowlist| allowlist.sources.clear()),
+            (Some(NotListed), |_, allowlist| allowlist.directories.clear()),
             (None, |object, _| object.at = crate::api::ObjectRef::new(object.at.kind, "home", &"n".repeat(253))),
             (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("n".repeat(240))),
             (None, |object, _| delivery(object).node_name = Some("n".repeat(239))),

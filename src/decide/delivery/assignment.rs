@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 
 /// Whether a companion may be told of it, as far as it alone is concerned.
 pub fn assignable(object: &Object, listed: &Allowlist) -> bool {
-    let served = matches!(allowlist::courier(object, listed), Deliverer::Node(_) | Deliverer::Enrolled);
+    let served = matches!(allowlist::deliverer(object, listed), Deliverer::Node(_) | Deliverer::Enrolled);
     served && (object.deleted.is_none() || is_removing(object))
 }
 

@@ -30,19 +30,24 @@ pub struct DeliveryProgress {
     /// For Ready: of type Delivered or Serving, whose conditions are the companion's own. None where nobody delivers.
     pub verdict: Option<Verdict>,
     /// When a companion that says nothing is late.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
 }
 
 /// Decides at `now`.
-pub fn progress(object: &Object, courier: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
-    let verdict = match courier {
+pub fn progress(
+    object: &Object,
+    deliverer: &Deliverer,
+    stored: &StoredCertificate,
+    now: Timestamp,
+) -> DeliveryProgress {
+    let verdict = match deliverer {
         Deliverer::Nobody => return DeliveryProgress::default(),
         Deliverer::Refused(refusal) => Some(Verdict::new(refusal.condition, false, refusal.reason, &refusal.message)),
         _ => reported(object, stored),
     };
     match verdict {
-        Some(verdict) => DeliveryProgress { verdict: Some(verdict), wake: None },
-        None => waiting(object, courier, stored, now),
+        Some(verdict) => DeliveryProgress { verdict: Some(verdict), requeue_at: None },
+        None => waiting(object, deliverer, stored, now),
     }
 }
 
@@ -84,17 +89,17 @@ fn fault(type_: ConditionType, condition: &Condition) -> Verdict {
     Verdict::new(type_, false, reason, message)
 }
 
-fn waiting(object: &Object, courier: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
+fn waiting(object: &Object, deliverer: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
     let late = saturating(since(object, stored, now), PATIENCE);
-    let who = courier.words();
+    let who = deliverer.words();
     let verdict = |reason, message| Some(Verdict::new(ConditionType::Delivered, false, reason, message));
     if now < late {
         let message = format!("waiting for {who}");
-        return DeliveryProgress { verdict: verdict(Reason::NotDelivered, message), wake: Some(late) };
+        return DeliveryProgress { verdict: verdict(Reason::NotDelivered, message), requeue_at: Some(late) };
     }
-    let (minutes, remedy) = (PATIENCE.as_mins(), courier.remedy());
+    let (minutes, remedy) = (PATIENCE.as_mins(), deliverer.remedy());
     let message = format!("{who} has not delivered what is stored within {minutes} minutes: {remedy}");
-    DeliveryProgress { verdict: verdict(Reason::CompanionSilent, message), wake: None }
+    DeliveryProgress { verdict: verdict(Reason::CompanionSilent, message), requeue_at: None }
 }
 
 /// Since when it is waited for. Ready says it, so that a restart forgets nothing: the instant at which it began to be
@@ -234,18 +239,18 @@ mod tests {
         let refusal = Problem::delivery(Reason::NotListed, "words");
         let refused = progress(&good(), &Deliverer::Refused(refusal), &stored(), at(NOW));
         assert_eq!(refused.verdict, Some(Verdict::new(ConditionType::Delivered, false, Reason::NotListed, "words")));
-        assert_eq!(refused.wake, None);
+        assert_eq!(refused.requeue_at, None);
     }
 
     /// Walks an object with a silent companion, as its status remembers it.
     fn step(object: &mut Object, stored: &StoredCertificate, now: &str) -> (String, Option<Timestamp>) {
-        let courier = Deliverer::asked(object);
-        let DeliveryProgress { verdict, wake } = progress(object, &courier, stored, at(now));
+        let deliverer = Deliverer::asked(object);
+        let DeliveryProgress { verdict, requeue_at } = progress(object, &deliverer, stored, at(now));
         let ready = Verdict { condition: ConditionType::Ready, ..verdict.expect("a delivery") };
         let mut before = object.previous.conditions.clone();
         before.retain(|_| !begins_to_wait(object, &ready));
         object.previous.conditions = conditions(std::slice::from_ref(&ready), &before, 3, at(now));
-        (ready.reason.as_str().to_owned(), wake)
+        (ready.reason.as_str().to_owned(), requeue_at)
     }
 
     #[test]
@@ -273,8 +278,8 @@ mod tests {
         let mut object = good();
         object.companion = Default::default();
         object.previous.conditions = vec![condition("Ready", "False", "NotDelivered")];
-        let message = |courier: Deliverer| {
-            let progress = progress(&object, &courier, &stored(), at("2026-11-22T10:10:00Z"));
+        let message = |deliverer: Deliverer| {
+            let progress = progress(&object, &deliverer, &stored(), at("2026-11-22T10:10:00Z"));
             progress.verdict.expect("a delivery").message
         };
         let node = message(Deliverer::Node("pandora".into()));

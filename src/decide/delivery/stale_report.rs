@@ -8,10 +8,10 @@ use crate::api::status::CompanionStatus;
 
 /// The part of the companion's report that still applies. Where nobody may deliver for now, what was reported stays.
 /// `lent` are the PortainerClients that the companion registers the host for.
-pub fn applicable(object: &Object, courier: &Deliverer, lent: &[String]) -> CompanionStatus {
+pub fn applicable(object: &Object, deliverer: &Deliverer, lent: &[String]) -> CompanionStatus {
     let mut kept = object.companion.clone();
     kept.environments.retain(|report| lent.contains(&report.portainer_client));
-    match (courier, object.delivery()) {
+    match (deliverer, object.delivery()) {
         (Deliverer::Nobody, _) => return CompanionStatus::default(),
         (Deliverer::Refused(_), _) => return kept,
         (_, Some(delivery)) if delivery.mode == Mode::Daemon => return kept,

@@ -62,7 +62,8 @@ pub struct StepResult {
     /// What was tried, did not work and was taken back.
     pub rejected: Option<Rejected>,
     /// When to ask again though nothing changes.
-    pub wake: Option<Timestamp>,
+    #[serde(rename = "wake")]
+    pub requeue_at: Option<Timestamp>,
 }
 
 impl StepResult {

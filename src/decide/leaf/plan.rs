@@ -82,15 +82,15 @@ pub struct LeafPlan {
     /// What the user should mend although everything else goes on.
     pub notice: Option<Problem>,
     /// The next look, if nothing changes.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
 }
 
 /// Decides what a leaf needs at `now`.
 pub fn plan(desired: &DesiredLeaf, observed: &ObservedLeaf, now: Timestamp) -> LeafPlan {
     let current = current(&observed.stored);
     let step = step(desired, observed, current.as_ref(), now).unwrap_or_else(LeafStep::Refuse);
-    let wake = current.as_ref().and_then(|certificate| wake(desired, certificate, observed, now));
-    LeafPlan { step, current, notice: requested_at(observed).err(), wake }
+    let requeue_at = current.as_ref().and_then(|certificate| requeue_at(desired, certificate, observed, now));
+    LeafPlan { step, current, notice: requested_at(observed).err(), requeue_at }
 }
 
 fn current(stored: &LeafSecret) -> Option<Certificate> {
@@ -281,7 +281,7 @@ fn asked(current: &Certificate, requested: Option<Timestamp>, now: Timestamp) ->
 }
 
 /// The next instant at which time alone changes something; none where it has run out.
-pub fn wake(
+pub fn requeue_at(
     desired: &DesiredLeaf,
     certificate: &Certificate,
     observed: &ObservedLeaf,

@@ -28,7 +28,7 @@ pub struct LeafOutcome {
     /// How far its delivery is, for Ready.
     pub delivery: Option<Verdict>,
     /// How far its registration is.
-    pub standing: RegistrationStatus,
+    pub registration: RegistrationStatus,
 }
 
 /// The status to publish and the events to send with it.
@@ -41,7 +41,7 @@ pub fn status(
     let mut verdicts =
         vec![said(object, accepted(&outcome.refusal), outcome.delivery.is_some()), issued(object, outcome, now)];
     verdicts.extend(outcome.delivery.clone());
-    verdicts.extend(outcome.standing.verdict.clone());
+    verdicts.extend(outcome.registration.verdict.clone());
     let verdicts = with_ready(verdicts);
     let previous = &object.previous.conditions;
     let mut events = fault_events(&verdicts, previous);
@@ -58,7 +58,7 @@ pub fn status(
     status.secret_name = Some(object.secret_name());
     let ours = verdicts.iter().filter(|verdict| !ConditionType::OF_COMPANION.contains(&verdict.condition));
     status.conditions = conditions(ours, &remembered(object, &verdicts), object.generation, now);
-    let (environments, server) = (outcome.standing.environments.clone(), outcome.standing.server.clone());
+    let (environments, server) = (outcome.registration.environments.clone(), outcome.registration.server.clone());
     (ControllerStatus { certificate: status, environments, server }, events)
 }
 
@@ -97,13 +97,13 @@ pub fn removing(object: &Object, now: Timestamp) -> ControllerStatus {
 }
 
 /// The status of an object that is going, while its environments go before it.
-pub fn deregistering(object: &Object, standing: &RegistrationStatus, now: Timestamp) -> ControllerStatus {
+pub fn deregistering(object: &Object, registration: &RegistrationStatus, now: Timestamp) -> ControllerStatus {
     let message = format!(
         "it is to be deleted, and its environments in Portainer go before it; the annotation {}=true lets it go at \
          once, and leaves them there",
         crate::api::FORCE_REMOVE_ANNOTATION
     );
-    let (environments, server) = (standing.environments.clone(), standing.server.clone());
+    let (environments, server) = (registration.environments.clone(), registration.server.clone());
     ControllerStatus { environments, server, ..waiting(object, Reason::Deregistering, message, now) }
 }
 

@@ -1,6 +1,6 @@
 //! Tables: one good host, one mutation each, and the field that is refused or the reason to issue.
 
-use super::plan::{LeafPlan, LeafSecret, LeafStep, ObservedLeaf, Signer, plan, wake};
+use super::plan::{LeafPlan, LeafSecret, LeafStep, ObservedLeaf, Signer, plan, requeue_at};
 use super::{AuthorityView, DesiredLeaf, desired};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Address;
@@ -218,7 +218,10 @@ fn refused(plan: &LeafPlan) -> Option<Reason> {
 fn a_good_host_is_kept_until_it_is_due() {
     let plan = planned(|_| {});
     assert_eq!(plan.step, LeafStep::Keep);
-    assert_eq!(plan.wake, Some(super::plan::renew_at(&good().desired, plan.current.as_ref().expect("a certificate"))));
+    assert_eq!(
+        plan.requeue_at,
+        Some(super::plan::renew_at(&good().desired, plan.current.as_ref().expect("a certificate")))
+    );
 }
 
 #[test]
@@ -317,7 +320,7 @@ fn a_request_counts_once_and_only_when_its_time_has_come() {
     assert_eq!(issued(&asked("2026-11-22T10:00:00.5Z")), Some(Reason::Requested));
     assert_eq!(issued(&asked("2026-12-22T10:00:00Z")), Some(Reason::Requested));
     let ahead = asked("2026-12-22T10:00:00.1Z");
-    assert_eq!((ahead.step, ahead.wake), (LeafStep::Keep, Some(at("2026-12-22T10:00:01Z"))));
+    assert_eq!((ahead.step, ahead.requeue_at), (LeafStep::Keep, Some(at("2026-12-22T10:00:01Z"))));
     let typo = asked("yesterday");
     assert_eq!((typo.step, typo.notice.map(|notice| notice.reason)), (LeafStep::Keep, Some(Reason::InvalidSpec)));
     let due = planned(|case| {
@@ -408,9 +411,9 @@ fn a_wake_is_never_past() {
     let case = good();
     let current = planned(|_| {}).current.expect("a certificate");
     let end = current.not_after;
-    let wake = |now| wake(&case.desired, &current, &case.observed, now);
+    let requeue_at = |now| requeue_at(&case.desired, &current, &case.observed, now);
     let second = SignedDuration::from_secs(1);
-    assert_eq!(wake(end - second - second), Some(end - second));
-    assert_eq!(wake(end - second), Some(end));
-    assert_eq!((wake(end), wake(end + days(1))), (None, None));
+    assert_eq!(requeue_at(end - second - second), Some(end - second));
+    assert_eq!(requeue_at(end - second), Some(end));
+    assert_eq!((requeue_at(end), requeue_at(end + days(1))), (None, None));
 }

@@ -33,21 +33,21 @@ pub fn refusal(host: &Object, allowed: bool) -> Option<RegistrationProblem> {
 pub fn confirm(
     order: &DesiredEnvironment,
     namespace: &str,
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     report: &EnvironmentReport,
 ) -> Result<(), RegistrationProblem> {
     let unlike = |why: String| Err(RegistrationProblem::new(Reason::NotRegistered, why));
     let id = report.id.unwrap_or_default();
-    if report.instance_id.as_ref() != Some(&ground.instance) {
+    if report.instance_id.as_ref() != Some(&snapshot.instance) {
         return unlike(format!(
             "the companion reports environment {id} of another Portainer than the one at server.url"
         ));
     }
-    let Some(environment) = ground.environments.get(&id).filter(|found| found.kind == DOCKER_API) else {
+    let Some(environment) = snapshot.environments.get(&id).filter(|found| found.kind == DOCKER_API) else {
         return unlike(format!("the companion reports environment {id}, which Portainer does not show"));
     };
     let family = order.family(namespace);
-    if ground.tags_beginning(environment, &family).next().is_none() {
+    if snapshot.tags_beginning(environment, &family).next().is_none() {
         return unlike(format!("the companion reports environment {id}, which does not carry our tag in Portainer"));
     }
     if environment.name != order.name && !same_address(&environment.url, &order.url()) {
@@ -86,13 +86,13 @@ mod tests {
         }
     }
 
-    fn ground() -> ServerSnapshot {
-        let mut ground = ServerSnapshot { instance: "server".into(), ..ServerSnapshot::default() };
-        ground.tags = vec![
+    fn snapshot() -> ServerSnapshot {
+        let mut snapshot = ServerSnapshot { instance: "server".into(), ..ServerSnapshot::default() };
+        snapshot.tags = vec![
             Tag { id: 3, name: "dockseal/home/portainer/01234567".into() },
             Tag { id: 4, name: "dockseal/home/portainer-2/01234567".into() },
         ];
-        ground.put(Environment {
+        snapshot.put(Environment {
             id: 9,
             name: "pandora".into(),
             kind: DOCKER_API,
@@ -103,7 +103,7 @@ mod tests {
             status: 1,
             tls: EnvironmentTls::default(),
         });
-        ground
+        snapshot
     }
 
     fn judged(change: impl FnOnce(&mut Environment, &mut EnvironmentReport)) -> Option<String> {
@@ -119,10 +119,10 @@ mod tests {
             verify_server: true,
             adopt: false,
         };
-        let (mut ground, instance_id) = (ground(), Some("server".into()));
+        let (mut snapshot, instance_id) = (snapshot(), Some("server".into()));
         let mut report = EnvironmentReport { id: Some(9), instance_id, ..EnvironmentReport::default() };
-        change(ground.environments.get_mut(&9).expect("it is there"), &mut report);
-        confirm(&order, "home", &ground, &report).err().map(|fault| fault.message)
+        change(snapshot.environments.get_mut(&9).expect("it is there"), &mut report);
+        confirm(&order, "home", &snapshot, &report).err().map(|fault| fault.message)
     }
 
     #[test]

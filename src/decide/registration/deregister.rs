@@ -32,26 +32,26 @@ pub enum Deregistration {
 pub fn part(
     leaving: &DeregisterRequest,
     namespace: &str,
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     report: &EnvironmentReport,
 ) -> Deregistration {
     let order = &leaving.order;
     let family = order.family(namespace);
-    let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&ground.instance));
+    let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&snapshot.instance));
     let ours = |environment: &&Environment| {
         let (name, address) = (environment.name == order.name, same_address(&environment.url, &order.url()));
         let (told, mark) = match reported == Some(environment.id) {
             true => (name || address, family.as_str()),
             false => (name && address, order.marker.as_str()),
         };
-        environment.kind == DOCKER_API && told && ground.tags_beginning(environment, mark).next().is_some()
+        environment.kind == DOCKER_API && told && snapshot.tags_beginning(environment, mark).next().is_some()
     };
-    let Some(environment) = ground.environments.values().find(ours) else { return Deregistration::Nothing };
-    let adopted = is_adopted(&family, ground, environment) || (report.adopted && report.id == Some(environment.id));
+    let Some(environment) = snapshot.environments.values().find(ours) else { return Deregistration::Nothing };
+    let adopted = is_adopted(&family, snapshot, environment) || (report.adopted && report.id == Some(environment.id));
     if leaving.delete && !adopted {
         return Deregistration::Delete(environment.id);
     }
-    let marks: Vec<i64> = ground.tags_beginning(environment, &family).map(|tag| tag.id).collect();
+    let marks: Vec<i64> = snapshot.tags_beginning(environment, &family).map(|tag| tag.id).collect();
     let kept = environment.tag_ids.iter().copied().filter(|id| !marks.contains(id)).collect();
     Deregistration::Untag(environment.id, kept)
 }

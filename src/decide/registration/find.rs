@@ -28,13 +28,13 @@ pub enum FoundEnvironment<'a> {
 pub fn find<'a>(
     order: &DesiredEnvironment,
     namespace: &str,
-    ground: &'a ServerSnapshot,
+    snapshot: &'a ServerSnapshot,
     report: &EnvironmentReport,
 ) -> Result<FoundEnvironment<'a>, RegistrationProblem> {
     let family = order.family(namespace);
-    let twins = twins(order, ground);
-    let known = reported(ground, report)
-        .filter(|found| ground.tags_beginning(found, &family).next().is_some() || unmarked(order, ground, found));
+    let twins = twins(order, snapshot);
+    let known = reported(snapshot, report)
+        .filter(|found| snapshot.tags_beginning(found, &family).next().is_some() || unmarked(order, snapshot, found));
     match (known, twins.split_first()) {
         (Some(known), _) if twins.iter().all(|twin| twin.id != known.id) => {
             return Ok(FoundEnvironment::Ours(known, Vec::new()));
@@ -46,61 +46,62 @@ pub fn find<'a>(
         (_, None) => {}
     }
     let same_url = |environment: &&Environment| same_address(&environment.url, &order.url());
-    let marked = |environment: &&Environment| same_url(environment) && is_marked(order, ground, environment);
-    if let Some(environment) = ground.environments.values().find(marked) {
+    let marked = |environment: &&Environment| same_url(environment) && is_marked(order, snapshot, environment);
+    if let Some(environment) = snapshot.environments.values().find(marked) {
         return Ok(FoundEnvironment::Ours(environment, Vec::new()));
     }
-    let namesake = ground.environments.values().find(|environment| environment.name == order.name);
+    let namesake = snapshot.environments.values().find(|environment| environment.name == order.name);
     if let Some(namesake) = namesake {
-        return consented(order, ground, namesake).ok_or_else(|| conflict(order, ground, namesake));
+        return consented(order, snapshot, namesake).ok_or_else(|| conflict(order, snapshot, namesake));
     }
     let mut candidates =
-        ground.environments.values().filter(same_url).filter_map(|found| consented(order, ground, found));
+        snapshot.environments.values().filter(same_url).filter_map(|found| consented(order, snapshot, found));
     Ok(candidates.next().unwrap_or(FoundEnvironment::Nothing))
 }
 
 /// The environment of the number that was reported, on the server that it was reported of.
-fn reported<'a>(ground: &'a ServerSnapshot, report: &EnvironmentReport) -> Option<&'a Environment> {
-    let same_server = report.instance_id.as_ref() == Some(&ground.instance);
-    ground.environments.get(&report.id.filter(|_| same_server)?).filter(|found| found.kind == DOCKER_API)
+fn reported<'a>(snapshot: &'a ServerSnapshot, report: &EnvironmentReport) -> Option<&'a Environment> {
+    let same_server = report.instance_id.as_ref() == Some(&snapshot.instance);
+    snapshot.environments.get(&report.id.filter(|_| same_server)?).filter(|found| found.kind == DOCKER_API)
 }
 
 /// One that was ours and lost its mark by hand: number and address still say so, and nobody else marked it.
-fn unmarked(order: &DesiredEnvironment, ground: &ServerSnapshot, environment: &Environment) -> bool {
-    let foreign = ground.tags_beginning(environment, MARK).next().is_some();
+fn unmarked(order: &DesiredEnvironment, snapshot: &ServerSnapshot, environment: &Environment) -> bool {
+    let foreign = snapshot.tags_beginning(environment, MARK).next().is_some();
     !foreign && same_address(&environment.url, &order.url())
 }
 
 /// It carries our mark, of the authority that signs now: another cluster's objects may have the same names.
-fn is_marked(order: &DesiredEnvironment, ground: &ServerSnapshot, environment: &Environment) -> bool {
-    environment.kind == DOCKER_API && ground.tags_beginning(environment, &order.marker).next().is_some()
+fn is_marked(order: &DesiredEnvironment, snapshot: &ServerSnapshot, environment: &Environment) -> bool {
+    environment.kind == DOCKER_API && snapshot.tags_beginning(environment, &order.marker).next().is_some()
 }
 
 /// Those of the order's name and address that carry our mark, lowest number first: more than one was made at a time.
-fn twins<'a>(order: &DesiredEnvironment, ground: &'a ServerSnapshot) -> Vec<&'a Environment> {
+fn twins<'a>(order: &DesiredEnvironment, snapshot: &'a ServerSnapshot) -> Vec<&'a Environment> {
     let same = |found: &&Environment| found.name == order.name && same_address(&found.url, &order.url());
-    let made_here = |found: &&Environment| is_marked(order, ground, found) && !is_adopted(&order.marker, ground, found);
-    ground.environments.values().filter(same).filter(made_here).collect()
+    let made_here =
+        |found: &&Environment| is_marked(order, snapshot, found) && !is_adopted(&order.marker, snapshot, found);
+    snapshot.environments.values().filter(same).filter(made_here).collect()
 }
 
 /// Somebody else made it. `family` is what the marks of its PortainerClient begin with.
-pub fn is_adopted(family: &str, ground: &ServerSnapshot, environment: &Environment) -> bool {
-    ground.tags_beginning(environment, family).any(|tag| tag.name.ends_with(ADOPTED))
+pub fn is_adopted(family: &str, snapshot: &ServerSnapshot, environment: &Environment) -> bool {
+    snapshot.tags_beginning(environment, family).any(|tag| tag.name.ends_with(ADOPTED))
 }
 
 fn consented<'a>(
     order: &DesiredEnvironment,
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     environment: &'a Environment,
 ) -> Option<FoundEnvironment<'a>> {
-    let foreign = ground.tags_beginning(environment, MARK).any(|tag| !tag.name.starts_with(&order.marker));
+    let foreign = snapshot.tags_beginning(environment, MARK).any(|tag| !tag.name.starts_with(&order.marker));
     let fits = environment.kind == DOCKER_API && same_address(&environment.url, &order.url()) && !foreign;
     (order.adopt && fits).then_some(FoundEnvironment::Adoptable(environment))
 }
 
-fn conflict(order: &DesiredEnvironment, ground: &ServerSnapshot, environment: &Environment) -> RegistrationProblem {
+fn conflict(order: &DesiredEnvironment, snapshot: &ServerSnapshot, environment: &Environment) -> RegistrationProblem {
     let name = &order.name;
-    let other = ground.tags_beginning(environment, MARK).next();
+    let other = snapshot.tags_beginning(environment, MARK).next();
     let why = match other {
         Some(tag) if !tag.name.starts_with(&order.marker) => {
             format!("it belongs to another PortainerClient, by its tag {}", tag.name)

@@ -36,41 +36,41 @@ pub fn plan(
     order: &DesiredEnvironment,
     namespace: &str,
     material: &RegistrationInput,
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     report: &EnvironmentReport,
 ) -> RegistrationStep {
-    let group = match group(order, ground) {
+    let group = match group(order, snapshot) {
         Ok(group) => group,
         Err(fault) => return RegistrationStep::Wait(fault),
     };
     let family = order.family(namespace);
-    let (environment, twins, adopting) = match find(order, namespace, ground, report) {
+    let (environment, twins, adopting) = match find(order, namespace, snapshot, report) {
         Err(fault) => return RegistrationStep::Wait(fault),
-        Ok(FoundEnvironment::Nothing) => return create(order, material, ground, group),
+        Ok(FoundEnvironment::Nothing) => return create(order, material, snapshot, group),
         Ok(FoundEnvironment::Adoptable(environment)) => match unproved(material) {
             Some(fault) => return RegistrationStep::Wait(fault),
             None => (environment, Vec::new(), true),
         },
         Ok(FoundEnvironment::Ours(environment, twins)) => {
             let told = report.adopted && report.id == Some(environment.id);
-            (environment, twins, told || is_adopted(&family, ground, environment))
+            (environment, twins, told || is_adopted(&family, snapshot, environment))
         }
     };
     if !twins.is_empty() {
         return RegistrationStep::Drop(twins);
     }
-    let marked = |mark| ground.tags_beginning(environment, mark).next().is_some();
+    let marked = |mark| snapshot.tags_beginning(environment, mark).next().is_some();
     let replaced = marked(&family) && !marked(&order.marker);
     if let Some(fault) = unreached(order, material, environment, report, replaced) {
         return RegistrationStep::Wait(fault);
     }
     let names = tags(order, adopting);
-    let missing: Vec<String> = names.iter().filter(|name| ground.tag(name).is_none()).cloned().collect();
+    let missing: Vec<String> = names.iter().filter(|name| snapshot.tag(name).is_none()).cloned().collect();
     if !missing.is_empty() {
         return RegistrationStep::MakeTags(missing);
     }
-    let change = fields(order, environment, &names, ground, group, adopting);
-    let known = report.id == Some(environment.id) && report.instance_id.as_ref() == Some(&ground.instance);
+    let change = fields(order, environment, &names, snapshot, group, adopting);
+    let known = report.id == Some(environment.id) && report.instance_id.as_ref() == Some(&snapshot.instance);
     match known && holds(order, material, report) && files_there(order, environment) {
         false => RegistrationStep::Upload(environment.id, spoken_to(order, change)),
         true => settle(order, material, environment, report, change),
@@ -127,9 +127,9 @@ fn tags(order: &DesiredEnvironment, adopted: bool) -> Vec<String> {
     [order.marker.clone()].into_iter().chain(adopted).chain(order.tags.iter().cloned()).collect()
 }
 
-fn group(order: &DesiredEnvironment, ground: &ServerSnapshot) -> Result<Option<i64>, RegistrationProblem> {
+fn group(order: &DesiredEnvironment, snapshot: &ServerSnapshot) -> Result<Option<i64>, RegistrationProblem> {
     let Some(name) = &order.group else { return Ok(None) };
-    let mut found = ground.groups.iter().filter(|group| group.name == *name);
+    let mut found = snapshot.groups.iter().filter(|group| group.name == *name);
     match (found.next(), found.count()) {
         (Some(group), 0) => Ok(Some(group.id)),
         (Some(_), _) => {
@@ -146,14 +146,14 @@ fn group(order: &DesiredEnvironment, ground: &ServerSnapshot) -> Result<Option<i
 fn create(
     order: &DesiredEnvironment,
     material: &RegistrationInput,
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     group: Option<i64>,
 ) -> RegistrationStep {
     if let Some(fault) = unproved(material) {
         return RegistrationStep::Wait(fault);
     }
     let names = tags(order, false);
-    let missing: Vec<String> = names.iter().filter(|name| ground.tag(name).is_none()).cloned().collect();
+    let missing: Vec<String> = names.iter().filter(|name| snapshot.tag(name).is_none()).cloned().collect();
     if !missing.is_empty() {
         return RegistrationStep::MakeTags(missing);
     }
@@ -162,7 +162,7 @@ fn create(
         url: order.url(),
         public_url: order.public_url.clone(),
         group_id: group,
-        tag_ids: names.iter().filter_map(|name| ground.tag(name)).collect(),
+        tag_ids: names.iter().filter_map(|name| snapshot.tag(name)).collect(),
         verify_server: order.verify_server,
     })
 }
@@ -206,12 +206,12 @@ fn fields(
     order: &DesiredEnvironment,
     environment: &Environment,
     names: &[String],
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     group: Option<i64>,
     adopted: bool,
 ) -> EnvironmentChange {
     let mut tag_ids = environment.tag_ids.clone();
-    tag_ids.extend(names.iter().filter_map(|name| ground.tag(name)).filter(|id| !environment.tag_ids.contains(id)));
+    tag_ids.extend(names.iter().filter_map(|name| snapshot.tag(name)).filter(|id| !environment.tag_ids.contains(id)));
     EnvironmentChange {
         name: (environment.name != order.name && !adopted).then(|| order.name.clone()),
         url: (!same_address(&environment.url, &order.url())).then(|| order.url()),

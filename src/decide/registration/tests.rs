@@ -61,9 +61,9 @@ fn environment(id: i64) -> Environment {
     }
 }
 
-fn ground(environments: Vec<Environment>) -> ServerSnapshot {
+fn snapshot(environments: Vec<Environment>) -> ServerSnapshot {
     let tag = |id, name: &str| Tag { id, name: name.into() };
-    let mut ground = ServerSnapshot {
+    let mut snapshot = ServerSnapshot {
         instance: "server".into(),
         version: "2.33.5".into(),
         groups: vec![Group { id: 1, name: "Unassigned".into() }, Group { id: 7, name: "ops".into() }],
@@ -75,8 +75,8 @@ fn ground(environments: Vec<Environment>) -> ServerSnapshot {
         ],
         ..ServerSnapshot::default()
     };
-    environments.into_iter().for_each(|environment| ground.put(environment));
-    ground
+    environments.into_iter().for_each(|environment| snapshot.put(environment));
+    snapshot
 }
 
 fn report(id: i64) -> EnvironmentReport {
@@ -96,23 +96,23 @@ fn report(id: i64) -> EnvironmentReport {
 struct Case {
     order: DesiredEnvironment,
     material: RegistrationInput,
-    ground: ServerSnapshot,
+    snapshot: ServerSnapshot,
     report: EnvironmentReport,
 }
 
 fn settled() -> Case {
-    Case { order: order(), material: material(), ground: ground(vec![environment(9)]), report: report(9) }
+    Case { order: order(), material: material(), snapshot: snapshot(vec![environment(9)]), report: report(9) }
 }
 
 fn next(change: impl FnOnce(&mut Case)) -> RegistrationStep {
     let mut case = settled();
     change(&mut case);
-    plan(&case.order, HOME, &case.material, &case.ground, &case.report)
+    plan(&case.order, HOME, &case.material, &case.snapshot, &case.report)
 }
 
 /// Changes the one environment.
 fn by_hand(change: impl FnOnce(&mut Environment)) -> impl FnOnce(&mut Case) {
-    move |case| change(case.ground.environments.get_mut(&9).expect("it is there"))
+    move |case| change(case.snapshot.environments.get_mut(&9).expect("it is there"))
 }
 
 fn upload() -> RegistrationStep {
@@ -194,16 +194,16 @@ fn nothing_is_written_for_a_host_that_does_not_answer_unless_portainer_reached_i
 
 #[test]
 fn an_environment_is_made_after_its_tags_and_only_where_dockerd_is_known_to_serve() {
-    let empty = |case: &mut Case| case.ground.environments.clear();
+    let empty = |case: &mut Case| case.snapshot.environments.clear();
     let RegistrationStep::Create(new) = next(empty) else { panic!("it is not made") };
     assert_eq!((new.name.as_str(), new.url.as_str()), ("pandora", "tcp://pandora.bodkys.house:2376"));
     assert_eq!((new.tag_ids, new.group_id, new.verify_server), (vec![TAG, MEDIA], None, true));
-    let step = next(|case| (case.ground.environments.clear(), case.ground.tags.clear()).0);
+    let step = next(|case| (case.snapshot.environments.clear(), case.snapshot.tags.clear()).0);
     assert_eq!(step, RegistrationStep::MakeTags(vec![mark(), "media".into()]));
     let fault = RegistrationProblem::new(Reason::AwaitingServing, "words");
     for proof in [Proof::Not(fault), Proof::Serves("older".into())] {
         let step = next(|case| {
-            case.ground.environments.clear();
+            case.snapshot.environments.clear();
             case.material.proof = proof;
         });
         assert!(matches!(&step, RegistrationStep::Wait(fault) if fault.reason == Reason::AwaitingServing), "{step:?}");
@@ -220,7 +220,7 @@ fn a_group_is_the_only_one_of_its_name() {
     waits(&next(|case| case.order.group = Some("gone".into())), Reason::GroupNotFound, "no environment group gone");
     let twice = next(|case| {
         case.order.group = Some("ops".into());
-        case.ground.groups.push(Group { id: 8, name: "ops".into() });
+        case.snapshot.groups.push(Group { id: 8, name: "ops".into() });
     });
     waits(&twice, Reason::GroupAmbiguous, "several environment groups ops");
 }
@@ -230,7 +230,7 @@ fn what_is_somebody_elses_is_left_alone() {
     let foreign = |change: fn(&mut Environment)| {
         next(move |case| {
             case.report = EnvironmentReport::default();
-            let environment = case.ground.environments.get_mut(&9).expect("it is there");
+            let environment = case.snapshot.environments.get_mut(&9).expect("it is there");
             environment.tag_ids.clear();
             change(environment);
         })
@@ -246,15 +246,15 @@ fn a_name_alone_is_no_claim_whoever_marked_it() {
     // Two hosts were given one name: the second must not take what the first made.
     let elsewhere = next(|case| {
         case.report = EnvironmentReport::default();
-        case.ground.environments.get_mut(&9).expect("it is there").url = "tcp://attic:2376".into();
+        case.snapshot.environments.get_mut(&9).expect("it is there").url = "tcp://attic:2376".into();
     });
     waits(&elsewhere, Reason::NameConflict, "tcp://attic:2376");
     // Another cluster has objects of the same names, and an authority of its own.
     let (other, family) = (77, "dockseal/home/portainer/99999999");
     let foreign = |report: EnvironmentReport| {
         next(move |case| {
-            case.ground.tags.push(Tag { id: other, name: family.into() });
-            case.ground.environments.get_mut(&9).expect("it is there").tag_ids = vec![other, MEDIA];
+            case.snapshot.tags.push(Tag { id: other, name: family.into() });
+            case.snapshot.environments.get_mut(&9).expect("it is there").tag_ids = vec![other, MEDIA];
             case.report = report;
         })
     };
@@ -267,8 +267,8 @@ fn a_name_alone_is_no_claim_whoever_marked_it() {
 fn what_works_by_a_replaced_authority_is_left_until_dockerd_follows() {
     let replaced = |proof: Proof| {
         next(move |case| {
-            case.ground.tags.push(Tag { id: 77, name: "dockseal/home/portainer/99999999".into() });
-            case.ground.environments.get_mut(&9).expect("it is there").tag_ids = vec![77, MEDIA];
+            case.snapshot.tags.push(Tag { id: 77, name: "dockseal/home/portainer/99999999".into() });
+            case.snapshot.environments.get_mut(&9).expect("it is there").tag_ids = vec![77, MEDIA];
             (case.material.client, case.material.bundle) = ("of the new".into(), "of the new".into());
             case.material.proof = proof;
         })
@@ -281,7 +281,7 @@ fn what_works_by_a_replaced_authority_is_left_until_dockerd_follows() {
 fn nothing_is_taken_over_before_dockerd_serves_what_is_stored() {
     let step = next(|case| {
         (case.order.adopt, case.report) = (true, EnvironmentReport::default());
-        case.ground.environments.get_mut(&9).expect("it is there").tag_ids.clear();
+        case.snapshot.environments.get_mut(&9).expect("it is there").tag_ids.clear();
         case.material.proof = Proof::Serves("of before".into());
     });
     waits(&step, Reason::AwaitingServing, "another one");
@@ -293,7 +293,7 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
         next(move |case| {
             case.order.adopt = true;
             case.report = EnvironmentReport::default();
-            let environment = case.ground.environments.get_mut(&9).expect("it is there");
+            let environment = case.snapshot.environments.get_mut(&9).expect("it is there");
             (environment.name, environment.tag_ids) = ("by hand".into(), vec![77]);
             change(environment);
         })
@@ -307,7 +307,7 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
     let known = |report: EnvironmentReport| {
         next(move |case| {
             case.report = report;
-            let environment = case.ground.environments.get_mut(&9).expect("it is there");
+            let environment = case.snapshot.environments.get_mut(&9).expect("it is there");
             (environment.name, environment.tag_ids) = ("by hand".into(), vec![TAG, MEDIA, ADOPTED]);
         })
     };
@@ -316,7 +316,7 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
     // Its marks were removed by hand: what was reported still says whose it was.
     let bare = next(|case| {
         case.report = EnvironmentReport { adopted: true, ..report(9) };
-        let environment = case.ground.environments.get_mut(&9).expect("it is there");
+        let environment = case.snapshot.environments.get_mut(&9).expect("it is there");
         (environment.name, environment.tag_ids) = ("by hand".into(), vec![]);
     });
     let marks = EnvironmentChange { tag_ids: Some(vec![TAG, ADOPTED, MEDIA]), ..EnvironmentChange::default() };
@@ -327,7 +327,7 @@ fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
 fn of_several_made_at_a_time_the_lowest_stays_whoever_asks() {
     for known in [report(9), report(12), EnvironmentReport::default()] {
         let step = next(|case| {
-            case.ground = ground(vec![environment(9), environment(12), environment(15)]);
+            case.snapshot = snapshot(vec![environment(9), environment(12), environment(15)]);
             case.report = known;
         });
         let RegistrationStep::Drop(mut twins) = step else { panic!("{step:?}") };
@@ -335,21 +335,21 @@ fn of_several_made_at_a_time_the_lowest_stays_whoever_asks() {
         assert_eq!(twins, [12, 15]);
     }
     let foreign = Environment { tag_ids: Vec::new(), ..environment(12) };
-    assert_eq!(next(|case| case.ground.put(foreign)), RegistrationStep::Done, "somebody else's is not touched");
+    assert_eq!(next(|case| case.snapshot.put(foreign)), RegistrationStep::Done, "somebody else's is not touched");
     let adopted = Environment { tag_ids: vec![TAG, ADOPTED], ..environment(12) };
-    assert_eq!(next(|case| case.ground.put(adopted)), RegistrationStep::Done, "nor what was taken over");
+    assert_eq!(next(|case| case.snapshot.put(adopted)), RegistrationStep::Done, "nor what was taken over");
 }
 
 #[test]
 fn a_number_counts_with_its_server_and_its_mark() {
     let case = settled();
-    let found = |ground: &ServerSnapshot, report: &EnvironmentReport| {
-        let found = find(&case.order, HOME, ground, report);
+    let found = |snapshot: &ServerSnapshot, report: &EnvironmentReport| {
+        let found = find(&case.order, HOME, snapshot, report);
         matches!(found, Ok(FoundEnvironment::Ours(environment, _)) if environment.id == 9)
     };
-    assert!(found(&case.ground, &case.report));
+    assert!(found(&case.snapshot, &case.report));
     let bare = |name: &str, url: &str| {
-        ground(vec![Environment { tag_ids: vec![], name: name.into(), url: url.into(), ..environment(9) }])
+        snapshot(vec![Environment { tag_ids: vec![], name: name.into(), url: url.into(), ..environment(9) }])
     };
     let url = "tcp://pandora.bodkys.house:2376";
     assert!(found(&bare("pandora", url), &report(9)), "a mark that was removed by hand is put back");
@@ -362,7 +362,7 @@ fn a_number_counts_with_its_server_and_its_mark() {
 #[test]
 fn what_goes_is_removed_or_loses_our_mark_and_nothing_of_others_is_touched() {
     let parting = |delete, environment: Environment| {
-        part(&DeregisterRequest { order: order(), delete }, HOME, &ground(vec![environment]), &report(9))
+        part(&DeregisterRequest { order: order(), delete }, HOME, &snapshot(vec![environment]), &report(9))
     };
     assert_eq!(parting(true, environment(9)), Deregistration::Delete(9));
     assert_eq!(parting(false, environment(9)), Deregistration::Untag(9, vec![MEDIA]));
@@ -378,7 +378,7 @@ fn what_goes_is_removed_or_loses_our_mark_and_nothing_of_others_is_touched() {
         part(
             &DeregisterRequest { order: order(), delete: true },
             HOME,
-            &ground(vec![environment]),
+            &snapshot(vec![environment]),
             &EnvironmentReport::default(),
         )
     };

@@ -37,7 +37,7 @@ pub(super) struct Assignments {
 /// What was decided of an account.
 pub(super) struct Decided {
     pub assignment: Assignment,
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
     /// Hosts that have a place now and had none, or the other way round, or for another reason.
     pub changed: BTreeSet<ObjectRef>,
 }
@@ -89,7 +89,7 @@ impl Assignments {
         let known = now.keys().chain(losers.keys()).chain(last.keys());
         let changed = known.filter(|at| now.get(at) != losers.get(at) || now.get(at) != last.get(at));
         let changed = changed.cloned().collect();
-        Decided { assignment, wake: wakes.into_iter().min(), changed }
+        Decided { assignment, requeue_at: wakes.into_iter().min(), changed }
     }
 
     fn is_held_elsewhere(&self, account: &str, at: &ObjectRef) -> bool {

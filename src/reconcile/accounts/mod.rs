@@ -42,7 +42,7 @@ pub trait HostLookup: Sync {
 #[derive(Debug, Default)]
 pub struct AccountReconciled {
     /// When to walk again, if nothing changes.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
     /// Objects for which something changed.
     pub hosts: BTreeSet<ObjectRef>,
     /// Accounts for which something changed.
@@ -53,7 +53,7 @@ pub struct AccountReconciled {
 
 /// All accounts.
 pub struct Accounts {
-    listing: Allowlist,
+    allowlist: Allowlist,
     companions: String,
     ledger: Mutex<Assignments>,
 }
@@ -64,7 +64,7 @@ struct AccountPlan {
     parts: Vec<AccountResource>,
     /// The account's own name is somebody else's.
     usurper: Option<PartKey>,
-    wake: Option<Timestamp>,
+    requeue_at: Option<Timestamp>,
     changed: BTreeSet<ObjectRef>,
 }
 
@@ -77,15 +77,15 @@ struct WriteFailures {
 
 impl Accounts {
     /// Accounts of what that listing lets through.
-    pub fn new(listing: Allowlist) -> Accounts {
-        let companions = listing.companions.clone().unwrap_or_default();
+    pub fn new(allowlist: Allowlist) -> Accounts {
+        let companions = allowlist.companions.clone().unwrap_or_default();
         let ledger = Mutex::new(Assignments::over(ObservedAccounts::of(companions.clone())));
-        Accounts { listing, companions, ledger }
+        Accounts { allowlist, companions, ledger }
     }
 
     /// Namespace of the accounts; none where no companions are served.
     pub fn namespace(&self) -> Option<&str> {
-        self.listing.companions.as_deref()
+        self.allowlist.companions.as_deref()
     }
 
     fn open(&self) -> MutexGuard<'_, Assignments> {
@@ -105,8 +105,8 @@ impl Accounts {
     }
 
     /// Who brings a host's certificate there; `hosts` are those of its account.
-    pub fn courier(&self, object: &Object, hosts: &[Arc<Object>]) -> Deliverer {
-        let asked = allowlist::courier(object, &self.listing);
+    pub fn deliverer(&self, object: &Object, hosts: &[Arc<Object>]) -> Deliverer {
+        let asked = allowlist::deliverer(object, &self.allowlist);
         let (Deliverer::Node(_) | Deliverer::Enrolled, Some(account)) = (&asked, object.account()) else {
             return asked;
         };
@@ -122,13 +122,13 @@ impl Accounts {
     }
 
     fn applicants<'a>(&self, hosts: &'a [Arc<Object>]) -> Vec<&'a Object> {
-        hosts.iter().map(Arc::as_ref).filter(|host| assignable(host, &self.listing)).collect()
+        hosts.iter().map(Arc::as_ref).filter(|host| assignable(host, &self.allowlist)).collect()
     }
 
     /// Walks an account, or [`MINT`]. What fails is told to the hosts that it is needed for where `telling` says so.
     pub async fn walk<S: AccountStore, C: HostLookup>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         census: &C,
         account: &str,
         telling: bool,
@@ -136,21 +136,21 @@ impl Accounts {
         if self.namespace().is_none() {
             return AccountReconciled::default();
         }
-        let (now, hosts) = (house.clock.now(), census.hosts_of(account));
-        let readable = match self.observe(house, account, &hosts).await {
+        let (now, hosts) = (ctx.clock.now(), census.hosts_of(account));
+        let readable = match self.observe(ctx, account, &hosts).await {
             Ok(readable) => readable,
             Err(error) => return AccountReconciled { failed: Some(error), ..AccountReconciled::default() },
         };
-        let (plan, hitches) = self
-            .bring_about(house, account, || match account {
+        let (plan, failures) = self
+            .bring_about(ctx, account, || match account {
                 MINT => self.plan_mint(),
                 _ => self.plan(account, &hosts, &readable, census, now),
             })
             .await;
-        let written = hitches.failed.is_none();
-        let mut walk = self.settle(account, &hosts, plan, hitches, telling, now);
+        let written = failures.failed.is_none();
+        let mut walk = self.settle(account, &hosts, plan, failures, telling, now);
         if written {
-            self.say_who_left(house, census, account, &mut walk).await;
+            self.say_who_left(ctx, census, account, &mut walk).await;
         }
         walk.accounts.extend(self.next_in_line(census));
         walk
@@ -160,18 +160,18 @@ impl Accounts {
     /// Secret is their own.
     async fn observe<S: AccountStore>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         account: &str,
         hosts: &[Arc<Object>],
     ) -> Result<BTreeSet<ObjectRef>, StoreError> {
         let hidden = self.open().memory.hidden(account);
         for key in hidden {
-            let found = house.store.find(&key).await?;
+            let found = ctx.store.find(&key).await?;
             self.open().memory.notice(&key, found);
         }
         let mut readable = BTreeSet::new();
         for host in hosts {
-            let stored = house.store.leaf(&host.secret()).await?;
+            let stored = ctx.store.leaf(&host.secret()).await?;
             readable.extend(stored.and_then(|stored| stored.owner).filter(|owner| *owner == host.at));
         }
         Ok(readable)
@@ -180,23 +180,29 @@ impl Accounts {
     /// Plans and applies; again where it came out only as it was to be made that the account is a stranger's.
     async fn bring_about<S: AccountStore>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         account: &str,
         plan: impl Fn() -> AccountPlan,
     ) -> (AccountPlan, WriteFailures) {
-        let (mut planned, mut hitches) = (plan(), WriteFailures::default());
-        self.apply(house, account, &planned, &mut hitches).await;
+        let (mut planned, mut failures) = (plan(), WriteFailures::default());
+        self.apply(ctx, account, &planned, &mut failures).await;
         if planned.usurper.is_none() && self.open().memory.usurper(account).is_some() {
             let changed = std::mem::replace(&mut planned, plan()).changed;
             planned.changed.extend(changed);
-            self.apply(house, account, &planned, &mut hitches).await;
+            self.apply(ctx, account, &planned, &mut failures).await;
         }
-        (planned, hitches)
+        (planned, failures)
     }
 
     fn plan_mint(&self) -> AccountPlan {
         let parts = mint_parts(&self.companions, self.open().memory.nodes());
-        AccountPlan { owner: owner(&self.companions, MINT), parts, usurper: None, wake: None, changed: BTreeSet::new() }
+        AccountPlan {
+            owner: owner(&self.companions, MINT),
+            parts,
+            usurper: None,
+            requeue_at: None,
+            changed: BTreeSet::new(),
+        }
     }
 
     fn plan<C: HostLookup>(
@@ -216,34 +222,34 @@ impl Accounts {
             false => Vec::new(),
         };
         let owner = owner(&self.companions, account);
-        AccountPlan { owner, parts, usurper, wake: decided.wake, changed: decided.changed }
+        AccountPlan { owner, parts, usurper, requeue_at: decided.requeue_at, changed: decided.changed }
     }
 
     /// Writes what differs, as far as it can be written: a namespace that is going must not keep the hosts of others
     /// waiting.
     async fn apply<S: AccountStore>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         account: &str,
         plan: &AccountPlan,
-        hitches: &mut WriteFailures,
+        failures: &mut WriteFailures,
     ) {
         let steps = match self.open().memory.parts(account) {
             Some(seen) => steps(&plan.owner, &plan.parts, seen),
             None => steps(&plan.owner, &plan.parts, &HashMap::new()),
         };
-        hitches.foreign(plan.usurper.as_ref());
+        failures.foreign(plan.usurper.as_ref());
         for step in steps {
             let (kind, namespace) = (step.key().kind, Arc::clone(&step.key().at.namespace));
-            match self.perform(house, step).await {
+            match self.perform(ctx, step).await {
                 Ok(Some(foreign)) => {
-                    hitches.foreign(Some(&foreign));
+                    failures.foreign(Some(&foreign));
                     if kind == PartKind::ServiceAccount {
                         return; // a stranger's account must not get rights by bearing a name
                     }
                 }
                 Ok(None) => {}
-                Err(error) => hitches.failed(namespace, error),
+                Err(error) => failures.failed(namespace, error),
             }
         }
     }
@@ -251,23 +257,23 @@ impl Accounts {
     /// Does one step; what is somebody else's, where that is in the way.
     async fn perform<S: AccountStore>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         step: AccountStep,
     ) -> Result<Option<PartKey>, StoreError> {
         match step {
             AccountStep::Foreign(key) => Ok(Some(key)),
-            AccountStep::Make(part) => self.make(house, &part).await,
+            AccountStep::Make(part) => self.make(ctx, &part).await,
             AccountStep::Amend(part, version) => {
-                self.noting(&part, house.store.amend(&part, &version)).await?;
+                self.noting(&part, ctx.store.amend(&part, &version)).await?;
                 Ok(None)
             }
             AccountStep::Remake(part, version) => {
-                house.store.discard(&part.key, &version).await?;
+                ctx.store.discard(&part.key, &version).await?;
                 self.open().memory.forget(&part.key, &version);
-                self.make(house, &part).await
+                self.make(ctx, &part).await
             }
             AccountStep::Drop(key, version) => {
-                house.store.discard(&key, &version).await?;
+                ctx.store.discard(&key, &version).await?;
                 self.open().memory.forget(&key, &version);
                 Ok(None)
             }
@@ -277,17 +283,17 @@ impl Accounts {
     /// Makes it, or takes back what is ours without its label; else says what is in the way.
     async fn make<S: AccountStore>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         part: &AccountResource,
     ) -> Result<Option<PartKey>, StoreError> {
-        match self.noting(part, house.store.make(part)).await {
+        match self.noting(part, ctx.store.make(part)).await {
             Err(StoreError::Exists(at)) => {
-                let Some(found) = house.store.find(&part.key).await? else { return Err(StoreError::Changed(at)) };
+                let Some(found) = ctx.store.find(&part.key).await? else { return Err(StoreError::Changed(at)) };
                 if found.owner.as_ref() != Some(&part.owner) {
                     self.open().memory.notice(&part.key, Some(found));
                     return Ok(Some(part.key.clone()));
                 }
-                self.noting(part, house.store.amend(part, &found.version)).await.map(|()| None)
+                self.noting(part, ctx.store.amend(part, &found.version)).await.map(|()| None)
             }
             done => done.map(|()| None),
         }
@@ -316,17 +322,21 @@ impl Accounts {
         account: &str,
         hosts: &[Arc<Object>],
         plan: AccountPlan,
-        hitches: WriteFailures,
+        failures: WriteFailures,
         telling: bool,
         now: Timestamp,
     ) -> AccountReconciled {
-        let foreign = hitches.faults.values().any(|fault| fault.reason == Reason::AccountConflict);
+        let foreign = failures.faults.values().any(|fault| fault.reason == Reason::AccountConflict);
         let patience = foreign.then(|| saturating(now, CONFLICT_PATIENCE)); // nothing watches what is not ours
-        let wake = plan.wake.into_iter().chain(patience).min();
-        let mut walk =
-            AccountReconciled { wake, hosts: plan.changed, failed: hitches.failed, ..AccountReconciled::default() };
+        let requeue_at = plan.requeue_at.into_iter().chain(patience).min();
+        let mut walk = AccountReconciled {
+            requeue_at,
+            hosts: plan.changed,
+            failed: failures.failed,
+            ..AccountReconciled::default()
+        };
         let mut ledger = self.open();
-        if ledger.set_faults(account, hitches.faults, telling) {
+        if ledger.set_faults(account, failures.faults, telling) {
             walk.hosts.extend(hosts.iter().map(|host| host.at.clone()));
         }
         ledger.tidy(account);
@@ -340,7 +350,7 @@ impl Accounts {
     /// stays.
     async fn say_who_left<S: AccountStore, C: HostLookup>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         census: &C,
         account: &str,
         walk: &mut AccountReconciled,
@@ -356,7 +366,7 @@ impl Accounts {
             let (who, directory) = (Deliverer::of(&host.delivery).words(), &host.delivery.directory);
             let message = format!("{who} delivers it no more: what it delivered into {directory} stays there");
             let what = ObjectEvent { warning: false, reason: Reason::Retained.as_str(), message };
-            house.store.announce_left(&host, &what).await;
+            ctx.store.announce_left(&host, &what).await;
         }
     }
 

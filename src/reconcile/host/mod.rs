@@ -58,7 +58,7 @@ pub struct DeliveryResult {
     /// What is reported from now on.
     pub status: CompanionStatus,
     /// When to look again though nothing changes.
-    pub wake: Timestamp,
+    pub requeue_at: Timestamp,
 }
 
 /// Delivers. It fails in no other way than that the status says so.
@@ -68,14 +68,14 @@ pub async fn deliver(delivery: &HostDelivery, clock: &Clock) -> DeliveryResult {
         true => remove(delivery, clock).await,
         false => bring(delivery, clock).await,
     };
-    let (outcome, wake) = done.unwrap_or_else(|verdict| {
+    let (outcome, requeue_at) = done.unwrap_or_else(|verdict| {
         let again = verdict.reason == Reason::DirectoryUnusable;
         let kept = kept(delivery);
         (DeliveryOutcome { delivered: Some(verdict), ..kept }, again.then(|| saturating(now, AGAIN)))
     });
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
     let look = saturating(now, LOOK_EVERY);
-    DeliveryResult { status, wake: wake.map_or(look, |wake| wake.min(look)) }
+    DeliveryResult { status, requeue_at: requeue_at.map_or(look, |requeue_at| requeue_at.min(look)) }
 }
 
 /// What is reported of a host that may not be delivered here; nothing is touched.
@@ -83,7 +83,7 @@ pub fn refuse(delivery: &HostDelivery, why: String, clock: &Clock) -> DeliveryRe
     let now = clock.now();
     let outcome = DeliveryOutcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
-    DeliveryResult { status, wake: saturating(now, LOOK_EVERY) }
+    DeliveryResult { status, requeue_at: saturating(now, LOOK_EVERY) }
 }
 
 /// What is in place though nothing new could be brought.
@@ -125,7 +125,7 @@ async fn still(delivery: &HostDelivery, verdict: Verdict) -> Outcomes {
     match answer.reason() {
         Reason::ExposedByOthers | Reason::ExposureClosed => {
             let serving = Some(daemon::verdict(&answer));
-            Ok((DeliveryOutcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.wake))
+            Ok((DeliveryOutcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.requeue_at))
         }
         _ => Err(verdict),
     }
@@ -214,9 +214,9 @@ fn daemon_outcome(
         true => outcome,
         false => DeliveryOutcome { in_place: kept(delivery).in_place, ..outcome },
     };
-    let wake = answer.wake;
+    let requeue_at = answer.requeue_at;
     let serving = Some(daemon::verdict(&answer));
-    (DeliveryOutcome { delivered: Some(verdict), serving, served: answer.served, ..outcome }, wake)
+    (DeliveryOutcome { delivered: Some(verdict), serving, served: answer.served, ..outcome }, requeue_at)
 }
 
 /// In mode Files dockerd is the user's: it is asked what it serves where it answers at all.

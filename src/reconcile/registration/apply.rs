@@ -43,13 +43,13 @@ async fn make_tags(
 ) -> Result<(), RegistrationError> {
     let _alone = server.tagging.lock().await;
     for name in names {
-        if server.ground().tag(name).is_some() {
+        if server.snapshot().tag(name).is_some() {
             continue;
         }
         let tag = server.portainer.create_tag(name).await.map_err(|error| of(&error, errand))?;
-        server.learn(|ground| {
-            ground.tags.retain(|known| known.name != tag.name);
-            ground.tags.push(tag);
+        server.learn(|snapshot| {
+            snapshot.tags.retain(|known| known.name != tag.name);
+            snapshot.tags.push(tag);
         });
     }
     Ok(())
@@ -136,7 +136,7 @@ fn given(server: &RegistrationServer, errand: &RegistrationRequest, id: i64, run
     let report = &mut run.report;
     *report = crate::api::status::EnvironmentReport {
         id: Some(id),
-        instance_id: Some(server.ground().instance.clone()),
+        instance_id: Some(server.snapshot().instance.clone()),
         client_fingerprint: Some(errand.material.client.clone()),
         trust_bundle: errand.order.verify_server.then(|| errand.material.bundle.clone()),
         reason: String::new(),
@@ -144,8 +144,8 @@ fn given(server: &RegistrationServer, errand: &RegistrationRequest, id: i64, run
         ..errand.order.report(errand.registrar)
     };
     let family = errand.order.family(&errand.namespace);
-    let ground = server.ground();
-    let tagged = ground.environments.get(&id).is_some_and(|found| is_adopted(&family, &ground, found));
+    let snapshot = server.snapshot();
+    let tagged = snapshot.environments.get(&id).is_some_and(|found| is_adopted(&family, &snapshot, found));
     report.adopted = tagged || (errand.previous.adopted && errand.previous.id == Some(id));
     report.proved_fingerprint = errand.previous.proved_fingerprint.clone();
     report.proved_at = errand.previous.proved_at.clone();
@@ -223,7 +223,7 @@ async fn prove(
 
 /// What Portainer's page shows is a snapshot, which may be an old one.
 async fn refresh(server: &RegistrationServer, errand: &RegistrationRequest, id: i64) -> Result<(), RegistrationError> {
-    let down = server.ground().environments.get(&id).is_some_and(is_down);
+    let down = server.snapshot().environments.get(&id).is_some_and(is_down);
     let changed =
         errand.previous.client_fingerprint.as_ref() != Some(&errand.material.client) || errand.previous.id != Some(id);
     if (down || changed)

@@ -57,7 +57,7 @@ impl Registrations {
             let came = self.register(&server, turn, clock).await;
             report = self.found_out(&client, &host).unwrap_or(report);
             if !came.look {
-                return (report, came.wake.map_or(again, |wake| wake.min(again)));
+                return (report, came.requeue_at.map_or(again, |requeue_at| requeue_at.min(again)));
             }
             self.look_again(&client, None);
         }

@@ -32,17 +32,17 @@ pub struct Connection {
 ///
 /// # Errors
 /// The [`Fault`] of what is missing.
-pub async fn way<S: Store>(house: &Context<S>, client: &Object) -> Result<Connection, RegistrationProblem> {
+pub async fn way<S: Store>(ctx: &Context<S>, client: &Object) -> Result<Connection, RegistrationProblem> {
     let Spec::Portainer(spec) = &client.spec else { unreachable!("only a PortainerClient has a server") };
     let gone = || RegistrationProblem::new(Reason::NotRegistered, "spec.server is left out");
     let wishes = spec.server.as_ref().ok_or_else(gone)?;
     check(spec, wishes)?;
     let name = &wishes.credentials_secret_ref.name;
-    let credential = credential(name, &secret(house, client, name).await?.data)?;
-    let roots = roots(house, client, wishes).await?;
+    let credential = credential(name, &secret(ctx, client, name).await?.data)?;
+    let roots = roots(ctx, client, wishes).await?;
     let server_name = wishes.tls.as_ref().and_then(|tls| tls.server_name.clone());
     let access = Access { url: wishes.url.clone(), roots, server_name, patience: Patience::default() };
-    Ok(Connection { access, credential, initialize: wishes.initialize_admin, pair: own_pair(house, client).await? })
+    Ok(Connection { access, credential, initialize: wishes.initialize_admin, pair: own_pair(ctx, client).await? })
 }
 
 impl Connection {
@@ -101,19 +101,19 @@ pub fn credential(name: &str, data: &Data) -> Result<ServerCredential, Registrat
 }
 
 async fn roots<S: Store>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     client: &Object,
     wishes: &Wishes,
 ) -> Result<Option<Vec<u8>>, RegistrationProblem> {
     let Some(reference) = wishes.trust() else { return Ok(None) };
-    let stored = secret(house, client, &reference.name).await?;
+    let stored = secret(ctx, client, &reference.name).await?;
     let found = stored.data.get(&reference.key).map(<[u8]>::to_vec);
     let missing = || format!("Secret {} has no key {} with Portainer's CA", reference.name, reference.key);
     found.map(Some).ok_or_else(|| RegistrationProblem::new(Reason::CredentialsNotFound, missing()))
 }
 
-async fn secret<S: Store>(house: &Context<S>, client: &Object, name: &str) -> Result<StoredItem, RegistrationProblem> {
-    let found = house.store.read(StoredKind::Secrets, &client.at.beside(name)).await;
+async fn secret<S: Store>(ctx: &Context<S>, client: &Object, name: &str) -> Result<StoredItem, RegistrationProblem> {
+    let found = ctx.store.read(StoredKind::Secrets, &client.at.beside(name)).await;
     let found = found.map_err(|error| RegistrationProblem::new(Reason::StoreFailed, error.to_string()))?;
     found.ok_or_else(|| {
         RegistrationProblem::new(
@@ -124,8 +124,8 @@ async fn secret<S: Store>(house: &Context<S>, client: &Object, name: &str) -> Re
 }
 
 /// Portainer's client certificate as it is stored now.
-async fn own_pair<S: Store>(house: &Context<S>, client: &Object) -> Result<ClientPair, RegistrationProblem> {
-    let stored = house.store.read(StoredKind::Secrets, &client.secret()).await;
+async fn own_pair<S: Store>(ctx: &Context<S>, client: &Object) -> Result<ClientPair, RegistrationProblem> {
+    let stored = ctx.store.read(StoredKind::Secrets, &client.secret()).await;
     let stored = stored.map_err(|error| RegistrationProblem::new(Reason::StoreFailed, error.to_string()))?;
     let ours = stored.filter(|stored| stored.owner.as_ref() == Some(&client.at));
     pair(ours.as_ref().map(|stored| &stored.data))

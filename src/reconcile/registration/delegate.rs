@@ -31,7 +31,7 @@ impl Registrations {
     /// were read before, and hold what they should: a name alone gives no right to read what is under it.
     pub fn lend<S>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         client: &Object,
         host: &Object,
         claims: &[Claim],
@@ -51,7 +51,7 @@ impl Registrations {
             return told.filter(same).cloned();
         }
         let access = access?;
-        let order = DesiredEnvironment::of(client, host, &authority_of(house, client)?)?;
+        let order = DesiredEnvironment::of(client, host, &authority_of(ctx, client)?)?;
         let ca = access.roots.and_then(|roots| String::from_utf8(roots).ok());
         Some(AssignedPortainer {
             order,
@@ -94,7 +94,7 @@ impl Registrations {
         if look {
             server.doubt();
         }
-        SyncOutcome { wake: None, news: verdict != fault, look }
+        SyncOutcome { requeue_at: None, news: verdict != fault, look }
     }
 
     /// Notes what a companion says of a server that is not reached from here; true where that is news.
@@ -159,5 +159,5 @@ fn unlike(
 ) -> Option<RegistrationProblem> {
     // Name and address are what counts: its mark is known without the authority.
     let order = DesiredEnvironment::of(client, host, "")?;
-    confirm(&order, &host.at.namespace, &server.ground(), report).err()
+    confirm(&order, &host.at.namespace, &server.snapshot(), report).err()
 }

@@ -19,11 +19,11 @@ pub async fn part(
     report: &EnvironmentReport,
     delete: bool,
 ) -> Result<Deregistration, RegistrationProblem> {
-    let name = server.names.of(&server.ground().instance, &order.name);
+    let name = server.names.of(&server.snapshot().instance, &order.name);
     let _alone = name.lock().await;
     let _place = server.places.acquire().await.expect("it is never closed");
     let leaving = DeregisterRequest { order, delete };
-    let parting = decide(&leaving, namespace, &server.ground(), report);
+    let parting = decide(&leaving, namespace, &server.snapshot(), report);
     let done = match &parting {
         Deregistration::Nothing => Ok(()),
         Deregistration::Delete(id) => server.portainer.delete(*id).await,
@@ -39,7 +39,7 @@ pub async fn part(
     match &parting {
         Deregistration::Delete(id) => server.gone(*id),
         Deregistration::Untag(id, tag_ids) => {
-            let known = server.ground().environments.get(id).cloned();
+            let known = server.snapshot().environments.get(id).cloned();
             known.into_iter().for_each(|known| server.put(Environment { tag_ids: tag_ids.clone(), ..known }));
         }
         Deregistration::Nothing => {}

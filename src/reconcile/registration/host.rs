@@ -30,7 +30,7 @@ pub struct HostSync {
     /// The DockerHostCert.
     pub host: Arc<Object>,
     /// Who brings the host's certificate there.
-    pub courier: Deliverer,
+    pub deliverer: Deliverer,
     /// All that select it.
     pub claims: Vec<Claim>,
     /// The PortainerClient selects it.
@@ -56,13 +56,16 @@ const PARTING: &str = "parting";
 
 impl Registrations {
     /// Does what is to be done for a host.
-    pub async fn visit<S: Store>(&self, house: &Context<S>, visit: &HostSync) -> SyncOutcome {
+    pub async fn visit<S: Store>(&self, ctx: &Context<S>, visit: &HostSync) -> SyncOutcome {
         let (client, host) = (&visit.client, &visit.host);
         let stays = visit.selected && client.deleted.is_none() && host.deleted.is_none();
         let Spec::Portainer(spec) = &client.spec else { return SyncOutcome::default() };
         let by_companion = spec.registrar == Registrar::Companion;
         if visit.lent && !(stays && by_companion) {
-            return SyncOutcome { wake: Some(saturating(house.clock.now(), HANDING_OVER)), ..SyncOutcome::default() };
+            return SyncOutcome {
+                requeue_at: Some(saturating(ctx.clock.now(), HANDING_OVER)),
+                ..SyncOutcome::default()
+            };
         }
         if !client.has_server() {
             let news = self.host(&client.at, &host.at, |known| !std::mem::replace(&mut known.parted, true));
@@ -74,16 +77,16 @@ impl Registrations {
             return SyncOutcome { look: looked.is_none(), news, ..SyncOutcome::default() };
         };
         match (stays, by_companion) {
-            (false, _) => self.part(house, visit, &server).await,
+            (false, _) => self.part(ctx, visit, &server).await,
             (true, true) => self.oversee(visit, &server),
             (true, false) => {
                 self.host(&client.at, &host.at, |known| known.parted = false);
                 let before = self.report(client, host);
                 let lost = lost(&client.at.name, &visit.claims);
-                let ready = errand(house, client, host, &visit.courier, before.clone())
+                let ready = errand(ctx, client, host, &visit.deliverer, before.clone())
                     .and_then(|errand| lost.map_or(Ok(errand), Err));
                 let turn = RegistrationAttempt { client: &client.at, host: &host.at, before, ready };
-                self.register(&server, turn, &house.clock).await
+                self.register(&server, turn, &ctx.clock).await
             }
         }
     }
@@ -96,12 +99,12 @@ impl Registrations {
         clock: &Clock,
     ) -> SyncOutcome {
         let RegistrationAttempt { client, host, before, ready } = turn;
-        let about = about(&ready, &server.ground(), before.id);
+        let about = about(&ready, &server.snapshot(), before.id);
         if let Some(until) = self.rests(client, host, &about, clock.now()) {
             if is_seldom_asked(&before) {
                 server.wonder();
             }
-            return SyncOutcome { wake: Some(until), ..SyncOutcome::default() };
+            return SyncOutcome { requeue_at: Some(until), ..SyncOutcome::default() };
         }
         let done = match ready {
             Ok(errand) => register(server, &errand, clock).await,
@@ -128,13 +131,13 @@ impl Registrations {
                 note(&report);
                 let until = saturating(clock.now(), retry_delay(Reason::PortainerFailed, 1));
                 self.host(client, host, |known| known.rests = Some((until, about.clone())));
-                SyncOutcome { wake: Some(until), news: true, look: true }
+                SyncOutcome { requeue_at: Some(until), news: true, look: true }
             }
             RegistrationOutcome::Reported(report) => {
                 if is_seldom_asked(&report) {
                     server.wonder();
                 }
-                SyncOutcome { wake: note(&report), news: report != before, look: false }
+                SyncOutcome { requeue_at: note(&report), news: report != before, look: false }
             }
         }
     }
@@ -148,7 +151,7 @@ impl Registrations {
     /// Parts from the environment of a host that goes, or is no longer selected.
     async fn part<S: Store>(
         &self,
-        house: &Context<S>,
+        ctx: &Context<S>,
         visit: &HostSync,
         server: &Arc<RegistrationServer>,
     ) -> SyncOutcome {
@@ -156,9 +159,9 @@ impl Registrations {
         if self.is_parted(client, host) {
             return SyncOutcome::default();
         }
-        let now = house.clock.now();
+        let now = ctx.clock.now();
         if let Some(until) = self.rests(&client.at, &host.at, PARTING, now) {
-            return SyncOutcome { wake: Some(until), ..SyncOutcome::default() };
+            return SyncOutcome { requeue_at: Some(until), ..SyncOutcome::default() };
         }
         if !server.is_fresh(now) {
             server.doubt();
@@ -166,23 +169,23 @@ impl Registrations {
         }
         let going = client.deleted.is_some() || host.deleted.is_some();
         let before = self.report(client, host);
-        let authority = authority_of(house, client).unwrap_or_default(); // what is ours is known without it
+        let authority = authority_of(ctx, client).unwrap_or_default(); // what is ours is known without it
         let Some(order) = DesiredEnvironment::of(client, host, &authority) else { return SyncOutcome::default() };
         let family = marker_family(&client.at);
-        let ground = server.ground();
+        let snapshot = server.snapshot();
         match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
             Ok(parting) => {
-                let report = left(&ground, &parting, &before, &family);
+                let report = left(&snapshot, &parting, &before, &family);
                 self.host(&client.at, &host.at, |known| {
                     *known = HostState { parted: true, report, ..HostState::default() }
                 });
-                announce(house, visit, &parting).await;
+                announce(ctx, visit, &parting).await;
                 SyncOutcome { news: true, ..SyncOutcome::default() }
             }
             Err(fault) => {
                 let report = faulty(&client.at.name, before, fault);
-                let wake = self.host(&client.at, &host.at, |known| known.note(&report, PARTING, now));
-                SyncOutcome { wake, news: true, look: false }
+                let requeue_at = self.host(&client.at, &host.at, |known| known.note(&report, PARTING, now));
+                SyncOutcome { requeue_at, news: true, look: false }
             }
         }
     }
@@ -206,18 +209,18 @@ impl HostState {
 
 /// Should the host come back, it is known by its number: what we made is ours to mark again, what was adopted is not.
 fn left(
-    ground: &ServerSnapshot,
+    snapshot: &ServerSnapshot,
     parting: &Deregistration,
     before: &EnvironmentReport,
     family: &str,
 ) -> Option<EnvironmentReport> {
     let Deregistration::Untag(id, _) = parting else { return None };
-    let made = ground.environments.get(id).is_some_and(|environment| !is_adopted(family, ground, environment));
+    let made = snapshot.environments.get(id).is_some_and(|environment| !is_adopted(family, snapshot, environment));
     made.then(|| EnvironmentReport {
         portainer_client: before.portainer_client.clone(),
         registrar: before.registrar,
         id: Some(*id),
-        instance_id: Some(ground.instance.clone()),
+        instance_id: Some(snapshot.instance.clone()),
         reason: Reason::Deregistered.as_str().to_owned(),
         message: "the host is not selected any more; its environment stays, without our tag".to_owned(),
         ..EnvironmentReport::default()
@@ -225,15 +228,19 @@ fn left(
 }
 
 /// What a visit is about: what failed once is tried again at once where this is something else.
-fn about(ready: &Result<RegistrationRequest, RegistrationProblem>, ground: &ServerSnapshot, id: Option<i64>) -> String {
+fn about(
+    ready: &Result<RegistrationRequest, RegistrationProblem>,
+    snapshot: &ServerSnapshot,
+    id: Option<i64>,
+) -> String {
     let wishes = ready.as_ref().map(|errand| (&errand.order, &errand.material));
     let order = ready.as_ref().ok().map(|errand| &errand.order);
     let its = |found: &&Environment| Some(found.id) == id || order.is_some_and(|order| order.name == found.name);
-    let environments: Vec<&Environment> = ground.environments.values().filter(its).collect();
+    let environments: Vec<&Environment> = snapshot.environments.values().filter(its).collect();
     let group = order.and_then(|order| order.group.as_ref());
     let groups: Vec<i64> =
-        ground.groups.iter().filter(|found| Some(&found.name) == group).map(|found| found.id).collect();
-    sha256_hex(format!("{wishes:?} {environments:?} {groups:?} {}", ground.version).as_bytes())
+        snapshot.groups.iter().filter(|found| Some(&found.name) == group).map(|found| found.id).collect();
+    sha256_hex(format!("{wishes:?} {environments:?} {groups:?} {}", snapshot.version).as_bytes())
 }
 
 /// It fails by what the list does not show: the next look asks everything.
@@ -242,7 +249,7 @@ fn is_seldom_asked(report: &EnvironmentReport) -> bool {
     matches!(reason, Some(Reason::GroupNotFound | Reason::GroupAmbiguous | Reason::PortainerTooOld))
 }
 
-async fn announce<S: Store>(house: &Context<S>, visit: &HostSync, parting: &Deregistration) {
+async fn announce<S: Store>(ctx: &Context<S>, visit: &HostSync, parting: &Deregistration) {
     let client = &visit.client.at.name;
     let message = match parting {
         Deregistration::Nothing => return,
@@ -252,5 +259,5 @@ async fn announce<S: Store>(house: &Context<S>, visit: &HostSync, parting: &Dere
         }
     };
     let what = ObjectEvent { warning: false, reason: Reason::Deregistered.as_str(), message };
-    house.store.announce(&visit.host, &what).await;
+    ctx.store.announce(&visit.host, &what).await;
 }

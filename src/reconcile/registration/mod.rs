@@ -92,7 +92,7 @@ pub async fn register(server: &RegistrationServer, errand: &RegistrationRequest,
     if let Some(done) = at_rest(server, &errand) {
         return done;
     }
-    let name = server.names.of(&server.ground().instance, &errand.order.name);
+    let name = server.names.of(&server.snapshot().instance, &errand.order.name);
     let _alone = name.lock().await;
     let _place = server.places.acquire().await.expect("it is never closed");
     let mut run = Run { report: errand.previous.clone(), uploaded: false, wrote: false };
@@ -124,7 +124,7 @@ struct Run {
 }
 
 fn step(server: &RegistrationServer, errand: &RegistrationRequest, report: &EnvironmentReport) -> RegistrationStep {
-    plan(&errand.order, &errand.namespace, &errand.material, &server.ground(), report)
+    plan(&errand.order, &errand.namespace, &errand.material, &server.snapshot(), report)
 }
 
 /// Nothing is to be asked or done.

@@ -22,7 +22,7 @@ pub async fn ask(server: &RegistrationServer, errand: &mut RegistrationRequest) 
         return;
     }
     let answer = ping(server, errand).await;
-    let version = server.ground().version.clone();
+    let version = server.snapshot().version.clone();
     errand.material.proof = match (answer, &errand.material.proof) {
         (Ok(pinged), _) if is_too_new(&version, &pinged) => Proof::Not(too_new(&version, &pinged)),
         (Ok(pinged), Proof::Ask)
@@ -38,7 +38,7 @@ pub async fn ask(server: &RegistrationServer, errand: &mut RegistrationRequest) 
 
 /// Why this Portainer cannot talk to the host's Docker, where that is its version.
 pub async fn too_new_for(server: &RegistrationServer, errand: &RegistrationRequest) -> Option<RegistrationProblem> {
-    let version = server.ground().version.clone();
+    let version = server.snapshot().version.clone();
     let pinged = ping(server, errand).await.ok()?;
     is_too_new(&version, &pinged).then(|| too_new(&version, &pinged))
 }

@@ -33,7 +33,7 @@ impl RegistrationServer {
         self.begin_list();
         let list = self.portainer.environments().await.map_err(|error| of_server(&error))?;
         // Who may not see anything is shown an empty list.
-        if list.is_empty() && !whole && !self.ground().environments.is_empty() {
+        if list.is_empty() && !whole && !self.snapshot().environments.is_empty() {
             self.introduce().await?;
         }
         self.take_list(list);
@@ -53,9 +53,9 @@ impl RegistrationServer {
         may_write(&self.portainer.me().await.map_err(server)?)?;
         let groups = self.portainer.groups().await.map_err(server)?;
         let tags = self.portainer.tags().await.map_err(server)?;
-        self.learn(|ground| {
-            (ground.instance, ground.version) = (status.instance_id, status.version);
-            (ground.groups, ground.tags) = (groups, tags);
+        self.learn(|snapshot| {
+            (snapshot.instance, snapshot.version) = (status.instance_id, status.version);
+            (snapshot.groups, snapshot.tags) = (groups, tags);
         });
         Ok(())
     }

@@ -17,16 +17,16 @@ use std::sync::Arc;
 
 impl Registrations {
     /// Looks at the server of a PortainerClient.
-    pub async fn look<S: Store>(&self, house: &Context<S>, client: &Object) -> SyncOutcome {
-        let way = match way(house, client).await {
+    pub async fn look<S: Store>(&self, ctx: &Context<S>, client: &Object) -> SyncOutcome {
+        let way = match way(ctx, client).await {
             // What goes together with its Secrets is taken leave of by what is still known of them.
             Err(_) if client.deleted.is_some() && self.known(&client.at, |known| known.server.is_some()) => {
-                return self.look_by(&client.at, None, wishes(client), &house.clock).await;
+                return self.look_by(&client.at, None, wishes(client), &ctx.clock).await;
             }
             way => way,
         };
         let told = self.note_access(&client.at, &way);
-        let mut came = self.look_by(&client.at, Some(way), wishes(client), &house.clock).await;
+        let mut came = self.look_by(&client.at, Some(way), wishes(client), &ctx.clock).await;
         came.news |= told || self.version_is_news(client);
         came
     }
@@ -52,7 +52,7 @@ impl Registrations {
             Err(fault) => Err(fault),
         };
         let news = before.as_ref() != Some(&looked);
-        let wake = self.known(client, |known| {
+        let requeue_at = self.known(client, |known| {
             known.about = about;
             let refused = matches!(&looked, Err(fault) if fault.reason == Reason::CredentialsRefused);
             known.refused = refused
@@ -64,7 +64,7 @@ impl Registrations {
             known.again = Some(saturating(now, wait));
             known.again
         });
-        SyncOutcome { wake, news, look: false }
+        SyncOutcome { requeue_at, news, look: false }
     }
 
     fn server_by(
@@ -108,7 +108,7 @@ impl Registrations {
 
     fn version_is_news(&self, client: &Object) -> bool {
         let version =
-            self.known(&client.at, |known| known.server.as_ref().map(|server| server.ground().version.clone()));
+            self.known(&client.at, |known| known.server.as_ref().map(|server| server.snapshot().version.clone()));
         version.is_some() && version != client.previous.server.version
     }
 }

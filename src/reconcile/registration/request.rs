@@ -17,21 +17,21 @@ use std::sync::Arc;
 
 /// What is to be done for a host.
 pub fn errand<S>(
-    house: &Context<S>,
+    ctx: &Context<S>,
     client: &Object,
     host: &Object,
-    courier: &Deliverer,
+    deliverer: &Deliverer,
     previous: EnvironmentReport,
 ) -> Result<RegistrationRequest, RegistrationProblem> {
     let missing = |what: &str| RegistrationProblem::new(Reason::NotRegistered, format!("{what} is not issued yet"));
-    let authority = authority_of(house, client).ok_or_else(|| missing("the authority of the PortainerClient"))?;
-    let view = view(house, host.authority()).ok_or_else(|| missing("the host's authority"))?;
+    let authority = authority_of(ctx, client).ok_or_else(|| missing("the authority of the PortainerClient"))?;
+    let view = view(ctx, host.authority()).ok_or_else(|| missing("the host's authority"))?;
     let order = DesiredEnvironment::of(client, host, &authority).ok_or_else(|| missing("the host's address"))?;
     let material = RegistrationInput {
         client: client.previous.fingerprint.clone().ok_or_else(|| missing("Portainer's client certificate"))?,
         bundle: hex(&view.bundle_digest),
         stored: host.previous.fingerprint.clone().ok_or_else(|| missing("the host's certificate"))?,
-        proof: proof(host, courier),
+        proof: proof(host, deliverer),
     };
     let (namespace, bundle) = (host.at.namespace.to_string(), view.bundle_pem.clone());
     Ok(RegistrationRequest {
@@ -45,12 +45,12 @@ pub fn errand<S>(
 }
 
 /// Fingerprint of the authority of an object, where it is open.
-pub fn authority_of<S>(house: &Context<S>, object: &Object) -> Option<String> {
-    view(house, object.authority()).map(|view| view.fingerprint.clone())
+pub fn authority_of<S>(ctx: &Context<S>, object: &Object) -> Option<String> {
+    view(ctx, object.authority()).map(|view| view.fingerprint.clone())
 }
 
-fn view<S>(house: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<AuthorityView>> {
-    match house.authorities.find(&at?)? {
+fn view<S>(ctx: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<AuthorityView>> {
+    match ctx.authorities.find(&at?)? {
         CachedAuthority::Open(_, view) => Some(view),
         CachedAuthority::Closed(_) => None,
     }
@@ -58,9 +58,9 @@ fn view<S>(house: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<Authori
 
 /// What a companion has seen dockerd serve. One that cannot see it says nothing of it in mode Files, and dockerd is
 /// asked from here.
-fn proof(host: &Object, courier: &Deliverer) -> Proof {
+fn proof(host: &Object, deliverer: &Deliverer) -> Proof {
     let served = host.companion.host.served_fingerprint.clone();
-    match (courier, served, host.delivery()) {
+    match (deliverer, served, host.delivery()) {
         (Deliverer::Nobody | Deliverer::Refused(_), ..) => Proof::Ask,
         (_, Some(served), _) => Proof::Serves(served),
         (_, None, Some(delivery)) if delivery.mode == Mode::Daemon => {

@@ -46,7 +46,7 @@ pub struct RegistrationServer {
     pub(super) probes: Semaphore,
     /// Tags are being made.
     pub(super) tagging: tokio::sync::Mutex<()>,
-    ground: RwLock<Arc<ServerSnapshot>>,
+    snapshot: RwLock<Arc<ServerSnapshot>>,
     pair: RwLock<Arc<ClientPair>>,
     pub(super) looked: Mutex<RefreshState>,
     identity: String,
@@ -82,7 +82,7 @@ impl RegistrationServer {
             places: Semaphore::new(PLACES),
             probes: Semaphore::new(PROBES),
             tagging: tokio::sync::Mutex::default(),
-            ground: RwLock::default(),
+            snapshot: RwLock::default(),
             pair: RwLock::new(Arc::new(pair)),
             looked: Mutex::default(),
         })
@@ -94,33 +94,33 @@ impl RegistrationServer {
     }
 
     /// What it last showed.
-    pub fn ground(&self) -> Arc<ServerSnapshot> {
-        let ground: RwLockReadGuard<'_, Arc<ServerSnapshot>> = self.ground.read().expect(UNPOISONED);
-        Arc::clone(&ground)
+    pub fn snapshot(&self) -> Arc<ServerSnapshot> {
+        let snapshot: RwLockReadGuard<'_, Arc<ServerSnapshot>> = self.snapshot.read().expect(UNPOISONED);
+        Arc::clone(&snapshot)
     }
 
     pub(super) fn learn(&self, change: impl FnOnce(&mut ServerSnapshot)) {
-        change(Arc::make_mut(&mut self.ground.write().expect(UNPOISONED)));
+        change(Arc::make_mut(&mut self.snapshot.write().expect(UNPOISONED)));
     }
 
     /// Takes an environment as an answer shows it.
     pub(super) fn put(&self, environment: Environment) {
         self.touch([environment.id]);
-        self.learn(|ground| ground.put(environment));
+        self.learn(|snapshot| snapshot.put(environment));
     }
 
     /// An environment is not there any more.
     pub(super) fn gone(&self, id: i64) {
         self.touch([id]);
-        self.learn(|ground| drop(ground.environments.remove(&id)));
+        self.learn(|snapshot| drop(snapshot.environments.remove(&id)));
     }
 
     /// Takes all environments of a name as an answer shows them.
     pub(super) fn put_named(&self, name: &str, found: Vec<Environment>) {
-        let before = self.ground();
+        let before = self.snapshot();
         let known = before.environments.values().filter(|known| known.name == name).map(|known| known.id);
         self.touch(known.chain(found.iter().map(|found| found.id)));
-        self.learn(|ground| ground.put_named(name, found));
+        self.learn(|snapshot| snapshot.put_named(name, found));
     }
 
     fn touch(&self, ids: impl IntoIterator<Item = i64>) {
@@ -130,10 +130,10 @@ impl RegistrationServer {
     /// Takes a list that was asked for a while ago: what was heard of an environment since then is newer.
     pub(super) fn take_list(&self, list: Vec<Environment>) {
         let touched = std::mem::take(&mut self.looked.lock().expect(UNPOISONED).touched);
-        self.learn(|ground| {
-            ground.environments.retain(|id, _| touched.contains(id));
+        self.learn(|snapshot| {
+            snapshot.environments.retain(|id, _| touched.contains(id));
             for found in list.into_iter().filter(|found| !touched.contains(&found.id)) {
-                ground.put(found);
+                snapshot.put(found);
             }
         });
     }

@@ -60,7 +60,7 @@ pub(super) struct HostState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SyncOutcome {
     /// When to do it again, if nothing changes.
-    pub wake: Option<Timestamp>,
+    pub requeue_at: Option<Timestamp>,
     /// Statuses say something else now.
     pub news: bool,
     /// The server is to be looked at.
@@ -124,8 +124,8 @@ impl Registrations {
 
     /// InstanceID and version of its server, where they are known.
     pub fn identity(&self, client: &ObjectRef) -> Option<(String, String)> {
-        let ground = self.known(client, |known| known.server.as_ref().map(|server| server.ground()))?;
-        (!ground.instance.is_empty()).then(|| (ground.instance.clone(), ground.version.clone()))
+        let snapshot = self.known(client, |known| known.server.as_ref().map(|server| server.snapshot()))?;
+        (!snapshot.instance.is_empty()).then(|| (snapshot.instance.clone(), snapshot.version.clone()))
     }
 
     /// Forgets a host or a PortainerClient that is gone.

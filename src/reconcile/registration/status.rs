@@ -18,7 +18,7 @@ impl Registrations {
         let reports: Vec<EnvironmentReport> = selecting
             .iter()
             .filter(|client| client.deleted.is_none())
-            .map(|client| self.standing(client, host))
+            .map(|client| self.registration(client, host))
             .collect();
         // What a companion registered is the controller's from the day that the host goes: who goes forgets.
         let goes = |client: &&Arc<Object>| client.deleted.is_some() || (host.deleted.is_some() && by_companion(client));
@@ -56,7 +56,7 @@ impl Registrations {
     }
 
     /// What a host's status says of one PortainerClient.
-    fn standing(&self, client: &Object, host: &Object) -> EnvironmentReport {
+    fn registration(&self, client: &Object, host: &Object) -> EnvironmentReport {
         if by_companion(client) {
             return self.by_companion(client, host);
         }
@@ -116,7 +116,7 @@ impl Registrations {
             ..RegistrationCounts::default()
         };
         for host in hosts {
-            let report = self.standing(client, host);
+            let report = self.registration(client, host);
             match report.is_registered() {
                 true => tally.registered += 1,
                 false => _ = tally.missing.get_or_insert((host.at.name.to_string(), words(report))),

@@ -42,7 +42,7 @@ async fn a_controller_comes_back_to_what_failed_and_not_too_soon() -> anyhow::Re
         admin: ([127, 0, 0, 1], 0).into(),
         lease_namespace: namespace.name.clone(),
         identity: "bad-days".into(),
-        listing: Allowlist::default(),
+        allowlist: Allowlist::default(),
     };
     let running = controller::run(kube::Client::try_from(config)?, settings, clock, std::future::pending());
     let running = tokio::spawn(running);

@@ -98,8 +98,8 @@ fn environment(asked: &Asked) -> Option<u64> {
         "endpoints" => steps.next()?.parse().ok(),
         "upload" => {
             let form = asked.form();
-            let folder = form.iter().find(|part| part.name == "folder")?;
-            std::str::from_utf8(&folder.bytes).ok()?.parse().ok()
+            let dir = form.iter().find(|part| part.name == "folder")?;
+            std::str::from_utf8(&dir.bytes).ok()?.parse().ok()
         }
         _ => None,
     }

@@ -57,22 +57,22 @@ impl Shared {
 
     /// Paths by the flags, and files away that the flags no longer want.
     fn refile(&self, change: &Change, environment: &mut Environment) {
-        let folder = environment.id.to_string();
+        let dir = environment.id.to_string();
         let tls = &mut environment.tls;
         match change.tls {
             None => return,
             Some(false) => {
                 *tls = super::state::Tls::default();
-                self.disk.delete_all(&folder);
+                self.disk.delete_all(&dir);
                 return;
             }
             Some(true) => tls.on = true,
         }
         let path = |kind: &str, skip: bool| {
             if !skip {
-                return self.disk.path(&folder, kind);
+                return self.disk.path(&dir, kind);
             }
-            self.disk.delete(&folder, kind);
+            self.disk.delete(&dir, kind);
             String::new()
         };
         if let Some(skip) = change.skip_verify {

@@ -75,14 +75,14 @@ impl Shared {
 
     fn store(&self, id: u64, files: Option<&Files>) -> Result<Tls, Answer> {
         let Some(files) = files else { return Ok(Tls::default()) };
-        let folder = id.to_string();
+        let dir = id.to_string();
         let mut tls = Tls { on: true, skip_verify: files.skip_verify, ..Tls::default() };
         if let Some(ca) = &files.ca {
-            tls.ca = self.disk.write(&folder, "ca", &ca.bytes)?;
+            tls.ca = self.disk.write(&dir, "ca", &ca.bytes)?;
         }
         if let Some((cert, key)) = &files.pair {
-            tls.cert = self.disk.write(&folder, "cert", &cert.bytes)?;
-            tls.key = self.disk.write(&folder, "key", &key.bytes)?;
+            tls.cert = self.disk.write(&dir, "cert", &cert.bytes)?;
+            tls.key = self.disk.write(&dir, "key", &key.bytes)?;
         }
         Ok(tls)
     }

@@ -27,15 +27,15 @@ impl Disk {
     }
 
     /// Where a file of that folder is; a folder's name never leads out of `tls/`.
-    pub fn path(&self, folder: &str, kind: &str) -> String {
-        self.folder(folder).join(format!("{kind}.pem")).display().to_string()
+    pub fn path(&self, dir: &str, kind: &str) -> String {
+        self.dir(dir).join(format!("{kind}.pem")).display().to_string()
     }
 
     /// Writes a file.
-    pub fn write(&self, folder: &str, kind: &str, bytes: &[u8]) -> Result<String, Answer> {
+    pub fn write(&self, dir: &str, kind: &str, bytes: &[u8]) -> Result<String, Answer> {
         let written = || {
-            std::fs::create_dir_all(self.folder(folder))?;
-            let path = self.path(folder, kind);
+            std::fs::create_dir_all(self.dir(dir))?;
+            let path = self.path(dir, kind);
             let mut options = std::fs::OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600).open(&path)?.write_all(bytes)?;
             Ok(path)
@@ -46,29 +46,29 @@ impl Disk {
     }
 
     /// Deletes a file.
-    pub fn delete(&self, folder: &str, kind: &str) {
-        let _ = std::fs::remove_file(self.path(folder, kind));
+    pub fn delete(&self, dir: &str, kind: &str) {
+        let _ = std::fs::remove_file(self.path(dir, kind));
     }
 
     /// Deletes a folder.
-    pub fn delete_all(&self, folder: &str) {
-        let _ = std::fs::remove_dir_all(self.folder(folder));
+    pub fn delete_all(&self, dir: &str) {
+        let _ = std::fs::remove_dir_all(self.dir(dir));
     }
 
     /// The folders that have such a file.
     pub fn folders_with(&self, kind: &str) -> Vec<String> {
         let folders = std::fs::read_dir(self.root()).into_iter().flatten().flatten();
-        let folders = folders.filter(|folder| folder.path().join(format!("{kind}.pem")).exists());
-        folders.map(|folder| folder.file_name().to_string_lossy().into_owned()).collect()
+        let folders = folders.filter(|dir| dir.path().join(format!("{kind}.pem")).exists());
+        folders.map(|dir| dir.file_name().to_string_lossy().into_owned()).collect()
     }
 
     /// Every file, by its path below `tls/`.
     pub fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = BTreeMap::new();
-        for folder in std::fs::read_dir(self.root()).into_iter().flatten().flatten() {
-            for file in std::fs::read_dir(folder.path()).into_iter().flatten().flatten() {
+        for dir in std::fs::read_dir(self.root()).into_iter().flatten().flatten() {
+            for file in std::fs::read_dir(dir.path()).into_iter().flatten().flatten() {
                 if let Ok(bytes) = std::fs::read(file.path()) {
-                    files.insert(Path::new(&folder.file_name()).join(file.file_name()), bytes);
+                    files.insert(Path::new(&dir.file_name()).join(file.file_name()), bytes);
                 }
             }
         }
@@ -80,15 +80,15 @@ impl Disk {
         std::fs::remove_dir_all(self.root())?;
         std::fs::create_dir_all(self.root())?;
         for (path, bytes) in files {
-            let folder = path.parent().unwrap_or(Path::new("")).display().to_string();
+            let dir = path.parent().unwrap_or(Path::new("")).display().to_string();
             let kind = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            self.write(&folder, &kind, bytes).map_err(|answer| anyhow::anyhow!("{answer:?}"))?;
+            self.write(&dir, &kind, bytes).map_err(|answer| anyhow::anyhow!("{answer:?}"))?;
         }
         Ok(())
     }
 
-    fn folder(&self, folder: &str) -> PathBuf {
-        let steps = Path::new(folder).components().filter_map(|step| match step {
+    fn dir(&self, dir: &str) -> PathBuf {
+        let steps = Path::new(dir).components().filter_map(|step| match step {
             std::path::Component::Normal(name) => Some(name),
             _ => None,
         });

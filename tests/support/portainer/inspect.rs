@@ -53,8 +53,8 @@ impl Portainer {
 
     /// Gives an environment its three files, and TLS with them.
     pub fn equip(&self, id: u64, ca: &str, cert: &str, key: &str) {
-        let folder = id.to_string();
-        let write = |kind: &str, pem: &str| self.shared.disk.write(&folder, kind, pem.as_bytes()).expect("a free disk");
+        let dir = id.to_string();
+        let write = |kind: &str, pem: &str| self.shared.disk.write(&dir, kind, pem.as_bytes()).expect("a free disk");
         let tls = Tls {
             on: true,
             skip_verify: false,
@@ -178,8 +178,8 @@ impl Portainer {
     /// The folders with a private key that belong to no environment: keys that were leaked.
     pub fn tls_key_dirs(&self) -> Vec<String> {
         let state = locked(&self.shared.state);
-        let known = |folder: &String| folder.parse().is_ok_and(|id: u64| state.environments.contains_key(&id));
-        self.shared.disk.folders_with("key").into_iter().filter(|folder| !known(folder)).collect()
+        let known = |dir: &String| dir.parse().is_ok_and(|id: u64| state.environments.contains_key(&id));
+        self.shared.disk.folders_with("key").into_iter().filter(|dir| !known(dir)).collect()
     }
 
     /// Orders a fault for the next such request; of several that fit, the oldest goes first. In the pattern `*` stands

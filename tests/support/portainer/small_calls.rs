@@ -42,11 +42,11 @@ impl Shared {
     /// `POST /upload/tls/{ca|cert|key}`: any bytes into any folder, and no look at the proxy.
     pub fn upload(&self, kind: &str, asked: &Asked) -> Reply {
         let form = asked.form();
-        let folder = form.iter().find(|part| part.name == "folder" && !part.is_file);
-        let folder = folder.map(|part| String::from_utf8_lossy(&part.bytes).into_owned());
-        let folder = folder.or_else(|| asked.parameter("folder")).filter(|folder| !folder.is_empty());
-        let folder =
-            folder.ok_or_else(|| Answer::refusal(400, "Invalid query parameter: folder", "Missing form data value"))?;
+        let dir = form.iter().find(|part| part.name == "folder" && !part.is_file);
+        let dir = dir.map(|part| String::from_utf8_lossy(&part.bytes).into_owned());
+        let dir = dir.or_else(|| asked.parameter("folder")).filter(|dir| !dir.is_empty());
+        let dir =
+            dir.ok_or_else(|| Answer::refusal(400, "Invalid query parameter: folder", "Missing form data value"))?;
         let file = form.iter().find(|part| part.name == "file" && part.is_file).ok_or_else(|| {
             let why = if form.is_empty() { NO_FORM } else { "http: no such file" };
             Answer::refusal(
@@ -55,7 +55,7 @@ impl Shared {
                 why,
             )
         })?;
-        self.disk.write(&folder, kind, &file.bytes)?;
+        self.disk.write(&dir, kind, &file.bytes)?;
         Ok(Answer::empty(204))
     }
 

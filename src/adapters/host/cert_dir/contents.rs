@@ -113,15 +113,15 @@ pub enum PublicName {
     Unreadable(String),
 }
 
-pub(super) fn look(folder: &DirHandle, names: &FileNames) -> Result<DirContents, DeliveryError> {
+pub(super) fn look(dir: &DirHandle, names: &FileNames) -> Result<DirContents, DeliveryError> {
     let [ca, cert, key] = names.public();
     let mut seen = DirContents {
-        ca: public_name(folder, ca)?,
-        cert: public_name(folder, cert)?,
-        key: public_name(folder, key)?,
+        ca: public_name(dir, ca)?,
+        cert: public_name(dir, cert)?,
+        key: public_name(dir, key)?,
         ..DirContents::default()
     };
-    let Some(keep) = layout::keep(folder)? else { return Ok(seen) };
+    let Some(keep) = layout::keep(dir)? else { return Ok(seen) };
     seen.owner = owner(&keep)?;
     seen.current = layout::current(&keep)?;
     seen.leftovers = layout::leftovers(&keep)?.next().is_some();
@@ -131,12 +131,12 @@ pub(super) fn look(folder: &DirHandle, names: &FileNames) -> Result<DirContents,
     Ok(seen)
 }
 
-pub(super) fn public_name(folder: &DirHandle, name: &str) -> Result<PublicName, DeliveryError> {
-    if let Some(target) = folder.link(name)? {
+pub(super) fn public_name(dir: &DirHandle, name: &str) -> Result<PublicName, DeliveryError> {
+    if let Some(target) = dir.link(name)? {
         let ours = target.as_os_str() == layout::public_target(name).as_str();
         return Ok(if ours { PublicName::Ours } else { PublicName::Link(target) });
     }
-    Ok(match folder.read(name) {
+    Ok(match dir.read(name) {
         Ok(None) => PublicName::Absent,
         Ok(Some((bytes, _))) => PublicName::File(bytes),
         Err(error) => PublicName::Unreadable(error.to_string()),
@@ -157,20 +157,20 @@ fn generation(keep: &DirHandle, number: u64, names: &FileNames) -> Result<Option
     match layout::generation(keep, number) {
         Ok(None) => return Ok(None), // it went meanwhile
         Err(error) => flaws.push(error.to_string()),
-        Ok(Some(folder)) => {
+        Ok(Some(dir)) => {
             let [ca, cert, key] = names.public();
-            found.ca = file(&folder, ca, flaws);
-            found.cert = file(&folder, cert, flaws);
-            found.key = file(&folder, key, flaws);
-            found.probe_cert = file(&folder, layout::PROBE_CERT, flaws);
-            found.probe_key = file(&folder, layout::PROBE_KEY, flaws);
+            found.ca = file(&dir, ca, flaws);
+            found.cert = file(&dir, cert, flaws);
+            found.key = file(&dir, key, flaws);
+            found.probe_cert = file(&dir, layout::PROBE_CERT, flaws);
+            found.probe_key = file(&dir, layout::PROBE_KEY, flaws);
         }
     }
     Ok(Some(found))
 }
 
-fn file(folder: &DirHandle, name: &str, flaws: &mut Vec<String>) -> Option<Bytes> {
-    let read = folder.read_own(name);
+fn file(dir: &DirHandle, name: &str, flaws: &mut Vec<String>) -> Option<Bytes> {
+    let read = dir.read_own(name);
     read.unwrap_or_else(|error| {
         flaws.push(error.to_string());
         None

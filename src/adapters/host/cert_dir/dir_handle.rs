@@ -70,7 +70,7 @@ impl DirHandle {
     }
 
     /// A directory in it; none where there is nothing.
-    pub(super) fn folder(&self, name: impl AsRef<OsStr>) -> Result<Option<DirHandle>, DeliveryError> {
+    pub(super) fn dir(&self, name: impl AsRef<OsStr>) -> Result<Option<DirHandle>, DeliveryError> {
         let name = name.as_ref();
         match self.open(name, path_flags(), 0) {
             Ok(fd) => Ok(Some(DirHandle { fd, path: self.at(name) })),
@@ -118,11 +118,11 @@ impl DirHandle {
             Err(Errno::EXIST) => false,
             done => done.map(|()| true).map_err(self.fail("make", name))?,
         };
-        let folder = self.folder(name)?.ok_or_else(|| self.fail("make", name)(Errno::NOENT))?;
+        let dir = self.dir(name)?.ok_or_else(|| self.fail("make", name)(Errno::NOENT))?;
         if made {
-            folder.check(Guard::Own).and_then(|()| folder.chmod(0o755)).and_then(|()| self.sync())?;
+            dir.check(Guard::Own).and_then(|()| dir.chmod(0o755)).and_then(|()| self.sync())?;
         }
-        Ok(folder)
+        Ok(dir)
     }
 
     fn chmod(&self, mode: u32) -> Result<(), DeliveryError> {

@@ -53,8 +53,8 @@ pub(super) fn public_target(name: &str) -> String {
 }
 
 /// The directory of ours, where there is one.
-pub(super) fn keep(folder: &DirHandle) -> Result<Option<DirHandle>, DeliveryError> {
-    let keep = folder.folder(KEEP)?;
+pub(super) fn keep(dir: &DirHandle) -> Result<Option<DirHandle>, DeliveryError> {
+    let keep = dir.dir(KEEP)?;
     keep.iter().try_for_each(|keep| keep.check(Guard::Own))?;
     Ok(keep)
 }
@@ -66,9 +66,9 @@ pub(super) fn current(keep: &DirHandle) -> Result<Option<u64>, DeliveryError> {
 
 /// A generation, where it is there.
 pub(super) fn generation(keep: &DirHandle, number: u64) -> Result<Option<DirHandle>, DeliveryError> {
-    let folder = keep.folder(number.to_string())?;
-    folder.iter().try_for_each(|folder| folder.check(Guard::Own))?;
-    Ok(folder)
+    let dir = keep.dir(number.to_string())?;
+    dir.iter().try_for_each(|dir| dir.check(Guard::Own))?;
+    Ok(dir)
 }
 
 /// The generation that `current` names, where it is there.

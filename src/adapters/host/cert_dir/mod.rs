@@ -55,7 +55,7 @@ pub struct GenerationFiles<'a> {
 /// for an async thread. One that has nothing to write only reads.
 #[derive(Debug)]
 pub struct Directory {
-    folder: DirHandle,
+    dir: DirHandle,
     path: PathBuf,
 }
 
@@ -65,9 +65,9 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`] where it is outside, or others could exchange something on the way.
     pub fn open(allowed_roots: &[PathBuf], directory: &Path) -> Result<Directory, DeliveryError> {
-        let folder = safe_path::open(allowed_roots, directory, Missing::Make)?;
-        let folder = folder.expect("a directory that is missing is made");
-        Ok(Directory { folder, path: directory.to_owned() })
+        let dir = safe_path::open(allowed_roots, directory, Missing::Make)?;
+        let dir = dir.expect("a directory that is missing is made");
+        Ok(Directory { dir, path: directory.to_owned() })
     }
 
     /// As [`Directory::open`], but makes nothing: none where it is missing.
@@ -75,8 +75,8 @@ impl Directory {
     /// # Errors
     /// As there.
     pub fn find(allowed_roots: &[PathBuf], directory: &Path) -> Result<Option<Directory>, DeliveryError> {
-        let folder = safe_path::open(allowed_roots, directory, Missing::Leave)?;
-        Ok(folder.map(|folder| Directory { folder, path: directory.to_owned() }))
+        let dir = safe_path::open(allowed_roots, directory, Missing::Leave)?;
+        Ok(dir.map(|dir| Directory { dir, path: directory.to_owned() }))
     }
 
     /// Where a file of a generation is, whatever `current` names.
@@ -90,7 +90,7 @@ impl Directory {
     /// [`DeliveryError`] where `.dockseal` or its marker cannot be read or could be exchanged by others. What is wrong
     /// with a generation is in its flaws.
     pub fn look(&self, name: &str) -> Result<DirContents, DeliveryError> {
-        contents::look(&self.folder, &FileNames::of(name)?)
+        contents::look(&self.dir, &FileNames::of(name)?)
     }
 
     /// Marks the directory as `owner`'s. A marker of another is replaced only where it is `instead_of`.
@@ -98,13 +98,13 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError::Claimed`] where it is another's.
     pub fn claim(&self, owner: &Owner, instead_of: Option<&Owner>) -> Result<(), DeliveryError> {
-        if layout::keep(&self.folder)?.map_or(Ok(None), |keep| contents::owner(&keep))?.as_ref() == Some(owner) {
+        if layout::keep(&self.dir)?.map_or(Ok(None), |keep| contents::owner(&keep))?.as_ref() == Some(owner) {
             return Ok(()); // without a need for room
         }
         let text = format!("{}\n{}\n", owner.object, owner.uid);
         let marker = GenerationFile { name: OWNER, mode: layout::mode(OWNER), bytes: text.as_bytes() };
-        check_room(&self.folder, std::slice::from_ref(&marker))?;
-        let turn = WriteLock::make(&self.folder)?;
+        check_room(&self.dir, std::slice::from_ref(&marker))?;
+        let turn = WriteLock::make(&self.dir)?;
         match contents::owner(&turn.keep)? {
             Some(there) if there == *owner => Ok(()),
             Some(there) if Some(&there) != instead_of => {
@@ -132,8 +132,8 @@ impl Directory {
     }
 
     fn write(&self, files: &[GenerationFile<'_>]) -> Result<u64, DeliveryError> {
-        check_room(&self.folder, files)?;
-        WriteLock::make(&self.folder)?.write(files)
+        check_room(&self.dir, files)?;
+        WriteLock::make(&self.dir)?.write(files)
     }
 
     /// Has the public names show that generation, all at once.
@@ -141,13 +141,13 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`]; they show what they showed before then.
     pub fn point(&self, generation: u64) -> Result<(), DeliveryError> {
-        let none = || DeliveryError::NoGeneration(self.folder.at(KEEP));
-        let keep = layout::keep(&self.folder)?.ok_or_else(none)?;
+        let none = || DeliveryError::NoGeneration(self.dir.at(KEEP));
+        let keep = layout::keep(&self.dir)?.ok_or_else(none)?;
         if layout::current(&keep)? == Some(generation) && layout::generation(&keep, generation)?.is_some() {
             return Ok(());
         }
-        check_writable(&self.folder)?;
-        WriteLock::make(&self.folder)?.point(generation)
+        check_writable(&self.dir)?;
+        WriteLock::make(&self.dir)?.point(generation)
     }
 
     /// Removes every generation that is neither listed nor current, and what interrupted writes left behind. `keep`
@@ -157,11 +157,11 @@ impl Directory {
     /// [`DeliveryError`] where one cannot be removed.
     pub fn retire(&self, keep: &[u64]) -> Result<(), DeliveryError> {
         self.tidy()?;
-        let Some(there) = layout::keep(&self.folder)? else { return Ok(()) };
+        let Some(there) = layout::keep(&self.dir)? else { return Ok(()) };
         if old(&there, keep)?.is_empty() {
             return Ok(());
         }
-        let turn = WriteLock::make(&self.folder)?;
+        let turn = WriteLock::make(&self.dir)?;
         turn.retire(old(&turn.keep, keep)?)
     }
 
@@ -170,9 +170,9 @@ impl Directory {
     /// # Errors
     /// [`DeliveryError`] where something cannot be removed.
     pub fn tidy(&self) -> Result<(), DeliveryError> {
-        let there = layout::keep(&self.folder)?.map(|keep| layout::leftovers(&keep)).transpose()?;
+        let there = layout::keep(&self.dir)?.map(|keep| layout::leftovers(&keep)).transpose()?;
         let any = there.is_some_and(|mut leftovers| leftovers.next().is_some());
-        if any { WriteLock::make(&self.folder)?.tidy() } else { Ok(()) }
+        if any { WriteLock::make(&self.dir)?.tidy() } else { Ok(()) }
     }
 
     /// Removes all that is ours, the marker last. It is for when nothing refers to the files any more: a dockerd that
@@ -182,21 +182,21 @@ impl Directory {
     /// [`DeliveryError`] where something cannot be removed; to be called again then.
     pub fn release(&self, name: &str) -> Result<(), DeliveryError> {
         let names = FileNames::of(name)?;
-        let Some(turn) = WriteLock::of(&self.folder)? else { return Ok(()) };
+        let Some(turn) = WriteLock::of(&self.dir)? else { return Ok(()) };
         for name in names.public() {
-            if contents::public_name(&self.folder, name)? == PublicName::Ours {
-                self.folder.remove(name)?;
+            if contents::public_name(&self.dir, name)? == PublicName::Ours {
+                self.dir.remove(name)?;
             }
         }
-        self.folder.sync()?;
+        self.dir.sync()?;
         turn.keep.remove(CURRENT)?;
         turn.tidy()?;
         turn.retire(layout::numbers(&turn.keep)?)?;
         for last in [OWNER, LOCK] {
             turn.keep.remove(last)?;
         }
-        self.folder.remove_empty(KEEP)?;
-        self.folder.sync()
+        self.dir.remove_empty(KEEP)?;
+        self.dir.sync()
     }
 }
 

@@ -27,12 +27,12 @@ impl Directory {
     /// [`DeliveryError::Taken`], before anything is changed, where one is not ours and `over` does not cover it.
     pub fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
         let names = FileNames::of(name)?;
-        let Some(keep) = layout::keep(&self.folder)? else { return Ok(()) };
+        let Some(keep) = layout::keep(&self.dir)? else { return Ok(()) };
         if self.unlinked(&keep, &names, over)?.is_empty() {
             return Ok(());
         }
-        check_writable(&self.folder)?;
-        let turn = WriteLock::make(&self.folder)?;
+        check_writable(&self.dir)?;
+        let turn = WriteLock::make(&self.dir)?;
         self.link(&turn, &names, over)
     }
 
@@ -41,12 +41,12 @@ impl Directory {
         for (name, replace) in &unlinked {
             let target = layout::public_target(name);
             match replace {
-                true => turn.replace_link(&self.folder, name, &target)?,
-                false if self.folder.make_link(name, &target)? => {}
-                false => return Err(DeliveryError::Taken(self.folder.at(name))),
+                true => turn.replace_link(&self.dir, name, &target)?,
+                false if self.dir.make_link(name, &target)? => {}
+                false => return Err(DeliveryError::Taken(self.dir.at(name))),
             }
         }
-        if unlinked.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.folder.sync()) }
+        if unlinked.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.dir.sync()) }
     }
 
     fn unlinked<'a>(
@@ -73,7 +73,7 @@ impl Directory {
                     unlinked.push((name, true));
                 }
                 _ if over == Over::Anything => unlinked.push((name, true)),
-                _ => return Err(DeliveryError::Taken(self.folder.at(name))),
+                _ => return Err(DeliveryError::Taken(self.dir.at(name))),
             }
         }
         Ok(unlinked)
@@ -90,15 +90,15 @@ impl Directory {
         if !self.any_foreign(&names)? {
             return Ok(None);
         }
-        check_writable(&self.folder)?;
-        let turn = WriteLock::make(&self.folder)?;
+        check_writable(&self.dir)?;
+        let turn = WriteLock::make(&self.dir)?;
         let mut shown = Vec::new();
         for name in names.public() {
             shown.extend(self.bytes(&turn.keep, name)?.map(|bytes| (name, bytes)));
         }
         let copy = |(name, bytes)| GenerationFile { name, mode: copy_mode(name, bytes), bytes };
         let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
-        check_room(&self.folder, &files)?;
+        check_room(&self.dir, &files)?;
         let number = turn.write(&files)?;
         turn.point(number)?;
         self.link(&turn, &names, Over::Same)?;
@@ -115,7 +115,7 @@ impl Directory {
     }
 
     fn public(&self, name: &str) -> Result<PublicName, DeliveryError> {
-        contents::public_name(&self.folder, name)
+        contents::public_name(&self.dir, name)
     }
 
     /// What a public name shows.
@@ -127,7 +127,7 @@ impl Directory {
             PublicName::Link(target) => format!("a link to {}", target.display()),
             PublicName::Unreadable(why) => format!("not readable ({why})"),
         };
-        Err(DeliveryError::TakeOver { path: self.folder.at(name), what })
+        Err(DeliveryError::TakeOver { path: self.dir.at(name), what })
     }
 }
 

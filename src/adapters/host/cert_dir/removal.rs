@@ -22,9 +22,9 @@ impl DirHandle {
             Err(Errno::ISDIR) if depth > 0 => {}
             Err(error) => return Err(self.fail("remove", name)(error)),
         }
-        let Some(folder) = self.folder(name)? else { return Ok(false) };
-        for entry in folder.names()? {
-            folder.remove_to(&entry, depth - 1)?;
+        let Some(dir) = self.dir(name)? else { return Ok(false) };
+        for entry in dir.names()? {
+            dir.remove_to(&entry, depth - 1)?;
         }
         self.remove_empty(name)
     }

@@ -27,7 +27,7 @@ pub(super) fn open(roots: &[PathBuf], directory: &Path, missing: Missing) -> Res
     let below = directory.strip_prefix(root).unwrap_or(Path::new(""));
     let Some(mut here) = walk(root, missing)? else { return Ok(None) };
     for name in below {
-        let next = match (here.folder(name)?, missing) {
+        let next = match (here.dir(name)?, missing) {
             (Some(next), _) => next,
             (None, Missing::Make) => here.make_folder(name)?,
             (None, Missing::Leave) => return Ok(None),
@@ -63,7 +63,7 @@ fn walk(root: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryErro
             here = checked(here.above()?)?;
             continue;
         }
-        here = match here.folder(&name) {
+        here = match here.dir(&name) {
             Ok(Some(next)) => checked(next)?,
             Ok(None) if missing == Missing::Make => checked(here.make_folder(&name)?)?,
             Ok(None) => return Ok(None),
@@ -83,8 +83,8 @@ fn top() -> Result<DirHandle, DeliveryError> {
     checked(DirHandle::top()?)
 }
 
-fn checked(folder: DirHandle) -> Result<DirHandle, DeliveryError> {
-    folder.check(Guard::Passage).map(|()| folder)
+fn checked(dir: DirHandle) -> Result<DirHandle, DeliveryError> {
+    dir.check(Guard::Passage).map(|()| dir)
 }
 
 /// The steps of a path, the first one last.

@@ -31,13 +31,13 @@ pub(super) struct WriteLock {
 
 impl WriteLock {
     /// Takes the turn, where there is anything of ours.
-    pub(super) fn of(folder: &DirHandle) -> Result<Option<WriteLock>, DeliveryError> {
-        layout::keep(folder)?.map(WriteLock::wait).transpose()
+    pub(super) fn of(dir: &DirHandle) -> Result<Option<WriteLock>, DeliveryError> {
+        layout::keep(dir)?.map(WriteLock::wait).transpose()
     }
 
     /// Takes the turn; the directory of ours is made where there is none.
-    pub(super) fn make(folder: &DirHandle) -> Result<WriteLock, DeliveryError> {
-        let keep = folder.make_folder(KEEP)?;
+    pub(super) fn make(dir: &DirHandle) -> Result<WriteLock, DeliveryError> {
+        let keep = dir.make_folder(KEEP)?;
         keep.check(Guard::Own)?;
         WriteLock::wait(keep)
     }
@@ -77,17 +77,17 @@ impl WriteLock {
     }
 
     fn stage(&self, aside: &str, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
-        let folder = self.keep.make_folder(aside)?;
+        let dir = self.keep.make_folder(aside)?;
         for file in files {
-            folder.create(file.name, file.mode, file.bytes)?;
+            dir.create(file.name, file.mode, file.bytes)?;
         }
         for file in files {
-            let read = folder.read_own(file.name)?;
+            let read = dir.read_own(file.name)?;
             if read.as_deref() != Some(file.bytes) {
-                return Err(DeliveryError::Differs(folder.at(file.name)));
+                return Err(DeliveryError::Differs(dir.at(file.name)));
             }
         }
-        folder.sync()
+        dir.sync()
     }
 
     /// Moves `current`.
@@ -115,11 +115,11 @@ impl WriteLock {
     }
 
     /// Puts a link over whatever has its name, at once.
-    pub(super) fn replace_link(&self, folder: &DirHandle, name: &str, target: &str) -> Result<(), DeliveryError> {
+    pub(super) fn replace_link(&self, dir: &DirHandle, name: &str, target: &str) -> Result<(), DeliveryError> {
         let aside = format!("{ASIDE}link");
         self.keep.remove(&aside)?;
         self.keep.make_link(&aside, target)?;
-        let renamed = self.keep.rename(&aside, folder, name);
+        let renamed = self.keep.rename(&aside, dir, name);
         if renamed.is_err() {
             let _ = self.keep.remove(&aside);
         }
@@ -140,18 +140,18 @@ impl WriteLock {
 }
 
 /// Fails before anything is touched where nothing can be written.
-pub(super) fn check_writable(folder: &DirHandle) -> Result<StatVfs, DeliveryError> {
-    let room = folder.room()?;
+pub(super) fn check_writable(dir: &DirHandle) -> Result<StatVfs, DeliveryError> {
+    let room = dir.room()?;
     match room.f_flag.contains(StatVfsMountFlags::RDONLY) {
-        true => Err(DeliveryError::ReadOnly(folder.path().to_owned())),
+        true => Err(DeliveryError::ReadOnly(dir.path().to_owned())),
         false => Ok(room),
     }
 }
 
 /// Fails before anything is touched where those files cannot be written.
-pub(super) fn check_room(folder: &DirHandle, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
-    let room = check_writable(folder)?;
-    let no_room = |why| Err(DeliveryError::NoRoom { path: folder.path().to_owned(), why });
+pub(super) fn check_room(dir: &DirHandle, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
+    let room = check_writable(dir)?;
+    let no_room = |why| Err(DeliveryError::NoRoom { path: dir.path().to_owned(), why });
     let block = room.f_frsize.max(1);
     let blocks = files.iter().map(|file| (file.bytes.len() as u64).div_ceil(block));
     let needed = SLACK_BLOCKS + blocks.sum::<u64>();

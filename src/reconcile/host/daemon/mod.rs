@@ -98,7 +98,7 @@ pub async fn step(clock: &Clock) -> Result<(), FileError> {
         served: last.and_then(|last| last.heard.iter().find_map(|heard| heard.leaf.clone())),
         loaded: last.and_then(|last| last.heard.iter().find_map(|heard| heard.admits)),
         rejected: memory.rejected,
-        wake: again.then(|| crate::pki::lifecycle::saturating(clock.now(), AGAIN)),
+        requeue_at: again.then(|| crate::pki::lifecycle::saturating(clock.now(), AGAIN)),
         order: order.clone(),
     };
     system_files::keep(ANSWER, Some(&answer))
