@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, Read, Write};
 use zeroize::Zeroizing;
 
 /// A passphrase has at most so many bytes.
-const LONGEST_PASSPHRASE: usize = 1024;
+const MAX_PASSPHRASE_BYTES: usize = 1024;
 
 /// Columns and rows of standard output, where it is a terminal.
 pub fn size() -> Option<(usize, usize)> {
@@ -41,9 +41,9 @@ pub fn passphrase(question: &str) -> io::Result<Option<Zeroizing<String>>> {
 
 fn line(terminal: &mut impl Read) -> io::Result<Option<Zeroizing<String>>> {
     // Room for all of it at once: what a vector grows out of is not zeroed.
-    let mut typed = Zeroizing::new(Vec::with_capacity(LONGEST_PASSPHRASE));
+    let mut typed = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES));
     let mut byte = [0];
-    while terminal.read(&mut byte)? == 1 && typed.len() < LONGEST_PASSPHRASE {
+    while terminal.read(&mut byte)? == 1 && typed.len() < MAX_PASSPHRASE_BYTES {
         match byte[0] {
             b'\n' | b'\r' => {
                 let text = std::str::from_utf8(&typed).map_err(|_| io::Error::other("it is no UTF-8"))?;

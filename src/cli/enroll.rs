@@ -26,7 +26,7 @@ const BOOTSTRAP_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// What `companion install` allows unless it is told otherwise.
 const DIRECTORY: &str = "/etc/docker/certs";
 /// The controller makes or removes the account within a moment.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Enrolls, or revokes.
 pub fn run(args: EnrollArgs) -> anyhow::Result<ExitCode> {
@@ -92,7 +92,7 @@ impl Enrolment {
             self.wait(true).await?,
             "the controller made no account {} within {} seconds: does it run, with --companion-namespace {}?",
             self.account,
-            PATIENCE.as_secs(),
+            TIMEOUT.as_secs(),
             self.account.namespace
         );
         let token = self.cluster.token(&self.account, BOOTSTRAP_LIFE, &Clock::system()).await?;
@@ -122,7 +122,7 @@ impl Enrolment {
             "the controller did not remove the account {} within {} seconds: does it run? Until then: kubectl delete \
              serviceaccount -n {} {}",
             self.account,
-            PATIENCE.as_secs(),
+            TIMEOUT.as_secs(),
             self.account.namespace,
             self.account.name
         );
@@ -133,7 +133,7 @@ impl Enrolment {
     /// Whether the account is there, or gone, in time.
     async fn wait(&self, there: bool) -> anyhow::Result<bool> {
         with_progress("the controller", async {
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIMEOUT;
             while self.cluster.has_account(&self.account).await? != there {
                 if Instant::now() > deadline {
                     return Ok(false);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// Between two questions.
-const BREATH: Duration = Duration::from_secs(1);
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Asks until the answer is good, or the time is over.
 pub fn run(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
@@ -24,10 +24,10 @@ pub fn run(args: &ProbeArgs) -> anyhow::Result<ExitCode> {
                 Ok((status, said)) => format!("{} answers {status}: {said}", args.url),
                 Err(why) => why,
             };
-            if Instant::now() + BREATH > end {
+            if Instant::now() + RETRY_INTERVAL > end {
                 bail!("{why}");
             }
-            sleep(BREATH).await;
+            sleep(RETRY_INTERVAL).await;
         }
     })
 }

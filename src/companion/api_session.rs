@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 /// No token is replaced sooner: one that could not be renewed is near its end.
-const SHORTEST: SignedDuration = SignedDuration::from_mins(1);
+const MIN_TOKEN_AGE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is done by one token.
 struct Term {
@@ -87,7 +87,7 @@ impl ApiSession {
             Ok((api, until)) => {
                 self.tries.ended();
                 self.refused = false;
-                let until = until.max(saturating(self.clock.now(), SHORTEST));
+                let until = until.max(saturating(self.clock.now(), MIN_TOKEN_AGE));
                 self.term = Some(Term { api, until, tasks: JoinSet::new() });
                 Ok(())
             }

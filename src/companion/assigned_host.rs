@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::AbortHandle;
 
 /// Nothing is put off for longer; what is was put off by a clock that showed something else.
-const LONGEST: SignedDuration = SignedDuration::from_mins(15);
+const MAX_DELAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// A host.
 pub struct AssignedHostState {
@@ -66,7 +66,7 @@ impl AssignedHostState {
 
     /// It is to be worked on, and all that is needed for it is known.
     pub fn is_ripe(&self, now: Timestamp) -> bool {
-        let requeue_at = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > LONGEST;
+        let requeue_at = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELAY;
         (self.due || self.requeue_at.is_some_and(requeue_at))
             && self.secret.is_some()
             && (self.status.is_some() || self.blind)

@@ -17,7 +17,7 @@ const MANY_LOOKS: u32 = 20;
 const LONG_DEBOUNCE: Duration = Duration::from_secs(10);
 const QUIET: Duration = Duration::from_secs(60);
 /// A system bus that is not there, or went, is looked for so often.
-const BUS_AGAIN: Duration = Duration::from_mins(5);
+const BUS_RETRY_INTERVAL: Duration = Duration::from_mins(5);
 
 /// What is watched, and when there is a look to take.
 pub struct HostWatcher {
@@ -40,7 +40,7 @@ impl HostWatcher {
     pub fn keep_to(&mut self, directories: BTreeSet<PathBuf>, hosts: bool) {
         self.watch.keep_to(directories);
         if self.daemon.is_none() && hosts {
-            self.daemon = Some(UnitWatch::of(SERVICE, BUS_AGAIN));
+            self.daemon = Some(UnitWatch::of(SERVICE, BUS_RETRY_INTERVAL));
         }
     }
 

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
 /// The controller grants an account its rights right after making it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the configuration is.
 pub const CONFIG: &str = "/etc/dockseal/companion.json";
@@ -180,7 +180,7 @@ async fn exchange(
     let none = |error: kube::Error| InstallError::Enrolment(format!("failed to make a client: {}", words(&error)));
     let client = client(account.config().clone(), by).map_err(none)?;
     let at = (enrolled.namespace.as_str(), enrolled.account.as_str());
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let error = match mint(&client, at, None, credentials::HOST_LIFE, clock).await {
             Ok(minted) => return Ok(minted),

@@ -28,7 +28,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 
 /// Nothing is put off for longer; what is was put off by a clock that showed something else.
-const LONGEST: SignedDuration = SignedDuration::from_hours(2);
+const MAX_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
 /// A host and a PortainerClient.
 type Pairing = (ObjectRef, ObjectRef);
@@ -125,7 +125,7 @@ impl Portainers {
             for portainer in host.portainers() {
                 let Some((about, attendance)) = self.attendance(at, host, portainer) else { continue };
                 let known = self.pairings.entry((at.clone(), portainer.object(at))).or_default();
-                let ripe = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > LONGEST;
+                let ripe = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELAY;
                 let due = known.about != about || known.requeue_at.is_none_or(ripe);
                 if known.task.is_some() || !due {
                     continue;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 /// What could not be asked or told is tried again after this at first, then after twice as long each time.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// What comes back.
 pub enum CompanionEvent {
@@ -68,7 +68,7 @@ impl Backoff {
     pub fn failed(&mut self) {
         self.under_way = false;
         self.again = Some(Instant::now() + self.wait);
-        self.wait = (self.wait * 2).min(LONGEST_WAIT);
+        self.wait = (self.wait * 2).min(MAX_WAIT);
     }
 
     /// It worked, but not for long enough to forget how often it did not.

@@ -14,25 +14,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 /// Walks at the same time.
-const PLACES: usize = 16;
-const UNPOISONED: &str = "nothing panics while it holds this lock";
+const MAX_CONCURRENT: usize = 16;
 
 impl HostLookup for ControllerState {
     fn host(&self, at: &ObjectRef) -> Option<Arc<Object>> {
-        self.index.read().expect(UNPOISONED).find(at)
+        self.index.read().find(at)
     }
 
     fn hosts_of(&self, account: &str) -> Vec<Arc<Object>> {
-        self.index.read().expect(UNPOISONED).hosts_of(account)
+        self.index.read().hosts_of(account)
     }
 
     fn waiting(&self) -> Vec<Arc<Object>> {
-        self.index.read().expect(UNPOISONED).waiting()
+        self.index.read().waiting()
     }
 
     fn portainers(&self, host: &Object, told: &[AssignedPortainer]) -> Vec<AssignedPortainer> {
         let (claims, _) = self.claims(host);
-        let clients = self.index.read().expect(UNPOISONED).clients_of(host);
+        let clients = self.index.read().clients_of(host);
         let told = |client: &Object| told.iter().find(|told| *told.order.client == *client.at.name);
         let lend = |client: Arc<Object>| self.registrations.lend(&self.ctx, &client, host, &claims, told(&client));
         clients.into_iter().filter_map(lend).collect()
@@ -41,7 +40,7 @@ impl HostLookup for ControllerState {
 
 /// Walks whichever account is next, several at a time.
 pub async fn workers(cluster: Arc<ControllerState>) {
-    let places = Arc::new(Semaphore::new(PLACES));
+    let places = Arc::new(Semaphore::new(MAX_CONCURRENT));
     let mut walks = JoinSet::new();
     loop {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
@@ -84,7 +83,7 @@ fn retry(cluster: &Arc<ControllerState>, account: String, error: &StoreError) {
 
 /// Another try, after `told` at least and later each time. The term of office may end until then.
 fn again(cluster: &Arc<ControllerState>, account: String, told: Duration) -> Duration {
-    let delay = cluster.account_queue.failed(&account).max(told.min(super::worker::LONGEST_TOLD));
+    let delay = cluster.account_queue.failed(&account).max(told.min(super::worker::MAX_RETRY_DELAY_ONCE_REPORTED));
     let cluster = Arc::downgrade(cluster);
     tokio::spawn(async move {
         tokio::time::sleep(delay).await;

@@ -14,8 +14,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use std::time::Duration;
 
-const UNPOISONED: &str = "nothing panics while it holds this lock";
-
 /// What walks of companions' accounts are called.
 pub const ACCOUNT: &str = "CompanionAccount";
 const OUTCOMES: [&str; 4] = [OK, GONE, CONFLICT, FAILED];
@@ -79,7 +77,7 @@ impl Metrics {
     /// Notes which cluster is led, if any.
     pub fn lead(&self, led: Option<LeaderState>) {
         self.leader.set(i64::from(led.is_some()));
-        *self.figures.0.write().expect(UNPOISONED) = led;
+        *self.figures.0.write() = led;
     }
 
     /// Notes a walk of an object of that kind, or of an account; a good one with why a certificate was made.

@@ -10,15 +10,14 @@ use crate::reconcile::registration::Registrations;
 use crate::reconcile::registration::delegate::by_companion;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::RwLock;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Unit;
 use std::collections::BTreeMap;
 use std::fmt::Error;
-use std::sync::{Arc, RwLock};
-
-const UNPOISONED: &str = "nothing panics while it holds this lock";
+use std::sync::Arc;
 
 /// What is known of the cluster that is led.
 #[derive(Clone)]
@@ -107,7 +106,7 @@ struct PortainerFigures {
 impl Collector for ObjectCollector {
     /// Every metric is described, whether anything is led or not.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let led = self.0.read().expect(UNPOISONED).clone();
+        let led = self.0.read().clone();
         let (objects, portainers) = led.as_ref().map(read).unwrap_or_default();
         certificates(&mut encoder, &objects)?;
         conditions(&mut encoder, &objects)?;
@@ -121,7 +120,7 @@ type ObjectFamilies = BTreeMap<ObjectRef, Arc<Object>>;
 
 /// In an order that stays, so that two answers can be compared.
 fn read(led: &LeaderState) -> (ObjectFamilies, Vec<PortainerFigures>) {
-    let index = led.index.read().expect(UNPOISONED);
+    let index = led.index.read();
     let objects: ObjectFamilies = index.all().map(|object| (object.at.clone(), Arc::clone(object))).collect();
     drop(index);
     let with_server = objects.values().filter(|object| object.has_server());

@@ -1,18 +1,19 @@
 //! Portainer's workers: looks at servers and visits for hosts from a queue of their own, so that no server that hangs
 //! keeps a certificate waiting.
 
-use super::worker::{ControllerState, UNPOISONED};
+use super::worker::ControllerState;
 use crate::api::{Kind, Object, ObjectRef};
-use crate::decide::deletion::PATIENCE;
+use crate::decide::deletion::FINALIZER_TIMEOUT;
 use crate::decide::registration::RegistrationStatus;
 use crate::decide::registration::backoff::INTERVAL;
 use crate::decide::registration::conflict::Claim;
 use crate::pki::lifecycle::saturating;
 use crate::reconcile::registration::{HostSync, SyncOutcome};
 use futures::FutureExt;
+use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -22,7 +23,7 @@ pub type RegistrationKey = (ObjectRef, Option<ObjectRef>);
 /// Counts of a PortainerClient are published no more often than that.
 const COUNTING: Duration = Duration::from_secs(1);
 /// A look that a visit asks for comes no sooner.
-const BREATH: Duration = Duration::from_millis(500);
+const MIN_REFRESH_DELAY: Duration = Duration::from_millis(500);
 
 /// Objects that are gone and have still to be parted from Portainer, since no finalizer kept them.
 #[derive(Default)]
@@ -30,28 +31,28 @@ pub struct Tombstones(Mutex<HashMap<ObjectRef, Arc<Object>>>);
 
 impl Tombstones {
     fn find(&self, at: &ObjectRef) -> Option<Arc<Object>> {
-        self.0.lock().expect(UNPOISONED).get(at).cloned()
+        self.0.lock().get(at).cloned()
     }
 
     /// It is there again.
     pub fn cancel(&self, at: &ObjectRef) {
-        self.0.lock().expect(UNPOISONED).remove(at);
+        self.0.lock().remove(at);
     }
 
     fn of_kind(&self, kind: Kind, namespace: &str) -> Vec<Arc<Object>> {
-        let gone = self.0.lock().expect(UNPOISONED);
+        let gone = self.0.lock();
         gone.values().filter(|object| object.at.kind == kind && *object.at.namespace == *namespace).cloned().collect()
     }
 
     fn put(&self, object: Arc<Object>) {
-        self.0.lock().expect(UNPOISONED).insert(object.at.clone(), object);
+        self.0.lock().insert(object.at.clone(), object);
     }
 }
 
 impl ControllerState {
     /// How far the registration of an object is.
     pub(super) fn registration(&self, object: &Object) -> RegistrationStatus {
-        let index = self.index.read().expect(UNPOISONED);
+        let index = self.index.read();
         match object.at.kind {
             Kind::DockerHostCert => {
                 let selecting = index.clients_of(object);
@@ -78,7 +79,7 @@ impl ControllerState {
                 self.registration_queue.add((object.at.clone(), None));
             }
             Kind::DockerHostCert => {
-                let clients = self.index.read().expect(UNPOISONED).clients_about(object);
+                let clients = self.index.read().clients_about(object);
                 clients.into_iter().for_each(|client| self.visit(&client.at, &object.at));
             }
             _ => {}
@@ -99,7 +100,7 @@ impl ControllerState {
     fn end_farewell(&self, visit: &HostSync) {
         for object in [&visit.host, &visit.client] {
             let Some(gone) = self.farewells.find(&object.at) else { continue };
-            let late = gone.deleted.is_some_and(|gone| self.ctx.clock.now() >= saturating(gone, PATIENCE));
+            let late = gone.deleted.is_some_and(|gone| self.ctx.clock.now() >= saturating(gone, FINALIZER_TIMEOUT));
             if late || self.left_of(object).is_empty() {
                 self.farewells.cancel(&object.at);
                 self.registrations.forget(&object.at);
@@ -109,7 +110,7 @@ impl ControllerState {
 
     /// The PortainerClients and hosts of which an object is one, where something of ours is still in Portainer.
     fn left_of(&self, object: &Arc<Object>) -> Vec<(Arc<Object>, Arc<Object>)> {
-        let index = self.index.read().expect(UNPOISONED);
+        let index = self.index.read();
         let mut pairs: Vec<(Arc<Object>, Arc<Object>)> = match object.at.kind {
             Kind::DockerHostCert => {
                 let gone = self.farewells.of_kind(Kind::PortainerClient, &object.at.namespace);
@@ -134,13 +135,13 @@ impl ControllerState {
     }
 
     fn find(&self, at: &ObjectRef) -> Option<Arc<Object>> {
-        let found = self.index.read().expect(UNPOISONED).find(at);
+        let found = self.index.read().find(at);
         found.or_else(|| self.farewells.find(at))
     }
 
     /// Who would register a host, the oldest first.
     pub(super) fn claims(&self, host: &Object) -> (Vec<Claim>, Vec<ObjectRef>) {
-        let clients = self.index.read().expect(UNPOISONED).clients_of(host);
+        let clients = self.index.read().clients_of(host);
         let claims = clients.iter().map(|client| self.registrations.claim(client, host)).collect();
         (claims, clients.iter().map(|client| client.at.clone()).collect())
     }
@@ -197,7 +198,7 @@ async fn look(cluster: &Arc<ControllerState>, client: &Object) -> SyncOutcome {
 
 /// Visits every host of a PortainerClient, those that are gone too; with news they are walked as well.
 fn visit_all(cluster: &ControllerState, client: &Object, news: bool) {
-    let hosts = cluster.index.read().expect(UNPOISONED).hosts_about(client);
+    let hosts = cluster.index.read().hosts_about(client);
     let gone = cluster.farewells.of_kind(Kind::DockerHostCert, &client.at.namespace);
     for host in hosts.into_iter().chain(gone) {
         if news {
@@ -225,7 +226,7 @@ async fn visit(cluster: &Arc<ControllerState>, client: Arc<Object>, host: Arc<Ob
     if came.look {
         let cluster = Arc::downgrade(cluster);
         tokio::spawn(async move {
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(MIN_REFRESH_DELAY).await;
             cluster.upgrade().iter().for_each(|cluster| cluster.registration_queue.add((client_at.clone(), None)));
         });
     }
@@ -234,14 +235,14 @@ async fn visit(cluster: &Arc<ControllerState>, client: Arc<Object>, host: Arc<Ob
 
 /// Publishes the counts of a PortainerClient, once for many hosts.
 fn count_later(cluster: &Arc<ControllerState>, client: ObjectRef) {
-    if !cluster.counting.lock().expect(UNPOISONED).insert(client.clone()) {
+    if !cluster.counting.lock().insert(client.clone()) {
         return;
     }
     let cluster = Arc::downgrade(cluster);
     tokio::spawn(async move {
         tokio::time::sleep(COUNTING).await;
         if let Some(cluster) = cluster.upgrade() {
-            cluster.counting.lock().expect(UNPOISONED).remove(&client);
+            cluster.counting.lock().remove(&client);
             cluster.queue.add(client);
         }
     });

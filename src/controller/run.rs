@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 /// Before a term that follows one which ended by a fault of ours.
-const BREATH: Duration = Duration::from_secs(5);
+const RESTART_DELAY: Duration = Duration::from_secs(5);
 
 /// Name of the Lease.
 pub const LEASE_NAME: &str = "dockseal-controller";
@@ -88,7 +88,7 @@ async fn terms(
         metrics.lead(None);
         match lost {
             true => tracing::warn!("the lease is lost: standing by"),
-            false => sleep(BREATH).await,
+            false => sleep(RESTART_DELAY).await,
         }
     }
 }

@@ -11,11 +11,10 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
+use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use tokio::task::AbortHandle;
-
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Whom a Secret wakes.
 #[derive(Clone)]
@@ -41,7 +40,7 @@ pub struct References(Mutex<HashMap<NamespacedName, AbortHandle>>);
 
 impl Drop for References {
     fn drop(&mut self) {
-        self.0.lock().expect(UNPOISONED).values().for_each(AbortHandle::abort);
+        self.0.lock().values().for_each(AbortHandle::abort);
     }
 }
 
@@ -49,10 +48,10 @@ impl References {
     /// Starts and ends watches so that they are those of the Secrets that are referred to now.
     pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queues: &Queues) {
         let wanted: HashSet<NamespacedName> = {
-            let index = index.read().expect(UNPOISONED);
+            let index = index.read();
             referrers(&index).flat_map(|object| object.referenced_secrets()).collect()
         };
-        let mut running = self.0.lock().expect(UNPOISONED);
+        let mut running = self.0.lock();
         running.retain(|at, watch| {
             let wanted = wanted.contains(at);
             if !wanted {
@@ -112,7 +111,7 @@ impl Presence {
 }
 
 fn referring(index: &RwLock<Index>, at: &NamespacedName) -> Vec<ObjectRef> {
-    let index = index.read().expect(UNPOISONED);
+    let index = index.read();
     let refers = |object: &Arc<Object>| object.referenced_secrets().contains(at);
     referrers(&index).filter(refers).map(|object| object.at.clone()).collect()
 }

@@ -213,7 +213,7 @@ where
     fn end(&mut self) {
         let Some(seen) = self.seen.take() else { return };
         let gone: Vec<ObjectRef> = {
-            let index = self.cluster.index.read().expect("nothing panics while it holds this lock");
+            let index = self.cluster.index.read();
             index.of_kind(self.kind).filter(|at| self.in_scope(at) && !seen.contains(at)).cloned().collect()
         };
         gone.iter().for_each(|at| self.cluster.remove(at));

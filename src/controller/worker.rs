@@ -13,19 +13,19 @@ use crate::reconcile::accounts::Accounts;
 use crate::reconcile::registration::Registrations;
 use crate::reconcile::{self, Context, Permit, Reconciled, RelatedState};
 use futures::FutureExt;
+use parking_lot::{Mutex, RwLock};
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 /// Walks at the same time, those that wait for a slow key left out.
-const PLACES: usize = 32;
+const MAX_CONCURRENT: usize = 32;
 /// A server that wants to be left alone for longer than that is asked again all the same.
-pub(super) const LONGEST_TOLD: Duration = Duration::from_mins(5);
+pub(super) const MAX_RETRY_DELAY_ONCE_REPORTED: Duration = Duration::from_mins(5);
 /// Failures in a row that are nobody's business but the log's.
 pub(super) const UNTOLD_FAILURES: u32 = 2;
-pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Everything that one term of office knows.
 pub struct ControllerState {
@@ -66,14 +66,14 @@ impl ControllerState {
             counting: Mutex::default(),
             references: References::default(),
             metrics,
-            places: Arc::new(Semaphore::new(PLACES)),
+            places: Arc::new(Semaphore::new(MAX_CONCURRENT)),
         }
     }
 
     /// Takes an object from a watch.
     pub fn put(&self, object: Object) {
         self.farewells.cancel(&object.at);
-        let mut index = self.index.write().expect(UNPOISONED);
+        let mut index = self.index.write();
         let before = index.find(&object.at).and_then(|before| before.account());
         let left = before.filter(|before| Some(before) != object.account().as_ref());
         let touched = index.put(object);
@@ -88,7 +88,7 @@ impl ControllerState {
 
     /// Takes the end of an object from a watch.
     pub fn remove(&self, at: &ObjectRef) {
-        let mut index = self.index.write().expect(UNPOISONED);
+        let mut index = self.index.write();
         let object = index.find(at);
         let account = object.as_ref().and_then(|object| object.account());
         let touched = index.remove(at);
@@ -141,7 +141,7 @@ async fn guarded(cluster: Arc<ControllerState>, at: ObjectRef, permit: Permit) {
 }
 
 async fn one(cluster: Arc<ControllerState>, at: ObjectRef, permit: Permit) {
-    let Some(object) = cluster.index.read().expect(UNPOISONED).find(&at) else {
+    let Some(object) = cluster.index.read().find(&at) else {
         cluster.queue.done(&at, None, || true);
         return;
     };
@@ -167,14 +167,14 @@ impl ControllerState {
     /// Who brings a host's certificate there.
     pub(super) fn deliverer(&self, object: &Object) -> Deliverer {
         let account = object.account();
-        let hosts = account.map(|account| self.index.read().expect(UNPOISONED).hosts_of(&account));
+        let hosts = account.map(|account| self.index.read().hosts_of(&account));
         self.accounts.deliverer(object, &hosts.unwrap_or_default())
     }
 }
 
 async fn walk(cluster: &ControllerState, object: &Object, permit: &Permit) -> Result<Reconciled, StoreError> {
     let owner = cluster.ctx.store.leaf(&object.secret()).await?.and_then(|stored| stored.owner);
-    let related = cluster.index.read().expect(UNPOISONED).surroundings(object, owner.as_ref());
+    let related = cluster.index.read().surroundings(object, owner.as_ref());
     let (deliverer, registration) = (cluster.deliverer(object), cluster.registration(object));
     let related = RelatedState { deliverer, registration, ..related };
     reconcile::reconcile(&cluster.ctx, object, &related, permit).await
@@ -191,16 +191,16 @@ fn follow(cluster: &ControllerState, object: &Object, walk: Reconciled) {
     object.account().into_iter().for_each(|account| cluster.account_queue.add(account));
     cluster.queue.done(at, walk.requeue_at, || {
         let secret_settled = cluster.ctx.store.leaves.is_as_written(&object.secret());
-        let mut index = cluster.index.write().expect(UNPOISONED);
+        let mut index = cluster.index.write();
         let status_settled = walk.status.is_none_or(|status| index.note_status(at, &object.previous, status));
         secret_settled && status_settled
     });
-    let now = cluster.index.read().expect(UNPOISONED).find(at);
+    let now = cluster.index.read().find(at);
     now.iter().for_each(|object| cluster.follow_registration(object));
 }
 
 fn wake_leaves(cluster: &ControllerState, authority: &ObjectRef) {
-    let leaves = cluster.index.read().expect(UNPOISONED).leaves_of(authority);
+    let leaves = cluster.index.read().leaves_of(authority);
     leaves.into_iter().for_each(|leaf| cluster.queue.add(leaf));
 }
 
@@ -215,7 +215,7 @@ fn retry(cluster: &Arc<ControllerState>, at: ObjectRef, error: &StoreError) {
 
 /// Another try, after `told` at least and later each time. The term of office may end until then.
 fn again(cluster: &Arc<ControllerState>, at: ObjectRef, told: Duration) -> Duration {
-    let delay = cluster.queue.failed(&at).max(told.min(LONGEST_TOLD));
+    let delay = cluster.queue.failed(&at).max(told.min(MAX_RETRY_DELAY_ONCE_REPORTED));
     if !told.is_zero() {
         cluster.queue.rest(&at);
     }

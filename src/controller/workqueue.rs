@@ -2,15 +2,14 @@
 //! after failures.
 
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::hash::Hash;
-use std::sync::Mutex;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 const FIRST_DELAY: Duration = Duration::from_millis(500);
-const LONGEST_DELAY: Duration = Duration::from_secs(60);
+const MAX_DELAY: Duration = Duration::from_secs(60);
 
 /// The queue.
 pub struct WorkQueue<K> {
@@ -39,13 +38,13 @@ struct QueueState<K> {
 impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     /// Asks for a walk; one that is under way is followed by another.
     pub fn add(&self, at: K) {
-        self.state.lock().expect(UNPOISONED).add(at);
+        self.state.lock().add(at);
         self.news.notify_one();
     }
 
     /// News that may be the echo of the object's own walk: while one is under way, its end decides.
     pub fn add_unless_own_write(&self, at: K) {
-        let mut state = self.state.lock().expect(UNPOISONED);
+        let mut state = self.state.lock();
         if state.walking.contains(&at) {
             state.echoed.insert(at);
             return;
@@ -59,7 +58,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     pub async fn next(&self) -> K {
         loop {
             let news = self.news.notified();
-            if let Some(at) = self.state.lock().expect(UNPOISONED).start() {
+            if let Some(at) = self.state.lock().start() {
                 return at;
             }
             news.await;
@@ -70,7 +69,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     /// shown meanwhile is what the walk wrote: then it was an echo. It is asked while no hint can come in between,
     /// else one that came after the answer would be taken for an echo.
     pub fn done(&self, at: &K, requeue_at: Option<Timestamp>, settled: impl FnOnce() -> bool) {
-        let mut state = self.state.lock().expect(UNPOISONED);
+        let mut state = self.state.lock();
         state.failures.remove(at);
         state.set_alarm(at, requeue_at);
         let settled = settled();
@@ -84,9 +83,9 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
 
     /// A walk failed; it is tried again after the delay that this says, which grows with each failure.
     pub fn failed(&self, at: &K) -> Duration {
-        let mut state = self.state.lock().expect(UNPOISONED);
+        let mut state = self.state.lock();
         let failures = state.failures.entry(at.clone()).or_default();
-        let delay = FIRST_DELAY.saturating_mul(1 << (*failures).min(10)).min(LONGEST_DELAY);
+        let delay = FIRST_DELAY.saturating_mul(1 << (*failures).min(10)).min(MAX_DELAY);
         *failures += 1;
         state.echoed.remove(at);
         state.finish(at);
@@ -97,12 +96,12 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
 
     /// How often its walks have failed since one ended well.
     pub fn failures(&self, at: &K) -> u32 {
-        self.state.lock().expect(UNPOISONED).failures.get(at).copied().unwrap_or_default()
+        self.state.lock().failures.get(at).copied().unwrap_or_default()
     }
 
     /// Lets an object rest whatever happens, since the server asked for it; [`Queue::rested`] ends that.
     pub fn rest(&self, at: &K) {
-        let mut state = self.state.lock().expect(UNPOISONED);
+        let mut state = self.state.lock();
         state.ready.retain(|ready| ready != at);
         state.queued.remove(at);
         state.resting.insert(at.clone());
@@ -110,13 +109,13 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
 
     /// Ends an object's rest, and asks for its walk.
     pub fn rested(&self, at: K) {
-        self.state.lock().expect(UNPOISONED).resting.remove(&at);
+        self.state.lock().resting.remove(&at);
         self.add(at);
     }
 
     /// Wakes those whose alarm is due at `now`.
     pub fn enqueue_due(&self, now: Timestamp) {
-        let mut state = self.state.lock().expect(UNPOISONED);
+        let mut state = self.state.lock();
         while state.alarms.first().is_some_and(|(instant, _)| *instant <= now) {
             let (_, at) = state.alarms.pop_first().expect("there is a first");
             state.alarm_of.remove(&at);
@@ -128,14 +127,14 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
 
     /// Forgets alarms and failures of an object that is gone.
     pub fn forget(&self, at: &K) {
-        let mut state = self.state.lock().expect(UNPOISONED);
+        let mut state = self.state.lock();
         state.set_alarm(at, None);
         state.failures.remove(at);
     }
 
     /// Whether nobody waits and nobody walks.
     pub fn is_idle(&self) -> bool {
-        let state = self.state.lock().expect(UNPOISONED);
+        let state = self.state.lock();
         state.ready.is_empty() && state.walking.is_empty() && state.again.is_empty()
     }
 }
@@ -262,7 +261,7 @@ mod tests {
         let queue = WorkQueue::default();
         let delays: Vec<_> = (0..9).map(|_| queue.failed(&host("a"))).collect();
         assert_eq!(delays[0], FIRST_DELAY);
-        assert_eq!(delays[8], LONGEST_DELAY);
+        assert_eq!(delays[8], MAX_DELAY);
         queue.done(&host("a"), None, || true);
         assert_eq!(queue.failed(&host("a")), FIRST_DELAY);
     }

@@ -8,7 +8,7 @@ use crate::pki::lifecycle::saturating;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// A finalizer holds an object no longer than this.
-pub const PATIENCE: SignedDuration = SignedDuration::from_hours(24);
+pub const FINALIZER_TIMEOUT: SignedDuration = SignedDuration::from_hours(24);
 
 /// What to do about an object's finalizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub fn plan(object: &Object, blockers: &DeletionBlockers<'_>, now: Timestamp) ->
     if !held {
         return DeletionStep::Gone.into();
     }
-    let end = saturating(deleted, PATIENCE);
+    let end = saturating(deleted, FINALIZER_TIMEOUT);
     let last = now >= end || object.annotation(FORCE_REMOVE_ANNOTATION).is_some();
     if blockers.registered && !last {
         return DeletionStep::WaitForPortainer(end).into();
@@ -123,9 +123,9 @@ fn what_is_left(object: &Object, deliverer: &Deliverer) -> Option<Left> {
     }
     let reported = delivered.is_some();
     let patience = match deliverer {
-        Deliverer::Node(_) | Deliverer::Enrolled if reported => PATIENCE,
-        Deliverer::Node(_) | Deliverer::Enrolled => progress::PATIENCE,
-        Deliverer::Refused(refusal) if refusal.reason == Reason::StoreFailed => progress::PATIENCE,
+        Deliverer::Node(_) | Deliverer::Enrolled if reported => FINALIZER_TIMEOUT,
+        Deliverer::Node(_) | Deliverer::Enrolled => progress::REPORT_TIMEOUT,
+        Deliverer::Refused(refusal) if refusal.reason == Reason::StoreFailed => progress::REPORT_TIMEOUT,
         _ => SignedDuration::ZERO, // nobody is told of it
     };
     Some(Left { patience, reported })

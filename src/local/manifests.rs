@@ -15,7 +15,7 @@ use std::collections::HashMap;
 const ACCEPTED: &str =
     "DockerCA, DockerHostCert, DockerClientCert and PortainerClient of dockseal.dev/v1alpha1, and Secret of v1";
 /// `NAME.yaml` is a file name, which has at most 255 bytes.
-const LONGEST_NAME: usize = 250;
+const MAX_NAME_BYTES: usize = 250;
 
 /// A file and the text in it.
 pub struct Text {
@@ -139,8 +139,8 @@ fn place(kind: &str, fields: &Map<String, Value>) -> Result<NamespacedName, Stri
         Some(Value::String(namespace)) => namespace.clone(),
         Some(_) => return Err(format!("{kind} {name}: metadata.namespace: it is no text: put it in quotes")),
     };
-    if !is_name(&name, LONGEST_NAME, true) {
-        return Err(format!("{kind} {name:?}: metadata.name: {}", no_name(LONGEST_NAME)));
+    if !is_name(&name, MAX_NAME_BYTES, true) {
+        return Err(format!("{kind} {name:?}: metadata.name: {}", no_name(MAX_NAME_BYTES)));
     }
     if !is_name(&namespace, 63, false) {
         return Err(format!(

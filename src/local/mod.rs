@@ -17,10 +17,11 @@ use crate::adapters::disk::store::{DiskStore, EventSink};
 use crate::adapters::disk::watch::FileWatch;
 use k8s_openapi::jiff::Timestamp;
 use manifests::{Loaded, ManifestError, Text, load};
+use parking_lot::Mutex;
 use runner::{RunResult, Runner};
 use status_table::{Console, StatusTable};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use this_host::HostChanges;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,12 +30,11 @@ use tokio::time::{Instant, sleep, sleep_until};
 /// Editors write in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// The longest nap: a clock that was set shows after it.
-const LONGEST_NAP: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 /// The longest nap where the system does not tell of changes.
-const BLIND_NAP: Duration = Duration::from_secs(5);
+const UNWATCHED_SLEEP: Duration = Duration::from_secs(5);
 /// The first wait after a failure; it doubles up to [`LONGEST_NAP`].
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// What `up` is to do.
 #[derive(Clone, Debug)]
@@ -116,7 +116,7 @@ pub async fn run_on(settings: UpSettings, console: Console, clock: Clock) -> Res
         () = deadline(&settings) => UpResult::NotReady,
         ended = serve(&settings, &mut sources, &mut door, &board) => ended?,
     };
-    board.lock().expect(UNPOISONED).draw();
+    board.lock().draw();
     Ok(ended)
 }
 
@@ -125,7 +125,7 @@ fn events(board: &Arc<Mutex<StatusTable>>, clock: &Clock) -> EventSink {
     let (board, clock) = (Arc::clone(board), clock.clone());
     Arc::new(move |line| {
         let now = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
-        board.lock().expect(UNPOISONED).say(&format!("{now} {line}"));
+        board.lock().say(&format!("{now} {line}"));
     })
 }
 
@@ -156,10 +156,10 @@ async fn serve(
     let mut failures = 0;
     let (mut watch, blind) = FileWatch::over(&settings.files, &door.store().secrets()?);
     if let Some(why) = &blind {
-        let seconds = BLIND_NAP.as_secs();
+        let seconds = UNWATCHED_SLEEP.as_secs();
         let line =
             format!("changes are looked for every {seconds} seconds, since the system does not tell of them: {why}");
-        board.lock().expect(UNPOISONED).say(&line);
+        board.lock().say(&line);
     }
     let mut others = settings.host.as_ref().map(|_| HostChanges::watched());
     loop {
@@ -183,7 +183,7 @@ async fn serve(
         match sources.changed() {
             Ok(None) => {}
             Ok(Some(loaded)) => door.take(loaded),
-            Err(error) => board.lock().expect(UNPOISONED).say(&format!("{error} (the files as they were before hold)")),
+            Err(error) => board.lock().say(&format!("{error} (the files as they were before hold)")),
         }
     }
 }
@@ -204,11 +204,11 @@ async fn rest(watch: &FileWatch, clock: &Clock, round: &RunResult, failures: u32
         let nap = nap(clock.now(), requeue_at, blind);
         tokio::select! {
             () = watch.changed() => return sleep(DEBOUNCE).await,
-            () = sleep_until(again.unwrap_or_else(|| Instant::now() + LONGEST_NAP)) => {}
+            () = sleep_until(again.unwrap_or_else(|| Instant::now() + MAX_SLEEP)) => {}
             () = sleep(nap) => {}
         }
         let (now, tried) = (clock.now(), again.is_some_and(|again| Instant::now() >= again));
-        let overdue = round.requeue_at.is_some() && requeue_at.is_none() && nap >= LONGEST_NAP;
+        let overdue = round.requeue_at.is_some() && requeue_at.is_none() && nap >= MAX_SLEEP;
         if tried || overdue || blind || now < begun || requeue_at.is_some_and(|requeue_at| now >= requeue_at) {
             return;
         }
@@ -216,14 +216,14 @@ async fn rest(watch: &FileWatch, clock: &Clock, round: &RunResult, failures: u32
 }
 
 fn nap(now: Timestamp, requeue_at: Option<Timestamp>, blind: bool) -> Duration {
-    let longest = if blind { BLIND_NAP } else { LONGEST_NAP };
+    let longest = if blind { UNWATCHED_SLEEP } else { MAX_SLEEP };
     let until = requeue_at.map(|requeue_at| Duration::try_from(now.duration_until(requeue_at)).unwrap_or_default());
     // An instant after it, so that its time has come then.
     until.map_or(longest, |until| (until + Duration::from_millis(1)).min(longest))
 }
 
 fn backoff(failures: u32) -> Duration {
-    FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(LONGEST_NAP)
+    FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(MAX_SLEEP)
 }
 
 /// The files as they were last read.

@@ -1,6 +1,5 @@
 //! Registration without a cluster: after the walks, each Portainer of the files is looked at and its hosts are visited.
 
-use super::UNPOISONED;
 use super::manifests::LoadedObject;
 use super::runner::{RunResult, Runner};
 use crate::adapters::DiskStore;
@@ -24,7 +23,7 @@ use tokio::time::timeout;
 /// A look may be followed by another one and its visits so often in a round.
 const TURNS: u32 = 3;
 /// A round does not wait for visits when none has ended for so long.
-const LULL: Duration = Duration::from_secs(1);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The hosts and PortainerClients of the files, in their order.
 pub struct Inventory {
@@ -148,7 +147,7 @@ impl Runner {
         if !self.registrations.is_look_due(client, self.ctx.clock.now()) {
             return false;
         }
-        self.board.lock().expect(UNPOISONED).draw();
+        self.board.lock().draw();
         self.registrations.look(&self.ctx, client).await.news
     }
 
@@ -158,7 +157,7 @@ impl Runner {
             self.visits.begin(&self.ctx, &self.registrations, visit);
         }
         let mut whole = SyncOutcome::default();
-        while let Ok(Some(((of, _), came))) = timeout(LULL, self.visits.next()).await {
+        while let Ok(Some(((of, _), came))) = timeout(IDLE_TIMEOUT, self.visits.next()).await {
             whole.news |= came.news;
             whole.requeue_at = [whole.requeue_at, came.requeue_at].into_iter().flatten().min();
             whole.look |= came.look && of == *client;

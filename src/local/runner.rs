@@ -1,6 +1,5 @@
 //! One round over all objects: what stands around each, its walk, and where it stands after it.
 
-use super::UNPOISONED;
 use super::manifests::{Loaded, LoadedObject, named};
 use super::registration::{Inventory, PendingSyncs};
 use super::status_table::{Row, StatusTable};
@@ -12,15 +11,16 @@ use crate::decide::delivery::Deliverer;
 use crate::reconcile::registration::Registrations;
 use crate::reconcile::{Context, Permit, Reconciled, RelatedState, reconcile};
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// Walks at a time; their writes are synced together, so more than there are cores.
-const PLACES: usize = 16;
+const MAX_CONCURRENT: usize = 16;
 /// The table is not drawn more often.
 const FRAME: Duration = Duration::from_millis(100);
 
@@ -106,11 +106,11 @@ impl Runner {
         }
         self.ctx.store.set_inputs(loaded.inputs);
         if let Err(error) = self.ctx.store.note_objects(self.objects.iter().map(|found| &found.object)) {
-            self.board.lock().expect(UNPOISONED).say(&error.to_string());
+            self.board.lock().say(&error.to_string());
         }
         let blank = |found: &LoadedObject| Row::new(&found.object.at, self.namespaced(), &Default::default());
         let rows = self.objects.iter().map(blank).collect();
-        self.board.lock().expect(UNPOISONED).reset(rows);
+        self.board.lock().reset(rows);
     }
 
     fn namespaced(&self) -> bool {
@@ -142,17 +142,17 @@ impl Runner {
             let (index, reconciled) = done.expect("a walk does not panic");
             self.note(&mut round, index, reconciled);
             if drawn.elapsed() >= FRAME {
-                self.board.lock().expect(UNPOISONED).draw();
+                self.board.lock().draw();
                 drawn = Instant::now();
             }
         }
-        self.board.lock().expect(UNPOISONED).draw();
+        self.board.lock().draw();
         round
     }
 
     /// Starts every walk; a leaf's waits for its authority's, and for no other.
     fn set_out(&mut self) -> JoinSet<ReconcileResult> {
-        let places = Arc::new(Semaphore::new(PLACES));
+        let places = Arc::new(Semaphore::new(MAX_CONCURRENT));
         let mut walks = JoinSet::new();
         let mut gates = HashMap::new();
         let (authorities, leaves): (Vec<_>, Vec<_>) =
@@ -229,7 +229,7 @@ impl Runner {
         }
         round.ready &= row.is_ready();
         let fault = (!row.is_ready() && !row.message.is_empty()).then(|| row.message.clone());
-        let mut board = self.board.lock().expect(UNPOISONED);
+        let mut board = self.board.lock();
         board.note(index, row);
         let before = match &fault {
             Some(message) => self.said.insert(object.at.clone(), message.clone()),

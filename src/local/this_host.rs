@@ -1,6 +1,5 @@
 //! `up --host NAME`: what a companion does, for the machine that `up` itself runs on.
 
-use super::UNPOISONED;
 use super::runner::{RunResult, Runner};
 use crate::adapters::StoreError;
 use crate::adapters::disk::watch::FileWatch;
@@ -25,7 +24,7 @@ pub fn wishes(object: &Object, host: Option<&str>) -> Option<Wishes> {
 }
 
 /// A bus that was not there, or went away, is tried again.
-const BUS_AGAIN: Duration = Duration::from_secs(30);
+const BUS_RETRY_INTERVAL: Duration = Duration::from_secs(30);
 
 /// What others do on this machine to what is delivered, as soon as the system tells of it.
 pub struct HostChanges {
@@ -36,7 +35,7 @@ pub struct HostChanges {
 impl HostChanges {
     /// From now on.
     pub fn watched() -> HostChanges {
-        HostChanges { watch: FileWatch::new(SILENT), daemon: UnitWatch::of(SERVICE, BUS_AGAIN) }
+        HostChanges { watch: FileWatch::new(SILENT), daemon: UnitWatch::of(SERVICE, BUS_RETRY_INTERVAL) }
     }
 
     /// Files delivered to that directory, and dockerd's configuration: to be said after each round, which may have made
@@ -74,7 +73,7 @@ impl Runner {
                 if news {
                     self.say(&object, &done);
                     if let Err(error) = self.store().report(&object.at, &done.status) {
-                        self.board.lock().expect(UNPOISONED).say(&error.to_string());
+                        self.board.lock().say(&error.to_string());
                     }
                     self.objects[index].object.companion = done.status;
                 }
@@ -82,7 +81,7 @@ impl Runner {
             }
             Err(error) => {
                 round.failed = true;
-                self.board.lock().expect(UNPOISONED).say(&error.to_string());
+                self.board.lock().say(&error.to_string());
                 false
             }
         }
@@ -113,7 +112,7 @@ impl Runner {
     }
 
     fn say(&self, object: &Object, done: &DeliveryResult) {
-        let mut board = self.board.lock().expect(UNPOISONED);
+        let mut board = self.board.lock();
         for condition in &done.status.conditions {
             let known = object.companion.conditions.contains(condition);
             if !known && condition.status == "True" {

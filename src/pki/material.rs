@@ -193,7 +193,7 @@ pub struct Contents {
 }
 
 /// Opening one takes a second or more, and a Secret has room for thousands.
-const MOST_ENCRYPTED: usize = 8;
+const MAX_ENCRYPTED: usize = 8;
 
 /// Reads everything in PEM from `data`; what is no PEM is passed over. Of encrypted keys the first few are opened.
 pub fn read_anything(data: &Data, passphrase: Option<&[u8]>) -> Contents {
@@ -204,7 +204,7 @@ pub fn read_anything(data: &Data, passphrase: Option<&[u8]>) -> Contents {
             if is_private_key(block.tag()) {
                 let encrypted = encrypted::is_encrypted(&block);
                 opened += usize::from(encrypted);
-                let too_many = encrypted && opened > MOST_ENCRYPTED;
+                let too_many = encrypted && opened > MAX_ENCRYPTED;
                 let key = if too_many { Err(KeyError::TooMany) } else { PrivateKey::from_block(block, passphrase) };
                 contents.keys.push(key.map(Arc::new));
             } else if let Ok(certificate) = Certificate::from_der(block.contents()) {

@@ -1,7 +1,7 @@
 //! A server's words, made fit for a status and a log: short, on one line, without PEM and without what looks like a key.
 
 /// Characters that are kept.
-const LONGEST: usize = 300;
+const MAX_CHARS: usize = 300;
 /// So many characters of a key's alphabet in a row are taken for one.
 const KEY_LIKE: usize = 32;
 
@@ -11,7 +11,7 @@ pub fn sanitize(text: &str) -> String {
     let spaced: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
     let words: Vec<String> = spaced.split_whitespace().map(without_keys).collect();
     let words = words.join(" ");
-    match words.char_indices().nth(LONGEST) {
+    match words.char_indices().nth(MAX_CHARS) {
         Some((end, _)) => format!("{}…", &words[..end]),
         None => words,
     }

@@ -2,7 +2,7 @@
 
 use super::authority_cache::CachedAuthority;
 use super::finalizer::in_use;
-use super::{CONFLICT_PATIENCE, Context, Permit, Reconciled, RelatedState, report};
+use super::{CONFLICT_RECHECK_INTERVAL, Context, Permit, Reconciled, RelatedState, report};
 use crate::adapters::random::{salt, serial};
 use crate::adapters::store::{AUTHORITY_TYPE, LEAF_TYPE, NewItem, StoredItem, StoredKind};
 use crate::adapters::{Store, StoreError};
@@ -24,9 +24,9 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// More steps than any authority needs: make, remember, publish the bundle, keep.
-const MOST_STEPS: usize = 8;
+const MAX_STEPS: usize = 8;
 /// A leaf's Secret holds the bundle twice, and 1 MiB in all.
-const MOST_TRUST: usize = 384 * 1024;
+const MAX_TRUST: usize = 384 * 1024;
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 type ReadPassphrase = Option<Zeroizing<Vec<u8>>>;
@@ -48,7 +48,7 @@ pub async fn reconcile<S: Store>(
     };
     let mut outcome = AuthorityOutcome::default();
     let mut remembered = fingerprint_in(object, AUTHORITY_ANNOTATION);
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let seen = observe(ctx, object, &desired, related, remembered.clone()).await?;
         let plan = plan(&desired, &seen.observed, ctx.clock.now());
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
@@ -189,7 +189,7 @@ async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec
         }
     }
     let trusted = TrustBundle::new(trusted);
-    let (size, most) = (trusted.to_pem().len() / 1024, MOST_TRUST / 1024);
+    let (size, most) = (trusted.to_pem().len() / 1024, MAX_TRUST / 1024);
     if size >= most {
         let message = format!("{size} KiB of certificates are too many for a Secret of each host: {most} KiB at most");
         return Ok(Err(Problem::field("additionalTrust", message)));
@@ -378,7 +378,7 @@ async fn finish<S: Store>(
     report(ctx, object, &status, &events).await?;
     // Noted last: were the report to fail after it, the next walk would see no change and the leaves never hear of it.
     let authority_changed = ctx.authorities.note(&object.at.beside(&object.at.name), entry);
-    let requeue_at = in_conflict(&outcome).then(|| saturating(ctx.clock.now(), CONFLICT_PATIENCE));
+    let requeue_at = in_conflict(&outcome).then(|| saturating(ctx.clock.now(), CONFLICT_RECHECK_INTERVAL));
     Ok(Reconciled { requeue_at, status: Some(status), issued: outcome.issued_for, authority_changed })
 }
 

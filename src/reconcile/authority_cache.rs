@@ -3,8 +3,9 @@
 use crate::api::NamespacedName;
 use crate::decide::leaf::AuthorityView;
 use crate::pki::Authority;
+use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 /// An authority as its last walk left it.
 #[derive(Clone, Debug)]
@@ -19,17 +20,15 @@ pub enum CachedAuthority {
 #[derive(Debug, Default)]
 pub struct AuthorityCache(RwLock<HashMap<NamespacedName, CachedAuthority>>);
 
-const UNPOISONED: &str = "nothing panics while it holds this lock";
-
 impl AuthorityCache {
     /// The authority, if its DockerCA was walked.
     pub fn find(&self, at: &NamespacedName) -> Option<CachedAuthority> {
-        self.0.read().expect(UNPOISONED).get(at).cloned()
+        self.0.read().get(at).cloned()
     }
 
     /// Notes how an authority is; true where that changes something for its leaves.
     pub fn note(&self, at: &NamespacedName, entry: CachedAuthority) -> bool {
-        let before = self.0.write().expect(UNPOISONED).insert(at.clone(), entry.clone());
+        let before = self.0.write().insert(at.clone(), entry.clone());
         match (before, entry) {
             (Some(CachedAuthority::Open(_, before)), CachedAuthority::Open(_, now)) => before != now,
             (Some(CachedAuthority::Closed(before)), CachedAuthority::Closed(now)) => before != now,
@@ -39,6 +38,6 @@ impl AuthorityCache {
 
     /// Forgets the authority of a DockerCA that is gone.
     pub fn forget(&self, at: &NamespacedName) {
-        self.0.write().expect(UNPOISONED).remove(at);
+        self.0.write().remove(at);
     }
 }

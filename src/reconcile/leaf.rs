@@ -1,7 +1,7 @@
 //! A leaf's walk: facts, plan, at most one certificate, status. Two writes for an issuance, none where nothing is due.
 
 use super::authority_cache::CachedAuthority;
-use super::{CONFLICT_PATIENCE, Context, Permit, Reconciled, RelatedState, report};
+use super::{CONFLICT_RECHECK_INTERVAL, Context, Permit, Reconciled, RelatedState, report};
 use crate::adapters::random::{is_slow, serial};
 use crate::adapters::store::{LEAF_TYPE, NewItem, StoredKind, StoredLeaf};
 use crate::adapters::{Store, StoreError};
@@ -80,7 +80,7 @@ async fn attempt<S: Store>(
     match step {
         LeafStep::Keep => {}
         LeafStep::Refuse(refusal) => {
-            next = next.or(Some(crate::pki::lifecycle::saturating(now, CONFLICT_PATIENCE)));
+            next = next.or(Some(crate::pki::lifecycle::saturating(now, CONFLICT_RECHECK_INTERVAL)));
             outcome.refusal = Some(refusal);
         }
         LeafStep::Rebundle => rebundle(ctx, &desired, entry).await?,

@@ -27,7 +27,7 @@ use crate::decide::status::{Event, Verdict, conditions, previous_reason};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// How often what is not ours is looked at again: nothing watches it.
-const CONFLICT_PATIENCE: SignedDuration = SignedDuration::from_mins(1);
+const CONFLICT_RECHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// 2026-01-01T00:00:00Z: no clock that is right shows less.
 const WRITTEN: i64 = 1_767_225_600;

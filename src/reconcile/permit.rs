@@ -1,6 +1,7 @@
 //! A place among those that work at the same time, given up while a slow key is made.
 
-use std::sync::{Arc, Mutex};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A place in the queue's working set.
@@ -33,6 +34,6 @@ impl Permit {
     }
 
     fn set(&self, permit: Option<OwnedSemaphorePermit>) {
-        *self.held.lock().expect("nothing panics while it holds this lock") = permit;
+        *self.held.lock() = permit;
     }
 }

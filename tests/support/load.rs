@@ -11,11 +11,12 @@ use dockseal::local::manifests::{Loaded, Text, load};
 use dockseal::local::runner::{RunResult, Runner};
 use dockseal::local::status_table::{Console, StatusTable};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// A server is looked at so often.

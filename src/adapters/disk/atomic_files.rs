@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 /// What every name begins with that is not in its place yet, or no longer.
 const ASIDE: &str = ".dockseal-";
 /// How often a directory is read again that was replaced meanwhile.
-const MOST_READS: usize = 8;
+const MAX_READS: usize = 8;
 
 /// A file or directory that could not be read or written, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,7 @@ pub type ReadFile = (String, Zeroizing<Vec<u8>>);
 /// [`FileError`] where it is there and cannot be read.
 pub fn read_directory(path: &Path) -> Result<Option<Vec<ReadFile>>, FileError> {
     let fail = failed("read", path);
-    for _ in 0..MOST_READS {
+    for _ in 0..MAX_READS {
         let Some(before) = identity(path).map_err(&fail)? else { return Ok(None) };
         let read = read_entries(path);
         if identity(path).map_err(&fail)? == Some(before) {

@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 /// Directories below it that are looked into.
 const DEPTH: usize = 2;
 /// Larger files are none of openssl's.
-const LARGEST: u64 = 1 << 20;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 /// So many files are no how-to's directory.
-const MOST: usize = 2000;
+const MAX_FILES: usize = 2000;
 
 /// Reads the files of a directory and of those in it, by name; hidden ones, large ones and links to directories are
 /// passed over.
@@ -46,9 +46,9 @@ fn collect(directory: &Path, below: &str, depth: usize, files: &mut Vec<FoundFil
         }
         if found.is_dir() && !link && depth > 0 {
             collect(&path, &at, depth - 1, files)?;
-        } else if found.is_file() && found.len() <= LARGEST {
-            if files.len() == MOST {
-                return Err(fail(directory)(io::Error::other(format!("it holds more than {MOST} files"))));
+        } else if found.is_file() && found.len() <= MAX_FILE_BYTES {
+            if files.len() == MAX_FILES {
+                return Err(fail(directory)(io::Error::other(format!("it holds more than {MAX_FILES} files"))));
             }
             let bytes = Zeroizing::new(fs::read(&path).map_err(fail(&path))?);
             files.push(FoundFile { path: at, mode: found.permissions().mode() & 0o7777, bytes });

@@ -6,11 +6,12 @@ use crate::adapters::store::{NewItem, ObjectEvent, Store, StoreError, StoredItem
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
 use crate::api::{Kind, NamespacedName, Object, ObjectRef};
 use crate::pki::material::{self, Data};
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
 /// File beside the data that says whose it is.
 const NOTE: &str = ".dockseal.json";
@@ -18,7 +19,6 @@ const NOTE: &str = ".dockseal.json";
 const OBJECTS: &str = "objects.json";
 /// Locks for the statuses: one for each would be kept for ever, and one for all would sync them one by one.
 const STRIPES: usize = 64;
-const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Where lines for the user go, one at a time.
 pub type EventSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -61,7 +61,7 @@ impl DiskStore {
 
     /// Takes the Secrets that the user wrote in place of those before.
     pub fn set_inputs(&self, inputs: HashMap<NamespacedName, Data>) {
-        *self.inputs.write().expect(UNPOISONED) = inputs;
+        *self.inputs.write() = inputs;
     }
 
     /// Makes the directory of the Secrets, so that it can be watched, and says where it is.
@@ -119,7 +119,7 @@ impl DiskStore {
         at: &ObjectRef,
         change: impl FnOnce((ControllerStatus, CompanionStatus)) -> (ControllerStatus, CompanionStatus),
     ) -> Result<(), StoreError> {
-        let _alone = self.statuses[stripe(at)].lock().expect(UNPOISONED);
+        let _alone = self.statuses[stripe(at)].lock();
         let (published, companion) = change(self.status(at));
         self.write_status(at, &HostCertStatus::joined(published, companion))
     }
@@ -148,8 +148,7 @@ impl DiskStore {
     }
 
     fn read_now(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
-        let input =
-            (shelf == StoredKind::Secrets).then(|| self.inputs.read().expect(UNPOISONED).get(at).cloned()).flatten();
+        let input = (shelf == StoredKind::Secrets).then(|| self.inputs.read().get(at).cloned()).flatten();
         if let Some(data) = input {
             return Ok(Some(stored(data, None)));
         }

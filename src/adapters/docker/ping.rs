@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 /// Everything is done within it.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a dockerd listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,8 +69,8 @@ pub async fn docker_ping(
     key_pem: &[u8],
 ) -> Result<Pinged, PingError> {
     let client = (cert_pem, key_pem);
-    let late = || PingError::Closed(format!("no answer within {} seconds", PATIENCE.as_secs()));
-    timeout(PATIENCE, ping(address, trust_pem, client)).await.unwrap_or_else(|_| Err(late()))
+    let late = || PingError::Closed(format!("no answer within {} seconds", TIMEOUT.as_secs()));
+    timeout(TIMEOUT, ping(address, trust_pem, client)).await.unwrap_or_else(|_| Err(late()))
 }
 
 async fn ping(address: &DockerAddress, trust_pem: Option<&[u8]>, client: (&[u8], &[u8])) -> Result<Pinged, PingError> {
@@ -96,7 +96,7 @@ async fn exchange(
     name: ServerName<'static>,
     config: ClientConfig,
 ) -> Result<Vec<u8>, PingError> {
-    let stream = dial((&address.host, address.port), PATIENCE).await.map_err(|error| match error {
+    let stream = dial((&address.host, address.port), TIMEOUT).await.map_err(|error| match error {
         DialError::Unresolved(words) => PingError::Unresolved(words),
         DialError::Closed(_, words) => PingError::Closed(words),
     })?;

@@ -16,9 +16,9 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 /// No question takes longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Answers are read no further.
-const LONGEST_ANSWER: u64 = 4 << 20;
+const MAX_ANSWER_BYTES: u64 = 4 << 20;
 /// Go's answer to plain HTTP where TLS is spoken: TLS at work (net/http, server.go); in lower case.
 const TLS_AT_WORK: &str = "client sent an http request to an https server.";
 
@@ -135,7 +135,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 async fn within<T>(what: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    timeout(PATIENCE, what).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
+    timeout(TIMEOUT, what).await.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut)))
 }
 
 async fn exchange(stream: TcpStream, config: ClientConfig) -> io::Result<Vec<u8>> {
@@ -149,7 +149,7 @@ pub(super) async fn ask(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), path
     let asked = async {
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").as_bytes()).await?;
         let mut answer = Vec::new();
-        match stream.take(LONGEST_ANSWER).read_to_end(&mut answer).await {
+        match stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await {
             // Who hangs up without a word after it is no fault of the answer's.
             Err(_) if !answer.is_empty() => Ok(answer),
             done => done.map(|_| answer),

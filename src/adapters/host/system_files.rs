@@ -19,7 +19,7 @@ pub const HOME: &str = "/var/lib/dockseal";
 /// All that a change writes beside others' files, and the way back, take less.
 const ROOM: usize = 256 << 10;
 /// Links behind links that are followed.
-const MOST_LINKS: usize = 8;
+const MAX_LINKS: usize = 8;
 
 /// A file, or the link that stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +90,7 @@ pub fn read(path: &Path) -> Result<PathEntry, FileError> {
 /// [`FileError`] as [`read`].
 pub fn behind_links(path: &Path) -> Result<PathBuf, FileError> {
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         match read(&path)? {
             PathEntry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
             _ => break,

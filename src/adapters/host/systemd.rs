@@ -7,9 +7,9 @@ use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant, proxy};
 
 /// The longest that a job of dockerd's may take: it waits ten seconds for each container that does not stop.
-const JOB_PATIENCE: Duration = Duration::from_mins(5);
+const JOB_TIMEOUT: Duration = Duration::from_mins(5);
 /// How often a unit's end is looked for.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Why systemd did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -279,12 +279,12 @@ impl Systemd {
     async fn until_ended(&self, unit: &str) -> Result<(), SystemdError> {
         let waited = async {
             while !matches!(self.unit(unit).await?.active.as_str(), "inactive" | "failed") {
-                sleep(LOOK_EVERY).await;
+                sleep(CHECK_INTERVAL).await;
             }
             Ok(())
         };
         let late = || SystemdError::Job { verb: "run", unit: unit.to_owned(), result: "timeout".into() };
-        timeout(JOB_PATIENCE, waited).await.unwrap_or_else(|_| Err(late()))
+        timeout(JOB_TIMEOUT, waited).await.unwrap_or_else(|_| Err(late()))
     }
 
     /// News of a unit from now on, without saying what: it was started, stopped, or failed. It ends with the bus.
@@ -326,7 +326,7 @@ async fn wait(removed: &mut JobRemovedStream, job: &OwnedObjectPath) -> String {
         }
         "unknown".to_owned()
     };
-    timeout(JOB_PATIENCE, ended).await.unwrap_or_else(|_| "timeout".into())
+    timeout(JOB_TIMEOUT, ended).await.unwrap_or_else(|_| "timeout".into())
 }
 
 fn exists(error: &zbus::Error) -> bool {

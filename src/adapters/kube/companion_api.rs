@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 /// Field manager of what companions write.
 pub const COMPANION_MANAGER: &str = "dockseal-companion";
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,9 +108,9 @@ impl CompanionApi {
 }
 
 async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, ApiError> {
-    match tokio::time::timeout(PATIENCE, request).await {
+    match tokio::time::timeout(TIMEOUT, request).await {
         Ok(done) => done.map_err(|error| ApiError::of(&error)),
-        Err(_) => Err(ApiError::because(format!("no answer within {} seconds", PATIENCE.as_secs()))),
+        Err(_) => Err(ApiError::because(format!("no answer within {} seconds", TIMEOUT.as_secs()))),
     }
 }
 

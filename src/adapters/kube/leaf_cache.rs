@@ -2,8 +2,8 @@
 
 use crate::adapters::store::{StoreError, StoredLeaf};
 use crate::api::{NamespacedName, ObjectRef};
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard};
 
 /// What is known of them.
 #[derive(Default)]
@@ -31,7 +31,7 @@ impl Memory {
 
 impl LeafCache {
     fn open(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().expect("nothing panics while it holds this lock")
+        self.0.lock()
     }
 
     /// One of them.

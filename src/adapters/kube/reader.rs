@@ -21,11 +21,11 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 /// Who waits at a terminal waits no longer for a connection.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Field manager of what people's commands write.
 const FIELD_MANAGER: &str = "dockseal";
 /// The oldest API server that Dockseal works with.
-const OLDEST: (u32, u32) = (1, 34);
+const OLDEST_SUPPORTED: (u32, u32) = (1, 34);
 /// The version of our group that this program speaks.
 const VERSION: &str = "v1alpha1";
 
@@ -85,7 +85,7 @@ pub enum ReadError {
         why: String,
     },
     /// It is too old.
-    #[error("the API server {server} is Kubernetes {version}, and Dockseal needs {}.{} or newer: upgrade the cluster, or run `dockseal up` without one", OLDEST.0, OLDEST.1)]
+    #[error("the API server {server} is Kubernetes {version}, and Dockseal needs {}.{} or newer: upgrade the cluster, or run `dockseal up` without one", OLDEST_SUPPORTED.0, OLDEST_SUPPORTED.1)]
     TooOld {
         /// Its URL.
         server: String,
@@ -124,7 +124,7 @@ impl KubeReader {
     /// # Errors
     /// [`ReadError`] where it is not, or does not answer.
     pub async fn connect(mut config: Config) -> Result<KubeReader, ReadError> {
-        config.connect_timeout = Some(PATIENCE);
+        config.connect_timeout = Some(TIMEOUT);
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config)
             .map_err(|error| ReadError::Unreachable { server: server.clone(), why: innermost(&error) })?;
@@ -148,7 +148,7 @@ impl KubeReader {
         // Some providers write "34+".
         let number = |text: &str| text.trim_end_matches('+').parse::<u32>().ok();
         match (number(major), number(minor)) {
-            (Some(major), Some(minor)) if (major, minor) < OLDEST => {
+            (Some(major), Some(minor)) if (major, minor) < OLDEST_SUPPORTED => {
                 Err(ReadError::TooOld { server: self.server.clone(), version: version.to_owned() })
             }
             _ => Ok(()),

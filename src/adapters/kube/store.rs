@@ -25,7 +25,7 @@ use std::time::Duration;
 /// Field manager of what the controller writes.
 pub const FIELD_MANAGER: &str = "dockseal-controller";
 /// No request takes longer; the API server's own limit is 60 seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Secrets, ConfigMaps and statuses in an API server.
 pub struct KubeStore {
@@ -287,9 +287,9 @@ where
 }
 
 pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(PATIENCE, request).await {
+    match tokio::time::timeout(TIMEOUT, request).await {
         Ok(done) => done,
-        Err(_) => Err(kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into())),
+        Err(_) => Err(kube::Error::Service(format!("no answer within {} seconds", TIMEOUT.as_secs()).into())),
     }
 }
 

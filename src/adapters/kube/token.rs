@@ -11,7 +11,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The API server answers within this, or not at all.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A token. Its Debug is redacted, its memory is zeroed.
 #[derive(Clone)]
@@ -53,8 +53,8 @@ pub async fn mint(
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let asked = clock.now();
     let params = PostParams::default();
-    let answer = tokio::time::timeout(PATIENCE, accounts.create_token_request(account, &params, &request)).await;
-    let late = |_| kube::Error::Service(format!("no answer within {} seconds", PATIENCE.as_secs()).into());
+    let answer = tokio::time::timeout(TIMEOUT, accounts.create_token_request(account, &params, &request)).await;
+    let late = |_| kube::Error::Service(format!("no answer within {} seconds", TIMEOUT.as_secs()).into());
     let answer = answer.map_err(late)??;
     let unreadable = || kube::Error::Service("the answer holds no token".into());
     let status = answer.status.ok_or_else(unreadable)?;

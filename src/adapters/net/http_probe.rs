@@ -8,9 +8,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// One question takes no longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// More is not read.
-const LONGEST: u64 = 4096;
+const MAX_ANSWER_BYTES: u64 = 4096;
 
 /// GET of an `http://` address: the status, and the body where it is short.
 ///
@@ -21,13 +21,13 @@ pub async fn ask(url: &Uri) -> Result<(u16, String), String> {
         return Err(format!("{url} is no address like http://dockseal-controller.dockseal:8080/readyz"));
     };
     let place = (host.trim_matches(['[', ']']), url.port_u16().unwrap_or(80));
-    let mut stream = dial(place, PATIENCE).await.map_err(|error| format!("failed to connect to {url}: {error}"))?;
+    let mut stream = dial(place, TIMEOUT).await.map_err(|error| format!("failed to connect to {url}: {error}"))?;
     let path = url.path_and_query().map_or("/", |path| path.as_str());
     let question = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
-    let answer = timeout(PATIENCE, async {
+    let answer = timeout(TIMEOUT, async {
         stream.write_all(question.as_bytes()).await?;
         let mut answer = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut answer).await?;
+        stream.take(MAX_ANSWER_BYTES).read_to_end(&mut answer).await?;
         Ok::<_, io::Error>(String::from_utf8_lossy(&answer).into_owned())
     });
     let answer = answer.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

@@ -3,6 +3,7 @@
 use crate::pki::Certificate;
 use crate::pki::certificate::SERVER_AUTH;
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -15,9 +16,7 @@ use rustls::{
 };
 use std::error::Error;
 use std::io;
-use std::sync::{Arc, Mutex};
-
-const UNPOISONED: &str = "nothing panics while it holds this lock";
+use std::sync::Arc;
 
 type Verifier = Arc<dyn ServerCertVerifier>;
 type Verified = Result<ServerCertVerified, rustls::Error>;
@@ -178,7 +177,7 @@ impl RecordingVerifier {
 
     /// DER of what was served last, the leaf first.
     pub(in crate::adapters) fn chain(&self) -> Vec<Vec<u8>> {
-        std::mem::take(&mut *self.chain.lock().expect(UNPOISONED))
+        std::mem::take(&mut *self.chain.lock())
     }
 }
 
@@ -191,7 +190,7 @@ impl ServerCertVerifier for RecordingVerifier {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Verified {
-        *self.chain.lock().expect(UNPOISONED) = [leaf].into_iter().chain(chain).map(|der| der.to_vec()).collect();
+        *self.chain.lock() = [leaf].into_iter().chain(chain).map(|der| der.to_vec()).collect();
         match &self.verifier {
             Some(verifier) => verifier.verify_server_cert(leaf, chain, name, ocsp, now),
             None => Ok(ServerCertVerified::assertion()),

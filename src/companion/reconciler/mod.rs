@@ -25,9 +25,9 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep_until};
 
 /// The longest nap: a clock that was set, or a machine that slept, shows after it.
-const LONGEST_NAP: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 /// With `once`: as long as the API server may take to show everything.
-const ONCE_PATIENCE: Duration = Duration::from_mins(2);
+const ONCE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// All hosts.
 pub struct Reconciler {
@@ -63,7 +63,7 @@ impl Reconciler {
 
     /// Works on; with `once`, until everything was tried.
     pub async fn run(&mut self) -> CompanionResult {
-        let end = Instant::now() + ONCE_PATIENCE;
+        let end = Instant::now() + ONCE_TIMEOUT;
         loop {
             self.door.knock();
             self.ask();
@@ -94,7 +94,7 @@ impl Reconciler {
             );
         }
         if late && !done {
-            tracing::error!("not everything was delivered and reported within {} seconds", ONCE_PATIENCE.as_secs());
+            tracing::error!("not everything was delivered and reported within {} seconds", ONCE_TIMEOUT.as_secs());
         }
         let whole = done && !self.hosts.is_empty() && self.hosts.values().all(AssignedHostState::is_delivered);
         Some(if whole { CompanionResult::Delivered } else { CompanionResult::NotDelivered })
@@ -187,7 +187,7 @@ impl Reconciler {
         let ripe = self.hosts.values().filter(|host| host.secret.is_some()).filter_map(|host| host.requeue_at);
         let next = ripe.chain(self.door.until().filter(|until| *until > now)).chain(self.portainers.next()).min();
         let nap = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
-        next.map_or(LONGEST_NAP, nap).min(LONGEST_NAP)
+        next.map_or(MAX_SLEEP, nap).min(MAX_SLEEP)
     }
 
     async fn wait(&mut self, requeue_at: Instant) {

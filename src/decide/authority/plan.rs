@@ -14,7 +14,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// No authority is renewed for less.
-const SHORTEST: SignedDuration = SignedDuration::from_hours(1);
+const MIN_RENEWAL_GAIN: SignedDuration = SignedDuration::from_hours(1);
 
 /// The authority's Secret as it is.
 #[derive(Clone, Debug)]
@@ -277,7 +277,9 @@ fn other_wishes(desired: &DesiredAuthority, certificate: &Certificate) -> Option
 fn duration(desired: &DesiredAuthority, certificate: &Certificate) -> SignedDuration {
     match &desired.origin {
         Origin::New { duration, .. } => *duration,
-        Origin::Existing(_) => issued_at(certificate.not_before).duration_until(certificate.not_after).max(SHORTEST),
+        Origin::Existing(_) => {
+            issued_at(certificate.not_before).duration_until(certificate.not_after).max(MIN_RENEWAL_GAIN)
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// How long a companion may take.
-pub const PATIENCE: SignedDuration = SignedDuration::from_mins(10);
+pub const REPORT_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
 /// What is stored, and has to arrive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,14 +90,14 @@ fn fault(type_: ConditionType, condition: &Condition) -> Verdict {
 }
 
 fn waiting(object: &Object, deliverer: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
-    let late = saturating(since(object, stored, now), PATIENCE);
+    let late = saturating(since(object, stored, now), REPORT_TIMEOUT);
     let who = deliverer.words();
     let verdict = |reason, message| Some(Verdict::new(ConditionType::Delivered, false, reason, message));
     if now < late {
         let message = format!("waiting for {who}");
         return DeliveryProgress { verdict: verdict(Reason::NotDelivered, message), requeue_at: Some(late) };
     }
-    let (minutes, remedy) = (PATIENCE.as_mins(), deliverer.remedy());
+    let (minutes, remedy) = (REPORT_TIMEOUT.as_mins(), deliverer.remedy());
     let message = format!("{who} has not delivered what is stored within {minutes} minutes: {remedy}");
     DeliveryProgress { verdict: verdict(Reason::CompanionSilent, message), requeue_at: None }
 }

@@ -6,9 +6,9 @@ use crate::pki::lifecycle::{saturating, whole_seconds};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// How long a turn lasts.
-pub const TURN: SignedDuration = SignedDuration::from_mins(10);
+pub const TURN_DURATION: SignedDuration = SignedDuration::from_mins(10);
 /// How much longer it is nobody else's: for a restart that began at its end, and for clocks that differ.
-pub const SLACK: SignedDuration = SignedDuration::from_mins(1);
+pub const TURN_GRACE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Since when a host waits for a turn, if it does.
 pub fn waits_since(object: &Object) -> Option<Timestamp> {
@@ -19,12 +19,12 @@ pub fn waits_since(object: &Object) -> Option<Timestamp> {
 
 /// The end of a turn that begins now, at a whole second.
 pub fn end(now: Timestamp) -> Timestamp {
-    whole_seconds(saturating(now, TURN))
+    whole_seconds(saturating(now, TURN_DURATION))
 }
 
 /// When a turn is another's.
 pub fn over(turn: Timestamp) -> Timestamp {
-    saturating(turn, SLACK)
+    saturating(turn, TURN_GRACE)
 }
 
 /// Whether a host keeps the turn that it has.

@@ -9,7 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 /// Within so many days of its end a certificate is worth a word.
 const SOON: i64 = 30;
 /// A chain is followed no further.
-const LONGEST_CHAIN: usize = 5;
+const MAX_CHAIN: usize = 5;
 
 /// All of them, in their order.
 pub(super) fn checks(
@@ -57,7 +57,7 @@ fn chain(known: &HostFacts, answers: &Answers, leaf: &Certificate, now: Timestam
 fn anchor<'a>(known: &'a HostFacts, chain: &[Vec<u8>], leaf: &Certificate) -> Option<&'a Certificate> {
     let between: Vec<Certificate> = chain.iter().skip(1).filter_map(|der| Certificate::from_der(der).ok()).collect();
     let mut current = leaf;
-    for _ in 0..LONGEST_CHAIN {
+    for _ in 0..MAX_CHAIN {
         let trusted = known.trust.iter().filter(|trusted| current.is_issued_by(trusted) || current.der == trusted.der);
         if let Some(anchor) = trusted.max_by_key(|trusted| trusted.not_after) {
             return Some(anchor);

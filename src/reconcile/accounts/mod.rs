@@ -4,7 +4,7 @@
 mod assignments;
 mod observed;
 
-use super::{CONFLICT_PATIENCE, Context};
+use super::{CONFLICT_RECHECK_INTERVAL, Context};
 use crate::adapters::StoreError;
 use crate::adapters::account_store::AccountStore;
 use crate::adapters::store::ObjectEvent;
@@ -21,8 +21,9 @@ use crate::pki::lifecycle::saturating;
 use assignments::Assignments;
 use k8s_openapi::jiff::Timestamp;
 use observed::ObservedAccounts;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 /// What is known of hosts.
 pub trait HostLookup: Sync {
@@ -89,7 +90,7 @@ impl Accounts {
     }
 
     fn open(&self) -> MutexGuard<'_, Assignments> {
-        self.ledger.lock().expect("nothing panics while it holds this lock")
+        self.ledger.lock()
     }
 
     /// Takes one of an account's objects from the watch, or its end; the account, where that is news.
@@ -327,7 +328,7 @@ impl Accounts {
         now: Timestamp,
     ) -> AccountReconciled {
         let foreign = failures.faults.values().any(|fault| fault.reason == Reason::AccountConflict);
-        let patience = foreign.then(|| saturating(now, CONFLICT_PATIENCE)); // nothing watches what is not ours
+        let patience = foreign.then(|| saturating(now, CONFLICT_RECHECK_INTERVAL)); // nothing watches what is not ours
         let requeue_at = plan.requeue_at.into_iter().chain(patience).min();
         let mut walk = AccountReconciled {
             requeue_at,

@@ -15,7 +15,7 @@ use std::path::Path;
 /// Unit in which the step that works on dockerd runs.
 const STEP_UNIT: &str = "dockseal-step.service";
 /// So often another step may be in the way of ours.
-const MOST_STEPS: usize = 5;
+const MAX_STEPS: usize = 5;
 /// Has the step on this host's dockerd taken, in a unit of its own.
 pub(super) async fn ask(
     delivery: &HostDelivery,
@@ -31,7 +31,7 @@ pub(super) async fn ask(
         serving(Reason::UnsupportedHost, message)
     };
     let systemd = Systemd::reach().await.map_err(|error| unsupported(error.to_string()))?;
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         if let Some(answer) =
             one_step(&systemd, &order).await.map_err(|error| serving(Reason::DaemonUnusable, error))?
         {

@@ -31,9 +31,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What others may have changed without our being told is looked at so often.
-const LOOK_EVERY: SignedDuration = SignedDuration::from_mins(10);
+const CHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 /// What failed for a reason that may pass is tried again, and what dockerd does not serve yet looked at.
-const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// A host that is delivered to.
 #[derive(Clone, Debug)]
@@ -71,10 +71,10 @@ pub async fn deliver(delivery: &HostDelivery, clock: &Clock) -> DeliveryResult {
     let (outcome, requeue_at) = done.unwrap_or_else(|verdict| {
         let again = verdict.reason == Reason::DirectoryUnusable;
         let kept = kept(delivery);
-        (DeliveryOutcome { delivered: Some(verdict), ..kept }, again.then(|| saturating(now, AGAIN)))
+        (DeliveryOutcome { delivered: Some(verdict), ..kept }, again.then(|| saturating(now, RETRY_INTERVAL)))
     });
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
-    let look = saturating(now, LOOK_EVERY);
+    let look = saturating(now, CHECK_INTERVAL);
     DeliveryResult { status, requeue_at: requeue_at.map_or(look, |requeue_at| requeue_at.min(look)) }
 }
 
@@ -83,7 +83,7 @@ pub fn refuse(delivery: &HostDelivery, why: String, clock: &Clock) -> DeliveryRe
     let now = clock.now();
     let outcome = DeliveryOutcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
-    DeliveryResult { status, requeue_at: saturating(now, LOOK_EVERY) }
+    DeliveryResult { status, requeue_at: saturating(now, CHECK_INTERVAL) }
 }
 
 /// What is in place though nothing new could be brought.
@@ -155,7 +155,7 @@ async fn brought(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
         let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
         let outcome =
             DeliveryOutcome { delivered: Some(delivered), serving: Some(serving), ..DeliveryOutcome::default() };
-        return Ok((outcome, Some(saturating(now, AGAIN))));
+        return Ok((outcome, Some(saturating(now, RETRY_INTERVAL))));
     }
     let blocking = (delivery.clone(), material.clone());
     let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, now));
@@ -169,7 +169,7 @@ async fn brought(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
             let outcome =
                 DeliveryOutcome { delivered: Some(delivered(directory, &material)), serving, served, ..outcome };
             retire(delivery, &[placed.generation])?;
-            Ok((outcome, unserved.then(|| saturating(now, AGAIN)))) // whoever restarts dockerd does not tell us
+            Ok((outcome, unserved.then(|| saturating(now, RETRY_INTERVAL)))) // whoever restarts dockerd does not tell us
         }
         Mode::Daemon => {
             let answer = ask(delivery, Some(placed.generation), trusts).await;
@@ -195,7 +195,10 @@ fn daemon_outcome(
         Ok(answer) => answer,
         Err(serving) => {
             // What was begun is to be ended soon.
-            return (DeliveryOutcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, AGAIN)));
+            return (
+                DeliveryOutcome { serving: Some(serving), ..kept(delivery) },
+                Some(saturating(now, RETRY_INTERVAL)),
+            );
         }
     };
     let shown = look(delivery).ok().flatten().and_then(|seen| seen.current);

@@ -2,7 +2,7 @@
 
 use super::daemon_step::ask;
 use super::files::owner;
-use super::{AGAIN, HostDelivery, Outcomes, kept, refusal, verdict};
+use super::{HostDelivery, Outcomes, RETRY_INTERVAL, kept, refusal, verdict};
 use crate::adapters::Clock;
 use crate::adapters::docker::probe::{self, TlsProbe};
 use crate::adapters::host::cert_dir::{DirContents, Directory, Generation};
@@ -26,7 +26,7 @@ use std::path::Path;
 /// Takes away what was delivered, once dockerd no longer needs it.
 pub(super) async fn remove(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
     let gone = verdict(false, Reason::Removed, "what was delivered has been removed");
-    let again = Some(saturating(clock.now(), AGAIN));
+    let again = Some(saturating(clock.now(), RETRY_INTERVAL));
     if delivery.host.delivery.mode == Mode::Daemon {
         match ask(delivery, None, BTreeSet::new()).await {
             Ok(answer) if answer.reason() == Reason::Removed => {}

@@ -40,7 +40,7 @@ use state::faulty;
 use zeroize::Zeroizing;
 
 /// No environment needs more steps than that; whoever does is turned round and round by somebody else.
-const MOST_STEPS: usize = 12;
+const MAX_STEPS: usize = 12;
 
 /// One host to be registered in one Portainer.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ pub async fn register(server: &RegistrationServer, errand: &RegistrationRequest,
     let _alone = name.lock().await;
     let _place = server.places.acquire().await.expect("it is never closed");
     let mut run = Run { report: errand.previous.clone(), uploaded: false, wrote: false };
-    for _ in 0..MOST_STEPS {
+    for _ in 0..MAX_STEPS {
         let step = step(server, &errand, &run.report);
         let begins = writes(&step) && !std::mem::replace(&mut run.wrote, true);
         if begins && !server.is_fresh(clock.now()) {

@@ -2,7 +2,7 @@
 
 use super::RegistrationServer;
 use super::error::of_server;
-use super::server::{LOOKS, UNPOISONED};
+use super::server::LOOKS;
 use crate::adapters::Clock;
 use crate::adapters::portainer::PortainerError;
 use crate::api::condition::Reason;
@@ -24,7 +24,7 @@ impl RegistrationServer {
 
     async fn look_now(&self, clock: &Clock) -> Result<(), RegistrationProblem> {
         let whole = {
-            let looked = self.looked.lock().expect(UNPOISONED);
+            let looked = self.looked.lock();
             looked.whole.is_none() || looked.lists >= LOOKS
         };
         if whole {
@@ -37,7 +37,7 @@ impl RegistrationServer {
             self.introduce().await?;
         }
         self.take_list(list);
-        let mut looked = self.looked.lock().expect(UNPOISONED);
+        let mut looked = self.looked.lock();
         looked.lists += 1;
         if whole {
             (looked.whole, looked.lists) = (Some(clock.now()), 0);

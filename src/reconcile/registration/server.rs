@@ -7,18 +7,18 @@ use crate::decide::registration::backoff::INTERVAL;
 use crate::pki::sha256_hex;
 use crate::portainer::Environment;
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 /// Hosts that are worked on at a time.
-const PLACES: usize = 16;
+const MAX_CONCURRENT_HOSTS: usize = 16;
 /// dockerds that are asked at a time.
 const PROBES: usize = 64;
 /// After so many looks at the list alone, everything is asked again.
 pub(super) const LOOKS: u32 = 12;
-pub(super) const UNPOISONED: &str = "nothing panics while it holds this lock";
 
 /// Portainer's client certificate and its key, PEM.
 #[derive(Clone)]
@@ -79,7 +79,7 @@ impl RegistrationServer {
             portainer: PortainerApi::counted(&access, credential, tally)?,
             initialize,
             names,
-            places: Semaphore::new(PLACES),
+            places: Semaphore::new(MAX_CONCURRENT_HOSTS),
             probes: Semaphore::new(PROBES),
             tagging: tokio::sync::Mutex::default(),
             snapshot: RwLock::default(),
@@ -95,12 +95,12 @@ impl RegistrationServer {
 
     /// What it last showed.
     pub fn snapshot(&self) -> Arc<ServerSnapshot> {
-        let snapshot: RwLockReadGuard<'_, Arc<ServerSnapshot>> = self.snapshot.read().expect(UNPOISONED);
+        let snapshot: RwLockReadGuard<'_, Arc<ServerSnapshot>> = self.snapshot.read();
         Arc::clone(&snapshot)
     }
 
     pub(super) fn learn(&self, change: impl FnOnce(&mut ServerSnapshot)) {
-        change(Arc::make_mut(&mut self.snapshot.write().expect(UNPOISONED)));
+        change(Arc::make_mut(&mut self.snapshot.write()));
     }
 
     /// Takes an environment as an answer shows it.
@@ -124,12 +124,12 @@ impl RegistrationServer {
     }
 
     fn touch(&self, ids: impl IntoIterator<Item = i64>) {
-        self.looked.lock().expect(UNPOISONED).touched.extend(ids);
+        self.looked.lock().touched.extend(ids);
     }
 
     /// Takes a list that was asked for a while ago: what was heard of an environment since then is newer.
     pub(super) fn take_list(&self, list: Vec<Environment>) {
-        let touched = std::mem::take(&mut self.looked.lock().expect(UNPOISONED).touched);
+        let touched = std::mem::take(&mut self.looked.lock().touched);
         self.learn(|snapshot| {
             snapshot.environments.retain(|id, _| touched.contains(id));
             for found in list.into_iter().filter(|found| !touched.contains(&found.id)) {
@@ -140,33 +140,33 @@ impl RegistrationServer {
 
     /// A list is asked for now.
     pub(super) fn begin_list(&self) {
-        self.looked.lock().expect(UNPOISONED).touched.clear();
+        self.looked.lock().touched.clear();
     }
 
     /// The client certificate that it is given.
     pub fn pair(&self) -> Arc<ClientPair> {
-        Arc::clone(&self.pair.read().expect(UNPOISONED))
+        Arc::clone(&self.pair.read())
     }
 
     /// Takes the client certificate as it is stored now.
     pub fn take(&self, pair: ClientPair) {
-        *self.pair.write().expect(UNPOISONED) = Arc::new(pair);
+        *self.pair.write() = Arc::new(pair);
     }
 
     /// Everything about it was asked lately enough to write by it.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        let whole = self.looked.lock().expect(UNPOISONED).whole;
+        let whole = self.looked.lock().whole;
         whole.is_some_and(|whole| now >= whole && now.duration_since(whole) <= INTERVAL)
     }
 
     /// The next look asks everything; what is known is good enough to write by until then.
     pub fn wonder(&self) {
-        self.looked.lock().expect(UNPOISONED).lists = LOOKS;
+        self.looked.lock().lists = LOOKS;
     }
 
     /// The next look asks everything, and nothing is written before it.
     pub fn doubt(&self) {
-        self.looked.lock().expect(UNPOISONED).whole = None;
+        self.looked.lock().whole = None;
     }
 }
 
@@ -189,7 +189,7 @@ pub struct NameLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 impl NameLocks {
     /// The lock of a name in a server.
     pub fn of(&self, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut names = self.0.lock().expect(UNPOISONED);
+        let mut names = self.0.lock();
         names.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(names.entry(format!("{instance} {name}")).or_default())
     }

@@ -1,7 +1,7 @@
 //! All Portainers and what is known of each host in them: what looks and visits found out, and what statuses say.
 
 use super::RegistrationServer;
-use super::server::{NameLocks, UNPOISONED};
+use super::server::NameLocks;
 use crate::adapters::portainer::{Access, RequestMetrics};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
@@ -9,8 +9,9 @@ use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::registration::RegistrationProblem;
 use crate::decide::registration::conflict::Claim;
 use k8s_openapi::jiff::Timestamp;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 /// All Portainers.
 #[derive(Default)]
@@ -113,7 +114,7 @@ impl Registrations {
 
     /// When the last look found nothing wrong, and what was asked of the server. Nothing where it was never looked at.
     pub fn figures(&self, client: &ObjectRef) -> Option<(Option<Timestamp>, Arc<RequestMetrics>)> {
-        let clients = self.clients.lock().expect(UNPOISONED);
+        let clients = self.clients.lock();
         clients.get(client).map(|known| (known.seen, Arc::clone(&known.tally)))
     }
 
@@ -130,7 +131,7 @@ impl Registrations {
 
     /// Forgets a host or a PortainerClient that is gone.
     pub fn forget(&self, at: &ObjectRef) {
-        let mut clients = self.clients.lock().expect(UNPOISONED);
+        let mut clients = self.clients.lock();
         clients.remove(at);
         clients.values_mut().for_each(|known| drop(known.hosts.remove(at)));
     }
@@ -141,7 +142,7 @@ impl Registrations {
     }
 
     pub(super) fn known<T>(&self, client: &ObjectRef, look: impl FnOnce(&mut ClientState) -> T) -> T {
-        look(self.clients.lock().expect(UNPOISONED).entry(client.clone()).or_default())
+        look(self.clients.lock().entry(client.clone()).or_default())
     }
 
     pub(super) fn host<T>(&self, client: &ObjectRef, host: &ObjectRef, look: impl FnOnce(&mut HostState) -> T) -> T {

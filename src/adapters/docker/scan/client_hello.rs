@@ -1,7 +1,7 @@
 //! A hand-written ClientHello of TLS 1.0 or 1.1, which no library here speaks: whether a server would. It goes no
 //! further than the server's first record.
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use crate::adapters::random;
 use crate::docker::scan::{Version, VersionSupport};
 use std::io;
@@ -23,7 +23,7 @@ const EXTENSIONS: [u8; 20] = [0, 10, 0, 10, 0, 8, 0, 29, 0, 23, 0, 24, 0, 25, 0,
 /// Offers that version and none above it.
 pub(super) async fn offer(address: SocketAddr, version: Version) -> VersionSupport {
     let minor = if version == Version::V10 { 1 } else { 2 };
-    match timeout(PATIENCE, exchange(address, minor)).await {
+    match timeout(TIMEOUT, exchange(address, minor)).await {
         Ok(Ok(answer)) => judged(&answer, minor),
         Ok(Err(error)) if is_cut(error.kind()) => VersionSupport::No("it hangs up".into()),
         Ok(Err(error)) => VersionSupport::Unknown(error.to_string()),

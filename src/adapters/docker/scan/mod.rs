@@ -28,7 +28,7 @@ use tokio_rustls::TlsConnector;
 use zeroize::Zeroizing;
 
 /// No question takes longer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// The port of Docker's plain HTTP.
 const PLAIN_PORT: u16 = 2375;
 
@@ -65,7 +65,7 @@ pub async fn visit(
 
 async fn reach(host: &str, port: u16) -> Port {
     use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkDown, NetworkUnreachable, TimedOut};
-    match dial((host, port), PATIENCE).await {
+    match dial((host, port), TIMEOUT).await {
         Ok(stream) => stream.peer_addr().map_or_else(|error| Port::Failed(error.to_string()), Port::Open),
         Err(DialError::Unresolved(words)) => Port::Unresolved(words),
         Err(DialError::Closed(ConnectionRefused, words)) => Port::Refused(words),
@@ -121,7 +121,7 @@ async fn answers(door: &Door, trust_pem: Option<&[u8]>, client: Option<&ClientKe
 
 /// Asks as a client that knows nothing of TLS.
 async fn plain(at: SocketAddr) -> PlainAnswer {
-    let answer = match timeout(PATIENCE, plainly(at)).await {
+    let answer = match timeout(TIMEOUT, plainly(at)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if is_cut(error.kind()) => return PlainAnswer::HungUp,
         Ok(Err(error)) => return PlainAnswer::Silence(error.to_string()),
@@ -165,7 +165,7 @@ async fn asked(door: &Door, config: ClientConfig) -> TlsAnswer {
         let mut stream = connected(door, config).await?;
         ask(&mut stream, "/_ping").await
     };
-    match timeout(PATIENCE, asked).await {
+    match timeout(TIMEOUT, asked).await {
         Ok(Ok(answer)) if answer.is_empty() => TlsAnswer::Refused("it hangs up".into()),
         Ok(Ok(answer)) => TlsAnswer::Answered(read(&answer)),
         Ok(Err(error)) => failed(&error),
@@ -208,7 +208,7 @@ async fn spoken(
         Ok(config) => config,
         Err(words) => return VersionSupport::Unknown(words),
     };
-    let done = timeout(PATIENCE, connected(door, config)).await;
+    let done = timeout(TIMEOUT, connected(door, config)).await;
     if !seen.chain().is_empty() {
         return VersionSupport::Yes;
     }
@@ -229,7 +229,7 @@ async fn distrust(door: &Door, trust_pem: Option<&[u8]>) -> Option<String> {
     };
     let seen = Arc::new(RecordingVerifier::verified_by(Some(verifier)));
     let config = config(&seen, None, DEFAULT_VERSIONS).ok()?;
-    let error = timeout(PATIENCE, connected(door, config)).await.ok()?.err()?;
+    let error = timeout(TIMEOUT, connected(door, config)).await.ok()?.err()?;
     match tls_error(&error)? {
         rustls::Error::InvalidCertificate(fault) if !is_its_own(fault) => Some(sanitize(&fault.to_string())),
         _ => None,
@@ -259,10 +259,10 @@ async fn beside(at: SocketAddr) -> Option<PlainHttpPort> {
         return None;
     }
     let at = SocketAddr::new(at.ip(), PLAIN_PORT);
-    if !matches!(timeout(PATIENCE, TcpStream::connect(at)).await, Ok(Ok(_))) {
+    if !matches!(timeout(TIMEOUT, TcpStream::connect(at)).await, Ok(Ok(_))) {
         return Some(PlainHttpPort::Closed);
     }
-    let answer = timeout(PATIENCE, plainly(at)).await;
+    let answer = timeout(TIMEOUT, plainly(at)).await;
     Some(match answer {
         Ok(Ok(answer)) if is_docker(&answer) => PlainHttpPort::Docker,
         _ => PlainHttpPort::Other,

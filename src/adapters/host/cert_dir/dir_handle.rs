@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// No file of ours, and none that is taken over, is larger.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// Whom a directory is safe from.
@@ -185,10 +185,10 @@ impl DirHandle {
         self.check_plain(name, &found)?;
         // Of the full size at once: growing would leave copies of a key behind.
         let mut bytes =
-            Zeroizing::new(Vec::with_capacity(usize::try_from(MOST_BYTES.min(found.st_size as u64) + 1).unwrap_or(0)));
-        let read = File::from(fd).take(MOST_BYTES + 1).read_to_end(&mut bytes);
+            Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_BYTES.min(found.st_size as u64) + 1).unwrap_or(0)));
+        let read = File::from(fd).take(MAX_BYTES + 1).read_to_end(&mut bytes);
         read.map_err(|error| fail(Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
-        if bytes.len() as u64 > MOST_BYTES {
+        if bytes.len() as u64 > MAX_BYTES {
             return Err(DeliveryError::InTheWay { path: self.at(name), what: "larger than 1 MiB" });
         }
         Ok(Some((Bytes(bytes), found)))

@@ -19,7 +19,7 @@ pub(super) const PROBE_CERT: &str = ".probe.pem";
 /// Its key.
 pub(super) const PROBE_KEY: &str = ".probe.key";
 
-const LONGEST: usize = 255 - ".pem".len();
+const MAX_NAME_BYTES: usize = 255 - ".pem".len();
 
 /// The file names of one object.
 pub(super) struct FileNames([String; 3]);
@@ -28,7 +28,8 @@ impl FileNames {
     /// Those of the object `name`.
     pub(super) fn of(name: &str) -> Result<FileNames, DeliveryError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'.';
-        let sound = name.bytes().all(allowed) && !name.starts_with(['.', '-']) && (1..=LONGEST).contains(&name.len());
+        let sound =
+            name.bytes().all(allowed) && !name.starts_with(['.', '-']) && (1..=MAX_NAME_BYTES).contains(&name.len());
         match sound && name != "ca" {
             true => Ok(FileNames(["ca.pem".to_owned(), format!("{name}.pem"), format!("{name}.key")])),
             false => Err(DeliveryError::Name(name.to_owned())),

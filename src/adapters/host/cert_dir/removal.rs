@@ -7,12 +7,12 @@ use rustix::io::Errno;
 use std::ffi::OsStr;
 
 /// Directories within each other that are removed at most.
-const MOST_DEPTH: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 impl DirHandle {
     /// Removes an entry and all that is in it; true where there was one.
     pub(super) fn remove(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
-        self.remove_to(name.as_ref(), MOST_DEPTH)
+        self.remove_to(name.as_ref(), MAX_DEPTH)
     }
 
     fn remove_to(&self, name: &OsStr, depth: usize) -> Result<bool, DeliveryError> {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 /// Links of root's that are followed on the way to an allowed root.
-const MOST_LINKS: usize = 16;
+const MAX_LINKS: usize = 16;
 
 /// What is done where a directory is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,7 +67,7 @@ fn walk(root: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryErro
             Ok(Some(next)) => checked(next)?,
             Ok(None) if missing == Missing::Make => checked(here.make_folder(&name)?)?,
             Ok(None) => return Ok(None),
-            Err(DeliveryError::InTheWay { .. }) if links < MOST_LINKS && here.link(&name)?.is_some() => {
+            Err(DeliveryError::InTheWay { .. }) if links < MAX_LINKS && here.link(&name)?.is_some() => {
                 links += 1;
                 let target = here.trusted_link(&name)?;
                 ahead.extend(steps(&target));

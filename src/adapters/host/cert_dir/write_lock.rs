@@ -10,7 +10,7 @@ use rustix::process::geteuid;
 use std::time::Duration;
 
 const PAUSE: Duration = Duration::from_millis(20);
-const MOST_PAUSES: usize = 500;
+const MAX_PAUSES: usize = 500;
 /// Blocks beside those of the files: for directories, links and their names.
 const SLACK_BLOCKS: u64 = 4;
 /// Files beside those that are counted: our directory, the lock, the generation, a link aside.
@@ -43,7 +43,7 @@ impl WriteLock {
     }
 
     fn wait(keep: DirHandle) -> Result<WriteLock, DeliveryError> {
-        for _ in 0..MOST_PAUSES {
+        for _ in 0..MAX_PAUSES {
             // A file that only root may open: in another one, anybody could take the turn and keep it.
             let lock = keep.private(LOCK)?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {

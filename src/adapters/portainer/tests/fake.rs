@@ -7,9 +7,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::ServerConfig;
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -73,7 +74,7 @@ impl Fake {
 
     /// Everything that it was asked so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().clone()
     }
 
     /// Method and path of everything that it was asked so far.
@@ -104,7 +105,7 @@ async fn serve(
             let (head, body) = request.into_parts();
             let body = body.collect().await.unwrap().to_bytes();
             let question = Asked { line: format!("{} {}", head.method, head.uri), headers: head.headers, body };
-            asked.lock().unwrap().push(question.clone());
+            asked.lock().push(question.clone());
             let Some(answered) = answer(&question) else { std::future::pending().await };
             Ok::<_, Infallible>(answered)
         }

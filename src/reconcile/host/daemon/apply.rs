@@ -2,7 +2,7 @@
 //! and the proof. What was there before is noted before it is touched; `back.rs` is the way back.
 
 use super::StepError;
-use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_PATIENCE, observe};
+use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_TIMEOUT, observe};
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::FileError;
 use crate::adapters::host::cert_dir::Directory;
@@ -29,13 +29,13 @@ pub const JOURNAL: &str = "journal.json";
 /// A configuration that dockerd is asked about.
 const CANDIDATE: &str = "candidate.json";
 /// dockerd may take so long to serve after systemd says that it runs.
-pub(super) const PROOF_PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PROOF_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often it is asked meanwhile.
-pub(super) const ASK_EVERY: Duration = Duration::from_millis(100);
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_millis(100);
 /// live-restore is read at once after SIGHUP.
-const RELOAD_PATIENCE: Duration = Duration::from_secs(5);
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often it is looked whether it starts.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What was there before.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -249,12 +249,12 @@ impl DockerHost<'_> {
             self.put_daemon_json(&DaemonFiles { daemon_json: Some(text), ..DaemonFiles::default() })?;
         }
         self.systemd.hang_up(SERVICE).await?;
-        let deadline = Instant::now() + RELOAD_PATIENCE;
+        let deadline = Instant::now() + RELOAD_TIMEOUT;
         while Instant::now() < deadline {
             if observe(self.order, self.systemd).await?.engine.is_some_and(|engine| engine.live_restore) {
                 return Ok(true);
             }
-            sleep(ASK_EVERY).await;
+            sleep(PROBE_INTERVAL).await;
         }
         Err(StepError::Refused(serving(
             Reason::RestartPending,
@@ -344,15 +344,15 @@ impl DockerHost<'_> {
         };
         tokio::select! {
             restarted = restarted => Ok(restarted?),
-            () = self.hangs() => Err(StepError::Hangs(START_PATIENCE.as_secs())),
+            () = self.hangs() => Err(StepError::Hangs(START_TIMEOUT.as_secs())),
         }
     }
 
     /// Ends when dockerd has been starting for too long.
     async fn hangs(&self) {
         let mut since = Instant::now();
-        while since.elapsed() < START_PATIENCE {
-            sleep(LOOK_EVERY).await;
+        while since.elapsed() < START_TIMEOUT {
+            sleep(CHECK_INTERVAL).await;
             if self.systemd.unit(SERVICE).await.is_ok_and(|unit| unit.active != "activating") {
                 since = Instant::now();
             }
@@ -361,7 +361,7 @@ impl DockerHost<'_> {
 
     /// Asks until dockerd serves as wanted and nobody without a certificate.
     async fn prove(&self, before: Option<Engine>) -> Result<ObservedDaemon, RollbackCause> {
-        let deadline = Instant::now() + PROOF_PATIENCE;
+        let deadline = Instant::now() + PROOF_TIMEOUT;
         loop {
             let now = observe(self.order, self.systemd).await?;
             let fault = match (now.exposed.first(), &now.engine) {
@@ -382,7 +382,7 @@ impl DockerHost<'_> {
             if closed || Instant::now() > deadline {
                 return Err(RollbackCause::Failed(fault));
             }
-            sleep(ASK_EVERY).await;
+            sleep(PROBE_INTERVAL).await;
         }
     }
 }

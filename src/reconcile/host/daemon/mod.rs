@@ -39,9 +39,9 @@ pub const ANSWER: &str = "answer.json";
 pub const OUT: &str = "closed.json";
 const MEMORY: &str = "memory.json";
 /// Changes that one step makes: a door is closed, then dockerd is brought to serve.
-const MOST_CHANGES: usize = 3;
+const MAX_CHANGES: usize = 3;
 /// What failed for a reason that may pass is asked for again.
-const AGAIN: SignedDuration = SignedDuration::from_mins(1);
+const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// Why a step could not be taken. What was there is as it was.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +98,7 @@ pub async fn step(clock: &Clock) -> Result<(), FileError> {
         served: last.and_then(|last| last.heard.iter().find_map(|heard| heard.leaf.clone())),
         loaded: last.and_then(|last| last.heard.iter().find_map(|heard| heard.admits)),
         rejected: memory.rejected,
-        requeue_at: again.then(|| crate::pki::lifecycle::saturating(clock.now(), AGAIN)),
+        requeue_at: again.then(|| crate::pki::lifecycle::saturating(clock.now(), RETRY_INTERVAL)),
         order: order.clone(),
     };
     system_files::keep(ANSWER, Some(&answer))
@@ -118,7 +118,7 @@ impl Worker<'_> {
             ))
         })?;
         let mut verdict = None;
-        for _ in 0..MOST_CHANGES {
+        for _ in 0..MAX_CHANGES {
             observe::settled(&systemd).await?;
             let observed = observe::observe(self.order, &systemd).await;
             let observed = self.last.insert(observed?).clone();

@@ -27,11 +27,11 @@ pub const SOCKET: &str = "docker.socket";
 /// Ours.
 pub const OUR_SOCKET: &str = "dockseal-docker.socket";
 /// dockerd says that it is ready within this time of its start, or hangs.
-pub const START_PATIENCE: Duration = Duration::from_secs(90);
+pub const START_TIMEOUT: Duration = Duration::from_secs(90);
 /// How often it is looked whether it starts.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const CHECK_INTERVAL: Duration = Duration::from_millis(200);
 /// Generations whose client certificate is tried.
-const MOST_TRIED: usize = 4;
+const MAX_TRIED: usize = 4;
 
 /// Looks at everything.
 pub async fn observe(order: &StepRequest, systemd: &Systemd) -> Result<ObservedDaemon, StepError> {
@@ -71,9 +71,9 @@ pub async fn observe(order: &StepRequest, systemd: &Systemd) -> Result<ObservedD
 
 /// Waits until dockerd runs or does not: one that does not start is tried a few times by systemd.
 pub async fn settled(systemd: &Systemd) -> Result<(), StepError> {
-    let deadline = Instant::now() + START_PATIENCE;
+    let deadline = Instant::now() + START_TIMEOUT;
     while Instant::now() < deadline && systemd.unit(SERVICE).await?.active == "activating" {
-        sleep(LOOK_EVERY).await;
+        sleep(CHECK_INTERVAL).await;
     }
     Ok(())
 }
@@ -223,7 +223,7 @@ async fn heard(order: &StepRequest, seen: &DirContents) -> Vec<(Heard, Option<k8
         let known = identities.iter().any(|(known, _)| *known == number);
         identities.extend(
             generation
-                .filter(|_| !known && identities.len() < MOST_TRIED)
+                .filter(|_| !known && identities.len() < MAX_TRIED)
                 .and_then(Generation::identity)
                 .map(|found| (number, found)),
         );

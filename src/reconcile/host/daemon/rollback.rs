@@ -1,7 +1,7 @@
 //! The way back from a change: what the journal notes is put where it was, and dockerd started as before.
 
 use super::StepError;
-use super::apply::{ASK_EVERY, DockerHost, JOURNAL, Journal, PROOF_PATIENCE};
+use super::apply::{DockerHost, JOURNAL, Journal, PROBE_INTERVAL, PROOF_TIMEOUT};
 use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, observe};
 use crate::adapters::disk::atomic_files::FileError;
 use crate::adapters::host::system_files::{self, PathEntry};
@@ -82,7 +82,7 @@ impl DockerHost<'_> {
 
     /// dockerd answers on its unix socket, soon.
     async fn answers(&self) -> bool {
-        let deadline = Instant::now() + PROOF_PATIENCE;
+        let deadline = Instant::now() + PROOF_TIMEOUT;
         loop {
             if observe(self.order, self.systemd).await.is_ok_and(|now| now.engine.is_some()) {
                 return true;
@@ -90,7 +90,7 @@ impl DockerHost<'_> {
             if Instant::now() > deadline {
                 return false;
             }
-            sleep(ASK_EVERY).await;
+            sleep(PROBE_INTERVAL).await;
         }
     }
 }
