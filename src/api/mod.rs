@@ -14,6 +14,7 @@ pub mod key;
 pub mod object;
 pub mod portainer_client;
 pub mod reference;
+pub mod registrar;
 pub mod rules;
 pub mod status;
 
