@@ -7,11 +7,9 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {verb} {path}: {}", advice_on(verb, source))]
 pub struct FileError {
-    /// What was tried.
+    /// For example "read".
     pub verb: &'static str,
-    /// The file or directory.
     pub path: String,
-    /// What the system says.
     pub source: io::Error,
 }
 
