@@ -2,12 +2,13 @@
 
 use super::args::AdoptArgs;
 use super::exit::{CliError, Exit};
-use super::output::{clean, print_bytes};
+use super::output::print_bytes;
 use super::progress::with_progress;
 use super::source::block_on;
 use crate::adapters::disk::atomic_files::{is_directory, read_text};
 use crate::adapters::disk::import_directory;
 use crate::adapters::portainer::{Access, Patience, PortainerApi, ServerCredential};
+use crate::adapters::terminal::printable;
 use crate::adapters::{Clock, terminal};
 use crate::decide::adoption::openssl::Passphrase;
 use crate::decide::adoption::portainer::{PortainerAdoption, adopt};
@@ -110,7 +111,7 @@ fn first_line(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 
 fn print(adopted: &Adopted) -> anyhow::Result<ExitCode> {
     for word in &adopted.words {
-        eprintln!("{:<9} {}: {}", word.tone.word(), clean(&word.about), clean(&word.text));
+        eprintln!("{:<9} {}: {}", word.tone.word(), printable(&word.about), printable(&word.text));
     }
     if adopted.manifests.is_empty() {
         eprintln!("dockseal: there is nothing to adopt");

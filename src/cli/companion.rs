@@ -2,6 +2,7 @@
 
 use super::args::{CompanionArgs, CompanionCommand, InstallArgs};
 use super::logging;
+use super::signals::stop;
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::read_text;
 use crate::adapters::host::system_files;
@@ -28,7 +29,7 @@ pub fn run(args: CompanionArgs) -> anyhow::Result<ExitCode> {
     logging::start(&args.log);
     runtime.block_on(async {
         let settings = settings(args).await?;
-        Ok(match companion::run(settings, Clock::system(), super::stop()?).await {
+        Ok(match companion::run(settings, Clock::system(), stop()?).await {
             CompanionResult::Delivered | CompanionResult::Stopped => ExitCode::SUCCESS,
             CompanionResult::NotDelivered => ExitCode::from(NOT_READY),
         })

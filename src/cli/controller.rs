@@ -1,7 +1,9 @@
 //! `dockseal controller`.
 
 use super::args::ControllerArgs;
+use super::kubeconfig::kubeconfig;
 use super::logging;
+use super::signals::stop;
 use crate::adapters::kube::reader::{KubeReader, ReadError};
 use crate::adapters::{Clock, random};
 use crate::controller::{self, ControllerSettings};
@@ -15,7 +17,7 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     logging::start(&args.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+        let mut config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
         // Every failure comes back to the queue, which waits longer each time and says so; nothing waits in silence.
         config.default_retry = false;
         // One that does not answer may do so yet; one that is too old will never show its watches.
@@ -24,7 +26,7 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
         }
         let settings = settings(&args, &config);
         let client = Client::try_from(config).context("failed to make a client from the kubeconfig")?;
-        controller::run(client, settings, Clock::system(), super::stop()?).await?;
+        controller::run(client, settings, Clock::system(), stop()?).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

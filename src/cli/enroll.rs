@@ -2,6 +2,7 @@
 
 use super::args::EnrollArgs;
 use super::exit::CliError;
+use super::kubeconfig::kubeconfig;
 use super::output::print_bytes;
 use super::progress::with_progress;
 use super::source::block_on;
@@ -30,7 +31,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub fn run(args: EnrollArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+        let config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let enrolment = with_progress("the cluster", Enrolment::of(&args, &config, namespace)).await?;
         match args.revoke {

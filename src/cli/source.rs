@@ -3,6 +3,7 @@
 
 use super::args::SourceArgs;
 use super::exit::CliError;
+use super::kubeconfig::kubeconfig;
 use super::object_arg::Reference;
 use crate::adapters::disk::atomic_files::is_directory;
 use crate::adapters::disk::store::{read_objects, read_secret};
@@ -40,7 +41,7 @@ impl Source {
             let (place, namespace) = (SourceKind::State(path), args.namespace.clone());
             return Ok(Source { place, namespace });
         }
-        let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+        let config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await;
         let config = match config {
             Err(error) if args.kubeconfig.is_none() && args.context.is_none() && is_directory(STATE.as_ref()) => {
                 return Err(error.context(format!("what `up` keeps here is read with --state {STATE}")));

@@ -3,12 +3,13 @@
 use super::args::{VerdictForm, VerifyArgs};
 use super::exit::{CliError, Exit};
 use super::object_arg::Reference;
-use super::output::{Colour, Output, clean};
+use super::output::{Colour, Output};
 use super::progress::with_progress;
 use super::source::{Source, block_on};
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files;
 use crate::adapters::docker::scan::{ClientKeyPair, visit};
+use crate::adapters::terminal::printable;
 use crate::api::{Kind, Object, Spec};
 use crate::decide::leaf::desired;
 use crate::decide::registration::desired::dialled;
@@ -214,7 +215,7 @@ fn lines(report: &VerifyReport, form: VerdictForm, paper: &Output) -> String {
             ("serial", &served.serial),
             ("fingerprint", &served.fingerprint),
         ];
-        text.extend(served.iter().map(|(name, value)| format!("{:8} {name:<15} {}\n", "", clean(value))));
+        text.extend(served.iter().map(|(name, value)| format!("{:8} {name:<15} {}\n", "", printable(value))));
     }
     text.extend(report.checks.iter().map(|check| line(check, paper)));
     text
@@ -225,11 +226,11 @@ fn line(check: &Check, paper: &Output) -> String {
     let colour = match check.result {
         CheckOutcome::Ok => Some(Colour::Green),
         CheckOutcome::Fail => Some(Colour::Red),
-        CheckOutcome::Warning => Some(Colour::Loud),
+        CheckOutcome::Warning => Some(Colour::Alarm),
         CheckOutcome::Unknown => None,
     };
     let word = paper.coloured(&format!("{:<8}", check.result.word()), colour);
-    let first = format!("{word} {:<15} {}\n", check.id.word(), clean(&check.message));
+    let first = format!("{word} {:<15} {}\n", check.id.word(), printable(&check.message));
     match &check.remedy {
         Some(remedy) => format!("{first}{:25}> {remedy}\n", ""),
         None => first,

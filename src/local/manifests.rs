@@ -110,7 +110,7 @@ fn read(document: &Value, loaded: &mut Loaded, file: &str) -> Result<String, Str
         }
         (API_VERSION, Some(kind)) => {
             let object = object(kind, fields)?;
-            let named = named(&object.at);
+            let named = display_name(&object.at);
             loaded.objects.push(LoadedObject { object, file: file.to_owned() });
             Ok(named)
         }
@@ -119,7 +119,7 @@ fn read(document: &Value, loaded: &mut Loaded, file: &str) -> Result<String, Str
 }
 
 /// `DockerHostCert default/pandora`.
-pub fn named(at: &ObjectRef) -> String {
+pub fn display_name(at: &ObjectRef) -> String {
     format!("{} {}/{}", at.kind, at.namespace, at.name)
 }
 
@@ -168,7 +168,7 @@ fn object(kind: Kind, fields: &Map<String, Value>) -> Result<Object, String> {
         fields.remove(read_already); // a status in the file is not ours to believe
     }
     let document = Value::Object(fields);
-    let fault = |message| format!("{}: {message}", named(&at));
+    let fault = |message| format!("{}: {message}", display_name(&at));
     let mut object = match kind {
         Kind::DockerCA => strict::<DockerCA>(document).map(Object::from),
         Kind::DockerHostCert => strict::<DockerHostCert>(document).map(Object::from),

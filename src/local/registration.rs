@@ -1,7 +1,7 @@
 //! Registration without a cluster: after the walks, each Portainer of the files is looked at and its hosts are visited.
 
 use super::manifests::LoadedObject;
-use super::runner::{RunResult, Runner};
+use super::state::{LocalState, RunResult};
 use crate::adapters::DiskStore;
 use crate::api::condition::Reason;
 use crate::api::{Kind, Object, ObjectRef};
@@ -111,7 +111,7 @@ impl PendingSyncs {
     }
 
     /// Waits until one has ended.
-    async fn wait(&mut self) {
+    pub async fn wait(&mut self) {
         match self.all.join_next().await {
             Some(ended) => self.ended.push(ended.expect("a visit does not panic")),
             None => std::future::pending().await,
@@ -119,62 +119,57 @@ impl PendingSyncs {
     }
 }
 
-impl Runner {
+impl PendingSyncs {
     /// Looks at every Portainer that is due, and visits its hosts. True where a status says something else now.
-    pub async fn register(&mut self, round: &mut RunResult) -> bool {
-        let everything = Inventory::of(&self.objects);
+    pub async fn register(&mut self, state: &LocalState, result: &mut RunResult) -> bool {
+        let everything = Inventory::of(&state.objects);
         let mut news = false;
         for client in everything.clients.iter().filter(|client| client.has_server()) {
             for turn in 1..=TURNS {
-                news |= self.look(client).await;
-                let came = self.visit_all(&client.at, everything.visits(&self.registrations, client)).await;
+                news |= look(state, client).await;
+                let came = self.visit_all(state, &client.at, everything.visits(&state.registrations, client)).await;
                 news |= came.news;
-                round.requeue_at = [round.requeue_at, came.requeue_at].into_iter().flatten().min();
+                result.requeue_by(came.requeue_at);
                 if !came.look {
                     break;
                 }
                 // At once; later where Portainer answers each look, and fails after it.
-                let now = self.ctx.clock.now();
+                let now = state.ctx.clock.now();
                 let wait = if turn < TURNS { SignedDuration::ZERO } else { retry_delay(Reason::PortainerFailed, turn) };
-                self.registrations.look_again(&client.at, Some(saturating(now, wait)));
+                state.registrations.look_again(&client.at, Some(saturating(now, wait)));
             }
-            round.requeue_at = [round.requeue_at, self.registrations.next_look(&client.at)].into_iter().flatten().min();
+            result.requeue_by(state.registrations.next_look(&client.at));
         }
         news
     }
 
-    async fn look(&mut self, client: &Object) -> bool {
-        if !self.registrations.is_look_due(client, self.ctx.clock.now()) {
-            return false;
-        }
-        self.board.lock().draw();
-        self.registrations.look(&self.ctx, client).await.news
-    }
-
     /// Visits those hosts, until all visits have ended or those that have not say nothing for a while.
-    async fn visit_all(&mut self, client: &ObjectRef, visits: Vec<HostSync>) -> SyncOutcome {
+    async fn visit_all(&mut self, state: &LocalState, client: &ObjectRef, visits: Vec<HostSync>) -> SyncOutcome {
         for visit in visits {
-            self.visits.begin(&self.ctx, &self.registrations, visit);
+            self.begin(&state.ctx, &state.registrations, visit);
         }
         let mut whole = SyncOutcome::default();
-        while let Ok(Some(((of, _), came))) = timeout(IDLE_TIMEOUT, self.visits.next()).await {
+        while let Ok(Some(((of, _), came))) = timeout(IDLE_TIMEOUT, self.next()).await {
             whole.news |= came.news;
             whole.requeue_at = [whole.requeue_at, came.requeue_at].into_iter().flatten().min();
             whole.look |= came.look && of == *client;
             if came.look && of != *client {
-                self.registrations.look_again(&of, None);
+                state.registrations.look_again(&of, None);
             }
         }
         whole
     }
 
-    /// Whether a visit is under way, or has ended after its round: what the statuses say is of before.
-    pub fn is_visiting(&self) -> bool {
-        !self.visits.under_way.is_empty()
+    /// Whether a visit is under way, or has ended after its run.
+    pub fn is_syncing(&self) -> bool {
+        !self.under_way.is_empty()
     }
+}
 
-    /// Waits until a visit that a round did not wait for has ended.
-    pub async fn visited(&mut self) {
-        self.visits.wait().await;
+async fn look(state: &LocalState, client: &Object) -> bool {
+    if !state.registrations.is_look_due(client, state.ctx.clock.now()) {
+        return false;
     }
+    state.table.lock().draw();
+    state.registrations.look(&state.ctx, client).await.news
 }

@@ -1,5 +1,6 @@
 //! Arguments of the verbs for people: what to look at, and in which form.
 
+use super::values::span;
 use crate::cli::selector;
 use clap::ValueEnum;
 use kube::core::Selector;
@@ -92,7 +93,7 @@ pub struct RenewArgs {
     #[arg(long)]
     pub wait: bool,
     /// How long --wait waits: seconds, minutes or hours, like 60s, 5m or 1h
-    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = super::span, requires = "wait")]
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span, requires = "wait")]
     pub timeout: Duration,
     /// Form of the output
     #[arg(short, long, value_name = "FORM", default_value = "table")]

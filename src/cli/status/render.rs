@@ -1,9 +1,10 @@
 //! Where objects stand, as people read it: a line each, cut or wrapped to the terminal. It knows no cluster.
 
 use super::report::{Mark, ObjectReport, StatusReport};
+use crate::adapters::terminal::printable;
 use crate::api::Kind;
 use crate::cli::object_arg::short;
-use crate::cli::output::{Colour, Output, clean};
+use crate::cli::output::{Colour, Output};
 use k8s_openapi::jiff::tz::TimeZone;
 
 /// Columns that the last one needs at least; where the terminal has not as many left, it goes below its line.
@@ -26,7 +27,7 @@ pub fn page(report: &StatusReport, wide: bool, paper: &Output) -> String {
     let mut text = paper.coloured(&header(report), (report.ready == report.total).then_some(Colour::Green)) + "\n";
     for alarm in report.objects.iter().filter_map(alarm) {
         for line in wrapped(&alarm, paper.columns.unwrap_or(usize::MAX)) {
-            text += &(paper.coloured(&line, Some(Colour::Loud)) + "\n");
+            text += &(paper.coloured(&line, Some(Colour::Alarm)) + "\n");
         }
     }
     text.push('\n');
@@ -111,7 +112,7 @@ pub fn alarm(object: &ObjectReport) -> Option<String> {
     Some(format!(
         "!! {}/{}: THE CERTIFICATE {ends} {} ({}) AND WAS NOT RENEWED{due}: see its line",
         short_kind(object),
-        clean(&object.name),
+        printable(&object.name),
         day(end.0),
         left(object),
     ))
@@ -131,8 +132,8 @@ fn heads(spaces: bool, room: Room) -> Vec<&'static str> {
 
 fn cells(object: &ObjectReport, spaces: bool, room: Room) -> Vec<Cell> {
     let plain = |text: String| (text, None);
-    let mut cells = if spaces { vec![plain(clean(&object.namespace))] } else { Vec::new() };
-    cells.push(plain(format!("{}/{}", short_kind(object), clean(&object.name))));
+    let mut cells = if spaces { vec![plain(printable(&object.namespace))] } else { Vec::new() };
+    cells.push(plain(format!("{}/{}", short_kind(object), printable(&object.name))));
     cells.extend([object.issued, object.delivered, object.served].map(word));
     let registered = word(object.registered);
     cells.push(match (object.selected_hosts, object.registered_hosts) {
@@ -141,12 +142,12 @@ fn cells(object: &ObjectReport, spaces: bool, room: Room) -> Vec<Cell> {
     });
     cells.push(expires(object, room));
     if room == Room::Wide {
-        let text = |text: &Option<String>| plain(text.as_deref().map_or("-".into(), clean));
+        let text = |text: &Option<String>| plain(text.as_deref().map_or("-".into(), printable));
         cells.push(plain(object.renew_at.as_ref().map_or("-".into(), |at| day(at.0))));
         cells.extend([text(&object.serial), text(&object.fingerprint)]);
         let ids = object.environments.iter().map(|environment| {
             let id = environment.id.map_or("-".into(), |id| id.to_string());
-            format!("{}:{id}", clean(&environment.portainer_client))
+            format!("{}:{id}", printable(&environment.portainer_client))
         });
         let ids: Vec<String> = ids.collect();
         cells.push(plain(if ids.is_empty() { "-".into() } else { ids.join(",") }));
@@ -161,7 +162,7 @@ fn expires(object: &ObjectReport, room: Room) -> Cell {
         text = format!("{} {text}", day(end.0));
     }
     match object.overdue {
-        true => (text + " !!", Some(Colour::Loud)),
+        true => (text + " !!", Some(Colour::Alarm)),
         false => (text, None),
     }
 }
@@ -180,8 +181,8 @@ fn word(mark: Mark) -> Cell {
 
 fn what(object: &ObjectReport) -> String {
     match (&object.reason, &object.message) {
-        (Some(reason), Some(message)) if !message.is_empty() => clean(&format!("{reason}: {message}")),
-        (Some(reason), _) => clean(reason),
+        (Some(reason), Some(message)) if !message.is_empty() => printable(&format!("{reason}: {message}")),
+        (Some(reason), _) => printable(reason),
         _ => String::new(),
     }
 }
