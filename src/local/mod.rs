@@ -3,6 +3,7 @@
 //! changes the YAML files.
 
 pub mod export;
+pub mod manifest_error;
 pub mod manifests;
 mod registration;
 pub mod runner;
@@ -18,7 +19,8 @@ use crate::adapters::disk::state_directory::DirectoryError;
 use crate::adapters::disk::store::{DiskStore, EventSink};
 use crate::adapters::disk::watch::FileWatch;
 use k8s_openapi::jiff::Timestamp;
-use manifests::{Loaded, ManifestError, Text, load};
+use manifest_error::ManifestError;
+use manifests::{Loaded, Text, load};
 use parking_lot::Mutex;
 use runner::Runner;
 use state::RunResult;

@@ -71,7 +71,7 @@ async fn a_running_door_puts_right_what_others_do() {
     door.write(&format!("{}{}", good(), host("attic", "ipAddresses: [192.168.1.8]")));
     door.until("added", || door.path("secrets/default/attic-docker-host/tls.crt").exists()).await;
     door.write("kind: [");
-    door.until("broken", || door.err.text().contains("homelab.yaml:1: it is no YAML")).await;
+    door.until("broken", || door.err.text().contains("homelab.yaml:1: not valid YAML")).await;
     door.write("# nothing\n");
     door.until("emptied", || door.err.text().contains("there is no object of Dockseal in")).await;
     door.write(&format!("{}{}", good(), host("cellar", "ipAddresses: [192.168.1.9]")));

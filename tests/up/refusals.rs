@@ -99,7 +99,7 @@ async fn files_that_cannot_be_used_leave_no_state_directory() {
         ),
         (format!("{CA}{pandora}{pandora}"), "DockerHostCert default/pandora: it is in"),
         (pandora.replace("DockerHostCert", "Deployment"), "kind \"Deployment\""),
-        ("a: [".to_owned(), "homelab.yaml:1: it is no YAML"),
+        ("a: [".to_owned(), "homelab.yaml:1: not valid YAML"),
         ("# nothing\n".to_owned(), "there is no object of Dockseal in"),
     ] {
         let door = Door::new(&yaml);
