@@ -1,4 +1,5 @@
-//! `dockseal adopt`: an openssl how-to's directory, or a Portainer, into manifests on standard output. It changes nothing.
+//! `dockseal adopt`: a directory of openssl files, or a Portainer server in; manifests on standard output. It changes
+//! nothing.
 
 use super::args::AdoptArgs;
 use super::exit::{CliError, Exit};
@@ -34,7 +35,7 @@ pub fn run(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
 
 fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     if !is_directory(directory) {
-        return Err(CliError::not_found(format!("{} is no directory", directory.display())));
+        return Err(CliError::not_found(format!("{} is not a directory", directory.display())));
     }
     let files = import_directory::read(directory)?;
     if !openssl::hold_certificates(&files) {
@@ -90,7 +91,10 @@ async fn snapshot(portainer: &PortainerApi) -> anyhow::Result<ServerSnapshot> {
     let status = portainer.status().await?;
     let me = portainer.me().await?;
     if !me.is_administrator() {
-        bail!("{} is no administrator of Portainer: it sees no environments but its own", me.username);
+        bail!(
+            "{} is not an administrator of Portainer and sees only its own environments: use an administrator's API key",
+            me.username
+        );
     }
     let (groups, tags) = (portainer.groups().await?, portainer.tags().await?);
     let environments = portainer.environments().await?;

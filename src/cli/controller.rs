@@ -18,9 +18,9 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
-        // Every failure comes back to the queue, which waits longer each time and says so; nothing waits in silence.
+        // The work queue retries with backoff and logs it; the client must not retry in silence.
         config.default_retry = false;
-        // One that does not answer may do so yet; one that is too old will never show its watches.
+        // A server that does not answer may come up; one that is too old never has the watches that are needed.
         if let Err(error @ ReadError::TooOld { .. }) = KubeReader::connect(config.clone()).await {
             return Err(error.into());
         }

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 pub fn main() -> anyhow::Result<ExitCode> {
     let plugin = args::is_plugin(std::env::args_os().next().as_deref());
     let args = args::parse(plugin);
-    rustls::crypto::aws_lc_rs::default_provider().install_default().expect("nobody installed a provider before");
+    rustls::crypto::aws_lc_rs::default_provider().install_default().expect("no provider is installed before this");
     match args.command {
         Command::Status(args) => status::run(&args),
         Command::Adopt(args) => adopt::run(&args),

@@ -204,7 +204,7 @@ async fn a_state_directory_is_exported_as_manifests() {
     assert!(text.contains("# Secret default/foreign is not Dockseal's"));
     assert_eq!(before, door.tree());
     let missing = export(&door.root, &mut Vec::new()).unwrap_err().to_string();
-    assert!(missing.contains("is no state directory of dockseal"), "{missing}");
+    assert!(missing.contains("is not a state directory of dockseal"), "{missing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -76,7 +76,7 @@ async fn a_secret_that_is_not_ours_stays() {
         std::fs::create_dir_all(door_first.path("secrets/default/pandora-docker-host")).unwrap();
         std::fs::write(door_first.path("secrets/default/pandora-docker-host/tls.crt"), "mine").unwrap();
         door_first.write(&format!("{CA}{}", host("pandora", "hostname: pandora.lan")));
-        door_first.refused(&["belongs to somebody else and stays untouched"]).await;
+        door_first.refused(&["belongs to someone else and stays untouched"]).await;
         assert_eq!(door_first.read("secrets/default/pandora-docker-host/tls.crt"), "mine");
     }
 }

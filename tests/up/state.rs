@@ -35,11 +35,11 @@ async fn what_is_no_state_directory_is_refused() {
     std::fs::write(door.path("letter.txt"), "dear").unwrap();
     let before = door.tree();
     let said = error(&door).await;
-    assert!(said.contains("holds files and is no state directory of dockseal"), "{said}");
+    assert!(said.contains("holds files and is not a state directory of dockseal"), "{said}");
     assert_eq!(before, door.tree());
     std::fs::remove_dir_all(&door.state).unwrap();
     std::fs::write(&door.state, "").unwrap();
-    assert!(error(&door).await.contains("is no directory"));
+    assert!(error(&door).await.contains("is not a directory"));
     let mut door = Door::new(&good());
     door.state = door.root.join("a/b");
     let said = error(&door).await;

@@ -63,7 +63,7 @@ pub fn parse(plugin: bool) -> Args {
 pub enum Command {
     /// Where each object stands, when it expires, and what to do
     Status(StatusArgs),
-    /// Ask a live host what it serves and whom it lets in, with a verdict each
+    /// Ask a live host what it serves and which clients it accepts, with a verdict each
     Verify(VerifyArgs),
     /// Have certificates issued anew, now
     Renew(RenewArgs),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Reads `60s`, `5m` or `1h`.
 pub fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no span: write 60s, 5m or 1h");
+    let wrong = || format!("{text:?} is not a time span: write 60s, 5m or 1h");
     let seconds_each = match text.chars().last() {
         Some('s') => 1,
         Some('m') => 60,
@@ -19,6 +19,6 @@ pub fn span(text: &str) -> Result<Duration, String> {
 pub fn absolute(text: &str) -> Result<String, String> {
     match text.starts_with('/') {
         true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is no absolute path, like /etc/docker/certs")),
+        false => Err(format!("{text:?} is not an absolute path like /etc/docker/certs")),
     }
 }
