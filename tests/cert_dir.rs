@@ -8,11 +8,11 @@ mod actor;
 mod attacks;
 #[path = "cert_dir/crashes.rs"]
 mod crashes;
-#[path = "cert_dir/flaws.rs"]
-mod flaws;
 #[path = "cert_dir/layout.rs"]
 mod layout;
 #[path = "cert_dir/limits.rs"]
 mod limits;
 #[path = "cert_dir/place.rs"]
 mod place;
+#[path = "cert_dir/problems.rs"]
+mod problems;

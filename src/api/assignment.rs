@@ -1,8 +1,9 @@
 //! What the controller tells a companion: an assignment, in a ConfigMap that bears the name of the companion's account.
 
+use super::Kind;
 use super::account::{of_host, of_node};
 use super::docker_host_cert::{Delivery, Target};
-use super::{Kind, ObjectRef};
+use super::object::{Object, ObjectRef};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -136,6 +137,13 @@ impl AssignedHost {
     /// The DockerHostCert.
     pub fn object(&self) -> ObjectRef {
         ObjectRef::new(Kind::DockerHostCert, &self.namespace, &self.name)
+    }
+}
+
+impl Object {
+    /// Name of the account of the companion that delivers this host's certificate, where one does.
+    pub fn account(&self) -> Option<String> {
+        account(&self.at, self.delivery()?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::reference::{CaRef, DeletionPolicy};
 use super::status::CertificateStatus;
-use super::{docker_host_cert::year, duration, key::LeafKey, rules};
+use super::{duration, duration::year, key::LeafKey, rules};
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 

@@ -2,7 +2,7 @@
 
 use super::reference::{CaRef, DeletionPolicy};
 use super::status::HostCertStatus;
-use super::{duration, key::LeafKey, rules};
+use super::{duration, duration::year, key::LeafKey, rules};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -222,11 +222,6 @@ pub struct PortainerEnvironment {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 255)))]
     pub tags: Vec<String>,
-}
-
-/// 365d, the default of leaf certificates.
-pub fn year() -> String {
-    "365d".into()
 }
 
 fn yes() -> bool {

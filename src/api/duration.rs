@@ -39,6 +39,11 @@ pub fn parse(text: &str) -> Result<SignedDuration, DurationError> {
     Ok(SignedDuration::from_hours(hours))
 }
 
+/// 365d, the default of leaf certificates.
+pub fn year() -> String {
+    "365d".into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

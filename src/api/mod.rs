@@ -1,4 +1,5 @@
 //! What users write: the four kinds, their fields and their conditions. No behaviour beyond reading a field.
+#![warn(missing_docs)]
 #![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links, reason = "fields are written for kubectl explain")]
 #![allow(clippy::duplicated_attributes, reason = "each printcolumn has a type, and kube takes them one by one")]
 
@@ -13,6 +14,7 @@ pub mod key;
 pub mod object;
 pub mod portainer_client;
 pub mod reference;
+pub mod registrar;
 pub mod rules;
 pub mod status;
 

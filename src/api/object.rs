@@ -1,6 +1,5 @@
 //! One object of the four kinds, reduced to the parts that decisions need, and how it is referred to.
 
-use super::assignment::account;
 use super::docker_host_cert::Delivery;
 use super::status::{CompanionStatus, ControllerStatus, EnvironmentReport, PortainerClientStatus};
 use super::{
@@ -147,11 +146,6 @@ impl Object {
             Spec::Host(spec) => spec.delivery.as_ref(),
             _ => None,
         }
-    }
-
-    /// Name of the account of the companion that delivers it, where one does.
-    pub fn account(&self) -> Option<String> {
-        account(&self.at, self.delivery()?)
     }
 
     /// Its environments in Portainer, as its status has them, whoever registers them.

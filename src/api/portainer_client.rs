@@ -1,8 +1,9 @@
 //! PortainerClient: the client certificate of a Portainer server, and the hosts that it is to reach.
 
 use super::reference::{CaRef, DeletionPolicy, SecretKeyRef, SecretRef};
+use super::registrar::Registrar;
 use super::status::PortainerClientStatus;
-use super::{docker_host_cert::year, duration, key::LeafKey, rules};
+use super::{duration, duration::year, key::LeafKey, rules};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
@@ -152,16 +153,6 @@ pub enum TlsVerification {
     ServerAndClient,
     /// The host verifies Portainer only.
     ClientOnly,
-}
-
-/// Who calls Portainer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Registrar {
-    /// The controller, which alone holds Portainer's credential.
-    #[default]
-    Controller,
-    /// Each node's companion.
-    Companion,
 }
 
 /// Which environments may be taken over.

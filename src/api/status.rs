@@ -1,7 +1,7 @@
 //! What Dockseal reports: the status that all kinds share, and what hosts and Portainer add.
 
 use super::condition::{ConditionType, Reason};
-use super::portainer_client::Registrar;
+use super::registrar::Registrar;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

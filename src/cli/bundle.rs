@@ -111,7 +111,6 @@ fn install(handout: &Credential, directory: Option<&Path>, force: bool) -> anyho
     }
     let digest = material::digest(&files.iter().map(|(name, bytes)| ((*name).to_owned(), bytes.to_vec())).collect());
     credential_files::write(&directory.join(NOTE), &serde_json::to_vec(&InstalledNote { owner, digest })?, true)?;
-    credential_files::sync(&directory);
     eprintln!("{} has the certificate of {}; the Docker CLI uses it with", directory.display(), handout.object.at);
     let quoted = format!("'{}'", directory.display().to_string().replace('\'', "'\\''"));
     Output::standard().print(&format!("export DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH={quoted}\n"))?;

@@ -1,7 +1,7 @@
 //! What changes on this host, and when it is looked at: files of ours, of dockerd, and dockerd itself.
 
 use crate::adapters::disk::watch::FileWatch;
-use crate::adapters::host::cert_dir::SILENT;
+use crate::adapters::host::cert_dir::IGNORED_FILES;
 use crate::adapters::host::unit_watch::UnitWatch;
 use crate::reconcile::host::daemon::SERVICE;
 use std::collections::BTreeSet;
@@ -32,7 +32,7 @@ pub struct HostWatcher {
 impl HostWatcher {
     /// Nothing is watched.
     pub fn new() -> HostWatcher {
-        HostWatcher { watch: FileWatch::new(SILENT), daemon: None, look: None, last: None, looks: 0 }
+        HostWatcher { watch: FileWatch::new(IGNORED_FILES), daemon: None, look: None, last: None, looks: 0 }
     }
 
     /// What is watched from now on; with hosts, whether dockerd was restarted, which then serves something else, or

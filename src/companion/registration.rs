@@ -8,7 +8,7 @@ use crate::adapters::kube::companion_api::CompanionApi;
 use crate::adapters::portainer::{Access, Patience};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
-use crate::api::portainer_client::Registrar;
+use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{NamespacedName, ObjectRef};
 use crate::decide::registration::backoff::INTERVAL;

@@ -1,4 +1,5 @@
 //! What should happen: facts in, plans and statuses out. No I/O, no clock, no randomness.
+#![warn(missing_docs)]
 
 pub mod adoption;
 pub mod authority;

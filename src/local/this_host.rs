@@ -3,7 +3,7 @@
 use super::runner::{RunResult, Runner};
 use crate::adapters::StoreError;
 use crate::adapters::disk::watch::FileWatch;
-use crate::adapters::host::cert_dir::{SILENT, watch_paths};
+use crate::adapters::host::cert_dir::{IGNORED_FILES, watch_paths};
 use crate::adapters::host::system_files;
 use crate::adapters::host::unit_watch::UnitWatch;
 use crate::adapters::store::{Store, StoredKind};
@@ -35,7 +35,7 @@ pub struct HostChanges {
 impl HostChanges {
     /// From now on.
     pub fn watched() -> HostChanges {
-        HostChanges { watch: FileWatch::new(SILENT), daemon: UnitWatch::of(SERVICE, BUS_RETRY_INTERVAL) }
+        HostChanges { watch: FileWatch::new(IGNORED_FILES), daemon: UnitWatch::of(SERVICE, BUS_RETRY_INTERVAL) }
     }
 
     /// Files delivered to that directory, and dockerd's configuration: to be said after each round, which may have made

@@ -1,4 +1,5 @@
 //! What a certificate is: keys, names, profiles, signing, reading and lifetimes. No I/O, no clock, no policy.
+#![warn(missing_docs)]
 
 pub mod asn1;
 pub mod bundle;

@@ -2,7 +2,7 @@
 
 use super::actor::{actor_from, needs_root};
 use super::place::*;
-use dockseal::adapters::host::cert_dir::{DeliveryError, Directory, Over};
+use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -227,14 +227,14 @@ fn what_others_planted_before_the_directory_was_closed_to_them_is_no_way_in() {
     let done = std::process::Command::new("sh").args(["-ec", &planted]).uid(NOBODY).gid(NOBODY).status().unwrap();
     assert!(done.success());
     make(&place.certs(), 0o755);
-    let directory = Directory::open(&place.roots(), &place.certs()).unwrap();
-    assert!(matches!(directory.look(NAME), Err(DeliveryError::Insecure { .. })));
-    assert!(matches!(directory.link_names(NAME, Over::Anything), Err(DeliveryError::Insecure { .. })));
+    let directory = CertDir::open(&place.roots(), &place.certs()).unwrap();
+    assert!(matches!(directory.contents(NAME), Err(DeliveryError::Insecure { .. })));
+    assert!(matches!(directory.link_names(NAME, Overwrite::Always), Err(DeliveryError::Insecure { .. })));
     fs::remove_dir_all(place.certs().join(".dockseal")).unwrap();
     assert!(matches!(directory.take_over(NAME), Err(DeliveryError::TakeOver { .. })));
     let number = directory.write_generation(NAME, &Set::new("one").files()).unwrap();
-    directory.point(number).unwrap();
-    directory.link_names(NAME, Over::Anything).unwrap();
+    directory.set_current(number).unwrap();
+    directory.link_names(NAME, Overwrite::Always).unwrap();
     assert_eq!(shown(&place.certs()), ["one"; 3]);
     canary.assert_untouched();
 }

@@ -54,17 +54,17 @@ fn killed_at_every_step(scene: &Scene, end: fn(&Path)) {
 fn ends_new(certs: &Path) {
     round(certs, "new", true).unwrap();
     assert_eq!(shown(certs), ["new"; 3]);
-    let seen = open(certs).unwrap().look(NAME).unwrap();
+    let seen = open(certs).unwrap().contents(NAME).unwrap();
     assert!(names_are_ours(&seen) && !seen.leftovers && seen.generations.len() <= 2, "{seen:?}");
 }
 
 fn each_whole(certs: &Path) {
-    let seen = open(certs).unwrap().look(NAME).unwrap();
+    let seen = open(certs).unwrap().contents(NAME).unwrap();
     for generation in &seen.generations {
         let files = [&generation.ca, &generation.cert, &generation.probe_cert, &generation.key, &generation.probe_key];
         let mut words = files.iter().flat_map(|file| file.as_deref().map(word)).collect::<Vec<_>>();
         let full = if words == ["old"; 3] { 3 } else { 5 };
-        assert_eq!((words.len(), &generation.flaws[..]), (full, &[][..]));
+        assert_eq!((words.len(), &generation.problems[..]), (full, &[][..]));
         words.dedup();
         assert_eq!(words.len(), 1, "{words:?}");
     }
@@ -113,7 +113,7 @@ fn a_removal_that_is_killed_is_ours_until_its_end() {
     };
     let holds = |certs: &Path| {
         let left = tree(certs).into_iter().any(|name| name != ".dockseal" && name != ".dockseal/lock");
-        let seen = open(certs).unwrap().look(NAME).unwrap();
+        let seen = open(certs).unwrap().contents(NAME).unwrap();
         assert_eq!(seen.owner.is_some(), left, "{:?}", tree(certs));
     };
     let end = |certs: &Path| {
@@ -242,12 +242,12 @@ fn no_path_is_asked_for_but_the_root_and_names_in_opened_directories() {
 pub fn churn(certs: &Path) -> Result<(), DeliveryError> {
     for number in 0.. {
         let directory = open(certs)?;
-        directory.tidy()?;
+        directory.remove_leftovers()?;
         let generation =
             directory.write_generation(NAME, &Set::new(&format!("{}-{number}", std::process::id())).files())?;
-        directory.point(generation)?;
-        directory.link_names(NAME, dockseal::adapters::host::cert_dir::Over::Nothing)?;
-        directory.retire(&[generation.saturating_sub(1), generation.saturating_sub(2)])?;
+        directory.set_current(generation)?;
+        directory.link_names(NAME, dockseal::adapters::host::cert_dir::Overwrite::Never)?;
+        directory.prune(&[generation.saturating_sub(1), generation.saturating_sub(2)])?;
     }
     Ok(())
 }

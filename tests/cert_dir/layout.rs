@@ -2,7 +2,7 @@
 
 use super::actor::{needs_root, plays};
 use super::place::*;
-use dockseal::adapters::host::cert_dir::{DeliveryError, Directory, Over, Owner, PublicName};
+use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite, Owner, PublicName};
 use std::fs;
 use std::path::Path;
 
@@ -58,16 +58,16 @@ fn root_without_capabilities_can_do_all_of_it() {
 fn what_was_written_is_seen() {
     let place = Place::new("seen");
     let directory = place.open();
-    assert_eq!(directory.look(NAME).unwrap(), Default::default());
+    assert_eq!(directory.contents(NAME).unwrap(), Default::default());
     round(&place.certs(), "one", false).unwrap();
     round(&place.certs(), "two", false).unwrap();
-    let seen = directory.look(NAME).unwrap();
+    let seen = directory.contents(NAME).unwrap();
     assert_eq!((seen.owner.as_ref(), seen.current, seen.leftovers), (Some(&owner()), Some(2), false));
     assert!(names_are_ours(&seen) && seen.is_delivered_by(&owner()));
     assert_eq!(seen.generations.iter().map(|generation| generation.number).collect::<Vec<_>>(), [1, 2]);
-    let current = seen.shown().unwrap();
+    let current = seen.current_generation().unwrap();
     assert_eq!((current.number, current.key.as_deref()), (2, Some(&b"two\nkey\n"[..])));
-    assert_eq!((current.probe_cert.as_deref(), &current.flaws[..]), (Some(&b"two\nprobe cert\n"[..]), &[][..]));
+    assert_eq!((current.probe_cert.as_deref(), &current.problems[..]), (Some(&b"two\nprobe cert\n"[..]), &[][..]));
     assert!(!format!("{seen:?}").contains("two"), "what is in a file does not reach a log");
 }
 
@@ -80,7 +80,7 @@ fn a_directory_has_one_owner() {
     let refused = directory.claim(&other, None).unwrap_err();
     assert!(refused.to_string().contains("DockerHostCert/home/pandora"), "{refused}");
     directory.claim(&other, Some(&owner())).unwrap();
-    assert_eq!(directory.look(NAME).unwrap().owner, Some(other));
+    assert_eq!(directory.contents(NAME).unwrap().owner, Some(other));
     assert!(matches!(directory.claim(&owner(), Some(&owner())), Err(DeliveryError::Claimed { .. })));
 }
 
@@ -100,18 +100,18 @@ fn what_is_removed_is_ours_alone() {
     for word in ["one", "two", "three"] {
         round(&place.certs(), word, false).unwrap();
     }
-    assert_eq!(directory.look(NAME).unwrap().generations.len(), 2, "the one before stays");
-    directory.retire(&[]).unwrap();
-    let seen = directory.look(NAME).unwrap();
-    assert_eq!((seen.generations.len(), seen.shown().map(|current| current.number)), (1, Some(3)));
+    assert_eq!(directory.contents(NAME).unwrap().generations.len(), 2, "the one before stays");
+    directory.prune(&[]).unwrap();
+    let seen = directory.contents(NAME).unwrap();
+    assert_eq!((seen.generations.len(), seen.current_generation().map(|current| current.number)), (1, Some(3)));
     fs::write(place.certs().join("ca-key.pem"), "not ours").unwrap();
     fs::remove_file(place.certs().join("pandora.pem")).unwrap();
     fs::write(place.certs().join("pandora.pem"), "not ours").unwrap();
     directory.release(NAME).unwrap();
     assert_eq!(tree(&place.certs()), ["ca-key.pem", "pandora.pem"]);
     directory.release(NAME).unwrap();
-    directory.tidy().unwrap();
-    directory.retire(&[]).unwrap();
+    directory.remove_leftovers().unwrap();
+    directory.prune(&[]).unwrap();
     assert_eq!(tree(&place.certs()), ["ca-key.pem", "pandora.pem"]);
 }
 
@@ -123,17 +123,17 @@ fn files_of_others_stay_until_they_are_taken_over() {
         fs::write(place.certs().join(name), format!("old\n{name}\n")).unwrap();
     }
     let directory = place.open();
-    assert!(matches!(directory.look(NAME).unwrap().ca, PublicName::File(_)));
+    assert!(matches!(directory.contents(NAME).unwrap().ca, PublicName::File(_)));
     let number = directory.write_generation(NAME, &Set::new("new").files()).unwrap();
-    directory.point(number).unwrap();
-    for over in [Over::Nothing, Over::Same] {
-        assert!(matches!(directory.link_names(NAME, over), Err(DeliveryError::Taken(_))));
+    directory.set_current(number).unwrap();
+    for over in [Overwrite::Never, Overwrite::IfSame] {
+        assert!(matches!(directory.link_names(NAME, over), Err(DeliveryError::FileExists(_))));
     }
     assert_eq!(shown(&place.certs()), ["old"; 3]);
     let old = directory.take_over(NAME).unwrap();
-    assert_eq!((old, directory.look(NAME).unwrap().current), (Some(2), Some(2)));
+    assert_eq!((old, directory.contents(NAME).unwrap().current), (Some(2), Some(2)));
     assert_eq!(shown(&place.certs()), ["old"; 3]);
-    assert!(names_are_ours(&directory.look(NAME).unwrap()));
+    assert!(names_are_ours(&directory.contents(NAME).unwrap()));
     assert_eq!(directory.take_over(NAME).unwrap(), None);
     round(&place.certs(), "new", false).unwrap();
     assert_eq!(shown(&place.certs()), ["new"; 3]);
@@ -166,7 +166,7 @@ fn edits_are_put_right() {
     fs::write(broken("ca.pem"), "edited").unwrap();
     std::os::unix::fs::symlink("/etc/passwd", broken("pandora.pem")).unwrap();
     broken("pandora.key");
-    let seen = place.open().look(NAME).unwrap();
+    let seen = place.open().contents(NAME).unwrap();
     assert!(matches!(
         (&seen.ca, &seen.cert, &seen.key),
         (PublicName::File(_), PublicName::Link(_), PublicName::Absent)
@@ -182,31 +182,31 @@ fn edits_are_put_right() {
 #[test]
 fn a_directory_that_is_missing_is_made_where_it_is_to_be() {
     let place = Place::new("missing");
-    assert!(Directory::find(&place.roots(), &place.certs()).unwrap().is_none());
+    assert!(CertDir::find(&place.roots(), &place.certs()).unwrap().is_none());
     assert!(!place.certs().exists());
     let roots = [place.path("far/away")];
-    drop(Directory::open(&roots, &place.path("far/away/below/it")).unwrap());
+    drop(CertDir::open(&roots, &place.path("far/away/below/it")).unwrap());
     for made in ["far", "far/away", "far/away/below", "far/away/below/it"] {
         assert_eq!(mode(&place.path(made)), 0o755);
     }
     for outside in ["far/awayward", "far", "else"] {
-        assert!(matches!(Directory::open(&roots, &place.path(outside)), Err(DeliveryError::Outside { .. })));
+        assert!(matches!(CertDir::open(&roots, &place.path(outside)), Err(DeliveryError::Outside { .. })));
     }
-    assert!(matches!(Directory::open(&roots, &place.path("far/away/../x")), Err(DeliveryError::NotPlain(_))));
-    assert!(matches!(Directory::open(&roots, Path::new("far/away")), Err(DeliveryError::NotPlain(_))));
+    assert!(matches!(CertDir::open(&roots, &place.path("far/away/../x")), Err(DeliveryError::NotCanonical(_))));
+    assert!(matches!(CertDir::open(&roots, Path::new("far/away")), Err(DeliveryError::NotCanonical(_))));
 }
 
 #[test]
 fn a_name_that_would_be_another_file_is_refused() {
     let place = Place::new("names");
     for name in ["", "ca", "../x", "a/b", ".x", "A", "a\0", &"a".repeat(252)] {
-        assert!(matches!(place.open().look(name), Err(DeliveryError::Name(_))), "{name:?}");
+        assert!(matches!(place.open().contents(name), Err(DeliveryError::Name(_))), "{name:?}");
     }
     for name in ["probe", "current", "owner", "1", "ca.pem", &"a".repeat(251)] {
         let directory = place.open();
         let number = directory.write_generation(name, &Set::new("one").files()).unwrap();
-        directory.point(number).unwrap();
-        directory.link_names(name, Over::Nothing).unwrap();
-        assert!(names_are_ours(&directory.look(name).unwrap()), "{name}");
+        directory.set_current(number).unwrap();
+        directory.link_names(name, Overwrite::Never).unwrap();
+        assert!(names_are_ours(&directory.contents(name).unwrap()), "{name}");
     }
 }

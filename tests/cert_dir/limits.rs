@@ -2,7 +2,7 @@
 
 use super::actor::{needs_root, plays};
 use super::place::*;
-use dockseal::adapters::host::cert_dir::{DeliveryError, Directory};
+use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -43,19 +43,19 @@ fn full_disk(certs: &Path) -> Result<(), DeliveryError> {
     let two = directory.write_generation(NAME, &Set::new("two").files())?;
     let before = facts(certs);
     let refused = directory.write_generation(NAME, &Set::of_size("two", 12_000).files()).unwrap_err();
-    assert!(matches!(refused, DeliveryError::NoRoom { .. }), "{refused}");
+    assert!(matches!(refused, DeliveryError::NoSpace { .. }), "{refused}");
     assert!(refused.to_string().contains("76 KiB are needed, 20 are free: remove some files there"), "{refused}");
     fs::write(allowed.join("filler"), vec![0; 64 << 10]).unwrap_err();
     let refused = directory.write_generation(NAME, &Set::new("three").files()).unwrap_err();
-    assert!(matches!(refused, DeliveryError::NoRoom { .. }), "{refused}");
+    assert!(matches!(refused, DeliveryError::NoSpace { .. }), "{refused}");
     assert_eq!((facts(certs), shown(certs)), (before, vec!["one".to_owned(); 3]));
     directory.claim(&owner(), None)?; // nor does what is so already
     for (number, word) in [(two, "two"), (1, "one")] {
-        directory.point(number)?; // a rollback needs no room
+        directory.set_current(number)?; // a rollback needs no room
         assert_eq!(shown(certs), [word; 3]);
     }
     fs::remove_file(allowed.join("filler")).unwrap();
-    directory.retire(&[])?;
+    directory.prune(&[])?;
     round(certs, "three", false)?;
     assert_eq!(shown(certs), ["three"; 3]);
     Ok(())
@@ -95,11 +95,11 @@ fn read_only(certs: &Path) -> Result<(), DeliveryError> {
     let before = facts(certs);
     for refused in [
         directory.write_generation(NAME, &Set::new("three").files()).unwrap_err(),
-        directory.point(two).unwrap_err(),
-        directory.tidy().unwrap_err(),
-        directory.retire(&[]).unwrap_err(),
+        directory.set_current(two).unwrap_err(),
+        directory.remove_leftovers().unwrap_err(),
+        directory.prune(&[]).unwrap_err(),
         directory.release(NAME).unwrap_err(),
-        Directory::open(&[allowed.to_owned()], &allowed.join("new")).unwrap_err(),
+        CertDir::open(&[allowed.to_owned()], &allowed.join("new")).unwrap_err(),
     ] {
         assert!(refused.to_string().contains("is mounted read-only: mount it writable"), "{refused}");
     }
@@ -119,7 +119,7 @@ fn idle_round(certs: &Path) -> Result<(), DeliveryError> {
     mount(&["-o", "remount,bind,ro"], allowed);
     round(certs, "one", true)?;
     assert_eq!(open(certs)?.take_over(NAME)?, None);
-    open(certs)?.point(1)
+    open(certs)?.set_current(1)
 }
 
 #[test]
@@ -132,8 +132,8 @@ fn mount_point(certs: &Path) -> Result<(), DeliveryError> {
     mount(&["-t", "tmpfs", "-o", "size=1m,mode=755", "none"], certs);
     fs::write(certs.join("ca.pem"), "old\n").unwrap();
     for roots in [certs, certs.parent().unwrap()] {
-        let directory = Directory::open(&[roots.to_owned()], certs)?;
-        directory.tidy()?;
+        let directory = CertDir::open(&[roots.to_owned()], certs)?;
+        directory.remove_leftovers()?;
     }
     round(certs, "one", true)?;
     round(certs, "two", true)?;
@@ -163,5 +163,5 @@ fn two_that_write_at_once_wait_for_each_other() {
     });
     let shown = shown(&certs);
     assert!(shown.len() == 3 && shown.windows(2).all(|pair| pair[0] == pair[1]), "{shown:?}");
-    assert!(!place.open().look(NAME).unwrap().leftovers);
+    assert!(!place.open().contents(NAME).unwrap().leftovers);
 }

@@ -1,7 +1,7 @@
 //! A directory to deliver to, sets of files that say what they are, and the order of calls that a companion keeps.
 
 use dockseal::adapters::host::cert_dir::{
-    DeliveryError, DirContents, Directory, GenerationFiles, Over, Owner, PublicName,
+    CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite, Owner, PublicName,
 };
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -36,8 +36,8 @@ impl Place {
         self.path("allowed/certs")
     }
 
-    pub fn open(&self) -> Directory {
-        Directory::open(&self.roots(), &self.certs()).unwrap()
+    pub fn open(&self) -> CertDir {
+        CertDir::open(&self.roots(), &self.certs()).unwrap()
     }
 
     /// A file outside that nobody is to write, and nobody else to read.
@@ -120,28 +120,28 @@ pub fn owner() -> Owner {
 }
 
 /// Opens a directory whose parent is allowed.
-pub fn open(certs: &Path) -> Result<Directory, DeliveryError> {
-    Directory::open(&[certs.parent().unwrap().to_owned()], certs)
+pub fn open(certs: &Path) -> Result<CertDir, DeliveryError> {
+    CertDir::open(&[certs.parent().unwrap().to_owned()], certs)
 }
 
 /// Brings a set to its place as a companion does, from wherever an earlier round ended.
 pub fn round(certs: &Path, set: &str, take_over: bool) -> Result<(), DeliveryError> {
     let directory = open(certs)?;
-    directory.tidy()?;
+    directory.remove_leftovers()?;
     directory.claim(&owner(), None)?;
-    let seen = directory.look(NAME)?;
-    let over = if seen.is_delivered_by(&owner()) { Over::Anything } else { Over::Nothing };
-    if over == Over::Anything {
+    let seen = directory.contents(NAME)?;
+    let over = if seen.is_delivered_by(&owner()) { Overwrite::Always } else { Overwrite::Never };
+    if over == Overwrite::Always {
         directory.link_names(NAME, over)?; // edits, before `current` moves
     } else if take_over {
         directory.take_over(NAME)?;
     }
     if shows(&seen) != Some(set.to_owned()) {
         let number = directory.write_generation(NAME, &Set::new(set).files())?;
-        directory.point(number)?;
+        directory.set_current(number)?;
     }
     directory.link_names(NAME, over)?;
-    directory.retire(&seen.current.into_iter().collect::<Vec<_>>())
+    directory.prune(&seen.current.into_iter().collect::<Vec<_>>())
 }
 
 pub fn release(certs: &Path) -> Result<(), DeliveryError> {
@@ -149,8 +149,8 @@ pub fn release(certs: &Path) -> Result<(), DeliveryError> {
 }
 
 fn shows(seen: &DirContents) -> Option<String> {
-    let current = seen.shown()?;
-    let whole = current.flaws.is_empty() && current.probe_key.is_some();
+    let current = seen.current_generation()?;
+    let whole = current.problems.is_empty() && current.probe_key.is_some();
     whole.then(|| current.ca.as_deref().map(word)).flatten()
 }
 

@@ -2,53 +2,17 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the files' door")]
 
+use super::atomic_write::{self, ASIDE, FileAccess, aside, create_with, sync_directory};
+pub use super::file_error::FileError;
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, accessat, renameat_with};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
-/// What every name begins with that is not in its place yet, or no longer.
-const ASIDE: &str = ".dockseal-";
 /// How often a directory is read again that was replaced meanwhile.
 const MAX_READS: usize = 8;
-
-/// A file or directory that could not be read or written, and what to do about it.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to {verb} {path}: {}", advice_on(verb, source))]
-pub struct FileError {
-    /// What was tried.
-    pub verb: &'static str,
-    /// On what.
-    pub path: String,
-    /// Why not.
-    pub source: io::Error,
-}
-
-/// The system's word for it, and what to do.
-pub fn advice(error: &io::Error) -> String {
-    let way_out = match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there",
-        ErrorKind::ReadOnlyFilesystem => "mount it writable, or choose another directory",
-        ErrorKind::PermissionDenied => "run as the user it belongs to, or choose another directory",
-        ErrorKind::InvalidInput => "directories cannot be swapped on that file system: choose one on a local disk",
-        ErrorKind::NotFound => "make the directory it is to be in",
-        _ => return error.to_string(),
-    };
-    format!("{error}: {way_out}")
-}
-
-/// What is to be read, and is not there, needs no directory.
-fn advice_on(verb: &str, error: &io::Error) -> String {
-    if verb == "read" && error.kind() == ErrorKind::NotFound { error.to_string() } else { advice(error) }
-}
-
-fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError + use<> {
-    let path = path.display().to_string();
-    move |source| FileError { verb, path: path.clone(), source }
-}
 
 /// A file to write into a directory.
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +39,7 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
     } else {
         File::open(path).and_then(|mut file| file.read_to_string(&mut text))
     };
-    done.map_err(|source| FileError { verb: "read", path: path.display().to_string(), source })?;
+    done.map_err(FileError::of("read", path))?;
     Ok(text)
 }
 
@@ -87,7 +51,7 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>, FileError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path)(error)),
+        Err(error) => Err(FileError::of("read", path)(error)),
     }
 }
 
@@ -104,7 +68,7 @@ pub type ReadFile = (String, Zeroizing<Vec<u8>>);
 /// # Errors
 /// [`FileError`] where it is there and cannot be read.
 pub fn read_directory(path: &Path) -> Result<Option<Vec<ReadFile>>, FileError> {
-    let fail = failed("read", path);
+    let fail = FileError::of("read", path);
     for _ in 0..MAX_READS {
         let Some(before) = identity(path).map_err(&fail)? else { return Ok(None) };
         let read = read_entries(path);
@@ -143,10 +107,10 @@ pub fn names(path: &Path) -> Result<Vec<String>, FileError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed("read", path)(error)),
+        Err(error) => return Err(FileError::of("read", path)(error)),
     };
     let named = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
-    let mut names = named.collect::<io::Result<Vec<_>>>().map_err(failed("read", path))?;
+    let mut names = named.collect::<io::Result<Vec<_>>>().map_err(FileError::of("read", path))?;
     names.retain(|name| !name.starts_with(ASIDE));
     names.sort();
     Ok(names)
@@ -163,7 +127,7 @@ pub fn make_directory(root: &Path, path: &Path) -> Result<(), FileError> {
     let parent = path.parent().unwrap_or(root);
     make_directory(root, parent)?;
     match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(failed("make", path)(error)),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(FileError::of("make", path)(error)),
         _ => sync(parent),
     }
 }
@@ -176,7 +140,7 @@ pub fn make_root(path: &Path) -> Result<bool, FileError> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(failed("make", path)(error)),
+        Err(error) => Err(FileError::of("make", path)(error)),
     }
 }
 
@@ -185,7 +149,7 @@ pub fn make_root(path: &Path) -> Result<bool, FileError> {
 /// # Errors
 /// [`FileError`] where it is not ours to change.
 pub fn keep_private(path: &Path) -> Result<(), FileError> {
-    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(failed("restrict", path))
+    fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(FileError::of("restrict", path))
 }
 
 /// Fails where the directory cannot be written, a read-only mount included.
@@ -194,11 +158,11 @@ pub fn keep_private(path: &Path) -> Result<(), FileError> {
 /// [`FileError`], with what is in the way.
 pub fn check_writable(path: &Path) -> Result<(), FileError> {
     let asked = accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK | Access::READ_OK, AtFlags::EACCESS);
-    asked.map_err(|error| failed("write", path)(error.into()))
+    asked.map_err(|error| FileError::of("write", path)(error.into()))
 }
 
 fn sync(directory: &Path) -> Result<(), FileError> {
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed("sync", directory))
+    sync_directory(directory).map_err(FileError::of("sync", directory))
 }
 
 /// Replaces one file at once. A file that holds those bytes already is left alone.
@@ -209,14 +173,9 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     if fs::read(path).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
-    let (parent, name) = split(path);
-    let aside = aside(parent);
-    let written = write_file(&aside, mode(name), bytes).and_then(|()| fs::rename(&aside, path));
-    if let Err(error) = written {
-        let _ = fs::remove_file(&aside);
-        return Err(failed("write", path)(error));
-    }
-    sync(parent)
+    let access = FileAccess::mode(mode(split(path).1));
+    atomic_write::replace(path, &aside(path), |aside| create_with(aside, access, bytes))
+        .map_err(FileError::of("write", path))
 }
 
 /// Writes a file that is nobody's state: what a user asked to have printed into it.
@@ -224,24 +183,12 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 /// # Errors
 /// [`FileError`].
 pub fn print_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    fs::write(path, bytes).map_err(failed("write", path))
+    fs::write(path, bytes).map_err(FileError::of("write", path))
 }
 
 fn split(path: &Path) -> (&Path, &str) {
     let parent = path.parent().unwrap_or(Path::new("."));
     (parent, path.file_name().and_then(|name| name.to_str()).unwrap_or_default())
-}
-
-fn aside(parent: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    parent.join(format!("{ASIDE}{}", COUNT.fetch_add(1, Ordering::Relaxed)))
-}
-
-fn write_file(path: &Path, mode: u32, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.set_permissions(Permissions::from_mode(mode))?; // whatever the umask is
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Makes a directory with those files at once. False, and nothing is changed, where something has its name.
@@ -256,7 +203,7 @@ pub fn create_directory(path: &Path, files: &[NewFile<'_>]) -> Result<bool, File
         Ok(()) => sync(parent).map(|()| true),
         Err(error) => {
             let _ = fs::remove_dir_all(&aside);
-            if error.kind() == ErrorKind::AlreadyExists { Ok(false) } else { Err(failed("write", path)(error)) }
+            if error.kind() == ErrorKind::AlreadyExists { Ok(false) } else { Err(FileError::of("write", path)(error)) }
         }
     }
 }
@@ -273,7 +220,7 @@ pub fn replace_directory(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileE
         sync(parent)?;
     }
     let _ = fs::remove_dir_all(&aside); // the former one, or the new one that did not find its place
-    done.map_err(failed("write", path))
+    done.map_err(FileError::of("write", path))
 }
 
 /// Removes a directory at once.
@@ -282,19 +229,19 @@ pub fn replace_directory(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileE
 /// [`FileError`]; it is still there then.
 pub fn remove_directory(path: &Path) -> Result<(), FileError> {
     let (parent, _) = split(path);
-    let aside = aside(parent);
-    fs::rename(path, &aside).map_err(failed("remove", path))?;
+    let aside = aside(path);
+    fs::rename(path, &aside).map_err(FileError::of("remove", path))?;
     sync(parent)?;
-    fs::remove_dir_all(&aside).map_err(failed("remove", &aside))
+    fs::remove_dir_all(&aside).map_err(FileError::of("remove", &aside))
 }
 
 fn stage(path: &Path, files: &[NewFile<'_>]) -> Result<PathBuf, FileError> {
-    let aside = aside(split(path).0);
+    let aside = aside(path);
     match fill(&aside, files) {
         Ok(()) => Ok(aside),
         Err(error) => {
             let _ = fs::remove_dir_all(&aside);
-            Err(failed("write", path)(error))
+            Err(FileError::of("write", path)(error))
         }
     }
 }
@@ -306,10 +253,10 @@ fn fill(directory: &Path, files: &[NewFile<'_>]) -> io::Result<()> {
         let same = |other: &&NewFile<'_>| other.bytes == file.bytes && mode(other.name) == mode(file.name);
         let linked = files[..index].iter().find(same).map(|twin| fs::hard_link(directory.join(twin.name), &target));
         if !matches!(linked, Some(Ok(()))) {
-            write_file(&target, mode(file.name), file.bytes)?;
+            create_with(&target, FileAccess::mode(mode(file.name)), file.bytes)?;
         }
     }
-    File::open(directory)?.sync_all()
+    sync_directory(directory)
 }
 
 /// Removes what an interrupted write left behind, at most `depth` directories below `path`.
@@ -319,11 +266,11 @@ fn fill(directory: &Path, files: &[NewFile<'_>]) -> io::Result<()> {
 pub fn remove_leftovers(path: &Path, depth: usize) -> Result<(), FileError> {
     let Ok(entries) = fs::read_dir(path) else { return Ok(()) };
     for entry in entries {
-        let entry = entry.map_err(failed("read", path))?;
+        let entry = entry.map_err(FileError::of("read", path))?;
         let directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
         if entry.file_name().to_string_lossy().starts_with(ASIDE) {
             let removed = if directory { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) };
-            removed.map_err(failed("remove", &entry.path()))?;
+            removed.map_err(FileError::of("remove", &entry.path()))?;
         } else if directory && depth > 0 {
             remove_leftovers(&entry.path(), depth - 1)?;
         }

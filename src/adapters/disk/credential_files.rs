@@ -3,13 +3,16 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the handouts' door")]
 
-use super::atomic_files::advice;
-use crate::adapters::random::random;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use super::atomic_write::{self, FileAccess, aside, create_with};
+use super::file_error::FileError;
+use std::fs::{self, DirBuilder};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+/// Private keys are in all of these files.
+const PRIVATE: FileAccess = FileAccess { mode: 0o600, owner: None };
 
 /// Why something was not handed out.
 #[derive(Debug, thiserror::Error)]
@@ -18,15 +21,8 @@ pub enum CredentialFileError {
     #[error("{0} is there already: give --force to replace it")]
     Occupied(PathBuf),
     /// It cannot be written.
-    #[error("failed to {verb} {path}: {}", advice(source))]
-    File {
-        /// What was tried.
-        verb: &'static str,
-        /// On what.
-        path: String,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] FileError),
     /// There is no Docker CLI.
     #[error(
         "failed to run docker: {0}: is the Docker CLI installed? Without it, take the file to where it is: docker context import"
@@ -42,47 +38,28 @@ pub enum CredentialFileError {
     },
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> CredentialFileError + use<> {
-    let path = path.display().to_string();
-    move |source| CredentialFileError::File { verb, path: path.clone(), source }
-}
-
 /// Writes a file for its owner alone. What is there is replaced only with `replace`, and then at once.
 ///
 /// # Errors
-/// [`HandoutError`]; what was there is there still.
+/// [`CredentialFileError`]; what was there is there still.
 pub fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), CredentialFileError> {
-    let aside = if replace { aside(path) } else { path.to_owned() };
-    match write_new(&aside, bytes) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(CredentialFileError::Occupied(aside)),
-        Ok(()) if replace => fs::rename(&aside, path).map_err(|error| {
-            let _ = fs::remove_file(&aside);
-            failed("write", path)(error)
-        }),
-        written => written.map_err(failed("write", path)),
+    let create = |path: &Path| create_with(path, PRIVATE, bytes);
+    let done = if replace { atomic_write::replace(path, &aside(path), create) } else { create(path) };
+    match done {
+        Err(error) if !replace && error.kind() == ErrorKind::AlreadyExists => {
+            Err(CredentialFileError::Occupied(path.to_owned()))
+        }
+        done => Ok(done.map_err(FileError::of("write", path))?),
     }
-}
-
-/// Writes a file that was not there, and is not there where that fails.
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let own = file.set_permissions(Permissions::from_mode(0o600)); // whatever the umask is
-    let written = own.and_then(|()| file.write_all(bytes)).and_then(|()| file.sync_all());
-    written.inspect_err(|_| drop(fs::remove_file(path)))
-}
-
-/// A name beside a file that nobody can have made before.
-fn aside(path: &Path) -> PathBuf {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    parent.join(format!(".dockseal-{}", crate::pki::hex(&random()[..8])))
 }
 
 /// Makes a directory, and those above it, for its owner alone; one that is there stays as it is.
 ///
 /// # Errors
-/// [`HandoutError`] where it cannot be made.
+/// [`CredentialFileError`] where it cannot be made.
 pub fn make_directory(path: &Path) -> Result<(), CredentialFileError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(FileError::of("make", path))?;
+    Ok(())
 }
 
 /// Whether something of that name is there, be it a link to nowhere.
@@ -97,21 +74,21 @@ impl PrivateTempDir {
     /// A fresh one, in memory where the user has a directory there.
     ///
     /// # Errors
-    /// [`HandoutError`] where it cannot be made.
+    /// [`CredentialFileError`] where it cannot be made.
     pub fn new() -> Result<PrivateTempDir, CredentialFileError> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
         let path = aside(&runtime.unwrap_or_else(std::env::temp_dir).join("desk"));
-        DirBuilder::new().mode(0o700).create(&path).map_err(failed("make", &path))?;
+        DirBuilder::new().mode(0o700).create(&path).map_err(FileError::of("make", &path))?;
         Ok(PrivateTempDir(path))
     }
 
     /// Puts a file onto it; where it is.
     ///
     /// # Errors
-    /// [`HandoutError`] where it cannot be written.
+    /// [`CredentialFileError`] where it cannot be written.
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, CredentialFileError> {
         let path = self.0.join(name);
-        write_new(&path, bytes).map_err(failed("write", &path))?;
+        create_with(&path, PRIVATE, bytes).map_err(FileError::of("write", &path))?;
         Ok(path)
     }
 }
@@ -125,7 +102,7 @@ impl Drop for PrivateTempDir {
 /// Runs the Docker CLI, with `input` on its standard input; what it printed, whether it did it or not.
 ///
 /// # Errors
-/// [`HandoutError::NoDocker`].
+/// [`CredentialFileError::NoDocker`].
 pub fn docker(arguments: &[&str], input: &[u8]) -> Result<Output, CredentialFileError> {
     let mut command = Command::new("docker");
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -138,7 +115,7 @@ pub fn docker(arguments: &[&str], input: &[u8]) -> Result<Output, CredentialFile
 /// Runs the Docker CLI, which has to do it; what it printed.
 ///
 /// # Errors
-/// [`HandoutError`] with its own words.
+/// [`CredentialFileError`] with its own words.
 pub fn docker_does(arguments: &[&str], input: &[u8]) -> Result<String, CredentialFileError> {
     let output = docker(arguments, input)?;
     if !output.status.success() {
@@ -149,9 +126,4 @@ pub fn docker_does(arguments: &[&str], input: &[u8]) -> Result<String, Credentia
         });
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Syncs what was renamed in a directory.
-pub fn sync(directory: &Path) {
-    let _ = File::open(directory).and_then(|directory| directory.sync_all()); // what is lost can be handed out again
 }

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is those files' door")]
 
-use super::atomic_files::FileError;
+use super::file_error::FileError;
 use crate::pki::import::FoundFile;
 use std::fs;
 use std::io;
@@ -30,10 +30,7 @@ pub fn read(directory: &Path) -> Result<Vec<FoundFile>, FileError> {
 }
 
 fn collect(directory: &Path, below: &str, depth: usize, files: &mut Vec<FoundFile>) -> Result<(), FileError> {
-    let fail = |path: &Path| {
-        let path = path.display().to_string();
-        move |source: io::Error| FileError { verb: "read", path: path.clone(), source }
-    };
+    let fail = |path: &Path| FileError::of("read", path);
     for entry in fs::read_dir(directory).map_err(fail(directory))? {
         let entry = entry.map_err(fail(directory))?;
         let path = entry.path();

@@ -2,9 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the state directory's door")]
 
-use super::atomic_files::{self, FileError};
+use super::atomic_files;
+use super::file_error::FileError;
 use std::fs::{File, TryLockError};
-use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -91,11 +91,7 @@ impl StateDirectory {
 }
 
 fn check_owner(path: &Path) -> Result<(), DirectoryError> {
-    let found = std::fs::metadata(path).map_err(|source| FileError {
-        verb: "read",
-        path: path.display().to_string(),
-        source,
-    })?;
+    let found = std::fs::metadata(path).map_err(FileError::of("read", path))?;
     let (owner, me) = (found.uid(), rustix::process::geteuid().as_raw());
     if !found.is_dir() {
         return Err(DirectoryError::NoDirectory(path.to_owned()));
@@ -117,8 +113,8 @@ fn check_empty(path: &Path) -> Result<(), DirectoryError> {
 
 /// The lock is the file's own, not a word in it, so that it goes with its process and holding it writes nothing.
 fn hold(path: &Path, lock: &Path) -> Result<File, DirectoryError> {
-    let fail = |source: io::Error| FileError { verb: "lock", path: lock.display().to_string(), source };
-    let file = File::open(lock).map_err(fail)?;
+    let fail = FileError::of("lock", lock);
+    let file = File::open(lock).map_err(&fail)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DirectoryError::InUse { path: path.to_owned(), pid: holder(&file) }),

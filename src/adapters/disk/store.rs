@@ -1,6 +1,7 @@
 //! Secrets, bundles and statuses as files of one directory: a Secret is a directory that is replaced as a whole.
 
-use super::atomic_files::{self, FileError, NewFile};
+use super::atomic_files::{self, NewFile};
+use super::file_error::FileError;
 use super::state_directory::{DirectoryError, StateDirectory};
 use crate::adapters::store::{NewItem, ObjectEvent, Store, StoreError, StoredItem, StoredKind};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};

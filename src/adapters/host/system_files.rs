@@ -2,14 +2,14 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is the door to the host's own files and programs")]
 
-use crate::adapters::disk::atomic_files::FileError;
-use rustix::fs::{Gid, Uid};
+use crate::adapters::disk::atomic_write::{self, ASIDE, FileAccess, create_file, create_with, sync_directory};
+use crate::adapters::disk::file_error::FileError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, ErrorKind, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -56,17 +56,12 @@ impl PathEntry {
     }
 }
 
-fn failed(verb: &'static str, path: &Path) -> impl Fn(io::Error) -> FileError + use<> {
-    let path = path.display().to_string();
-    move |source| FileError { verb, path: path.clone(), source }
-}
-
 /// Reads what stands at a path, links not followed.
 ///
 /// # Errors
 /// [`FileError`] where it is there and cannot be read, or is neither file nor link.
 pub fn read(path: &Path) -> Result<PathEntry, FileError> {
-    let fail = failed("read", path);
+    let fail = FileError::of("read", path);
     let found = match fs::symlink_metadata(path) {
         Ok(found) => found,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -107,13 +102,12 @@ pub fn put(path: &Path, entry: &PathEntry) -> Result<(), FileError> {
     if read(path)? == *entry {
         return Ok(());
     }
-    let fail = failed("write", path);
     let parent = path.parent().unwrap_or(Path::new("/"));
     let done = match entry {
-        PathEntry::Absent => fs::remove_file(path),
+        PathEntry::Absent => fs::remove_file(path).and_then(|()| sync_directory(parent)),
         _ => make_directory(parent).and_then(|()| replace(path, entry)),
     };
-    done.and_then(|()| File::open(parent)?.sync_all()).map_err(fail)
+    done.map_err(FileError::of("write", path))
 }
 
 /// A directory, and all that lead to it, that outlives a power cut.
@@ -124,7 +118,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     make_directory(parent)?;
     fs::create_dir(path)?;
-    File::open(parent)?.sync_all()
+    sync_directory(parent)
 }
 
 /// Whether a file of a usual size could be written there now.
@@ -136,33 +130,23 @@ pub fn room(path: &Path) -> Result<(), FileError> {
     let there = path.ancestors().skip(1).find(|directory| directory.is_dir()).unwrap_or(Path::new("/"));
     let trial = if path.parent() == Some(there) { trial } else { there.join(".dockseal-trial") };
     let _ = fs::remove_file(&trial);
-    let done = write_file(&trial, &vec![b' '; ROOM], 0o600, 0, 0);
+    let done = create_with(&trial, FileAccess { mode: 0o600, owner: Some((0, 0)) }, &vec![b' '; ROOM]);
     let _ = fs::remove_file(&trial);
-    done.map_err(failed("write", there))
+    done.map_err(FileError::of("write", there))
 }
 
+/// One name for what is made aside: an interrupted write leaves at most one file, which the next one takes away.
 fn replace(path: &Path, entry: &PathEntry) -> io::Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let aside = path.with_file_name(format!(".dockseal-{name}"));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("{ASIDE}{name}"));
     let _ = fs::remove_file(&aside);
-    let made = match entry {
-        PathEntry::Link(to) => symlink(to, &aside),
-        PathEntry::File { bytes, mode, uid, gid } => write_file(&aside, bytes, *mode, *uid, *gid),
+    atomic_write::replace(path, &aside, |aside| match entry {
+        PathEntry::Link(to) => symlink(to, aside),
+        PathEntry::File { bytes, mode, uid, gid } => {
+            create_with(aside, FileAccess { mode: *mode, owner: Some((*uid, *gid)) }, bytes)
+        }
         PathEntry::Absent => Ok(()),
-    };
-    let done = made.and_then(|()| fs::rename(&aside, path));
-    if done.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    done
-}
-
-fn write_file(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    rustix::fs::fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    })
 }
 
 /// Reads a note of ours; none where there is none.
@@ -172,9 +156,9 @@ fn write_file(path: &Path, bytes: &[u8], mode: u32, uid: u32, gid: u32) -> io::R
 pub fn recall<T: DeserializeOwned>(name: &str) -> Result<Option<T>, FileError> {
     let path = Path::new(HOME).join(name);
     match read(&path)? {
-        PathEntry::File { bytes, .. } => {
-            serde_json::from_slice(&bytes).map(Some).map_err(|error| failed("read", &path)(io::Error::other(error)))
-        }
+        PathEntry::File { bytes, .. } => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| FileError::of("read", &path)(io::Error::other(error))),
         _ => Ok(None),
     }
 }
@@ -193,8 +177,8 @@ pub fn keep<T: Serialize>(name: &str, note: Option<&T>) -> Result<(), FileError>
 
 fn make_home() -> Result<(), FileError> {
     let home = Path::new(HOME);
-    fs::create_dir_all(home.join("bin")).map_err(failed("make", home))?;
-    fs::set_permissions(home, fs::Permissions::from_mode(0o711)).map_err(failed("restrict", home))
+    fs::create_dir_all(home.join("bin")).map_err(FileError::of("make", home))?;
+    fs::set_permissions(home, fs::Permissions::from_mode(0o711)).map_err(FileError::of("restrict", home))
 }
 
 /// Copies the running program to where units find it; one that is the same stays. It is read piece by piece: whole, it
@@ -208,23 +192,13 @@ pub fn install_binary(to: &Path) -> Result<(), FileError> {
         return Ok(());
     }
     make_home()?;
-    let fail = failed("write", to);
+    let fail = FileError::of("write", to);
     let parent = to.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(parent).map_err(&fail)?;
     let aside = parent.join(".dockseal-binary");
-    let copied = copy(own, &aside).and_then(|()| fs::rename(&aside, to));
-    copied.and_then(|()| File::open(parent)?.sync_all()).map_err(|error| {
-        let _ = fs::remove_file(&aside);
-        fail(error)
-    })
-}
-
-fn copy(from: &Path, to: &Path) -> io::Result<()> {
-    let _ = fs::remove_file(to);
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o755).open(to)?;
-    io::copy(&mut File::open(from)?, &mut file)?;
-    file.set_permissions(fs::Permissions::from_mode(0o755))?;
-    file.sync_all()
+    let _ = fs::remove_file(&aside);
+    let copy = |file: &mut File| io::copy(&mut File::open(own)?, file).map(drop);
+    atomic_write::replace(to, &aside, |aside| create_file(aside, FileAccess::mode(0o755), copy)).map_err(fail)
 }
 
 /// Whether two files hold the same bytes.
@@ -273,7 +247,7 @@ pub fn other_listener(mine: &[Option<u32>], so: impl Fn(&SocketAddr) -> bool) ->
 /// Inodes of a process's sockets.
 fn sockets(pid: u32) -> Result<Vec<String>, FileError> {
     let descriptors = PathBuf::from(format!("/proc/{pid}/fd"));
-    let entries = fs::read_dir(&descriptors).map_err(failed("read", &descriptors))?;
+    let entries = fs::read_dir(&descriptors).map_err(FileError::of("read", &descriptors))?;
     let links = entries.flatten().filter_map(|entry| fs::read_link(entry.path()).ok());
     Ok(links.filter_map(|link| Some(link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned())).collect())
 }

@@ -2,7 +2,8 @@
 
 use super::problem::RegistrationProblem;
 use crate::api::docker_host_cert::DockerHostCertSpec;
-use crate::api::portainer_client::{Adoption, Registrar, TlsVerification};
+use crate::api::portainer_client::{Adoption, TlsVerification};
+use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, Object, ObjectRef, Spec};
 

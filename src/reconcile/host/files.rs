@@ -2,7 +2,9 @@
 
 use super::{HostDelivery, refusal};
 use crate::adapters::docker::probe::Identity;
-use crate::adapters::host::cert_dir::{DirContents, Directory, Generation, GenerationFiles, Over, Owner, PublicName};
+use crate::adapters::host::cert_dir::{
+    CertDir, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
+};
 use crate::adapters::random::{quick_key, serial};
 use crate::api::AssignedHost;
 use crate::api::docker_host_cert::Mode;
@@ -43,14 +45,14 @@ pub(super) fn owner(host: &AssignedHost) -> Owner {
 }
 
 pub(super) fn look(delivery: &HostDelivery) -> Result<Option<DirContents>, Verdict> {
-    let directory = Directory::find(&delivery.roots, Path::new(&delivery.host.delivery.directory)).map_err(refusal)?;
-    directory.map(|directory| directory.look(&delivery.host.name)).transpose().map_err(refusal)
+    let directory = CertDir::find(&delivery.roots, Path::new(&delivery.host.delivery.directory)).map_err(refusal)?;
+    directory.map(|directory| directory.contents(&delivery.host.name)).transpose().map_err(refusal)
 }
 
 pub(super) fn place(delivery: &HostDelivery, material: &Material, now: Timestamp) -> Result<Placed, Verdict> {
     let host = &delivery.host;
-    let directory = Directory::open(&delivery.roots, Path::new(&host.delivery.directory)).map_err(refusal)?;
-    let seen = directory.look(&host.name).map_err(refusal)?;
+    let directory = CertDir::open(&delivery.roots, Path::new(&host.delivery.directory)).map_err(refusal)?;
+    let seen = directory.contents(&host.name).map_err(refusal)?;
     let shown = shown(&seen, host, material);
     let generation = match plan(&host.delivery.directory, &shown, material, host.delivery.take_over, now) {
         FilesStep::Refuse(verdict) => return Err(verdict),
@@ -62,7 +64,7 @@ pub(super) fn place(delivery: &HostDelivery, material: &Material, now: Timestamp
             directory.claim(&owner(host), seen.owner.as_ref()).map_err(refusal)?;
             if shown.delivered && !shown.linked {
                 // A take-over that was cut off, or somebody's edit: one set again, before that set is another.
-                directory.link_names(&host.name, Over::Anything).map_err(refusal)?;
+                directory.link_names(&host.name, Overwrite::Always).map_err(refusal)?;
             }
             if take_over {
                 directory.take_over(&host.name).map_err(refusal)?;
@@ -71,12 +73,12 @@ pub(super) fn place(delivery: &HostDelivery, material: &Material, now: Timestamp
         }
     };
     show(&directory, host, &shown, generation)?;
-    let seen = directory.look(&host.name).map_err(refusal)?;
+    let seen = directory.contents(&host.name).map_err(refusal)?;
     let identity = seen.generations.iter().find(|there| there.number == generation).and_then(Generation::identity);
     Ok(Placed { generation, identity })
 }
 
-fn write(directory: &Directory, name: &str, material: &Material, probe: &Probe) -> Result<u64, Verdict> {
+fn write(directory: &CertDir, name: &str, material: &Material, probe: &Probe) -> Result<u64, Verdict> {
     let certificate = material.certificate.to_pem();
     let probe_pem = probe.certificate.to_pem();
     let ca = [material.bundle_pem.as_slice(), probe_pem.as_bytes()].concat();
@@ -91,12 +93,12 @@ fn write(directory: &Directory, name: &str, material: &Material, probe: &Probe) 
 }
 
 /// Has the public names show the generation; where dockerd may be using what they show, its own step does.
-fn show(directory: &Directory, host: &AssignedHost, shown: &Shown, generation: u64) -> Result<(), Verdict> {
+fn show(directory: &CertDir, host: &AssignedHost, shown: &Shown, generation: u64) -> Result<(), Verdict> {
     let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.foreign.is_empty();
     if ours_to_move && shown.current != Some(generation) {
-        directory.point(generation).map_err(refusal)?;
+        directory.set_current(generation).map_err(refusal)?;
     }
-    let over = if shown.delivered { Over::Anything } else { Over::Nothing };
+    let over = if shown.delivered { Overwrite::Always } else { Overwrite::Never };
     directory.link_names(&host.name, over).map_err(refusal)
 }
 
@@ -130,7 +132,7 @@ fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> Shown 
 fn holds(generation: &Generation, material: &Material) -> bool {
     let Some((ca, probe)) = generation.ca.as_ref().zip(generation.probe_cert.as_ref()) else { return false };
     let certificate = generation.cert.as_ref().and_then(|pem| Certificate::from_pem(pem).ok());
-    generation.flaws.is_empty()
+    generation.problems.is_empty()
         && generation.probe_key.is_some()
         && certificate.is_some_and(|certificate| certificate.der == material.certificate.der)
         && generation.key.as_ref().is_some_and(|key| **key == **material.key_pem)
@@ -140,10 +142,10 @@ fn holds(generation: &Generation, material: &Material) -> bool {
 /// Generations that dockerd may still be using stay.
 pub(super) fn retire(delivery: &HostDelivery, keep: &[u64]) -> Result<(), Verdict> {
     let path = Path::new(&delivery.host.delivery.directory);
-    let Some(directory) = Directory::find(&delivery.roots, path).map_err(refusal)? else { return Ok(()) };
-    let seen = directory.look(&delivery.host.name).map_err(refusal)?;
+    let Some(directory) = CertDir::find(&delivery.roots, path).map_err(refusal)? else { return Ok(()) };
+    let seen = directory.contents(&delivery.host.name).map_err(refusal)?;
     let oldest = keep.iter().min().copied().unwrap_or_default();
     let before = seen.generations.iter().rev().map(|there| there.number).find(|number| *number < oldest);
     let keep: Vec<u64> = keep.iter().copied().chain(before).collect();
-    directory.retire(&keep).map_err(refusal)
+    directory.prune(&keep).map_err(refusal)
 }

@@ -102,7 +102,7 @@ fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
 
 fn refusal(error: DeliveryError) -> Verdict {
     let reason = match error {
-        DeliveryError::Taken(_) | DeliveryError::TakeOver { .. } => Reason::FileConflict,
+        DeliveryError::FileExists(_) | DeliveryError::TakeOver { .. } => Reason::FileConflict,
         DeliveryError::Claimed { .. } => Reason::HostConflict,
         DeliveryError::Outside { .. } => Reason::NotListed,
         _ => Reason::DirectoryUnusable,

@@ -5,7 +5,7 @@ use super::files::owner;
 use super::{HostDelivery, Outcomes, RETRY_INTERVAL, kept, refusal, verdict};
 use crate::adapters::Clock;
 use crate::adapters::docker::probe::{self, TlsProbe};
-use crate::adapters::host::cert_dir::{DirContents, Directory, Generation};
+use crate::adapters::host::cert_dir::{CertDir, DirContents, Generation};
 use crate::adapters::host::system_files;
 use crate::adapters::host::system_files::PathEntry;
 use crate::adapters::host::systemd::Systemd;
@@ -37,8 +37,8 @@ pub(super) async fn remove(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
         }
     }
     let path = Path::new(&delivery.host.delivery.directory);
-    if let Some(directory) = Directory::find(&delivery.roots, path).map_err(refusal)? {
-        let seen = directory.look(&delivery.host.name).map_err(refusal)?;
+    if let Some(directory) = CertDir::find(&delivery.roots, path).map_err(refusal)? {
+        let seen = directory.contents(&delivery.host.name).map_err(refusal)?;
         if seen.owner == Some(owner(&delivery.host)) {
             if let Some(user) = user(&delivery.host, &seen).await {
                 return Ok((DeliveryOutcome { delivered: Some(in_use(path, &user)), ..kept(delivery) }, again));

@@ -8,7 +8,7 @@ use super::server::RegistrationServer;
 use super::state::{Registrations, SyncOutcome, faulty};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
-use crate::api::portainer_client::Registrar;
+use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::registration::conflict::{Claim, lost};

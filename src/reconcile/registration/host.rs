@@ -6,7 +6,7 @@ use super::{RegistrationOutcome, RegistrationRequest, RegistrationServer, part, 
 use crate::adapters::store::ObjectEvent;
 use crate::adapters::{Clock, Store};
 use crate::api::condition::Reason;
-use crate::api::portainer_client::Registrar;
+use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
 use crate::decide::delivery::Deliverer;

@@ -25,7 +25,7 @@ pub use state::{Registrations, SyncOutcome};
 
 use crate::adapters::Clock;
 use crate::api::condition::Reason;
-use crate::api::portainer_client::Registrar;
+use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::decide::registration::desired::RegistrationInput;
 use crate::decide::registration::plan::DOWN;

@@ -3,7 +3,7 @@
 use super::RegistrationRequest;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
-use crate::api::portainer_client::Registrar;
+use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{NamespacedName, Object};
 use crate::decide::delivery::Deliverer;

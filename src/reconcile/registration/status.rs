@@ -3,7 +3,7 @@
 use super::delegate::by_companion;
 use super::state::{Registrations, deletes, faulty};
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::portainer_client::Registrar;
+use crate::api::registrar::Registrar;
 use crate::api::status::{EnvironmentReport, ServerReport};
 use crate::api::{Object, Spec};
 use crate::decide::registration::RegistrationStatus;

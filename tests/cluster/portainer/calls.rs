@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use dockseal::adapters::Clock;
 use dockseal::adapters::portainer::{Access, Patience, ServerCredential};
 use dockseal::adapters::random::{KeyGenerator, serial};
-use dockseal::api::portainer_client::Registrar as Who;
+use dockseal::api::registrar::Registrar as Who;
 use dockseal::api::status::EnvironmentReport;
 use dockseal::api::{Kind, ObjectRef};
 use dockseal::decide::registration::desired::{RegistrationInput, marker};

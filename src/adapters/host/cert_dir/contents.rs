@@ -50,20 +50,20 @@ pub struct DirContents {
     pub cert: PublicName,
     /// What is under the public name of the key, NAME.key.
     pub key: PublicName,
-    /// An interrupted write left something: [`super::Directory::tidy`] removes it.
+    /// An interrupted write left something: [`super::CertDir::remove_leftovers`] removes it.
     pub leftovers: bool,
 }
 
 impl DirContents {
     /// The generation that the public names show, where `current` names one that is there.
-    pub fn shown(&self) -> Option<&Generation> {
+    pub fn current_generation(&self) -> Option<&Generation> {
         self.generations.iter().find(|generation| Some(generation.number) == self.current)
     }
 
     /// Whether we had the public names already: then a foreign file under one of them is somebody's edit, and else it
     /// is somebody's own.
     pub fn is_delivered_by(&self, owner: &Owner) -> bool {
-        self.owner.as_ref() == Some(owner) && self.shown().is_some()
+        self.owner.as_ref() == Some(owner) && self.current_generation().is_some()
     }
 }
 
@@ -85,7 +85,7 @@ pub struct Generation {
     pub probe_key: Option<Bytes>,
     /// What is not as it was written: owner, permissions, hard links, links in the place of files. Each says what it
     /// is and where.
-    pub flaws: Vec<String>,
+    pub problems: Vec<String>,
 }
 
 impl Generation {
@@ -113,7 +113,7 @@ pub enum PublicName {
     Unreadable(String),
 }
 
-pub(super) fn look(dir: &DirHandle, names: &FileNames) -> Result<DirContents, DeliveryError> {
+pub(super) fn read_contents(dir: &DirHandle, names: &FileNames) -> Result<DirContents, DeliveryError> {
     let [ca, cert, key] = names.public();
     let mut seen = DirContents {
         ca: public_name(dir, ca)?,
@@ -152,27 +152,27 @@ pub(super) fn owner(keep: &DirHandle) -> Result<Option<Owner>, DeliveryError> {
 
 fn generation(keep: &DirHandle, number: u64, names: &FileNames) -> Result<Option<Generation>, DeliveryError> {
     let mut found =
-        Generation { number, ca: None, cert: None, key: None, probe_cert: None, probe_key: None, flaws: Vec::new() };
-    let flaws = &mut found.flaws;
+        Generation { number, ca: None, cert: None, key: None, probe_cert: None, probe_key: None, problems: Vec::new() };
+    let problems = &mut found.problems;
     match layout::generation(keep, number) {
         Ok(None) => return Ok(None), // it went meanwhile
-        Err(error) => flaws.push(error.to_string()),
+        Err(error) => problems.push(error.to_string()),
         Ok(Some(dir)) => {
             let [ca, cert, key] = names.public();
-            found.ca = file(&dir, ca, flaws);
-            found.cert = file(&dir, cert, flaws);
-            found.key = file(&dir, key, flaws);
-            found.probe_cert = file(&dir, layout::PROBE_CERT, flaws);
-            found.probe_key = file(&dir, layout::PROBE_KEY, flaws);
+            found.ca = file(&dir, ca, problems);
+            found.cert = file(&dir, cert, problems);
+            found.key = file(&dir, key, problems);
+            found.probe_cert = file(&dir, layout::PROBE_CERT, problems);
+            found.probe_key = file(&dir, layout::PROBE_KEY, problems);
         }
     }
     Ok(Some(found))
 }
 
-fn file(dir: &DirHandle, name: &str, flaws: &mut Vec<String>) -> Option<Bytes> {
+fn file(dir: &DirHandle, name: &str, problems: &mut Vec<String>) -> Option<Bytes> {
     let read = dir.read_own(name);
     read.unwrap_or_else(|error| {
-        flaws.push(error.to_string());
+        problems.push(error.to_string());
         None
     })
 }

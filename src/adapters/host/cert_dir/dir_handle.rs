@@ -171,7 +171,7 @@ impl DirHandle {
         let fd = self.open(name, OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK, 0o600).map_err(&fail)?;
         let found = fs::fstat(&fd).map_err(&fail)?;
         self.check_plain(name, &found)?;
-        self.refuse(name, flaw(&found, 0o600)).map(|()| fd)
+        self.refuse(name, problem(&found, 0o600)).map(|()| fd)
     }
 
     /// Reads a plain file; none where there is nothing.
@@ -198,18 +198,18 @@ impl DirHandle {
     pub(super) fn read_own(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
         let linked = (found.st_nlink != 1).then_some(UnsafePath::Links { count: found.st_nlink });
-        self.refuse(name, flaw(&found, layout::mode(name)).or(linked)).map(|()| Some(bytes))
+        self.refuse(name, problem(&found, layout::mode(name)).or(linked)).map(|()| Some(bytes))
     }
 
     /// Reads our marker; none where there is nothing. Where the kernel lets others make hard links to it, that is no
     /// reason to stop: only its owner writes to it.
     pub(super) fn read_marker(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
-        self.refuse(name, flaw(&found, 0o644)).map(|()| Some(bytes))
+        self.refuse(name, problem(&found, 0o644)).map(|()| Some(bytes))
     }
 
-    fn refuse(&self, name: impl AsRef<Path>, flaw: Option<UnsafePath>) -> Result<(), DeliveryError> {
-        flaw.map_or(Ok(()), |flaw| Err(DeliveryError::Insecure { path: self.at(name), flaw }))
+    fn refuse(&self, name: impl AsRef<Path>, problem: Option<UnsafePath>) -> Result<(), DeliveryError> {
+        problem.map_or(Ok(()), |problem| Err(DeliveryError::Insecure { path: self.at(name), problem }))
     }
 
     fn check_plain(&self, name: &str, found: &Stat) -> Result<(), DeliveryError> {
@@ -267,7 +267,7 @@ fn others(found: &Stat) -> Option<UnsafePath> {
 }
 
 /// Why a file may not hold what we wrote to it with at most those permissions.
-fn flaw(found: &Stat, most: u32) -> Option<UnsafePath> {
+fn problem(found: &Stat, most: u32) -> Option<UnsafePath> {
     let mode = found.st_mode & 0o7777;
     let loose = (mode & !most != 0).then_some(UnsafePath::Mode { mode });
     others(found).or(loose)

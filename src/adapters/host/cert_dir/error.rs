@@ -21,7 +21,7 @@ pub enum DeliveryError {
     },
     /// A path that leaves open what it means.
     #[error("{} is no plain path: write it from / on, without . and ..", .0.display())]
-    NotPlain(PathBuf),
+    NotCanonical(PathBuf),
     /// A name that is no name of an object, is the authority's own, or is too long.
     #[error("{0:?} cannot name certificate files: a name is of a-z, 0-9, - and ., at most 251 bytes, and not ca")]
     Name(String),
@@ -37,19 +37,19 @@ pub enum DeliveryError {
         what: &'static str,
     },
     /// Others could exchange what is there.
-    #[error("{} {flaw}", path.display())]
+    #[error("{} {problem}", path.display())]
     Insecure {
         /// Where.
         path: PathBuf,
         /// How, and what to do.
-        flaw: UnsafePath,
+        problem: UnsafePath,
     },
     /// The file system is mounted read-only.
     #[error("the file system of {} is mounted read-only: mount it writable, or choose another directory", .0.display())]
     ReadOnly(PathBuf),
     /// There is no room left.
     #[error("there is no room in {}: {why}", path.display())]
-    NoRoom {
+    NoSpace {
         /// Where.
         path: PathBuf,
         /// What is missing, and what to do.
@@ -71,7 +71,7 @@ pub enum DeliveryError {
     },
     /// A public name is somebody else's file.
     #[error("{} is there already and is not ours: move it away, or set takeOver: true", .0.display())]
-    Taken(PathBuf),
+    FileExists(PathBuf),
     /// What is there cannot be taken over.
     #[error("failed to take over {}: it is {what}; put the plain file there", path.display())]
     TakeOver {
@@ -85,7 +85,7 @@ pub enum DeliveryError {
     Busy(PathBuf),
     /// What was read back is not what was written.
     #[error("{} does not hold what was written to it: check that disk", .0.display())]
-    Differs(PathBuf),
+    ReadBackDiffers(PathBuf),
     /// There is no such generation.
     #[error("{} is no longer there", .0.display())]
     NoGeneration(PathBuf),
@@ -148,7 +148,7 @@ pub(super) fn failed(verb: &'static str, path: &Path, error: Errno) -> DeliveryE
         Errno::NOSYS => DeliveryError::OldKernel,
         Errno::ROFS => DeliveryError::ReadOnly(path),
         Errno::NOSPC | Errno::DQUOT => {
-            DeliveryError::NoRoom { path, why: format!("{}: remove some files there", std::io::Error::from(error)) }
+            DeliveryError::NoSpace { path, why: format!("{}: remove some files there", std::io::Error::from(error)) }
         }
         Errno::LOOP => DeliveryError::InTheWay { path, what: "a symbolic link" },
         Errno::NOTDIR => DeliveryError::InTheWay { path, what: "no directory" },

@@ -12,9 +12,9 @@
 //!
 //! A number is taken again only where its generation was removed and no later one is there.
 //!
-//! The order of calls that keeps the three names one set whenever it is interrupted: `tidy`, `claim`; `link_names` over
-//! anything where the directory was delivered to before ([`Seen::is_delivered_by`]), else `take_over` where that is
-//! wanted; `write_generation`, `point`, `link_names` over nothing, `retire`.
+//! The order of calls that keeps the three names one set whenever it is interrupted: `remove_leftovers`, `claim`; `link_names` over
+//! anything where the directory was delivered to before ([`DirContents::is_delivered_by`]), else `take_over` where that is
+//! wanted; `write_generation`, `set_current`, `link_names` over nothing, `prune`.
 
 mod contents;
 mod dir_handle;
@@ -27,7 +27,7 @@ mod write_lock;
 
 pub use contents::{Bytes, DirContents, Generation, Owner, PublicName};
 pub use error::{DeliveryError, UnsafePath};
-pub use public_links::Over;
+pub use public_links::Overwrite;
 
 use dir_handle::DirHandle;
 use layout::{CURRENT, FileNames, KEEP, LOCK, OWNER};
@@ -54,29 +54,29 @@ pub struct GenerationFiles<'a> {
 /// it anew for each round. A call that has something to write waits for its turn, at most ten seconds, and blocks: not
 /// for an async thread. One that has nothing to write only reads.
 #[derive(Debug)]
-pub struct Directory {
+pub struct CertDir {
     dir: DirHandle,
     path: PathBuf,
 }
 
-impl Directory {
+impl CertDir {
     /// Opens `directory`, which is one of `allowed_roots` or below one. Directories that are missing are made, 0755.
     ///
     /// # Errors
     /// [`DeliveryError`] where it is outside, or others could exchange something on the way.
-    pub fn open(allowed_roots: &[PathBuf], directory: &Path) -> Result<Directory, DeliveryError> {
+    pub fn open(allowed_roots: &[PathBuf], directory: &Path) -> Result<CertDir, DeliveryError> {
         let dir = safe_path::open(allowed_roots, directory, Missing::Make)?;
         let dir = dir.expect("a directory that is missing is made");
-        Ok(Directory { dir, path: directory.to_owned() })
+        Ok(CertDir { dir, path: directory.to_owned() })
     }
 
-    /// As [`Directory::open`], but makes nothing: none where it is missing.
+    /// As [`CertDir::open`], but makes nothing: none where it is missing.
     ///
     /// # Errors
     /// As there.
-    pub fn find(allowed_roots: &[PathBuf], directory: &Path) -> Result<Option<Directory>, DeliveryError> {
+    pub fn find(allowed_roots: &[PathBuf], directory: &Path) -> Result<Option<CertDir>, DeliveryError> {
         let dir = safe_path::open(allowed_roots, directory, Missing::Leave)?;
-        Ok(dir.map(|dir| Directory { dir, path: directory.to_owned() }))
+        Ok(dir.map(|dir| CertDir { dir, path: directory.to_owned() }))
     }
 
     /// Where a file of a generation is, whatever `current` names.
@@ -88,9 +88,9 @@ impl Directory {
     ///
     /// # Errors
     /// [`DeliveryError`] where `.dockseal` or its marker cannot be read or could be exchanged by others. What is wrong
-    /// with a generation is in its flaws.
-    pub fn look(&self, name: &str) -> Result<DirContents, DeliveryError> {
-        contents::look(&self.dir, &FileNames::of(name)?)
+    /// with a generation is in its `problems`.
+    pub fn contents(&self, name: &str) -> Result<DirContents, DeliveryError> {
+        contents::read_contents(&self.dir, &FileNames::of(name)?)
     }
 
     /// Marks the directory as `owner`'s. A marker of another is replaced only where it is `instead_of`.
@@ -114,7 +114,7 @@ impl Directory {
         }
     }
 
-    /// Writes a generation. It counts once it is read back, and nobody sees it before [`Directory::point`].
+    /// Writes a generation. It counts once it is read back, and nobody sees it before [`CertDir::set_current`].
     ///
     /// # Errors
     /// [`DeliveryError`]; nothing is left behind then.
@@ -140,14 +140,14 @@ impl Directory {
     ///
     /// # Errors
     /// [`DeliveryError`]; they show what they showed before then.
-    pub fn point(&self, generation: u64) -> Result<(), DeliveryError> {
+    pub fn set_current(&self, generation: u64) -> Result<(), DeliveryError> {
         let none = || DeliveryError::NoGeneration(self.dir.at(KEEP));
         let keep = layout::keep(&self.dir)?.ok_or_else(none)?;
         if layout::current(&keep)? == Some(generation) && layout::generation(&keep, generation)?.is_some() {
             return Ok(());
         }
         check_writable(&self.dir)?;
-        WriteLock::make(&self.dir)?.point(generation)
+        WriteLock::make(&self.dir)?.set_current(generation)
     }
 
     /// Removes every generation that is neither listed nor current, and what interrupted writes left behind. `keep`
@@ -155,24 +155,24 @@ impl Directory {
     ///
     /// # Errors
     /// [`DeliveryError`] where one cannot be removed.
-    pub fn retire(&self, keep: &[u64]) -> Result<(), DeliveryError> {
-        self.tidy()?;
+    pub fn prune(&self, keep: &[u64]) -> Result<(), DeliveryError> {
+        self.remove_leftovers()?;
         let Some(there) = layout::keep(&self.dir)? else { return Ok(()) };
         if old(&there, keep)?.is_empty() {
             return Ok(());
         }
         let turn = WriteLock::make(&self.dir)?;
-        turn.retire(old(&turn.keep, keep)?)
+        turn.prune(old(&turn.keep, keep)?)
     }
 
     /// Removes what interrupted writes left behind.
     ///
     /// # Errors
     /// [`DeliveryError`] where something cannot be removed.
-    pub fn tidy(&self) -> Result<(), DeliveryError> {
+    pub fn remove_leftovers(&self) -> Result<(), DeliveryError> {
         let there = layout::keep(&self.dir)?.map(|keep| layout::leftovers(&keep)).transpose()?;
         let any = there.is_some_and(|mut leftovers| leftovers.next().is_some());
-        if any { WriteLock::make(&self.dir)?.tidy() } else { Ok(()) }
+        if any { WriteLock::make(&self.dir)?.remove_leftovers() } else { Ok(()) }
     }
 
     /// Removes all that is ours, the marker last. It is for when nothing refers to the files any more: a dockerd that
@@ -190,8 +190,8 @@ impl Directory {
         }
         self.dir.sync()?;
         turn.keep.remove(CURRENT)?;
-        turn.tidy()?;
-        turn.retire(layout::numbers(&turn.keep)?)?;
+        turn.remove_leftovers()?;
+        turn.prune(layout::numbers(&turn.keep)?)?;
         for last in [OWNER, LOCK] {
             turn.keep.remove(last)?;
         }
@@ -201,7 +201,7 @@ impl Directory {
 }
 
 /// What a look itself opens, and whose changes are no news.
-pub const SILENT: &[&str] = &[LOCK];
+pub const IGNORED_FILES: &[&str] = &[LOCK];
 
 /// What to watch for changes: a directory, ours in it, and the generation that is shown. Each where it is there.
 pub fn watch_paths(directory: &Path) -> [PathBuf; 3] {

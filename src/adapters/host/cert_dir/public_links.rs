@@ -4,46 +4,46 @@
 use super::contents::{self, Bytes, PublicName};
 use super::layout::{self, FileNames};
 use super::write_lock::{GenerationFile, WriteLock, check_room, check_writable};
-use super::{DeliveryError, DirHandle, Directory};
+use super::{CertDir, DeliveryError, DirHandle};
 
 /// What a public name may be put over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Nothing: a file that is not ours is [`DeliveryError::Taken`].
-    Nothing,
+pub enum Overwrite {
+    /// Nothing: a file that is not ours is [`DeliveryError::FileExists`].
+    Never,
     /// A file that holds what the current generation holds.
-    Same,
+    IfSame,
     /// Whatever is there, directories excepted.
-    Anything,
+    Always,
 }
 
 /// A name to link, and whether something is there already.
 type Unlinked<'a> = (&'a str, bool);
 
-impl Directory {
+impl CertDir {
     /// Makes the public names whose files the current generation has.
     ///
     /// # Errors
-    /// [`DeliveryError::Taken`], before anything is changed, where one is not ours and `over` does not cover it.
-    pub fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
+    /// [`DeliveryError::FileExists`], before anything is changed, where one is not ours and `overwrite` does not cover it.
+    pub fn link_names(&self, name: &str, overwrite: Overwrite) -> Result<(), DeliveryError> {
         let names = FileNames::of(name)?;
         let Some(keep) = layout::keep(&self.dir)? else { return Ok(()) };
-        if self.unlinked(&keep, &names, over)?.is_empty() {
+        if self.unlinked(&keep, &names, overwrite)?.is_empty() {
             return Ok(());
         }
         check_writable(&self.dir)?;
         let turn = WriteLock::make(&self.dir)?;
-        self.link(&turn, &names, over)
+        self.link(&turn, &names, overwrite)
     }
 
-    fn link(&self, turn: &WriteLock, names: &FileNames, over: Over) -> Result<(), DeliveryError> {
-        let unlinked = self.unlinked(&turn.keep, names, over)?;
+    fn link(&self, turn: &WriteLock, names: &FileNames, overwrite: Overwrite) -> Result<(), DeliveryError> {
+        let unlinked = self.unlinked(&turn.keep, names, overwrite)?;
         for (name, replace) in &unlinked {
             let target = layout::public_target(name);
             match replace {
                 true => turn.replace_link(&self.dir, name, &target)?,
                 false if self.dir.make_link(name, &target)? => {}
-                false => return Err(DeliveryError::Taken(self.dir.at(name))),
+                false => return Err(DeliveryError::FileExists(self.dir.at(name))),
             }
         }
         if unlinked.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.dir.sync()) }
@@ -53,7 +53,7 @@ impl Directory {
         &self,
         keep: &DirHandle,
         names: &'a FileNames,
-        over: Over,
+        overwrite: Overwrite,
     ) -> Result<Vec<Unlinked<'a>>, DeliveryError> {
         let mut unlinked = Vec::new();
         let current = match layout::shown(keep) {
@@ -69,11 +69,13 @@ impl Directory {
             match self.public(name)? {
                 PublicName::Ours => {}
                 PublicName::Absent => unlinked.push((name, false)),
-                PublicName::File(there) if over == Over::Same && current.read_own(name)?.as_ref() == Some(&there) => {
+                PublicName::File(there)
+                    if overwrite == Overwrite::IfSame && current.read_own(name)?.as_ref() == Some(&there) =>
+                {
                     unlinked.push((name, true));
                 }
-                _ if over == Over::Anything => unlinked.push((name, true)),
-                _ => return Err(DeliveryError::Taken(self.dir.at(name))),
+                _ if overwrite == Overwrite::Always => unlinked.push((name, true)),
+                _ => return Err(DeliveryError::FileExists(self.dir.at(name))),
             }
         }
         Ok(unlinked)
@@ -100,8 +102,8 @@ impl Directory {
         let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
         check_room(&self.dir, &files)?;
         let number = turn.write(&files)?;
-        turn.point(number)?;
-        self.link(&turn, &names, Over::Same)?;
+        turn.set_current(number)?;
+        self.link(&turn, &names, Overwrite::IfSame)?;
         Ok(Some(number))
     }
 

@@ -51,7 +51,7 @@ fn root_of<'a>(roots: &'a [PathBuf], directory: &Path) -> Result<&'a Path, Deliv
 fn plain(path: &Path) -> Result<(), DeliveryError> {
     let steps = path.components().all(|step| matches!(step, Component::RootDir | Component::Normal(_)));
     // Path leaves single dots out of its components, which is what they mean.
-    if path.is_absolute() && steps { Ok(()) } else { Err(DeliveryError::NotPlain(path.to_owned())) }
+    if path.is_absolute() && steps { Ok(()) } else { Err(DeliveryError::NotCanonical(path.to_owned())) }
 }
 
 fn walk(root: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {

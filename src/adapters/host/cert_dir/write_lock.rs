@@ -58,13 +58,13 @@ impl WriteLock {
     }
 
     /// Removes what an interrupted write left behind.
-    pub(super) fn tidy(&self) -> Result<(), DeliveryError> {
+    pub(super) fn remove_leftovers(&self) -> Result<(), DeliveryError> {
         layout::leftovers(&self.keep)?.try_for_each(|name| self.keep.remove(name).map(drop))
     }
 
     /// Writes a generation beside the others.
     pub(super) fn write(&self, files: &[GenerationFile<'_>]) -> Result<u64, DeliveryError> {
-        self.tidy()?;
+        self.remove_leftovers()?;
         let last = layout::numbers(&self.keep)?.last().copied().max(layout::current(&self.keep)?);
         let number = last.unwrap_or(0) + 1;
         let (aside, name) = (format!("{ASIDE}{number}"), number.to_string());
@@ -84,14 +84,14 @@ impl WriteLock {
         for file in files {
             let read = dir.read_own(file.name)?;
             if read.as_deref() != Some(file.bytes) {
-                return Err(DeliveryError::Differs(dir.at(file.name)));
+                return Err(DeliveryError::ReadBackDiffers(dir.at(file.name)));
             }
         }
         dir.sync()
     }
 
     /// Moves `current`.
-    pub(super) fn point(&self, number: u64) -> Result<(), DeliveryError> {
+    pub(super) fn set_current(&self, number: u64) -> Result<(), DeliveryError> {
         let name = number.to_string();
         let none = || DeliveryError::NoGeneration(self.keep.at(&name));
         layout::generation(&self.keep, number)?.ok_or_else(none)?;
@@ -127,7 +127,7 @@ impl WriteLock {
     }
 
     /// Removes generations; what is left of one that is half removed has no number any more.
-    pub(super) fn retire(&self, numbers: impl IntoIterator<Item = u64>) -> Result<(), DeliveryError> {
+    pub(super) fn prune(&self, numbers: impl IntoIterator<Item = u64>) -> Result<(), DeliveryError> {
         for number in numbers {
             let aside = format!("{ASIDE}{number}");
             self.keep.remove(&aside)?;
@@ -151,7 +151,7 @@ pub(super) fn check_writable(dir: &DirHandle) -> Result<StatVfs, DeliveryError> 
 /// Fails before anything is touched where those files cannot be written.
 pub(super) fn check_room(dir: &DirHandle, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
     let room = check_writable(dir)?;
-    let no_room = |why| Err(DeliveryError::NoRoom { path: dir.path().to_owned(), why });
+    let no_room = |why| Err(DeliveryError::NoSpace { path: dir.path().to_owned(), why });
     let block = room.f_frsize.max(1);
     let blocks = files.iter().map(|file| (file.bytes.len() as u64).div_ceil(block));
     let needed = SLACK_BLOCKS + blocks.sum::<u64>();

@@ -5,7 +5,7 @@ use super::StepError;
 use super::observe::{DAEMON_JSON, OUR_SOCKET, SERVICE, SOCKET, START_TIMEOUT, observe};
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::FileError;
-use crate::adapters::host::cert_dir::Directory;
+use crate::adapters::host::cert_dir::CertDir;
 use crate::adapters::host::system_files::{self, PathEntry};
 use crate::adapters::host::systemd::{Systemd, Verb};
 use crate::api::condition::Reason;
@@ -220,15 +220,15 @@ impl DockerHost<'_> {
         system_files::put(&path, &entry)
     }
 
-    pub(super) fn directory(&self) -> Result<Option<Directory>, StepError> {
+    pub(super) fn directory(&self) -> Result<Option<CertDir>, StepError> {
         let directory = Path::new(&self.order.host.delivery.directory);
-        Ok(Directory::find(&[directory.to_owned()], directory)?)
+        Ok(CertDir::find(&[directory.to_owned()], directory)?)
     }
 
     fn point(&self, observed: &ObservedDaemon) -> Result<(), StepError> {
         match (&observed.files, self.directory()?) {
             (Some(files), Some(directory)) if observed.current != Some(files.generation) => {
-                Ok(directory.point(files.generation)?)
+                Ok(directory.set_current(files.generation)?)
             }
             _ => Ok(()),
         }
@@ -288,7 +288,7 @@ impl DockerHost<'_> {
         let TlsPaths { ca, cert, key } = paths(self.order);
         let inside = |path: String| {
             let (directory, name) = path.rsplit_once('/').unwrap_or_default();
-            let file = Directory::generation_file(Path::new(directory), files.generation, name);
+            let file = CertDir::generation_file(Path::new(directory), files.generation, name);
             file.to_string_lossy().into_owned()
         };
         let (ca, cert, key) = (inside(ca), inside(cert), inside(key));

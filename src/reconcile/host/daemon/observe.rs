@@ -2,7 +2,7 @@
 
 use super::StepError;
 use crate::adapters::docker::probe::{self, Identity, PlainProbe, TlsProbe};
-use crate::adapters::host::cert_dir::{DirContents, Directory, Generation};
+use crate::adapters::host::cert_dir::{CertDir, DirContents, Generation};
 use crate::adapters::host::system_files::{self, PathEntry};
 use crate::adapters::host::systemd::{Systemd, Unit};
 use crate::decide::host::daemon_config::{DaemonFiles, ExistingConfig, ca_of_flags};
@@ -107,8 +107,8 @@ async fn supported(systemd: &Systemd, service: &Unit, socket: &Unit) -> Result<(
 fn seen(order: &StepRequest) -> Result<DirContents, StepError> {
     let directory = Path::new(&order.host.delivery.directory);
     let roots = [directory.to_owned()];
-    Ok(match Directory::find(&roots, directory)? {
-        Some(directory) => directory.look(&order.host.name)?,
+    Ok(match CertDir::find(&roots, directory)? {
+        Some(directory) => directory.contents(&order.host.name)?,
         None => DirContents::default(),
     })
 }

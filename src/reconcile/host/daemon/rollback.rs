@@ -58,7 +58,7 @@ impl DockerHost<'_> {
             }
         }
         if let (Some(current), Some(directory)) = (journal.current, self.directory()?) {
-            directory.point(current)?;
+            directory.set_current(current)?;
         }
         Ok(self.systemd.reload().await?)
     }

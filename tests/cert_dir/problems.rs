@@ -2,7 +2,7 @@
 
 use super::actor::needs_root;
 use super::place::*;
-use dockseal::adapters::host::cert_dir::{DeliveryError, Directory, Over, PublicName};
+use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite, PublicName};
 use rustix::fs::{AtFlags, CWD, Mode, Uid, chownat, mkfifoat};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -11,7 +11,7 @@ use std::path::Path;
 const NOBODY: u32 = 65534;
 
 fn open_error(place: &Place) -> DeliveryError {
-    Directory::open(&place.roots(), &place.certs()).unwrap_err()
+    CertDir::open(&place.roots(), &place.certs()).unwrap_err()
 }
 
 #[test]
@@ -26,16 +26,16 @@ fn a_linked_directory_is_refused_below_the_root_and_followed_above_where_it_is_r
 
     symlink("allowed", place.path("relative")).unwrap();
     symlink(place.path("relative/../relative"), place.path("absolute")).unwrap();
-    let linked = Directory::open(&[place.path("absolute")], &place.path("absolute/below")).unwrap();
+    let linked = CertDir::open(&[place.path("absolute")], &place.path("absolute/below")).unwrap();
     linked.claim(&owner(), None).unwrap();
     assert!(place.path("allowed/below/.dockseal/owner").exists());
 
     let nobody = Some(Uid::from_raw(NOBODY));
     chownat(CWD, place.path("relative"), nobody, None, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-    let refused = Directory::open(&[place.path("absolute")], &place.path("absolute/below")).unwrap_err();
+    let refused = CertDir::open(&[place.path("absolute")], &place.path("absolute/below")).unwrap_err();
     assert!(refused.to_string().contains("relative belongs to uid 65534"), "{refused}");
     symlink("round", place.path("round")).unwrap();
-    let refused = Directory::open(&[place.path("round")], &place.path("round")).unwrap_err();
+    let refused = CertDir::open(&[place.path("round")], &place.path("round")).unwrap_err();
     assert!(matches!(refused, DeliveryError::InTheWay { .. }), "{refused}");
 }
 
@@ -69,7 +69,7 @@ fn a_directory_that_others_can_change_is_refused_by_name() {
     assert!(open_error(&place).to_string().contains("allowed/certs is no directory"));
 }
 
-type Call = fn(&Directory) -> Result<(), DeliveryError>;
+type Call = fn(&CertDir) -> Result<(), DeliveryError>;
 
 #[test]
 fn our_own_directory_is_never_a_link_and_never_anothers() {
@@ -80,13 +80,13 @@ fn our_own_directory_is_never_a_link_and_never_anothers() {
     let keep = place.certs().join(".dockseal");
     symlink(&canary.path, &keep).unwrap();
     let all: [(&str, Call); 8] = [
-        ("look", |directory| directory.look(NAME).map(drop)),
+        ("look", |directory| directory.contents(NAME).map(drop)),
         ("claim", |directory| directory.claim(&owner(), None)),
         ("write", |directory| directory.write_generation(NAME, &Set::new("one").files()).map(drop)),
-        ("point", |directory| directory.point(1)),
-        ("link", |directory| directory.link_names(NAME, Over::Anything)),
-        ("retire", |directory| directory.retire(&[])),
-        ("tidy", Directory::tidy),
+        ("point", |directory| directory.set_current(1)),
+        ("link", |directory| directory.link_names(NAME, Overwrite::Always)),
+        ("retire", |directory| directory.prune(&[])),
+        ("tidy", CertDir::remove_leftovers),
         ("release", |directory| directory.release(NAME)),
     ];
     for (verb, call) in all {
@@ -143,13 +143,17 @@ fn a_file_that_is_not_as_we_wrote_it_is_a_flaw_and_nobody_reads_it() {
             fs::remove_file(&file).unwrap();
             spoil(&file, &canary_file);
         }
-        let seen = place.open().look(NAME).unwrap();
-        let found = seen.shown().unwrap();
+        let seen = place.open().contents(NAME).unwrap();
+        let found = seen.current_generation().unwrap();
         assert_eq!((&found.key, &found.ca, &found.probe_key), (&None, &None, &None));
-        assert!(found.flaws.len() == 3 && found.flaws.iter().all(|flaw| flaw.contains(words)), "{:?}", found.flaws);
+        assert!(
+            found.problems.len() == 3 && found.problems.iter().all(|flaw| flaw.contains(words)),
+            "{:?}",
+            found.problems
+        );
         round(&place.certs(), "one", false).unwrap();
-        place.open().retire(&[]).unwrap();
-        let seen = place.open().look(NAME).unwrap();
+        place.open().prune(&[]).unwrap();
+        let seen = place.open().contents(NAME).unwrap();
         assert_eq!(
             (seen.current, seen.generations.len(), shown(&place.certs())),
             (Some(2), 1, vec!["one".to_owned(); 3])
@@ -177,12 +181,12 @@ fn a_generation_that_others_can_change_is_replaced() {
         spoil(&keep.join(number.to_string()), &canary.path);
         fs::remove_file(place.certs().join("ca.pem")).unwrap();
         fs::write(place.certs().join("ca.pem"), "edited").unwrap();
-        let seen = place.open().look(NAME).unwrap();
-        assert!(seen.shown().unwrap().flaws[0].contains(words), "{:?}", seen.shown());
+        let seen = place.open().contents(NAME).unwrap();
+        assert!(seen.current_generation().unwrap().problems[0].contains(words), "{:?}", seen.current_generation());
         round(&place.certs(), "one", false).unwrap();
-        place.open().retire(&[]).unwrap();
+        place.open().prune(&[]).unwrap();
         assert_eq!(
-            (shown(&place.certs()), names_are_ours(&place.open().look(NAME).unwrap())),
+            (shown(&place.certs()), names_are_ours(&place.open().contents(NAME).unwrap())),
             (vec!["one".to_owned(); 3], true)
         );
     }
@@ -201,14 +205,14 @@ fn what_is_removed_is_not_followed() {
     fs::create_dir_all(keep.join("8/deep/er")).unwrap();
     symlink(&canary.path, keep.join("8/deep/er/link")).unwrap();
     let directory = place.open();
-    assert!(directory.look(NAME).unwrap().leftovers);
-    assert!(matches!(directory.point(7), Err(DeliveryError::InTheWay { .. })));
-    assert!(matches!(directory.point(9), Err(DeliveryError::NoGeneration(_))));
+    assert!(directory.contents(NAME).unwrap().leftovers);
+    assert!(matches!(directory.set_current(7), Err(DeliveryError::InTheWay { .. })));
+    assert!(matches!(directory.set_current(9), Err(DeliveryError::NoGeneration(_))));
     let number = directory.write_generation(NAME, &Set::new("two").files()).unwrap();
     assert_eq!(number, 9);
-    directory.point(number).unwrap();
-    directory.retire(&[]).unwrap();
-    let seen = directory.look(NAME).unwrap();
+    directory.set_current(number).unwrap();
+    directory.prune(&[]).unwrap();
+    let seen = directory.contents(NAME).unwrap();
     assert_eq!((seen.generations.len(), seen.leftovers, shown(&place.certs())), (1, false, vec!["two".to_owned(); 3]));
     canary.assert_untouched();
 }
@@ -223,8 +227,8 @@ fn a_current_that_leads_elsewhere_is_none_and_is_put_right() {
         fs::remove_file(&current).unwrap();
         symlink(target, &current).unwrap();
         let directory = place.open();
-        assert_eq!(directory.look(NAME).unwrap().current, None, "{target}");
-        directory.point(1).unwrap();
+        assert_eq!(directory.contents(NAME).unwrap().current, None, "{target}");
+        directory.set_current(1).unwrap();
         assert_eq!(shown(&place.certs()), ["one"; 3]);
     }
     canary.assert_untouched();
@@ -238,12 +242,12 @@ fn what_is_no_plain_file_is_not_taken_over() {
     let name = place.certs().join("ca.pem");
     symlink(canary.path.join("ca.pem"), &name).unwrap();
     let directory = place.open();
-    assert_eq!(directory.look(NAME).unwrap().ca, PublicName::Link(canary.path.join("ca.pem")));
+    assert_eq!(directory.contents(NAME).unwrap().ca, PublicName::Link(canary.path.join("ca.pem")));
     let refused = directory.take_over(NAME).unwrap_err();
     assert!(refused.to_string().contains("it is a link to"), "{refused}");
     fs::remove_file(&name).unwrap();
     mkfifoat(CWD, &name, Mode::from_raw_mode(0o644)).unwrap();
-    assert!(matches!(directory.look(NAME).unwrap().ca, PublicName::Unreadable(_)));
+    assert!(matches!(directory.contents(NAME).unwrap().ca, PublicName::Unreadable(_)));
     assert!(matches!(directory.take_over(NAME), Err(DeliveryError::TakeOver { .. })));
     assert!(fs::symlink_metadata(&name).is_ok());
     canary.assert_untouched();

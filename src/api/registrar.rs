@@ -1,0 +1,14 @@
+//! Who registers hosts in Portainer: a field of the PortainerClient, and of each environment in a host's status.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Who calls Portainer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Registrar {
+    /// The controller, which alone holds Portainer's credential.
+    #[default]
+    Controller,
+    /// Each node's companion.
+    Companion,
+}
