@@ -11,6 +11,7 @@ pub const BY_HAND: [(&str, &[&str]); 2] = [
     (
         "CONTRIBUTING.md",
         &[
+            "make quick",
             "make test",
             "make check",
             "make generate",
