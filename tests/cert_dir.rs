@@ -12,7 +12,7 @@ mod crashes;
 mod layout;
 #[path = "cert_dir/limits.rs"]
 mod limits;
-#[path = "cert_dir/place.rs"]
-mod place;
 #[path = "cert_dir/problems.rs"]
 mod problems;
+#[path = "cert_dir/test_dir.rs"]
+mod test_dir;

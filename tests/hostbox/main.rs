@@ -25,4 +25,4 @@ mod removal;
 mod renewal;
 mod rollback;
 mod takeover;
-mod visit;
+mod used_host;

@@ -149,9 +149,9 @@ const FAULTS: [Fault; 11] = [
 ];
 
 /// A call, and how many like it come before.
-type At = (&'static str, &'static str, usize);
+type CallPosition = (&'static str, &'static str, usize);
 
-const FIRST: [At; 11] = [
+const FIRST: [CallPosition; 11] = [
     ("GET", "/api/system/status", 0),
     ("GET", "/api/users/admin/check", 0),
     ("GET", "/api/users/me", 0),
@@ -165,7 +165,7 @@ const FIRST: [At; 11] = [
     ("POST", "/api/endpoints/*/snapshot", 0),
 ];
 
-const ROTATION: [At; 6] = [
+const ROTATION: [CallPosition; 6] = [
     ("POST", "/api/upload/tls/ca", 0),
     ("POST", "/api/upload/tls/cert", 0),
     ("POST", "/api/upload/tls/key", 0),
@@ -175,11 +175,11 @@ const ROTATION: [At; 6] = [
 ];
 
 /// Every call with everything that may become of it.
-fn table(calls: &'static [At]) -> impl Iterator<Item = (At, Fault)> {
+fn table(calls: &'static [CallPosition]) -> impl Iterator<Item = (CallPosition, Fault)> {
     calls.iter().flat_map(|at| FAULTS.into_iter().map(move |fault| (*at, fault)))
 }
 
-fn inject(portainer: &Portainer, (method, path, before): At, fault: Fault) {
+fn inject(portainer: &Portainer, (method, path, before): CallPosition, fault: Fault) {
     (0..before).for_each(|_| portainer.inject(method, path, Fault::DelayAnswer(Duration::ZERO)));
     portainer.inject(method, path, fault);
 }
@@ -239,7 +239,7 @@ async fn whatever_becomes_of_a_call_a_rotation_ends() -> anyhow::Result<()> {
 }
 
 /// Several at a time; says in which it failed.
-async fn all<C, F>(cases: C, table: impl Iterator<Item = (At, Fault)>) -> anyhow::Result<()>
+async fn all<C, F>(cases: C, table: impl Iterator<Item = (CallPosition, Fault)>) -> anyhow::Result<()>
 where
     C: Iterator<Item = F>,
     F: Future<Output = anyhow::Result<()>>,
