@@ -300,3 +300,6 @@ fn demands_certificates() -> Result<(), String> {
 pub fn verdict(answer: &StepResult) -> Verdict {
     Verdict::new(ConditionType::Serving, answer.holds, answer.reason(), answer.message.clone())
 }
+
+#[cfg(test)]
+mod tests;
