@@ -31,13 +31,13 @@ const ROLE_PREFIX: &str = "dockseal-";
 /// What one of these objects is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum PartKind {
-    /// The account itself.
+    /// The account itself, whose tokens the companion has.
     ServiceAccount,
-    /// Its assignment.
+    /// The companion's assignment, as JSON.
     ConfigMap,
     /// What it may do in a namespace.
     Role,
-    /// That it may.
+    /// Gives the account the Role of the same name.
     RoleBinding,
 }
 
@@ -56,9 +56,9 @@ impl PartKind {
 /// One of these objects by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PartKey {
-    /// What it is.
+    /// ServiceAccount, ConfigMap, Role or RoleBinding.
     pub kind: PartKind,
-    /// Where it is.
+    /// Namespace and name of the object.
     pub at: NamespacedName,
 }
 
@@ -91,11 +91,11 @@ pub fn role_name(account: &str) -> String {
 /// One of these objects as it should be.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountResource {
-    /// Which.
+    /// Kind, namespace and name.
     pub key: PartKey,
     /// What stands in its annotation.
     pub owner: String,
-    /// What it says.
+    /// What the object has beside its metadata.
     pub body: ResourceBody,
 }
 
@@ -104,12 +104,12 @@ pub struct AccountResource {
 pub enum ResourceBody {
     /// Whether its token is mounted into pods.
     ServiceAccount {
-        /// `automountServiceAccountToken`.
+        /// `automountServiceAccountToken`, none where it is not set.
         automount: Option<bool>,
     },
-    /// Data.
+    /// The ConfigMap's `data`.
     ConfigMap(BTreeMap<String, String>),
-    /// Rules.
+    /// The Role's `rules`.
     Role(Vec<PolicyRule>),
     /// Which Role, and for whom.
     RoleBinding(RoleRef, Vec<Subject>),
@@ -118,12 +118,12 @@ pub enum ResourceBody {
 /// One of these objects as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeenPart {
-    /// `metadata.resourceVersion`.
+    /// `metadata.resourceVersion`, for updates.
     pub version: String,
     /// What stands in its annotation.
     pub owner: Option<String>,
     /// It carries our label, without which no watch sees it.
     pub labelled: bool,
-    /// What it says.
+    /// What the object has beside its metadata.
     pub body: ResourceBody,
 }

@@ -38,7 +38,7 @@ pub struct AssignedHost {
     pub generation: i64,
     /// Name of its Secret.
     pub secret_name: String,
-    /// The wishes.
+    /// `spec.delivery` of the DockerHostCert.
     pub delivery: Delivery,
     /// TCP port that clients dial, for a daemon that is told no address to listen on.
     pub port: u16,
@@ -134,7 +134,7 @@ impl AssignedPortainer {
 }
 
 impl AssignedHost {
-    /// The DockerHostCert.
+    /// The DockerHostCert that this is about.
     pub fn object(&self) -> ObjectRef {
         ObjectRef::new(Kind::DockerHostCert, &self.namespace, &self.name)
     }

@@ -9,7 +9,7 @@ pub enum ConditionType {
     Issued,
     /// It is on the host.
     Delivered,
-    /// dockerd uses it.
+    /// dockerd serves the certificate.
     Serving,
     /// Portainer reaches the host.
     Registered,
@@ -51,7 +51,7 @@ macro_rules! reasons {
         pub enum Reason { $($(#[$doc])* $name,)* }
 
         impl Reason {
-            /// Every reason.
+            /// Every reason, in the order of this file.
             pub const ALL: &[Reason] = &[$(Reason::$name,)*];
 
             /// The reason's stable name.

@@ -13,7 +13,7 @@ pub enum DurationError {
     /// Not of the form `8760h` or `365d`.
     #[error("{0:?} is no duration: write hours or days, like 8760h or 365d")]
     Malformed(String),
-    /// Over a century.
+    /// Over a century, 36525 days.
     #[error("{0} is over a century (36525d)")]
     TooLong(String),
 }

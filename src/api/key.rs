@@ -12,10 +12,10 @@ pub enum Algorithm {
     #[default]
     #[serde(rename = "ECDSA")]
     Ecdsa,
-    /// RFC 8017.
+    /// RSA as in RFC 8017.
     #[serde(rename = "RSA")]
     Rsa,
-    /// RFC 8032.
+    /// Ed25519 as in RFC 8032.
     Ed25519,
 }
 

@@ -50,7 +50,7 @@ pub const FINALIZER: &str = "dockseal.dev/secret";
 /// One of the four kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// An authority.
+    /// A certificate authority.
     DockerCA,
     /// A host's server certificate.
     DockerHostCert,

@@ -20,17 +20,17 @@ pub struct Object {
     pub uid: String,
     /// `metadata.resourceVersion`; empty without a cluster.
     pub version: String,
-    /// `metadata.generation`.
+    /// `metadata.generation`; conditions of an older one do not count.
     pub generation: i64,
-    /// `metadata.creationTimestamp`.
+    /// `metadata.creationTimestamp`; none without a cluster.
     pub created: Option<Timestamp>,
-    /// `metadata.deletionTimestamp`.
+    /// `metadata.deletionTimestamp`; none while the object is not being deleted.
     pub deleted: Option<Timestamp>,
     /// Finalizers, all of them.
     pub finalizers: Vec<String>,
-    /// Annotations below `dockseal.dev/`.
+    /// Annotations below `dockseal.dev/` alone, by their full name.
     pub annotations: BTreeMap<String, String>,
-    /// Labels.
+    /// `metadata.labels`, which selectors are matched with.
     pub labels: BTreeMap<String, String>,
     /// What the user wants.
     pub spec: Spec,
@@ -43,13 +43,13 @@ pub struct Object {
 /// The spec of one of the four kinds.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Spec {
-    /// Of an authority.
+    /// The spec of a DockerCA.
     Authority(Box<DockerCASpec>),
-    /// Of a host.
+    /// The spec of a DockerHostCert.
     Host(Box<DockerHostCertSpec>),
-    /// Of a client.
+    /// The spec of a DockerClientCert.
     Client(Box<DockerClientCertSpec>),
-    /// Of a Portainer.
+    /// The spec of a PortainerClient.
     Portainer(Box<PortainerClientSpec>),
 }
 
@@ -224,11 +224,11 @@ impl From<PortainerClient> for Object {
 /// One object of ours. Cheap to clone, as the indexes do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
-    /// Its kind.
+    /// One of the four kinds.
     pub kind: Kind,
-    /// Its namespace.
+    /// `metadata.namespace` of the object.
     pub namespace: Arc<str>,
-    /// Its name.
+    /// `metadata.name` of the object.
     pub name: Arc<str>,
 }
 
@@ -261,9 +261,9 @@ impl std::fmt::Display for ObjectRef {
 /// Where a Secret or a ConfigMap is. Cheap to clone, as the indexes do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamespacedName {
-    /// Its namespace.
+    /// `metadata.namespace` of it.
     pub namespace: Arc<str>,
-    /// Its name.
+    /// `metadata.name` of it.
     pub name: Arc<str>,
 }
 

@@ -158,7 +158,7 @@ pub enum TlsVerification {
 /// Which environments may be taken over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Adoption {
-    /// None.
+    /// No environment is taken over.
     #[default]
     Never,
     /// Those of the same URL.

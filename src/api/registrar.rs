@@ -3,12 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Who calls Portainer.
+/// Who calls Portainer's API.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Registrar {
     /// The controller, which alone holds Portainer's credential.
     #[default]
     Controller,
-    /// Each node's companion.
+    /// The companion of each node, for its own host.
     Companion,
 }

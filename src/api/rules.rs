@@ -40,7 +40,7 @@ pub const OPTIONAL_DURATION: Rule =
     (concat!("!has(self.duration) || ", hours!("self.duration"), " <= 876600"), "duration is over a century (36525d)");
 /// `duration` of at most a century, where it has a default.
 pub const DURATION: Rule = (concat!(hours!("self.duration"), " <= 876600"), "duration is over a century (36525d)");
-/// `renewBefore` below `duration`.
+/// `renewBefore` is shorter than `duration`.
 pub const RENEW_BEFORE: Rule = (
     concat!("!has(self.renewBefore) || ", hours!("self.renewBefore"), " < ", hours!("self.duration")),
     "renewBefore must be shorter than duration",
@@ -53,19 +53,19 @@ pub const EXISTING_ALONE: Rule = (
     "!has(self.existing) || (!has(self.duration) && !has(self.privateKey) && !has(self.nameConstraints))",
     "an existing authority brings its own duration, privateKey and nameConstraints: leave them out",
 );
-/// `subject` stays.
+/// `subject` of a DockerCA is immutable.
 pub const SUBJECT_STAYS: Rule = (unchanged!("subject"), "subject is immutable: make another DockerCA");
-/// `privateKey` stays.
+/// `privateKey` of a DockerCA is immutable.
 pub const PRIVATE_KEY_STAYS: Rule = (unchanged!("privateKey"), "privateKey is immutable: make another DockerCA");
-/// `existing` stays.
+/// `existing` of a DockerCA is immutable.
 pub const EXISTING_STAYS: Rule = (unchanged!("existing"), "existing is immutable: make another DockerCA");
-/// `passphraseSecretRef` stays.
+/// `passphraseSecretRef` of a DockerCA is immutable.
 pub const PASSPHRASE_STAYS: Rule =
     (unchanged!("passphraseSecretRef"), "passphraseSecretRef is immutable: make another DockerCA");
-/// `nameConstraints` stays.
+/// `nameConstraints` of a DockerCA is immutable.
 pub const CONSTRAINTS_STAY: Rule =
     (unchanged!("nameConstraints"), "nameConstraints is immutable: make another DockerCA");
-/// `secretName` stays.
+/// `secretName` of every kind is immutable.
 pub const SECRET_NAME_STAYS: Rule = (unchanged!("secretName"), "secretName is immutable");
 /// Each permitted range is a network.
 pub const RANGES: Rule =

@@ -22,7 +22,6 @@ const HEADER: &str = "\
 # Manifests of what is there already, made by `dockseal adopt`. They may hold private keys.
 ";
 
-/// Reads, and prints.
 pub fn run(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
     let adopted = match (&args.openssl, &args.portainer) {
         (Some(directory), _) => of_openssl(directory, args)?,

@@ -26,7 +26,6 @@ const KINDS: [Kind; 3] = [Kind::DockerHostCert, Kind::DockerClientCert, Kind::Po
 /// File beside the installed ones that says whose they are.
 const NOTE: &str = ".dockseal.json";
 
-/// Hands out a certificate.
 pub fn run(args: &BundleArgs) -> anyhow::Result<ExitCode> {
     if args.output.as_deref() == Some(Path::new("-")) && std::io::stdout().is_terminal() {
         return Err(CliError::usage(

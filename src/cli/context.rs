@@ -16,7 +16,6 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-/// Makes a context.
 pub fn run(args: &ContextArgs) -> anyhow::Result<ExitCode> {
     if args.output.as_deref() == Some(Path::new("-")) && std::io::stdout().is_terminal() {
         return Err(CliError::usage(

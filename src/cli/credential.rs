@@ -12,7 +12,6 @@ use crate::pki::material::{Data, read_leaf};
 pub struct Credential {
     /// The object that it is of.
     pub object: Object,
-    /// The certificate.
     pub certificate: Certificate,
     data: Data,
 }
@@ -38,7 +37,6 @@ impl Credential {
         Ok(Credential { object, certificate, data })
     }
 
-    /// Its files.
     pub fn files(&self) -> TlsFiles<'_> {
         let file = |name| self.data.get(name).expect("read_leaf saw it");
         TlsFiles { ca: file("ca.crt"), cert: file("tls.crt"), key: file("tls.key") }

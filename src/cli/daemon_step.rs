@@ -15,7 +15,6 @@ pub fn guard() -> anyhow::Result<ExitCode> {
     }
 }
 
-/// `dockseal daemon-step`.
 pub fn run() -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(daemon::step(&Clock::system()))?;

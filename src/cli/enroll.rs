@@ -28,7 +28,6 @@ const DIRECTORY: &str = "/etc/docker/certs";
 /// The controller makes or removes the account within a moment.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Enrolls, or revokes.
 pub fn run(args: EnrollArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
         let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 /// What a command ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It is done.
     Done,
     /// It could not be done.
     Failed,
@@ -18,7 +17,6 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The number.
     pub fn number(self) -> u8 {
         match self {
             Exit::Done => 0,
@@ -40,7 +38,6 @@ impl From<Exit> for ExitCode {
 #[derive(Debug, thiserror::Error)]
 #[error("{sentence}")]
 pub struct CliError {
-    /// What to end with.
     pub exit: Exit,
     /// What is wrong, and what to do.
     pub sentence: String,

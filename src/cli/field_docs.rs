@@ -12,7 +12,6 @@ Made by `make generate` from the code. `kubectl explain dockerhostcert.spec.deli
 365d.
 ";
 
-/// The text of `docs/fields.md`.
 pub fn page() -> anyhow::Result<String> {
     let mut page = HEAD.to_owned();
     for (_, definition) in api::definitions() {

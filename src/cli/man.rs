@@ -39,7 +39,6 @@ fn collect(command: &Command, pages: &mut Vec<Command>) {
     }
 }
 
-/// `dockseal-companion-install`.
 fn name(command: &Command) -> String {
     command.get_display_name().unwrap_or(command.get_name()).to_owned()
 }

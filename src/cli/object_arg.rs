@@ -8,7 +8,6 @@ use crate::api::{Kind, Object};
 pub struct Reference {
     /// The kind, where it is said.
     pub kind: Option<Kind>,
-    /// The name.
     pub name: String,
 }
 
@@ -65,7 +64,6 @@ impl Reference {
         meant.pop().ok_or_else(|| self.missing(kinds, looked_in))
     }
 
-    /// There is none.
     pub fn missing(&self, kinds: &[Kind], looked_in: &str) -> anyhow::Error {
         let what = if kinds.len() == Kind::ALL.len() { "object".to_owned() } else { any_of(kinds) };
         CliError::not_found(format!(
@@ -96,7 +94,6 @@ pub fn kind(word: &str) -> Option<Kind> {
     })
 }
 
-/// The short name.
 pub fn short(kind: Kind) -> &'static str {
     match kind {
         Kind::DockerCA => "dca",

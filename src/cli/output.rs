@@ -4,23 +4,18 @@ use crate::adapters::terminal;
 use anyhow::Context;
 use std::io::{ErrorKind, Write};
 
-/// What is printed on.
 #[derive(Clone, Copy, Debug)]
 pub struct Output {
     /// Columns, where it is a terminal.
     pub columns: Option<usize>,
-    /// It may be coloured.
     pub colour: bool,
 }
 
 /// What a text is coloured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// All is well.
     Green,
-    /// It is not.
     Red,
-    /// It must be seen.
     Loud,
 }
 
@@ -53,8 +48,6 @@ impl Output {
     }
 }
 
-/// Prints bytes.
-///
 /// # Errors
 /// Where standard output cannot be written.
 pub fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {

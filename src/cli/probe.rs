@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Between two questions.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Asks until the answer is good, or the time is over.

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Nobody wonders before.
+/// Nothing is printed about a shorter wait.
 const SHORT: Duration = Duration::from_secs(1);
 
 /// Waits for something, and says so on a terminal where it takes its time.

@@ -19,10 +19,8 @@ use tokio::time::{Instant, sleep};
 
 /// Those whose certificates are made anew on demand. An authority renews itself, with the same key.
 const KINDS: [Kind; 3] = [Kind::DockerHostCert, Kind::DockerClientCert, Kind::PortainerClient];
-/// Between two looks.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Has certificates issued anew.
 pub fn run(args: &RenewArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
         let source = with_progress("the cluster", Source::open(&args.source)).await?;

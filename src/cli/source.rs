@@ -19,15 +19,12 @@ const STATE: &str = "dockseal-state";
 
 /// Where to look, and in which namespace.
 pub struct Source {
-    /// The place.
     pub place: SourceKind,
     /// The one namespace; none: all.
     pub namespace: Option<String>,
 }
 
-/// The place.
 pub enum SourceKind {
-    /// A cluster.
     Cluster(KubeReader),
     /// A state directory, read beside whoever writes it.
     State(PathBuf),

@@ -20,10 +20,8 @@ use k8s_openapi::jiff::Timestamp;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Docker's port of TLS.
 const DOCKER_PORT: u16 = 2376;
 
-/// Asks, judges and prints.
 pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     if args.schema {
         Output::standard().print(&schema())?;

@@ -36,7 +36,7 @@ pub enum DeletionStep {
 /// The step, and what is left undone before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeletionPlan {
-    /// What to do.
+    /// The one step to apply now.
     pub step: DeletionStep,
     /// What was delivered should have gone, and stays.
     pub abandons: bool,
@@ -69,7 +69,7 @@ impl Default for DeletionBlockers<'_> {
     }
 }
 
-/// Decides at `now`.
+/// Decides what becomes of an object that is being deleted.
 pub fn plan(object: &Object, blockers: &DeletionBlockers<'_>, now: Timestamp) -> DeletionPlan {
     let held = object.finalizers.iter().any(|finalizer| finalizer == FINALIZER);
     let secret = object.deletion_policy() == DeletionPolicy::Delete;

@@ -7,7 +7,7 @@ use crate::api::condition::{ConditionType, Reason};
 pub struct Problem {
     /// `Accepted` where the spec is at fault, `Issued` where its surroundings are, `Delivered` where nobody delivers.
     pub condition: ConditionType,
-    /// Why.
+    /// Reason of the condition that the problem sets to False.
     pub reason: Reason,
     /// What is wrong, with which object, and what to do.
     pub message: String,

@@ -11,13 +11,13 @@ use k8s_openapi::jiff::Timestamp;
 /// One condition before it is compared with what was reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// Its type.
+    /// Type of the condition.
     pub condition: ConditionType,
-    /// True or False.
+    /// Status of the condition: true for True, false for False.
     pub holds: bool,
-    /// Why.
+    /// Reason of the condition and of its event.
     pub reason: Reason,
-    /// For the user.
+    /// Says what is wrong and what to do.
     pub message: String,
 }
 
@@ -33,9 +33,9 @@ impl Verdict {
 pub struct Event {
     /// A fault or a refusal.
     pub warning: bool,
-    /// Why.
+    /// Reason of the event and label of the metric.
     pub reason: Reason,
-    /// For the user.
+    /// Message of the event, for the user.
     pub message: String,
 }
 

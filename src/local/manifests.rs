@@ -21,14 +21,12 @@ const MAX_NAME_BYTES: usize = 250;
 pub struct Text {
     /// As the user named it.
     pub file: String,
-    /// What it holds.
     pub text: zeroize::Zeroizing<String>,
 }
 
 /// An object and the file that it is in.
 #[derive(Clone, Debug)]
 pub struct LoadedObject {
-    /// The object.
     pub object: Object,
     /// As the user named it.
     pub file: String,
@@ -37,9 +35,8 @@ pub struct LoadedObject {
 /// All that the files hold.
 #[derive(Debug, Default)]
 pub struct Loaded {
-    /// Objects, in their order.
     pub objects: Vec<LoadedObject>,
-    /// Secrets to read from.
+    /// Secrets that the objects refer to.
     pub inputs: HashMap<NamespacedName, Data>,
 }
 
@@ -51,7 +48,7 @@ pub struct ManifestError {
     pub file: String,
     /// Line, from 1: of the document, or of the fault itself where the parser knows.
     pub line: u64,
-    /// What, with the field.
+    /// Names the object and the field.
     pub message: String,
 }
 

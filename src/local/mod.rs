@@ -41,7 +41,6 @@ const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 pub struct UpSettings {
     /// YAML files, in their order; `-` is standard input.
     pub files: Vec<PathBuf>,
-    /// The state directory.
     pub state: PathBuf,
     /// End as soon as everything is Ready.
     pub once: bool,
@@ -51,7 +50,6 @@ pub struct UpSettings {
     pub host: Option<String>,
 }
 
-/// How `up` ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UpResult {
     /// With `once`: everything is Ready.
@@ -80,7 +78,6 @@ pub enum LocalError {
     /// The state directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
-    /// Signals cannot be heard.
     #[error("failed to listen for signals: {0}")]
     Signals(std::io::Error),
     /// The output cannot be written.

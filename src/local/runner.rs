@@ -31,7 +31,6 @@ pub struct RunResult {
     pub requeue_at: Option<Timestamp>,
     /// Some walk could not be ended, and is to be tried again.
     pub failed: bool,
-    /// Everything is Ready.
     pub ready: bool,
 }
 
@@ -78,12 +77,10 @@ impl Runner {
         door
     }
 
-    /// The store.
     pub fn store(&self) -> &DiskStore {
         &self.ctx.store
     }
 
-    /// The clock.
     pub fn clock(&self) -> &Clock {
         &self.ctx.clock
     }

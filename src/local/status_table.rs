@@ -12,13 +12,12 @@ const PLAIN: &str = "\x1b[0m";
 
 /// Where words and tables go.
 pub struct Console {
-    /// For tables and lines.
+    /// Tables and lines.
     pub out: Box<dyn Write + Send>,
-    /// For what happens.
+    /// Events and errors.
     pub err: Box<dyn Write + Send>,
     /// Columns and rows of `out`, where it is a terminal.
     pub size: Box<dyn Fn() -> Option<(usize, usize)> + Send>,
-    /// It may be coloured.
     pub colour: bool,
 }
 
@@ -31,18 +30,15 @@ impl Console {
     }
 }
 
-/// One object's line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// `Kind/name`, with the namespace where one is not `default`.
     pub name: String,
     /// `True`, `False`, or `-` before it was looked at.
     pub ready: String,
-    /// End of its certificate.
     pub expires: String,
     /// Why it is as it is.
     pub reason: String,
-    /// What to do.
     pub message: String,
 }
 
@@ -81,7 +77,6 @@ pub struct StatusTable {
 }
 
 impl StatusTable {
-    /// An empty board.
     pub fn new(console: Console) -> StatusTable {
         StatusTable { console, rows: Vec::new(), drawn: 0 }
     }

@@ -33,7 +33,6 @@ pub struct HostChanges {
 }
 
 impl HostChanges {
-    /// From now on.
     pub fn watched() -> HostChanges {
         HostChanges { watch: FileWatch::new(IGNORED_FILES), daemon: UnitWatch::of(SERVICE, BUS_RETRY_INTERVAL) }
     }

@@ -12,57 +12,57 @@ use x509_cert::time::Validity;
 /// `Certificate`, signed part still closed.
 #[derive(Sequence)]
 pub struct SignedCertificate<'a> {
-    /// `tbsCertificate`.
+    /// `tbsCertificate`, the bytes that are signed.
     pub tbs: AnyRef<'a>,
-    /// `signatureAlgorithm`.
+    /// `signatureAlgorithm`, outside of what is signed.
     pub signature_algorithm: AlgorithmIdentifierRef<'a>,
-    /// `signature`.
+    /// `signature`: of the authority, over `tbsCertificate`.
     pub signature: BitStringRef<'a>,
 }
 
-/// `TBSCertificate`.
+/// `TBSCertificate` (RFC 5280, 4.1).
 #[derive(Sequence)]
 pub struct Tbs<'a> {
     /// Version 3 wherever there are extensions.
     #[asn1(context_specific = "0", default = "Default::default")]
     pub version: Version,
-    /// `serialNumber`.
+    /// `serialNumber`, positive, at most 20 bytes.
     pub serial_number: SerialNumber<Raw>,
-    /// `signature`.
+    /// `signature`: the algorithm, as in the outer field.
     pub signature: AlgorithmIdentifierRef<'a>,
     /// `issuer`, as it was.
     pub issuer: AnyRef<'a>,
-    /// `validity`.
+    /// `validity`, both ends included.
     pub validity: Validity<Raw>,
     /// `subject`, as it was.
     pub subject: AnyRef<'a>,
     /// `subjectPublicKeyInfo`, as it was.
     pub public_key: AnyRef<'a>,
-    /// `issuerUniqueID`.
+    /// `issuerUniqueID` (RFC 5280 forbids it in new certificates).
     #[asn1(context_specific = "1", tag_mode = "IMPLICIT", optional = "true")]
     pub issuer_unique_id: Option<BitStringRef<'a>>,
-    /// `subjectUniqueID`.
+    /// `subjectUniqueID` (RFC 5280 forbids it in new certificates).
     #[asn1(context_specific = "2", tag_mode = "IMPLICIT", optional = "true")]
     pub subject_unique_id: Option<BitStringRef<'a>>,
-    /// `extensions`.
+    /// `extensions`, in version 3 alone.
     #[asn1(context_specific = "3", tag_mode = "EXPLICIT", optional = "true")]
     pub extensions: Option<Extensions>,
 }
 
-/// `SubjectPublicKeyInfo`.
+/// `SubjectPublicKeyInfo` (RFC 5280, 4.1.2.7).
 #[derive(Sequence, ValueOrd)]
 pub struct PublicKeyInfo<'a> {
-    /// `algorithm`.
+    /// `algorithm`: its OID and parameters.
     pub algorithm: AlgorithmIdentifierRef<'a>,
-    /// `subjectPublicKey`.
+    /// `subjectPublicKey`, encoded as the algorithm has it.
     pub subject_public_key: BitStringRef<'a>,
 }
 
 /// `RSAPublicKey` (RFC 8017, A.1.1).
 #[derive(Sequence)]
 pub struct RsaPublicKey<'a> {
-    /// `modulus`.
+    /// `modulus`, n, of RFC 8017.
     pub modulus: UintRef<'a>,
-    /// `publicExponent`.
+    /// `publicExponent`, e, of RFC 8017.
     pub public_exponent: UintRef<'a>,
 }

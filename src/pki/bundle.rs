@@ -32,7 +32,7 @@ impl TrustBundle {
         TrustBundle(self.0.into_iter().filter(|certificate| now < certificate.not_after).collect())
     }
 
-    /// The certificates.
+    /// The certificates in the order of the PEM.
     pub fn certificates(&self) -> &[Certificate] {
         &self.0
     }

@@ -16,7 +16,7 @@ use x509_cert::ext::pkix::{BasicConstraints, ExtendedKeyUsage, KeyUsage, NameCon
 
 /// `id-kp-serverAuth` (RFC 5280, 4.2.1.12).
 pub const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
-/// `id-kp-clientAuth`.
+/// Extended key usage `id-kp-clientAuth` (RFC 5280, 4.2.1.12).
 pub const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
 /// Why a certificate could not be read.
@@ -25,7 +25,7 @@ pub enum CertificateError {
     /// No certificate in PEM.
     #[error("there is no certificate in PEM")]
     Missing,
-    /// Not a certificate.
+    /// Not a certificate in DER or PEM.
     #[error("the certificate cannot be read")]
     Malformed,
 }
@@ -35,7 +35,7 @@ pub enum CertificateError {
 pub enum SignatureDigest {
     /// SHA-256 or better, or Ed25519.
     Sound,
-    /// SHA-1.
+    /// A signature with SHA-1.
     Sha1,
     /// MD5 or something else.
     Unsupported,
@@ -44,27 +44,27 @@ pub enum SignatureDigest {
 /// A certificate and what it says. Instants are UTC, names as ASCII text without interpretation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The certificate itself.
+    /// The whole certificate in DER.
     pub der: Vec<u8>,
     /// Serial number, lower-case hex.
     pub serial: String,
-    /// `issuer`, DER.
+    /// `issuer` in DER, byte for byte.
     pub issuer: Vec<u8>,
-    /// `subject`, DER.
+    /// `subject` in DER, byte for byte.
     pub subject: Vec<u8>,
     /// Last common name of the subject, if any.
     pub common_name: Option<String>,
-    /// Start of validity.
+    /// Start of validity, to the second.
     pub not_before: Timestamp,
-    /// End of validity.
+    /// End of validity, to the second.
     pub not_after: Timestamp,
-    /// SubjectPublicKeyInfo, DER.
+    /// `SubjectPublicKeyInfo` in DER.
     pub public_key: Vec<u8>,
     /// Algorithm of that key, where it is a known one.
     pub algorithm: Option<KeyAlgorithm>,
     /// Digest of the signature.
     pub digest: SignatureDigest,
-    /// `basicConstraints` says CA:TRUE.
+    /// `basicConstraints` has CA:TRUE, so that it may sign certificates.
     pub is_ca: bool,
     /// `keyUsage`, where there is one: whether it has keyCertSign.
     pub may_sign: Option<bool>,
@@ -76,9 +76,9 @@ pub struct Certificate {
     pub ip_addresses: Vec<IpAddr>,
     /// `nameConstraints`, where there is one.
     pub name_constraints: Option<NameConstraints>,
-    /// `subjectKeyIdentifier`.
+    /// `subjectKeyIdentifier`, where there is one.
     pub subject_key_id: Option<Vec<u8>>,
-    /// `authorityKeyIdentifier`'s key.
+    /// `keyIdentifier` of `authorityKeyIdentifier`, where there is one.
     pub authority_key_id: Option<Vec<u8>>,
 }
 

@@ -19,9 +19,9 @@ const MAX_SCRYPT_WORK: u64 = 256 << 20;
 
 /// Salt and initialisation vector of an encryption, from the caller's entropy.
 pub struct Salt {
-    /// PBKDF2's salt.
+    /// Salt of PBKDF2 (RFC 8018).
     pub salt: [u8; 16],
-    /// AES's initialisation vector.
+    /// Initialisation vector of AES-256-CBC.
     pub iv: [u8; 16],
 }
 

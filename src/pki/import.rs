@@ -14,7 +14,7 @@ pub struct FoundFile {
     pub path: String,
     /// Permissions, as `chmod` has them.
     pub mode: u32,
-    /// What it holds.
+    /// The file's whole content.
     pub bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -40,7 +40,7 @@ pub struct FoundKey {
 pub struct ImportedFiles {
     /// Certificates, each once, with the first file that they are in, by its place in the list.
     pub certificates: Vec<(usize, Certificate)>,
-    /// Keys.
+    /// Private keys, encrypted ones too.
     pub keys: Vec<FoundKey>,
 }
 

@@ -27,7 +27,7 @@ pub enum KeyAlgorithm {
     EcdsaP521,
     /// RSA with a modulus of so many bits.
     Rsa(usize),
-    /// Ed25519.
+    /// Ed25519 (RFC 8032, in X.509 RFC 8410).
     Ed25519,
 }
 
@@ -135,7 +135,7 @@ impl PrivateKey {
         })
     }
 
-    /// Algorithm and size.
+    /// The key's algorithm and size.
     pub fn algorithm(&self) -> KeyAlgorithm {
         self.algorithm
     }

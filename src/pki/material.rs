@@ -46,7 +46,7 @@ impl FromIterator<(String, Vec<u8>)> for Data {
 /// Names under which a leaf's Secret has certificate, key and bundle: Kubernetes' own, and the Docker CLI's.
 const LEAF_FILES: [(&str, &str); 3] = [("tls.crt", "cert.pem"), ("tls.key", "key.pem"), ("ca.crt", "ca.pem")];
 
-/// A leaf's Secret.
+/// Data of a leaf's Secret: `tls.crt`, `tls.key` and `ca.crt` in PEM, and Docker's names of them.
 pub fn leaf(certificate: &Certificate, key_pem: &str, bundle_pem: &str) -> Data {
     let mut data = Data::default();
     for ((kubernetes, docker), text) in LEAF_FILES.iter().zip([certificate.to_pem().as_str(), key_pem, bundle_pem]) {
@@ -61,7 +61,7 @@ pub fn leaf(certificate: &Certificate, key_pem: &str, bundle_pem: &str) -> Data 
 pub struct LeafFacts {
     /// DER of the certificate, where there is a pair that fits together.
     pub certificate: Option<Box<[u8]>>,
-    /// SHA-256 of `ca.crt`.
+    /// SHA-256 of the bytes of `ca.crt`.
     pub bundle_digest: [u8; 32],
     /// `cert.pem`, `key.pem` and `ca.pem` are the same as `tls.crt`, `tls.key` and `ca.crt`.
     pub copies_match: bool,
@@ -186,7 +186,7 @@ pub fn read_authority(data: &Data, passphrase: Option<&[u8]>) -> Result<StoredAu
 /// Every certificate and every private key of a Secret, whatever its keys are called.
 #[derive(Debug, Default)]
 pub struct Contents {
-    /// The certificates.
+    /// The certificates, each once.
     pub certificates: Vec<Certificate>,
     /// The keys, or why one could not be opened.
     pub keys: Vec<Result<Arc<PrivateKey>, KeyError>>,

@@ -18,17 +18,17 @@ const EMAIL: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.9
 pub struct DistinguishedName {
     /// CN, 1 to 64 bytes.
     pub common_name: String,
-    /// O.
+    /// O: organization, empty where there is none.
     pub organization: String,
-    /// OU.
+    /// OU: organizational unit, empty where there is none.
     pub organizational_unit: String,
-    /// C, two letters.
+    /// C: country, two letters, or empty.
     pub country: String,
-    /// ST.
+    /// ST: state or province, empty where there is none.
     pub province: String,
-    /// L.
+    /// L: locality, empty where there is none.
     pub locality: String,
-    /// emailAddress, ASCII.
+    /// emailAddress (PKCS #9) in ASCII, empty where there is none.
     pub email_address: String,
 }
 

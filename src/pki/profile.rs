@@ -14,9 +14,9 @@ use x509_cert::ext::{Extension, Extensions};
 /// What a leaf is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usage {
-    /// `serverAuth` alone.
+    /// Extended key usage `serverAuth` alone.
     Server,
-    /// `clientAuth` alone.
+    /// Extended key usage `clientAuth` alone.
     Client,
 }
 

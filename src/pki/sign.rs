@@ -21,9 +21,9 @@ use x509_cert::time::{Time, Validity};
 /// From when until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dates {
-    /// Start of validity.
+    /// Start of validity, to the second.
     pub not_before: Timestamp,
-    /// End of validity.
+    /// End of validity, to the second.
     pub not_after: Timestamp,
 }
 
@@ -36,7 +36,7 @@ pub struct Serial(pub [u8; 16]);
 pub struct Authority {
     /// The newest certificate of the key.
     pub certificate: Certificate,
-    /// The key.
+    /// The authority's private key.
     pub key: Arc<PrivateKey>,
 }
 
@@ -45,9 +45,9 @@ pub struct Authority {
 pub struct LeafProfile {
     /// CN, 1 to 64 bytes.
     pub common_name: String,
-    /// DNS names, ASCII.
+    /// DNS names in ASCII, for subjectAltName.
     pub dns_names: Vec<String>,
-    /// IP addresses.
+    /// IP addresses, for subjectAltName.
     pub ip_addresses: Vec<IpAddr>,
     /// What it is for.
     pub usage: Usage,

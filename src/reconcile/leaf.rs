@@ -21,7 +21,7 @@ use crate::pki::{Authority, Certificate, PrivateKey, hex};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
-/// Walks a leaf.
+/// Reconciles one leaf: observes, decides, applies and publishes.
 pub async fn reconcile<S: Store>(
     ctx: &Context<S>,
     object: &Object,

@@ -17,9 +17,7 @@ const MAX_READS: usize = 8;
 /// A file to write into a directory.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFile<'a> {
-    /// Its name.
     pub name: &'a str,
-    /// What it holds.
     pub bytes: &'a [u8],
 }
 

@@ -21,7 +21,6 @@ pub const ASIDE: &str = ".dockseal-";
 pub struct FileAccess {
     /// Permission bits, whatever the umask is.
     pub mode: u32,
-    /// Owner and group.
     pub owner: Option<(u32, u32)>,
 }
 

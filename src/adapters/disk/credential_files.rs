@@ -20,7 +20,6 @@ pub enum CredentialFileError {
     /// It would overwrite a file.
     #[error("{0} is there already: give --force to replace it")]
     Occupied(PathBuf),
-    /// It cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
     /// There is no Docker CLI.
@@ -30,12 +29,7 @@ pub enum CredentialFileError {
     NoDocker(io::Error),
     /// The Docker CLI says no.
     #[error("docker {what} failed: {said}")]
-    Docker {
-        /// Which of its commands.
-        what: String,
-        /// Its own words.
-        said: String,
-    },
+    Docker { what: String, said: String },
 }
 
 /// Writes a file for its owner alone. What is there is replaced only with `replace`, and then at once.

@@ -7,11 +7,9 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 #[error("failed to {verb} {path}: {}", advice_on(verb, source))]
 pub struct FileError {
-    /// What was tried.
+    /// For example "read".
     pub verb: &'static str,
-    /// The file or directory.
     pub path: String,
-    /// What the system says.
     pub source: io::Error,
 }
 
@@ -28,9 +26,9 @@ fn advice(error: &io::Error) -> String {
     let way_out = match error.kind() {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "free some space there",
         ErrorKind::ReadOnlyFilesystem => "mount it writable, or choose another directory",
-        ErrorKind::PermissionDenied => "run as its owner, or choose another directory",
+        ErrorKind::PermissionDenied => "run as the user it belongs to, or choose another directory",
         ErrorKind::InvalidInput => "directories cannot be swapped on that file system: choose one on a local disk",
-        ErrorKind::NotFound => "make the directory that it is to be in",
+        ErrorKind::NotFound => "make the directory it is to be in",
         _ => return error.to_string(),
     };
     format!("{error}: {way_out}")

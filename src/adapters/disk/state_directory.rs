@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const MARKER: &str = "dockseal state directory, version 1\n";
-/// A mount point's own.
+/// An empty file system has this directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
 /// Why a directory cannot keep our state.
@@ -18,23 +18,12 @@ pub enum DirectoryError {
     /// It cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is no directory.
     #[error("{0} is no directory: choose another with --state")]
     NoDirectory(PathBuf),
-    /// It is another user's.
     #[error("{path} belongs to uid {owner}, and this is uid {me}: run as its owner, or choose another with --state")]
-    Foreign {
-        /// Which.
-        path: PathBuf,
-        /// Whose it is.
-        owner: u32,
-        /// Who we are.
-        me: u32,
-    },
-    /// It holds other things.
+    Foreign { path: PathBuf, owner: u32, me: u32 },
     #[error("{0} holds files and is no state directory of dockseal: choose an empty one, or a new name, with --state")]
     Occupied(PathBuf),
-    /// There is none.
     #[error("{0} is no state directory of dockseal: name the one that `dockseal up` wrote with --state")]
     Missing(PathBuf),
     /// It does not say which objects it is about.
@@ -42,10 +31,8 @@ pub enum DirectoryError {
         "{0} does not say which objects it is about: run this version's `dockseal up FILE... --once --state {0}` first"
     )]
     NoObjects(PathBuf),
-    /// Another process has it.
     #[error("another dockseal{} uses {path}: end it first, or choose another directory with --state", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default())]
     InUse {
-        /// Which.
         path: PathBuf,
         /// The process, where the system says so.
         pid: Option<u32>,
@@ -55,7 +42,6 @@ pub enum DirectoryError {
 /// A state directory that nobody else writes while this value lives.
 #[derive(Debug)]
 pub struct StateDirectory {
-    /// Where it is.
     pub path: PathBuf,
     _lock: File,
 }

@@ -217,17 +217,13 @@ fn stripe(at: &ObjectRef) -> usize {
 /// One Secret or ConfigMap of ours, for whoever reads the whole directory.
 #[derive(Debug)]
 pub struct StoredRecord {
-    /// Secret or ConfigMap.
     pub shelf: StoredKind,
-    /// Its namespace and name.
     pub at: NamespacedName,
     /// Whose it is; none where it is not ours, and then it has neither type nor data.
     pub owner: Option<String>,
-    /// Type, of a Secret.
     pub type_: Option<String>,
     /// Fingerprint of the authority in it.
     pub authority: Option<String>,
-    /// What it holds.
     pub data: Data,
 }
 

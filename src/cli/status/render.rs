@@ -17,15 +17,11 @@ type Cell = (String, Option<Colour>);
 /// How much room there is for a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Room {
-    /// For more columns.
     Wide,
-    /// For the columns.
     Enough,
-    /// For shorter ones.
     Narrow,
 }
 
-/// The page.
 pub fn page(report: &StatusReport, wide: bool, paper: &Output) -> String {
     let mut text = paper.coloured(&header(report), (report.ready == report.total).then_some(Colour::Green)) + "\n";
     for alarm in report.objects.iter().filter_map(alarm) {

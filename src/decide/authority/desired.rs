@@ -15,11 +15,11 @@ const DEFAULT_DURATION: &str = "1825d";
 /// Where an authority comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Made new.
+    /// A new authority with a key of its own.
     New {
-        /// Its name.
+        /// Subject of its certificate.
         subject: Box<name::DistinguishedName>,
-        /// Its key.
+        /// Algorithm of its key.
         algorithm: KeyAlgorithm,
         /// What it may sign for.
         constraints: Option<Constraints>,
@@ -35,9 +35,9 @@ pub enum Origin {
 pub struct DesiredAuthority {
     /// The object that asks.
     pub object: ObjectRef,
-    /// New or adopted.
+    /// Whether it is made or adopted.
     pub origin: Origin,
-    /// Its Secret.
+    /// Where the Secret with the authority is to be.
     pub secret: NamespacedName,
     /// The ConfigMap with its public bundle.
     pub bundle: NamespacedName,

@@ -19,7 +19,7 @@ const MIN_RENEWAL_GAIN: SignedDuration = SignedDuration::from_hours(1);
 /// The authority's Secret as it is.
 #[derive(Clone, Debug)]
 pub enum AuthoritySecret {
-    /// There is none.
+    /// There is no such Secret.
     Absent,
     /// Somebody else's; whose, where that is known.
     Foreign(Option<ObjectRef>),
@@ -32,20 +32,20 @@ pub enum AuthoritySecret {
 /// The ConfigMap with the public bundle as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PublicBundle {
-    /// There is none.
+    /// There is no such ConfigMap.
     Absent,
-    /// Somebody else's.
+    /// It belongs to another object, or to no object.
     Foreign,
-    /// Ours.
+    /// It belongs to this DockerCA: its `ca.crt`.
     Ours(Vec<u8>),
 }
 
 /// All that the plan needs to know.
 #[derive(Clone, Debug)]
 pub struct ObservedAuthority {
-    /// The Secret.
+    /// The Secret with the authority.
     pub stored: AuthoritySecret,
-    /// The ConfigMap.
+    /// The ConfigMap with the public bundle.
     pub bundle: PublicBundle,
     /// What is wrong with the passphrase, where one is asked for.
     pub passphrase: Result<(), Problem>,
@@ -67,7 +67,7 @@ pub struct ObservedAuthority {
 #[expect(clippy::large_enum_variant, reason = "one step at a time, and for a moment")]
 #[derive(Clone, Debug)]
 pub enum AuthorityStep {
-    /// Nothing.
+    /// Nothing is written.
     Keep,
     /// Make a new authority.
     Make(Reason, Dates),
@@ -75,11 +75,11 @@ pub enum AuthorityStep {
     Adopt(Reason, Authority),
     /// A further certificate for the same key.
     Renew(Dates),
-    /// Write `ca.crt` anew.
+    /// Write `ca.crt` of the Secret anew.
     Rebundle,
     /// Note the fingerprint on the object.
     Remember(String),
-    /// Write the ConfigMap.
+    /// Write the ConfigMap with the public bundle.
     PublishBundle,
     /// The user must mend something first.
     Refuse(Problem),
@@ -88,7 +88,7 @@ pub enum AuthorityStep {
 /// The step, what stands before it, and when to look again.
 #[derive(Clone, Debug)]
 pub struct AuthorityPlan {
-    /// What to do.
+    /// The one step to apply now.
     pub step: AuthorityStep,
     /// The authority, where it can sign.
     pub current: Option<Arc<StoredAuthority>>,

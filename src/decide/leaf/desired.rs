@@ -17,9 +17,9 @@ use std::net::{IpAddr, Ipv4Addr};
 pub struct DesiredLeaf {
     /// The object that asks.
     pub object: ObjectRef,
-    /// Names and usage.
+    /// Names and usage of the certificate.
     pub profile: LeafProfile,
-    /// Its key.
+    /// Algorithm of the private key.
     pub algorithm: KeyAlgorithm,
     /// A renewal keeps the key.
     pub keep_key: bool,
@@ -27,9 +27,9 @@ pub struct DesiredLeaf {
     pub duration: SignedDuration,
     /// From renewal to end, where the user says so.
     pub renew_before: Option<SignedDuration>,
-    /// Its Secret.
+    /// Where the Secret with the leaf is to be.
     pub secret: NamespacedName,
-    /// Who signs.
+    /// The DockerCA that signs, in the same namespace.
     pub authority: NamespacedName,
 }
 

@@ -20,7 +20,7 @@ fn label(label: &str) -> bool {
     (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
 }
 
-/// An IP address.
+/// Parses an IPv4 or IPv6 address.
 pub fn address(text: &str) -> Result<IpAddr, String> {
     let address: IpAddr = text.parse().map_err(|_| format!("{text:?} is no IP address"))?;
     match address {

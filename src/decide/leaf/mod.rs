@@ -14,13 +14,13 @@ use crate::pki::material::bundle_digest;
 /// What a leaf needs to know of its authority.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityView {
-    /// Its newest certificate.
+    /// The authority's newest certificate.
     pub certificate: Certificate,
     /// SHA-256 of its public key, hex.
     pub fingerprint: String,
     /// What hosts and clients trust, PEM.
     pub bundle_pem: String,
-    /// SHA-256 of that.
+    /// SHA-256 of the bundle's PEM.
     pub bundle_digest: [u8; 32],
 }
 

@@ -18,11 +18,11 @@ use std::sync::Arc;
 /// The Secret as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeafSecret {
-    /// There is none.
+    /// There is no such Secret.
     Absent,
     /// Somebody else's; whose, where that is known.
     Foreign(Option<ObjectRef>),
-    /// Ours.
+    /// It belongs to this object: what it holds.
     Ours(LeafFacts),
 }
 
@@ -33,16 +33,16 @@ pub enum Signer {
     NotFound,
     /// It cannot sign, and why.
     NotReady(String),
-    /// It can.
+    /// The authority can sign.
     Ready(Arc<AuthorityView>),
 }
 
 /// All that the plan needs to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedLeaf {
-    /// The Secret.
+    /// The Secret with the leaf.
     pub stored: LeafSecret,
-    /// The authority.
+    /// The authority, or why it cannot sign.
     pub signer: Signer,
     /// Another object that has the Secret rather than this one.
     pub rival: Option<ObjectRef>,
@@ -52,14 +52,14 @@ pub struct ObservedLeaf {
     pub issued_before: bool,
 }
 
-/// What to do.
+/// What is written to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeafStep {
-    /// Nothing.
+    /// Nothing is written.
     Keep,
-    /// Make a certificate.
+    /// Issue a certificate and write the Secret.
     Issue {
-        /// Why.
+        /// Why it is issued, for the event and the metric.
         reason: Reason,
         /// From when until when.
         dates: Dates,
@@ -75,7 +75,7 @@ pub enum LeafStep {
 /// The step, the certificate that is there before it, and when to look again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeafPlan {
-    /// What to do.
+    /// The one step to apply now.
     pub step: LeafStep,
     /// The sound certificate that is stored.
     pub current: Option<Certificate>,
