@@ -4,7 +4,8 @@
 use super::error::{AccessError, PortainerError};
 use super::{Access, Patience, RequestMetrics};
 use crate::adapters::net::tcp::dial;
-use crate::adapters::net::tls_verifier::{builder, by_given, by_system, tls_error};
+use crate::adapters::net::tls_client::{client_config, tls_error, tls_handshake};
+use crate::adapters::net::tls_verifier::RecordingVerifier;
 use crate::portainer::sanitize::sanitize;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
@@ -12,15 +13,14 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, LOCATION};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, DEFAULT_VERSIONS};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
 /// An answer, read whole.
 pub(super) struct Reply {
@@ -103,7 +103,7 @@ impl ServerAddress {
         // Questions are short and waited for.
         let _ = stream.set_nodelay(true);
         let Some((config, name)) = &self.tls else { return begin(stream).await };
-        let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
+        let stream = tls_handshake(stream, name.clone(), Arc::clone(config)).await;
         let stream = stream.map_err(|error| {
             let words = sanitize(&error.to_string());
             match tls_error(&error) {
@@ -126,9 +126,10 @@ fn server_name(name: &str) -> Result<ServerName<'static>, AccessError> {
 }
 
 fn tls(access: &Access) -> Result<Arc<ClientConfig>, AccessError> {
-    let verifier = access.roots.as_deref().map_or_else(by_system, by_given).map_err(AccessError::Roots)?;
-    let builder = builder(verifier).map_err(|error| AccessError::Roots(error.to_string()))?;
-    let mut config = builder.with_no_client_auth();
+    let roots = access.roots.as_deref();
+    let verifier = roots.map_or_else(RecordingVerifier::from_system, RecordingVerifier::from_pem);
+    let config = verifier.and_then(|verifier| client_config(&verifier, None, DEFAULT_VERSIONS));
+    let mut config = config.map_err(AccessError::Roots)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
