@@ -11,7 +11,7 @@ use crate::api::condition::Reason;
 use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{NamespacedName, ObjectRef};
-use crate::decide::registration::backoff::INTERVAL;
+use crate::decide::delays::{MAX_REGISTRATION_DELAY, PORTAINER_INTERVAL};
 use crate::decide::registration::desired::RegistrationInput;
 use crate::decide::registration::{Proof, RegistrationProblem};
 use crate::pki::lifecycle::saturating;
@@ -20,15 +20,12 @@ use crate::pki::{Certificate, hex, sha256_hex};
 use crate::reconcile::registration::connect::{credential, pair};
 use crate::reconcile::registration::{CompanionRegistration, Connection, RegistrationRequest, Registrations};
 use futures::FutureExt;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
-
-/// Nothing is put off for longer; what is was put off by a clock that showed something else.
-const MAX_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
 /// A host and a PortainerClient.
 type Pairing = (ObjectRef, ObjectRef);
@@ -125,7 +122,9 @@ impl Portainers {
             for portainer in host.portainers() {
                 let Some((about, attendance)) = self.attendance(at, host, portainer) else { continue };
                 let known = self.pairings.entry((at.clone(), portainer.object(at))).or_default();
-                let ripe = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELAY;
+                let ripe = |requeue_at: Timestamp| {
+                    requeue_at <= now || requeue_at.duration_since(now) > MAX_REGISTRATION_DELAY
+                };
                 let due = known.about != about || known.requeue_at.is_none_or(ripe);
                 if known.task.is_some() || !due {
                     continue;
@@ -139,7 +138,7 @@ impl Portainers {
                     let done = AssertUnwindSafe(registrations.attend(attendance, &clock)).catch_unwind().await;
                     let (report, requeue_at) = done.unwrap_or_else(|_| {
                         tracing::error!(client = %pairing.1, "registering panicked, which is a fault of Dockseal: please report it");
-                        (before, saturating(clock.now(), INTERVAL))
+                        (before, saturating(clock.now(), PORTAINER_INTERVAL))
                     });
                     let _ = sender
                         .send(CompanionEvent::Registered(pairing.0, pairing.1, Box::new(report), requeue_at))

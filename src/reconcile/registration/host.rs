@@ -3,12 +3,11 @@
 use super::request::{authority_of, errand};
 use super::state::{HostState, Registrations, SyncOutcome, deletes, faulty};
 use super::{RegistrationOutcome, RegistrationRequest, RegistrationServer, part, register};
-use crate::adapters::store::ObjectEvent;
 use crate::adapters::{Clock, Store};
 use crate::api::condition::Reason;
 use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Object, ObjectRef, Spec};
+use crate::api::{Object, ObjectEvent, ObjectRef, Spec};
 use crate::decide::delivery::Deliverer;
 use crate::decide::registration::backoff::{after_visit, retry_delay};
 use crate::decide::registration::conflict::{Claim, lost};
@@ -258,6 +257,6 @@ async fn announce<S: Store>(ctx: &Context<S>, visit: &HostSync, parting: &Deregi
             format!("environment {id} stays in the Portainer of {client}, and is no longer marked as ours")
         }
     };
-    let what = ObjectEvent { warning: false, reason: Reason::Deregistered.as_str(), message };
+    let what = ObjectEvent { warning: false, reason: Reason::Deregistered, message };
     ctx.store.announce(&visit.host, &what).await;
 }
