@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 export CARGO_TERM_COLOR ?= auto
 
-.PHONY: help up test test-long test-portainer check deny bench fuzz generate manifest image tools rust go helm kubernetes hostbox promtool
+.PHONY: help up quick test test-long test-portainer check deny bench fuzz generate manifest image tools rust go helm kubernetes hostbox promtool
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -12,9 +12,16 @@ help: ## show this
 up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
+# The tests that need no root, no Go, no Docker and no network.
+QUICK := --test architecture --test crds --test lifecycle --test delivery
+
+quick: rust ## formatting, clippy, unit tests and simulations: under a minute, for every change
+	cargo fmt --check
+	cargo clippy --locked --lib --bins $(QUICK) -- -D warnings
+	cargo test --locked --lib $(QUICK)
+
 test: rust go tools kubernetes helm hostbox promtool ## run every test
 	@tests/needs.sh image
-	@tests/compiled.sh take || true
 	@tests/run.sh
 
 test-long: rust tools hostbox image ## the tests that take minutes: a kill at each place, a dockerd that hangs, a second build
@@ -25,11 +32,9 @@ test-portainer: rust ## run the Portainer contract on a real server: PORTAINER_U
 	cargo test --locked --test portainer
 
 check: rust ## formatting, clippy, docs
-	@tests/compiled.sh take || true
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
-	@tests/compiled.sh keep clippy --locked --all-targets -- -D warnings || echo "others' crates cannot be kept" >&2
 
 deny: rust ## licences and advisories (cargo-deny, built on first use)
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny@0.20.2

@@ -11,7 +11,7 @@ use dockseal::pki::Authority;
 use dockseal::pki::KeyError;
 use dockseal::pki::material::Contents;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use openssl::Bench;
+use openssl::OpensslDir;
 
 fn adopted(contents: &Contents) -> Result<Authority, Reason> {
     let from = NamespacedName { namespace: "home".into(), name: "old-ca".into() };
@@ -27,17 +27,16 @@ fn reason(contents: &Contents) -> Reason {
 
 #[test]
 fn an_authority_of_openssl_req_is_adopted_under_any_file_names_and_beside_others() {
-    let bench = Bench::new();
-    bench.authority("ca-docker_api", "");
-    bench.openssl("ecparam -genkey -name prime256v1 -out host.key");
-    bench.openssl("req -new -key host.key -subj /CN=pandora -out host.csr");
-    bench
-        .openssl("x509 -req -in host.csr -CA ca-docker_api.pem -CAkey ca-docker_api.key -CAcreateserial -out host.pem");
-    bench.write("README", "made in 2019");
-    let alone = bench.contents(&["ca-docker_api.key", "ca-docker_api.pem"], None);
-    let crowded = bench.contents(&["host.key", "host.pem", "ca-docker_api.key", "ca-docker_api.pem", "README"], None);
+    let dir = OpensslDir::new();
+    dir.authority("ca-docker_api", "");
+    dir.openssl("ecparam -genkey -name prime256v1 -out host.key");
+    dir.openssl("req -new -key host.key -subj /CN=pandora -out host.csr");
+    dir.openssl("x509 -req -in host.csr -CA ca-docker_api.pem -CAkey ca-docker_api.key -CAcreateserial -out host.pem");
+    dir.write("README", "made in 2019");
+    let alone = dir.contents(&["ca-docker_api.key", "ca-docker_api.pem"], None);
+    let crowded = dir.contents(&["host.key", "host.pem", "ca-docker_api.key", "ca-docker_api.pem", "README"], None);
     for contents in [alone, crowded] {
-        assert_eq!(adopted(&contents).unwrap().certificate, bench.certificate("ca-docker_api.pem"));
+        assert_eq!(adopted(&contents).unwrap().certificate, dir.certificate("ca-docker_api.pem"));
     }
 }
 
@@ -53,9 +52,9 @@ fn key_usage_and_path_length_may_be_missing_and_the_how_tos_variants_are_adopted
         "-sha512",
     ];
     for words in variants {
-        let bench = Bench::new();
-        bench.authority("ca", words);
-        assert!(adopted(&bench.contents(&["ca.key", "ca.pem"], None)).is_ok(), "{words}");
+        let dir = OpensslDir::new();
+        dir.authority("ca", words);
+        assert!(adopted(&dir.contents(&["ca.key", "ca.pem"], None)).is_ok(), "{words}");
     }
 }
 
@@ -67,10 +66,10 @@ fn every_key_algorithm_is_adopted() {
         "ecparam -genkey -name secp384r1 -out ca.key",
         "ecparam -genkey -name secp521r1 -out ca.key",
     ] {
-        let bench = Bench::new();
-        bench.openssl(words);
-        bench.openssl("req -x509 -new -key ca.key -subj /CN=ca -days 30 -out ca.pem");
-        assert!(adopted(&bench.contents(&["ca.key", "ca.pem"], None)).is_ok(), "{words}");
+        let dir = OpensslDir::new();
+        dir.openssl(words);
+        dir.openssl("req -x509 -new -key ca.key -subj /CN=ca -days 30 -out ca.pem");
+        assert!(adopted(&dir.contents(&["ca.key", "ca.pem"], None)).is_ok(), "{words}");
     }
 }
 
@@ -85,50 +84,46 @@ fn what_cannot_sign_or_is_weak_is_refused_with_its_reason() {
         ("-addext basicConstraints=critical,CA:FALSE", Reason::NotAnAuthority),
     ];
     for (words, expected) in table {
-        let bench = Bench::new();
-        bench.authority("ca", words);
-        assert_eq!(reason(&bench.contents(&["ca.key", "ca.pem"], None)), expected, "{words}");
+        let dir = OpensslDir::new();
+        dir.authority("ca", words);
+        assert_eq!(reason(&dir.contents(&["ca.key", "ca.pem"], None)), expected, "{words}");
     }
 }
 
 #[test]
 fn a_version_1_certificate_is_no_authority() {
-    let bench = Bench::new();
-    bench.openssl("ecparam -genkey -name prime256v1 -out ca.key");
-    bench.openssl("req -new -key ca.key -subj /CN=ca -out ca.csr");
-    bench.openssl("x509 -req -in ca.csr -signkey ca.key -days 30 -out ca.pem");
-    assert!(bench.openssl("x509 -in ca.pem -noout -text").contains("Version: 1"));
-    assert_eq!(reason(&bench.contents(&["ca.key", "ca.pem"], None)), Reason::NotAnAuthority);
+    let dir = OpensslDir::new();
+    dir.openssl("ecparam -genkey -name prime256v1 -out ca.key");
+    dir.openssl("req -new -key ca.key -subj /CN=ca -out ca.csr");
+    dir.openssl("x509 -req -in ca.csr -signkey ca.key -days 30 -out ca.pem");
+    assert!(dir.openssl("x509 -in ca.pem -noout -text").contains("Version: 1"));
+    assert_eq!(reason(&dir.contents(&["ca.key", "ca.pem"], None)), Reason::NotAnAuthority);
 }
 
 #[test]
 fn a_leaf_is_no_authority_and_an_intermediate_no_root() {
-    let bench = Bench::new();
-    bench.authority("ca", "");
-    bench.openssl("ecparam -genkey -name prime256v1 -out sub.key");
-    bench.openssl("req -new -key sub.key -subj /CN=sub -out sub.csr");
+    let dir = OpensslDir::new();
+    dir.authority("ca", "");
+    dir.openssl("ecparam -genkey -name prime256v1 -out sub.key");
+    dir.openssl("req -new -key sub.key -subj /CN=sub -out sub.csr");
     for (extensions, expected) in [
         ("basicConstraints=CA:FALSE", Reason::NotAnAuthority),
         ("basicConstraints=critical,CA:TRUE", Reason::IntermediateAuthority),
     ] {
-        bench.write("ext", extensions);
-        bench.openssl(
+        dir.write("ext", extensions);
+        dir.openssl(
             "x509 -req -in sub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -extfile ext -days 30 -out sub.pem",
         );
-        assert_eq!(reason(&bench.contents(&["sub.key", "sub.pem"], None)), expected);
-        assert_eq!(
-            reason(&bench.contents(&["sub.key", "sub.pem", "ca.pem"], None)),
-            expected,
-            "with its root beside it"
-        );
+        assert_eq!(reason(&dir.contents(&["sub.key", "sub.pem"], None)), expected);
+        assert_eq!(reason(&dir.contents(&["sub.key", "sub.pem", "ca.pem"], None)), expected, "with its root beside it");
     }
 }
 
 #[test]
 fn an_expired_authority_is_refused_from_its_last_instant_on() {
-    let bench = Bench::new();
-    bench.authority("ca", "-days 30");
-    let contents = bench.contents(&["ca.key", "ca.pem"], None);
+    let dir = OpensslDir::new();
+    dir.authority("ca", "-days 30");
+    let contents = dir.contents(&["ca.key", "ca.pem"], None);
     let from = NamespacedName { namespace: "home".into(), name: "old-ca".into() };
     let end = contents.certificates[0].not_after;
     assert!(adopt(&from, &contents, end - SignedDuration::from_secs(1)).is_ok());
@@ -137,18 +132,18 @@ fn an_expired_authority_is_refused_from_its_last_instant_on() {
 
 #[test]
 fn an_rsa_key_below_2048_bits_is_weak() {
-    let bench = Bench::new();
-    bench.openssl("req -x509 -newkey rsa:1024 -nodes -keyout ca.key -subj /CN=ca -days 30 -out ca.pem");
-    assert_eq!(reason(&bench.contents(&["ca.key", "ca.pem"], None)), Reason::WeakKey);
+    let dir = OpensslDir::new();
+    dir.openssl("req -x509 -newkey rsa:1024 -nodes -keyout ca.key -subj /CN=ca -days 30 -out ca.pem");
+    assert_eq!(reason(&dir.contents(&["ca.key", "ca.pem"], None)), Reason::WeakKey);
 }
 
 #[test]
 fn keys_that_are_missing_foreign_locked_or_several_are_named() {
-    let bench = Bench::new();
-    bench.authority("ca", "");
-    bench.authority("other", "");
-    bench.openssl("ec -in ca.key -aes256 -passout pass:secret -out locked.key");
-    bench.write("rubbish", "not PEM");
+    let dir = OpensslDir::new();
+    dir.authority("ca", "");
+    dir.authority("other", "");
+    dir.openssl("ec -in ca.key -aes256 -passout pass:secret -out locked.key");
+    dir.write("rubbish", "not PEM");
     let table: [(&[&str], Option<&str>, Reason); 7] = [
         (&["ca.pem"], None, Reason::ExistingUnusable),
         (&["ca.key"], None, Reason::ExistingUnusable),
@@ -159,11 +154,11 @@ fn keys_that_are_missing_foreign_locked_or_several_are_named() {
         (&["ca.pem", "ca.key", "other.pem", "other.key"], None, Reason::ExistingAmbiguous),
     ];
     for (names, passphrase, expected) in table {
-        assert_eq!(reason(&bench.contents(names, passphrase)), expected, "{names:?} {passphrase:?}");
+        assert_eq!(reason(&dir.contents(names, passphrase)), expected, "{names:?} {passphrase:?}");
     }
-    assert!(adopted(&bench.contents(&["ca.pem", "locked.key"], Some("secret"))).is_ok());
+    assert!(adopted(&dir.contents(&["ca.pem", "locked.key"], Some("secret"))).is_ok());
     assert!(
-        adopted(&bench.contents(&["ca.pem", "ca.key", "other.pem"], None)).is_ok(),
+        adopted(&dir.contents(&["ca.pem", "ca.key", "other.pem"], None)).is_ok(),
         "a certificate without key confuses nobody"
     );
 }
@@ -171,12 +166,12 @@ fn keys_that_are_missing_foreign_locked_or_several_are_named() {
 /// Each takes up to seconds to open: a Secret full of them kept a controller busy for hours.
 #[test]
 fn of_many_encrypted_keys_a_few_are_opened() {
-    let bench = Bench::new();
-    bench.authority("ca", "");
-    bench.openssl("pkcs8 -topk8 -in ca.key -passout pass:secret -out locked.key");
-    bench.write("many.key", bench.read("locked.key").repeat(100));
-    bench.write("last.key", bench.read("ca.key"));
-    let contents = bench.contents(&["ca.pem", "last.key", "many.key"], Some("secret"));
+    let dir = OpensslDir::new();
+    dir.authority("ca", "");
+    dir.openssl("pkcs8 -topk8 -in ca.key -passout pass:secret -out locked.key");
+    dir.write("many.key", dir.read("locked.key").repeat(100));
+    dir.write("last.key", dir.read("ca.key"));
+    let contents = dir.contents(&["ca.pem", "last.key", "many.key"], Some("secret"));
     let opened = contents.keys.iter().filter(|key| key.is_ok()).count();
     let refused = contents.keys.iter().filter(|key| matches!(key, Err(KeyError::TooMany))).count();
     assert_eq!((opened, refused), (8 + 1, 100 - 8), "an open one costs nothing");
@@ -184,9 +179,9 @@ fn of_many_encrypted_keys_a_few_are_opened() {
 
 #[test]
 fn of_an_authoritys_own_renewals_the_one_that_ends_last_is_adopted() {
-    let bench = Bench::new();
-    bench.authority("ca", "-days 30");
-    bench.openssl("req -x509 -new -key ca.key -subj /CN=docker~ca -days 3650 -out renewed.pem");
-    let adopted = adopted(&bench.contents(&["ca.key", "ca.pem", "renewed.pem"], None)).unwrap();
-    assert_eq!(adopted.certificate, bench.certificate("renewed.pem"));
+    let dir = OpensslDir::new();
+    dir.authority("ca", "-days 30");
+    dir.openssl("req -x509 -new -key ca.key -subj /CN=docker~ca -days 3650 -out renewed.pem");
+    let adopted = adopted(&dir.contents(&["ca.key", "ca.pem", "renewed.pem"], None)).unwrap();
+    assert_eq!(adopted.certificate, dir.certificate("renewed.pem"));
 }

@@ -291,3 +291,26 @@ fn a_public_type_name_is_defined_once() {
     let gone: Vec<_> = KNOWN_DUPLICATES.iter().filter(|name| !defined.contains_key(**name)).collect();
     assert!(gone.is_empty(), "these are defined once, delete them from KNOWN_DUPLICATES: {gone:?}");
 }
+
+#[test]
+fn the_page_about_the_code_names_every_floor_and_files_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(root.join("docs/architecture.md")).unwrap();
+    let names = page.split('`').skip(1).step_by(2);
+    let missing: Vec<&str> = names.clone().filter(|name| is_path(name) && !root.join(name).exists()).collect();
+    assert!(missing.is_empty(), "docs/architecture.md names files that do not exist: {missing:#?}");
+    for (floor, _) in FLOORS {
+        assert!(
+            names.clone().any(|name| name == format!("src/{floor}/")),
+            "docs/architecture.md does not name src/{floor}/"
+        );
+    }
+    let (_, answers) = page.split_once("## Where do I change ...?").unwrap();
+    let rows = answers.split("\n## ").next().unwrap().lines().filter(|line| line.starts_with("| ")).count();
+    assert!(rows > 12, "the table of changes has {rows} rows");
+}
+
+fn is_path(name: &str) -> bool {
+    let directories = ["src/", "tests/", "docs/", "crds/", "charts/", "image/"];
+    directories.iter().any(|directory| name.starts_with(directory)) && !name.contains(char::is_whitespace)
+}

@@ -1,6 +1,9 @@
 //! The certificate files of a host: on real file systems, killed at every step, and against another user of the host.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 #[path = "cert_dir/actor.rs"]
 mod actor;
@@ -12,7 +15,7 @@ mod crashes;
 mod layout;
 #[path = "cert_dir/limits.rs"]
 mod limits;
-#[path = "cert_dir/place.rs"]
-mod place;
 #[path = "cert_dir/problems.rs"]
 mod problems;
+#[path = "cert_dir/test_dir.rs"]
+mod test_dir;

@@ -105,7 +105,7 @@ fn notes_of_0_1_are_read() {
     let request: StepRequest = read_and_written("order.json");
     assert_eq!(assignment.hosts, [request.host]);
     let state: DaemonState = read_and_written("memory.json");
-    assert!(state.out && state.drifts.len() == 2, "{state:?}");
+    assert!(state.listener_removed && state.drifts.len() == 2, "{state:?}");
     let result: StepResult = read_and_written("answer.json");
     assert_eq!(result.rejected, state.rejected);
     let closed: String = read_and_written("closed.json");

@@ -13,7 +13,9 @@ use dockseal::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object, ObjectRef, Spec}
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
-use sim::{COMPANIONS, Cut, DAY, World, authority, days, delivered, delivered_as, homelab, object, settled};
+use sim::{
+    COMPANIONS, DAY, Interruption, Simulation, authority, days, delivered, delivered_as, homelab, object, settled,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -23,69 +25,69 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 fn ready_follows_what_the_companion_delivers() {
     for mode in ["Files", "Daemon"] {
         let leaf = delivered("pandora", mode);
-        let mut world = settled([authority("1825d"), leaf.clone()]);
+        let mut sim = settled([authority("1825d"), leaf.clone()]);
         for _ in 0..3 {
-            assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
-            assert_eq!(world.says(&leaf.at, ConditionType::Issued), "Issued");
-            world.assert_rests();
-            world.pass(MINUTE);
-            world.deliver(&leaf.at);
-            world.settle();
-            assert!(world.is_ready(&leaf.at), "{:?}", world.object(&leaf.at));
-            world.assert_sound(&homelab());
-            world.assert_rests();
-            world.pass(days(250));
-            world.settle();
+            assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
+            assert_eq!(sim.says(&leaf.at, ConditionType::Issued), "Issued");
+            sim.assert_rests();
+            sim.pass(MINUTE);
+            sim.deliver(&leaf.at);
+            sim.settle();
+            assert!(sim.is_ready(&leaf.at), "{:?}", sim.object(&leaf.at));
+            sim.assert_sound(&homelab());
+            sim.assert_rests();
+            sim.pass(days(250));
+            sim.settle();
         }
-        let own = &world.object(&leaf.at).previous.conditions;
+        let own = &sim.object(&leaf.at).previous.conditions;
         assert!(own.iter().all(|known| !["Delivered", "Serving"].contains(&known.type_.as_str())), "they are not ours");
-        assert!(world.store.open().events.iter().all(|(_, reason)| *reason == "Renewal"), "a delivery is no event");
+        assert!(sim.store.open().events.iter().all(|(_, reason)| *reason == "Renewal"), "a delivery is no event");
     }
 }
 
 #[test]
 fn a_companion_that_is_silent_for_ten_minutes_is_told_of_once_and_forgiven_when_it_delivers() {
     let leaf = delivered("pandora", "Files");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
     for number in 1..=2 {
-        let began = world.now();
-        world = world.restarted(); // which forgets nothing of how long it was waited for
-        world.settle();
-        world.jump_to_wake();
-        assert!((599..=600).contains(&began.duration_until(world.now()).as_secs()), "at {}", world.now());
-        world.settle();
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-CompanionSilent");
-        world.assert_rests();
-        world.pass(DAY);
-        world.touch_all();
-        world.settle();
-        world.assert_rests();
-        let told = world.store.open().events.iter().filter(|(_, reason)| *reason == "CompanionSilent").count();
+        let began = sim.now();
+        sim = sim.restarted(); // which forgets nothing of how long it was waited for
+        sim.settle();
+        sim.jump_to_wake();
+        assert!((599..=600).contains(&began.duration_until(sim.now()).as_secs()), "at {}", sim.now());
+        sim.settle();
+        assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-CompanionSilent");
+        sim.assert_rests();
+        sim.pass(DAY);
+        sim.touch_all();
+        sim.settle();
+        sim.assert_rests();
+        let told = sim.store.open().events.iter().filter(|(_, reason)| *reason == "CompanionSilent").count();
         assert_eq!(told, number);
-        world.deliver(&leaf.at);
-        world.settle();
-        assert!(world.is_ready(&leaf.at));
-        world.edit(&leaf.at, |object| object.generation += 1);
-        world.settle();
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered", "it has not seen this spec yet");
+        sim.deliver(&leaf.at);
+        sim.settle();
+        assert!(sim.is_ready(&leaf.at));
+        sim.edit(&leaf.at, |object| object.generation += 1);
+        sim.settle();
+        assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotDelivered", "it has not seen this spec yet");
     }
 }
 
 #[test]
 fn what_the_companion_says_is_wrong_stands_in_ready_and_is_told_once() {
     let leaf = delivered("pandora", "Daemon");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    world.report(&leaf.at, ConditionType::Delivered, false, Reason::FileConflict);
-    world.settle();
-    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-FileConflict");
-    world.deliver(&leaf.at);
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    sim.report(&leaf.at, ConditionType::Delivered, false, Reason::FileConflict);
+    sim.settle();
+    assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-FileConflict");
+    sim.deliver(&leaf.at);
     for reason in [Reason::AwaitingTurn, Reason::RestartPending] {
-        world.report(&leaf.at, ConditionType::Serving, false, reason);
-        world.settle();
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), format!("-{}", reason.as_str()));
-        world.assert_rests();
+        sim.report(&leaf.at, ConditionType::Serving, false, reason);
+        sim.settle();
+        assert_eq!(sim.says(&leaf.at, ConditionType::Ready), format!("-{}", reason.as_str()));
+        sim.assert_rests();
     }
-    let told: Vec<_> = world.store.open().events.iter().map(|(_, reason)| *reason).collect();
+    let told: Vec<_> = sim.store.open().events.iter().map(|(_, reason)| *reason).collect();
     assert_eq!(told, ["FileConflict", "RestartPending"], "a turn comes by itself");
 }
 
@@ -93,9 +95,9 @@ fn what_the_companion_says_is_wrong_stands_in_ready_and_is_told_once() {
 fn a_delivery_without_a_target_is_nobodys_and_says_so() {
     let spec = json!({"caRef": {"name": "homelab"}, "hostname": "pandora", "delivery": {}});
     let leaf = object("DockerHostCert", "pandora", spec);
-    let world = settled([authority("1825d"), leaf.clone()]);
-    assert!(world.is_ready(&leaf.at));
-    let object = world.object(&leaf.at);
+    let sim = settled([authority("1825d"), leaf.clone()]);
+    assert!(sim.is_ready(&leaf.at));
+    let object = sim.object(&leaf.at);
     let accepted = object.previous.conditions.iter().find(|known| known.type_ == "Accepted").unwrap();
     assert!(accepted.message.contains("no target"), "{}", accepted.message);
 }
@@ -111,8 +113,8 @@ fn role(namespace: &str, account: &str) -> PartKey {
 }
 
 /// Resource and names of every rule of a Role.
-fn rules(world: &World, key: &PartKey) -> Vec<(String, Vec<String>)> {
-    let part = world.store.open().parts.get(key).cloned();
+fn rules(sim: &Simulation, key: &PartKey) -> Vec<(String, Vec<String>)> {
+    let part = sim.store.open().parts.get(key).cloned();
     let Some(ResourceBody::Role(rules)) = part.map(|part| part.body) else { return Vec::new() };
     let rule = |rule: k8s_openapi::api::rbac::v1::PolicyRule| {
         (rule.resources.unwrap().join(","), rule.resource_names.expect("a rule without names is for all"))
@@ -121,47 +123,47 @@ fn rules(world: &World, key: &PartKey) -> Vec<(String, Vec<String>)> {
 }
 
 /// What everything that accounts are made of says, without versions.
-fn bodies(world: &World) -> BTreeMap<PartKey, (Option<String>, bool, String)> {
-    let shelves = world.store.open();
+fn bodies(sim: &Simulation) -> BTreeMap<PartKey, (Option<String>, bool, String)> {
+    let tables = sim.store.open();
     let body = |part: &SeenPart| (part.owner.clone(), part.labelled, format!("{:?}", part.body));
-    shelves.parts.iter().map(|(key, part)| (key.clone(), body(part))).collect()
+    tables.parts.iter().map(|(key, part)| (key.clone(), body(part))).collect()
 }
 
-fn reasons(world: &World) -> Vec<&'static str> {
-    world.store.open().events.iter().map(|(_, reason)| *reason).collect()
+fn reasons(sim: &Simulation) -> Vec<&'static str> {
+    sim.store.open().events.iter().map(|(_, reason)| *reason).collect()
 }
 
 #[test]
 fn an_account_has_exactly_the_rights_that_it_needs_and_is_gone_with_its_last_host() {
     let leaf = delivered("pandora", "Files");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     assert_eq!(
-        rules(&world, &role("home", "node-pandora")),
+        rules(&sim, &role("home", "node-pandora")),
         [
             ("secrets".to_owned(), names(&["pandora-docker-host"])),
             ("dockerhostcerts/status".to_owned(), names(&["pandora"])),
         ]
     );
-    assert_eq!(rules(&world, &role(COMPANIONS, "node-pandora")), [("configmaps".to_owned(), names(&["node-pandora"]))]);
+    assert_eq!(rules(&sim, &role(COMPANIONS, "node-pandora")), [("configmaps".to_owned(), names(&["node-pandora"]))]);
     let mint = role(COMPANIONS, "companion-mint");
-    assert_eq!(rules(&world, &mint), [("serviceaccounts/token".to_owned(), names(&["node-pandora"]))]);
-    let assigned = world.assignment("node-pandora").unwrap();
+    assert_eq!(rules(&sim, &mint), [("serviceaccounts/token".to_owned(), names(&["node-pandora"]))]);
+    let assigned = sim.assignment("node-pandora").unwrap();
     assert_eq!((assigned.hosts.len(), assigned.hosts[0].port, assigned.hosts[0].generation), (1, 2376, 1));
-    world.edit(&leaf.at, |object| {
+    sim.edit(&leaf.at, |object| {
         drop(object.annotations.insert(RESTART_REQUESTED_ANNOTATION.into(), "2026-11-22T10:00:00Z".into()));
     });
-    world.settle();
-    let assigned = world.assignment("node-pandora").unwrap();
+    sim.settle();
+    let assigned = sim.assignment("node-pandora").unwrap();
     assert_eq!(assigned.hosts[0].restart_requested_at.as_deref(), Some("2026-11-22T10:00:00Z"));
-    world.deliver(&leaf.at);
-    world.settle();
-    world.assert_rests();
-    world.delete(&leaf.at);
-    world.settle();
-    assert_eq!(bodies(&world), BTreeMap::new());
-    assert_eq!(reasons(&world), ["Retained"]);
-    let log = world.store.open().log.clone();
+    sim.deliver(&leaf.at);
+    sim.settle();
+    sim.assert_rests();
+    sim.delete(&leaf.at);
+    sim.settle();
+    assert_eq!(bodies(&sim), BTreeMap::new());
+    assert_eq!(reasons(&sim), ["Retained"]);
+    let log = sim.store.open().log.clone();
     let last = |word: &str| log.iter().rposition(|write| write.contains(word)).expect(word);
     assert!(last("discard Role home") < last("discard ConfigMap"), "rights go first: {log:?}");
     assert!(last("discard ConfigMap") < last("discard ServiceAccount"));
@@ -169,71 +171,71 @@ fn an_account_has_exactly_the_rights_that_it_needs_and_is_gone_with_its_last_hos
 
 #[test]
 fn a_secret_of_somebody_else_is_never_readable_by_bearing_the_name_that_a_host_wants() {
-    let mut world = World::of([authority("1825d")]);
+    let mut sim = Simulation::of([authority("1825d")]);
     let leaf = delivered("pandora", "Files");
-    world.store.put(StoredKind::Secrets, &leaf.secret(), None, Default::default());
-    world.apply(leaf.clone());
-    world.settle();
-    assert_eq!(world.says(&leaf.at, ConditionType::Issued), "-SecretConflict");
+    sim.store.put(StoredKind::Secrets, &leaf.secret(), None, Default::default());
+    sim.apply(leaf.clone());
+    sim.settle();
+    assert_eq!(sim.says(&leaf.at, ConditionType::Issued), "-SecretConflict");
     let readable =
-        |world: &World| rules(world, &role("home", "node-pandora")).iter().any(|(what, _)| what == "secrets");
-    assert!(!readable(&world));
-    world.store.open().things.remove(&(StoredKind::Secrets, leaf.secret()));
-    world.jump_to_wake();
-    world.settle();
-    assert!(readable(&world), "its own is");
-    world.store.meddle(StoredKind::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
-    world.touch_all();
-    world.settle();
-    assert!(!readable(&world), "somebody took the name over");
+        |sim: &Simulation| rules(sim, &role("home", "node-pandora")).iter().any(|(what, _)| what == "secrets");
+    assert!(!readable(&sim));
+    sim.store.open().things.remove(&(StoredKind::Secrets, leaf.secret()));
+    sim.jump_to_wake();
+    sim.settle();
+    assert!(readable(&sim), "its own is");
+    sim.store.meddle(StoredKind::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
+    sim.touch_all();
+    sim.settle();
+    assert!(!readable(&sim), "somebody took the name over");
 }
 
 #[test]
 fn an_enrolled_host_has_an_account_while_it_is_enrolled() {
     let leaf = delivered_as("nas", json!({"target": "Enrolled"}));
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotEnrolled");
-    assert_eq!(bodies(&world), BTreeMap::new());
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotEnrolled");
+    assert_eq!(bodies(&sim), BTreeMap::new());
     for _ in 0..2 {
-        world.edit(&leaf.at, |object| drop(object.annotations.insert(ENROLLED_ANNOTATION.into(), "now".into())));
-        world.settle();
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
-        let own = rules(&world, &role(COMPANIONS, "host-home.nas"));
+        sim.edit(&leaf.at, |object| drop(object.annotations.insert(ENROLLED_ANNOTATION.into(), "now".into())));
+        sim.settle();
+        assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
+        let own = rules(&sim, &role(COMPANIONS, "host-home.nas"));
         assert_eq!(
             own.iter().map(|(what, _)| what.as_str()).collect::<Vec<_>>(),
             ["configmaps", "serviceaccounts/token"]
         );
-        assert_eq!(rules(&world, &role(COMPANIONS, "companion-mint")), [], "the DaemonSet mints for nodes alone");
-        world.assert_rests();
-        world.edit(&leaf.at, |object| drop(object.annotations.remove(ENROLLED_ANNOTATION)));
-        world.settle();
-        assert_eq!(bodies(&world), BTreeMap::new());
-        assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotEnrolled");
+        assert_eq!(rules(&sim, &role(COMPANIONS, "companion-mint")), [], "the DaemonSet mints for nodes alone");
+        sim.assert_rests();
+        sim.edit(&leaf.at, |object| drop(object.annotations.remove(ENROLLED_ANNOTATION)));
+        sim.settle();
+        assert_eq!(bodies(&sim), BTreeMap::new());
+        assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotEnrolled");
     }
 }
 
 #[test]
 fn an_object_that_moves_leaves_its_old_node_before_it_reaches_the_new_one() {
     let leaf = delivered("pandora", "Files");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    world.deliver(&leaf.at);
-    world.settle();
-    let before = world.store.open().log.len();
-    world.edit(&leaf.at, |object| delivery(object).node_name = Some("attic".into()));
-    world.settle();
-    let log = world.store.open().log[before..].to_vec();
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    sim.deliver(&leaf.at);
+    sim.settle();
+    let before = sim.store.open().log.len();
+    sim.edit(&leaf.at, |object| delivery(object).node_name = Some("attic".into()));
+    sim.settle();
+    let log = sim.store.open().log[before..].to_vec();
     let place =
         |word: &str| log.iter().position(|write| write.contains(word)).unwrap_or_else(|| panic!("{word} in {log:?}"));
     assert!(place("discard RoleBinding home/dockseal-node-pandora") < place("make Role home/dockseal-node-attic"));
     assert!(place("discard Role home/dockseal-node-pandora") < place("make Role home/dockseal-node-attic"));
-    assert!(world.assignment("node-pandora").is_none());
-    assert_eq!(world.assignment("node-attic").unwrap().hosts[0].name, "pandora");
-    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered", "what is on the old node does not count");
-    assert_eq!(reasons(&world), ["Retained"]);
-    world.deliver(&leaf.at);
-    world.settle();
-    assert!(world.is_ready(&leaf.at));
-    world.assert_rests();
+    assert!(sim.assignment("node-pandora").is_none());
+    assert_eq!(sim.assignment("node-attic").unwrap().hosts[0].name, "pandora");
+    assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotDelivered", "what is on the old node does not count");
+    assert_eq!(reasons(&sim), ["Retained"]);
+    sim.deliver(&leaf.at);
+    sim.settle();
+    assert!(sim.is_ready(&leaf.at));
+    sim.assert_rests();
 }
 
 #[test]
@@ -243,35 +245,35 @@ fn two_objects_that_want_one_node_leave_it_to_one_and_take_turns_only_when_it_go
     };
     let (first, second) = (on("a", "Daemon", "/etc/docker/certs/a"), on("b", "Daemon", "/etc/docker/certs/b"));
     for order in [[&first, &second], [&second, &first]] {
-        let mut world = settled([authority("1825d"), order[0].clone()]);
-        world.apply(order[1].clone());
-        world.settle();
-        world.deliver(&order[0].at);
-        world.settle();
-        assert!(world.is_ready(&order[0].at), "whoever is named has it");
-        assert_eq!(world.says(&order[1].at, ConditionType::Ready), "-HostConflict");
-        let told = |world: &World| {
-            let hosts = world.assignment("node-pandora").unwrap().hosts;
+        let mut sim = settled([authority("1825d"), order[0].clone()]);
+        sim.apply(order[1].clone());
+        sim.settle();
+        sim.deliver(&order[0].at);
+        sim.settle();
+        assert!(sim.is_ready(&order[0].at), "whoever is named has it");
+        assert_eq!(sim.says(&order[1].at, ConditionType::Ready), "-HostConflict");
+        let told = |sim: &Simulation| {
+            let hosts = sim.assignment("node-pandora").unwrap().hosts;
             hosts.into_iter().map(|host| host.name).collect::<Vec<_>>()
         };
-        assert_eq!(told(&world), [order[0].at.name.to_string()]);
-        assert_eq!(reasons(&world).iter().filter(|reason| **reason == "HostConflict").count(), 1);
-        world = world.restarted();
-        world.settle();
-        world.assert_rests();
-        assert_eq!(told(&world), [order[0].at.name.to_string()], "a restart changes nothing");
+        assert_eq!(told(&sim), [order[0].at.name.to_string()]);
+        assert_eq!(reasons(&sim).iter().filter(|reason| **reason == "HostConflict").count(), 1);
+        sim = sim.restarted();
+        sim.settle();
+        sim.assert_rests();
+        assert_eq!(told(&sim), [order[0].at.name.to_string()], "a restart changes nothing");
         // In mode Files there is no conflict, and with the other's end there is none either.
-        world.edit(&order[1].at, |object| delivery(object).mode = dockseal::api::docker_host_cert::Mode::Files);
-        world.settle();
-        assert_eq!(told(&world), ["a", "b"]);
-        world.edit(&order[1].at, |object| delivery(object).mode = dockseal::api::docker_host_cert::Mode::Daemon);
-        world.settle();
-        assert_eq!(world.says(&order[1].at, ConditionType::Ready), "-HostConflict");
-        world.delete(&order[0].at);
-        world.settle();
-        assert_eq!(told(&world), [order[1].at.name.to_string()]);
-        assert_eq!(world.says(&order[1].at, ConditionType::Ready), "-NotDelivered");
-        world.assert_rests();
+        sim.edit(&order[1].at, |object| delivery(object).mode = dockseal::api::docker_host_cert::Mode::Files);
+        sim.settle();
+        assert_eq!(told(&sim), ["a", "b"]);
+        sim.edit(&order[1].at, |object| delivery(object).mode = dockseal::api::docker_host_cert::Mode::Daemon);
+        sim.settle();
+        assert_eq!(sim.says(&order[1].at, ConditionType::Ready), "-HostConflict");
+        sim.delete(&order[0].at);
+        sim.settle();
+        assert_eq!(told(&sim), [order[1].at.name.to_string()]);
+        assert_eq!(sim.says(&order[1].at, ConditionType::Ready), "-NotDelivered");
+        sim.assert_rests();
     }
 }
 
@@ -287,28 +289,28 @@ fn what_bears_an_accounts_name_and_is_somebody_elses_stays_and_gets_no_rights() 
                 labelled,
                 body: ResourceBody::ConfigMap(BTreeMap::from([("theirs".into(), "yes".into())])),
             };
-            let mut world = settled([authority("1825d")]);
-            world.edit_part(key, |_| Some(theirs.clone()));
-            world.apply(leaf.clone());
-            world.settle();
-            assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-AccountConflict", "{key}");
-            assert_eq!(world.store.open().parts[key].body, theirs.body);
+            let mut sim = settled([authority("1825d")]);
+            sim.edit_part(key, |_| Some(theirs.clone()));
+            sim.apply(leaf.clone());
+            sim.settle();
+            assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-AccountConflict", "{key}");
+            assert_eq!(sim.store.open().parts[key].body, theirs.body);
             if key.kind == PartKind::ServiceAccount {
-                assert_eq!(rules(&world, &role("home", "node-pandora")), [], "a stranger gets no rights");
+                assert_eq!(rules(&sim, &role("home", "node-pandora")), [], "a stranger gets no rights");
             }
-            world.touch_all();
-            world.settle();
-            assert_eq!(reasons(&world), ["AccountConflict"], "it is told once");
+            sim.touch_all();
+            sim.settle();
+            assert_eq!(reasons(&sim), ["AccountConflict"], "it is told once");
             // Nothing watches what has no label: somebody looks again.
-            world.store.meddle_part(key, |_| None);
+            sim.store.meddle_part(key, |_| None);
             if labelled {
-                world.edit_part(key, |_| None);
+                sim.edit_part(key, |_| None);
             }
-            world.pass(SignedDuration::from_mins(2));
-            world.settle();
-            assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered", "{key} labelled {labelled}");
-            assert_eq!(bodies(&world), whole);
-            world.assert_rests();
+            sim.pass(SignedDuration::from_mins(2));
+            sim.settle();
+            assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotDelivered", "{key} labelled {labelled}");
+            assert_eq!(bodies(&sim), whole);
+            sim.assert_rests();
         }
     }
 }
@@ -316,8 +318,8 @@ fn what_bears_an_accounts_name_and_is_somebody_elses_stays_and_gets_no_rights() 
 #[test]
 fn drift_is_put_right_and_writes_nothing_else() {
     let leaf = delivered("pandora", "Files");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    let whole = bodies(&world);
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    let whole = bodies(&sim);
     for key in whole.keys() {
         let edits: [fn(Option<SeenPart>) -> Option<SeenPart>; 3] = [
             |_| None,
@@ -337,14 +339,14 @@ fn drift_is_put_right_and_writes_nothing_else() {
             },
         ];
         for (number, edit) in edits.into_iter().enumerate() {
-            let before = world.store.open().log.len();
-            world.edit_part(key, edit);
-            world.settle();
-            assert_eq!(bodies(&world), whole, "{key}, edit {number}");
+            let before = sim.store.open().log.len();
+            sim.edit_part(key, edit);
+            sim.settle();
+            assert_eq!(bodies(&sim), whole, "{key}, edit {number}");
             let about = |write: &&String| write.contains(&key.to_string());
-            let log = world.store.open().log[before..].to_vec();
+            let log = sim.store.open().log[before..].to_vec();
             assert_eq!(log.iter().filter(about).count(), log.len(), "{log:?}");
-            world.assert_rests();
+            sim.assert_rests();
         }
     }
 }
@@ -352,81 +354,81 @@ fn drift_is_put_right_and_writes_nothing_else() {
 #[test]
 fn what_no_longer_applies_is_taken_back_from_what_the_companion_reported() {
     let leaf = delivered("pandora", "Daemon");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    world.deliver(&leaf.at);
-    world.settle();
-    world.edit(&leaf.at, |object| delivery(object).mode = dockseal::api::docker_host_cert::Mode::Files);
-    world.settle();
-    let companion = world.object(&leaf.at).companion;
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    sim.deliver(&leaf.at);
+    sim.settle();
+    sim.edit(&leaf.at, |object| delivery(object).mode = dockseal::api::docker_host_cert::Mode::Files);
+    sim.settle();
+    let companion = sim.object(&leaf.at).companion;
     assert!(companion.condition(ConditionType::Serving).is_none() && companion.host.served_fingerprint.is_none());
     assert!(companion.condition(ConditionType::Delivered).is_some());
-    world.assert_rests();
-    world.edit(&leaf.at, |object| {
+    sim.assert_rests();
+    sim.edit(&leaf.at, |object| {
         let Spec::Host(spec) = &mut object.spec else { panic!("a host") };
         (spec.delivery, object.generation) = (None, object.generation + 1);
     });
-    world.settle();
-    assert_eq!(world.object(&leaf.at).companion, CompanionStatus::default());
-    assert!(world.is_ready(&leaf.at));
-    assert_eq!(bodies(&world), BTreeMap::new());
-    world.assert_rests();
+    sim.settle();
+    assert_eq!(sim.object(&leaf.at).companion, CompanionStatus::default());
+    assert!(sim.is_ready(&leaf.at));
+    assert_eq!(bodies(&sim), BTreeMap::new());
+    sim.assert_rests();
 }
 
 /// A host whose delivery, and perhaps its Secret, goes with it; delivered and Ready.
-fn to_be_removed(secret: DeletionPolicy) -> (World, ObjectRef) {
+fn to_be_removed(secret: DeletionPolicy) -> (Simulation, ObjectRef) {
     let delivery = json!({"target": "Node", "nodeName": "pandora", "mode": "Daemon", "deletionPolicy": "Delete"});
     let mut leaf = delivered_as("pandora", delivery);
     let Spec::Host(spec) = &mut leaf.spec else { panic!("a host") };
     spec.secret_deletion_policy = secret;
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    world.deliver(&leaf.at);
-    world.settle();
-    assert!(world.is_ready(&leaf.at));
-    assert_eq!(world.object(&leaf.at).finalizers, [FINALIZER]);
-    world.assert_rests();
-    (world, leaf.at)
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    sim.deliver(&leaf.at);
+    sim.settle();
+    assert!(sim.is_ready(&leaf.at));
+    assert_eq!(sim.object(&leaf.at).finalizers, [FINALIZER]);
+    sim.assert_rests();
+    (sim, leaf.at)
 }
 
 #[test]
 fn what_was_delivered_goes_first_then_the_secret_then_the_object() {
     for policy in [DeletionPolicy::Retain, DeletionPolicy::Delete] {
-        let (mut world, at) = to_be_removed(policy);
-        let secret = world.object(&at).secret();
-        world.delete(&at);
-        world.settle();
-        let assigned = world.assignment("node-pandora").unwrap();
+        let (mut sim, at) = to_be_removed(policy);
+        let secret = sim.object(&at).secret();
+        sim.delete(&at);
+        sim.settle();
+        let assigned = sim.assignment("node-pandora").unwrap();
         assert!(assigned.hosts[0].removing && assigned.hosts[0].generation == 2);
-        assert_eq!(world.says(&at, ConditionType::Ready), "-Removing");
-        assert!(world.secret(&secret).is_some());
-        assert!(!rules(&world, &role("home", "node-pandora")).is_empty(), "it still reports");
-        world.assert_rests();
-        world.pass(SignedDuration::from_hours(23));
-        world.settle();
-        world.report(&at, ConditionType::Delivered, false, Reason::Removed);
-        world.settle();
-        assert!(!world.store.open().objects.contains_key(&at), "it is gone");
-        assert_eq!(world.secret(&secret).is_some(), policy == DeletionPolicy::Retain);
-        assert_eq!(bodies(&world), BTreeMap::new());
-        assert_eq!(reasons(&world), [] as [&str; 0]);
+        assert_eq!(sim.says(&at, ConditionType::Ready), "-Removing");
+        assert!(sim.secret(&secret).is_some());
+        assert!(!rules(&sim, &role("home", "node-pandora")).is_empty(), "it still reports");
+        sim.assert_rests();
+        sim.pass(SignedDuration::from_hours(23));
+        sim.settle();
+        sim.report(&at, ConditionType::Delivered, false, Reason::Removed);
+        sim.settle();
+        assert!(!sim.store.open().objects.contains_key(&at), "it is gone");
+        assert_eq!(sim.secret(&secret).is_some(), policy == DeletionPolicy::Retain);
+        assert_eq!(bodies(&sim), BTreeMap::new());
+        assert_eq!(reasons(&sim), [] as [&str; 0]);
     }
 }
 
 #[test]
 fn a_finalizer_lets_go_after_a_day_or_at_once_where_that_is_asked_for_and_says_so() {
     for forced in [false, true] {
-        let (mut world, at) = to_be_removed(DeletionPolicy::Delete);
-        world.delete(&at);
-        world.settle();
+        let (mut sim, at) = to_be_removed(DeletionPolicy::Delete);
+        sim.delete(&at);
+        sim.settle();
         match forced {
             true => {
-                world.edit(&at, |object| drop(object.annotations.insert(FORCE_REMOVE_ANNOTATION.into(), "true".into())))
+                sim.edit(&at, |object| drop(object.annotations.insert(FORCE_REMOVE_ANNOTATION.into(), "true".into())))
             }
-            false => world.pass(DAY),
+            false => sim.pass(DAY),
         }
-        world.settle();
-        assert!(!world.store.open().objects.contains_key(&at), "it is gone");
-        assert_eq!(reasons(&world), ["FinalizerForced"]);
-        assert_eq!(bodies(&world), BTreeMap::new());
+        sim.settle();
+        assert!(!sim.store.open().objects.contains_key(&at), "it is gone");
+        assert_eq!(reasons(&sim), ["FinalizerForced"]);
+        assert_eq!(bodies(&sim), BTreeMap::new());
     }
 }
 
@@ -434,14 +436,14 @@ fn a_finalizer_lets_go_after_a_day_or_at_once_where_that_is_asked_for_and_says_s
 fn nobody_waits_for_a_companion_that_was_never_there() {
     let delivery = json!({"target": "Node", "nodeName": "typo", "deletionPolicy": "Delete"});
     let leaf = delivered_as("pandora", delivery);
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    world.delete(&leaf.at);
-    world.settle();
-    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-Removing");
-    world.pass(SignedDuration::from_mins(10));
-    world.settle();
-    assert!(!world.store.open().objects.contains_key(&leaf.at), "it is gone");
-    assert_eq!(reasons(&world), [] as [&str; 0]);
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    sim.delete(&leaf.at);
+    sim.settle();
+    assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-Removing");
+    sim.pass(SignedDuration::from_mins(10));
+    sim.settle();
+    assert!(!sim.store.open().objects.contains_key(&leaf.at), "it is gone");
+    assert_eq!(reasons(&sim), [] as [&str; 0]);
 }
 
 #[test]
@@ -452,111 +454,110 @@ fn a_namespace_that_is_going_holds_up_no_other_and_its_finalizers_let_go() {
     };
     let on = |name: &str| json!({"target": "Node", "nodeName": "pandora", "deletionPolicy": "Delete", "directory": format!("/etc/docker/certs/{name}")});
     let (here, there) = (delivered_as("here", on("here")), beside(delivered_as("there", on("there"))));
-    let mut world = settled([authority("1825d"), beside(authority("1825d")), there.clone()]);
-    world.deliver(&there.at);
-    world.settle();
-    assert!(world.is_ready(&there.at));
-    world.delete(&there.at);
-    world.store.open().going = Some("lab".into());
+    let mut sim = settled([authority("1825d"), beside(authority("1825d")), there.clone()]);
+    sim.deliver(&there.at);
+    sim.settle();
+    assert!(sim.is_ready(&there.at));
+    sim.delete(&there.at);
+    sim.store.open().going = Some("lab".into());
     for kind in [PartKind::Role, PartKind::RoleBinding] {
         let key = PartKey::new(kind, "lab", "dockseal-node-pandora");
-        world.edit_part(&key, |_| None);
+        sim.edit_part(&key, |_| None);
     }
-    world.settle();
-    assert!(world.assignment("node-pandora").unwrap().hosts[0].removing, "its companion is told all the same");
-    world.apply(here.clone());
-    world.settle();
-    assert_eq!(world.says(&here.at, ConditionType::Ready), "-NotDelivered");
-    world.deliver(&here.at);
-    world.settle();
-    assert!(world.is_ready(&here.at));
-    assert_eq!(world.says(&there.at, ConditionType::Ready), "-Removing");
+    sim.settle();
+    assert!(sim.assignment("node-pandora").unwrap().hosts[0].removing, "its companion is told all the same");
+    sim.apply(here.clone());
+    sim.settle();
+    assert_eq!(sim.says(&here.at, ConditionType::Ready), "-NotDelivered");
+    sim.deliver(&here.at);
+    sim.settle();
+    assert!(sim.is_ready(&here.at));
+    assert_eq!(sim.says(&there.at, ConditionType::Ready), "-Removing");
     for _ in 0..11 {
-        world.pass(MINUTE);
-        world.settle();
+        sim.pass(MINUTE);
+        sim.settle();
     }
-    assert!(!world.store.open().objects.contains_key(&there.at), "it is gone");
-    assert_eq!(reasons(&world), ["FinalizerForced"]);
-    world.assert_rests();
+    assert!(!sim.store.open().objects.contains_key(&there.at), "it is gone");
+    assert_eq!(reasons(&sim), ["FinalizerForced"]);
+    sim.assert_rests();
 }
 
 #[test]
 fn what_cannot_be_written_again_and_again_is_told_to_those_who_need_it() {
     let leaf = delivered("pandora", "Files");
-    let mut world = settled([authority("1825d")]);
-    world.store.open().going = Some("home".into());
-    world.apply(leaf.clone());
-    world.settle();
-    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-StoreFailed");
-    assert_eq!(reasons(&world), ["StoreFailed"]);
-    world.store.open().going = None;
-    world.pass(MINUTE);
-    world.settle();
-    assert_eq!(world.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
-    world.assert_rests();
+    let mut sim = settled([authority("1825d")]);
+    sim.store.open().going = Some("home".into());
+    sim.apply(leaf.clone());
+    sim.settle();
+    assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-StoreFailed");
+    assert_eq!(reasons(&sim), ["StoreFailed"]);
+    sim.store.open().going = None;
+    sim.pass(MINUTE);
+    sim.settle();
+    assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-NotDelivered");
+    sim.assert_rests();
 }
 
 /// The turns that are in assignments, as their companions see them.
-fn turns(world: &World, hosts: &[ObjectRef]) -> Vec<(ObjectRef, Timestamp)> {
-    let accounts: BTreeSet<String> = hosts.iter().filter_map(|at| world.object(at).account()).collect();
-    let assigned = accounts.iter().filter_map(|account| world.assignment(account));
+fn turns(sim: &Simulation, hosts: &[ObjectRef]) -> Vec<(ObjectRef, Timestamp)> {
+    let accounts: BTreeSet<String> = hosts.iter().filter_map(|at| sim.object(at).account()).collect();
+    let assigned = accounts.iter().filter_map(|account| sim.assignment(account));
     let hosts = assigned.flat_map(|assignment| assignment.hosts);
     hosts.filter_map(|host| Some((host.object(), host.turn?))).collect()
 }
 
-fn fleet(count: usize) -> (World, Vec<ObjectRef>) {
+fn fleet(count: usize) -> (Simulation, Vec<ObjectRef>) {
     let hosts: Vec<_> = (0..count).map(|number| delivered(&format!("host-{number}"), "Daemon")).collect();
     let ats: Vec<_> = hosts.iter().map(|host| host.at.clone()).collect();
-    let mut world = settled(std::iter::once(authority("1825d")).chain(hosts));
-    ats.iter().for_each(|at| world.deliver(at));
-    world.settle();
-    (world, ats)
+    let mut sim = settled(std::iter::once(authority("1825d")).chain(hosts));
+    ats.iter().for_each(|at| sim.deliver(at));
+    sim.settle();
+    (sim, ats)
 }
 
 /// All wait for a turn; some use it, some fail, some say nothing at all, and the controller is restarted in between.
 #[test]
 fn never_two_have_a_turn_and_everybody_gets_one() {
-    let (mut world, hosts) = fleet(12);
+    let (mut sim, hosts) = fleet(12);
     for at in &hosts {
-        world.pass(SignedDuration::from_secs(1));
-        world.report(at, ConditionType::Serving, false, Reason::AwaitingTurn);
+        sim.pass(SignedDuration::from_secs(1));
+        sim.report(at, ConditionType::Serving, false, Reason::AwaitingTurn);
     }
     let mut served = Vec::new();
     for round in 0..200 {
-        world.settle();
-        let now = turns(&world, &hosts);
+        sim.settle();
+        let now = turns(&sim, &hosts);
         assert!(now.len() <= 1, "two at a time: {now:?}");
-        world.assert_rests();
+        sim.assert_rests();
         if round % 3 == 2 {
-            world = world.restarted();
-            world.settle();
-            assert_eq!(turns(&world, &hosts), now, "a restart grants and takes nothing");
+            sim = sim.restarted();
+            sim.settle();
+            assert_eq!(turns(&sim, &hosts), now, "a restart grants and takes nothing");
         }
         let Some((at, end)) = now.into_iter().next() else {
-            match hosts.iter().all(|at| world.is_ready(at) || world.says(at, ConditionType::Ready) == "-RolledBack") {
+            match hosts.iter().all(|at| sim.is_ready(at) || sim.says(at, ConditionType::Ready) == "-RolledBack") {
                 true => break,
                 false => panic!("somebody waits and nobody has a turn"),
             }
         };
-        assert!(world.now() < end && end <= world.now().saturating_add(SignedDuration::from_mins(10)).unwrap());
+        assert!(sim.now() < end && end <= sim.now().saturating_add(SignedDuration::from_mins(10)).unwrap());
         let again = served.contains(&at);
         served.push(at.clone());
         match (served.len() % 4, again) {
             (0, false) => {
                 // It says nothing: the turn ends by itself, and it goes to the end of the line.
-                let others = hosts
-                    .iter()
-                    .any(|other| *other != at && world.says(other, ConditionType::Ready) == "-AwaitingTurn");
-                world.jump(end.saturating_add(SignedDuration::from_secs(59)).unwrap());
-                world.settle();
-                assert_eq!(turns(&world, &hosts).len(), 1, "a restart may have begun at the very end");
-                world.pass(SignedDuration::from_secs(1));
-                world.settle();
-                let next = turns(&world, &hosts);
+                let others =
+                    hosts.iter().any(|other| *other != at && sim.says(other, ConditionType::Ready) == "-AwaitingTurn");
+                sim.jump(end.saturating_add(SignedDuration::from_secs(59)).unwrap());
+                sim.settle();
+                assert_eq!(turns(&sim, &hosts).len(), 1, "a restart may have begun at the very end");
+                sim.pass(SignedDuration::from_secs(1));
+                sim.settle();
+                let next = turns(&sim, &hosts);
                 assert!(!others || next.iter().all(|(next, _)| *next != at), "another comes first");
             }
-            (1, _) => world.report(&at, ConditionType::Serving, false, Reason::RolledBack),
-            _ => world.deliver(&at),
+            (1, _) => sim.report(&at, ConditionType::Serving, false, Reason::RolledBack),
+            _ => sim.deliver(&at),
         }
     }
     let had: BTreeSet<_> = served.iter().collect();
@@ -571,55 +572,55 @@ fn hosts_of_two_authorities_do_not_wait_for_each_other() {
     let Spec::Host(spec) = &mut hosts[1].spec else { panic!("a host") };
     spec.ca_ref.name = "other".into();
     let ats = hosts.each_ref().map(|host| host.at.clone());
-    let mut world = settled([authority("1825d"), other].into_iter().chain(hosts));
+    let mut sim = settled([authority("1825d"), other].into_iter().chain(hosts));
     for at in &ats {
-        world.report(at, ConditionType::Serving, false, Reason::AwaitingTurn);
+        sim.report(at, ConditionType::Serving, false, Reason::AwaitingTurn);
     }
-    world.settle();
-    assert_eq!(turns(&world, &ats).len(), 2);
+    sim.settle();
+    assert_eq!(turns(&sim, &ats).len(), 2);
 }
 
 /// One write fails, or succeeds and nobody says so, anywhere in the life of a few hosts: in the end all is as without.
 #[test]
 fn accounts_are_right_however_a_write_is_cut_off() {
-    let life = |fault: Option<(usize, Cut)>, restart: bool| {
+    let life = |fault: Option<(usize, Interruption)>, restart: bool| {
         let (one, two) = (delivered("one", "Daemon"), delivered("two", "Daemon"));
-        let mut world = World::of([authority("1825d"), one.clone(), two.clone()]);
-        world.store.open().fault = fault;
-        world.settle();
+        let mut sim = Simulation::of([authority("1825d"), one.clone(), two.clone()]);
+        sim.store.open().fault = fault;
+        sim.settle();
         let ats = [one.at.clone(), two.at.clone()];
         for at in &ats {
-            world.deliver(at);
-            world.report(at, ConditionType::Serving, false, Reason::AwaitingTurn);
+            sim.deliver(at);
+            sim.report(at, ConditionType::Serving, false, Reason::AwaitingTurn);
         }
         for _ in 0..2 {
-            world.settle();
+            sim.settle();
             if restart {
-                world = world.restarted();
-                world.settle();
+                sim = sim.restarted();
+                sim.settle();
             }
-            let now = turns(&world, &ats);
+            let now = turns(&sim, &ats);
             assert_eq!(now.len(), 1, "{fault:?}");
-            world.deliver(&now[0].0);
+            sim.deliver(&now[0].0);
         }
-        world.edit(&one.at, |object| delivery(object).node_name = Some("attic".into()));
-        world.settle();
-        world.delete(&two.at);
-        world.settle();
+        sim.edit(&one.at, |object| delivery(object).node_name = Some("attic".into()));
+        sim.settle();
+        sim.delete(&two.at);
+        sim.settle();
         if restart {
-            world = world.restarted();
-            world.settle();
+            sim = sim.restarted();
+            sim.settle();
         }
-        world.touch_all();
-        world.settle();
-        let writes = world.store.open().log.len();
-        world.assert_rests();
-        (bodies(&world), writes)
+        sim.touch_all();
+        sim.settle();
+        let writes = sim.store.open().log.len();
+        sim.assert_rests();
+        (bodies(&sim), writes)
     };
     let (undisturbed, writes) = life(None, false);
     assert_eq!(undisturbed.len(), 7, "attic's account and the mint");
     for nth in 0..writes {
-        for cut in [Cut::Before, Cut::After] {
+        for cut in [Interruption::Before, Interruption::After] {
             for restart in [false, true] {
                 assert_eq!(
                     life(Some((nth, cut)), restart).0,
@@ -661,45 +662,45 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
-fn perform(world: &mut World, act: &Act, hosts: &[ObjectRef]) {
-    let there = |host: &usize, world: &World| {
+fn perform(sim: &mut Simulation, act: &Act, hosts: &[ObjectRef]) {
+    let there = |host: &usize, sim: &Simulation| {
         let at = hosts[*host].clone();
-        let object = world.store.open().objects.get(&at).cloned();
+        let object = sim.store.open().objects.get(&at).cloned();
         object.filter(|object| object.delivery().is_some()).map(|_| at)
     };
     let certs = |number: &usize| format!("/etc/docker/certs/{number}");
     match act {
-        Act::Move(host, node) => there(host, world).into_iter().for_each(|at| {
-            world.edit(&at, |object| delivery(object).node_name = Some(format!("node-{node}")));
+        Act::Move(host, node) => there(host, sim).into_iter().for_each(|at| {
+            sim.edit(&at, |object| delivery(object).node_name = Some(format!("node-{node}")));
         }),
-        Act::Mode(host, daemon) => there(host, world).into_iter().for_each(|at| {
+        Act::Mode(host, daemon) => there(host, sim).into_iter().for_each(|at| {
             use dockseal::api::docker_host_cert::Mode::{Daemon, Files};
-            world.edit(&at, |object| delivery(object).mode = if *daemon { Daemon } else { Files });
+            sim.edit(&at, |object| delivery(object).mode = if *daemon { Daemon } else { Files });
         }),
-        Act::Directory(host, number) => there(host, world).into_iter().for_each(|at| {
-            world.edit(&at, |object| delivery(object).directory = certs(number));
+        Act::Directory(host, number) => there(host, sim).into_iter().for_each(|at| {
+            sim.edit(&at, |object| delivery(object).directory = certs(number));
         }),
-        Act::Drop(host) => there(host, world).into_iter().for_each(|at| {
-            world.edit(&at, |object| {
+        Act::Drop(host) => there(host, sim).into_iter().for_each(|at| {
+            sim.edit(&at, |object| {
                 let Spec::Host(spec) = &mut object.spec else { panic!("a host") };
                 (spec.delivery, object.generation) = (None, object.generation + 1);
             });
         }),
-        Act::Delete(host) => there(host, world).into_iter().for_each(|at| world.delete(&at)),
-        Act::Deliver(host) => there(host, world).into_iter().for_each(|at| world.deliver(&at)),
-        Act::Await(host) => there(host, world).into_iter().for_each(|at| {
-            world.deliver(&at);
-            world.report(&at, ConditionType::Serving, false, Reason::AwaitingTurn);
+        Act::Delete(host) => there(host, sim).into_iter().for_each(|at| sim.delete(&at)),
+        Act::Deliver(host) => there(host, sim).into_iter().for_each(|at| sim.deliver(&at)),
+        Act::Await(host) => there(host, sim).into_iter().for_each(|at| {
+            sim.deliver(&at);
+            sim.report(&at, ConditionType::Serving, false, Reason::AwaitingTurn);
         }),
         Act::Drift(number, gone) => {
-            let key = world.store.open().parts.keys().nth(*number).cloned();
+            let key = sim.store.open().parts.keys().nth(*number).cloned();
             let edit = |part: Option<SeenPart>| part.filter(|_| !gone).map(|part| SeenPart { labelled: false, ..part });
-            key.into_iter().for_each(|key| world.edit_part(&key, edit));
+            key.into_iter().for_each(|key| sim.edit_part(&key, edit));
         }
-        Act::Pass(seconds) => world.pass(SignedDuration::from_secs(*seconds)),
-        Act::Restart => *world = std::mem::replace(world, World::of([])).restarted(),
+        Act::Pass(seconds) => sim.pass(SignedDuration::from_secs(*seconds)),
+        Act::Restart => *sim = std::mem::replace(sim, Simulation::of([])).restarted(),
     }
-    world.settle();
+    sim.settle();
 }
 
 proptest! {
@@ -712,42 +713,42 @@ proptest! {
             delivered_as(&format!("host-{number}"), delivery)
         }).collect();
         let hosts: Vec<_> = objects.iter().map(|object| object.at.clone()).collect();
-        let mut world = settled(std::iter::once(authority("1825d")).chain(objects));
+        let mut sim = settled(std::iter::once(authority("1825d")).chain(objects));
         for act in &acts {
-            perform(&mut world, act, &hosts);
-            assert_lawful(&world, &hosts);
-            world.assert_rests();
+            perform(&mut sim, act, &hosts);
+            assert_lawful(&sim, &hosts);
+            sim.assert_rests();
         }
     }
 }
 
 /// Every right stands in an assignment, nobody is told to two, and two have neither one daemon, one directory nor a
 /// turn.
-fn assert_lawful(world: &World, hosts: &[ObjectRef]) {
-    let keys: Vec<PartKey> = world.store.open().parts.keys().cloned().collect();
+fn assert_lawful(sim: &Simulation, hosts: &[ObjectRef]) {
+    let keys: Vec<PartKey> = sim.store.open().parts.keys().cloned().collect();
     let accounts: BTreeSet<String> = keys.iter().filter_map(|key| key.account()).map(str::to_owned).collect();
     let (mut told, mut turns) = (BTreeSet::new(), 0);
     for account in accounts.iter().filter(|account| *account != "companion-mint") {
-        let assigned = world.assignment(account).unwrap_or_default().hosts;
+        let assigned = sim.assignment(account).unwrap_or_default().hosts;
         let (mut directories, mut daemons) = (BTreeSet::new(), 0);
         for host in &assigned {
             assert!(told.insert(host.object()), "{} is told to two", host.object());
             assert!(directories.insert(&host.delivery.directory), "{account}: two in one directory");
             daemons += usize::from(host.delivery.mode == dockseal::api::docker_host_cert::Mode::Daemon);
             turns += usize::from(host.turn.is_some());
-            assert_eq!(world.object(&host.object()).account().as_deref(), Some(account.as_str()));
+            assert_eq!(sim.object(&host.object()).account().as_deref(), Some(account.as_str()));
         }
         assert!(daemons <= 1, "{account}: two have the daemon");
         let named: BTreeSet<&str> = assigned.iter().map(|host| host.name.as_str()).collect();
-        let rules = rules(world, &role("home", account));
+        let rules = rules(sim, &role("home", account));
         let may: Vec<_> =
             rules.iter().filter(|(what, _)| what == "dockerhostcerts/status").flat_map(|(_, names)| names).collect();
         assert_eq!(may.into_iter().map(String::as_str).collect::<BTreeSet<_>>(), named, "{account}");
     }
     assert!(turns <= 1);
     for at in hosts {
-        let Some(object) = world.store.open().objects.get(at).cloned() else { continue };
-        let waits = object.delivery().is_some() && world.says(at, ConditionType::Ready) != "-HostConflict";
-        assert_eq!(told.contains(at), waits, "{at}: {}", world.says(at, ConditionType::Ready));
+        let Some(object) = sim.store.open().objects.get(at).cloned() else { continue };
+        let waits = object.delivery().is_some() && sim.says(at, ConditionType::Ready) != "-HostConflict";
+        assert_eq!(told.contains(at), waits, "{at}: {}", sim.says(at, ConditionType::Ready));
     }
 }

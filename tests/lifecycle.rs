@@ -16,34 +16,34 @@ use dockseal::pki::{Certificate, KeyAlgorithm, TrustBundle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
-use sim::{Cut, DAY, World, authority, days, homelab, host, object, settled};
+use sim::{DAY, Interruption, Simulation, authority, days, homelab, host, object, settled};
 use std::collections::BTreeSet;
 
 /// Visits every wake until `end`; at each of them everything is Ready and sound.
-fn live(world: &mut World, end: Timestamp) {
-    while world.wakes.values().flatten().min().is_some_and(|requeue_at| *requeue_at <= end) {
-        world.jump_to_wake();
+fn live(sim: &mut Simulation, end: Timestamp) {
+    while sim.wakes.values().flatten().min().is_some_and(|requeue_at| *requeue_at <= end) {
+        sim.jump_to_wake();
         // What had expired a moment before this wake was expired, however soon it is replaced.
-        for leaf in world.leaves() {
-            assert!(world.now() < world.certificate(&leaf.at).not_after, "{} has expired at {}", leaf.at, world.now());
+        for leaf in sim.leaves() {
+            assert!(sim.now() < sim.certificate(&leaf.at).not_after, "{} has expired at {}", leaf.at, sim.now());
         }
-        world.settle();
-        assert!(world.is_ready(&homelab()), "{:?}", world.object(&homelab()).previous);
-        for leaf in world.leaves() {
-            assert!(world.is_ready(&leaf.at), "{:?}", world.object(&leaf.at).previous);
+        sim.settle();
+        assert!(sim.is_ready(&homelab()), "{:?}", sim.object(&homelab()).previous);
+        for leaf in sim.leaves() {
+            assert!(sim.is_ready(&leaf.at), "{:?}", sim.object(&leaf.at).previous);
         }
-        world.assert_sound(&homelab());
+        sim.assert_sound(&homelab());
     }
-    world.assert_rests();
+    sim.assert_rests();
 }
 
 /// A story of `span` with that authority and leaf; how often each was issued.
 fn story(authority_for: &str, leaf_for: &str, span: SignedDuration) -> (usize, usize) {
     let leaf = host("pandora", leaf_for);
-    let mut world = settled([authority(authority_for), leaf.clone()]);
-    let end = world.now().saturating_add(span).unwrap();
-    live(&mut world, end);
-    (world.issuances(&homelab()), world.issuances(&leaf.at))
+    let mut sim = settled([authority(authority_for), leaf.clone()]);
+    let end = sim.now().saturating_add(span).unwrap();
+    live(&mut sim, end);
+    (sim.issuances(&homelab()), sim.issuances(&leaf.at))
 }
 
 /// Issuances that two thirds of each life imply, a twentieth earlier at most, and the first one.
@@ -85,9 +85,9 @@ fn a_leaf_far_longer_than_its_authority_never_expires() {
 #[test]
 fn a_fleet_made_in_one_minute_does_not_renew_in_one() {
     let hosts: Vec<_> = (0..200).map(|number| host(&format!("host-{number}"), "365d")).collect();
-    let mut world = settled(std::iter::once(authority("1825d")).chain(hosts));
-    world.assert_rests();
-    let renewals: Vec<_> = world.leaves().iter().map(|leaf| leaf.previous.renew_at.clone().unwrap().0).collect();
+    let mut sim = settled(std::iter::once(authority("1825d")).chain(hosts));
+    sim.assert_rests();
+    let renewals: Vec<_> = sim.leaves().iter().map(|leaf| leaf.previous.renew_at.clone().unwrap().0).collect();
     let days: BTreeSet<_> = renewals.iter().map(|at| at.as_second() / DAY.as_secs()).collect();
     assert!(days.len() >= 10, "200 hosts renew on {} days", days.len());
     let busiest =
@@ -98,178 +98,176 @@ fn a_fleet_made_in_one_minute_does_not_renew_in_one() {
 #[test]
 fn two_writes_and_no_event_for_a_first_issuance_and_one_event_for_a_renewal() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d")]);
-    let before = world.store.open().log.len();
-    world.apply(leaf.clone());
-    world.settle();
+    let mut sim = settled([authority("1825d")]);
+    let before = sim.store.open().log.len();
+    sim.apply(leaf.clone());
+    sim.settle();
     assert_eq!(
-        world.store.open().log[before..],
+        sim.store.open().log[before..],
         ["create home/pandora-docker-host", "publish DockerHostCert/home/pandora"]
     );
-    assert_eq!(world.store.open().events, []);
-    world.pass(days(300));
-    world.settle();
-    assert_eq!(world.store.open().log.len(), before + 4);
-    assert_eq!(world.store.open().events, [(leaf.at, "Renewal")]);
+    assert_eq!(sim.store.open().events, []);
+    sim.pass(days(300));
+    sim.settle();
+    assert_eq!(sim.store.open().log.len(), before + 4);
+    assert_eq!(sim.store.open().events, [(leaf.at, "Renewal")]);
 }
 
 #[test]
 fn a_renewed_authority_reissues_nothing_and_leaves_verify_under_both_its_certificates() {
     let leaf = host("pandora", "1825d");
-    let mut world = settled([authority("1825d")]);
-    world.pass(days(900)); // the leaf is younger, so the authority is renewed before it is due
-    world.apply(leaf.clone());
-    world.settle();
-    let (first, old) = (world.certificate(&leaf.at), world.authority(&homelab()).authority.certificate);
-    world.pass(days(330));
-    world.settle();
-    let new = world.authority(&homelab());
+    let mut sim = settled([authority("1825d")]);
+    sim.pass(days(900)); // the leaf is younger, so the authority is renewed before it is due
+    sim.apply(leaf.clone());
+    sim.settle();
+    let (first, old) = (sim.certificate(&leaf.at), sim.authority(&homelab()).authority.certificate);
+    sim.pass(days(330));
+    sim.settle();
+    let new = sim.authority(&homelab());
     assert_ne!(new.authority.certificate, old);
     assert_eq!(new.former, std::slice::from_ref(&old));
-    assert_eq!(world.certificate(&leaf.at), first, "a renewal of the authority reissued a leaf");
+    assert_eq!(sim.certificate(&leaf.at), first, "a renewal of the authority reissued a leaf");
     for issuer in [&old, &new.authority.certificate] {
         let der = issuer.der.as_slice().into();
         let anchor = webpki::anchor_from_trusted_cert(&der).unwrap();
         let der = first.der.as_slice().into();
         let leaf = webpki::EndEntityCert::try_from(&der).unwrap();
-        let now = rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-            world.now().as_second() as u64,
-        ));
+        let now =
+            rustls::pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(sim.now().as_second() as u64));
         let usage = webpki::KeyUsage::server_auth();
         leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[anchor], &[], now, usage, None, None).unwrap();
     }
-    assert_eq!(world.store.open().events, [(homelab(), "Renewal")], "a changed bundle makes no event");
-    world.assert_sound(&homelab());
-    world.assert_rests();
+    assert_eq!(sim.store.open().events, [(homelab(), "Renewal")], "a changed bundle makes no event");
+    sim.assert_sound(&homelab());
+    sim.assert_rests();
 }
 
 #[test]
 fn an_authority_is_made_once_and_comes_back_only_from_its_backup() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    let (backup, leaf_before) =
-        (world.secret(&world.object(&homelab()).secret()).unwrap(), world.certificate(&leaf.at));
-    let at = world.object(&homelab()).secret();
-    type Damage = Box<dyn Fn(&World)>;
-    let mut damages: Vec<Damage> = vec![Box::new(|world: &World| {
-        let at = world.object(&homelab()).secret();
-        world.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    let (backup, leaf_before) = (sim.secret(&sim.object(&homelab()).secret()).unwrap(), sim.certificate(&leaf.at));
+    let at = sim.object(&homelab()).secret();
+    type Damage = Box<dyn Fn(&Simulation)>;
+    let mut damages: Vec<Damage> = vec![Box::new(|sim: &Simulation| {
+        let at = sim.object(&homelab()).secret();
+        sim.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
     })];
     for key in ["tls.crt", "tls.key"] {
         for bytes in [&b""[..], b"-----BEGIN CERTIFICATE-----\nAAAA", b"\xff\x00"] {
-            damages.push(Box::new(move |world: &World| {
-                let at = world.object(&homelab()).secret();
-                world.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert(key, bytes));
+            damages.push(Box::new(move |sim: &Simulation| {
+                let at = sim.object(&homelab()).secret();
+                sim.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert(key, bytes));
             }));
         }
     }
     for damage in damages {
         for forget_annotation in [false, true] {
-            damage(&world);
+            damage(&sim);
             if forget_annotation {
-                world.edit(&homelab(), |object| drop(object.annotations.remove(AUTHORITY_ANNOTATION)));
+                sim.edit(&homelab(), |object| drop(object.annotations.remove(AUTHORITY_ANNOTATION)));
             }
-            world.edit(&homelab(), |object| {
+            sim.edit(&homelab(), |object| {
                 object.annotations.insert(REPLACE_AUTHORITY_ANNOTATION.into(), "of another".into());
             });
-            world.settle();
-            assert_eq!(world.says(&homelab(), ConditionType::Issued), "-AuthorityLost");
-            assert_eq!(world.certificate(&leaf.at), leaf_before);
-            assert!(world.is_ready(&leaf.at), "a sound leaf goes on while its authority is lost");
-            world.assert_rests();
-            world.store.put(StoredKind::Secrets, &at, backup.owner.clone(), backup.data.clone());
-            world.touch_all();
-            world.settle();
-            assert!(world.is_ready(&homelab()), "{:?}", world.object(&homelab()).previous);
-            assert_eq!(world.certificate(&leaf.at), leaf_before);
-            world.assert_sound(&homelab());
-            world.assert_rests();
+            sim.settle();
+            assert_eq!(sim.says(&homelab(), ConditionType::Issued), "-AuthorityLost");
+            assert_eq!(sim.certificate(&leaf.at), leaf_before);
+            assert!(sim.is_ready(&leaf.at), "a sound leaf goes on while its authority is lost");
+            sim.assert_rests();
+            sim.store.put(StoredKind::Secrets, &at, backup.owner.clone(), backup.data.clone());
+            sim.touch_all();
+            sim.settle();
+            assert!(sim.is_ready(&homelab()), "{:?}", sim.object(&homelab()).previous);
+            assert_eq!(sim.certificate(&leaf.at), leaf_before);
+            sim.assert_sound(&homelab());
+            sim.assert_rests();
         }
     }
-    assert_eq!(world.issuances(&homelab()), 1);
+    assert_eq!(sim.issuances(&homelab()), 1);
 }
 
 #[test]
 fn an_authority_is_replaced_where_its_user_names_the_lost_one_and_only_once() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    let lost = world.object(&homelab()).previous.fingerprint.clone().unwrap();
-    let at = world.object(&homelab()).secret();
-    world.edit(&homelab(), |object| drop(object.annotations.insert(REPLACE_AUTHORITY_ANNOTATION.into(), lost.clone())));
-    world.settle();
-    assert_eq!(world.issuances(&homelab()), 1, "an authority that is there is not replaced");
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    let lost = sim.object(&homelab()).previous.fingerprint.clone().unwrap();
+    let at = sim.object(&homelab()).secret();
+    sim.edit(&homelab(), |object| drop(object.annotations.insert(REPLACE_AUTHORITY_ANNOTATION.into(), lost.clone())));
+    sim.settle();
+    assert_eq!(sim.issuances(&homelab()), 1, "an authority that is there is not replaced");
     for round in 0..2 {
-        world.store.open().things.remove(&(StoredKind::Secrets, at.clone())).unwrap();
-        world.touch_all();
-        world.settle();
+        sim.store.open().things.remove(&(StoredKind::Secrets, at.clone())).unwrap();
+        sim.touch_all();
+        sim.settle();
         match round {
             0 => {
-                assert_ne!(world.object(&homelab()).previous.fingerprint.clone().unwrap(), lost);
-                assert!(world.is_ready(&leaf.at));
-                world.assert_sound(&homelab());
+                assert_ne!(sim.object(&homelab()).previous.fingerprint.clone().unwrap(), lost);
+                assert!(sim.is_ready(&leaf.at));
+                sim.assert_sound(&homelab());
             }
             _ => assert_eq!(
-                world.says(&homelab(), ConditionType::Issued),
+                sim.says(&homelab(), ConditionType::Issued),
                 "-AuthorityLost",
                 "one word replaces one authority"
             ),
         }
-        world.assert_rests();
+        sim.assert_rests();
     }
-    assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (2, 2));
+    assert_eq!((sim.issuances(&homelab()), sim.issuances(&leaf.at)), (2, 2));
 }
 
 #[test]
 fn while_an_authority_is_lost_nothing_is_walked_in_circles() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    let at = world.object(&homelab()).secret();
-    world.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
-    world.touch_all();
-    world.settle();
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    let at = sim.object(&homelab()).secret();
+    sim.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
+    sim.touch_all();
+    sim.settle();
     for _ in 0..50 {
-        if world.jump_to_wake().is_none() {
+        if sim.jump_to_wake().is_none() {
             break;
         }
-        world.settle();
-        world.assert_rests();
+        sim.settle();
+        sim.assert_rests();
     }
-    assert_eq!(world.issuances(&leaf.at), 1);
+    assert_eq!(sim.issuances(&leaf.at), 1);
 }
 
 /// The whole life of an authority, a host and a client, one write of it cut off: each is issued as often as without.
 #[test]
 fn nothing_is_issued_twice_however_a_write_is_cut_off() {
-    let life = |fault: Option<(usize, Cut)>, lagging: bool, restart: bool| {
+    let life = |fault: Option<(usize, Interruption)>, lagging: bool, restart: bool| {
         let client = object("DockerClientCert", "ci", json!({"caRef": {"name": "homelab"}, "commonName": "ci"}));
-        let mut world = World::of([authority("730d"), host("pandora", "365d"), client.clone()]);
-        world.store.open().fault = fault;
-        world.store.open().lagging = lagging;
-        world.settle();
+        let mut sim = Simulation::of([authority("730d"), host("pandora", "365d"), client.clone()]);
+        sim.store.open().fault = fault;
+        sim.store.open().lagging = lagging;
+        sim.settle();
         for span in [250, 250, 5] {
-            world.pass(days(span));
+            sim.pass(days(span));
             if restart {
-                world = world.restarted();
+                sim = sim.restarted();
             }
-            world.settle();
+            sim.settle();
         }
-        let asked = world.now().to_string();
-        world.edit(&client.at, |object| drop(object.annotations.insert(RENEW_REQUESTED_ANNOTATION.into(), asked)));
-        world.pass(SignedDuration::from_secs(1));
-        world.settle();
-        world.touch_all(); // what lags is seen at the second look
-        world.settle();
-        world.assert_rests();
-        world.assert_sound(&homelab());
-        assert!(world.store.open().objects.values().all(world_ready), "{fault:?}");
-        let issuances = [homelab(), host("pandora", "365d").at, client.at].map(|at| world.issuances(&at));
-        let writes = world.store.open().log.len();
+        let asked = sim.now().to_string();
+        sim.edit(&client.at, |object| drop(object.annotations.insert(RENEW_REQUESTED_ANNOTATION.into(), asked)));
+        sim.pass(SignedDuration::from_secs(1));
+        sim.settle();
+        sim.touch_all(); // what lags is seen at the second look
+        sim.settle();
+        sim.assert_rests();
+        sim.assert_sound(&homelab());
+        assert!(sim.store.open().objects.values().all(world_ready), "{fault:?}");
+        let issuances = [homelab(), host("pandora", "365d").at, client.at].map(|at| sim.issuances(&at));
+        let writes = sim.store.open().log.len();
         (issuances, writes)
     };
     let (undisturbed, writes) = life(None, false, false);
     assert_eq!(undisturbed, [2, 3, 4]);
     for nth in 0..writes {
-        for cut in [Cut::Before, Cut::After] {
+        for cut in [Interruption::Before, Interruption::After] {
             for (lagging, restart) in [(false, false), (true, false), (true, true)] {
                 let (issuances, _) = life(Some((nth, cut)), lagging, restart);
                 assert_eq!(
@@ -288,19 +286,19 @@ fn world_ready(object: &Object) -> bool {
 #[test]
 fn a_lost_authority_is_replaced_once_however_a_write_is_cut_off() {
     for nth in 0..6 {
-        for cut in [Cut::Before, Cut::After] {
+        for cut in [Interruption::Before, Interruption::After] {
             let leaf = host("pandora", "365d");
-            let mut world = settled([authority("1825d"), leaf.clone()]);
-            let lost = world.object(&homelab()).previous.fingerprint.clone().unwrap();
-            let at = world.object(&homelab()).secret();
-            world.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
-            world.edit(&homelab(), |object| drop(object.annotations.insert(REPLACE_AUTHORITY_ANNOTATION.into(), lost)));
-            world.cut_off(nth, cut);
-            world.settle();
-            world.assert_sound(&homelab());
-            world.assert_rests();
-            assert!(world.is_ready(&leaf.at));
-            assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (2, 2), "write {nth} cut off {cut:?}");
+            let mut sim = settled([authority("1825d"), leaf.clone()]);
+            let lost = sim.object(&homelab()).previous.fingerprint.clone().unwrap();
+            let at = sim.object(&homelab()).secret();
+            sim.store.open().things.remove(&(StoredKind::Secrets, at)).unwrap();
+            sim.edit(&homelab(), |object| drop(object.annotations.insert(REPLACE_AUTHORITY_ANNOTATION.into(), lost)));
+            sim.cut_off(nth, cut);
+            sim.settle();
+            sim.assert_sound(&homelab());
+            sim.assert_rests();
+            assert!(sim.is_ready(&leaf.at));
+            assert_eq!((sim.issuances(&homelab()), sim.issuances(&leaf.at)), (2, 2), "write {nth} cut off {cut:?}");
         }
     }
 }
@@ -311,70 +309,67 @@ fn a_secret_of_somebody_else_is_never_written() {
     foreign.insert("password", b"hunter2".to_vec());
     let leaf = host("pandora", "365d");
     for (at, owner) in [(homelab(), "home/homelab-docker-ca"), (leaf.at.clone(), "home/pandora-docker-host")] {
-        let mut world = World::of([authority("1825d"), leaf.clone()]);
-        let place = world.object(&at).secret();
-        world.store.put(StoredKind::Secrets, &place, None, foreign.clone());
-        world.settle();
-        assert_eq!(world.says(&at, ConditionType::Issued), "-SecretConflict", "{owner}");
-        assert!(world.secret(&place).unwrap().data == foreign, "{owner} was written");
-        world.assert_rests();
-        world.store.open().things.remove(&(StoredKind::Secrets, place));
-        assert!(
-            world.jump_to_wake().is_some(),
-            "nothing watches a Secret that is not ours, so somebody must look again"
-        );
-        world.settle();
-        assert!(world.is_ready(&at), "{:?}", world.object(&at).previous);
-        assert!(world.is_ready(&leaf.at));
+        let mut sim = Simulation::of([authority("1825d"), leaf.clone()]);
+        let place = sim.object(&at).secret();
+        sim.store.put(StoredKind::Secrets, &place, None, foreign.clone());
+        sim.settle();
+        assert_eq!(sim.says(&at, ConditionType::Issued), "-SecretConflict", "{owner}");
+        assert!(sim.secret(&place).unwrap().data == foreign, "{owner} was written");
+        sim.assert_rests();
+        sim.store.open().things.remove(&(StoredKind::Secrets, place));
+        assert!(sim.jump_to_wake().is_some(), "nothing watches a Secret that is not ours, so somebody must look again");
+        sim.settle();
+        assert!(sim.is_ready(&at), "{:?}", sim.object(&at).previous);
+        assert!(sim.is_ready(&leaf.at));
     }
 }
 
 #[test]
 fn a_secret_that_became_somebody_elses_while_memory_lagged_is_never_written() {
     let leaf = host("pandora", "1825d");
-    let mut world = settled([authority("1825d")]);
-    world.pass(days(900));
-    world.apply(leaf.clone());
-    world.settle();
-    world.assert_rests(); // memory shows its Secret now
-    world.pass(days(330)); // the authority is renewed, so the bundle beside the leaf's pair is to be written anew
-    world.store.open().lagging = true;
+    let mut sim = settled([authority("1825d")]);
+    sim.pass(days(900));
+    sim.apply(leaf.clone());
+    sim.settle();
+    sim.assert_rests(); // memory shows its Secret now
+    sim.pass(days(330)); // the authority is renewed, so the bundle beside the leaf's pair is to be written anew
+    sim.store.open().lagging = true;
     let at = leaf.secret();
-    world.store.meddle(StoredKind::Secrets, &at, |stored| (stored.owner, stored.labelled) = (None, false));
-    let theirs = world.secret(&at).unwrap();
-    world.settle();
-    let found = world.secret(&at).unwrap();
+    sim.store.meddle(StoredKind::Secrets, &at, |stored| (stored.owner, stored.labelled) = (None, false));
+    let theirs = sim.secret(&at).unwrap();
+    sim.settle();
+    let found = sim.secret(&at).unwrap();
     assert!(found.version == theirs.version && found.data == theirs.data);
-    assert_eq!(world.says(&leaf.at, ConditionType::Issued), "-SecretConflict");
+    assert_eq!(sim.says(&leaf.at, ConditionType::Issued), "-SecretConflict");
 }
 
 #[test]
 fn an_authority_gets_its_label_back_and_keeps_its_certificate() {
-    let mut world = settled([authority("1825d"), host("pandora", "365d")]);
-    let at = world.object(&homelab()).secret();
-    let before = world.secret(&at).unwrap();
-    world.store.meddle(StoredKind::Secrets, &at, |stored| stored.labelled = false);
-    world.touch_all();
-    world.settle();
-    let after = world.secret(&at).unwrap();
+    let mut sim = settled([authority("1825d"), host("pandora", "365d")]);
+    let at = sim.object(&homelab()).secret();
+    let before = sim.secret(&at).unwrap();
+    sim.store.meddle(StoredKind::Secrets, &at, |stored| stored.labelled = false);
+    sim.touch_all();
+    sim.settle();
+    let after = sim.secret(&at).unwrap();
     assert!(after.labelled, "without it no watch shows when it goes");
     assert!(after.data == before.data);
-    world.assert_sound(&homelab());
-    world.assert_rests();
+    sim.assert_sound(&homelab());
+    sim.assert_rests();
 }
 
 #[test]
 fn an_empty_fingerprint_is_none() {
-    let mut world = settled([authority("1825d")]);
-    let fingerprint = world.object(&homelab()).annotations[AUTHORITY_ANNOTATION].clone();
-    world.edit(&homelab(), |object| {
+    let mut sim = settled([authority("1825d")]);
+    let fingerprint = sim.object(&homelab()).annotations[AUTHORITY_ANNOTATION].clone();
+    sim.edit(&homelab(), |object| {
         for annotation in [AUTHORITY_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION] {
             object.annotations.insert(annotation.into(), String::new());
         }
     });
-    world.settle();
-    assert!(world.is_ready(&homelab()), "{:?}", world.object(&homelab()).previous);
-    assert_eq!(world.object(&homelab()).annotations[AUTHORITY_ANNOTATION], fingerprint);
+    sim.settle();
+    assert!(sim.is_ready(&homelab()), "{:?}", sim.object(&homelab()).previous);
+    assert_eq!(sim.object(&homelab()).annotations[AUTHORITY_ANNOTATION], fingerprint);
 }
 
 #[test]
@@ -382,15 +377,15 @@ fn a_config_map_of_somebody_else_is_never_written_and_holds_up_nothing() {
     let mut foreign = Data::default();
     foreign.insert("ca.crt", b"theirs".to_vec());
     let leaf = host("pandora", "365d");
-    let mut world = World::of([authority("1825d"), leaf.clone()]);
+    let mut sim = Simulation::of([authority("1825d"), leaf.clone()]);
     let place = homelab().beside("homelab-ca-bundle");
-    world.store.put(StoredKind::ConfigMaps, &place, None, foreign.clone());
-    world.settle();
-    assert_eq!(world.says(&homelab(), ConditionType::Accepted), "-ConfigMapConflict");
-    assert_eq!(world.says(&homelab(), ConditionType::Issued), "Issued");
-    assert!(world.is_ready(&leaf.at));
-    assert!(world.store.open().things[&(StoredKind::ConfigMaps, place)].data == foreign);
-    world.assert_rests();
+    sim.store.put(StoredKind::ConfigMaps, &place, None, foreign.clone());
+    sim.settle();
+    assert_eq!(sim.says(&homelab(), ConditionType::Accepted), "-ConfigMapConflict");
+    assert_eq!(sim.says(&homelab(), ConditionType::Issued), "Issued");
+    assert!(sim.is_ready(&leaf.at));
+    assert!(sim.store.open().things[&(StoredKind::ConfigMaps, place)].data == foreign);
+    sim.assert_rests();
 }
 
 #[test]
@@ -398,102 +393,102 @@ fn two_objects_that_want_one_secret_leave_it_to_one() {
     let spec = |name: &str| json!({"caRef": {"name": "homelab"}, "hostname": name, "secretName": "shared"});
     let (first, second) = (object("DockerHostCert", "a", spec("a")), object("DockerHostCert", "b", spec("b")));
     for order in [[&first, &second], [&second, &first]] {
-        let mut world = settled([authority("1825d"), order[0].clone()]);
-        world.apply(order[1].clone());
-        world.settle();
-        assert!(world.is_ready(&order[0].at), "the one that the Secret names has it");
-        assert_eq!(world.says(&order[1].at, ConditionType::Issued), "-SecretConflict");
-        world.assert_rests();
+        let mut sim = settled([authority("1825d"), order[0].clone()]);
+        sim.apply(order[1].clone());
+        sim.settle();
+        assert!(sim.is_ready(&order[0].at), "the one that the Secret names has it");
+        assert_eq!(sim.says(&order[1].at, ConditionType::Issued), "-SecretConflict");
+        sim.assert_rests();
         for _ in 0..20 {
-            world.jump_to_wake();
-            world.settle();
+            sim.jump_to_wake();
+            sim.settle();
         }
-        assert_eq!(world.certificate(&order[0].at).common_name, Some(order[0].at.name.to_string()));
-        assert!(world.is_ready(&order[0].at));
+        assert_eq!(sim.certificate(&order[0].at).common_name, Some(order[0].at.name.to_string()));
+        assert!(sim.is_ready(&order[0].at));
     }
 }
 
 #[test]
 fn an_object_made_again_goes_on_with_its_certificate() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    let (ca, certificate) = (world.authority(&homelab()).authority.certificate, world.certificate(&leaf.at));
-    world.apply(authority("1825d")); // without status and annotations, as `kubectl apply` makes it
-    world.apply(leaf.clone());
-    world.settle();
-    assert_eq!(world.authority(&homelab()).authority.certificate, ca);
-    assert_eq!(world.certificate(&leaf.at), certificate);
-    assert!(world.is_ready(&leaf.at));
-    assert_eq!(world.store.open().events, []);
-    world.assert_rests();
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    let (ca, certificate) = (sim.authority(&homelab()).authority.certificate, sim.certificate(&leaf.at));
+    sim.apply(authority("1825d")); // without status and annotations, as `kubectl apply` makes it
+    sim.apply(leaf.clone());
+    sim.settle();
+    assert_eq!(sim.authority(&homelab()).authority.certificate, ca);
+    assert_eq!(sim.certificate(&leaf.at), certificate);
+    assert!(sim.is_ready(&leaf.at));
+    assert_eq!(sim.store.open().events, []);
+    sim.assert_rests();
 }
 
 #[test]
 fn a_spec_that_asks_for_another_authority_is_told_and_the_one_that_was_made_works_on() {
-    let mut world = settled([authority("1825d")]);
-    let made = world.authority(&homelab()).authority.certificate;
-    world.edit(&homelab(), |object| {
+    let mut sim = settled([authority("1825d")]);
+    let made = sim.authority(&homelab()).authority.certificate;
+    sim.edit(&homelab(), |object| {
         let Spec::Authority(spec) = &mut object.spec else { unreachable!("it is an authority") };
         spec.subject.get_or_insert_default().common_name = "Another".into();
     });
     let later = host("attic", "365d");
-    world.apply(later.clone());
-    world.settle();
-    assert_eq!(world.authority(&homelab()).authority.certificate, made);
-    assert!(world.is_ready(&later.at), "the authority signs on");
-    assert!(!world.is_ready(&homelab()), "its spec is not what it is");
+    sim.apply(later.clone());
+    sim.settle();
+    assert_eq!(sim.authority(&homelab()).authority.certificate, made);
+    assert!(sim.is_ready(&later.at), "the authority signs on");
+    assert!(!sim.is_ready(&homelab()), "its spec is not what it is");
 }
 
 #[test]
 fn a_clock_of_1970_dates_nothing() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    let (today, before) = (world.now(), world.certificate(&leaf.at));
-    world.jump(Timestamp::from_second(3600).unwrap());
-    assert!(matches!(world.failure(&leaf.at), Some(StoreError::ClockBehind(_))));
-    world.jump(today);
-    world.touch_all();
-    world.settle();
-    assert_eq!(world.certificate(&leaf.at), before);
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    let (today, before) = (sim.now(), sim.certificate(&leaf.at));
+    sim.jump(Timestamp::from_second(3600).unwrap());
+    assert!(matches!(sim.failure(&leaf.at), Some(StoreError::ClockBehind(_))));
+    sim.jump(today);
+    sim.touch_all();
+    sim.settle();
+    assert_eq!(sim.certificate(&leaf.at), before);
 }
 
 #[test]
 fn a_clock_that_was_years_ahead_costs_one_certificate_there_and_one_back() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
-    let today = world.now();
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
+    let today = sim.now();
     for round in 1..=3 {
         for now in [today.saturating_add(days(3650 + round)).unwrap(), today.saturating_add(days(round)).unwrap()] {
-            world.jump(now);
-            world.touch_all();
-            world.settle();
-            world.assert_sound(&homelab());
-            world.assert_rests();
-            assert!(world.is_ready(&leaf.at));
+            sim.jump(now);
+            sim.touch_all();
+            sim.settle();
+            sim.assert_sound(&homelab());
+            sim.assert_rests();
+            assert!(sim.is_ready(&leaf.at));
         }
     }
-    assert_eq!(world.issuances(&leaf.at), 7, "each jump costs a leaf one certificate");
-    assert!(world.issuances(&homelab()) <= 7);
+    assert_eq!(sim.issuances(&leaf.at), 7, "each jump costs a leaf one certificate");
+    assert!(sim.issuances(&homelab()) <= 7);
 }
 
 #[test]
 fn a_clock_that_was_minutes_off_costs_nothing() {
     let leaf = host("pandora", "365d");
-    let mut world = settled([authority("1825d"), leaf.clone()]);
+    let mut sim = settled([authority("1825d"), leaf.clone()]);
     for seconds in [-240, 240, -200, 86_400 * 30, -86_400 * 30] {
-        world.pass(SignedDuration::from_secs(seconds));
-        world.touch_all();
-        world.settle();
-        assert!(world.is_ready(&leaf.at));
+        sim.pass(SignedDuration::from_secs(seconds));
+        sim.touch_all();
+        sim.settle();
+        assert!(sim.is_ready(&leaf.at));
     }
-    assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (1, 1));
+    assert_eq!((sim.issuances(&homelab()), sim.issuances(&leaf.at)), (1, 1));
 }
 
 /// The Secret of an openssl evening, with an authority made at the beginning of every story and valid for so long.
-fn evening(world: &World, life: SignedDuration) -> Data {
-    let key = world.key(KeyAlgorithm::EcdsaP256);
+fn evening(sim: &Simulation, life: SignedDuration) -> Data {
+    let key = sim.key(KeyAlgorithm::EcdsaP256);
     let pem = key.to_pem();
-    let dates = Dates { not_before: world.now(), not_after: world.now().saturating_add(life).unwrap() };
+    let dates = Dates { not_before: sim.now(), not_after: sim.now().saturating_add(life).unwrap() };
     let made = new_authority(&DistinguishedName::of("by hand"), None, key, dates, serial()).unwrap();
     let mut data = Data::default();
     data.insert("ca-key.pem", pem.as_bytes());
@@ -506,22 +501,22 @@ fn an_adopted_authority_is_copied_once_and_lives_on_however_short_it_was() {
     for life in [days(365), SignedDuration::from_secs(240)] {
         let leaf = host("pandora", "30d");
         let adopting = object("DockerCA", "homelab", json!({"existing": {"secretRef": {"name": "old-ca"}}}));
-        let mut world = World::of([adopting, leaf.clone()]);
-        let (from, data) = (homelab().beside("old-ca"), evening(&world, life));
+        let mut sim = Simulation::of([adopting, leaf.clone()]);
+        let (from, data) = (homelab().beside("old-ca"), evening(&sim, life));
         let ours = Certificate::from_pem(data.get("ca.pem").unwrap()).unwrap().key_fingerprint();
-        world.settle();
-        assert_eq!(world.says(&homelab(), ConditionType::Issued), "-ExistingNotFound");
-        world.store.put(StoredKind::Secrets, &from, None, data.clone());
-        world.touch_all();
-        world.settle();
-        assert!(world.secret(&from).unwrap().data == data, "the original is read and no more");
-        world.store.open().things.remove(&(StoredKind::Secrets, from));
-        world.touch_all();
-        world.settle();
-        world.assert_sound(&homelab());
-        let end = world.now().saturating_add(life.min(days(365)) + DAY).unwrap();
-        live(&mut world, end);
-        assert_eq!(world.object(&homelab()).previous.fingerprint, Some(ours));
+        sim.settle();
+        assert_eq!(sim.says(&homelab(), ConditionType::Issued), "-ExistingNotFound");
+        sim.store.put(StoredKind::Secrets, &from, None, data.clone());
+        sim.touch_all();
+        sim.settle();
+        assert!(sim.secret(&from).unwrap().data == data, "the original is read and no more");
+        sim.store.open().things.remove(&(StoredKind::Secrets, from));
+        sim.touch_all();
+        sim.settle();
+        sim.assert_sound(&homelab());
+        let end = sim.now().saturating_add(life.min(days(365)) + DAY).unwrap();
+        live(&mut sim, end);
+        assert_eq!(sim.object(&homelab()).previous.fingerprint, Some(ours));
     }
 }
 
@@ -529,55 +524,55 @@ fn an_adopted_authority_is_copied_once_and_lives_on_however_short_it_was() {
 fn while_trust_is_missing_the_authority_works_on_with_the_bundle_that_was() {
     let spec = json!({"subject": {"commonName": "Docker CA"}, "additionalTrust": [{"secretRef": {"name": "older"}}]});
     let leaf = host("pandora", "365d");
-    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    let mut sim = Simulation::of([object("DockerCA", "homelab", spec), leaf.clone()]);
     let from = homelab().beside("older");
-    world.store.put(StoredKind::Secrets, &from, None, evening(&world, days(9000)));
-    world.settle();
-    world.pass(days(1216));
-    world.settle();
-    let bundle = world.authority(&homelab()).bundle;
+    sim.store.put(StoredKind::Secrets, &from, None, evening(&sim, days(9000)));
+    sim.settle();
+    sim.pass(days(1216));
+    sim.settle();
+    let bundle = sim.authority(&homelab()).bundle;
     assert_eq!(TrustBundle::from_pem(&bundle).unwrap().certificates().len(), 3, "new, old and trusted besides");
-    world.store.open().things.remove(&(StoredKind::Secrets, from)).unwrap();
-    world.touch_all();
-    world.settle();
-    assert_eq!(world.says(&homelab(), ConditionType::Accepted), "-TrustNotFound");
-    assert_eq!(world.authority(&homelab()).bundle, bundle);
-    assert!(world.is_ready(&leaf.at));
-    let at = world.object(&homelab()).secret();
-    world.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
-    world.touch_all();
-    world.settle();
-    world.assert_sound(&homelab()); // both certificates of the authority are trusted still
-    world.assert_rests();
+    sim.store.open().things.remove(&(StoredKind::Secrets, from)).unwrap();
+    sim.touch_all();
+    sim.settle();
+    assert_eq!(sim.says(&homelab(), ConditionType::Accepted), "-TrustNotFound");
+    assert_eq!(sim.authority(&homelab()).bundle, bundle);
+    assert!(sim.is_ready(&leaf.at));
+    let at = sim.object(&homelab()).secret();
+    sim.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
+    sim.touch_all();
+    sim.settle();
+    sim.assert_sound(&homelab()); // both certificates of the authority are trusted still
+    sim.assert_rests();
 }
 
 #[test]
 fn trust_that_cannot_be_read_or_is_too_much_changes_no_bundle_and_says_so() {
     let spec = json!({"subject": {"commonName": "Docker CA"}, "additionalTrust": [{"secretRef": {"name": "older"}}]});
     let leaf = host("pandora", "365d");
-    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    let mut sim = Simulation::of([object("DockerCA", "homelab", spec), leaf.clone()]);
     let from = homelab().beside("older");
-    let data = evening(&world, days(9000));
-    world.store.put(StoredKind::Secrets, &from, None, data.clone());
-    world.settle();
-    let bundle = world.authority(&homelab()).bundle;
+    let data = evening(&sim, days(9000));
+    sim.store.put(StoredKind::Secrets, &from, None, data.clone());
+    sim.settle();
+    let bundle = sim.authority(&homelab()).bundle;
     let mut damaged = data.clone();
     damaged.insert("other.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
     let mut huge = data;
-    let ca = world.authority(&homelab()).authority;
+    let ca = sim.authority(&homelab()).authority;
     let dns_names = (0..8000).map(|number| format!("a-name-of-some-length-{number}.bodkys.house")).collect();
     let profile = LeafProfile { common_name: "x".into(), dns_names, ip_addresses: Vec::new(), usage: Usage::Server };
-    let dates = Dates { not_before: world.now(), not_after: world.now().saturating_add(days(30)).unwrap() };
-    let leaf_key = world.key(KeyAlgorithm::EcdsaP256);
+    let dates = Dates { not_before: sim.now(), not_after: sim.now().saturating_add(days(30)).unwrap() };
+    let leaf_key = sim.key(KeyAlgorithm::EcdsaP256);
     huge.insert("other.pem", ca.sign_leaf(&profile, &leaf_key, dates, serial()).unwrap().to_pem());
     for (data, said) in [(damaged, "-TrustNotFound"), (huge, "-InvalidSpec")] {
-        world.store.put(StoredKind::Secrets, &from, None, data);
-        world.touch_all();
-        world.settle();
-        assert_eq!(world.says(&homelab(), ConditionType::Accepted), said);
-        assert_eq!(world.authority(&homelab()).bundle, bundle);
-        assert!(world.is_ready(&leaf.at));
-        world.assert_rests();
+        sim.store.put(StoredKind::Secrets, &from, None, data);
+        sim.touch_all();
+        sim.settle();
+        assert_eq!(sim.says(&homelab(), ConditionType::Accepted), said);
+        assert_eq!(sim.authority(&homelab()).bundle, bundle);
+        assert!(sim.is_ready(&leaf.at));
+        sim.assert_rests();
     }
 }
 
@@ -585,25 +580,25 @@ fn trust_that_cannot_be_read_or_is_too_much_changes_no_bundle_and_says_so() {
 fn a_passphrase_seals_the_key_and_without_it_nothing_is_lost() {
     let spec = json!({"subject": {"commonName": "Docker CA"}, "passphraseSecretRef": {"name": "pass", "key": "word"}});
     let leaf = host("pandora", "365d");
-    let mut world = World::of([object("DockerCA", "homelab", spec), leaf.clone()]);
-    world.settle();
-    assert_eq!(world.says(&homelab(), ConditionType::Issued), "-PassphraseNotFound");
+    let mut sim = Simulation::of([object("DockerCA", "homelab", spec), leaf.clone()]);
+    sim.settle();
+    assert_eq!(sim.says(&homelab(), ConditionType::Issued), "-PassphraseNotFound");
     let pass = homelab().beside("pass");
     for (word, says) in
         [("secret\n", "Issued"), ("wrong", "-PassphraseWrong"), ("", "-PassphraseNotFound"), ("secret", "Issued")]
     {
         let mut data = Data::default();
         data.insert("word", word.as_bytes());
-        world.store.put(StoredKind::Secrets, &pass, None, data);
-        world.touch_all();
-        world.settle();
-        assert_eq!(world.says(&homelab(), ConditionType::Issued), says, "{word:?}");
-        assert!(world.is_ready(&leaf.at));
-        world.assert_rests();
+        sim.store.put(StoredKind::Secrets, &pass, None, data);
+        sim.touch_all();
+        sim.settle();
+        assert_eq!(sim.says(&homelab(), ConditionType::Issued), says, "{word:?}");
+        assert!(sim.is_ready(&leaf.at));
+        sim.assert_rests();
     }
-    let stored = world.secret(&world.object(&homelab()).secret()).unwrap();
+    let stored = sim.secret(&sim.object(&homelab()).secret()).unwrap();
     assert!(stored.data.get("tls.key").unwrap().starts_with(b"-----BEGIN ENCRYPTED PRIVATE KEY-----"));
-    assert_eq!((world.issuances(&homelab()), world.issuances(&leaf.at)), (1, 1));
+    assert_eq!((sim.issuances(&homelab()), sim.issuances(&leaf.at)), (1, 1));
 }
 
 /// A meddler, a user or the clock.
@@ -693,67 +688,67 @@ fn ca() -> impl Strategy<Value = Object> {
     })
 }
 
-fn perform(world: &mut World, act: &Act, leaves: &[Object]) {
+fn perform(sim: &mut Simulation, act: &Act, leaves: &[Object]) {
     let pick = |number: &usize| leaves[number % leaves.len()].clone();
     let secret_of = |leaf: &Object| leaf.secret();
     match act {
-        Act::Jump(seconds) => world.pass(SignedDuration::from_secs(*seconds)),
-        Act::Wake => drop(world.jump_to_wake()),
-        Act::Delete(number) => drop(world.store.open().things.remove(&(StoredKind::Secrets, secret_of(&pick(number))))),
+        Act::Jump(seconds) => sim.pass(SignedDuration::from_secs(*seconds)),
+        Act::Wake => drop(sim.jump_to_wake()),
+        Act::Delete(number) => drop(sim.store.open().things.remove(&(StoredKind::Secrets, secret_of(&pick(number))))),
         Act::Damage(number, key, length) => {
-            world.store.meddle(StoredKind::Secrets, &secret_of(&pick(number)), |stored| {
+            sim.store.meddle(StoredKind::Secrets, &secret_of(&pick(number)), |stored| {
                 let bytes = stored.data.get(key).unwrap_or_default();
                 let cut = bytes[..bytes.len().min(*length)].to_vec();
                 stored.data.insert(key, cut);
             })
         }
         Act::Unlabel(number) => {
-            world.store.meddle(StoredKind::Secrets, &secret_of(&pick(number)), |stored| stored.labelled = false)
+            sim.store.meddle(StoredKind::Secrets, &secret_of(&pick(number)), |stored| stored.labelled = false)
         }
-        Act::Disown(number) => disown(world, &pick(number)),
-        Act::Rename(number) => world.edit(&pick(number).at, |object| {
+        Act::Disown(number) => disown(sim, &pick(number)),
+        Act::Rename(number) => sim.edit(&pick(number).at, |object| {
             if let dockseal::api::Spec::Host(spec) = &mut object.spec {
                 spec.dns_names.push("renamed.bodkys.house".into());
             }
         }),
         Act::Ask(number) => {
-            let now = world.now().to_string();
-            world.edit(&pick(number).at, |object| {
+            let now = sim.now().to_string();
+            sim.edit(&pick(number).at, |object| {
                 drop(object.annotations.insert(RENEW_REQUESTED_ANNOTATION.into(), now))
             });
         }
         Act::LoseBundle => {
-            drop(world.store.open().things.remove(&(StoredKind::ConfigMaps, homelab().beside("homelab-ca-bundle"))))
+            drop(sim.store.open().things.remove(&(StoredKind::ConfigMaps, homelab().beside("homelab-ca-bundle"))))
         }
         Act::EditBundle => {
-            let at = world.object(&homelab()).secret();
-            world.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
+            let at = sim.object(&homelab()).secret();
+            sim.store.meddle(StoredKind::Secrets, &at, |stored| stored.data.insert("ca.crt", b"rubbish".to_vec()));
         }
         Act::Restart => {
-            let store = std::mem::replace(world, World::of([]));
-            *world = store.restarted();
+            let store = std::mem::replace(sim, Simulation::of([]));
+            *sim = store.restarted();
         }
     }
-    world.touch_all(); // jumps back are seen at the next event, and every other act is one
-    world.settle();
+    sim.touch_all(); // jumps back are seen at the next event, and every other act is one
+    sim.settle();
 }
 
 /// Somebody takes a Secret over, and gives the name free again.
-fn disown(world: &mut World, leaf: &Object) {
-    world.store.meddle(StoredKind::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
-    let before = world.secret(&leaf.secret());
-    world.touch_all();
-    world.settle();
-    let after = world.secret(&leaf.secret());
+fn disown(sim: &mut Simulation, leaf: &Object) {
+    sim.store.meddle(StoredKind::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
+    let before = sim.secret(&leaf.secret());
+    sim.touch_all();
+    sim.settle();
+    let after = sim.secret(&leaf.secret());
     assert_eq!(
         before.as_ref().map(|stored| &stored.version),
         after.as_ref().map(|stored| &stored.version),
         "a stranger's Secret was written"
     );
     if before.is_some() {
-        assert_eq!(world.says(&leaf.at, ConditionType::Issued), format!("-{}", Reason::SecretConflict.as_str()));
+        assert_eq!(sim.says(&leaf.at, ConditionType::Issued), format!("-{}", Reason::SecretConflict.as_str()));
     }
-    world.store.open().things.remove(&(StoredKind::Secrets, leaf.secret()));
+    sim.store.open().things.remove(&(StoredKind::Secrets, leaf.secret()));
 }
 
 proptest! {
@@ -766,21 +761,21 @@ proptest! {
         acts in prop::collection::vec(act(), 1..9),
     ) {
         let leaves = [leaves.0, leaves.1, leaves.2];
-        let mut world = settled(std::iter::once(ca).chain(leaves.clone()));
-        let fingerprint = world.object(&homelab()).previous.fingerprint.clone();
+        let mut sim = settled(std::iter::once(ca).chain(leaves.clone()));
+        let fingerprint = sim.object(&homelab()).previous.fingerprint.clone();
         for act in &acts {
-            let before: Vec<_> = leaves.iter().map(|leaf| world.issuances(&leaf.at)).collect();
-            perform(&mut world, act, &leaves);
-            prop_assert!(world.is_ready(&homelab()), "{:?}", world.object(&homelab()).previous);
+            let before: Vec<_> = leaves.iter().map(|leaf| sim.issuances(&leaf.at)).collect();
+            perform(&mut sim, act, &leaves);
+            prop_assert!(sim.is_ready(&homelab()), "{:?}", sim.object(&homelab()).previous);
             for (leaf, before) in leaves.iter().zip(before) {
-                prop_assert!(world.is_ready(&leaf.at), "{:?}", world.object(&leaf.at).previous);
-                prop_assert!(world.issuances(&leaf.at) <= before + 1, "{} thrashes", leaf.at);
+                prop_assert!(sim.is_ready(&leaf.at), "{:?}", sim.object(&leaf.at).previous);
+                prop_assert!(sim.issuances(&leaf.at) <= before + 1, "{} thrashes", leaf.at);
             }
-            world.assert_sound(&homelab());
-            world.assert_rests();
+            sim.assert_sound(&homelab());
+            sim.assert_rests();
         }
-        prop_assert_eq!(world.object(&homelab()).previous.fingerprint.clone(), fingerprint, "the authority was replaced");
-        let recorded = world.object(&homelab()).annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
-        prop_assert_eq!(recorded, world.object(&homelab()).previous.fingerprint.clone());
+        prop_assert_eq!(sim.object(&homelab()).previous.fingerprint.clone(), fingerprint, "the authority was replaced");
+        let recorded = sim.object(&homelab()).annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
+        prop_assert_eq!(recorded, sim.object(&homelab()).previous.fingerprint.clone());
     }
 }

@@ -16,7 +16,7 @@ use dockseal::pki::profile::Usage;
 use dockseal::pki::sign::{Dates, LeafProfile, new_authority};
 use dockseal::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use openssl::Bench;
+use openssl::OpensslDir;
 use std::sync::Arc;
 
 const FAST: [KeyAlgorithm; 3] = [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::Ed25519];
@@ -61,18 +61,18 @@ const FORMS: [(&str, &str); 16] = [
 
 #[test]
 fn every_form_of_private_key_that_openssl_writes_is_read() {
-    let bench = Bench::new();
-    bench.openssl("ecparam -genkey -noout -name prime256v1 -out plain");
+    let dir = OpensslDir::new();
+    dir.openssl("ecparam -genkey -noout -name prime256v1 -out plain");
     for (words, form) in FORMS {
-        bench.openssl(&words.replace('X', "key"));
+        dir.openssl(&words.replace('X', "key"));
         let encrypted = words.contains("secret");
-        let pem = bench.read("key");
+        let pem = dir.read("key");
         let passphrase = encrypted.then_some(b"secret".as_slice());
         let key = PrivateKey::from_pem(&pem, passphrase).unwrap_or_else(|error| panic!("{form}: {error}"));
-        bench.openssl("pkey -in key -passin pass:secret -pubout -outform DER -out public");
-        assert_eq!(key.public_der(), bench.read("public"), "{form}");
-        bench.write("again", key.to_pem().as_bytes());
-        bench.openssl("pkey -in again -noout");
+        dir.openssl("pkey -in key -passin pass:secret -pubout -outform DER -out public");
+        assert_eq!(key.public_der(), dir.read("public"), "{form}");
+        dir.write("again", key.to_pem().as_bytes());
+        dir.openssl("pkey -in again -noout");
         if encrypted {
             assert_eq!(PrivateKey::from_pem(&pem, None).unwrap_err(), KeyError::PassphraseNeeded, "{form}");
             for wrong in ["", "Secret", "secret\n"] {
@@ -87,14 +87,14 @@ fn every_form_of_private_key_that_openssl_writes_is_read() {
 
 #[test]
 fn keys_that_cannot_be_used_say_why() {
-    let bench = Bench::new();
-    bench.openssl("ecparam -genkey -noout -name prime256v1 -out plain");
-    bench.openssl("pkcs8 -topk8 -in plain -v1 PBE-SHA1-3DES -passout pass:secret -out pkcs12");
-    bench.openssl("genrsa -out small 1024");
-    bench.openssl("ecparam -genkey -noout -name secp256k1 -out koblitz");
-    bench.openssl("genpkey -algorithm x25519 -out exchange");
-    bench.openssl("pkcs8 -topk8 -in plain -iter 20000000 -passout pass:secret -out slow");
-    bench.write("rubbish", "rubbish");
+    let dir = OpensslDir::new();
+    dir.openssl("ecparam -genkey -noout -name prime256v1 -out plain");
+    dir.openssl("pkcs8 -topk8 -in plain -v1 PBE-SHA1-3DES -passout pass:secret -out pkcs12");
+    dir.openssl("genrsa -out small 1024");
+    dir.openssl("ecparam -genkey -noout -name secp256k1 -out koblitz");
+    dir.openssl("genpkey -algorithm x25519 -out exchange");
+    dir.openssl("pkcs8 -topk8 -in plain -iter 20000000 -passout pass:secret -out slow");
+    dir.write("rubbish", "rubbish");
     for (name, expected) in [
         ("pkcs12", KeyError::EncryptionUnsupported),
         ("slow", KeyError::EncryptionUnsupported),
@@ -103,19 +103,19 @@ fn keys_that_cannot_be_used_say_why() {
         ("exchange", KeyError::AlgorithmUnsupported),
         ("rubbish", KeyError::Malformed),
     ] {
-        assert_eq!(PrivateKey::from_pem(&bench.read(name), Some(b"secret")).unwrap_err(), expected, "{name}");
+        assert_eq!(PrivateKey::from_pem(&dir.read(name), Some(b"secret")).unwrap_err(), expected, "{name}");
     }
 }
 
 #[test]
 fn a_sealed_key_is_read_by_openssl_and_by_us_and_by_nobody_without_the_passphrase() {
-    let bench = Bench::new();
+    let dir = OpensslDir::new();
     for algorithm in FAST {
         let key = key(algorithm);
         let sealed = seal(&key.to_pkcs8_der(), "geheim, ü".as_bytes(), &salt());
-        bench.write("sealed", &sealed);
-        assert!(bench.openssl("pkey -in sealed -passin pass:geheim,~ü -text -noout").contains("Private-Key"));
-        let asn1 = bench.openssl("asn1parse -in sealed");
+        dir.write("sealed", &sealed);
+        assert!(dir.openssl("pkey -in sealed -passin pass:geheim,~ü -text -noout").contains("Private-Key"));
+        let asn1 = dir.openssl("asn1parse -in sealed");
         assert!(asn1.contains("aes-256-cbc") && asn1.contains("hmacWithSHA256") && asn1.contains("PBKDF2"));
         let opened = PrivateKey::from_pem(sealed.as_bytes(), Some("geheim, ü".as_bytes())).unwrap();
         assert_eq!(opened.public_der(), key.public_der());
@@ -148,11 +148,11 @@ fn made(algorithm: KeyAlgorithm) -> Authority {
 
 #[test]
 fn what_we_sign_passes_openssl_s_strict_check_and_webpki_under_every_algorithm() {
-    let bench = Bench::new();
+    let dir = OpensslDir::new();
     for algorithm in FAST.into_iter().chain([KeyAlgorithm::Rsa(2048)]) {
         let authority = made(algorithm);
-        bench.write("ca.pem", authority.certificate.to_pem());
-        bench.write("new.pem", authority.renew(dates(), serial()).to_pem());
+        dir.write("ca.pem", authority.certificate.to_pem());
+        dir.write("new.pem", authority.renew(dates(), serial()).to_pem());
         let client = LeafProfile {
             common_name: "portainer.bodkys.house".into(),
             dns_names: vec![],
@@ -165,15 +165,12 @@ fn what_we_sign_passes_openssl_s_strict_check_and_webpki_under_every_algorithm()
         ];
         for (profile, purpose) in leaves {
             let leaf = authority.sign_leaf(&profile, &key(KeyAlgorithm::EcdsaP256), dates(), serial()).unwrap();
-            bench.write("leaf.pem", leaf.to_pem());
+            dir.write("leaf.pem", leaf.to_pem());
             for issuer in ["ca.pem", "new.pem"] {
-                bench.openssl(&format!("verify -x509_strict -purpose {purpose} -CAfile {issuer} leaf.pem"));
+                dir.openssl(&format!("verify -x509_strict -purpose {purpose} -CAfile {issuer} leaf.pem"));
             }
             let other = if purpose == "sslserver" { "sslclient" } else { "sslserver" };
-            assert!(
-                !bench.openssl_says(&format!("verify -purpose {other} -CAfile ca.pem leaf.pem")).0,
-                "one usage each"
-            );
+            assert!(!dir.openssl_says(&format!("verify -purpose {other} -CAfile ca.pem leaf.pem")).0, "one usage each");
             assert!(webpki_accepts(&authority.certificate, &leaf, profile.usage));
         }
         let outside = authority
@@ -197,9 +194,9 @@ fn webpki_accepts(issuer: &Certificate, leaf: &Certificate, usage: Usage) -> boo
 
 #[test]
 fn an_authority_says_what_it_is() {
-    let bench = Bench::new();
-    bench.write("ca.pem", made(KeyAlgorithm::EcdsaP256).certificate.to_pem());
-    let text = bench.openssl("x509 -in ca.pem -noout -text");
+    let dir = OpensslDir::new();
+    dir.write("ca.pem", made(KeyAlgorithm::EcdsaP256).certificate.to_pem());
+    let text = dir.openssl("x509 -in ca.pem -noout -text");
     let critical =
         |name: &str, value: &str| text.contains(&format!("X509v3 {name}: critical\n                {value}"));
     assert!(
@@ -220,19 +217,19 @@ fn leaves_verify_under_adopted_authorities_of_any_name() {
         "/O=only~an~organization",
     ];
     for (number, subject) in names.into_iter().enumerate() {
-        let bench = Bench::new();
+        let dir = OpensslDir::new();
         let encoding = if number % 2 == 0 { "-utf8" } else { "" };
-        bench.authority("ca", &format!("-multivalue-rdn {encoding} -subj {subject}"));
-        let key = PrivateKey::from_pem(&bench.read("ca.key"), None).unwrap();
-        let authority = Authority { certificate: bench.certificate("ca.pem"), key: Arc::new(key) };
+        dir.authority("ca", &format!("-multivalue-rdn {encoding} -subj {subject}"));
+        let key = PrivateKey::from_pem(&dir.read("ca.key"), None).unwrap();
+        let authority = Authority { certificate: dir.certificate("ca.pem"), key: Arc::new(key) };
         let renewed = authority.renew(dates(), serial());
         assert_eq!(renewed.subject, authority.certificate.subject, "{subject}");
         let leaf_key = self::key(KeyAlgorithm::EcdsaP256);
         let leaf = authority.sign_leaf(&host(&["pandora"], &[]), &leaf_key, dates(), serial()).unwrap();
-        bench.write("new.pem", renewed.to_pem());
-        bench.write("leaf.pem", leaf.to_pem());
+        dir.write("new.pem", renewed.to_pem());
+        dir.write("leaf.pem", leaf.to_pem());
         for issuer in ["ca.pem", "new.pem"] {
-            bench.openssl(&format!("verify -purpose sslserver -CAfile {issuer} leaf.pem"));
+            dir.openssl(&format!("verify -purpose sslserver -CAfile {issuer} leaf.pem"));
         }
         assert!(webpki_accepts(&renewed, &leaf, Usage::Server), "{subject}");
         assert!(leaf.is_issued_by(&renewed) && leaf.is_issued_by(&authority.certificate));
@@ -260,9 +257,9 @@ fn dates_from_1970_to_the_end_of_time_are_written_and_read() {
 /// openssl cannot write that end itself before 3.4, but many an authority has it.
 #[test]
 fn an_authority_without_an_end_can_be_read() {
-    let bench = Bench::new();
-    bench.authority("ca", "-days 10000");
-    let mut der = bench.certificate("ca.pem").der;
+    let dir = OpensslDir::new();
+    dir.authority("ca", "-days 10000");
+    let mut der = dir.certificate("ca.pem").der;
     let at = der.windows(2).position(|pair| pair == [0x18, 0x0f]);
     let at = at.expect("an end after 2049 is a GeneralizedTime");
     der[at + 2..at + 17].copy_from_slice(b"99991231235959Z");
@@ -298,16 +295,16 @@ fn no_debug_shows_key_bytes() {
 
 #[test]
 fn certificates_among_other_text_are_found() {
-    let bench = Bench::new();
-    bench.authority("ca", "");
-    bench.openssl("x509 -in ca.pem -text -out ca.txt");
-    bench.openssl("pkcs12 -export -in ca.pem -inkey ca.key -passout pass:x -out ca.p12");
-    bench.openssl("pkcs12 -in ca.p12 -passin pass:x -nodes -out ca.bag");
+    let dir = OpensslDir::new();
+    dir.authority("ca", "");
+    dir.openssl("x509 -in ca.pem -text -out ca.txt");
+    dir.openssl("pkcs12 -export -in ca.pem -inkey ca.key -passout pass:x -out ca.p12");
+    dir.openssl("pkcs12 -in ca.p12 -passin pass:x -nodes -out ca.bag");
     for name in ["ca.txt", "ca.bag"] {
-        assert_eq!(all_from_pem(&bench.read(name)).unwrap(), [bench.certificate("ca.pem")], "{name}");
+        assert_eq!(all_from_pem(&dir.read(name)).unwrap(), [dir.certificate("ca.pem")], "{name}");
     }
     let mut data = Data::default();
-    data.insert("everything", bench.read("ca.bag"));
+    data.insert("everything", dir.read("ca.bag"));
     let contents = material::read_anything(&data, None);
     assert_eq!((contents.certificates.len(), contents.keys.len()), (1, 1));
 }

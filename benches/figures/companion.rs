@@ -4,7 +4,7 @@
 use super::cluster::{leaf, payload, resident};
 use super::server::Server;
 use super::table::{Table, median};
-use crate::support::companion::{Companion, Way};
+use crate::support::companion::{ApiAccess, Companion};
 use crate::support::dockerd::Dockerd;
 use crate::support::ports;
 use crate::support::scratch::Scratch;
@@ -38,7 +38,7 @@ pub async fn one(server: &Server, table: &mut Table, renewals: usize) -> anyhow:
     let first = store(server).await?;
     let root = directory.path().to_string_lossy().into_owned();
     let words = ["--node", NODE, "--namespace", NAMESPACE, "--source-namespace", "bench-home", "--directory", &root];
-    let companion = Companion::start(server.cluster, &Way::Kubeconfig(&server.cluster.kubeconfig()), &words)?;
+    let companion = Companion::start(server.cluster, &ApiAccess::Kubeconfig(&server.cluster.kubeconfig()), &words)?;
     in_place(&certs, &first).await.with_context(|| companion.log())?;
     tokio::time::sleep(Duration::from_secs(15)).await; // threads of the first delivery have ended then
     table.row("(f) companion's memory (VmRSS), one host", resident(companion.pid())?);

@@ -70,7 +70,7 @@ impl Runner {
         }
         self.state.objects = loaded.objects;
         for client in self.state.objects.iter().filter(|found| found.object.has_server()) {
-            self.state.registrations.look_again(&client.object.at, None); // a Secret may hold another credential now
+            self.state.registrations.schedule_refresh(&client.object.at, None); // a Secret may hold another credential now
         }
         for found in &mut self.state.objects {
             leave_delivery_out(&mut found.object, self.state.host.as_deref());

@@ -1,7 +1,7 @@
 //! This test binary again, as another process: under another umask, without capabilities, traced, killed, or as
 //! somebody else who attacks.
 
-use super::place::*;
+use super::test_dir::*;
 use super::{attacks, crashes, limits};
 use dockseal::adapters::host::cert_dir::DeliveryError;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ fn play(part: &str, place: &Path) -> Result<(), DeliveryError> {
         }
         "renew" => round(place, "new", true),
         "release" => release(place),
-        "write" => open(place)?.write_generation(NAME, &Set::new("new").files()).map(drop),
+        "write" => open(place)?.write_generation(NAME, &FileSet::new("new").files()).map(drop),
         "churn" => crashes::churn(place),
         "attack" => attacks::attack(place),
         "peek" => attacks::peek(place),

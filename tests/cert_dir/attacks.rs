@@ -1,7 +1,7 @@
 //! Another user of the host, who swaps, links and races wherever they may write, against root who delivers there.
 
 use super::actor::{actor_from, needs_root};
-use super::place::*;
+use super::test_dir::*;
 use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite};
 use std::fs;
 use std::io::ErrorKind;
@@ -21,7 +21,7 @@ const AT_MOST: Duration = Duration::from_secs(90);
 struct Attacker(Child);
 
 impl Attacker {
-    fn start(place: &Place, part: &str, at: &Path) -> Attacker {
+    fn start(place: &TestDir, part: &str, at: &Path) -> Attacker {
         needs_root();
         let binary = place.path("binary"); // where the other user can run it
         fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
@@ -164,7 +164,7 @@ fn until_taken(path: &Path) {
 
 #[test]
 fn races_in_a_sticky_directory_that_all_may_write_redirect_nothing() {
-    let place = Place::new("sticky");
+    let place = TestDir::new("sticky");
     let canary = place.canary();
     make(&place.path("allowed"), 0o1777);
     let attacker = Attacker::start(&place, "attack", &place.certs());
@@ -175,7 +175,7 @@ fn races_in_a_sticky_directory_that_all_may_write_redirect_nothing() {
 
 #[test]
 fn races_for_an_allowed_directory_that_is_missing_redirect_nothing() {
-    let place = Place::new("root");
+    let place = TestDir::new("root");
     let canary = place.canary();
     make(&place.path("sticky"), 0o1777);
     let root = place.path("sticky/root");
@@ -187,7 +187,7 @@ fn races_for_an_allowed_directory_that_is_missing_redirect_nothing() {
 
 #[test]
 fn a_directory_within_anothers_is_refused_whatever_they_do() {
-    let place = Place::new("within");
+    let place = TestDir::new("within");
     let canary = place.canary();
     needs_root();
     std::os::unix::fs::chown(place.path("allowed"), Some(NOBODY), None).unwrap();
@@ -199,7 +199,7 @@ fn a_directory_within_anothers_is_refused_whatever_they_do() {
 
 #[test]
 fn nobody_else_reads_a_key_or_holds_the_lock_while_files_are_written() {
-    let place = Place::new("peek");
+    let place = TestDir::new("peek");
     make(&place.path("allowed"), 0o755);
     let mut attacker = Attacker::start(&place, "peek", &place.certs());
     let until = Instant::now() + LASTS;
@@ -215,7 +215,7 @@ fn nobody_else_reads_a_key_or_holds_the_lock_while_files_are_written() {
 #[test]
 fn what_others_planted_before_the_directory_was_closed_to_them_is_no_way_in() {
     needs_root();
-    let place = Place::new("planted");
+    let place = TestDir::new("planted");
     let canary = place.canary();
     make(&place.certs(), 0o777);
     let planted = format!(
@@ -232,7 +232,7 @@ fn what_others_planted_before_the_directory_was_closed_to_them_is_no_way_in() {
     assert!(matches!(directory.link_names(NAME, Overwrite::Always), Err(DeliveryError::Insecure { .. })));
     fs::remove_dir_all(place.certs().join(".dockseal")).unwrap();
     assert!(matches!(directory.take_over(NAME), Err(DeliveryError::TakeOver { .. })));
-    let number = directory.write_generation(NAME, &Set::new("one").files()).unwrap();
+    let number = directory.write_generation(NAME, &FileSet::new("one").files()).unwrap();
     directory.set_current(number).unwrap();
     directory.link_names(NAME, Overwrite::Always).unwrap();
     assert_eq!(shown(&place.certs()), ["one"; 3]);

@@ -2,7 +2,7 @@
 //! set, and the next round ends where it should.
 
 use super::actor::{REFUSED, actor};
-use super::place::*;
+use super::test_dir::*;
 use dockseal::adapters::host::cert_dir::DeliveryError;
 use std::fs::{self, File};
 use std::io::Read;
@@ -25,17 +25,17 @@ fn traced(part: &str, certs: &Path, call: &str, fate: &str, number: usize) -> Op
 }
 
 /// A world before, what runs in it, and what must hold whenever it is killed.
-struct Scene {
+struct CrashCase {
     before: fn(&Path),
     part: &'static str,
     holds: fn(&Path),
 }
 
-fn killed_at_every_step(scene: &Scene, end: fn(&Path)) {
+fn killed_at_every_step(scene: &CrashCase, end: fn(&Path)) {
     let mut killed = 0;
     for call in STEPS {
         for number in 1.. {
-            let place = Place::new("killed");
+            let place = TestDir::new("killed");
             let certs = place.certs();
             (scene.before)(&certs);
             let Some(output) = traced(scene.part, &certs, call, "signal=SIGKILL", number) else { break };
@@ -82,7 +82,7 @@ fn a_first_delivery_that_is_killed_shows_nothing_or_the_set() {
         assert!(shown(certs).iter().all(|word| word == "new"), "{:?}", shown(certs));
         each_whole(certs);
     };
-    killed_at_every_step(&Scene { before: |_| {}, part: "renew", holds }, ends_new);
+    killed_at_every_step(&CrashCase { before: |_| {}, part: "renew", holds }, ends_new);
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_renewal_that_is_killed_shows_the_old_set_or_the_new_one() {
             round(certs, word, false).unwrap();
         }
     };
-    killed_at_every_step(&Scene { before, part: "renew", holds: all_old_or_all_new }, ends_new);
+    killed_at_every_step(&CrashCase { before, part: "renew", holds: all_old_or_all_new }, ends_new);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_takeover_that_is_killed_shows_the_old_set_or_the_new_one() {
         make(certs, 0o755);
         PUBLIC.iter().for_each(|name| fs::write(certs.join(name), "old\n").unwrap());
     };
-    killed_at_every_step(&Scene { before, part: "renew", holds: all_old_or_all_new }, ends_new);
+    killed_at_every_step(&CrashCase { before, part: "renew", holds: all_old_or_all_new }, ends_new);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn a_removal_that_is_killed_is_ours_until_its_end() {
         release(certs).unwrap();
         assert_eq!(tree(certs), [] as [&str; 0]);
     };
-    killed_at_every_step(&Scene { before, part: "release", holds }, end);
+    killed_at_every_step(&CrashCase { before, part: "release", holds }, end);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_write_that_fails_leaves_nothing_behind() {
     let mut failed = 0;
     for (call, error) in errors {
         for number in 1.. {
-            let place = Place::new("failed");
+            let place = TestDir::new("failed");
             round(&place.certs(), "old", false).unwrap();
             let before = tree(&place.certs());
             let fate = format!("error={error}");
@@ -155,7 +155,7 @@ fn a_write_that_fails_leaves_nothing_behind() {
 fn what_is_not_read_back_as_it_was_written_does_not_count() {
     let mut noticed = 0;
     for number in 1.. {
-        let place = Place::new("differs");
+        let place = TestDir::new("differs");
         round(&place.certs(), "old", false).unwrap();
         let before = tree(&place.certs());
         let Some(output) = traced("write", &place.certs(), "read", "retval=0", number) else { break };
@@ -169,7 +169,7 @@ fn what_is_not_read_back_as_it_was_written_does_not_count() {
 
 #[test]
 fn without_openat2_nothing_is_done() {
-    let place = Place::new("enosys");
+    let place = TestDir::new("enosys");
     for error in ["ENOSYS", "EPERM"] {
         let output = traced("renew", &place.certs(), "openat2", &format!("error={error}"), 1).unwrap();
         assert_eq!(output.status.code(), Some(REFUSED));
@@ -192,7 +192,7 @@ fn calls(part: &str, certs: &Path) -> Vec<String> {
 
 #[test]
 fn everything_is_synced_before_it_counts() {
-    let place = Place::new("synced");
+    let place = TestDir::new("synced");
     round(&place.certs(), "old", false).unwrap();
     let calls = calls("renew", &place.certs());
     let at = |words: &[&str]| {
@@ -215,7 +215,7 @@ fn everything_is_synced_before_it_counts() {
 
 #[test]
 fn no_path_is_asked_for_but_the_root_and_names_in_opened_directories() {
-    let place = Place::new("paths");
+    let place = TestDir::new("paths");
     make(&place.certs(), 0o755);
     fs::write(place.certs().join("ca.pem"), "old\n").unwrap();
     let mut steps = calls("renew", &place.certs());
@@ -244,7 +244,7 @@ pub fn churn(certs: &Path) -> Result<(), DeliveryError> {
         let directory = open(certs)?;
         directory.remove_leftovers()?;
         let generation =
-            directory.write_generation(NAME, &Set::new(&format!("{}-{number}", std::process::id())).files())?;
+            directory.write_generation(NAME, &FileSet::new(&format!("{}-{number}", std::process::id())).files())?;
         directory.set_current(generation)?;
         directory.link_names(NAME, dockseal::adapters::host::cert_dir::Overwrite::Never)?;
         directory.prune(&[generation.saturating_sub(1), generation.saturating_sub(2)])?;
@@ -254,7 +254,7 @@ pub fn churn(certs: &Path) -> Result<(), DeliveryError> {
 
 #[test]
 fn readers_see_one_set_while_writers_are_killed_at_random() {
-    let place = Place::new("churn");
+    let place = TestDir::new("churn");
     let certs = place.certs();
     round(&certs, "first", false).unwrap();
     let (mut kills, mut reads, mut chance) = (0, 0_u64, std::process::id().wrapping_mul(2_654_435_761));

@@ -1,7 +1,7 @@
 //! Where everything is, who may read it, and what is seen.
 
 use super::actor::{needs_root, plays};
-use super::place::*;
+use super::test_dir::*;
 use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite, Owner, PublicName};
 use std::fs;
 use std::path::Path;
@@ -22,7 +22,7 @@ const LAYOUT: [(&str, u32); 10] = [
 #[test]
 fn a_delivery_has_its_layout_and_modes_under_any_umask() {
     for umask in ["077", "000"] {
-        let place = Place::new("layout");
+        let place = TestDir::new("layout");
         let certs = place.certs();
         plays(&[], &format!("round under umask {umask}"), &certs);
         let links = [".dockseal/current", "ca.pem", "pandora.key", "pandora.pem"];
@@ -44,7 +44,7 @@ fn a_delivery_has_its_layout_and_modes_under_any_umask() {
 #[test]
 fn root_without_capabilities_can_do_all_of_it() {
     needs_root();
-    let place = Place::new("bare");
+    let place = TestDir::new("bare");
     make(&place.certs(), 0o755);
     for name in PUBLIC {
         fs::write(place.certs().join(name), "old\n").unwrap();
@@ -56,7 +56,7 @@ fn root_without_capabilities_can_do_all_of_it() {
 
 #[test]
 fn what_was_written_is_seen() {
-    let place = Place::new("seen");
+    let place = TestDir::new("seen");
     let directory = place.open();
     assert_eq!(directory.contents(NAME).unwrap(), Default::default());
     round(&place.certs(), "one", false).unwrap();
@@ -73,7 +73,7 @@ fn what_was_written_is_seen() {
 
 #[test]
 fn a_directory_has_one_owner() {
-    let place = Place::new("owner");
+    let place = TestDir::new("owner");
     let directory = place.open();
     directory.claim(&owner(), None).unwrap();
     let other = Owner { object: "DockerHostCert/home/other".to_owned(), uid: String::new() };
@@ -86,7 +86,7 @@ fn a_directory_has_one_owner() {
 
 #[test]
 fn a_round_without_news_touches_nothing() {
-    let place = Place::new("idle");
+    let place = TestDir::new("idle");
     round(&place.certs(), "one", true).unwrap();
     let before = facts(&place.certs());
     round(&place.certs(), "one", true).unwrap();
@@ -95,7 +95,7 @@ fn a_round_without_news_touches_nothing() {
 
 #[test]
 fn what_is_removed_is_ours_alone() {
-    let place = Place::new("release");
+    let place = TestDir::new("release");
     let directory = place.open();
     for word in ["one", "two", "three"] {
         round(&place.certs(), word, false).unwrap();
@@ -117,14 +117,14 @@ fn what_is_removed_is_ours_alone() {
 
 #[test]
 fn files_of_others_stay_until_they_are_taken_over() {
-    let place = Place::new("takeover");
+    let place = TestDir::new("takeover");
     make(&place.certs(), 0o755);
     for name in PUBLIC {
         fs::write(place.certs().join(name), format!("old\n{name}\n")).unwrap();
     }
     let directory = place.open();
     assert!(matches!(directory.contents(NAME).unwrap().ca, PublicName::File(_)));
-    let number = directory.write_generation(NAME, &Set::new("new").files()).unwrap();
+    let number = directory.write_generation(NAME, &FileSet::new("new").files()).unwrap();
     directory.set_current(number).unwrap();
     for over in [Overwrite::Never, Overwrite::IfSame] {
         assert!(matches!(directory.link_names(NAME, over), Err(DeliveryError::FileExists(_))));
@@ -141,7 +141,7 @@ fn files_of_others_stay_until_they_are_taken_over() {
 
 #[test]
 fn a_set_that_is_not_whole_is_taken_over_as_it_is() {
-    let place = Place::new("partial");
+    let place = TestDir::new("partial");
     make(&place.certs(), 0o755);
     fs::write(place.certs().join("ca.pem"), "old\n").unwrap();
     fs::write(place.certs().join("pandora.pem"), "old\n-----BEGIN PRIVATE KEY-----\n").unwrap();
@@ -157,7 +157,7 @@ fn a_set_that_is_not_whole_is_taken_over_as_it_is() {
 
 #[test]
 fn edits_are_put_right() {
-    let place = Place::new("edits");
+    let place = TestDir::new("edits");
     round(&place.certs(), "one", false).unwrap();
     let broken = |name: &str| {
         fs::remove_file(place.certs().join(name)).unwrap();
@@ -181,7 +181,7 @@ fn edits_are_put_right() {
 
 #[test]
 fn a_directory_that_is_missing_is_made_where_it_is_to_be() {
-    let place = Place::new("missing");
+    let place = TestDir::new("missing");
     assert!(CertDir::find(&place.roots(), &place.certs()).unwrap().is_none());
     assert!(!place.certs().exists());
     let roots = [place.path("far/away")];
@@ -198,13 +198,13 @@ fn a_directory_that_is_missing_is_made_where_it_is_to_be() {
 
 #[test]
 fn a_name_that_would_be_another_file_is_refused() {
-    let place = Place::new("names");
+    let place = TestDir::new("names");
     for name in ["", "ca", "../x", "a/b", ".x", "A", "a\0", &"a".repeat(252)] {
         assert!(matches!(place.open().contents(name), Err(DeliveryError::Name(_))), "{name:?}");
     }
     for name in ["probe", "current", "owner", "1", "ca.pem", &"a".repeat(251)] {
         let directory = place.open();
-        let number = directory.write_generation(name, &Set::new("one").files()).unwrap();
+        let number = directory.write_generation(name, &FileSet::new("one").files()).unwrap();
         directory.set_current(number).unwrap();
         directory.link_names(name, Overwrite::Never).unwrap();
         assert!(names_are_ours(&directory.contents(name).unwrap()), "{name}");

@@ -1,7 +1,7 @@
 //! Full, small and read-only file systems, mount points, and two that write at once.
 
 use super::actor::{needs_root, plays};
-use super::place::*;
+use super::test_dir::*;
 use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError};
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub fn play(part: &str, certs: &Path) -> Result<(), DeliveryError> {
 
 fn apart(part: &str) {
     needs_root();
-    let place = Place::new("apart");
+    let place = TestDir::new("apart");
     plays(&["unshare", "--mount", "--propagation", "private"], part, &place.certs());
 }
 
@@ -40,13 +40,13 @@ fn full_disk(certs: &Path) -> Result<(), DeliveryError> {
     mount(&["-t", "tmpfs", "-o", "size=64k,mode=755", "none"], allowed);
     round(certs, "one", false)?;
     let directory = open(certs)?;
-    let two = directory.write_generation(NAME, &Set::new("two").files())?;
+    let two = directory.write_generation(NAME, &FileSet::new("two").files())?;
     let before = facts(certs);
-    let refused = directory.write_generation(NAME, &Set::of_size("two", 12_000).files()).unwrap_err();
+    let refused = directory.write_generation(NAME, &FileSet::of_size("two", 12_000).files()).unwrap_err();
     assert!(matches!(refused, DeliveryError::NoSpace { .. }), "{refused}");
     assert!(refused.to_string().contains("76 KiB are needed, 20 are free: remove some files there"), "{refused}");
     fs::write(allowed.join("filler"), vec![0; 64 << 10]).unwrap_err();
-    let refused = directory.write_generation(NAME, &Set::new("three").files()).unwrap_err();
+    let refused = directory.write_generation(NAME, &FileSet::new("three").files()).unwrap_err();
     assert!(matches!(refused, DeliveryError::NoSpace { .. }), "{refused}");
     assert_eq!((facts(certs), shown(certs)), (before, vec!["one".to_owned(); 3]));
     directory.claim(&owner(), None)?; // nor does what is so already
@@ -72,7 +72,7 @@ fn full_table(certs: &Path) -> Result<(), DeliveryError> {
     round(certs, "one", false)?;
     let before = facts(certs);
     (0..8).for_each(|number| fs::write(allowed.join(number.to_string()), "").unwrap_or_default());
-    let refused = open(certs)?.write_generation(NAME, &Set::new("two").files()).unwrap_err();
+    let refused = open(certs)?.write_generation(NAME, &FileSet::new("two").files()).unwrap_err();
     assert!(refused.to_string().contains("9 more files are needed"), "{refused}");
     assert_eq!((facts(certs), shown(certs)), (before, vec!["one".to_owned(); 3]));
     (0..8).for_each(|number| fs::remove_file(allowed.join(number.to_string())).unwrap_or_default());
@@ -87,14 +87,14 @@ fn a_read_only_mount_is_noticed_before_anything_is_touched() {
 fn read_only(certs: &Path) -> Result<(), DeliveryError> {
     let allowed = certs.parent().unwrap();
     round(certs, "one", false)?;
-    let two = open(certs)?.write_generation(NAME, &Set::new("two").files())?;
+    let two = open(certs)?.write_generation(NAME, &FileSet::new("two").files())?;
     fs::write(certs.join(".dockseal/.aside-x"), "").unwrap();
     mount(&["-o", "bind", allowed.to_str().unwrap()], allowed);
     mount(&["-o", "remount,bind,ro"], allowed);
     let directory = open(certs)?;
     let before = facts(certs);
     for refused in [
-        directory.write_generation(NAME, &Set::new("three").files()).unwrap_err(),
+        directory.write_generation(NAME, &FileSet::new("three").files()).unwrap_err(),
         directory.set_current(two).unwrap_err(),
         directory.remove_leftovers().unwrap_err(),
         directory.prune(&[]).unwrap_err(),
@@ -145,7 +145,7 @@ fn mount_point(certs: &Path) -> Result<(), DeliveryError> {
 
 #[test]
 fn two_that_write_at_once_wait_for_each_other() {
-    let place = Place::new("turns");
+    let place = TestDir::new("turns");
     let certs = place.certs();
     let write = |word: String| {
         for _ in 0..10 {

@@ -1,7 +1,7 @@
 //! What is not as we wrote it: seen, refused in words, never followed, never changed.
 
 use super::actor::needs_root;
-use super::place::*;
+use super::test_dir::*;
 use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite, PublicName};
 use rustix::fs::{AtFlags, CWD, Mode, Uid, chownat, mkfifoat};
 use std::fs::{self, Permissions};
@@ -10,14 +10,14 @@ use std::path::Path;
 
 const NOBODY: u32 = 65534;
 
-fn open_error(place: &Place) -> DeliveryError {
+fn open_error(place: &TestDir) -> DeliveryError {
     CertDir::open(&place.roots(), &place.certs()).unwrap_err()
 }
 
 #[test]
 fn a_linked_directory_is_refused_below_the_root_and_followed_above_where_it_is_roots() {
     needs_root();
-    let place = Place::new("linked");
+    let place = TestDir::new("linked");
     let canary = place.canary();
     symlink(&canary.path, place.certs()).unwrap();
     let refused = open_error(&place);
@@ -42,7 +42,7 @@ fn a_linked_directory_is_refused_below_the_root_and_followed_above_where_it_is_r
 #[test]
 fn a_directory_that_others_can_change_is_refused_by_name() {
     needs_root();
-    let place = Place::new("insecure");
+    let place = TestDir::new("insecure");
     drop(place.open());
     for (below, mode, words) in [
         ("allowed/certs", 0o777, "allowed/certs may be written by others (mode 0777): chmod go-w"),
@@ -74,7 +74,7 @@ type Call = fn(&CertDir) -> Result<(), DeliveryError>;
 #[test]
 fn our_own_directory_is_never_a_link_and_never_anothers() {
     needs_root();
-    let place = Place::new("keep");
+    let place = TestDir::new("keep");
     let canary = place.canary();
     let directory = place.open();
     let keep = place.certs().join(".dockseal");
@@ -82,7 +82,7 @@ fn our_own_directory_is_never_a_link_and_never_anothers() {
     let all: [(&str, Call); 8] = [
         ("look", |directory| directory.contents(NAME).map(drop)),
         ("claim", |directory| directory.claim(&owner(), None)),
-        ("write", |directory| directory.write_generation(NAME, &Set::new("one").files()).map(drop)),
+        ("write", |directory| directory.write_generation(NAME, &FileSet::new("one").files()).map(drop)),
         ("point", |directory| directory.set_current(1)),
         ("link", |directory| directory.link_names(NAME, Overwrite::Always)),
         ("retire", |directory| directory.prune(&[])),
@@ -115,7 +115,7 @@ type Spoil = fn(&Path, &Path);
 #[test]
 fn a_file_that_is_not_as_we_wrote_it_is_a_flaw_and_nobody_reads_it() {
     needs_root();
-    let place = Place::new("flaws");
+    let place = TestDir::new("flaws");
     let canary = place.canary();
     let spoils: [(&str, Spoil); 7] = [
         ("is a symbolic link", |file, elsewhere| symlink(elsewhere, file).unwrap()),
@@ -165,7 +165,7 @@ fn a_file_that_is_not_as_we_wrote_it_is_a_flaw_and_nobody_reads_it() {
 #[test]
 fn a_generation_that_others_can_change_is_replaced() {
     needs_root();
-    let place = Place::new("generation");
+    let place = TestDir::new("generation");
     let canary = place.canary();
     let keep = place.certs().join(".dockseal");
     let spoils: [(&str, Spoil); 3] = [
@@ -195,7 +195,7 @@ fn a_generation_that_others_can_change_is_replaced() {
 
 #[test]
 fn what_is_removed_is_not_followed() {
-    let place = Place::new("removal");
+    let place = TestDir::new("removal");
     let canary = place.canary();
     round(&place.certs(), "one", false).unwrap();
     let keep = place.certs().join(".dockseal");
@@ -208,7 +208,7 @@ fn what_is_removed_is_not_followed() {
     assert!(directory.contents(NAME).unwrap().leftovers);
     assert!(matches!(directory.set_current(7), Err(DeliveryError::InTheWay { .. })));
     assert!(matches!(directory.set_current(9), Err(DeliveryError::NoGeneration(_))));
-    let number = directory.write_generation(NAME, &Set::new("two").files()).unwrap();
+    let number = directory.write_generation(NAME, &FileSet::new("two").files()).unwrap();
     assert_eq!(number, 9);
     directory.set_current(number).unwrap();
     directory.prune(&[]).unwrap();
@@ -219,7 +219,7 @@ fn what_is_removed_is_not_followed() {
 
 #[test]
 fn a_current_that_leads_elsewhere_is_none_and_is_put_right() {
-    let place = Place::new("current");
+    let place = TestDir::new("current");
     let canary = place.canary();
     let current = place.certs().join(".dockseal/current");
     for target in ["../../../elsewhere", "01", "1/", "./1", "x"] {
@@ -236,7 +236,7 @@ fn a_current_that_leads_elsewhere_is_none_and_is_put_right() {
 
 #[test]
 fn what_is_no_plain_file_is_not_taken_over() {
-    let place = Place::new("foreign");
+    let place = TestDir::new("foreign");
     let canary = place.canary();
     make(&place.certs(), 0o755);
     let name = place.certs().join("ca.pem");

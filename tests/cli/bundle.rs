@@ -1,14 +1,14 @@
 //! `dockseal bundle`: what is in it, who may read it, and what it never overwrites.
 
-use crate::fixture::{Bed, mode};
+use crate::fixture::{Fixture, mode};
 use std::path::Path;
 
-fn secret(bed: &Bed, name: &str, file: &str) -> Vec<u8> {
-    std::fs::read(bed.path("state/secrets/default").join(name).join(file)).unwrap()
+fn secret(fixture: &Fixture, name: &str, file: &str) -> Vec<u8> {
+    std::fs::read(fixture.path("state/secrets/default").join(name).join(file)).unwrap()
 }
 
-fn listed(bed: &Bed, file: &str) -> Vec<String> {
-    let allowlist = bed.0.run(&format!("tar -tvzf {file}")).unwrap();
+fn listed(fixture: &Fixture, file: &str) -> Vec<String> {
+    let allowlist = fixture.0.run(&format!("tar -tvzf {file}")).unwrap();
     let entry = |line: &str| {
         let words: Vec<&str> = line.split_whitespace().collect();
         format!("{} {}", words[0], words[5])
@@ -18,58 +18,66 @@ fn listed(bed: &Bed, file: &str) -> Vec<String> {
 
 #[test]
 fn a_clients_files_are_packed_for_its_owner_alone() {
-    let bed = Bed::good();
+    let fixture = Fixture::good();
     for (what, name, secret_name) in
         [("ci", "ci", "ci-docker-client"), ("ptc/portainer", "portainer", "portainer-portainer-client")]
     {
-        let ran = bed.run(&["bundle", what, "-o", "."]);
+        let ran = fixture.run(&["bundle", what, "-o", "."]);
         ran.ends(0, "holds the certificate and the private key of");
         assert_eq!(ran.out, "");
         let file = format!("tls-client-certs-{name}.tar.gz");
-        assert_eq!(mode(&bed.path(&file)), 0o600);
-        assert_eq!(listed(&bed, &file), ["-rw------- ca.pem", "-rw------- cert.pem", "-r-------- key.pem"]);
-        bed.0.run(&format!("mkdir {name} && tar -xzf {file} -C {name}")).unwrap();
+        assert_eq!(mode(&fixture.path(&file)), 0o600);
+        assert_eq!(listed(&fixture, &file), ["-rw------- ca.pem", "-rw------- cert.pem", "-r-------- key.pem"]);
+        fixture.0.run(&format!("mkdir {name} && tar -xzf {file} -C {name}")).unwrap();
         for pem in ["ca.pem", "cert.pem", "key.pem"] {
-            assert_eq!(std::fs::read(bed.path(name).join(pem)).unwrap(), secret(&bed, secret_name, pem), "{pem}");
+            assert_eq!(
+                std::fs::read(fixture.path(name).join(pem)).unwrap(),
+                secret(&fixture, secret_name, pem),
+                "{pem}"
+            );
         }
     }
 }
 
 #[test]
 fn a_hosts_files_are_named_as_delivery_names_them() {
-    let bed = Bed::good();
-    bed.run(&["bundle", "dhc/pandora", "-o", "pandora.tgz"]).ends(0, "pandora.tgz holds");
+    let fixture = Fixture::good();
+    fixture.run(&["bundle", "dhc/pandora", "-o", "pandora.tgz"]).ends(0, "pandora.tgz holds");
     let names = ["-r--r--r-- ca.pem", "-r--r--r-- pandora.pem", "-r-------- pandora.key"];
-    assert_eq!(listed(&bed, "pandora.tgz"), names);
-    let piped = bed.command(&["bundle", "pandora", "-o", "-", "--state", "state"]).output().unwrap();
-    assert_eq!(piped.stdout, std::fs::read(bed.path("pandora.tgz")).unwrap(), "the same, whoever asks when");
+    assert_eq!(listed(&fixture, "pandora.tgz"), names);
+    let piped = fixture.command(&["bundle", "pandora", "-o", "-", "--state", "state"]).output().unwrap();
+    assert_eq!(piped.stdout, std::fs::read(fixture.path("pandora.tgz")).unwrap(), "the same, whoever asks when");
     assert!(piped.stderr.is_empty());
 }
 
 #[test]
 fn nothing_is_overwritten_unless_it_is_asked_for() {
-    let bed = Bed::good();
-    bed.0.write("taken", "precious").unwrap();
-    bed.0.run("ln -s precious link; ln -s taken other").unwrap();
+    let fixture = Fixture::good();
+    fixture.0.write("taken", "precious").unwrap();
+    fixture.0.run("ln -s precious link; ln -s taken other").unwrap();
     for taken in ["taken", "link", "other"] {
-        bed.run(&["bundle", "ci", "-o", taken]).ends(1, "is there already: give --force to replace it");
+        fixture.run(&["bundle", "ci", "-o", taken]).ends(1, "is there already: give --force to replace it");
     }
-    assert_eq!(std::fs::read(bed.path("taken")).unwrap(), b"precious");
-    assert!(!bed.path("precious").exists(), "a link is not followed");
-    bed.run(&["bundle", "ci", "-o", "other", "--force"]).ends(0, "");
-    assert_eq!(std::fs::read(bed.path("taken")).unwrap(), b"precious", "the link is replaced, not what it leads to");
-    bed.0.run("chmod 644 taken").unwrap();
-    bed.run(&["bundle", "ci", "-o", "taken", "--force"]).ends(0, "");
-    assert_eq!(mode(&bed.path("taken")), 0o600);
-    bed.run(&["bundle", "ci", "-o", "no/such/directory"]).ends(1, "make the directory it is to be in");
-    let left = std::fs::read_dir(bed.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(std::fs::read(fixture.path("taken")).unwrap(), b"precious");
+    assert!(!fixture.path("precious").exists(), "a link is not followed");
+    fixture.run(&["bundle", "ci", "-o", "other", "--force"]).ends(0, "");
+    assert_eq!(
+        std::fs::read(fixture.path("taken")).unwrap(),
+        b"precious",
+        "the link is replaced, not what it leads to"
+    );
+    fixture.0.run("chmod 644 taken").unwrap();
+    fixture.run(&["bundle", "ci", "-o", "taken", "--force"]).ends(0, "");
+    assert_eq!(mode(&fixture.path("taken")), 0o600);
+    fixture.run(&["bundle", "ci", "-o", "no/such/directory"]).ends(1, "make the directory it is to be in");
+    let left = std::fs::read_dir(fixture.0.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let left: Vec<_> = left.filter(|name| name.to_string_lossy().starts_with(".dockseal")).collect();
     assert_eq!(left, Vec::<std::ffi::OsString>::new());
 }
 
 #[test]
 fn it_says_what_it_has_not() {
-    let bed = Bed::mixed();
+    let fixture = Fixture::mixed();
     for (arguments, code, words) in [
         (&["bundle", "nope", "-o", "x"][..], 3, "there is no DockerHostCert, DockerClientCert or PortainerClient nope"),
         (&["bundle", "dca/homelab", "-o", "x"], 2, "it must be a DockerHostCert, DockerClientCert or PortainerClient"),
@@ -79,57 +87,63 @@ fn it_says_what_it_has_not() {
         (&["bundle", "attic", "-o", "x"], 2, "name the kind"),
         (&["bundle", "dhc/attic", "--install"], 2, "the Docker CLI needs a client's"),
     ] {
-        bed.run(arguments).ends(code, words);
-        assert!(!bed.path("x").exists());
+        fixture.run(arguments).ends(code, words);
+        assert!(!fixture.path("x").exists());
     }
-    let ran = bed.run(&["up", "nope.yaml"]);
+    let ran = fixture.run(&["up", "nope.yaml"]);
     ran.ends(1, "failed to read nope.yaml: No such file or directory (os error 2)\n");
-    let ran = bed.on_terminal(80, "", "bundle ci -o -");
+    let ran = fixture.on_terminal(80, "", "bundle ci -o -");
     assert_eq!(ran.code, Some(2));
     assert!(ran.out.contains("a private key is not printed on a terminal") && !ran.out.contains('\x1f'), "{}", ran.out);
     // A Secret that is another's, and one that is damaged.
-    std::fs::rename(bed.path("state/secrets/default/ci-docker-client"), bed.path("ci")).unwrap();
-    bed.0.run("cp -r state/secrets/default/attic-docker-client state/secrets/default/ci-docker-client").unwrap();
-    bed.run(&["bundle", "ci", "-o", "x"])
+    std::fs::rename(fixture.path("state/secrets/default/ci-docker-client"), fixture.path("ci")).unwrap();
+    fixture.0.run("cp -r state/secrets/default/attic-docker-client state/secrets/default/ci-docker-client").unwrap();
+    fixture
+        .run(&["bundle", "ci", "-o", "x"])
         .ends(4, "Secret default/ci-docker-client is not that of DockerClientCert/default/ci");
-    bed.0.run("rm -rf state/secrets/default/ci-docker-client && mv ci state/secrets/default/ci-docker-client").unwrap();
-    bed.0
+    fixture
+        .0
+        .run("rm -rf state/secrets/default/ci-docker-client && mv ci state/secrets/default/ci-docker-client")
+        .unwrap();
+    fixture
+        .0
         .run("cd state/secrets/default/ci-docker-client && rm tls.key && cp ../attic-docker-client/tls.key .")
         .unwrap();
-    bed.run(&["bundle", "ci", "-o", "x"]).ends(4, "is damaged");
+    fixture.run(&["bundle", "ci", "-o", "x"]).ends(4, "is damaged");
 }
 
 #[test]
 fn files_are_installed_for_the_docker_cli() {
-    let bed = Bed::mixed();
+    let fixture = Fixture::mixed();
     let files =
         |directory: &Path| ["ca.pem", "cert.pem", "key.pem"].map(|name| std::fs::read(directory.join(name)).unwrap());
-    let ran = bed.run(&["bundle", "ci", "--install"]);
+    let ran = fixture.run(&["bundle", "ci", "--install"]);
     ran.ends(0, "DOCKER_HOST=tcp://HOST:2376");
-    let docker = bed.path("home/.docker");
+    let docker = fixture.path("home/.docker");
     assert_eq!(ran.out, format!("export DOCKER_TLS_VERIFY=1\nexport DOCKER_CERT_PATH='{}'\n", docker.display()));
     assert_eq!(mode(&docker), 0o700);
     for name in ["ca.pem", "cert.pem", "key.pem"] {
         assert_eq!(mode(&docker.join(name)), 0o600, "{name}");
-        assert_eq!(std::fs::read(docker.join(name)).unwrap(), secret(&bed, "ci-docker-client", name));
+        assert_eq!(std::fs::read(docker.join(name)).unwrap(), secret(&fixture, "ci-docker-client", name));
     }
     // The same again, as after a renewal, and another's instead.
-    bed.run(&["bundle", "ci", "--install"]).ends(0, "");
+    fixture.run(&["bundle", "ci", "--install"]).ends(0, "");
     let before = files(&docker);
-    bed.run(&["bundle", "dcc/attic", "--install"]).ends(1, "is there already: give --force to replace it");
+    fixture.run(&["bundle", "dcc/attic", "--install"]).ends(1, "is there already: give --force to replace it");
     assert_eq!(files(&docker), before);
-    bed.run(&["bundle", "dcc/attic", "--install", "--force"]).ends(0, "");
+    fixture.run(&["bundle", "dcc/attic", "--install", "--force"]).ends(0, "");
     assert_ne!(files(&docker), before);
     // What the user put there since is the user's.
-    bed.0.write("home/.docker/key.pem", "mine").unwrap();
-    bed.run(&["bundle", "dcc/attic", "--install"]).ends(1, "is there already");
+    fixture.0.write("home/.docker/key.pem", "mine").unwrap();
+    fixture.run(&["bundle", "dcc/attic", "--install"]).ends(1, "is there already");
     assert_eq!(std::fs::read(docker.join("key.pem")).unwrap(), b"mine");
     // A directory with a quote in its name goes through a shell.
-    let ran = bed.run(&["bundle", "ci", "--install", "it's/here"]);
+    let ran = fixture.run(&["bundle", "ci", "--install", "it's/here"]);
     ran.ends(0, "");
-    bed.0.write("exports", &ran.out).unwrap();
-    let there = bed.0.run(". ./exports && cat \"$DOCKER_CERT_PATH/cert.pem\" && echo $DOCKER_TLS_VERIFY").unwrap();
+    fixture.0.write("exports", &ran.out).unwrap();
+    let there = fixture.0.run(". ./exports && cat \"$DOCKER_CERT_PATH/cert.pem\" && echo $DOCKER_TLS_VERIFY").unwrap();
     assert!(there.ends_with("-----END CERTIFICATE-----\n1\n"), "{there}");
-    let homeless = bed.command(&["bundle", "ci", "--install", "--state", "state"]).env_remove("HOME").output().unwrap();
+    let homeless =
+        fixture.command(&["bundle", "ci", "--install", "--state", "state"]).env_remove("HOME").output().unwrap();
     assert_eq!(homeless.status.code(), Some(1));
 }

@@ -1,7 +1,7 @@
 //! Clusters that are not as they should be: nowhere, too old, without our kinds or with others. Real ones are in
 //! tests/cluster.
 
-use crate::fixture::{Bed, Ran};
+use crate::fixture::{CommandOutput, Fixture};
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
@@ -49,15 +49,15 @@ fn answer(mut stream: std::net::TcpStream, answers: &[(&str, u16, &str)]) {
     }
 }
 
-fn asked(bed: &Bed, url: &str, arguments: &[&str]) -> Ran {
+fn asked(fixture: &Fixture, url: &str, arguments: &[&str]) -> CommandOutput {
     let kubeconfig = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "clusters": [{"name": "test", "cluster": {"server": url}}],
         "users": [{"name": "test", "user": {}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": "home"}}],
     });
-    bed.0.write("kubeconfig", kubeconfig.to_string()).unwrap();
-    bed.command(&[arguments, &["--kubeconfig", "kubeconfig"]].concat()).output().unwrap().into()
+    fixture.0.write("kubeconfig", kubeconfig.to_string()).unwrap();
+    fixture.command(&[arguments, &["--kubeconfig", "kubeconfig"]].concat()).output().unwrap().into()
 }
 
 const OLD: &str = r#"{"major":"1","minor":"33+","gitVersion":"v1.33.2-eks","gitCommit":"","gitTreeState":"","buildDate":"","goVersion":"","compiler":"","platform":""}"#;
@@ -69,7 +69,7 @@ const STRANGE: &str = r#"{"kind":"DockerHostCertList","apiVersion":"dockseal.dev
 
 #[test]
 fn every_verb_says_what_is_wrong_with_a_cluster() {
-    let bed = Bed(crate::support::scratch::Scratch::new("cli").unwrap());
+    let fixture = Fixture(crate::support::scratch::Scratch::new("cli").unwrap());
     let nowhere = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
@@ -108,17 +108,17 @@ fn every_verb_says_what_is_wrong_with_a_cluster() {
             &["enroll", "pandora"],
             &["enroll", "pandora", "--revoke"],
         ] {
-            let ran = asked(&bed, &url, verb);
+            let ran = asked(&fixture, &url, verb);
             ran.ends(1, words);
             assert!(ran.err.contains(&url), "which server: {}", ran.err);
             assert_eq!((ran.out.as_str(), ran.err.lines().count()), ("", 1), "{ran:?}");
         }
     }
-    asked(&bed, &url(server(&[("/version", 200, OLD)])), &["controller"]).ends(1, "is Kubernetes v1.33.2-eks");
+    asked(&fixture, &url(server(&[("/version", 200, OLD)])), &["controller"]).ends(1, "is Kubernetes v1.33.2-eks");
     let strange = server(&[("/version", 200, NEW), ("/apis/dockseal.dev", 200, STRANGE)]);
-    asked(&bed, &url(strange), &["status", "dhc"]).ends(1, "are none that this dockseal");
+    asked(&fixture, &url(strange), &["status", "dhc"]).ends(1, "are none that this dockseal");
     let closed = server(&[("/version", 403, SILENT), ("/apis/dockseal.dev", 404, ""), ("/apis", 200, NO_GROUP)]);
-    asked(&bed, &url(closed), &["status"]).ends(1, "its CRDs are missing");
+    asked(&fixture, &url(closed), &["status"]).ends(1, "its CRDs are missing");
 }
 
 /// Some clusters tell their version to nobody: that alone is no fault.
@@ -128,13 +128,13 @@ const WAITING: &str = "waiting for the cluster …";
 
 #[test]
 fn who_waits_at_a_terminal_is_told() {
-    let bed = Bed(crate::support::scratch::Scratch::new("cli").unwrap());
+    let fixture = Fixture(crate::support::scratch::Scratch::new("cli").unwrap());
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://127.0.0.1:{}", silent.local_addr().unwrap().port());
-    asked(&bed, "http://127.0.0.1:1", &["status"]);
-    let text = std::fs::read_to_string(bed.path("kubeconfig")).unwrap();
-    bed.0.write("kubeconfig", text.replace("http://127.0.0.1:1\"", &format!("{url}\""))).unwrap();
-    let screen = bed.path("screen");
+    asked(&fixture, "http://127.0.0.1:1", &["status"]);
+    let text = std::fs::read_to_string(fixture.path("kubeconfig")).unwrap();
+    fixture.0.write("kubeconfig", text.replace("http://127.0.0.1:1\"", &format!("{url}\""))).unwrap();
+    let screen = fixture.path("screen");
     let said = move || String::from_utf8_lossy(&std::fs::read(&screen).unwrap_or_default()).into_owned();
     let seen = said.clone();
     std::thread::spawn(move || {
@@ -147,6 +147,6 @@ fn who_waits_at_a_terminal_is_told() {
         drop(silent);
     });
     let line = format!("'{}' status --kubeconfig kubeconfig", env!("CARGO_BIN_EXE_dockseal"));
-    bed.0.try_run(&format!("script -qefc \"{line}\" screen </dev/null >/dev/null")).unwrap();
+    fixture.0.try_run(&format!("script -qefc \"{line}\" screen </dev/null >/dev/null")).unwrap();
     assert!(said().contains(WAITING), "{}", said());
 }

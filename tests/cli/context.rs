@@ -1,6 +1,6 @@
 //! `dockseal context`: with the real Docker CLIs of this machine, against a real dockerd.
 
-use crate::fixture::{Bed, GOOD, MORE, Ran, mode};
+use crate::fixture::{CommandOutput, Fixture, GOOD, MORE, mode};
 use crate::support::dockerd::Dockerd;
 use crate::support::ports;
 use std::process::Command;
@@ -12,21 +12,21 @@ fn paths() -> Vec<String> {
 }
 
 struct Cli<'a> {
-    bed: &'a Bed,
+    fixture: &'a Fixture,
     path: &'a str,
 }
 
 impl Cli<'_> {
-    fn docker(&self, arguments: &[&str]) -> Ran {
+    fn docker(&self, arguments: &[&str]) -> CommandOutput {
         let mut command = Command::new("docker");
-        command.args(arguments).current_dir(self.bed.0.path()).env_clear().env("PATH", self.path);
-        command.env("DOCKER_CONFIG", self.bed.path("docker")).env("HOME", self.bed.path("home"));
+        command.args(arguments).current_dir(self.fixture.0.path()).env_clear().env("PATH", self.path);
+        command.env("DOCKER_CONFIG", self.fixture.path("docker")).env("HOME", self.fixture.path("home"));
         command.output().unwrap().into()
     }
 
-    fn dockseal(&self, arguments: &[&str]) -> Ran {
-        let mut command = self.bed.command(&[arguments, &["--state", "state"]].concat());
-        command.env("PATH", self.path).env("DOCKER_CONFIG", self.bed.path("docker"));
+    fn dockseal(&self, arguments: &[&str]) -> CommandOutput {
+        let mut command = self.fixture.command(&[arguments, &["--state", "state"]].concat());
+        command.env("PATH", self.path).env("DOCKER_CONFIG", self.fixture.path("docker"));
         command.output().unwrap().into()
     }
 
@@ -39,15 +39,15 @@ impl Cli<'_> {
 #[test]
 fn the_docker_cli_reaches_a_dockerd_with_it() {
     let port = ports::free().unwrap();
-    let bed = Bed::of(&GOOD.replace("12376", &port.to_string()));
-    let host = bed.path("state/secrets/default/pandora-docker-host");
+    let fixture = Fixture::of(&GOOD.replace("12376", &port.to_string()));
+    let host = fixture.path("state/secrets/default/pandora-docker-host");
     let dockerd = Dockerd::start_on(port, &host.join("cert.pem"), &host.join("key.pem"), &host.join("ca.pem")).unwrap();
     for (number, path) in paths().iter().enumerate() {
-        let cli = Cli { bed: &bed, path };
+        let cli = Cli { fixture: &fixture, path };
         let (file, name) = (format!("file{number}"), format!("installed{number}"));
         cli.dockseal(&["context", &file, "pandora", "--client", "ci"]).ends(0, "docker context import");
         let written = format!("{file}.dockercontext");
-        assert_eq!(mode(&bed.path(&written)), 0o600);
+        assert_eq!(mode(&fixture.path(&written)), 0o600);
         cli.dockseal(&["context", &file, "pandora", "--client", "ci"]).ends(1, "is there already");
         let imported = cli.docker(&["context", "import", &file, &written]);
         assert_eq!(imported.code, Some(0), "{imported:?}");
@@ -55,7 +55,7 @@ fn the_docker_cli_reaches_a_dockerd_with_it() {
         cli.dockseal(&["context", &name, "pandora", "--client", "ci", "--install"]).ends(0, "made the context");
         cli.serves(&name);
         // After a renewal the same line updates it: here, what is there is broken, and is whole again then.
-        bed.0.run("find docker/contexts/tls -name key.pem -exec cp objects.yaml {} \\;").unwrap();
+        fixture.0.run("find docker/contexts/tls -name key.pem -exec cp objects.yaml {} \\;").unwrap();
         assert_ne!(cli.docker(&["--context", &name, "version"]).code, Some(0));
         cli.dockseal(&["context", &name, "pandora", "--client", "ci", "--install"]).ends(0, "updated the context");
         cli.serves(&name);
@@ -70,7 +70,7 @@ fn the_docker_cli_reaches_a_dockerd_with_it() {
 
 #[test]
 fn no_key_is_an_argument_or_stays_behind() {
-    let bed = Bed::good();
+    let fixture = Fixture::good();
     let spy = "#!/bin/sh
 echo \"$*\" >> args
 case \"$*\" in
@@ -79,29 +79,29 @@ case \"$*\" in
   *update*) for word in $(echo \"$*\" | tr ',' ' '); do case $word in key=*) stat -c '%a %n' ${word#key=} >> modes; stat -c %a $(dirname ${word#key=}) >> modes ;; esac; done ;;
 esac
 ";
-    std::fs::create_dir(bed.path("bin")).unwrap();
-    bed.0.program("bin/docker", spy).unwrap();
-    std::fs::create_dir(bed.path("run")).unwrap();
-    let path = format!("{}:{}", bed.path("bin").display(), std::env::var("PATH").unwrap_or_default());
-    let run = || -> Ran {
-        let mut command = bed.command(&["context", "ci", "pandora", "--install", "--state", "state"]);
-        command.env("PATH", &path).env("XDG_RUNTIME_DIR", bed.path("run")).env("DOCKER_HOST", "tcp://elsewhere");
+    std::fs::create_dir(fixture.path("bin")).unwrap();
+    fixture.0.program("bin/docker", spy).unwrap();
+    std::fs::create_dir(fixture.path("run")).unwrap();
+    let path = format!("{}:{}", fixture.path("bin").display(), std::env::var("PATH").unwrap_or_default());
+    let run = || -> CommandOutput {
+        let mut command = fixture.command(&["context", "ci", "pandora", "--install", "--state", "state"]);
+        command.env("PATH", &path).env("XDG_RUNTIME_DIR", fixture.path("run")).env("DOCKER_HOST", "tcp://elsewhere");
         command.output().unwrap().into()
     };
     run().ends(0, "DOCKER_HOST is set and overrides every context");
-    bed.0.write("there", "\"tcp://127.0.0.1:12376\"").unwrap();
+    fixture.0.write("there", "\"tcp://127.0.0.1:12376\"").unwrap();
     run().ends(0, "updated the context ci");
-    let read = |name: &str| std::fs::read_to_string(bed.path(name)).unwrap();
+    let read = |name: &str| std::fs::read_to_string(fixture.path(name)).unwrap();
     let modes = read("modes");
     let modes: Vec<&str> = modes.lines().collect();
-    assert!(modes[0].starts_with(&format!("600 {}", bed.path("run").display())) && modes[1] == "700", "{modes:?}");
+    assert!(modes[0].starts_with(&format!("600 {}", fixture.path("run").display())) && modes[1] == "700", "{modes:?}");
     assert!(!read("args").contains("PRIVATE") && read("imported").contains("BEGIN PRIVATE KEY"));
-    assert_eq!(std::fs::read_dir(bed.path("run")).unwrap().count(), 0, "nothing stays behind");
+    assert_eq!(std::fs::read_dir(fixture.path("run")).unwrap().count(), 0, "nothing stays behind");
 }
 
 #[test]
 fn it_says_what_does_not_fit() {
-    let bed = Bed::of(&format!(
+    let fixture = Fixture::of(&format!(
         "{GOOD}{MORE}
 ---
 apiVersion: dockseal.dev/v1alpha1
@@ -125,14 +125,14 @@ spec: {{caRef: {{name: second}}, commonName: stranger}}
         (&["context", "ci", "attic", "--install", "-o", "x"], 2, "cannot be used with"),
         (&["context", "ci"], 2, "HOST"),
     ] {
-        bed.run(arguments).ends(code, words);
+        fixture.run(arguments).ends(code, words);
     }
-    let mut without = bed.command(&["context", "ci", "attic", "--install", "--state", "state"]);
-    let ran: Ran = without.env("PATH", "/nowhere").output().unwrap().into();
+    let mut without = fixture.command(&["context", "ci", "attic", "--install", "--state", "state"]);
+    let ran: CommandOutput = without.env("PATH", "/nowhere").output().unwrap().into();
     ran.ends(1, "is the Docker CLI installed?");
-    let piped = bed.run(&["context", "ci", "attic", "-o", "-"]);
+    let piped = fixture.run(&["context", "ci", "attic", "-o", "-"]);
     assert!(piped.out.starts_with("meta.json\0"), "{piped:?}");
-    let ran = bed.on_terminal(80, "", "context ci attic -o -");
+    let ran = fixture.on_terminal(80, "", "context ci attic -o -");
     assert_eq!(ran.code, Some(2));
     assert!(ran.out.contains("a private key is not printed on a terminal"), "{}", ran.out);
 }

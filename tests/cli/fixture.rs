@@ -56,24 +56,24 @@ spec: {caRef: {name: homelab}, commonName: attic}
 ";
 
 /// A directory with `state` in it.
-pub struct Bed(pub Scratch);
+pub struct Fixture(pub Scratch);
 
 /// What a run ended with.
 #[derive(Debug)]
-pub struct Ran {
+pub struct CommandOutput {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
 }
 
-impl From<Output> for Ran {
-    fn from(output: Output) -> Ran {
+impl From<Output> for CommandOutput {
+    fn from(output: Output) -> CommandOutput {
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ran { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+        CommandOutput { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
     }
 }
 
-impl Ran {
+impl CommandOutput {
     /// It ended with that code, and said those words on standard error.
     #[track_caller]
     pub fn ends(&self, code: i32, words: &str) {
@@ -82,30 +82,30 @@ impl Ran {
     }
 }
 
-impl Bed {
+impl Fixture {
     /// What `up --once` makes of that YAML, Ready or not.
-    pub fn of(yaml: &str) -> Bed {
-        let bed = Bed(Scratch::new("cli").unwrap());
-        bed.0.write("objects.yaml", yaml).unwrap();
-        bed.up();
-        bed
+    pub fn of(yaml: &str) -> Fixture {
+        let fixture = Fixture(Scratch::new("cli").unwrap());
+        fixture.0.write("objects.yaml", yaml).unwrap();
+        fixture.up();
+        fixture
     }
 
     /// Everything is Ready.
-    pub fn good() -> Bed {
-        Bed::of(GOOD)
+    pub fn good() -> Fixture {
+        Fixture::of(GOOD)
     }
 
     /// Not everything is.
-    pub fn mixed() -> Bed {
-        Bed::of(&format!("{GOOD}{MORE}"))
+    pub fn mixed() -> Fixture {
+        Fixture::of(&format!("{GOOD}{MORE}"))
     }
 
     /// Runs `up` on `objects.yaml` again, until it has looked at everything: a busy machine may not in two seconds.
     pub fn up(&self) {
         for patience in ["2s", "10s", "60s"] {
             let mut up = self.command(&["up", "objects.yaml", "--once", "--timeout", patience, "--state", "state"]);
-            let ran = Ran::from(up.output().unwrap());
+            let ran = CommandOutput::from(up.output().unwrap());
             assert!(matches!(ran.code, Some(0 | 4)), "{ran:?}");
             if ran.code == Some(0) || self.is_looked_at() {
                 return;
@@ -135,13 +135,13 @@ impl Bed {
     }
 
     /// A verb over the state directory.
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub fn run(&self, arguments: &[&str]) -> CommandOutput {
         let with_state = [arguments, &["--state", "state"]].concat();
         self.command(&with_state).output().unwrap().into()
     }
 
     /// The same on a terminal of so many columns; standard error is there too.
-    pub fn on_terminal(&self, columns: usize, settings: &str, arguments: &str) -> Ran {
+    pub fn on_terminal(&self, columns: usize, settings: &str, arguments: &str) -> CommandOutput {
         let binary = env!("CARGO_BIN_EXE_dockseal");
         let line = format!("stty cols {columns} rows 40 -onlcr; {settings} '{binary}' {arguments} --state state");
         let mut command = Command::new("script");

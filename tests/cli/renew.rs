@@ -1,33 +1,33 @@
 //! `dockseal renew` without a cluster; with one it is in tests/cluster.
 
-use crate::fixture::Bed;
+use crate::fixture::Fixture;
 
 #[test]
 fn without_a_cluster_it_says_what_goes_into_the_yaml() {
-    let bed = Bed::mixed();
-    let ran = bed.run(&["renew", "ci"]);
+    let fixture = Fixture::mixed();
+    let ran = fixture.run(&["renew", "ci"]);
     ran.ends(
         2,
         "under metadata of DockerClientCert/default/ci write annotations: {dockseal.dev/renew-requested-at: \"20",
     );
     let (_, rest) = ran.err.split_once("annotations: ").unwrap();
     let annotation = &rest[..=rest.find('}').unwrap()];
-    let before = bed.run(&["status", "ci", "-o", "json"]).out;
+    let before = fixture.run(&["status", "ci", "-o", "json"]).out;
     std::thread::sleep(std::time::Duration::from_millis(1100)); // what was asked for in its own second was done
-    let again = bed.run(&["renew", "ci"]);
+    let again = fixture.run(&["renew", "ci"]);
     let (_, rest) = again.err.split_once("annotations: ").unwrap();
     let annotation = if rest.starts_with(annotation) { annotation } else { &rest[..=rest.find('}').unwrap()] };
-    let yaml = std::fs::read_to_string(bed.path("objects.yaml")).unwrap();
+    let yaml = std::fs::read_to_string(fixture.path("objects.yaml")).unwrap();
     let wish = format!("metadata: {{name: ci, annotations: {annotation}}}");
-    bed.0.write("objects.yaml", yaml.replace("metadata: {name: ci}", &wish)).unwrap();
-    bed.up();
-    let after = bed.run(&["status", "ci", "-o", "json"]).out;
+    fixture.0.write("objects.yaml", yaml.replace("metadata: {name: ci}", &wish)).unwrap();
+    fixture.up();
+    let after = fixture.run(&["status", "ci", "-o", "json"]).out;
     assert_ne!(before, after, "what it said to write does it");
 }
 
 #[test]
 fn what_cannot_be_renewed_is_said() {
-    let bed = Bed::mixed();
+    let fixture = Fixture::mixed();
     for (arguments, code, words) in [
         (&["renew"][..], 2, "required"),
         (&["renew", "nope"], 3, "there is no DockerHostCert, DockerClientCert or PortainerClient nope"),
@@ -44,8 +44,8 @@ fn what_cannot_be_renewed_is_said() {
         (&["renew", "ci", "-l", "site=home"], 2, "--all"),
         (&["renew", "ci", "--timeout", "5s"], 2, "--wait"),
     ] {
-        bed.run(arguments).ends(code, words);
+        fixture.run(arguments).ends(code, words);
     }
-    let all = bed.run(&["renew", "--all", "dhc", "-l", "site in (home,away)"]);
+    let all = fixture.run(&["renew", "--all", "dhc", "-l", "site in (home,away)"]);
     all.ends(2, "DockerHostCert/default/attic, DockerHostCert/default/pandora");
 }

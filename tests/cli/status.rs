@@ -1,6 +1,6 @@
 //! `dockseal status` over a state directory.
 
-use crate::fixture::{Bed, GOOD, Ran};
+use crate::fixture::{CommandOutput, Fixture, GOOD};
 use crate::schema::faults;
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
@@ -22,8 +22,8 @@ fn names(value: &Value) -> Vec<String> {
 
 #[test]
 fn all_that_is_ready_is_a_line_each_and_code_0() {
-    let bed = Bed::good();
-    let ran = bed.run(&["status"]);
+    let fixture = Fixture::good();
+    let ran = fixture.run(&["status"]);
     ran.ends(0, "");
     assert_eq!(ran.err, "", "nothing to say is nothing said");
     let lines: Vec<Vec<&str>> = ran.out.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -38,8 +38,8 @@ fn all_that_is_ready_is_a_line_each_and_code_0() {
 
 #[test]
 fn what_is_not_ready_comes_first_with_its_sentence_and_code_4() {
-    let bed = Bed::mixed();
-    let ran = bed.run(&["status"]);
+    let fixture = Fixture::mixed();
+    let ran = fixture.run(&["status"]);
     ran.ends(4, "");
     assert!(ran.out.starts_with("8 of 9 objects are Ready\n"), "{}", ran.out);
     let line = ran.out.lines().nth(3).unwrap();
@@ -48,16 +48,16 @@ fn what_is_not_ready_comes_first_with_its_sentence_and_code_4() {
         line.contains("AuthorityNotFound: ") && line.contains("nowhere"),
         "whole where there is no terminal: {line}"
     );
-    bed.run(&["status", "dcc"]).ends(0, "");
-    bed.run(&["status", "broken"]).ends(4, "");
-    bed.run(&["status", "dhc/pandora"]).ends(0, "");
+    fixture.run(&["status", "dcc"]).ends(0, "");
+    fixture.run(&["status", "broken"]).ends(4, "");
+    fixture.run(&["status", "dhc/pandora"]).ends(0, "");
 }
 
 #[test]
 fn objects_are_chosen_by_kind_name_namespace_and_label() {
-    let bed = Bed::mixed();
+    let fixture = Fixture::mixed();
     let chosen = |arguments: &[&str]| {
-        let ran = bed.run(&[&["status", "-o", "json"], arguments].concat());
+        let ran = fixture.run(&[&["status", "-o", "json"], arguments].concat());
         names(&json(&ran.out))
     };
     assert_eq!(chosen(&["pandora"]), ["DockerHostCert/default/pandora", "DockerHostCert/lab/pandora"]);
@@ -76,28 +76,28 @@ fn objects_are_chosen_by_kind_name_namespace_and_label() {
         (&["status", "-n", "a", "-A"], 2, "cannot be used with"),
         (&["status", "-o", "xml"], 2, "invalid value"),
     ] {
-        bed.run(arguments).ends(code, words);
+        fixture.run(arguments).ends(code, words);
     }
-    let empty = bed.run(&["status", "-n", "moon"]);
+    let empty = fixture.run(&["status", "-n", "moon"]);
     empty.ends(0, "there is no object of Dockseal in namespace moon of state");
     assert_eq!(empty.out, "");
-    assert_eq!(names(&json(&bed.run(&["status", "-n", "moon", "-o", "json"]).out)), Vec::<String>::new());
+    assert_eq!(names(&json(&fixture.run(&["status", "-n", "moon", "-o", "json"]).out)), Vec::<String>::new());
 }
 
 #[test]
 fn every_form_says_the_same() {
-    let bed = Bed::mixed();
-    let document = json(&bed.run(&["status", "-o", "json"]).out);
+    let fixture = Fixture::mixed();
+    let document = json(&fixture.run(&["status", "-o", "json"]).out);
     assert_eq!((&document["ready"], &document["total"]), (&Value::from(8), &Value::from(9)));
     let broken = &document["objects"].as_array().unwrap().iter().find(|object| object["name"] == "broken").unwrap();
     assert_eq!((&broken["ready"], &broken["issued"]), (&Value::from(false), &Value::from("No")));
     assert_eq!(broken["reason"], "AuthorityNotFound");
-    let yaml: Value = serde_saphyr::from_str(&bed.run(&["status", "-o", "yaml"]).out).unwrap();
+    let yaml: Value = serde_saphyr::from_str(&fixture.run(&["status", "-o", "yaml"]).out).unwrap();
     assert_eq!(document, yaml);
-    let named = bed.run(&["status", "-o", "name", "-n", "lab"]);
+    let named = fixture.run(&["status", "-o", "name", "-n", "lab"]);
     assert_eq!(named.out, "dockerhostcert.dockseal.dev/pandora\ndockerca.dockseal.dev/lab\n");
-    bed.run(&["status", "-n", "lab", named.out.lines().next().unwrap()]).ends(0, "");
-    let wide = bed.run(&["status", "-o", "wide", "ci"]);
+    fixture.run(&["status", "-n", "lab", named.out.lines().next().unwrap()]).ends(0, "");
+    let wide = fixture.run(&["status", "-o", "wide", "ci"]);
     let serial = document["objects"].as_array().unwrap().iter().find(|object| object["name"] == "ci").unwrap();
     for field in ["serial", "fingerprint", "namespace"] {
         assert!(wide.out.contains(serial[field].as_str().unwrap()), "{field}: {}", wide.out);
@@ -108,11 +108,11 @@ fn every_form_says_the_same() {
 
 #[test]
 fn what_ends_soon_and_was_not_renewed_is_said_loudly() {
-    let bed = Bed::good();
-    bed.date("DockerHostCert/default/pandora.yaml", 12, -60);
-    bed.date("DockerHostCert/default/attic.yaml", 12, 3);
-    bed.date("DockerClientCert/default/ci.yaml", -3, -60);
-    let ran = bed.run(&["status"]);
+    let fixture = Fixture::good();
+    fixture.date("DockerHostCert/default/pandora.yaml", 12, -60);
+    fixture.date("DockerHostCert/default/attic.yaml", 12, 3);
+    fixture.date("DockerClientCert/default/ci.yaml", -3, -60);
+    let ran = fixture.run(&["status"]);
     ran.ends(0, "");
     let loud: Vec<&str> = ran.out.lines().filter(|line| line.starts_with("!! ")).collect();
     assert_eq!(loud.len(), 2, "{}", ran.out);
@@ -125,18 +125,18 @@ fn what_ends_soon_and_was_not_renewed_is_said_loudly() {
     let marked: Vec<&str> = ran.out.lines().filter(|line| line.ends_with(" !!")).collect();
     assert_eq!(marked.len(), 2, "{}", ran.out);
     assert!(marked[0].starts_with("dhc/pandora") && marked[1].starts_with("dcc/ci"), "{}", ran.out);
-    let document = json(&bed.run(&["status", "-o", "json"]).out);
+    let document = json(&fixture.run(&["status", "-o", "json"]).out);
     let overdue = document["objects"].as_array().unwrap().iter().filter(|object| object["overdue"] == true).count();
     assert_eq!(overdue, 2);
-    let named = bed.run(&["status", "-o", "name"]);
+    let named = fixture.run(&["status", "-o", "name"]);
     assert_eq!((named.out.lines().count(), named.err.matches("NOT RENEWED").count()), (5, 2), "{named:?}");
 }
 
 #[test]
 fn a_terminal_is_filled_and_coloured_unless_it_must_not_be() {
-    let bed = Bed::mixed();
+    let fixture = Fixture::mixed();
     for columns in [70, 120, 200] {
-        let ran = bed.on_terminal(columns, "", "status");
+        let ran = fixture.on_terminal(columns, "", "status");
         assert_eq!(ran.code, Some(4), "{ran:?}");
         assert!(ran.out.contains("\x1b[32myes\x1b[0m") && ran.out.contains("\x1b[31mno\x1b[0m"), "{}", ran.out);
         let plain = plain(&ran.out);
@@ -144,18 +144,18 @@ fn a_terminal_is_filled_and_coloured_unless_it_must_not_be() {
             assert!(line.chars().count() <= columns, "{columns}: {line}");
         }
         let words: Vec<&str> = plain.split_whitespace().collect();
-        let whole = bed.run(&["status", "broken", "-o", "json"]);
+        let whole = fixture.run(&["status", "broken", "-o", "json"]);
         let message = json(&whole.out)["objects"][0]["message"].as_str().unwrap().to_owned();
         assert!(words.join(" ").contains(&message), "{columns}: {plain}");
     }
     for settings in ["NO_COLOR=1", "TERM=dumb"] {
-        let ran = bed.on_terminal(120, settings, "status");
+        let ran = fixture.on_terminal(120, settings, "status");
         assert!(!ran.out.contains('\x1b') && ran.out.contains("8 of 9"), "{settings}: {}", ran.out);
     }
-    let empty = bed.on_terminal(120, "NO_COLOR=", "status");
+    let empty = fixture.on_terminal(120, "NO_COLOR=", "status");
     assert!(empty.out.contains('\x1b'), "an empty NO_COLOR is none: {}", empty.out);
     for form in ["json", "yaml", "name"] {
-        let ran = bed.on_terminal(120, "", &format!("status -o {form}"));
+        let ran = fixture.on_terminal(120, "", &format!("status -o {form}"));
         assert!(!ran.out.contains('\x1b'), "{form}: {}", ran.out);
     }
 }
@@ -168,13 +168,14 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn it_reads_beside_a_running_up() {
-    let bed = Bed::good();
-    let mut up = bed.command(&["up", "objects.yaml", "--state", "state"]);
+    let fixture = Fixture::good();
+    let mut up = fixture.command(&["up", "objects.yaml", "--state", "state"]);
     let mut up = up.stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(up.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-    let ran = bed.run(&["status"]);
-    let second: Ran = bed.command(&["up", "objects.yaml", "--once", "--state", "state"]).output().unwrap().into();
+    let ran = fixture.run(&["status"]);
+    let second: CommandOutput =
+        fixture.command(&["up", "objects.yaml", "--once", "--state", "state"]).output().unwrap().into();
     up.kill().unwrap();
     up.wait().unwrap();
     assert!(line.contains("True"), "it holds the directory when it says this: {line}");
@@ -184,46 +185,46 @@ fn it_reads_beside_a_running_up() {
 
 #[test]
 fn what_left_the_files_is_no_longer_shown() {
-    let bed = Bed::good();
-    bed.0.write("objects.yaml", GOOD.rsplit_once("---").unwrap().0).unwrap();
-    bed.up();
-    let ran = bed.run(&["status"]);
+    let fixture = Fixture::good();
+    fixture.0.write("objects.yaml", GOOD.rsplit_once("---").unwrap().0).unwrap();
+    fixture.up();
+    let ran = fixture.run(&["status"]);
     ran.ends(0, "");
     assert!(ran.out.starts_with("all 4 objects") && !ran.out.contains("ptc/"), "{}", ran.out);
 }
 
 #[test]
 fn where_to_look_is_said_or_found_or_asked_for() {
-    let bed = Bed::good();
-    let found = bed.command(&["status", "ci"]).env("DOCKSEAL_STATE", "state").output().unwrap();
+    let fixture = Fixture::good();
+    let found = fixture.command(&["status", "ci"]).env("DOCKSEAL_STATE", "state").output().unwrap();
     assert!(found.status.success(), "{found:?}");
     for (settings, arguments, words) in [
         ("nowhere", &["status"][..], "there is no cluster: give --kubeconfig"),
         ("state", &["status", "--kubeconfig", "nowhere"], "failed to use the kubeconfig nowhere"),
         ("state", &["status", "--context", "moon"], "failed to use that context of the kubeconfig"),
     ] {
-        let ran: Ran = bed.command(arguments).env("DOCKSEAL_STATE", settings).output().unwrap().into();
+        let ran: CommandOutput = fixture.command(arguments).env("DOCKSEAL_STATE", settings).output().unwrap().into();
         ran.ends(1, words);
     }
-    std::fs::rename(bed.path("state"), bed.path("dockseal-state")).unwrap();
-    let hinted: Ran = bed.command(&["status"]).output().unwrap().into();
+    std::fs::rename(fixture.path("state"), fixture.path("dockseal-state")).unwrap();
+    let hinted: CommandOutput = fixture.command(&["status"]).output().unwrap().into();
     hinted.ends(1, "is read with --state dockseal-state");
-    let none: Ran = bed.command(&["status", "--state", "home"]).output().unwrap().into();
+    let none: CommandOutput = fixture.command(&["status", "--state", "home"]).output().unwrap().into();
     none.ends(1, "home is not a state directory of dockseal");
-    std::fs::remove_file(bed.path("dockseal-state/objects.json")).unwrap();
-    let old: Ran = bed.command(&["status", "--state", "dockseal-state"]).output().unwrap().into();
+    std::fs::remove_file(fixture.path("dockseal-state/objects.json")).unwrap();
+    let old: CommandOutput = fixture.command(&["status", "--state", "dockseal-state"]).output().unwrap().into();
     old.ends(1, "does not say which objects it is about: run this version's");
 }
 
 #[test]
 fn a_reader_who_leaves_is_no_fault() {
-    let bed = Bed::good();
+    let fixture = Fixture::good();
     let line = format!("'{}' status --state state -o json | head -c 1", env!("CARGO_BIN_EXE_dockseal"));
-    let ran = bed.0.try_run(&line).unwrap();
+    let ran = fixture.0.try_run(&line).unwrap();
     assert_eq!((ran.stdout.as_slice(), ran.stderr.as_slice()), (&b"{"[..], &b""[..]));
     for verb in ["crds", "crds --fields", "man", "completions zsh"] {
         let line = format!("'{}' {verb} | head -c 0", env!("CARGO_BIN_EXE_dockseal"));
-        let ran = bed.0.try_run(&line).unwrap();
+        let ran = fixture.0.try_run(&line).unwrap();
         assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{verb}");
     }
 }

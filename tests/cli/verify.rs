@@ -167,13 +167,13 @@ fn an_expired_certificate_and_another_authority_are_told() -> anyhow::Result<()>
 }
 
 /// A dockerd with flags of its own, for what Dockseal would never make.
-struct Loose {
+struct CustomDockerd {
     child: Child,
     _dir: Scratch,
 }
 
-impl Loose {
-    fn start(flags: &[&str], until: &str) -> anyhow::Result<Loose> {
+impl CustomDockerd {
+    fn start(flags: &[&str], until: &str) -> anyhow::Result<CustomDockerd> {
         let dir = Scratch::new("loose")?;
         dir.write("daemon.json", "{}")?;
         let at = |name: &str| dir.path().join(name).display().to_string();
@@ -186,7 +186,7 @@ impl Loose {
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(dir.path().join("log"))?)
             .spawn()?;
-        let mut loose = Loose { child, _dir: dir };
+        let mut loose = CustomDockerd { child, _dir: dir };
         let deadline = Instant::now() + Duration::from_secs(120);
         while !std::fs::read_to_string(loose._dir.path().join("log"))?.contains(until) {
             anyhow::ensure!(loose.child.try_wait()?.is_none() && Instant::now() < deadline, "dockerd does not listen");
@@ -196,7 +196,7 @@ impl Loose {
     }
 }
 
-impl Drop for Loose {
+impl Drop for CustomDockerd {
     fn drop(&mut self) {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
         let _ = self.child.wait();
@@ -212,14 +212,14 @@ fn tls_without_verification_lets_everybody_in_and_so_does_2375() -> anyhow::Resu
     let (cert, key) = (files.join("cert.pem").display().to_string(), files.join("key.pem").display().to_string());
     let listen = format!("tcp://{ip}:{port}");
     let tls = ["-H", &listen, "--tls=true", "--tlsverify=false", "--tlscert", &cert, "--tlskey", &key];
-    let dockerd = Loose::start(&tls, &format!("API listen on {ip}"))?;
+    let dockerd = CustomDockerd::start(&tls, &format!("API listen on {ip}"))?;
     let (open, code) = report(dir, &OF_STATE);
     let expected =
         [Question::NoCertificate, Question::SelfSigned, Question::OtherAuthority].map(|id| (id, CheckOutcome::Fail));
     assert_eq!((wrong(&open), code), (expected.to_vec(), 1), "{open:?}");
     drop(dockerd);
 
-    let _plain = Loose::start(&["-H", &format!("tcp://{ip}:2375")], &format!("API listen on {ip}"))?;
+    let _plain = CustomDockerd::start(&["-H", &format!("tcp://{ip}:2375")], &format!("API listen on {ip}"))?;
     let _docker = DockerLike::start_on(&[format!("{ip}:{port}").parse()?], &material(&files)?)?;
     let (beside, code) = report(dir, &OF_STATE);
     assert_eq!((wrong(&beside), code), (vec![(Question::PlainPort, CheckOutcome::Fail)], 1), "{beside:?}");

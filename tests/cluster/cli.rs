@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-struct Ran {
+struct CommandOutput {
     code: Option<i32>,
     out: String,
     err: String,
 }
 
-impl Ran {
+impl CommandOutput {
     #[track_caller]
     fn ends(&self, code: i32, words: &str) {
         assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
@@ -22,12 +22,12 @@ impl Ran {
     }
 }
 
-async fn dockseal(kubeconfig: &Path, arguments: &[&str]) -> anyhow::Result<Ran> {
+async fn dockseal(kubeconfig: &Path, arguments: &[&str]) -> anyhow::Result<CommandOutput> {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_dockseal"));
     command.args(arguments).arg("--kubeconfig").arg(kubeconfig).env_clear().stdin(std::process::Stdio::null());
     let Output { status, stdout, stderr } = command.output().await?;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Ran { code: status.code(), out: text(stdout), err: text(stderr) })
+    Ok(CommandOutput { code: status.code(), out: text(stdout), err: text(stderr) })
 }
 
 const CLIENT: &str = "---\n{apiVersion: dockseal.dev/v1alpha1, kind: DockerClientCert, metadata: {name: ci}, spec: {caRef: {name: homelab}, commonName: ci}}\n";

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use dockseal::adapters::Clock;
 use dockseal::companion::credentials::Account;
 use dockseal::companion::{self, CompanionSettings};
-use fixture::{By, Home, OBJECT};
+use fixture::{ChangedBy, HostFixture, OBJECT};
 use k8s_openapi::jiff::SignedDuration;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_pod_delivers_renews_and_puts_right_what_others_change() -> anyhow::Result<()> {
-    let home = Home::new("pod", By::Node, "mode: Files").await?;
+    let home = HostFixture::new("pod", ChangedBy::Node, "mode: Files").await?;
     let companion = home.pod().await?;
     let told = || companion.log();
     home.refused("SecretMissing").await.with_context(told)?;
@@ -51,7 +51,7 @@ async fn a_pod_delivers_renews_and_puts_right_what_others_change() -> anyhow::Re
 }
 
 /// Files that are edited, removed or linked elsewhere are as before within seconds.
-async fn put_right(home: &Home) -> anyhow::Result<()> {
+async fn put_right(home: &HostFixture) -> anyhow::Result<()> {
     let good = |name: &str| std::fs::read(home.file(name));
     let before = ["pandora.pem", "pandora.key"].map(|name| (name, good(name).unwrap_or_default()));
     // Behind the bundle comes the companion's own, made anew with each generation.
@@ -60,7 +60,7 @@ async fn put_right(home: &Home) -> anyhow::Result<()> {
         before.iter().all(|(name, bytes)| good(name).is_ok_and(|now| now == *bytes)) && good("ca.pem").is_ok_and(trusts)
     };
     ensure!(whole(), "the files are not there");
-    type Harm = (&'static str, fn(&Home) -> std::io::Result<()>);
+    type Harm = (&'static str, fn(&HostFixture) -> std::io::Result<()>);
     let harms: [Harm; 6] = [
         ("a name is removed", |home| std::fs::remove_file(home.file("pandora.pem"))),
         ("a file is edited through its name", |home| std::fs::write(home.file("ca.pem"), "mine")),
@@ -83,7 +83,7 @@ async fn put_right(home: &Home) -> anyhow::Result<()> {
 
 /// Removes a directory of the host's, however often the companion, which may still be at work on the harm before, puts
 /// something into it meanwhile.
-fn removed(home: &Home, name: &str) -> std::io::Result<()> {
+fn removed(home: &HostFixture, name: &str) -> std::io::Result<()> {
     let deadline = Instant::now() + crate::fixture::SOON;
     loop {
         let done = std::fs::canonicalize(home.file(name)).and_then(std::fs::remove_dir_all);
@@ -95,7 +95,7 @@ fn removed(home: &Home, name: &str) -> std::io::Result<()> {
 }
 
 /// Nothing changes: it comes to rest, and does nothing.
-async fn still(home: &Home, companion: &Companion) -> anyhow::Result<()> {
+async fn still(home: &HostFixture, companion: &Companion) -> anyhow::Result<()> {
     let mut spans = Vec::new();
     for _ in 0..3 {
         let (version, busy) = (home.version().await?, companion.processor_time()?);
@@ -110,7 +110,7 @@ async fn still(home: &Home, companion: &Companion) -> anyhow::Result<()> {
 }
 
 /// A companion that starts over what is there writes nothing, neither here nor there.
-async fn started_again(home: &Home, before: Companion) -> anyhow::Result<()> {
+async fn started_again(home: &HostFixture, before: Companion) -> anyhow::Result<()> {
     drop(before);
     let renewed = home.renew().await?;
     let companion = home.pod().await?;
@@ -129,19 +129,19 @@ async fn started_again(home: &Home, before: Companion) -> anyhow::Result<()> {
 }
 
 /// A companion whose every request a test sees.
-struct Seen {
-    home: Home,
+struct ObservedCompanion {
+    home: HostFixture,
     proxy: FaultProxy,
     companion: Companion,
 }
 
-impl Seen {
-    async fn new(name: &str) -> anyhow::Result<Seen> {
-        let home = Home::new(name, By::Node, "mode: Files").await?;
+impl ObservedCompanion {
+    async fn new(name: &str) -> anyhow::Result<ObservedCompanion> {
+        let home = HostFixture::new(name, ChangedBy::Node, "mode: Files").await?;
         let proxy = FaultProxy::start_as(home.cluster(), &home.pod_token().await?)?;
         let kubeconfig = home.cluster().kubeconfig_through(proxy.url())?;
         let companion = home.companion(&kubeconfig, &[&home.namespace.name], &[])?;
-        let seen = Seen { home, proxy, companion };
+        let seen = ObservedCompanion { home, proxy, companion };
         seen.renewed().await?;
         Ok(seen)
     }
@@ -171,7 +171,7 @@ impl Seen {
 
 #[tokio::test]
 async fn it_reports_what_changed_and_nothing_else() -> anyhow::Result<()> {
-    let seen = Seen::new("report").await?;
+    let seen = ObservedCompanion::new("report").await?;
     seen.looked_again().await?;
     let reports = seen.reports();
     ensure!(reports.windows(2).all(|pair| pair[0] != pair[1]), "told twice: {reports:#?}");
@@ -191,7 +191,7 @@ async fn it_reports_what_changed_and_nothing_else() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn it_refuses_what_is_not_listed_for_it_whatever_it_is_told() -> anyhow::Result<()> {
-    let home = Home::new("listed", By::Node, "mode: Files").await?;
+    let home = HostFixture::new("listed", ChangedBy::Node, "mode: Files").await?;
     home.renew().await?;
     let proxy = FaultProxy::start_as(home.cluster(), &home.pod_token().await?)?;
     let kubeconfig = home.cluster().kubeconfig_through(proxy.url())?;
@@ -235,7 +235,7 @@ async fn it_refuses_what_is_not_listed_for_it_whatever_it_is_told() -> anyhow::R
 
 #[tokio::test]
 async fn without_the_api_server_it_keeps_what_it_has_and_catches_up() -> anyhow::Result<()> {
-    let seen = Seen::new("away").await?;
+    let seen = ObservedCompanion::new("away").await?;
     let status = |code| Action::Status { code, retry_after: None };
     let days = [
         ("connections are closed", Action::Refuse),
@@ -263,7 +263,7 @@ async fn without_the_api_server_it_keeps_what_it_has_and_catches_up() -> anyhow:
 
 #[tokio::test]
 async fn tokens_are_renewed_in_time_by_whatever_the_clock_shows() -> anyhow::Result<()> {
-    let home = Home::new("clock", By::Node, "mode: Files").await?;
+    let home = HostFixture::new("clock", ChangedBy::Node, "mode: Files").await?;
     let proxy = FaultProxy::start_as(home.cluster(), &home.pod_token().await?)?;
     let kubeconfig = Kubeconfig::read_from(home.cluster().kubeconfig_through(proxy.url())?)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
@@ -308,7 +308,7 @@ async fn tokens_are_renewed_in_time_by_whatever_the_clock_shows() -> anyhow::Res
 
 #[tokio::test]
 async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cannot() -> anyhow::Result<()> {
-    let home = Home::new("enrolled", By::Host, "mode: Files").await?;
+    let home = HostFixture::new("enrolled", ChangedBy::Host, "mode: Files").await?;
     let minted = home.host_token().await?;
     let kubeconfig = Kubeconfig::read_from(home.cluster().kubeconfig_with_token("enrolled", &minted)?)?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
@@ -366,7 +366,7 @@ async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cann
 
 #[tokio::test]
 async fn once_says_by_its_exit_code_whether_everything_is_delivered() -> anyhow::Result<()> {
-    let home = Home::new("once", By::Node, "mode: Files").await?;
+    let home = HostFixture::new("once", ChangedBy::Node, "mode: Files").await?;
     let proxy = FaultProxy::start_as(home.cluster(), &home.pod_token().await?)?;
     let kubeconfig = home.cluster().kubeconfig_through(proxy.url())?;
     let once = async |code: i32, words: &str| -> anyhow::Result<()> {
@@ -390,7 +390,7 @@ async fn once_says_by_its_exit_code_whether_everything_is_delivered() -> anyhow:
 
 #[tokio::test]
 async fn what_was_delivered_goes_with_the_object_but_not_from_under_dockerd() -> anyhow::Result<()> {
-    let seen = Seen::new("going").await?;
+    let seen = ObservedCompanion::new("going").await?;
     let [ca, cert, key] = ["ca.pem", "pandora.pem", "pandora.key"].map(|name| seen.home.file(name));
     let port = ports::free()?;
     let dockerd = Dockerd::start_on(port, &cert, &key, &ca)?;

@@ -19,16 +19,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A namespace of objects and one of accounts.
-struct Bench {
+struct Fixture {
     home: Namespace,
     companions: Namespace,
 }
 
-impl Bench {
-    async fn new(name: &str) -> anyhow::Result<Bench> {
+impl Fixture {
+    async fn new(name: &str) -> anyhow::Result<Fixture> {
         let home = Namespace::new(name).await?;
         let companions = Namespace::of(home.cluster, &format!("{name}-companions")).await?;
-        Ok(Bench { home, companions })
+        Ok(Fixture { home, companions })
     }
 
     fn arguments(&self) -> Vec<&str> {
@@ -161,25 +161,25 @@ fn rules(role: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn an_account_has_exactly_its_rights_and_they_are_enough() -> anyhow::Result<()> {
-    let bench = Bench::new("accounts").await?;
-    let controller = bench.controller("accounts").await?;
-    bench.home.apply(&(homelab(&["other"]) + &on_node("pandora", "node.one", "mode: Daemon"))).await?;
-    let companion = bench.companion("node-node.one").await?;
+    let fixture = Fixture::new("accounts").await?;
+    let controller = fixture.controller("accounts").await?;
+    fixture.home.apply(&(homelab(&["other"]) + &on_node("pandora", "node.one", "mode: Daemon"))).await?;
+    let companion = fixture.companion("node-node.one").await?;
     companion.deliver("pandora", Some(("True", "Serving"))).await?;
-    bench.home.all_ready().await?;
+    fixture.home.all_ready().await?;
     let role = "role/dockseal-node-node.one";
     assert_eq!(
-        rules(&bench.home.get(role).await?),
+        rules(&fixture.home.get(role).await?),
         ["watch /secrets pandora-docker-host", "get,patch dockseal.dev/dockerhostcerts/status pandora"]
     );
-    assert_eq!(rules(&bench.companions.get(role).await?), ["watch /configmaps node-node.one"]);
-    let mint = bench.companions.until("role/dockseal-companion-mint", |_| true).await?;
+    assert_eq!(rules(&fixture.companions.get(role).await?), ["watch /configmaps node-node.one"]);
+    let mint = fixture.companions.until("role/dockseal-companion-mint", |_| true).await?;
     assert_eq!(rules(&mint), ["create /serviceaccounts/token node-node.one"]);
-    let account = bench.companions.get("serviceaccount/node-node.one").await?;
+    let account = fixture.companions.get("serviceaccount/node-node.one").await?;
     assert_eq!(account["automountServiceAccountToken"], false);
     assert_eq!(account["metadata"]["labels"]["dockseal.dev/managed"], "true");
-    let binding = bench.home.get("rolebinding/dockseal-node-node.one").await?;
-    let subject = json!([{"kind": "ServiceAccount", "name": "node-node.one", "namespace": bench.companions.name}]);
+    let binding = fixture.home.get("rolebinding/dockseal-node-node.one").await?;
+    let subject = json!([{"kind": "ServiceAccount", "name": "node-node.one", "namespace": fixture.companions.name}]);
     assert_eq!((&binding["subjects"], &binding["roleRef"]["name"]), (&subject, &json!("dockseal-node-node.one")));
     // Its token opens its own and nothing else.
     for (what, allowed) in [
@@ -199,95 +199,99 @@ async fn an_account_has_exactly_its_rights_and_they_are_enough() -> anyhow::Resu
             && companion.companions.token("node-node.one").await.is_err()
     );
     // A restart writes nothing.
-    let before = versions(&bench.parts().await?);
+    let before = versions(&fixture.parts().await?);
     controller.stop()?;
-    let again = bench.controller("accounts").await?;
+    let again = fixture.controller("accounts").await?;
     again.ready("leading").await?;
-    assert_eq!(versions(&bench.parts().await?), before);
+    assert_eq!(versions(&fixture.parts().await?), before);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_enrolled_host_gets_an_account_that_mints_for_itself_alone() -> anyhow::Result<()> {
-    let bench = Bench::new("enrolled").await?;
-    let _controller = bench.controller("enrolled").await?;
-    bench.home.apply(&(homelab(&[]) + &host("nas", "delivery: {target: Enrolled}"))).await?;
+    let fixture = Fixture::new("enrolled").await?;
+    let _controller = fixture.controller("enrolled").await?;
+    fixture.home.apply(&(homelab(&[]) + &host("nas", "delivery: {target: Enrolled}"))).await?;
     let what = "dockerhostcert/nas";
-    bench.home.until(what, |host| fails(host, "Ready", "NotEnrolled")).await?;
-    bench.home.annotate(what, "dockseal.dev/enrolled", "2026-11-22T10:00:00Z").await?;
+    fixture.home.until(what, |host| fails(host, "Ready", "NotEnrolled")).await?;
+    fixture.home.annotate(what, "dockseal.dev/enrolled", "2026-11-22T10:00:00Z").await?;
     let account = "host-enrolled.nas";
-    let companion = bench.companion(account).await?;
-    let role = bench.companions.get(&format!("role/dockseal-{account}")).await?;
+    let companion = fixture.companion(account).await?;
+    let role = fixture.companions.get(&format!("role/dockseal-{account}")).await?;
     let expected = [format!("watch /configmaps {account}"), format!("create /serviceaccounts/token {account}")];
     assert_eq!(rules(&role), expected);
     companion.deliver("nas", None).await?;
     eventually("it mints for itself", async || companion.companions.token(account).await.is_ok()).await?;
-    bench.home.until(what, |host| is(host, "Ready", "True")).await?;
-    bench.home.merge(what, json!({"metadata": {"annotations": {"dockseal.dev/enrolled": null}}})).await?;
-    bench.home.until(what, |host| fails(host, "Ready", "NotEnrolled")).await?;
-    bench.no_parts().await?;
+    fixture.home.until(what, |host| is(host, "Ready", "True")).await?;
+    fixture.home.merge(what, json!({"metadata": {"annotations": {"dockseal.dev/enrolled": null}}})).await?;
+    fixture.home.until(what, |host| fails(host, "Ready", "NotEnrolled")).await?;
+    fixture.no_parts().await?;
     eventually("its token opens nothing", async || companion.companions.token(account).await.is_err()).await
 }
 
 #[tokio::test]
 async fn nothing_is_delivered_that_is_not_listed() -> anyhow::Result<()> {
-    let bench = Bench::new("unlisted").await?;
+    let fixture = Fixture::new("unlisted").await?;
     let hosts = [
         on_node("inside", "one", "directory: /srv/docker/a"),
         on_node("outside", "two", "directory: /srv/dockerfiles"),
         on_node("misnamed", "No_Node", ""),
         host("bare", "delivery: {}"),
     ];
-    bench.home.apply(&(homelab(&[]) + &hosts.concat())).await?;
-    let unserved = bench.home.controller("unlisted-unserved").await?;
-    bench.home.until("dockerhostcert/inside", |host| fails(host, "Ready", "NotListed")).await?;
-    bench.home.until("dockerhostcert/bare", |host| is(host, "Ready", "True")).await?;
+    fixture.home.apply(&(homelab(&[]) + &hosts.concat())).await?;
+    let unserved = fixture.home.controller("unlisted-unserved").await?;
+    fixture.home.until("dockerhostcert/inside", |host| fails(host, "Ready", "NotListed")).await?;
+    fixture.home.until("dockerhostcert/bare", |host| is(host, "Ready", "True")).await?;
     unserved.stop()?;
-    let _controller = bench.controller("unlisted").await?;
-    bench.companion("node-one").await?.deliver("inside", None).await?;
-    bench.home.until("dockerhostcert/inside", |host| is(host, "Ready", "True")).await?;
-    bench.home.until("dockerhostcert/outside", |host| fails(host, "Ready", "NotListed")).await?;
-    bench.home.until("dockerhostcert/misnamed", |host| fails(host, "Ready", "InvalidSpec")).await?;
-    ensure!(bench.companions.get("serviceaccount/node-two").await.is_err());
-    bench.home.event("outside", "NotListed").await?;
+    let _controller = fixture.controller("unlisted").await?;
+    fixture.companion("node-one").await?.deliver("inside", None).await?;
+    fixture.home.until("dockerhostcert/inside", |host| is(host, "Ready", "True")).await?;
+    fixture.home.until("dockerhostcert/outside", |host| fails(host, "Ready", "NotListed")).await?;
+    fixture.home.until("dockerhostcert/misnamed", |host| fails(host, "Ready", "InvalidSpec")).await?;
+    ensure!(fixture.companions.get("serviceaccount/node-two").await.is_err());
+    fixture.home.event("outside", "NotListed").await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn what_is_somebody_elses_stays_and_what_is_ours_is_put_right() -> anyhow::Result<()> {
-    let bench = Bench::new("parts").await?;
+    let fixture = Fixture::new("parts").await?;
     let theirs = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "dockseal-node-one"},
         "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
     });
-    bench.home.create(&theirs).await?;
-    let _controller = bench.controller("parts").await?;
-    bench.home.apply(&(homelab(&[]) + &on_node("pandora", "one", ""))).await?;
+    fixture.home.create(&theirs).await?;
+    let _controller = fixture.controller("parts").await?;
+    fixture.home.apply(&(homelab(&[]) + &on_node("pandora", "one", ""))).await?;
     let what = "dockerhostcert/pandora";
-    let conflict = bench.home.until(what, |host| fails(host, "Ready", "AccountConflict")).await?;
+    let conflict = fixture.home.until(what, |host| fails(host, "Ready", "AccountConflict")).await?;
     let message = find(&conflict, "Ready").context("Ready")?["message"].to_string();
     ensure!(message.contains("Role parts/dockseal-node-one"), "{message}");
-    assert_eq!(bench.home.get("role/dockseal-node-one").await?["rules"], theirs["rules"]);
-    bench.home.delete("role/dockseal-node-one").await?;
-    bench.companion("node-one").await?.deliver("pandora", None).await?;
-    bench.home.until(what, |host| is(host, "Ready", "True")).await?;
-    bench.companions.until("role/dockseal-companion-mint", |_| true).await?;
+    assert_eq!(fixture.home.get("role/dockseal-node-one").await?["rules"], theirs["rules"]);
+    fixture.home.delete("role/dockseal-node-one").await?;
+    fixture.companion("node-one").await?.deliver("pandora", None).await?;
+    fixture.home.until(what, |host| is(host, "Ready", "True")).await?;
+    fixture.companions.until("role/dockseal-companion-mint", |_| true).await?;
     // Drift, one by one.
     let rules = json!({"rules": [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]});
     let other = json!({"subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": "default"}]});
     let unlabelled = json!({"metadata": {"labels": {"dockseal.dev/managed": null}}});
     for (namespace, part, patch) in [
-        (&bench.home, "role/dockseal-node-one", &rules),
-        (&bench.companions, "role/dockseal-node-one", &rules),
-        (&bench.companions, "role/dockseal-companion-mint", &rules),
-        (&bench.home, "rolebinding/dockseal-node-one", &other),
-        (&bench.companions, "serviceaccount/node-one", &json!({"automountServiceAccountToken": true})),
-        (&bench.companions, "configmap/node-one", &json!({"data": {"assignment.json": "{\"hosts\":[]}", "more": "x"}})),
-        (&bench.home, "role/dockseal-node-one", &unlabelled),
-        (&bench.companions, "serviceaccount/node-one", &unlabelled),
-        (&bench.home, "rolebinding/dockseal-node-one", &Value::Null),
-        (&bench.companions, "configmap/node-one", &Value::Null),
-        (&bench.companions, "serviceaccount/node-one", &Value::Null),
+        (&fixture.home, "role/dockseal-node-one", &rules),
+        (&fixture.companions, "role/dockseal-node-one", &rules),
+        (&fixture.companions, "role/dockseal-companion-mint", &rules),
+        (&fixture.home, "rolebinding/dockseal-node-one", &other),
+        (&fixture.companions, "serviceaccount/node-one", &json!({"automountServiceAccountToken": true})),
+        (
+            &fixture.companions,
+            "configmap/node-one",
+            &json!({"data": {"assignment.json": "{\"hosts\":[]}", "more": "x"}}),
+        ),
+        (&fixture.home, "role/dockseal-node-one", &unlabelled),
+        (&fixture.companions, "serviceaccount/node-one", &unlabelled),
+        (&fixture.home, "rolebinding/dockseal-node-one", &Value::Null),
+        (&fixture.companions, "configmap/node-one", &Value::Null),
+        (&fixture.companions, "serviceaccount/node-one", &Value::Null),
     ] {
         let before = namespace.get(part).await?;
         match patch.is_null() {
@@ -302,66 +306,66 @@ async fn what_is_somebody_elses_stays_and_what_is_ours_is_put_right() -> anyhow:
         namespace.until(part, same).await.with_context(|| format!("{part} after {patch}"))?;
     }
     // A binding cannot be given another Role: it is made again.
-    let binding = bench.home.get("rolebinding/dockseal-node-one").await?;
-    bench.home.delete("rolebinding/dockseal-node-one").await?;
+    let binding = fixture.home.get("rolebinding/dockseal-node-one").await?;
+    fixture.home.delete("rolebinding/dockseal-node-one").await?;
     let mut usurping = binding.clone();
     usurping["metadata"] = json!({
         "name": "dockseal-node-one", "labels": binding["metadata"]["labels"], "annotations": binding["metadata"]["annotations"]
     });
     usurping["roleRef"]["name"] = json!("another");
     // Whoever is faster: it ends as it should be.
-    drop(bench.home.create(&usurping).await);
-    bench.home.until("rolebinding/dockseal-node-one", |now| now["roleRef"] == binding["roleRef"]).await?;
+    drop(fixture.home.create(&usurping).await);
+    fixture.home.until("rolebinding/dockseal-node-one", |now| now["roleRef"] == binding["roleRef"]).await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn two_hosts_of_one_node_leave_it_to_one_and_what_stays_is_said() -> anyhow::Result<()> {
-    let bench = Bench::new("conflict").await?;
-    let _controller = bench.controller("conflict").await?;
-    bench.home.apply(&(homelab(&[]) + &on_node("first", "one", "mode: Daemon"))).await?;
-    let companion = bench.companion("node-one").await?;
+    let fixture = Fixture::new("conflict").await?;
+    let _controller = fixture.controller("conflict").await?;
+    fixture.home.apply(&(homelab(&[]) + &on_node("first", "one", "mode: Daemon"))).await?;
+    let companion = fixture.companion("node-one").await?;
     companion.deliver("first", Some(("True", "Serving"))).await?;
-    bench.home.all_ready().await?;
-    bench.home.apply(&on_node("second", "one", "mode: Daemon, directory: /srv/docker")).await?;
+    fixture.home.all_ready().await?;
+    fixture.home.apply(&on_node("second", "one", "mode: Daemon, directory: /srv/docker")).await?;
     let second = "dockerhostcert/second";
-    let lost = bench.home.until(second, |host| fails(host, "Ready", "HostConflict")).await?;
+    let lost = fixture.home.until(second, |host| fails(host, "Ready", "HostConflict")).await?;
     let message = find(&lost, "Ready").context("Ready")?["message"].to_string();
     ensure!(message.contains("DockerHostCert/conflict/first"), "{message}");
     companion.assigned(|assignment| assignment.hosts.len() == 1).await?;
-    bench.home.delete("dockerhostcert/first").await?;
+    fixture.home.delete("dockerhostcert/first").await?;
     let told = companion.assigned(|assignment| assignment.hosts.iter().all(|host| host.name == "second")).await?;
     ensure!(told.len() == 1, "{told:?}");
-    let stays = bench.home.event("first", "Retained").await?;
+    let stays = fixture.home.event("first", "Retained").await?;
     ensure!(stays["message"].as_str().is_some_and(|text| text.contains("/etc/docker/certs stays")), "{stays:#}");
-    bench.home.until(second, |host| fails(host, "Ready", "NotDelivered")).await?;
+    fixture.home.until(second, |host| fails(host, "Ready", "NotDelivered")).await?;
     // And to another node: the old one's rights go.
-    bench.home.merge(second, json!({"spec": {"delivery": {"nodeName": "two"}}})).await?;
-    let other = bench.companion("node-two").await?;
+    fixture.home.merge(second, json!({"spec": {"delivery": {"nodeName": "two"}}})).await?;
+    let other = fixture.companion("node-two").await?;
     other.deliver("second", Some(("True", "Serving"))).await?;
-    bench.home.until(second, |host| is(host, "Ready", "True")).await?;
-    bench.home.gone("role/dockseal-node-one").await.context("the old node's rights")?;
+    fixture.home.until(second, |host| is(host, "Ready", "True")).await?;
+    fixture.home.gone("role/dockseal-node-one").await.context("the old node's rights")?;
     let shut = async || companion.home.get("secret/second-docker-host").await.is_err();
     eventually("its token opens nothing", shut).await?;
     // Delivery leaves the spec: the companion's part of the status goes with it.
-    bench.home.merge(second, json!({"spec": {"delivery": null}})).await?;
+    fixture.home.merge(second, json!({"spec": {"delivery": null}})).await?;
     let bare = |host: &Value| {
         find(host, "Delivered").is_none() && find(host, "Serving").is_none() && host["status"]["host"].is_null()
     };
-    bench.home.until(second, |host| is(host, "Ready", "True") && bare(host)).await?;
-    bench.no_parts().await
+    fixture.home.until(second, |host| is(host, "Ready", "True") && bare(host)).await?;
+    fixture.no_parts().await
 }
 
 #[tokio::test]
 async fn mode_files_has_no_condition_serving() -> anyhow::Result<()> {
-    let bench = Bench::new("files").await?;
-    let _controller = bench.controller("files").await?;
-    bench.home.apply(&(homelab(&[]) + &on_node("pandora", "one", "mode: Daemon"))).await?;
-    bench.companion("node-one").await?.deliver("pandora", Some(("True", "Serving"))).await?;
-    bench.home.all_ready().await?;
+    let fixture = Fixture::new("files").await?;
+    let _controller = fixture.controller("files").await?;
+    fixture.home.apply(&(homelab(&[]) + &on_node("pandora", "one", "mode: Daemon"))).await?;
+    fixture.companion("node-one").await?.deliver("pandora", Some(("True", "Serving"))).await?;
+    fixture.home.all_ready().await?;
     let what = "dockerhostcert/pandora";
-    bench.home.merge(what, json!({"spec": {"delivery": {"mode": "Files"}}})).await?;
-    let host = bench.home.until(what, |host| find(host, "Serving").is_none()).await?;
+    fixture.home.merge(what, json!({"spec": {"delivery": {"mode": "Files"}}})).await?;
+    let host = fixture.home.until(what, |host| find(host, "Serving").is_none()).await?;
     ensure!(find(&host, "Delivered").is_some() && !host["status"]["host"]["deliveredFingerprint"].is_null());
     ensure!(host["status"]["host"]["servedFingerprint"].is_null(), "{:#}", host["status"]);
     Ok(())
@@ -369,14 +373,14 @@ async fn mode_files_has_no_condition_serving() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn one_host_of_an_authority_at_a_time_has_its_turn() -> anyhow::Result<()> {
-    let bench = Bench::new("turns").await?;
-    let mut controller = bench.controller("turns").await?;
+    let fixture = Fixture::new("turns").await?;
+    let mut controller = fixture.controller("turns").await?;
     let names: Vec<String> = (0..5).map(|number| format!("host-{number}")).collect();
     let hosts: String = names.iter().map(|name| on_node(name, name, "mode: Daemon")).collect();
-    bench.home.apply(&(homelab(&[]) + &hosts)).await?;
+    fixture.home.apply(&(homelab(&[]) + &hosts)).await?;
     let mut companions = Vec::new();
     for name in &names {
-        let companion = bench.companion(&format!("node-{name}")).await?;
+        let companion = fixture.companion(&format!("node-{name}")).await?;
         companion.deliver(name, Some(("False", "AwaitingTurn"))).await?;
         companions.push(companion);
     }
@@ -395,7 +399,7 @@ async fn one_host_of_an_authority_at_a_time_has_its_turn() -> anyhow::Result<()>
         };
         if had.len() == 2 {
             controller.kill(); // whoever comes after it knows whose turn it is
-            controller = bench.controller("turns").await?;
+            controller = fixture.controller("turns").await?;
             controller.ready("leading").await?;
         }
         let index = names.iter().position(|name| *name == host.name).context("one of them")?;
@@ -403,91 +407,91 @@ async fn one_host_of_an_authority_at_a_time_has_its_turn() -> anyhow::Result<()>
         companions[index].assigned(|assignment| assignment.hosts.iter().all(|host| host.turn.is_none())).await?;
         had.push(host.name.clone());
     }
-    bench.home.all_ready().await.map(|_| ())
+    fixture.home.all_ready().await.map(|_| ())
 }
 
 #[tokio::test]
 async fn what_was_delivered_goes_before_its_object() -> anyhow::Result<()> {
-    let bench = Bench::new("removal").await?;
-    let _controller = bench.controller("removal").await?;
+    let fixture = Fixture::new("removal").await?;
+    let _controller = fixture.controller("removal").await?;
     let hosts = ["gone", "forced"].map(|name| on_node(name, name, "deletionPolicy: Delete"));
-    bench.home.apply(&(homelab(&[]) + &hosts.concat())).await?;
+    fixture.home.apply(&(homelab(&[]) + &hosts.concat())).await?;
     for name in ["gone", "forced"] {
-        bench.companion(&format!("node-{name}")).await?.deliver(name, None).await?;
+        fixture.companion(&format!("node-{name}")).await?.deliver(name, None).await?;
     }
-    bench.home.all_ready().await?;
+    fixture.home.all_ready().await?;
     for name in ["gone", "forced"] {
         let what = format!("dockerhostcert/{name}");
-        bench.home.until(&what, |host| host["metadata"]["finalizers"] == json!(["dockseal.dev/secret"])).await?;
-        bench.home.delete(&what).await?;
-        bench.home.until(&what, |host| fails(host, "Ready", "Removing")).await?;
-        let companion = bench.companion(&format!("node-{name}")).await?;
+        fixture.home.until(&what, |host| host["metadata"]["finalizers"] == json!(["dockseal.dev/secret"])).await?;
+        fixture.home.delete(&what).await?;
+        fixture.home.until(&what, |host| fails(host, "Ready", "Removing")).await?;
+        let companion = fixture.companion(&format!("node-{name}")).await?;
         let told = companion.assigned(|assignment| assignment.hosts.iter().all(|host| host.removing)).await?;
         match name {
             "gone" => {
                 let removed = condition("Delivered", "False", "Removed", told[0].generation);
                 companion.home.report(name, &json!({"conditions": [removed]})).await?;
             }
-            _ => drop(bench.home.annotate(&what, "dockseal.dev/force-remove", "true").await?),
+            _ => drop(fixture.home.annotate(&what, "dockseal.dev/force-remove", "true").await?),
         }
-        bench.home.gone(&what).await?;
-        bench.home.get(&format!("secret/{name}-docker-host")).await.context("the Secret outlives its object")?;
+        fixture.home.gone(&what).await?;
+        fixture.home.get(&format!("secret/{name}-docker-host")).await.context("the Secret outlives its object")?;
     }
-    bench.home.event("forced", "FinalizerForced").await?;
-    bench.no_parts().await
+    fixture.home.event("forced", "FinalizerForced").await?;
+    fixture.no_parts().await
 }
 
 /// In this process, with a clock that is moved: eleven minutes in a moment.
 #[tokio::test]
 async fn a_companion_that_says_nothing_for_ten_minutes_is_called_silent() -> anyhow::Result<()> {
-    let bench = Bench::new("silent").await?;
+    let fixture = Fixture::new("silent").await?;
     let minutes = Arc::new(AtomicI64::new(0));
     let ahead = Arc::clone(&minutes);
     let clock = Clock::showing(move || Timestamp::now() + SignedDuration::from_mins(ahead.load(Ordering::SeqCst)));
-    let kubeconfig = kube::config::Kubeconfig::read_from(bench.home.cluster.kubeconfig())?;
+    let kubeconfig = kube::config::Kubeconfig::read_from(fixture.home.cluster.kubeconfig())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
     let settings = ControllerSettings {
-        namespaces: vec![bench.home.name.clone()],
+        namespaces: vec![fixture.home.name.clone()],
         admin: ([127, 0, 0, 1], 0).into(),
-        lease_namespace: bench.home.name.clone(),
+        lease_namespace: fixture.home.name.clone(),
         identity: "silent".into(),
         allowlist: Allowlist {
-            companions: Some(bench.companions.name.clone()),
-            sources: vec![bench.home.name.clone()],
+            companions: Some(fixture.companions.name.clone()),
+            sources: vec![fixture.home.name.clone()],
             directories: vec!["/etc/docker/certs".into()],
             portainer: false,
         },
     };
     let running = controller::run(kube::Client::try_from(config)?, settings, clock, std::future::pending());
     let running = tokio::spawn(running);
-    bench.home.apply(&(homelab(&[]) + &on_node("pandora", "one", ""))).await?;
+    fixture.home.apply(&(homelab(&[]) + &on_node("pandora", "one", ""))).await?;
     let what = "dockerhostcert/pandora";
-    bench.home.until(what, |host| fails(host, "Ready", "NotDelivered")).await?;
+    fixture.home.until(what, |host| fails(host, "Ready", "NotDelivered")).await?;
     minutes.store(11, Ordering::SeqCst);
-    bench.home.until(what, |host| fails(host, "Ready", "CompanionSilent")).await?;
-    bench.home.event("pandora", "CompanionSilent").await?;
-    bench.companion("node-one").await?.deliver("pandora", None).await?;
-    bench.home.until(what, |host| is(host, "Ready", "True")).await?;
+    fixture.home.until(what, |host| fails(host, "Ready", "CompanionSilent")).await?;
+    fixture.home.event("pandora", "CompanionSilent").await?;
+    fixture.companion("node-one").await?.deliver("pandora", None).await?;
+    fixture.home.until(what, |host| is(host, "Ready", "True")).await?;
     running.abort();
     Ok(())
 }
 
 #[tokio::test]
 async fn fifty_hosts_at_rest_cost_no_write_and_no_list() -> anyhow::Result<()> {
-    let bench = Bench::new("fifty").await?;
-    let proxy = FaultProxy::start(bench.home.cluster)?;
-    let kubeconfig = bench.home.cluster.kubeconfig_through(proxy.url())?;
-    let _controller = bench.controller_through(&kubeconfig, "fifty").await?;
+    let fixture = Fixture::new("fifty").await?;
+    let proxy = FaultProxy::start(fixture.home.cluster)?;
+    let kubeconfig = fixture.home.cluster.kubeconfig_through(proxy.url())?;
+    let _controller = fixture.controller_through(&kubeconfig, "fifty").await?;
     let names: Vec<String> = (0..50).map(|number| format!("host-{number}")).collect();
     let hosts: String = names.iter().map(|name| on_node(name, name, "mode: Daemon")).collect();
-    bench.home.apply(&(homelab(&[]) + &hosts)).await?;
+    fixture.home.apply(&(homelab(&[]) + &hosts)).await?;
     let deliver = async |name: &String| {
-        bench.companion(&format!("node-{name}")).await?.deliver(name, Some(("True", "Serving"))).await
+        fixture.companion(&format!("node-{name}")).await?.deliver(name, Some(("True", "Serving"))).await
     };
     futures::stream::iter(&names).map(deliver).buffer_unordered(8).try_collect::<Vec<_>>().await?;
-    bench.home.all_ready().await?;
+    fixture.home.all_ready().await?;
     let mint =
-        bench.companions.until("role/dockseal-companion-mint", |role| rules(role)[0].matches("node-").count() == 50);
+        fixture.companions.until("role/dockseal-companion-mint", |role| rules(role)[0].matches("node-").count() == 50);
     mint.await?;
     // Each account was made once: an account, two Roles, two bindings, an assignment.
     let made = |entry: &Entry| entry.method == Method::POST && entry.answer == Some(201);
@@ -511,7 +515,7 @@ async fn fifty_hosts_at_rest_cost_no_write_and_no_list() -> anyhow::Result<()> {
     ensure!(since.is_empty(), "{since:#?}");
     // A word of one companion is one look at one object: nothing is written for it.
     let before = proxy.writes().len();
-    let companion = bench.companion("node-host-7").await?;
+    let companion = fixture.companion("node-host-7").await?;
     companion.deliver("host-7", Some(("True", "Serving"))).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     ensure!(proxy.writes().len() == before, "{:#?}", &proxy.writes()[before..]);

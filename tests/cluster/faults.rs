@@ -15,18 +15,18 @@ const HOSTS: [&str; 3] = ["one", "two", "three"];
 const SECRETS: [&str; 4] = ["homelab-docker-ca", "one-docker-host", "two-docker-host", "three-docker-host"];
 
 /// A namespace, a proxy, and the way through it.
-struct Bench {
+struct Fixture {
     namespace: Namespace,
     proxy: FaultProxy,
     kubeconfig: std::path::PathBuf,
 }
 
-impl Bench {
-    async fn new(name: &str) -> anyhow::Result<Bench> {
+impl Fixture {
+    async fn new(name: &str) -> anyhow::Result<Fixture> {
         let namespace = Namespace::new(name).await?;
         let proxy = FaultProxy::start(namespace.cluster)?;
         let kubeconfig = namespace.cluster.kubeconfig_through(proxy.url())?;
-        Ok(Bench { namespace, proxy, kubeconfig })
+        Ok(Fixture { namespace, proxy, kubeconfig })
     }
 
     /// Always of the same identity, so that one that was killed goes on with its own lease.
@@ -95,12 +95,12 @@ fn everything(entry: &Entry) -> bool {
 }
 
 async fn issues_under(name: &'static str, action: Action, fits: fn(&Entry) -> bool) -> anyhow::Result<()> {
-    let bench = Bench::new(name).await?;
-    let fault = bench.proxy.inject(Fault::new(action).when(first_attempts(fits)).always());
-    let controller = bench.controller().await?;
-    bench.namespace.apply(&homelab(&HOSTS)).await?;
+    let fixture = Fixture::new(name).await?;
+    let fault = fixture.proxy.inject(Fault::new(action).when(first_attempts(fits)).always());
+    let controller = fixture.controller().await?;
+    fixture.namespace.apply(&homelab(&HOSTS)).await?;
     let told = || format!("{name}: {} faults; the controller's log:\n{}", fault.fired(), controller.log());
-    bench.sound().await.with_context(told)?;
+    fixture.sound().await.with_context(told)?;
     ensure!(fault.fired() >= 4, "{name}: only {} faults", fault.fired());
     Ok(())
 }
@@ -144,51 +144,51 @@ async fn silence_holds_up_and_breaks_nothing() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn watches_that_end_are_taken_up_again() -> anyhow::Result<()> {
-    let bench = Bench::new("watches").await?;
-    bench.proxy.inject(Fault::new(Action::WatchGone).when(first_attempts(Entry::is_watch)).always());
-    bench.proxy.inject(Fault::status(410).watches().when(first_attempts(Entry::is_watch)).always());
+    let fixture = Fixture::new("watches").await?;
+    fixture.proxy.inject(Fault::new(Action::WatchGone).when(first_attempts(Entry::is_watch)).always());
+    fixture.proxy.inject(Fault::status(410).watches().when(first_attempts(Entry::is_watch)).always());
     for after_events in 0..3 {
-        bench
+        fixture
             .proxy
             .inject(Fault::new(Action::CutWatch { after_events }).when(first_attempts(Entry::is_watch)).always());
     }
-    let controller = bench.controller().await?;
-    bench.namespace.apply(&homelab(&HOSTS)).await?;
-    bench.sound().await?;
-    bench.proxy.heal();
+    let controller = fixture.controller().await?;
+    fixture.namespace.apply(&homelab(&HOSTS)).await?;
+    fixture.sound().await?;
+    fixture.proxy.heal();
     // Cut while there is something new: an edited Secret, a deleted one and a new host are all seen.
     controller.ready("leading").await?;
-    let before = bench.namespace.get("secret/two-docker-host").await?;
+    let before = fixture.namespace.get("secret/two-docker-host").await?;
     let deadline = Instant::now() + SOON;
-    while bench.proxy.open_watches("") < 6 {
-        ensure!(Instant::now() < deadline, "{} watches are open", bench.proxy.open_watches(""));
+    while fixture.proxy.open_watches("") < 6 {
+        ensure!(Instant::now() < deadline, "{} watches are open", fixture.proxy.open_watches(""));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    ensure!(bench.proxy.cut_watches("") >= 6, "all watches were open");
-    bench.namespace.merge("secret/two-docker-host", serde_json::json!({"data": {"ca.pem": null}})).await?;
-    bench.namespace.delete("secret/one-docker-host").await?;
-    bench.namespace.apply(&host("four", "")).await?;
-    bench.namespace.until("secret/two-docker-host", |now| now["data"] == before["data"]).await?;
-    bench.namespace.until("secret/one-docker-host", |_| true).await?;
-    bench.namespace.all_ready().await.map(|_| ())
+    ensure!(fixture.proxy.cut_watches("") >= 6, "all watches were open");
+    fixture.namespace.merge("secret/two-docker-host", serde_json::json!({"data": {"ca.pem": null}})).await?;
+    fixture.namespace.delete("secret/one-docker-host").await?;
+    fixture.namespace.apply(&host("four", "")).await?;
+    fixture.namespace.until("secret/two-docker-host", |now| now["data"] == before["data"]).await?;
+    fixture.namespace.until("secret/one-docker-host", |_| true).await?;
+    fixture.namespace.all_ready().await.map(|_| ())
 }
 
 /// Kills the controller at its write number `n`; false where there is no such write.
 async fn killed_at(n: usize, action: Action) -> anyhow::Result<bool> {
     let moment = if action == Action::PauseBefore { "before" } else { "after" };
-    let bench = Bench::new(&format!("killed-{moment}-{n}")).await?;
-    let pause = bench.proxy.inject(Fault::new(action).writes().skip(n));
-    bench.namespace.apply(&homelab(&HOSTS)).await?;
-    let first = bench.controller().await?;
+    let fixture = Fixture::new(&format!("killed-{moment}-{n}")).await?;
+    let pause = fixture.proxy.inject(Fault::new(action).writes().skip(n));
+    fixture.namespace.apply(&homelab(&HOSTS)).await?;
+    let first = fixture.controller().await?;
     let reached = tokio::select! {
         reached = pause.reached(1, SOON) => { reached?; true }
-        ready = bench.namespace.all_ready() => { ready?; false }
+        ready = fixture.namespace.all_ready() => { ready?; false }
     };
     first.kill();
     pause.cut();
     if reached {
-        let _second = bench.controller().await?;
-        bench.sound().await.with_context(|| format!("killed {moment} write {n}"))?;
+        let _second = fixture.controller().await?;
+        fixture.sound().await.with_context(|| format!("killed {moment} write {n}"))?;
     }
     Ok(reached)
 }
@@ -216,28 +216,28 @@ async fn killed_after_any_write_it_goes_on() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_store_that_refuses_again_and_again_shows_in_the_status_until_it_takes() -> anyhow::Result<()> {
-    let bench = Bench::new("refusing").await?;
-    let _controller = bench.controller().await?;
-    bench.namespace.apply(&homelab(&[])).await?;
-    bench.namespace.all_ready().await?;
-    let refusing = bench.proxy.inject(Fault::status(500).method(Method::POST).path("/secrets").always());
-    bench.namespace.apply(&host("one", "")).await?;
-    bench.namespace.until("dockerhostcert/one", |host| fails(host, "Ready", "StoreFailed")).await?;
+    let fixture = Fixture::new("refusing").await?;
+    let _controller = fixture.controller().await?;
+    fixture.namespace.apply(&homelab(&[])).await?;
+    fixture.namespace.all_ready().await?;
+    let refusing = fixture.proxy.inject(Fault::status(500).method(Method::POST).path("/secrets").always());
+    fixture.namespace.apply(&host("one", "")).await?;
+    fixture.namespace.until("dockerhostcert/one", |host| fails(host, "Ready", "StoreFailed")).await?;
     ensure!(refusing.fired() >= 3, "it was told after {} failures", refusing.fired());
-    bench.proxy.heal();
-    bench.namespace.all_ready().await?;
+    fixture.proxy.heal();
+    fixture.namespace.all_ready().await?;
     Ok(())
 }
 
 #[tokio::test]
 async fn an_authority_that_cannot_be_stored_tells_its_leaves() -> anyhow::Result<()> {
-    let bench = Bench::new("unstored").await?;
-    bench.proxy.inject(Fault::status(500).method(Method::POST).path("/secrets").always());
-    let _controller = bench.controller().await?;
-    bench.namespace.apply(&homelab(&["one"])).await?;
-    bench.namespace.until("dockerca/homelab", |ca| fails(ca, "Ready", "StoreFailed")).await?;
-    bench.namespace.until("dockerhostcert/one", |host| fails(host, "Issued", "AuthorityNotReady")).await?;
-    bench.proxy.heal();
-    bench.namespace.all_ready().await?;
+    let fixture = Fixture::new("unstored").await?;
+    fixture.proxy.inject(Fault::status(500).method(Method::POST).path("/secrets").always());
+    let _controller = fixture.controller().await?;
+    fixture.namespace.apply(&homelab(&["one"])).await?;
+    fixture.namespace.until("dockerca/homelab", |ca| fails(ca, "Ready", "StoreFailed")).await?;
+    fixture.namespace.until("dockerhostcert/one", |host| fails(host, "Issued", "AuthorityNotReady")).await?;
+    fixture.proxy.heal();
+    fixture.namespace.all_ready().await?;
     Ok(())
 }

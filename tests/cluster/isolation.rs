@@ -8,7 +8,7 @@ use crate::fixture::{Namespace, homelab};
 use crate::support::controller::Controller;
 use anyhow::ensure;
 use ask::{Answer, Ask, apply, delete, get, merge, post, put, steps};
-use fixture::{Bed, COMPANIONS, bound_to, token};
+use fixture::{COMPANIONS, Fixture, bound_to, token};
 use serde_json::{Value, json};
 use std::collections::HashSet;
 
@@ -38,31 +38,33 @@ type Row = (&'static str, Ask, Option<&'static str>);
 
 #[tokio::test]
 async fn every_account_can_do_what_it_needs_and_nothing_else() -> anyhow::Result<()> {
-    let mut bed = Bed::new().await?;
+    let mut fixture = Fixture::new().await?;
     // A policy holds a moment after it was made: until then these two would be allowed.
-    bed.refused("pod on pandora", &mint("node-attic", bound_to("pandora")), OWN_NODE).await?;
-    bed.refused("admin", &host("away", "new", to_node("pandora", None)), NAMESPACE_NOT_LISTED).await?;
-    bed.refused("node-mighty", &merge(&status("home", "pandora"), json!({"status": {}})).dry(), NOT_ITS_OWN).await?;
+    fixture.refused("pod on pandora", &mint("node-attic", bound_to("pandora")), OWN_NODE).await?;
+    fixture.refused("admin", &host("away", "new", to_node("pandora", None)), NAMESPACE_NOT_LISTED).await?;
+    fixture
+        .refused("node-mighty", &merge(&status("home", "pandora"), json!({"status": {}})).dry(), NOT_ITS_OWN)
+        .await?;
 
     let rows: Vec<Row> =
         [pods(), nodes_read(), nodes_report(), nodes_write(), hosts(), mighty(), controller(), users()]
             .into_iter()
             .flatten()
             .collect();
-    judge(&bed, &rows).await?;
-    let untried = untried(&bed.of_kind("ValidatingAdmissionPolicy"), &rows);
+    judge(&fixture, &rows).await?;
+    let untried = untried(&fixture.of_kind("ValidatingAdmissionPolicy"), &rows);
     ensure!(untried.is_empty(), "no row is refused by these validations: {untried:#?}");
-    nothing_but_the_report_was_written(&bed).await?;
-    companions_register_where_that_is_allowed(&mut bed).await?;
-    pods_fit_their_namespaces(&bed).await?;
-    tokens_end_with_what_they_are_bound_to(&bed).await?;
-    the_controller_works_with_its_own_account(&bed).await
+    nothing_but_the_report_was_written(&fixture).await?;
+    companions_register_where_that_is_allowed(&mut fixture).await?;
+    pods_fit_their_namespaces(&fixture).await?;
+    tokens_end_with_what_they_are_bound_to(&fixture).await?;
+    the_controller_works_with_its_own_account(&fixture).await
 }
 
-async fn judge(bed: &Bed, rows: &[Row]) -> anyhow::Result<()> {
+async fn judge(fixture: &Fixture, rows: &[Row]) -> anyhow::Result<()> {
     let mut faults = Vec::new();
     for (who, ask, words) in rows {
-        match (bed.ask(who, ask).await?, words) {
+        match (fixture.ask(who, ask).await?, words) {
             (Answer::Allowed(_), None) => {}
             (Answer::Refused(why), Some(words)) if why.contains(words) => {}
             (answer, None) => faults.push(format!("{who}: {ask}\n  should be allowed; {answer}")),
@@ -75,7 +77,7 @@ async fn judge(bed: &Bed, rows: &[Row]) -> anyhow::Result<()> {
 }
 
 /// The chart's value lets nodes' companions report what they register, and nothing else that they might not before.
-async fn companions_register_where_that_is_allowed(bed: &mut Bed) -> anyhow::Result<()> {
+async fn companions_register_where_that_is_allowed(fixture: &mut Fixture) -> anyhow::Result<()> {
     let (node, path) = ("node-pandora", status("home", "pandora"));
     let apply = |environments: Value| {
         apply(&path, "dockseal-companion", object("pandora", json!({"environments": environments})))
@@ -83,9 +85,9 @@ async fn companions_register_where_that_is_allowed(bed: &mut Bed) -> anyhow::Res
     let merged = |environments: Value| merge(&path, json!({"status": {"environments": environments}}));
     let ours = json!({"portainerClient": "portainer", "registrar": "Controller", "reason": "", "message": "", "id": 7});
     let own = |id: i64| json!({"portainerClient": "own", "registrar": "Companion", "reason": "Registered", "id": id});
-    bed.refused(node, &apply(json!([own(1)])), HOST_ONLY).await?; // the value is off
-    bed.upgrade(&["--set=companion.portainer.enabled=true"]).await?;
-    bed.allowed(node, &apply(json!([own(1)]))).await?;
+    fixture.refused(node, &apply(json!([own(1)])), HOST_ONLY).await?; // the value is off
+    fixture.upgrade(&["--set=companion.portainer.enabled=true"]).await?;
+    fixture.allowed(node, &apply(json!([own(1)]))).await?;
     let with = |mut entry: Value, field: &str, value: Value| {
         entry[field] = value;
         entry
@@ -116,9 +118,9 @@ async fn companions_register_where_that_is_allowed(bed: &mut Bed) -> anyhow::Res
         (node, merge(&status("home", "moved"), json!({"status": {"environments": [own(1)]}})), Some(NOT_ITS_OWN)),
         (node, merge(&status("home", "attic"), json!({"status": {"environments": [own(1)]}})), Some(RBAC)),
     ];
-    judge(bed, &rows).await?;
-    bed.upgrade(&[]).await?;
-    bed.refused(node, &merged(json!([ours])).dry(), HOST_ONLY).await // what is stored would be no change the next time
+    judge(fixture, &rows).await?;
+    fixture.upgrade(&[]).await?;
+    fixture.refused(node, &merged(json!([ours])).dry(), HOST_ONLY).await // what is stored would be no change the next time
 }
 
 /// The validations that no row's words belong to: a policy that refuses nothing is none.
@@ -130,29 +132,29 @@ fn untried(policies: &[&Value], rows: &[Row]) -> Vec<String> {
 }
 
 /// Pod Security as the namespaces' labels have it: the controller needs no more than "restricted", the companion does.
-async fn pods_fit_their_namespaces(bed: &Bed) -> anyhow::Result<()> {
+async fn pods_fit_their_namespaces(fixture: &Fixture) -> anyhow::Result<()> {
     let pods = "/api/v1/namespaces/dockseal/pods";
     let pod = |owner: &Value, account: &str| {
         let mut spec = owner["spec"]["template"]["spec"].clone();
         spec["serviceAccountName"] = json!(account);
         post(pods, json!({"metadata": {"name": "probe"}, "spec": spec})).dry()
     };
-    let (deployments, daemon_sets) = (bed.of_kind("Deployment"), bed.of_kind("DaemonSet"));
+    let (deployments, daemon_sets) = (fixture.of_kind("Deployment"), fixture.of_kind("DaemonSet"));
     ensure!(deployments.len() == 1 && daemon_sets.len() == 1, "there is one of each");
-    bed.allowed("admin", &pod(deployments[0], "dockseal-controller")).await?;
-    bed.refused("admin", &pod(daemon_sets[0], "dockseal-controller"), "violates PodSecurity \"restricted").await
+    fixture.allowed("admin", &pod(deployments[0], "dockseal-controller")).await?;
+    fixture.refused("admin", &pod(daemon_sets[0], "dockseal-controller"), "violates PodSecurity \"restricted").await
 }
 
 /// It issues, renews a lease, sends events, removes Secrets and keeps accounts, and RBAC refuses it nothing.
-async fn the_controller_works_with_its_own_account(bed: &Bed) -> anyhow::Result<()> {
-    let namespace = Namespace::of(bed.cluster, "work").await?;
+async fn the_controller_works_with_its_own_account(fixture: &Fixture) -> anyhow::Result<()> {
+    let namespace = Namespace::of(fixture.cluster, "work").await?;
     let arguments = [
         "--lease-namespace=dockseal",
         "--companion-namespace=dockseal-companions",
         "--companion-source-namespace=work",
         "--companion-source-namespace=home",
     ];
-    let controller = Controller::start(bed.cluster, bed.kubeconfig("controller"), "chart", &arguments).await?;
+    let controller = Controller::start(fixture.cluster, fixture.kubeconfig("controller"), "chart", &arguments).await?;
     namespace.apply(&homelab(&["pandora"])).await?;
     namespace.apply(&crate::fixture::host("attic", "secretDeletionPolicy: Delete")).await?;
     namespace.all_ready().await?;
@@ -161,15 +163,15 @@ async fn the_controller_works_with_its_own_account(bed: &Bed) -> anyhow::Result<
     namespace.gone("secret/attic-docker-host").await?;
     namespace.gone("dockerhostcert/attic").await?;
     namespace.all_ready().await?;
-    the_controller_keeps_accounts(bed).await?;
+    the_controller_keeps_accounts(fixture).await?;
     let log = controller.log();
     ensure!(!log.contains("forbidden") && !log.contains(RBAC), "something was refused:\n{log}");
     controller.stop()
 }
 
 /// It makes them, puts drift right, takes back what was reported, and removes them.
-async fn the_controller_keeps_accounts(bed: &Bed) -> anyhow::Result<()> {
-    let (home, companions) = (bed.namespace("home").await?, bed.namespace(COMPANIONS).await?);
+async fn the_controller_keeps_accounts(fixture: &Fixture) -> anyhow::Result<()> {
+    let (home, companions) = (fixture.namespace("home").await?, fixture.namespace(COMPANIONS).await?);
     let ca = json!({"apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerCA", "metadata": {"name": "cellar"},
         "spec": {"subject": {"commonName": "Cellar CA"}}});
     home.create(&ca).await?;
@@ -196,8 +198,8 @@ async fn the_controller_keeps_accounts(bed: &Bed) -> anyhow::Result<()> {
 }
 
 /// A patch of the status that names other parts of the object changes none of them.
-async fn nothing_but_the_report_was_written(bed: &Bed) -> anyhow::Result<()> {
-    let object = bed.allowed("admin", &get(&format!("{OURS}/home/dockerhostcerts/pandora"))).await?;
+async fn nothing_but_the_report_was_written(fixture: &Fixture) -> anyhow::Result<()> {
+    let object = fixture.allowed("admin", &get(&format!("{OURS}/home/dockerhostcerts/pandora"))).await?;
     let meta = &object["metadata"];
     ensure!(meta["annotations"].is_null() && meta["labels"].is_null(), "metadata was written: {meta}");
     ensure!(meta["finalizers"] == json!(["dockseal.dev/secret"]), "finalizers were written: {meta}");
@@ -206,16 +208,16 @@ async fn nothing_but_the_report_was_written(bed: &Bed) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn tokens_end_with_what_they_are_bound_to(bed: &Bed) -> anyhow::Result<()> {
+async fn tokens_end_with_what_they_are_bound_to(fixture: &Fixture) -> anyhow::Result<()> {
     let (by_pod, by_node) =
         (mint("node-pandora", bound_to("pandora")), watched(&format!("{HOME}/secrets"), "attic-docker-host"));
-    bed.allowed("pod on pandora", &by_pod).await?;
-    bed.allowed("node-attic", &by_node).await?;
+    fixture.allowed("pod on pandora", &by_pod).await?;
+    fixture.allowed("node-attic", &by_node).await?;
     let pod = format!("/api/v1/namespaces/{COMPANIONS}/pods/companion-pandora?gracePeriodSeconds=0");
-    bed.allowed("admin", &delete(&pod)).await?;
-    bed.allowed("admin", &delete("/api/v1/nodes/attic")).await?;
-    bed.refused("pod on pandora", &by_pod, "401").await?;
-    bed.refused("node-attic", &by_node, "401").await
+    fixture.allowed("admin", &delete(&pod)).await?;
+    fixture.allowed("admin", &delete("/api/v1/nodes/attic")).await?;
+    fixture.refused("pod on pandora", &by_pod, "401").await?;
+    fixture.refused("node-attic", &by_node, "401").await
 }
 
 /// The DaemonSet's account: it mints its own node's token, and that is all.

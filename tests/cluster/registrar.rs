@@ -3,7 +3,7 @@
 
 use crate::fixture::{Namespace, SOON, fails, find, homelab, is, rights};
 use crate::support::cluster::Cluster;
-use crate::support::companion::{Companion, Way};
+use crate::support::companion::{ApiAccess, Companion};
 use crate::support::controller::Controller;
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::helm;
@@ -23,7 +23,7 @@ const ROLE: &str = "role/dockseal-node-pandora";
 const USER: &str = "system:serviceaccount:dockseal-companions:node-pandora";
 
 /// A node `pandora` with its companion and dockerd, a controller, and a Portainer.
-struct Bench {
+struct Fixture {
     home: Namespace,
     companions: Namespace,
     controller: Controller,
@@ -36,31 +36,31 @@ struct Bench {
 
 #[tokio::test]
 async fn a_companion_registers_its_own_host_and_the_controller_believes_what_portainer_shows() -> anyhow::Result<()> {
-    let mut bench = Bench::new().await?;
-    journey(&mut bench).await.with_context(|| bench.told())
+    let mut fixture = Fixture::new().await?;
+    journey(&mut fixture).await.with_context(|| fixture.told())
 }
 
-async fn journey(bench: &mut Bench) -> anyhow::Result<()> {
-    bench.begin().await?;
-    let docker = bench.serve().await?;
-    let made = bench.registered("Companion").await?;
+async fn journey(fixture: &mut Fixture) -> anyhow::Result<()> {
+    fixture.begin().await?;
+    let docker = fixture.serve().await?;
+    let made = fixture.registered("Companion").await?;
     ensure!(made.url == docker.url() && made.name == "pandora", "{made:#?}");
-    bench.a_portainer_that_the_controller_does_not_reach_is_no_fault().await?;
-    bench.only_named_hosts_are_registered().await?;
-    bench.a_second_one_gets_nothing(&made).await?;
-    bench.nothing_is_believed(&made).await?;
-    bench.rotated(&made).await?;
-    bench.a_portainer_that_hangs_holds_no_delivery_up(&docker).await?;
+    fixture.a_portainer_that_the_controller_does_not_reach_is_no_fault().await?;
+    fixture.only_named_hosts_are_registered().await?;
+    fixture.a_second_one_gets_nothing(&made).await?;
+    fixture.nothing_is_believed(&made).await?;
+    fixture.rotated(&made).await?;
+    fixture.a_portainer_that_hangs_holds_no_delivery_up(&docker).await?;
     for registrar in ["Controller", "Companion", "Controller", "Companion"] {
-        bench.taken_over(registrar, &made).await.with_context(|| registrar.to_owned())?;
+        fixture.taken_over(registrar, &made).await.with_context(|| registrar.to_owned())?;
     }
-    bench.rights_are_those_that_are_used().await?;
-    bench.allowed_no_longer(&made).await?;
-    bench.removed().await
+    fixture.rights_are_those_that_are_used().await?;
+    fixture.allowed_no_longer(&made).await?;
+    fixture.removed().await
 }
 
-impl Bench {
-    async fn new() -> anyhow::Result<Bench> {
+impl Fixture {
+    async fn new() -> anyhow::Result<Fixture> {
         let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start_audited(USER).await?));
         cluster.crds().await?;
         let scratch = Scratch::new("registrar")?;
@@ -76,7 +76,7 @@ impl Bench {
         let controller = controller(cluster, &scratch, true).await?;
         let companion = companion(cluster, &scratch).await?;
         let (portainer, port) = (Portainer::start()?, ports::free()?);
-        Ok(Bench { home, companions, controller, companion, portainer, directory, port, scratch })
+        Ok(Fixture { home, companions, controller, companion, portainer, directory, port, scratch })
     }
 
     /// The objects; `attic` has nobody who delivers to it.
@@ -379,5 +379,5 @@ async fn companion(cluster: &Cluster, scratch: &Scratch) -> anyhow::Result<Compa
     let kubeconfig = cluster.kubeconfig_with_token("companion", token.trim())?;
     let root = scratch.path().to_str().context("a name in UTF-8")?;
     let words = ["--node", "pandora", "--namespace", COMPANIONS, "--directory", root, "--source-namespace", "home"];
-    Companion::start(cluster, &Way::Kubeconfig(&kubeconfig), &words)
+    Companion::start(cluster, &ApiAccess::Kubeconfig(&kubeconfig), &words)
 }

@@ -1,21 +1,24 @@
 //! The documents hold what the code has: each reason its paragraph, each field its row, and each command runs.
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 #[path = "../support/mod.rs"]
 mod support;
 
+mod docs_cluster;
 mod names;
 mod run;
 mod running;
 mod shell;
-mod small;
 
 use dockseal::api::condition::Reason;
 use std::collections::BTreeSet;
 use std::path::Path;
+use support::page_commands::{self, PageCommands};
 use support::pages::{self, Block, Marker, Page};
-use support::typist::{self, Typist};
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
@@ -68,7 +71,7 @@ fn every_command_is_run_or_typed_by_a_test() {
     let typed = count(|marker| matches!(marker, Marker::Typed(_)));
     println!("{run} commands are run here, {typed} are typed by {}", typists.join(", "));
     assert!(run > 40 && typed > 10, "the pages were found: {run}, {typed}");
-    for (page, commands) in typist::BY_HAND {
+    for (page, commands) in page_commands::BY_HAND {
         let there: Vec<String> = Page::of(page).blocks.iter().flat_map(Block::commands).collect();
         let gone = commands.iter().find(|command| !there.contains(&command.to_string()));
         assert_eq!(gone, None, "is not on {page} any more");
@@ -80,7 +83,7 @@ fn left_out(page: &Page, typists: &[String]) -> Vec<String> {
     let fault = |block: &&Block| match &block.marker {
         Marker::Run(_) | Marker::GoesOn => None,
         Marker::Typed(name) if typists.contains(name) => None,
-        Marker::Typed(name) => Some(format!("no test has a Typist {name:?}")),
+        Marker::Typed(name) => Some(format!("no test has PageCommands {name:?}")),
         _ => Some("no test runs it or types it".to_owned()),
     };
     let blocks = page.blocks.iter().filter(|block| block.language == "sh");
@@ -96,7 +99,7 @@ fn typists(directory: &Path) -> Vec<String> {
             found.extend(typists(&path));
         } else if path.extension().is_some_and(|end| end == "rs") {
             let text = std::fs::read_to_string(&path).unwrap();
-            let names = text.split("Typist::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
+            let names = text.split("PageCommands::new(\"").skip(1).filter_map(|rest| rest.split('"').next());
             found.extend(names.filter(|_| text.contains(".done()?")).map(str::to_owned));
         }
     }
@@ -160,14 +163,14 @@ fn a_command_that_no_test_runs_is_found() {
     for (wrong, words) in [
         ("```sh\nmake up\n```", "README.md:1: no test runs it"),
         ("<!-- test: prints -->\n```sh\nmake up\n```", "README.md:2: no test runs it"),
-        ("<!-- test: typed by nobody -->\n```sh\nmake up\n```", "no test has a Typist \"nobody\""),
+        ("<!-- test: typed by nobody -->\n```sh\nmake up\n```", "no test has PageCommands \"nobody\""),
     ] {
         assert!(left_out(&Page::read("README.md", wrong), &["docs".to_owned()]).join("").contains(words), "{wrong}");
     }
     let right = "<!-- test: typed by docs -->\n```sh\nmake up\n```\n<!-- test: run, exits 4 -->\n```sh\nls\n```";
     assert_eq!(left_out(&Page::read("README.md", right), &["docs".to_owned()]), Vec::<String>::new());
     for lazy in ["docs", "node"] {
-        let said = Typist::new(lazy).done().unwrap_err().to_string();
+        let said = PageCommands::new(lazy).done().unwrap_err().to_string();
         assert!(said.contains("make") && !said.contains("make test"), "{said}");
     }
 }

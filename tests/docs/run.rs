@@ -1,14 +1,14 @@
 //! Runs what a page marks, in a directory of the page's own, and compares what it shows with what was printed.
 
 use crate::ROOT;
-use crate::running::Going;
-use crate::small::Small;
+use crate::docs_cluster::DocsCluster;
+use crate::running::RunningCommand;
 use crate::support::dockerd::Dockerd;
+use crate::support::page_commands::PageCommands;
 use crate::support::pages::{Block, Marker, Page};
 use crate::support::portainer::Portainer;
 use crate::support::ports;
 use crate::support::scratch::Scratch;
-use crate::support::typist::Typist;
 use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
@@ -32,27 +32,27 @@ const REPOSITORY: [&str; 4] = ["examples", "Makefile", "charts", "tests"];
 /// What pages call the user's directory.
 const HOME: &str = "/home/ada";
 
-struct Bench {
-    going: Vec<Going>, // dropped first
+struct PageRun {
+    going: Vec<RunningCommand>, // dropped first
     scratch: Scratch,
     dockerd: Option<(Dockerd, u16)>,
     portainer: Option<Portainer>,
-    cluster: Option<Small>,
+    cluster: Option<DocsCluster>,
     printed: String,
 }
 
 /// Runs the marked blocks of a page in their order; how many there were.
 pub fn page(page: &Page) -> usize {
     let marked = page.blocks.iter().filter(|block| !matches!(block.marker, Marker::None | Marker::Values));
-    let mut bench: Option<Bench> = None;
+    let mut page_run: Option<PageRun> = None;
     let mut ran = 0;
     for block in marked {
-        let bench = bench.get_or_insert_with(Bench::new);
-        let fault = bench.take(block);
+        let page_run = page_run.get_or_insert_with(PageRun::new);
+        let fault = page_run.take(block);
         assert!(fault.is_none(), "{}:{}: {}", page.name, block.line, fault.unwrap_or_default());
         ran += usize::from(matches!(block.marker, Marker::Run(_) | Marker::GoesOn));
     }
-    for going in bench.iter_mut().flat_map(|bench| bench.going.drain(..)) {
+    for going in page_run.iter_mut().flat_map(|page_run| page_run.going.drain(..)) {
         going.end().unwrap_or_else(|error| panic!("{}: {error:#}", page.name));
     }
     ran
@@ -60,24 +60,24 @@ pub fn page(page: &Page) -> usize {
 
 /// Types what is left to `docs`: what goes on until Ctrl-C, and what needs no other page's beginning.
 pub fn typed() -> anyhow::Result<()> {
-    let typist = Typist::new("docs");
+    let page_commands = PageCommands::new("docs");
     for page in ["README.md", "CONTRIBUTING.md"] {
-        let bench = Bench::new();
-        let mut up = bench.start(&typist.command(page, "make up")?)?;
+        let page_run = PageRun::new();
+        let mut up = page_run.start(&page_commands.command(page, "make up")?)?;
         for ready in ["DockerHostCert/pandora  True", "PortainerClient/portainer  True"] {
             up.says(ready)?;
         }
         up.end()?;
     }
-    let mut bench = Bench::new();
-    let fault = bench.run(&typist.command("CONTRIBUTING.md", "make manifest")?, 0);
-    anyhow::ensure!(fault.is_none() && bench.printed.contains("kind: Deployment"), "{fault:?}");
-    typist.done()?;
+    let mut page_run = PageRun::new();
+    let fault = page_run.run(&page_commands.command("CONTRIBUTING.md", "make manifest")?, 0);
+    anyhow::ensure!(fault.is_none() && page_run.printed.contains("kind: Deployment"), "{fault:?}");
+    page_commands.done()?;
     Ok(())
 }
 
-impl Bench {
-    fn new() -> Bench {
+impl PageRun {
+    fn new() -> PageRun {
         let scratch = Scratch::new("docs").unwrap();
         for directory in ["bin", "home"] {
             std::fs::create_dir(scratch.path().join(directory)).unwrap();
@@ -90,7 +90,7 @@ impl Bench {
             scratch.program(&format!("bin/{name}"), script).unwrap();
         }
         std::fs::create_dir(scratch.path().join("home/.kube")).unwrap();
-        Bench { going: Vec::new(), scratch, dockerd: None, portainer: None, cluster: None, printed: String::new() }
+        PageRun { going: Vec::new(), scratch, dockerd: None, portainer: None, cluster: None, printed: String::new() }
     }
 
     /// Does what the marker says; what is wrong then.
@@ -106,9 +106,9 @@ impl Bench {
             Marker::Portainer(host) => self.clicked(host),
             Marker::Cluster(file) => {
                 let file = file.as_ref().map(|file| self.scratch.path().join(file));
-                self.join(|| Small::start(file.as_deref()));
+                self.join(|| DocsCluster::start(file.as_deref()));
             }
-            Marker::ApiServer => self.join(Small::bare),
+            Marker::ApiServer => self.join(DocsCluster::bare),
             Marker::HowTo => return self.how_to(),
             Marker::None | Marker::Values | Marker::Typed(_) => {}
         }
@@ -133,7 +133,7 @@ impl Bench {
     }
 
     /// From now on there is that cluster, and a kubeconfig where users have theirs.
-    fn join(&mut self, cluster: impl FnOnce() -> anyhow::Result<Small>) {
+    fn join(&mut self, cluster: impl FnOnce() -> anyhow::Result<DocsCluster>) {
         self.cluster = None;
         let small = cluster().unwrap();
         let config = self.scratch.path().join("home/.kube/config");
@@ -180,8 +180,8 @@ impl Bench {
         command
     }
 
-    fn start(&self, script: &str) -> anyhow::Result<Going> {
-        Going::start(self.command(script), self.scratch.path().join(format!("going-{}", self.going.len())))
+    fn start(&self, script: &str) -> anyhow::Result<RunningCommand> {
+        RunningCommand::start(self.command(script), self.scratch.path().join(format!("going-{}", self.going.len())))
     }
 
     fn run(&mut self, script: &str, code: i32) -> Option<String> {

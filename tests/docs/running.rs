@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(60);
 
 /// It goes on; dropped, it is killed.
-pub struct Going {
+pub struct RunningCommand {
     child: Child,
     log: PathBuf,
 }
 
-impl Going {
+impl RunningCommand {
     /// Starts it, and has it write there.
-    pub fn start(mut command: Command, log: PathBuf) -> Result<Going> {
+    pub fn start(mut command: Command, log: PathBuf) -> Result<RunningCommand> {
         command.stdout(std::fs::File::create(&log)?).process_group(0); // which Ctrl-C is for
-        Ok(Going { child: command.spawn()?, log })
+        Ok(RunningCommand { child: command.spawn()?, log })
     }
 
     /// Waits until it says that.
@@ -56,7 +56,7 @@ impl Going {
     }
 }
 
-impl Drop for Going {
+impl Drop for RunningCommand {
     fn drop(&mut self) {
         if matches!(self.child.try_wait(), Ok(None)) {
             let _ = self.signal("KILL");

@@ -1,7 +1,7 @@
 //! What runs on a host while its dockerd is taken over.
 
 use crate::support::hostbox::HostBox;
-use crate::visit::{Visit, sealed};
+use crate::used_host::{UsedHost, sealed};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
@@ -16,14 +16,14 @@ fn live_restore(host: &HostBox) -> Result<Value> {
 fn containers_keep_their_process_under_live_restore() -> Result<()> {
     let host = HostBox::boot_with(|host| host.daemon_json(json!({"live-restore": true})))?;
     host.write("/etc/systemd/system/docker.service.d/override.conf", HOW_TO, 0o644)?;
-    let mut visit = Visit::taking_over(&host)?;
-    visit.restart()?;
-    visit.runs()?;
+    let mut used = UsedHost::taking_over(&host)?;
+    used.restart()?;
+    used.runs()?;
     host.run_container("kept")?;
     let pid = host.container_pid("kept")?;
-    visit.wishes.daemon = "restart: WhenLiveRestore".into();
-    visit.up_serving()?;
-    ensure!(host.container_pid("kept")? == pid, "another process: {}", visit.facts());
+    used.homelab.daemon = "restart: WhenLiveRestore".into();
+    used.up_serving()?;
+    ensure!(host.container_pid("kept")? == pid, "another process: {}", used.facts());
     ensure!(live_restore(&host)? == true);
     Ok(())
 }
@@ -31,17 +31,17 @@ fn containers_keep_their_process_under_live_restore() -> Result<()> {
 #[test]
 fn live_restore_is_turned_on_where_that_is_wished_for() -> Result<()> {
     let host = HostBox::boot()?;
-    let mut visit = Visit::to(&host)?;
+    let mut used = UsedHost::to(&host)?;
     host.run_container("kept")?;
     let pid = host.container_pid("kept")?;
-    visit.wishes.daemon = "restart: WhenLiveRestore".into();
-    let dockerd = visit.pid()?;
-    let said = visit.up_refused("Serving", "RestartPending")?;
-    ensure!(said.contains("containers would stop") && visit.pid()? == dockerd, "{said}");
+    used.homelab.daemon = "restart: WhenLiveRestore".into();
+    let dockerd = used.pid()?;
+    let said = used.up_refused("Serving", "RestartPending")?;
+    ensure!(said.contains("containers would stop") && used.pid()? == dockerd, "{said}");
     ensure!(live_restore(&host)?.is_null(), "nobody asked for that");
-    visit.wishes.daemon = "restart: WhenLiveRestore, enableLiveRestore: true".into();
-    visit.up_serving()?;
-    ensure!(host.container_pid("kept")? == pid, "another process: {}", visit.facts());
+    used.homelab.daemon = "restart: WhenLiveRestore, enableLiveRestore: true".into();
+    used.up_serving()?;
+    ensure!(host.container_pid("kept")? == pid, "another process: {}", used.facts());
     ensure!(live_restore(&host)? == true);
     Ok(())
 }
@@ -51,16 +51,16 @@ fn a_swarm_node_gets_no_live_restore_and_stays_one() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker(&["swarm", "init", "--advertise-addr", &host.ip().to_string()])?;
     host.write("/etc/systemd/system/docker.service.d/override.conf", HOW_TO, 0o644)?;
-    let mut visit = Visit::taking_over(&host)?;
-    visit.restart()?;
-    visit.runs()?;
-    visit.wishes.daemon = "restart: WhenLiveRestore, enableLiveRestore: true".into();
-    let said = visit.up_refused("Serving", "RestartPending")?; // the open door is closed all the same
+    let mut used = UsedHost::taking_over(&host)?;
+    used.restart()?;
+    used.runs()?;
+    used.homelab.daemon = "restart: WhenLiveRestore, enableLiveRestore: true".into();
+    let said = used.up_refused("Serving", "RestartPending")?; // the open door is closed all the same
     ensure!(said.contains("swarm"), "{said}");
-    let probe = visit.probe()?;
+    let probe = used.probe()?;
     ensure!(live_restore(&host)?.is_null(), "a node of a swarm does not start with it");
-    visit.wishes.daemon = "restart: Always, enableLiveRestore: true".into();
-    visit.up_serving()?;
+    used.homelab.daemon = "restart: Always, enableLiveRestore: true".into();
+    used.up_serving()?;
     ensure!(live_restore(&host)?.is_null());
     ensure!(
         host.docker(&["info", "--format", "{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}"])? == "active true\n"

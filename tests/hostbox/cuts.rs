@@ -1,6 +1,6 @@
 //! The step on dockerd, begun again and again from the same state, and killed each time at another of its steps.
 
-use crate::homelab::{At, STARTED, STOPPED};
+use crate::homelab::{InstalledHost, STARTED, STOPPED};
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
 use std::fmt::{Display, Formatter};
@@ -33,12 +33,12 @@ impl Display for Cut {
 
 /// A host at the beginning of a step.
 pub struct Cuts<'a> {
-    at: &'a At<'a>,
+    at: &'a InstalledHost<'a>,
 }
 
 impl<'a> Cuts<'a> {
     /// The beginning is what the host is now, with the step ordered.
-    pub fn begin(at: &'a At<'a>) -> Result<Cuts<'a>> {
+    pub fn begin(at: &'a InstalledHost<'a>) -> Result<Cuts<'a>> {
         at.host.sh(&format!(
             "rm -rf /root/before; mkdir -p /root/before/notes; cp -a --parents {KEPT} /root/before
             cp -a /var/lib/dockseal/*.json /root/before/notes"
@@ -115,7 +115,7 @@ fn cut_every() -> usize {
 
 /// Cuts the ordered step everywhere; `ends` is what must be so after it was taken again. After a power cut dockerd
 /// comes up by itself, where `starts` says that it can with what is ordered.
-pub fn everywhere(at: &At, what: &str, starts: bool, ends: impl Fn() -> Result<()>) -> Result<()> {
+pub fn everywhere(at: &InstalledHost, what: &str, starts: bool, ends: impl Fn() -> Result<()>) -> Result<()> {
     let probe = Probe::start([at.address()])?;
     let cuts = Cuts::begin(at)?;
     let mut places = cuts.record()?;

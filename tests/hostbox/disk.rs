@@ -1,12 +1,12 @@
 //! A full disk, and one that is read-only: noticed before anything is touched, said with what to do, and got over.
 
-use crate::homelab::{At, Home};
+use crate::homelab::{Homelab, InstalledHost};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::Result;
 
 /// A small file system with what the directory held; its mount point is gone with the box's next boot.
-fn small(at: &At, directory: &str, size: &str) -> Result<()> {
+fn small(at: &InstalledHost, directory: &str, size: &str) -> Result<()> {
     at.host.sh(&format!(
         "mkdir -p {directory} /mnt/small; mount -t tmpfs -o size={size} small /mnt/small
         cp -a {directory}/. /mnt/small/; mount --move /mnt/small {directory}"
@@ -17,10 +17,10 @@ fn small(at: &At, directory: &str, size: &str) -> Result<()> {
 const FULL: [&str; 2] = ["there is no room", "free some space"];
 const READ_ONLY: [&str; 2] = ["is read-only", "mount it writable"];
 
-fn untouched(at: &At, home: &Home, words: [&str; 2]) -> Result<()> {
+fn untouched(at: &InstalledHost, homelab: &Homelab, words: [&str; 2]) -> Result<()> {
     let look = "cat /etc/docker/daemon.json; find /etc/systemd/system -name '*dockseal*'";
     let (dockerd, before) = (at.dockerd()?, at.host.sh(look)?);
-    at.up_says(home, &words)?;
+    at.up_says(homelab, &words)?;
     assert_eq!(at.host.sh(look)?, before);
     assert_eq!(at.dockerd()?, dockerd);
     at.host.docker_ping()
@@ -29,31 +29,31 @@ fn untouched(at: &At, home: &Home, words: [&str; 2]) -> Result<()> {
 fn full_and_read_only(directory: &str, size: &str) -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     small(&at, directory, size)?;
     let fill = format!("cat /dev/zero >{directory}/big 2>/dev/null || true");
     let mount = |how: &str| host.sh(&format!("mount -o remount,{how} {directory}"));
-    let home = Home::default();
+    let homelab = Homelab::default();
     host.sh(&fill)?;
-    untouched(&at, &home, FULL)?;
+    untouched(&at, &homelab, FULL)?;
     host.sh(&format!("rm {directory}/big"))?;
     mount("ro")?;
-    untouched(&at, &home, READ_ONLY)?;
+    untouched(&at, &homelab, READ_ONLY)?;
     mount("rw")?;
-    at.up_and_served(&home)?;
+    at.up_and_served(&homelab)?;
 
     let probe = Probe::start([at.address()])?;
     let serial = at.serial()?;
-    let home = home.renewed();
+    let homelab = homelab.renewed();
     host.sh(&fill)?;
-    untouched(&at, &home, FULL)?;
+    untouched(&at, &homelab, FULL)?;
     assert_eq!(at.serial()?, serial);
     at.served()?;
     host.sh(&format!("rm {directory}/big"))?;
     mount("ro")?;
-    untouched(&at, &home, READ_ONLY)?;
+    untouched(&at, &homelab, READ_ONLY)?;
     mount("rw")?;
-    at.up_and_served(&home)?;
+    at.up_and_served(&homelab)?;
     assert_ne!(at.serial()?, serial);
     at.harmless(probe)
 }

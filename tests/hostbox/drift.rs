@@ -1,7 +1,7 @@
 //! What of ours others edit or delete: nobody is let in by it, it is put right, and not for ever.
 
 use crate::support::hostbox::HostBox;
-use crate::visit::{Visit, sealed};
+use crate::used_host::{UsedHost, sealed};
 use anyhow::{Result, ensure};
 use serde_json::json;
 
@@ -14,34 +14,34 @@ const PLAIN: &str = "{\"storage-driver\":\"vfs\",\"bridge\":\"none\",\"iptables\
 #[test]
 fn units_and_the_binary_are_put_back() -> Result<()> {
     let host = HostBox::boot()?;
-    let mut visit = Visit::served(&host)?;
+    let mut used = UsedHost::served(&host)?;
     let (drop_in, socket) = (host.read(DROP_IN)?, host.read(SOCKET)?);
-    let probe = visit.probe()?;
+    let probe = used.probe()?;
 
-    let pid = visit.pid()?;
+    let pid = used.pid()?;
     host.sh(&format!("rm {DROP_IN}; systemctl daemon-reload"))?;
-    visit.wishes.daemon = "restart: Never".into();
-    visit.up_serving()?;
-    ensure!(host.read(DROP_IN)? == drop_in && visit.pid()? == pid, "without a restart: {}", visit.facts());
+    used.homelab.daemon = "restart: Never".into();
+    used.up_serving()?;
+    ensure!(host.read(DROP_IN)? == drop_in && used.pid()? == pid, "without a restart: {}", used.facts());
 
     host.sh(&format!("sed -i '/ExecStartPre/d' {SOCKET}; systemctl daemon-reload"))?;
-    visit.up_serving()?;
-    ensure!(host.read(SOCKET)? == socket && visit.pid()? == pid, "without a restart: {}", visit.facts());
+    used.up_serving()?;
+    ensure!(host.read(SOCKET)? == socket && used.pid()? == pid, "without a restart: {}", used.facts());
 
     host.sh(&format!("sed -i 's/2376/2399/' {SOCKET}; systemctl daemon-reload"))?;
     host.restart(&["docker.socket", "docker.service"])?;
-    ensure!(!visit.listens(), "it listens elsewhere");
-    visit.wishes.daemon = "restart: Always".into();
-    visit.up_serving()?;
+    ensure!(!used.listens(), "it listens elsewhere");
+    used.homelab.daemon = "restart: Always".into();
+    used.up_serving()?;
 
     host.sh(&format!("rm {BINARY}"))?;
-    visit.restart()?;
-    visit.runs()?;
-    ensure!(!visit.listens(), "nothing vouches for daemon.json: {}", visit.facts());
+    used.restart()?;
+    used.runs()?;
+    ensure!(!used.listens(), "nothing vouches for daemon.json: {}", used.facts());
     host.reboot()?;
-    visit.runs()?;
-    ensure!(!visit.listens(), "nor after a reboot: {}", visit.facts());
-    visit.up_serving()?;
+    used.runs()?;
+    ensure!(!used.listens(), "nor after a reboot: {}", used.facts());
+    used.up_serving()?;
     sealed(probe)?;
     Ok(())
 }
@@ -49,39 +49,39 @@ fn units_and_the_binary_are_put_back() -> Result<()> {
 #[test]
 fn whoever_does_it_a_third_time_in_a_day_has_the_listener_out() -> Result<()> {
     let host = HostBox::boot()?;
-    let mut visit = Visit::served(&host)?;
-    let probe = visit.probe()?;
+    let mut used = UsedHost::served(&host)?;
+    let probe = used.probe()?;
     let drift = || -> Result<()> {
         host.write(DAEMON_JSON, PLAIN, 0o644)?;
-        visit.restart()?;
-        visit.runs()
+        used.restart()?;
+        used.runs()
     };
     for _ in 0..2 {
         drift()?;
-        visit.up_serving()?;
+        used.up_serving()?;
     }
     drift()?;
-    let pid = visit.pid()?;
-    let said = visit.up_refused("Serving", "DriftRepeats")?;
+    let pid = used.pid()?;
+    let said = used.up_refused("Serving", "DriftRepeats")?;
     ensure!(said.contains("dockseal.dev/restart-requested-at"), "{said}");
-    ensure!(visit.pid()? == pid, "it was restarted");
+    ensure!(used.pid()? == pid, "it was restarted");
     host.reboot()?;
-    visit.runs()?;
-    visit.up_refused("Serving", "DriftRepeats")?;
-    ensure!(!visit.listens(), "{}", visit.facts());
+    used.runs()?;
+    used.up_refused("Serving", "DriftRepeats")?;
+    ensure!(!used.listens(), "{}", used.facts());
 
-    visit.consent("2026-11-22T00:00:00Z");
-    visit.up_serving()?;
+    used.consent("2026-11-22T00:00:00Z");
+    used.up_serving()?;
     for _ in 0..2 {
         host.write(DAEMON_JSON, PLAIN, 0o644)?;
-        visit.restart()?;
-        visit.up_serving()?;
+        used.restart()?;
+        used.up_serving()?;
     }
     host.write(DAEMON_JSON, PLAIN, 0o644)?;
-    visit.restart()?;
-    visit.up_refused("Serving", "DriftRepeats")?;
-    visit.wishes.daemon = "restart: Always, enableLiveRestore: true".into();
-    visit.up_serving()?;
+    used.restart()?;
+    used.up_refused("Serving", "DriftRepeats")?;
+    used.homelab.daemon = "restart: Always, enableLiveRestore: true".into();
+    used.up_serving()?;
     sealed(probe)?;
     Ok(())
 }
@@ -89,15 +89,15 @@ fn whoever_does_it_a_third_time_in_a_day_has_the_listener_out() -> Result<()> {
 #[test]
 fn a_consent_is_used_once() -> Result<()> {
     let host = HostBox::boot()?;
-    let mut visit = Visit::served(&host)?;
-    visit.wishes.daemon = "restart: Never".into();
-    visit.consent("2026-11-22T00:00:00Z");
-    visit.up_serving()?;
+    let mut used = UsedHost::served(&host)?;
+    used.homelab.daemon = "restart: Never".into();
+    used.consent("2026-11-22T00:00:00Z");
+    used.up_serving()?;
     host.write(DAEMON_JSON, PLAIN, 0o644)?;
-    visit.restart()?;
-    visit.up_refused("Serving", "RestartPending")?;
-    visit.consent("2026-11-22T00:00:01Z");
-    visit.up_serving()
+    used.restart()?;
+    used.up_refused("Serving", "RestartPending")?;
+    used.consent("2026-11-22T00:00:01Z");
+    used.up_serving()
 }
 
 #[test]
@@ -108,9 +108,9 @@ fn daemon_json_stays_whose_it_is() -> Result<()> {
     host.write("/srv/docker/daemon.json", text, 0o640)?;
     host.sh("chown daemon:adm /srv/docker/daemon.json; rm -f /etc/docker/daemon.json; \
         ln -s ../docker/link.json /etc/docker/daemon.json; ln -s /srv/docker/daemon.json /etc/docker/link.json")?;
-    let visit = Visit::to(&host)?;
-    visit.restart()?;
-    visit.up_serving()?;
+    let used = UsedHost::to(&host)?;
+    used.restart()?;
+    used.up_serving()?;
     let shown =
         host.sh("readlink /etc/docker/daemon.json /etc/docker/link.json; stat -c '%a %U %G' /srv/docker/daemon.json")?;
     ensure!(shown == "../docker/link.json\n/srv/docker/daemon.json\n640 daemon adm\n", "{shown}");

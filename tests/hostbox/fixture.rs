@@ -8,15 +8,15 @@ use std::path::Path;
 pub const YAML: &str = "restart: Always";
 
 /// The program in a box.
-pub struct World<'a> {
+pub struct UpInBox<'a> {
     host: &'a HostBox,
 }
 
-impl World<'_> {
+impl UpInBox<'_> {
     /// Puts it there.
-    pub fn on(host: &HostBox) -> Result<World<'_>> {
+    pub fn on(host: &HostBox) -> Result<UpInBox<'_>> {
         host.install(Path::new(env!("CARGO_BIN_EXE_dockseal")), "/usr/local/bin/dockseal")?;
-        Ok(World { host })
+        Ok(UpInBox { host })
     }
 
     /// The objects, with those settings of the daemon.

@@ -16,7 +16,7 @@ pub const UP: [&str; 9] =
 /// How long `up` waits for what may never be.
 const PATIENCES: [&str; 3] = ["1s", "4s", "15s"];
 /// How long for what comes, on a busy machine too.
-pub const PATIENCE: &str = "100s";
+pub const UP_TIMEOUT: &str = "100s";
 const STEP_UNIT: &str = "dockseal-step.service";
 /// dockerd and its sockets are stopped, whoever calls for them meanwhile.
 pub const STOPPED: &str = "ours=dockseal-docker.socket
@@ -29,7 +29,7 @@ const CLIENT: &str = "/root/state/secrets/default/ci-docker-client";
 
 /// What is wished for. Each field is YAML, put where its name says.
 #[derive(Clone, Debug)]
-pub struct Home {
+pub struct Homelab {
     /// `spec.delivery.daemon`, without braces.
     pub daemon: String,
     /// More of `spec.delivery`: `, takeOver: true`.
@@ -44,10 +44,10 @@ pub struct Home {
     pub documents: String,
 }
 
-impl Default for Home {
-    fn default() -> Home {
+impl Default for Homelab {
+    fn default() -> Homelab {
         let empty = String::new;
-        Home {
+        Homelab {
             daemon: "restart: Always".into(),
             delivery: empty(),
             annotations: empty(),
@@ -58,20 +58,20 @@ impl Default for Home {
     }
 }
 
-impl Home {
+impl Homelab {
     /// With a certificate that is newer than any until now.
-    pub fn renewed(&self) -> Home {
+    pub fn renewed(&self) -> Homelab {
         let now = Timestamp::now().as_second();
         while Timestamp::now().as_second() == now {
             std::thread::sleep(Duration::from_millis(20)); // certificates know no parts of a second
         }
         let asked = Timestamp::from_second(now + 1).unwrap_or_default();
-        Home { annotations: format!("dockseal.dev/renew-requested-at: \"{asked}\""), ..self.clone() }
+        Homelab { annotations: format!("dockseal.dev/renew-requested-at: \"{asked}\""), ..self.clone() }
     }
 
     /// As a file for that box.
     pub fn yaml(&self, host: &HostBox) -> String {
-        let Home { daemon, delivery, annotations, authority, host: more, documents } = self;
+        let Homelab { daemon, delivery, annotations, authority, host: more, documents } = self;
         let ip = host.ip();
         format!(
             "apiVersion: dockseal.dev/v1alpha1
@@ -98,23 +98,23 @@ spec: {{caRef: {{name: homelab}}, commonName: ci}}
 }
 
 /// A box with the program, and what is asked of it.
-pub struct At<'a> {
+pub struct InstalledHost<'a> {
     pub host: &'a HostBox,
 }
 
 /// A condition as `up` keeps it.
 #[derive(Clone, Debug)]
-pub struct Said {
+pub struct ReportedCondition {
     pub holds: bool,
     pub reason: String,
     pub message: String,
 }
 
-impl At<'_> {
+impl InstalledHost<'_> {
     /// Puts the program there.
-    pub fn on(host: &HostBox) -> Result<At<'_>> {
+    pub fn on(host: &HostBox) -> Result<InstalledHost<'_>> {
         host.install(Path::new(env!("CARGO_BIN_EXE_dockseal")), "/usr/local/bin/dockseal")?;
-        Ok(At { host })
+        Ok(InstalledHost { host })
     }
 
     /// Where dockerd is to serve.
@@ -124,28 +124,28 @@ impl At<'_> {
 
     /// `up --once --host pandora`, whatever comes of it; what it said of Serving. It gives up soon, since it would wait
     /// for better; and is asked again where it had not come to the end of the step.
-    pub fn up(&self, home: &Home) -> Result<Said> {
+    pub fn up(&self, homelab: &Homelab) -> Result<ReportedCondition> {
         self.host.sh("rm -f /var/lib/dockseal/answer.json")?;
         for patience in PATIENCES {
-            let said = self.up_within(home, patience);
+            let said = self.up_within(homelab, patience);
             if said.as_ref().ok().zip(self.answer().ok()).is_some_and(|(said, answer)| said.reason == answer.reason) {
                 return said;
             }
         }
-        self.up_within(home, PATIENCE)
+        self.up_within(homelab, UP_TIMEOUT)
     }
 
-    fn up_within(&self, home: &Home, timeout: &str) -> Result<Said> {
-        self.host.write("/root/home.yaml", home.yaml(self.host), 0o600)?;
+    fn up_within(&self, homelab: &Homelab, timeout: &str) -> Result<ReportedCondition> {
+        self.host.write("/root/home.yaml", homelab.yaml(self.host), 0o600)?;
         let output = self.host.exec(&[&UP[..], &[timeout]].concat())?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         self.condition("Serving").with_context(|| format!("{said}\n{}", self.facts()))
     }
 
     /// As `up`, for what goes no further than this host's disk: its status, with one of these words in it.
-    pub fn up_says(&self, home: &Home, words: &[&str]) -> Result<()> {
+    pub fn up_says(&self, homelab: &Homelab, words: &[&str]) -> Result<()> {
         for patience in PATIENCES {
-            let _ = self.up_within(home, patience); // where there is nothing of Serving, Delivered says why
+            let _ = self.up_within(homelab, patience); // where there is nothing of Serving, Delivered says why
             let status = self.host.read("/root/state/status/DockerHostCert/default/pandora.yaml")?;
             if words.iter().any(|words| status.contains(words)) {
                 return Ok(());
@@ -155,19 +155,19 @@ impl At<'_> {
     }
 
     /// As `up`, and dockerd serves.
-    pub fn up_and_served(&self, home: &Home) -> Result<()> {
-        let said = self.up_within(home, PATIENCE)?;
+    pub fn up_and_served(&self, homelab: &Homelab) -> Result<()> {
+        let said = self.up_within(homelab, UP_TIMEOUT)?;
         ensure!(said.holds, "{said:?}\n{}", self.facts());
         self.served()
     }
 
     /// Files, the order and the binary are put there, and the step is not taken.
-    pub fn order(&self, home: &Home) -> Result<()> {
+    pub fn order(&self, homelab: &Homelab) -> Result<()> {
         self.host.sh(&format!("systemctl mask --quiet --runtime {STEP_UNIT}"))?;
         let ordered = || self.host.read("/var/lib/dockseal/order.json").unwrap_or_default();
         let before = ordered();
-        for patience in ["2s", "10s", PATIENCE] {
-            let _ = self.up_within(home, patience); // a busy machine has not come that far
+        for patience in ["2s", "10s", UP_TIMEOUT] {
+            let _ = self.up_within(homelab, patience); // a busy machine has not come that far
             if ordered() != before {
                 break;
             }
@@ -179,10 +179,10 @@ impl At<'_> {
 
     /// As `order`, for a host that was never delivered to, where the step is asked twice: dockerd and its files are as
     /// they were again after a whole delivery.
-    pub fn order_first(&self, home: &Home) -> Result<()> {
+    pub fn order_first(&self, homelab: &Homelab) -> Result<()> {
         let kept = "/etc/docker/daemon.json /etc/systemd/system";
         self.host.sh(&format!("rm -rf /root/fresh; mkdir /root/fresh; cp -a --parents {kept} /root/fresh"))?;
-        self.up_and_served(home)?;
+        self.up_and_served(homelab)?;
         self.host.sh(&format!(
             "{STOPPED}; for kept in {kept}; do rm -rf $kept; cp -a /root/fresh$kept $kept; done
             cd /var/lib/dockseal; ls *.json | grep -vx order.json | xargs rm -f; {STARTED}"
@@ -191,16 +191,16 @@ impl At<'_> {
     }
 
     /// Takes the step that is ordered.
-    pub fn step(&self) -> Result<Said> {
+    pub fn step(&self) -> Result<ReportedCondition> {
         self.host.sh("dockseal daemon-step")?;
         self.answer()
     }
 
     /// What the last step said.
-    pub fn answer(&self) -> Result<Said> {
+    pub fn answer(&self) -> Result<ReportedCondition> {
         let answer = self.note("answer.json")?;
         let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
-        Ok(Said { holds: answer["holds"] == true, reason: text("reason"), message: text("message") })
+        Ok(ReportedCondition { holds: answer["holds"] == true, reason: text("reason"), message: text("message") })
     }
 
     /// A note of the step's.
@@ -209,12 +209,12 @@ impl At<'_> {
     }
 
     /// A condition of the host.
-    pub fn condition(&self, kind: &str) -> Result<Said> {
+    pub fn condition(&self, kind: &str) -> Result<ReportedCondition> {
         let status = self.host.read("/root/state/status/DockerHostCert/default/pandora.yaml")?;
         let status: Value = serde_saphyr::from_str(&status)?;
         let all = found(&status, kind).with_context(|| format!("no {kind} in {status}"))?;
         let text = |key: &str| all[key].as_str().unwrap_or_default().to_owned();
-        Ok(Said { holds: all["status"] == "True", reason: text("reason"), message: text("message") })
+        Ok(ReportedCondition { holds: all["status"] == "True", reason: text("reason"), message: text("message") })
     }
 
     /// dockerd runs, its unix socket answers, the client is served over TCP, and no change is left half done.

@@ -1,7 +1,7 @@
 //! The step on dockerd killed at each of its steps, then taken again, at once and after a power cut.
 
 use crate::cuts::everywhere;
-use crate::homelab::{At, Home, PATIENCE, UP};
+use crate::homelab::{Homelab, InstalledHost, UP, UP_TIMEOUT};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
@@ -12,8 +12,8 @@ use std::time::Duration;
 fn a_first_delivery() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
-    at.order_first(&Home::default())?;
+    let at = InstalledHost::on(&host)?;
+    at.order_first(&Homelab::default())?;
     everywhere(&at, "a first delivery", true, || {
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.served()
@@ -24,11 +24,11 @@ fn a_first_delivery() -> Result<()> {
 fn a_renewal() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
-    let home = Home::default();
-    at.up_and_served(&home)?;
+    let at = InstalledHost::on(&host)?;
+    let homelab = Homelab::default();
+    at.up_and_served(&homelab)?;
     let before = served(&at)?;
-    at.order(&home.renewed())?;
+    at.order(&homelab.renewed())?;
     everywhere(&at, "a renewal", true, || {
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         ensure!(served(&at)? != before, "the old certificate is served");
@@ -37,7 +37,7 @@ fn a_renewal() -> Result<()> {
 }
 
 /// Fingerprint of the leaf that the last step found to be served.
-fn served(at: &At) -> Result<String> {
+fn served(at: &InstalledHost) -> Result<String> {
     Ok(at.note("answer.json")?["served"].to_string())
 }
 
@@ -63,7 +63,7 @@ fn a_take_over_of_hosts() -> Result<()> {
 fn take_over(what: &str, exec: &str, json: serde_json::Value) -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     at.certificates("/srv/certs")?;
     let drop_in = format!("[Service]\nExecStart=\nExecStart={exec}\n");
     host.write("/etc/systemd/system/docker.service.d/override.conf", drop_in, 0o644)?;
@@ -71,13 +71,13 @@ fn take_over(what: &str, exec: &str, json: serde_json::Value) -> Result<()> {
     host.sh("systemctl daemon-reload; systemctl restart docker")?;
     let trust = "\n---\napiVersion: v1\nkind: Secret\nmetadata: {name: older}\nstringData:\n  ca.crt: |\n";
     let ca: String = host.read("/srv/certs/ca.pem")?.lines().map(|line| format!("    {line}\n")).collect();
-    let home = Home {
+    let homelab = Homelab {
         delivery: ", takeOver: true".into(),
         authority: "subject: {commonName: Docker CA}, additionalTrust: [{secretRef: {name: older}}]".into(),
         documents: format!("{trust}{ca}"),
-        ..Home::default()
+        ..Homelab::default()
     };
-    at.order_first(&home)?;
+    at.order_first(&homelab)?;
     everywhere(&at, what, true, || {
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.old_client_is_served("/srv/certs")?;
@@ -92,17 +92,17 @@ const ACTIVE: &str = "systemctl is-active dockseal-step.service || true";
 fn up_and_the_unit_of_the_step() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     let probe = Probe::start([at.address()])?;
-    let mut home = Home::default();
+    let mut homelab = Homelab::default();
     let kills = [
         "pkill -9 -f '^dockseal up'",
         "systemctl kill --signal=KILL dockseal-step.service",
         "systemctl kill --signal=KILL dockseal-step.service; pkill -9 -f '^dockseal up'",
     ];
     for (index, kill) in kills.into_iter().enumerate() {
-        host.write("/root/home.yaml", home.yaml(&host), 0o600)?;
-        let words = [&UP[..], &[PATIENCE]].concat();
+        host.write("/root/home.yaml", homelab.yaml(&host), 0o600)?;
+        let words = [&UP[..], &[UP_TIMEOUT]].concat();
         let mut up = host.spawn(&words)?;
         // Looked for inside: from outside a busy machine looks so seldom that it misses the step.
         let under_way = format!(
@@ -114,7 +114,7 @@ fn up_and_the_unit_of_the_step() -> Result<()> {
         at.until("the step has ended", || host.sh(ACTIVE).is_ok_and(|said| said == "inactive\n"))?;
         ensure!(at.answer()?.holds, "{:?}", at.answer()?);
         at.served().context(kill)?;
-        home = home.renewed();
+        homelab = homelab.renewed();
     }
     at.harmless(probe)
 }

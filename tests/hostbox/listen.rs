@@ -1,6 +1,6 @@
 //! An address that is not there at boot does not keep Docker down, and is served when it comes.
 
-use crate::homelab::{At, Home};
+use crate::homelab::{Homelab, InstalledHost};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Result, ensure};
@@ -9,10 +9,10 @@ use anyhow::{Result, ensure};
 fn an_address_that_comes_late_is_served_then() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     let ip = host.ip();
-    let home = Home { daemon: format!("restart: Always, listen: [\"{ip}:2376\"]"), ..Home::default() };
-    at.up_and_served(&home)?;
+    let homelab = Homelab { daemon: format!("restart: Always, listen: [\"{ip}:2376\"]"), ..Homelab::default() };
+    at.up_and_served(&homelab)?;
     let probe = Probe::start([at.address()])?;
     let serial = at.serial()?;
 
@@ -20,11 +20,11 @@ fn an_address_that_comes_late_is_served_then() -> Result<()> {
     host.network(&["addr", "del", &address, "dev", "eth0"])?;
     host.reboot()?;
     host.docker_ready()?;
-    let said = at.up(&home)?;
+    let said = at.up(&homelab)?;
     ensure!(!said.holds && said.reason == "NotServed" && said.message.contains("not on this host"), "{said:?}");
     let dockerd = at.dockerd()?;
     // A renewal is loaded all the same.
-    let renewed = home.renewed();
+    let renewed = homelab.renewed();
     at.up(&renewed)?;
     host.docker_ready()?;
     println!("dockerd was {}restarted for a renewal", if at.dockerd()? == dockerd { "not " } else { "" });

@@ -1,6 +1,9 @@
 //! That a box is what it stands for: a Docker host with systemd.
 
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -25,4 +28,4 @@ mod removal;
 mod renewal;
 mod rollback;
 mod takeover;
-mod visit;
+mod used_host;

@@ -4,9 +4,9 @@ mod outside;
 mod terminal;
 
 use crate::support::hostbox::HostBox;
+use crate::support::page_commands::PageCommands;
 use crate::support::pages::Page;
 use crate::support::scratch::Scratch;
-use crate::support::typist::Typist;
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use std::time::Duration;
@@ -27,7 +27,7 @@ fn boot() -> Result<HostBox> {
 #[test]
 fn a_hosts_directory_is_what_dockerd_wants() -> Result<()> {
     let host = boot()?;
-    let root = Terminal::new(&host, Typist::new("pandora"), "root")?;
+    let root = Terminal::new(&host, PageCommands::new("pandora"), "root")?;
     host.write("/root/examples/homelab.yaml", std::fs::read("examples/homelab.yaml")?, 0o644)?;
     root.sh("dockseal up examples/homelab.yaml --once; systemctl stop docker.socket docker.service")?;
     let files = "dockseal-state/secrets/default/pandora-docker-host";
@@ -43,7 +43,7 @@ fn a_hosts_directory_is_what_dockerd_wants() -> Result<()> {
 #[test]
 fn one_host_without_a_cluster() -> Result<()> {
     let host = boot()?;
-    let root = Terminal::new(&host, Typist::new("lathe"), "root")?;
+    let root = Terminal::new(&host, PageCommands::new("lathe"), "root")?;
     host.write("/root/examples/host.yaml", std::fs::read("examples/host.yaml")?, 0o644)?;
     let up = root.goes_on("README.md", "dockseal up examples/host.yaml")?;
     root.ready(up, "lathe")?;
@@ -56,7 +56,7 @@ fn one_host_without_a_cluster() -> Result<()> {
 #[test]
 fn the_first_of_three_machines() -> Result<()> {
     let host = boot()?;
-    let root = Terminal::new(&host, Typist::new("attic"), "root")?;
+    let root = Terminal::new(&host, PageCommands::new("attic"), "root")?;
     let page = Page::of("docs/three-machines.md");
     host.write("/root/home.yaml", page.block_with("name: attic"), 0o644)?;
     let up = root.goes_on("docs/three-machines.md", "dockseal up home.yaml")?;
@@ -70,7 +70,7 @@ fn the_first_of_three_machines() -> Result<()> {
 #[test]
 fn a_host_behind_nat() -> Result<()> {
     let host = boot()?;
-    let root = Terminal::new(&host, Typist::new("cabin"), "root")?;
+    let root = Terminal::new(&host, PageCommands::new("cabin"), "root")?;
     let page = Page::of("docs/behind-nat.md");
     let authority = page.block_with("kind: DockerCA").split("---").next().unwrap_or_default();
     let client = "---\napiVersion: dockseal.dev/v1alpha1\nkind: DockerClientCert\nmetadata: {name: me}\n\
@@ -98,7 +98,7 @@ fn a_how_tos_host_is_taken_over() -> Result<()> {
     let evening = Scratch::new("hostbox-evening")?;
     evening.run(page.block_with("openssl genrsa"))?;
     let host = boot()?;
-    let root = Terminal::new(&host, Typist::new("howto"), "root")?;
+    let root = Terminal::new(&host, PageCommands::new("howto"), "root")?;
     host.sh("mkdir /root/docker-certs")?;
     for name in ["ca.pem", "ca-key.pem", "server-cert.pem", "server-key.pem", "cert.pem", "key.pem"] {
         let file = std::fs::read(evening.path().join("docker-certs").join(name))?;

@@ -3,7 +3,7 @@
 
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
-use crate::visit::{Visit, eventually};
+use crate::used_host::{UsedHost, eventually};
 use anyhow::{Result, ensure};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,20 +15,20 @@ const SPREAD: Duration = Duration::from_millis(400);
 
 /// When leaks came, as a probe sees them.
 #[derive(Clone, Copy, Default)]
-struct Open {
+struct Leaks {
     first: Option<Instant>,
     last: Option<Instant>,
 }
 
-impl Open {
+impl Leaks {
     fn span(&self) -> Option<Duration> {
         Some(self.last?.duration_since(self.first?))
     }
 }
 
 /// Looks at the probe's count until that is set.
-fn watch(probe: &Probe, ended: &AtomicBool) -> Open {
-    let (mut open, mut leaked) = (Open::default(), probe.count().leaked);
+fn watch(probe: &Probe, ended: &AtomicBool) -> Leaks {
+    let (mut open, mut leaked) = (Leaks::default(), probe.count().leaked);
     while !ended.load(Ordering::SeqCst) {
         let now = probe.count().leaked;
         if now > leaked {
@@ -44,9 +44,9 @@ fn watch(probe: &Probe, ended: &AtomicBool) -> Open {
 #[test]
 fn a_door_that_opens_in_the_moment_of_a_start_does_not_stay_open() -> Result<()> {
     let host = HostBox::boot()?;
-    let visit = Visit::served(&host)?;
+    let used = UsedHost::served(&host)?;
     let sound = host.read(DAEMON_JSON)?;
-    let probe = visit.probe()?;
+    let probe = used.probe()?;
     let mut spans = Vec::new();
     for start in 0..STARTS {
         host.write("/root/open.json", PLAIN, 0o644)?;
@@ -58,21 +58,21 @@ fn a_door_that_opens_in_the_moment_of_a_start_does_not_stay_open() -> Result<()>
         let ended = AtomicBool::new(false);
         let open = std::thread::scope(|scope| {
             let watching = scope.spawn(|| watch(&probe, &ended));
-            let done = host.sh(&script).and_then(|_| settled(&visit));
+            let done = host.sh(&script).and_then(|_| settled(&used));
             ended.store(true, Ordering::SeqCst);
             let open = watching.join().expect("watching does not panic");
             done.map(|()| open)
         })?;
         // A new one: what the other asked before may be read only now.
-        let still = visit.probe()?;
+        let still = used.probe()?;
         std::thread::sleep(Duration::from_millis(200));
-        ensure!(still.finish().leaked == 0, "it stays open, written {after:?} after: {}", visit.facts());
+        ensure!(still.finish().leaked == 0, "it stays open, written {after:?} after: {}", used.facts());
         spans.extend(
             open.span().inspect(|span| println!("race: written {after:?} after the restart: open for {span:?}")),
         );
         host.write(DAEMON_JSON, &sound, 0o644)?;
-        visit.restart()?;
-        ensure!(visit.client_is_served()?, "not back: {}", visit.facts());
+        used.restart()?;
+        ensure!(used.client_is_served()?, "not back: {}", used.facts());
     }
     let longest = spans.iter().max().copied().unwrap_or_default();
     println!("race: {} of {STARTS} starts leaked, for {longest:?} at most", spans.len());
@@ -81,7 +81,7 @@ fn a_door_that_opens_in_the_moment_of_a_start_does_not_stay_open() -> Result<()>
 }
 
 /// dockerd has started for the last time: systemd is content with it, and does not restart it.
-fn settled(visit: &Visit) -> Result<()> {
-    eventually(|| Ok(visit.host.sh("systemctl is-active docker || true")? == "active\n"))?;
-    visit.host.docker_ready()
+fn settled(used: &UsedHost) -> Result<()> {
+    eventually(|| Ok(used.host.sh("systemctl is-active docker || true")? == "active\n"))?;
+    used.host.docker_ready()
 }

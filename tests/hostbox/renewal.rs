@@ -1,28 +1,28 @@
 //! Renewals: when dockerd is restarted and when it waits, and that neither containers nor clients notice.
 
-use crate::homelab::{At, Home};
+use crate::homelab::{Homelab, InstalledHost};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-fn daemon(settings: &str) -> Home {
-    Home { daemon: settings.into(), ..Home::default() }
+fn daemon(settings: &str) -> Homelab {
+    Homelab { daemon: settings.into(), ..Homelab::default() }
 }
 
-fn consent(home: &Home) -> Home {
+fn consent(homelab: &Homelab) -> Homelab {
     let consent = format!("dockseal.dev/restart-requested-at: \"{}\"", Timestamp::now());
-    let annotations = match home.annotations.is_empty() {
+    let annotations = match homelab.annotations.is_empty() {
         true => consent,
-        false => format!("{}, {consent}", home.annotations),
+        false => format!("{}, {consent}", homelab.annotations),
     };
-    Home { annotations, ..home.clone() }
+    Homelab { annotations, ..homelab.clone() }
 }
 
-fn waits(at: &At, home: &Home, words: &str) -> Result<()> {
+fn waits(at: &InstalledHost, homelab: &Homelab, words: &str) -> Result<()> {
     let dockerd = at.dockerd()?;
-    let said = at.up(home)?;
+    let said = at.up(homelab)?;
     ensure!(!said.holds && said.reason == "RestartPending" && said.message.contains(words), "{said:?}");
     ensure!(said.message.contains("systemctl restart docker"), "no command: {said:?}");
     assert_eq!(at.dockerd()?, dockerd, "dockerd was restarted");
@@ -37,20 +37,20 @@ const CLIENT: &str = r#"n=0; bad=0; while [ ! -e /run/enough ]; do
 fn containers_and_clients_do_not_notice_renewals_under_live_restore() -> Result<()> {
     let host = HostBox::boot_with(|host| host.daemon_json(json!({"live-restore": true})))?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     at.up_and_served(&daemon(""))?; // WhenLiveRestore is the default
     host.run_container("kept")?;
     let state = ["inspect", "--format", "{{.State.Pid}} {{.State.StartedAt}}", "kept"];
     let before = host.docker(&state)?;
     let probe = Probe::start([at.address()])?;
     let mut client = host.spawn(&["sh", "-c", &at.as_client(CLIENT)])?;
-    let mut home = daemon("");
+    let mut homelab = daemon("");
     let algorithms = ["", "algorithm: Ed25519", "algorithm: RSA, size: 2048", "algorithm: ECDSA, size: 384", "", ""];
     for (turn, algorithm) in algorithms.into_iter().enumerate() {
         let serial = at.serial()?;
-        home = home.renewed();
-        home.host = format!("  privateKey: {{{algorithm}}}");
-        at.up_and_served(&home).with_context(|| format!("renewal {turn}, {algorithm}"))?;
+        homelab = homelab.renewed();
+        homelab.host = format!("  privateKey: {{{algorithm}}}");
+        at.up_and_served(&homelab).with_context(|| format!("renewal {turn}, {algorithm}"))?;
         assert_ne!(at.serial()?, serial);
         assert_eq!(host.docker(&state)?, before, "the container was restarted");
     }
@@ -66,7 +66,7 @@ fn containers_and_clients_do_not_notice_renewals_under_live_restore() -> Result<
 fn never_waits_for_a_consent_and_uses_it_once() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     let never = daemon("restart: Never");
     waits(&at, &never, "Never")?;
     let probe = Probe::start([at.address()])?;
@@ -74,7 +74,7 @@ fn never_waits_for_a_consent_and_uses_it_once() -> Result<()> {
     at.up_and_served(&agreed)?;
     let serial = at.serial()?;
     let renewed = consent(&never.renewed());
-    let used = Home { annotations: format!("{}, {}", never.renewed().annotations, agreed.annotations), ..never };
+    let used = Homelab { annotations: format!("{}, {}", never.renewed().annotations, agreed.annotations), ..never };
     waits(&at, &used, "Never")?;
     assert_eq!(at.serial()?, serial);
     at.served_though_pending()?;
@@ -88,7 +88,7 @@ fn never_waits_for_a_consent_and_uses_it_once() -> Result<()> {
     at.up_and_served(&again)?;
 
     // Other addresses need other sockets, though their unit was written long ago.
-    let elsewhere = Home { daemon: format!("restart: Never, listen: [\"{}:2377\"]", host.ip()), ..again };
+    let elsewhere = Homelab { daemon: format!("restart: Never, listen: [\"{}:2377\"]", host.ip()), ..again };
     waits(&at, &elsewhere, "Never")?;
     let said = at.up(&consent(&elsewhere))?;
     ensure!(said.holds && said.message.contains(":2377"), "{said:?}\n{}", at.facts());
@@ -100,7 +100,7 @@ fn never_waits_for_a_consent_and_uses_it_once() -> Result<()> {
 fn live_restore_is_switched_on_only_where_it_is_wished_for_and_possible() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     host.run_container("kept")?;
     let pid = host.container_pid("kept")?;
     waits(&at, &daemon(""), "live-restore is off")?;
@@ -115,7 +115,7 @@ fn live_restore_is_switched_on_only_where_it_is_wished_for_and_possible() -> Res
 fn a_node_of_a_swarm_never_gets_live_restore() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     host.docker(&["swarm", "init", "--advertise-addr", "127.0.0.1"])?;
     waits(&at, &daemon("enableLiveRestore: true"), "swarm")?;
     host.restart(&["docker.service"])?; // by hand
@@ -132,9 +132,9 @@ fn a_node_of_a_swarm_never_gets_live_restore() -> Result<()> {
 fn a_changed_bundle_restarts_dockerd_only_where_trust_changed() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     at.certificates("/srv/certs")?;
-    at.up_and_served(&Home::default())?;
+    at.up_and_served(&Homelab::default())?;
     let probe = Probe::start([at.address()])?;
     ensure!(at.old_client_is_served("/srv/certs").is_err(), "nobody trusts it yet");
 
@@ -144,10 +144,10 @@ fn a_changed_bundle_restarts_dockerd_only_where_trust_changed() -> Result<()> {
             let pem: String = pem.lines().map(|line| format!("    {line}\n")).collect();
             format!("\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}}}\nstringData:\n  ca.crt: |\n{pem}")
         });
-        Home {
+        Homelab {
             authority: format!("subject: {{commonName: Docker CA}}, additionalTrust: [{}]", refs.join(", ")),
             documents: documents.collect(),
-            ..Home::default()
+            ..Homelab::default()
         }
     };
     let older = ("older", host.read("/srv/certs/ca.pem")?);
@@ -164,7 +164,7 @@ fn a_changed_bundle_restarts_dockerd_only_where_trust_changed() -> Result<()> {
     at.up_and_served(&trusting(&[older]))?;
     assert_eq!(at.dockerd()?, dockerd, "an expired one came and went");
 
-    at.up_and_served(&Home::default())?;
+    at.up_and_served(&Homelab::default())?;
     assert_ne!(at.dockerd()?, dockerd, "an authority went");
     ensure!(at.old_client_is_served("/srv/certs").is_err(), "it is still trusted");
     at.harmless(probe)

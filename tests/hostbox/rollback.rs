@@ -1,7 +1,7 @@
 //! What dockerd does not start with is taken back; dockerd serves as before, and the reason is dockerd's own.
 
 use crate::cuts::everywhere;
-use crate::homelab::{At, Home, Said};
+use crate::homelab::{Homelab, InstalledHost, ReportedCondition};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::Probe;
 use anyhow::{Result, ensure};
@@ -21,17 +21,17 @@ fi
 exec /usr/sbin/dockerd.real "$@"
 "#;
 
-fn picky(at: &At) -> Result<()> {
+fn picky(at: &InstalledHost) -> Result<()> {
     at.host.sh("mv /usr/sbin/dockerd /usr/sbin/dockerd.real")?;
     at.host.write("/usr/sbin/dockerd", PICKY, 0o755)
 }
 
 /// The certificate that is ordered next is the one that dockerd refuses.
-fn refuse(at: &At) -> Result<()> {
+fn refuse(at: &InstalledHost) -> Result<()> {
     at.host.sh("cp /root/state/secrets/default/pandora-docker-host/tls.crt /root/refused").map(drop)
 }
 
-fn rolled_back(said: &Said) -> Result<()> {
+fn rolled_back(said: &ReportedCondition) -> Result<()> {
     ensure!(!said.holds && said.reason == "RolledBack", "{said:?}");
     ensure!(said.message.contains("not to its liking"), "it does not name dockerd's own words: {said:?}");
     Ok(())
@@ -41,16 +41,16 @@ fn rolled_back(said: &Said) -> Result<()> {
 fn a_certificate_that_dockerd_refuses_is_taken_back_and_not_tried_again() -> Result<()> {
     let host = HostBox::boot_with(|host| host.daemon_json(json!({"live-restore": true})))?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     picky(&at)?;
-    let home = Home::default();
-    at.up_and_served(&home)?;
+    let homelab = Homelab::default();
+    at.up_and_served(&homelab)?;
     host.run_container("kept")?;
     let pid = host.container_pid("kept")?;
     let before = at.serial()?;
     let probe = Probe::start([at.address()])?;
 
-    let renewed = home.renewed();
+    let renewed = homelab.renewed();
     at.order(&renewed)?;
     refuse(&at)?;
     rolled_back(&at.up(&renewed)?)?;
@@ -71,14 +71,14 @@ fn a_certificate_that_dockerd_refuses_is_taken_back_and_not_tried_again() -> Res
 }
 
 /// A host that is served, with a renewal ordered that dockerd will refuse; and what it serves.
-fn refusing_a_renewal(host: &HostBox) -> Result<(At<'_>, String)> {
+fn refusing_a_renewal(host: &HostBox) -> Result<(InstalledHost<'_>, String)> {
     host.docker_ready()?;
-    let at = At::on(host)?;
+    let at = InstalledHost::on(host)?;
     picky(&at)?;
-    let home = Home::default();
-    at.up_and_served(&home)?;
+    let homelab = Homelab::default();
+    at.up_and_served(&homelab)?;
     let before = at.serial()?;
-    at.order(&home.renewed())?;
+    at.order(&homelab.renewed())?;
     refuse(&at)?;
     Ok((at, before))
 }
@@ -102,14 +102,14 @@ fn the_way_back_is_found_from_everywhere() -> Result<()> {
 fn a_first_delivery_that_dockerd_refuses_leaves_the_host_as_it_was() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     picky(&at)?;
     let probe = Probe::start([at.address()])?;
     let look = "cat /etc/docker/daemon.json; find /etc/systemd/system | sort; systemctl list-sockets --no-legend --all";
     let before = host.sh(look)?;
-    at.order(&Home::default())?;
+    at.order(&Homelab::default())?;
     refuse(&at)?;
-    rolled_back(&at.up(&Home::default())?)?;
+    rolled_back(&at.up(&Homelab::default())?)?;
     host.docker_ready()?;
     let after = host.sh(look)?;
     let ours = |line: &&str| !line.ends_with("docker.service.d") && !line.contains("dockseal-step");
@@ -124,12 +124,12 @@ fn a_first_delivery_that_dockerd_refuses_leaves_the_host_as_it_was() -> Result<(
 fn a_restart_by_hand_into_what_dockerd_refuses_is_taken_back() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     picky(&at)?;
-    let home = Home::default();
-    at.up_and_served(&home)?;
+    let homelab = Homelab::default();
+    at.up_and_served(&homelab)?;
     let before = at.serial()?;
-    let waiting = Home { daemon: "restart: Never".into(), ..home.renewed() };
+    let waiting = Homelab { daemon: "restart: Never".into(), ..homelab.renewed() };
     at.order(&waiting)?;
     refuse(&at)?;
     let probe = Probe::start([at.address()])?;
@@ -150,7 +150,7 @@ fn a_restart_by_hand_into_what_dockerd_refuses_is_taken_back() -> Result<()> {
 fn what_was_broken_before_is_named_and_nothing_is_touched() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     let sound = host.read("/etc/docker/daemon.json")?;
     let dockerd = at.dockerd()?;
     for (broken, word) in [
@@ -159,7 +159,7 @@ fn what_was_broken_before_is_named_and_nothing_is_touched() -> Result<()> {
         (sound.replace("\"iptables\": false", "\"iptables\": \"no\""), "iptables"),
     ] {
         host.write("/etc/docker/daemon.json", &broken, 0o644)?;
-        let said = at.up(&Home::default())?;
+        let said = at.up(&Homelab::default())?;
         ensure!(!said.holds && said.reason == "DaemonUnusable" && said.message.contains(word), "{said:?}");
         assert_eq!(host.read("/etc/docker/daemon.json")?, broken);
         ensure!(host.sh("ls /etc/systemd/system")?.lines().all(|name| !name.contains("dockseal")), "{}", at.facts());
@@ -168,28 +168,28 @@ fn what_was_broken_before_is_named_and_nothing_is_touched() -> Result<()> {
     let latin: Vec<u8> =
         sound.replace("\"bridge\"", "\"labels\": [\"b\u{fc}ro\"], \"bridge\"").chars().map(|c| c as u8).collect();
     host.write("/etc/docker/daemon.json", &latin, 0o644)?;
-    let said = at.up(&Home::default())?;
+    let said = at.up(&Homelab::default())?;
     ensure!(!said.holds && said.message.contains("not UTF-8"), "{said:?}");
     assert_eq!(std::fs::read(host.root().join("etc/docker/daemon.json"))?, latin, "no byte of it is lost");
     host.write("/etc/docker/daemon.json", &sound, 0o644)?;
-    at.up_and_served(&Home::default())
+    at.up_and_served(&Homelab::default())
 }
 
 #[test]
 fn a_port_that_another_process_has_is_named_and_nothing_is_touched() -> Result<()> {
     let host = HostBox::boot()?;
     host.docker_ready()?;
-    let at = At::on(&host)?;
+    let at = InstalledHost::on(&host)?;
     let dockerd = at.dockerd()?;
     let mut other = host.spawn(&["busybox", "nc", "-ll", "-p", "2376", "-e", "true"])?;
     at.until("it listens", || std::net::TcpStream::connect(at.address()).is_ok())?;
-    let said = at.up(&Home::default())?;
+    let said = at.up(&Homelab::default())?;
     ensure!(said.reason == "DaemonConflict" && said.message.contains("busybox"), "{said:?}");
     ensure!(host.sh("ls /etc/systemd/system")?.lines().all(|name| !name.contains("dockseal")), "{}", at.facts());
     assert_eq!(at.dockerd()?, dockerd);
     other.signal("KILL")?;
     other.wait(std::time::Duration::from_secs(90))?;
-    at.up_and_served(&Home::default())
+    at.up_and_served(&Homelab::default())
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::howto::HowTo;
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::debian::Debian;
-use crate::visit::{Visit, sealed};
+use crate::used_host::{UsedHost, sealed};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use std::time::Duration;
@@ -34,28 +34,28 @@ fn tls_flags(directory: &str, cert: &str, key: &str) -> String {
 /// A host that was served over mutual TLS by a how-to: refused, then refused since its clients would be shut out, then
 /// taken over with its authority trusted besides, and adopted.
 fn from_mutual_tls(host: &HostBox, how_to: &HowTo, directory: &str) -> Result<()> {
-    let mut visit = Visit::to(host)?;
-    visit.restart()?;
-    visit.runs()?;
-    ensure!(how_to.client_is_served(true)?, "the how-to does not work: {}", visit.facts());
-    let probe = visit.probe()?;
-    let said = visit.up_refused_untouched("Serving", "DaemonConflict")?;
+    let mut used = UsedHost::to(host)?;
+    used.restart()?;
+    used.runs()?;
+    ensure!(how_to.client_is_served(true)?, "the how-to does not work: {}", used.facts());
+    let probe = used.probe()?;
+    let said = used.up_refused_untouched("Serving", "DaemonConflict")?;
     ensure!(said.contains("takeOver: true"), "{said}");
 
-    visit.take_over();
+    used.take_over();
     let conflict = if directory == "/etc/docker/certs" { "Delivered" } else { "Serving" };
     let reason = if conflict == "Delivered" { "FileConflict" } else { "DaemonConflict" };
-    let said = visit.up_refused_untouched(conflict, reason)?;
+    let said = used.up_refused_untouched(conflict, reason)?;
     ensure!(said.contains("additionalTrust"), "{said}");
-    ensure!(how_to.client_is_served(true)?, "a refusal changed something: {}", visit.facts());
+    ensure!(how_to.client_is_served(true)?, "a refusal changed something: {}", used.facts());
 
-    visit.wishes.documents = how_to.secret();
-    visit.wishes.authority = "subject: {commonName: Docker CA}, additionalTrust: [{secretRef: {name: old-ca}}]".into();
-    visit.up_serving()?;
-    ensure!(how_to.client_is_served(false)?, "an old client is shut out: {}", visit.facts());
-    visit.host.reboot()?;
-    visit.runs()?;
-    ensure!(visit.client_is_served()?, "not after a reboot: {}", visit.facts());
+    used.homelab.documents = how_to.secret();
+    used.homelab.authority = "subject: {commonName: Docker CA}, additionalTrust: [{secretRef: {name: old-ca}}]".into();
+    used.up_serving()?;
+    ensure!(how_to.client_is_served(false)?, "an old client is shut out: {}", used.facts());
+    used.host.reboot()?;
+    used.runs()?;
+    ensure!(used.client_is_served()?, "not after a reboot: {}", used.facts());
     sealed(probe)?;
     Ok(())
 }
@@ -116,24 +116,24 @@ fn flags_without_the_unix_socket() -> Result<()> {
 /// Whoever asks is answered on port 2375 (`tls` is said to be false, since dockerd else waits for 15 s before it opens
 /// such a door): refused by name; with takeOver closed at once, and served as it should be.
 fn from_plain_tcp(host: &HostBox) -> Result<()> {
-    let mut visit = Visit::to(host)?;
+    let mut used = UsedHost::to(host)?;
     host.restart(&["docker.socket", "docker.service"])?;
-    visit.runs()?;
-    let open = visit.probe()?;
+    used.runs()?;
+    let open = used.probe()?;
     open.until(|count| count.leaked > 0, SOON)?;
     drop(open);
-    let said = visit.up_refused_untouched("Serving", "ExposedByOthers")?;
+    let said = used.up_refused_untouched("Serving", "ExposedByOthers")?;
     ensure!(said.contains("2375") && said.contains("takeOver: true"), "{said}");
 
-    visit.take_over();
-    visit.wishes.daemon = "restart: Never".into();
-    visit.up_refused("Serving", "RestartPending")?;
-    let probe = visit.probe()?;
-    visit.wishes.daemon = "restart: Always".into();
-    visit.up_serving()?;
+    used.take_over();
+    used.homelab.daemon = "restart: Never".into();
+    used.up_refused("Serving", "RestartPending")?;
+    let probe = used.probe()?;
+    used.homelab.daemon = "restart: Always".into();
+    used.up_serving()?;
     host.reboot()?;
-    visit.runs()?;
-    ensure!(visit.client_is_served()?, "not after a reboot: {}", visit.facts());
+    used.runs()?;
+    ensure!(used.client_is_served()?, "not after a reboot: {}", used.facts());
     sealed(probe)?;
     Ok(())
 }
@@ -176,23 +176,23 @@ fn plain_tcp_in_the_socket_unit() -> Result<()> {
 #[test]
 fn another_way_to_run_docker_is_refused_by_name() -> Result<()> {
     let host = HostBox::boot()?;
-    let visit = Visit::taking_over(&host)?;
-    visit.host.sh("systemctl stop docker docker.socket; systemctl mask docker.socket; systemctl daemon-reload")?;
-    let said = visit.up_refused_untouched("Serving", "UnsupportedHost")?;
+    let used = UsedHost::taking_over(&host)?;
+    used.host.sh("systemctl stop docker docker.socket; systemctl mask docker.socket; systemctl daemon-reload")?;
+    let said = used.up_refused_untouched("Serving", "UnsupportedHost")?;
     ensure!(said.contains("docker.service without docker.socket"), "{said}");
 
     host.sh(&format!("mv {UNIT} {UNIT}.away; systemctl daemon-reload"))?;
-    let said = visit.up_refused_untouched("Serving", "UnsupportedHost")?;
+    let said = used.up_refused_untouched("Serving", "UnsupportedHost")?;
     ensure!(said.contains("/etc/init.d"), "{said}");
 
     host.sh("mv /etc/init.d/docker /root/init-script; systemctl daemon-reload")?;
-    let said = visit.up_refused_untouched("Serving", "UnsupportedHost")?;
+    let said = used.up_refused_untouched("Serving", "UnsupportedHost")?;
     ensure!(said.contains("no docker.service"), "{said}");
 
     let snap = "[Service]\nExecStart=/bin/sleep 1000\n";
     host.write("/etc/systemd/system/snap.docker.dockerd.service", snap, 0o644)?;
     host.sh("systemctl daemon-reload; systemctl start snap.docker.dockerd")?;
-    let said = visit.up_refused_untouched("Serving", "UnsupportedHost")?;
+    let said = used.up_refused_untouched("Serving", "UnsupportedHost")?;
     ensure!(said.contains("snap"), "{said}");
 
     host.sh(&format!(
@@ -201,8 +201,8 @@ fn another_way_to_run_docker_is_refused_by_name() -> Result<()> {
     let flag = format!("{DOCKERD} -H fd:// --config-file=/etc/docker/other.json {CONTAINERD}");
     host.write("/etc/docker/other.json", "{\"storage-driver\":\"vfs\",\"bridge\":\"none\",\"iptables\":false}", 0o644)?;
     drop_in(&host, &flag)?;
-    visit.restart()?;
-    let said = visit.up_refused_untouched("Serving", "DaemonConflict")?;
+    used.restart()?;
+    let said = used.up_refused_untouched("Serving", "DaemonConflict")?;
     ensure!(said.contains("other.json"), "{said}");
-    visit.runs()
+    used.runs()
 }

@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-static BENCHES: AtomicU32 = AtomicU32::new(0);
+static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// A workbench: files by name, and openssl among them.
-pub struct Bench(PathBuf);
+pub struct OpensslDir(PathBuf);
 
-impl Bench {
+impl OpensslDir {
     /// An empty one.
-    pub fn new() -> Bench {
-        let number = BENCHES.fetch_add(1, Ordering::Relaxed);
+    pub fn new() -> OpensslDir {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("dockseal-openssl-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        Bench(path)
+        OpensslDir(path)
     }
 
     /// Runs openssl with words split at spaces, and demands that it succeeds. `~` stands for a space within a word.
@@ -70,7 +70,7 @@ impl Bench {
     }
 }
 
-impl Drop for Bench {
+impl Drop for OpensslDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }

@@ -1,6 +1,6 @@
 //! The same with a real dockerd, so that nobody takes the stand-in's word for what Docker does.
 
-use crate::fixture::{Bed, Ca, Files};
+use crate::fixture::{Ca, Files, Fixture};
 use crate::support::docker_like::Material;
 use crate::support::dockerd::Dockerd;
 use crate::support::ports;
@@ -15,24 +15,24 @@ fn serve(port: u16, material: &Material) -> anyhow::Result<Dockerd> {
 
 #[tokio::test]
 async fn a_real_docker_is_registered_refused_to_strangers_and_follows_a_rotation() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
+    let fixture = Fixture::new()?;
     let (a, b, port) = (Ca::new("a")?, Ca::new("b")?, ports::free()?);
     let url = format!("tcp://127.0.0.1:{port}");
     let docker = serve(port, &a.host(&a.pem())?)?;
     let stranger = Files { ca: a.pem(), ..Ca::new("a")?.client()?.0 };
-    bed.create(&bed.form("never", &url, &stranger)).await?.refuses(500, "client authentication");
-    let id = bed.created(&bed.form("host", &url, &a.client()?.0)).await?;
-    let version = bed.api.get(&format!("/endpoints/{id}/docker/version")).await?.is(200).json();
-    let snapshot = bed.api.get(&format!("/endpoints/{id}")).await?.is(200).json();
+    fixture.create(&fixture.form("never", &url, &stranger)).await?.refuses(500, "client authentication");
+    let id = fixture.created(&fixture.form("host", &url, &a.client()?.0)).await?;
+    let version = fixture.api.get(&format!("/endpoints/{id}/docker/version")).await?.is(200).json();
+    let snapshot = fixture.api.get(&format!("/endpoints/{id}")).await?.is(200).json();
     assert_eq!(snapshot["Snapshots"][0]["DockerVersion"], version["Version"]);
     drop(docker);
-    assert_eq!(bed.ping(id).await?, 502);
+    assert_eq!(fixture.ping(id).await?, 502);
     let _docker = serve(port, &b.host(&b.pem())?)?;
-    assert_eq!(bed.ping(id).await?, 502);
-    bed.upload(id, &b.client()?.0).await?;
-    bed.put_tls(id, &url).await?.is(200);
-    assert_eq!(bed.ping(id).await?, 200);
-    let missing = bed.api.get(&format!("/endpoints/{id}/docker/containers/none/json")).await?;
+    assert_eq!(fixture.ping(id).await?, 502);
+    fixture.upload(id, &b.client()?.0).await?;
+    fixture.put_tls(id, &url).await?.is(200);
+    assert_eq!(fixture.ping(id).await?, 200);
+    let missing = fixture.api.get(&format!("/endpoints/{id}/docker/containers/none/json")).await?;
     missing.refuses(404, "No such container");
     Ok(())
 }

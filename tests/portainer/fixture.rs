@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// A test's ground.
-pub struct Bed {
+pub struct Fixture {
     /// The administrator's.
     pub api: Api,
     /// The stand-in; none where the server is real.
@@ -26,9 +26,9 @@ pub struct Bed {
     made: Mutex<Vec<String>>,
 }
 
-impl Bed {
+impl Fixture {
     /// The server that the environment names, or a stand-in.
-    pub fn new() -> anyhow::Result<Bed> {
+    pub fn new() -> anyhow::Result<Fixture> {
         let real = (std::env::var("PORTAINER_URL"), std::env::var("PORTAINER_API_KEY"));
         let (api, stand_in) = match real {
             (Ok(url), Ok(key)) => (Api::anonymous(&url).key(&key), None),
@@ -41,7 +41,7 @@ impl Bed {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
         let prefix = format!("contract-{}-{number}-{}", std::process::id(), Timestamp::now().as_second());
-        Ok(Bed { api, stand_in, prefix, made: Mutex::default() })
+        Ok(Fixture { api, stand_in, prefix, made: Mutex::default() })
     }
 
     /// A name that nobody else has.
@@ -171,7 +171,7 @@ impl Bed {
 }
 
 /// A real server is left as it was, also by a test that failed.
-impl Drop for Bed {
+impl Drop for Fixture {
     fn drop(&mut self) {
         if self.stand_in.is_some() {
             return;

@@ -1,6 +1,6 @@
 //! Finding environments: which filters hold, and which are silently nothing.
 
-use crate::fixture::{Bed, Ca};
+use crate::fixture::{Ca, Fixture};
 use serde_json::{Value, json};
 
 /// Names in a list, without what makes them the test's own.
@@ -11,20 +11,20 @@ fn names(list: &Value) -> Vec<String> {
 
 #[tokio::test]
 async fn filters_hold_when_they_are_spelled_right() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
+    let fixture = Fixture::new()?;
     let ca = Ca::new("a")?;
     let (docker, (files, _)) = (ca.docker()?, ca.client()?);
-    let tags = [bed.tag("mine").await?, bed.tag("other").await?];
+    let tags = [fixture.tag("mine").await?, fixture.tag("other").await?];
     for (name, tags) in [("one", &tags[..1]), ("two", &tags[..]), ("ONE", &tags[..1])] {
-        bed.created(&bed.form(name, &docker.url(), &files).field("TagIds", json!(tags))).await?;
+        fixture.created(&fixture.form(name, &docker.url(), &files).field("TagIds", json!(tags))).await?;
     }
     let [mine, other] = tags;
-    let list = async |query: &str| bed.api.get(&format!("/endpoints?tagIds[]={mine}{query}")).await;
+    let list = async |query: &str| fixture.api.get(&format!("/endpoints?tagIds[]={mine}{query}")).await;
     let named = async |query: &str| Ok::<_, anyhow::Error>(names(&list(query).await?.is(200).json()));
     assert_eq!(named("").await?, ["one", "two", "ONE"]);
-    assert_eq!(named(&format!("&name={}", bed.name("one"))).await?, ["one"]);
-    assert_eq!(named(&format!("&name={}", bed.name("on"))).await?, [""; 0]);
-    assert_eq!(named(&format!("&search={}", bed.name("on"))).await?, ["one", "ONE"]);
+    assert_eq!(named(&format!("&name={}", fixture.name("one"))).await?, ["one"]);
+    assert_eq!(named(&format!("&name={}", fixture.name("on"))).await?, [""; 0]);
+    assert_eq!(named(&format!("&search={}", fixture.name("on"))).await?, ["one", "ONE"]);
     assert_eq!(named(&format!("&tagIds[]={other}")).await?, ["two"]);
     assert_eq!(named(&format!("&tagIds[]={other}&tagsPartialMatch=true")).await?, ["one", "two", "ONE"]);
     assert_eq!(named("&types[]=2").await?, [""; 0]);
@@ -39,12 +39,12 @@ async fn filters_hold_when_they_are_spelled_right() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn snapshots_can_be_left_out() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
+    let fixture = Fixture::new()?;
     let ca = Ca::new("a")?;
     let (docker, (files, _)) = (ca.docker()?, ca.client()?);
-    let id = bed.created(&bed.form("host", &docker.url(), &files)).await?;
+    let id = fixture.created(&fixture.form("host", &docker.url(), &files)).await?;
     let count = async |path: String| {
-        let json = bed.api.get(&path).await?.is(200).json();
+        let json = fixture.api.get(&path).await?.is(200).json();
         let one = json.get(0).unwrap_or(&json);
         Ok::<_, anyhow::Error>(one["Snapshots"].as_array().map_or(0, Vec::len))
     };

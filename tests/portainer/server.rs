@@ -1,57 +1,57 @@
 //! The server itself: its status, its first administrator, its sessions, and what it does with strange calls.
 
 use crate::api::Api;
-use crate::fixture::Bed;
+use crate::fixture::Fixture;
 use crate::support::portainer::{ADMIN, Options, Portainer};
 use http::Method;
 use serde_json::json;
 
 #[tokio::test]
 async fn the_status_is_open_to_all_and_names_the_instance() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
-    let status = bed.api.bare().get("/system/status").await?.is(200).json();
+    let fixture = Fixture::new()?;
+    let status = fixture.api.bare().get("/system/status").await?.is(200).json();
     assert!(!status["InstanceID"].as_str().unwrap().is_empty());
     assert!(!status["Version"].as_str().unwrap().is_empty());
-    let old = bed.api.bare().get("/status").await?.is(200).json();
+    let old = fixture.api.bare().get("/status").await?.is(200).json();
     assert_eq!(old["InstanceID"], status["InstanceID"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn an_initialised_server_has_an_administrator_and_takes_no_other() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
-    bed.api.bare().get("/users/admin/check").await?.is(204);
+    let fixture = Fixture::new()?;
+    fixture.api.bare().get("/users/admin/check").await?.is(204);
     let another = json!({ "Username": "another", "Password": "long enough for it" });
-    bed.api.bare().post("/users/admin/init", &another).await?.is(409);
+    fixture.api.bare().post("/users/admin/init", &another).await?.is(409);
     Ok(())
 }
 
 #[tokio::test]
 async fn wrong_credentials_are_422_and_none_400() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
+    let fixture = Fixture::new()?;
     let wrong = json!({ "Username": "nobody", "Password": "wrong" });
-    bed.turn().await;
-    bed.api.bare().post("/auth", &wrong).await?.refuses(422, "Invalid credentials");
-    bed.turn().await;
-    bed.api.bare().post("/auth", &json!({ "Username": "", "Password": "" })).await?.is(400);
+    fixture.turn().await;
+    fixture.api.bare().post("/auth", &wrong).await?.refuses(422, "Invalid credentials");
+    fixture.turn().await;
+    fixture.api.bare().post("/auth", &json!({ "Username": "", "Password": "" })).await?.is(400);
     Ok(())
 }
 
 #[tokio::test]
 async fn a_key_is_made_with_a_session_and_not_with_a_key() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
-    let (user, password) = bed.user("maker").await?;
+    let fixture = Fixture::new()?;
+    let (user, password) = fixture.user("maker").await?;
     let wanted = json!({ "password": password, "description": "contract" });
-    let session = bed.session(&bed.name("maker"), &password).await?;
-    bed.turn().await;
+    let session = fixture.session(&fixture.name("maker"), &password).await?;
+    fixture.turn().await;
     let made = session.post(&format!("/users/{user}/tokens"), &wanted).await?.is(201).json();
     let key = made["rawAPIKey"].as_str().unwrap();
     assert!(key.starts_with("ptr_"), "{key}");
-    let (by_key, number) = (bed.api.bare().key(key), &made["apiKey"]["id"]);
-    bed.turn().await;
+    let (by_key, number) = (fixture.api.bare().key(key), &made["apiKey"]["id"]);
+    fixture.turn().await;
     by_key.post(&format!("/users/{user}/tokens"), &wanted).await?.is(401);
     let wrong = json!({ "password": "wrong", "description": "contract" });
-    bed.turn().await;
+    fixture.turn().await;
     session.post(&format!("/users/{user}/tokens"), &wrong).await?.is(403);
     by_key.get("/users/me").await?.is(200);
     session.delete(&format!("/users/{user}/tokens/{number}")).await?.is(204);
@@ -61,14 +61,14 @@ async fn a_key_is_made_with_a_session_and_not_with_a_key() -> anyhow::Result<()>
 
 #[tokio::test]
 async fn strange_paths_and_methods_are_404_and_405_without_json() -> anyhow::Result<()> {
-    let bed = Bed::new()?;
-    assert!(bed.api.get("/no/such/path").await?.is(404).json().is_null());
-    let answer = bed.api.ask(Method::GET, "/endpoints/1/snapshot").await?.is(405);
+    let fixture = Fixture::new()?;
+    assert!(fixture.api.get("/no/such/path").await?.is(404).json().is_null());
+    let answer = fixture.api.ask(Method::GET, "/endpoints/1/snapshot").await?.is(405);
     assert!(answer.body.is_empty());
-    assert!(bed.api.get("/endpoints/1/docker").await?.is(404).json().is_null());
-    bed.api.get("/endpoints/one").await?.is(400);
-    bed.api.get("/endpoints/987654").await?.refuses(404, "Unable to find an environment");
-    bed.api.get("/endpoints/987654/docker/_ping").await?.refuses(404, "Unable to find an environment");
+    assert!(fixture.api.get("/endpoints/1/docker").await?.is(404).json().is_null());
+    fixture.api.get("/endpoints/one").await?.is(400);
+    fixture.api.get("/endpoints/987654").await?.refuses(404, "Unable to find an environment");
+    fixture.api.get("/endpoints/987654/docker/_ping").await?.refuses(404, "Unable to find an environment");
     Ok(())
 }
 

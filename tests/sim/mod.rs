@@ -5,9 +5,9 @@ mod runner;
 mod store;
 
 #[allow(unused_imports, reason = "as above")]
-pub use runner::{COMPANIONS, World};
+pub use runner::{COMPANIONS, Simulation};
 #[allow(unused_imports, reason = "as above")]
-pub use store::Cut;
+pub use store::Interruption;
 
 use dockseal::api::{DockerCA, DockerClientCert, DockerHostCert, Kind, Object, ObjectRef, PortainerClient};
 use k8s_openapi::jiff::SignedDuration;
@@ -30,10 +30,10 @@ pub fn homelab() -> ObjectRef {
 }
 
 /// A world of those objects in which nothing is left to do.
-pub fn settled(objects: impl IntoIterator<Item = Object>) -> World {
-    let mut world = World::of(objects);
-    world.settle();
-    world
+pub fn settled(objects: impl IntoIterator<Item = Object>) -> Simulation {
+    let mut sim = Simulation::of(objects);
+    sim.settle();
+    sim
 }
 
 /// An object as a user would write it: kind, name and spec.

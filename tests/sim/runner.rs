@@ -1,6 +1,6 @@
 //! The door: it walks what is due or was touched, authorities first, and their leaves when an authority changed.
 
-use super::store::{Cut, Memory};
+use super::store::{Interruption, MemoryStore};
 use dockseal::adapters::store::{StoredItem, StoredKind};
 use dockseal::adapters::{Clock, StoreError};
 use dockseal::api::account::{PartKey, PartKind, ResourceBody, SeenPart};
@@ -47,14 +47,14 @@ fn report(object: &Object, said: &Verdict, now: Timestamp) -> Condition {
 }
 
 /// A house, its store and its clock, walked until nothing is left to do.
-pub struct World {
+pub struct Simulation {
     /// The store behind the house.
-    pub store: Memory,
+    pub store: MemoryStore,
     /// When each object is to be walked again.
     pub wakes: BTreeMap<ObjectRef, Option<Timestamp>>,
     /// When each account is.
     pub account_wakes: BTreeMap<String, Option<Timestamp>>,
-    ctx: Context<Memory>,
+    ctx: Context<MemoryStore>,
     accounts: Accounts,
     now: Arc<Mutex<Timestamp>>,
     due: BTreeSet<ObjectRef>,
@@ -63,32 +63,33 @@ pub struct World {
     runtime: tokio::runtime::Runtime,
 }
 
-impl World {
+impl Simulation {
     /// A world of those objects in which nothing was walked yet.
-    pub fn of(objects: impl IntoIterator<Item = Object>) -> World {
+    pub fn of(objects: impl IntoIterator<Item = Object>) -> Simulation {
         let start: Timestamp = super::START.parse().expect("an instant");
         let now = Arc::new(Mutex::new(start));
-        let (store, shown) = (Memory::default(), Arc::clone(&now));
+        let (store, shown) = (MemoryStore::default(), Arc::clone(&now));
         let ctx = Context::new(store.clone(), Clock::showing(move || *shown.lock().expect("nothing panics here")));
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         let (wakes, account_wakes, due, due_accounts, failures) = Default::default();
         let accounts = Accounts::new(allowlist());
-        let mut world = World { store, wakes, account_wakes, ctx, accounts, now, due, due_accounts, failures, runtime };
-        objects.into_iter().for_each(|object| world.apply(object));
-        world
+        let mut sim =
+            Simulation { store, wakes, account_wakes, ctx, accounts, now, due, due_accounts, failures, runtime };
+        objects.into_iter().for_each(|object| sim.apply(object));
+        sim
     }
 
     /// The same store after a restart: nothing is known but what was stored.
-    pub fn restarted(self) -> World {
+    pub fn restarted(self) -> Simulation {
         let now = self.now();
-        let mut world = World::of([]);
-        world.store = self.store.clone();
-        let shown = Arc::clone(&world.now);
-        world.ctx = Context::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
-        world.jump(now);
-        world.watch();
-        world.touch_all();
-        world
+        let mut sim = Simulation::of([]);
+        sim.store = self.store.clone();
+        let shown = Arc::clone(&sim.now);
+        sim.ctx = Context::new(self.store, Clock::showing(move || *shown.lock().expect("nothing panics here")));
+        sim.jump(now);
+        sim.watch();
+        sim.touch_all();
+        sim
     }
 
     /// The instant.
@@ -144,11 +145,11 @@ impl World {
     pub fn delete(&mut self, at: &ObjectRef) {
         self.touch(at);
         let now = self.now();
-        let mut shelves = self.store.open();
-        let object = shelves.objects.get_mut(at).expect("an object of this world");
+        let mut tables = self.store.open();
+        let object = tables.objects.get_mut(at).expect("an object of this world");
         (object.deleted, object.generation) = (Some(now), object.generation + 1);
         if object.finalizers.is_empty() {
-            shelves.objects.remove(at);
+            tables.objects.remove(at);
         }
     }
 
@@ -250,7 +251,7 @@ impl World {
 
     fn walk_account(&mut self, account: &str) {
         let telling = self.failures.get(account).is_some_and(|failures| *failures >= 2);
-        let walk = self.runtime.block_on(self.accounts.walk(&self.ctx, &self.store, account, telling));
+        let walk = self.runtime.block_on(self.accounts.reconcile(&self.ctx, &self.store, account, telling));
         self.due.extend(walk.hosts);
         self.due_accounts.extend(walk.accounts);
         self.account_wakes.insert(account.to_owned(), walk.requeue_at);
@@ -284,16 +285,16 @@ impl World {
     fn related(&self, object: &Object) -> RelatedState {
         let hosts = object.account().map(|account| self.store.hosts_of(&account)).unwrap_or_default();
         let deliverer = self.accounts.deliverer(object, &hosts);
-        let shelves = self.store.open();
+        let tables = self.store.open();
         let authority = object.authority().map(|at| ObjectRef::new(Kind::DockerCA, &at.namespace, &at.name));
-        let wanting = || shelves.objects.values().filter(|other| other.secret() == object.secret());
-        let named = shelves.things.get(&(StoredKind::Secrets, object.secret())).and_then(|stored| stored.owner.clone());
+        let wanting = || tables.objects.values().filter(|other| other.secret() == object.secret());
+        let named = tables.things.get(&(StoredKind::Secrets, object.secret())).and_then(|stored| stored.owner.clone());
         let named = named.filter(|owner| wanting().any(|other| other.at == *owner));
         let oldest = wanting().min_by_key(|other| (other.created, other.at.clone())).map(|other| other.at.clone());
         RelatedState {
             rival: named.or(oldest).filter(|holder| *holder != object.at),
             registration: RegistrationStatus::default(),
-            authority_exists: authority.is_some_and(|at| shelves.objects.contains_key(&at)),
+            authority_exists: authority.is_some_and(|at| tables.objects.contains_key(&at)),
             in_use: false,
             deliverer,
         }
@@ -354,14 +355,14 @@ impl World {
     /// Law: an applied plan is a fixed point.
     pub fn assert_rests(&mut self) {
         let (writes, events) = {
-            let shelves = self.store.open();
-            (shelves.log.len(), shelves.events.len())
+            let tables = self.store.open();
+            (tables.log.len(), tables.events.len())
         };
         self.touch_all();
         self.settle();
-        let shelves = self.store.open();
-        assert_eq!(shelves.log[writes..], [] as [String; 0], "a second walk at the same instant writes");
-        assert_eq!(shelves.events[events..], [], "a second walk at the same instant tells something");
+        let tables = self.store.open();
+        assert_eq!(tables.log[writes..], [] as [String; 0], "a second walk at the same instant writes");
+        assert_eq!(tables.events[events..], [], "a second walk at the same instant tells something");
     }
 
     /// Laws of what is live: chains, bundles, pairs, dates and wakes.
@@ -395,8 +396,8 @@ impl World {
     }
 
     /// Cuts off the write that comes so many after the present one.
-    pub fn cut_off(&self, nth: usize, cut: Cut) {
-        let mut shelves = self.store.open();
-        shelves.fault = Some((shelves.log.len() + nth, cut));
+    pub fn cut_off(&self, nth: usize, cut: Interruption) {
+        let mut tables = self.store.open();
+        tables.fault = Some((tables.log.len() + nth, cut));
     }
 }

@@ -1,12 +1,12 @@
 //! The store: Secrets, ConfigMaps and objects in maps, every write counted, and one of them cut off where a test asks.
 
 use dockseal::adapters::account_store::AccountStore;
-use dockseal::adapters::store::{NewItem, ObjectEvent, StoredItem, StoredKind, StoredLeaf};
+use dockseal::adapters::store::{NewItem, StoredItem, StoredKind, StoredLeaf};
 use dockseal::adapters::{Store, StoreError};
 use dockseal::api::account::{AccountResource, PartKey, SeenPart};
 use dockseal::api::assignment::AssignedHost;
 use dockseal::api::status::{CompanionStatus, ControllerStatus};
-use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, NamespacedName, Object, ObjectRef};
+use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
 use dockseal::decide::delivery::rolling_restart::waits_since;
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Where a write is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum Interruption {
     /// Nothing was written.
     Before,
     /// It was written, and nobody said so.
@@ -25,7 +25,7 @@ pub enum Cut {
 
 /// What the store holds and remembers.
 #[derive(Default)]
-pub struct Shelves {
+pub struct Tables {
     /// Secrets and ConfigMaps.
     pub things: BTreeMap<(StoredKind, NamespacedName), StoredItem>,
     /// What companions' accounts are made of.
@@ -39,7 +39,7 @@ pub struct Shelves {
     /// Every certificate that was ever stored, by serial.
     pub issued: BTreeMap<String, (NamespacedName, Certificate)>,
     /// The write that is cut off, counted from nought, and how.
-    pub fault: Option<(usize, Cut)>,
+    pub fault: Option<(usize, Interruption)>,
     /// A namespace in which nothing of accounts can be written, as one that is going.
     pub going: Option<String>,
     /// Leaves are shown as they were one look ago.
@@ -50,20 +50,20 @@ pub struct Shelves {
 
 /// A handle to the store.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<Mutex<Shelves>>);
+pub struct MemoryStore(Arc<Mutex<Tables>>);
 
-impl Memory {
+impl MemoryStore {
     /// The store itself, for tests to look and to meddle.
-    pub fn open(&self) -> MutexGuard<'_, Shelves> {
+    pub fn open(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().expect("no test panics while it holds this")
     }
 
     /// Writes what somebody else writes: past the log.
     pub fn meddle(&self, shelf: StoredKind, at: &NamespacedName, change: impl FnOnce(&mut StoredItem)) {
-        let mut shelves = self.open();
-        shelves.versions += 1;
-        let version = shelves.versions.to_string();
-        if let Some(stored) = shelves.things.get_mut(&(shelf, at.clone())) {
+        let mut tables = self.open();
+        tables.versions += 1;
+        let version = tables.versions.to_string();
+        if let Some(stored) = tables.things.get_mut(&(shelf, at.clone())) {
             change(stored);
             stored.version = version;
         }
@@ -71,27 +71,27 @@ impl Memory {
 
     /// Puts one of an account's objects there, or takes it away, past the log.
     pub fn meddle_part(&self, key: &PartKey, change: impl FnOnce(Option<SeenPart>) -> Option<SeenPart>) {
-        let mut shelves = self.open();
-        shelves.versions += 1;
-        let version = shelves.versions.to_string();
-        let before = shelves.parts.remove(key);
+        let mut tables = self.open();
+        tables.versions += 1;
+        let version = tables.versions.to_string();
+        let before = tables.parts.remove(key);
         let after = change(before).map(|part| (key.clone(), SeenPart { version, ..part }));
-        shelves.parts.extend(after);
+        tables.parts.extend(after);
     }
 
     fn hosts(&self, fits: impl Fn(&Object) -> bool) -> Vec<Arc<Object>> {
-        let shelves = self.open();
-        let hosts = shelves.objects.values().filter(|object| object.at.kind == Kind::DockerHostCert);
+        let tables = self.open();
+        let hosts = tables.objects.values().filter(|object| object.at.kind == Kind::DockerHostCert);
         hosts.filter(|host| fits(host)).cloned().map(Arc::new).collect()
     }
 
     /// Puts something there, past the log.
     pub fn put(&self, shelf: StoredKind, at: &NamespacedName, owner: Option<ObjectRef>, data: Data) {
-        let mut shelves = self.open();
-        shelves.versions += 1;
-        let version = shelves.versions.to_string();
+        let mut tables = self.open();
+        tables.versions += 1;
+        let version = tables.versions.to_string();
         let stored = StoredItem { labelled: owner.is_some(), owner, authority: None, version, data };
-        shelves.things.insert((shelf, at.clone()), stored);
+        tables.things.insert((shelf, at.clone()), stored);
     }
 }
 
@@ -99,12 +99,12 @@ fn failed(verb: &'static str, object: String) -> StoreError {
     StoreError::Failed { verb, object, source: "cut off by the test".into(), retry_after: None }
 }
 
-impl Shelves {
+impl Tables {
     fn write<T>(
         &mut self,
         verb: &'static str,
         on: String,
-        change: impl FnOnce(&mut Shelves) -> Result<T, StoreError>,
+        change: impl FnOnce(&mut Tables) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let cut = self.fault.filter(|(nth, _)| *nth == self.log.len()).map(|(_, cut)| cut);
         if matches!(verb, "make" | "amend")
@@ -113,11 +113,11 @@ impl Shelves {
             return Err(failed(verb, on));
         }
         self.log.push(format!("{verb} {on}"));
-        if cut == Some(Cut::Before) {
+        if cut == Some(Interruption::Before) {
             return Err(failed(verb, on));
         }
         let done = change(self)?;
-        if cut == Some(Cut::After) { Err(failed(verb, on)) } else { Ok(done) }
+        if cut == Some(Interruption::After) { Err(failed(verb, on)) } else { Ok(done) }
     }
 
     fn part(&mut self, part: &AccountResource) -> String {
@@ -149,36 +149,36 @@ impl Shelves {
     }
 }
 
-impl Store for Memory {
+impl Store for MemoryStore {
     async fn read(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
         Ok(self.open().things.get(&(shelf, at.clone())).cloned())
     }
 
     /// As a watch shows them: labelled ones alone, and perhaps late.
     async fn leaf(&self, at: &NamespacedName) -> Result<Option<StoredLeaf>, StoreError> {
-        let mut shelves = self.open();
-        let there = shelves.things.get(&(StoredKind::Secrets, at.clone())).filter(|stored| stored.labelled);
+        let mut tables = self.open();
+        let there = tables.things.get(&(StoredKind::Secrets, at.clone())).filter(|stored| stored.labelled);
         let fresh = there.map(StoredLeaf::from);
-        let before = shelves.seen.insert(at.clone(), fresh.clone());
-        Ok(if shelves.lagging { before.unwrap_or_default() } else { fresh })
+        let before = tables.seen.insert(at.clone(), fresh.clone());
+        Ok(if tables.lagging { before.unwrap_or_default() } else { fresh })
     }
 
     async fn create(&self, item: &NewItem) -> Result<(), StoreError> {
-        self.open().write("create", item.at.to_string(), |shelves| {
-            if shelves.things.contains_key(&(item.shelf, item.at.clone())) {
+        self.open().write("create", item.at.to_string(), |tables| {
+            if tables.things.contains_key(&(item.shelf, item.at.clone())) {
                 return Err(StoreError::Exists(item.at.clone()));
             }
-            shelves.store(item);
+            tables.store(item);
             Ok(())
         })
     }
 
     async fn replace(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
-        self.open().write("replace", item.at.to_string(), |shelves| {
-            match shelves.things.get(&(item.shelf, item.at.clone())) {
+        self.open().write("replace", item.at.to_string(), |tables| {
+            match tables.things.get(&(item.shelf, item.at.clone())) {
                 Some(stored) if stored.version == version => {
                     assert_eq!(stored.owner.as_ref(), Some(&item.owner), "somebody else's {} is overwritten", item.at);
-                    shelves.store(item);
+                    tables.store(item);
                     Ok(())
                 }
                 _ => Err(StoreError::Changed(item.at.clone())),
@@ -187,88 +187,88 @@ impl Store for Memory {
     }
 
     async fn delete(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
-        self.open().write("delete", at.to_string(), |shelves| match shelves.things.get(&(shelf, at.clone())) {
+        self.open().write("delete", at.to_string(), |tables| match tables.things.get(&(shelf, at.clone())) {
             Some(stored) if stored.version == version => {
-                shelves.things.remove(&(shelf, at.clone())).map_or(Ok(()), |_| Ok(()))
+                tables.things.remove(&(shelf, at.clone())).map_or(Ok(()), |_| Ok(()))
             }
             _ => Err(StoreError::Changed(at.clone())),
         })
     }
 
     async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
-        self.open().write("remember", object.at.to_string(), |shelves| {
-            let annotations = &mut shelves.object(object)?.annotations;
+        self.open().write("remember", object.at.to_string(), |tables| {
+            let annotations = &mut tables.object(object)?.annotations;
             annotations.insert(AUTHORITY_ANNOTATION.to_owned(), fingerprint.to_owned());
             Ok(())
         })
     }
 
     async fn set_finalizer(&self, object: &Object, held: bool) -> Result<(), StoreError> {
-        self.open().write("finalizer", object.at.to_string(), |shelves| {
-            let finalizers = &mut shelves.object(object)?.finalizers;
+        self.open().write("finalizer", object.at.to_string(), |tables| {
+            let finalizers = &mut tables.object(object)?.finalizers;
             finalizers.retain(|finalizer| finalizer != FINALIZER);
             finalizers.extend(held.then(|| FINALIZER.to_owned()));
-            shelves.objects.retain(|_, object| object.deleted.is_none() || !object.finalizers.is_empty());
+            tables.objects.retain(|_, object| object.deleted.is_none() || !object.finalizers.is_empty());
             Ok(())
         })
     }
 
     async fn publish(&self, object: &Object, status: &ControllerStatus) -> Result<(), StoreError> {
-        self.open().write("publish", object.at.to_string(), |shelves| {
-            shelves.object(object)?.previous = status.clone();
+        self.open().write("publish", object.at.to_string(), |tables| {
+            tables.object(object)?.previous = status.clone();
             Ok(())
         })
     }
 
     async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
-        self.open().write("prune", object.at.to_string(), |shelves| {
-            shelves.object(object)?.companion = kept.clone();
+        self.open().write("prune", object.at.to_string(), |tables| {
+            tables.object(object)?.companion = kept.clone();
             Ok(())
         })
     }
 
     async fn announce(&self, object: &Object, what: &ObjectEvent) {
-        self.open().events.push((object.at.clone(), what.reason));
+        self.open().events.push((object.at.clone(), what.reason.as_str()));
     }
 }
 
-impl AccountStore for Memory {
+impl AccountStore for MemoryStore {
     async fn find(&self, key: &PartKey) -> Result<Option<SeenPart>, StoreError> {
         Ok(self.open().parts.get(key).cloned())
     }
 
     async fn make(&self, part: &AccountResource) -> Result<String, StoreError> {
-        self.open().write("make", part.key.to_string(), |shelves| {
-            if shelves.parts.contains_key(&part.key) {
+        self.open().write("make", part.key.to_string(), |tables| {
+            if tables.parts.contains_key(&part.key) {
                 return Err(StoreError::Exists(part.key.at.clone()));
             }
-            Ok(shelves.part(part))
+            Ok(tables.part(part))
         })
     }
 
     async fn amend(&self, part: &AccountResource, version: &str) -> Result<String, StoreError> {
-        self.open().write("amend", part.key.to_string(), |shelves| match shelves.parts.get(&part.key) {
+        self.open().write("amend", part.key.to_string(), |tables| match tables.parts.get(&part.key) {
             Some(there) if there.version == version => {
                 assert_eq!(there.owner.as_ref(), Some(&part.owner), "somebody else's {} is overwritten", part.key);
-                Ok(shelves.part(part))
+                Ok(tables.part(part))
             }
             _ => Err(StoreError::Changed(part.key.at.clone())),
         })
     }
 
     async fn discard(&self, key: &PartKey, version: &str) -> Result<(), StoreError> {
-        self.open().write("discard", key.to_string(), |shelves| match shelves.parts.get(key) {
-            Some(there) if there.version == version => shelves.parts.remove(key).map_or(Ok(()), |_| Ok(())),
+        self.open().write("discard", key.to_string(), |tables| match tables.parts.get(key) {
+            Some(there) if there.version == version => tables.parts.remove(key).map_or(Ok(()), |_| Ok(())),
             _ => Err(StoreError::Changed(key.at.clone())),
         })
     }
 
     async fn announce_left(&self, host: &AssignedHost, what: &ObjectEvent) {
-        self.open().events.push((host.object(), what.reason));
+        self.open().events.push((host.object(), what.reason.as_str()));
     }
 }
 
-impl HostLookup for Memory {
+impl HostLookup for MemoryStore {
     fn host(&self, at: &ObjectRef) -> Option<Arc<Object>> {
         self.open().objects.get(at).cloned().map(Arc::new)
     }

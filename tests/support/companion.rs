@@ -20,7 +20,7 @@ exec "$@"
 "#;
 
 /// How it reaches the API server.
-pub enum Way<'a> {
+pub enum ApiAccess<'a> {
     /// As a pod: the directory of its service account's files.
     Pod(&'a Path),
     /// By a kubeconfig.
@@ -35,35 +35,35 @@ pub struct Companion {
 
 impl Companion {
     /// Starts `dockseal companion` with those arguments.
-    pub fn start(cluster: &Cluster, way: &Way<'_>, arguments: &[&str]) -> anyhow::Result<Companion> {
-        Companion::start_binary(Path::new(env!("CARGO_BIN_EXE_dockseal")), cluster, way, arguments)
+    pub fn start(cluster: &Cluster, access: &ApiAccess<'_>, arguments: &[&str]) -> anyhow::Result<Companion> {
+        Companion::start_binary(Path::new(env!("CARGO_BIN_EXE_dockseal")), cluster, access, arguments)
     }
 
     /// Another build of it.
     pub fn start_binary(
         binary: &Path,
         cluster: &Cluster,
-        way: &Way<'_>,
+        access: &ApiAccess<'_>,
         arguments: &[&str],
     ) -> anyhow::Result<Companion> {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let log = cluster.dir().join(format!("companion-{}.log", NEXT.fetch_add(1, Ordering::SeqCst)));
-        let mut command = match way {
-            Way::Pod(files) => {
+        let mut command = match access {
+            ApiAccess::Pod(files) => {
                 let mut command = Command::new("unshare");
                 command.args(["--mount", "--propagation", "private", "sh", "-ec", AS_POD]).arg(files).arg(binary);
                 command
             }
-            Way::Kubeconfig(_) => Command::new(binary),
+            ApiAccess::Kubeconfig(_) => Command::new(binary),
         };
         command.arg("companion").args(arguments).env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        match way {
-            Way::Pod(_) => {
+        match access {
+            ApiAccess::Pod(_) => {
                 let address = cluster.address();
                 command.env("KUBERNETES_SERVICE_HOST", address.ip().to_string());
                 command.env("KUBERNETES_SERVICE_PORT", address.port().to_string());
             }
-            Way::Kubeconfig(file) => _ = command.env("KUBECONFIG", file),
+            ApiAccess::Kubeconfig(file) => _ = command.env("KUBECONFIG", file),
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&log)?);
         let child = command.process_group(cluster.process_group()).spawn().context("failed to start a companion")?;

@@ -4,9 +4,9 @@
 pub mod debian;
 mod docker;
 mod hold;
+mod permits;
 pub mod probe;
 pub mod program;
-mod turns;
 
 use std::fs::File;
 use std::io::Write;
@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use debian::Debian;
-use hold::Hold;
+use hold::BoxGuard;
 
+use permits::BoxPermit;
 use program::Program;
-use turns::Turn;
 
 /// As long as a busy machine may need; a quiet one boots in half a second.
 const BOOTED_WITHIN: Duration = Duration::from_secs(180);
@@ -41,9 +41,9 @@ const ENVIRONMENT: [&str; 3] =
 /// [`HostBox::boot_pair`].
 pub struct HostBox {
     running: Mutex<Option<Running>>,
-    hold: Hold,
+    hold: BoxGuard,
     /// Given back last.
-    _turn: Turn,
+    _turn: BoxPermit,
 }
 
 struct Running {
@@ -65,19 +65,19 @@ impl HostBox {
 
     /// As `boot_with`, but of that Debian.
     pub fn boot_debian(debian: Debian, prepare: impl FnOnce(&HostBox) -> Result<()>) -> Result<HostBox> {
-        let [turn] = turns::take();
+        let [turn] = permits::take();
         HostBox::boot_in(turn, debian, prepare)
     }
 
     /// Two at the same time.
     pub fn boot_pair() -> Result<[HostBox; 2]> {
-        let [one, other] = turns::take();
+        let [one, other] = permits::take();
         let boot = |turn| HostBox::boot_in(turn, Debian::default(), |_| Ok(()));
         Ok([boot(one)?, boot(other)?])
     }
 
-    fn boot_in(turn: Turn, debian: Debian, prepare: impl FnOnce(&HostBox) -> Result<()>) -> Result<HostBox> {
-        let made = HostBox { running: Mutex::new(None), hold: Hold::take(&debian.root()?)?, _turn: turn };
+    fn boot_in(turn: BoxPermit, debian: Debian, prepare: impl FnOnce(&HostBox) -> Result<()>) -> Result<HostBox> {
+        let made = HostBox { running: Mutex::new(None), hold: BoxGuard::take(&debian.root()?)?, _turn: turn };
         prepare(&made).context("failed to prepare the box")?;
         made.start()?;
         Ok(made)

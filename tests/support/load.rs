@@ -2,7 +2,7 @@
 //! figures of docs/benchmarks.md, and the limits that a test holds them to, come from here.
 
 use super::docker_like::{DockerLike, Material};
-use super::portainer::{Call, Fault, Mark, Portainer, most_in_flight};
+use super::portainer::{Call, Fault, LogPosition, Portainer, most_in_flight};
 use super::scratch::Scratch;
 use anyhow::{Context as _, ensure};
 use dockseal::adapters::disk::state_directory::DirectoryError;
@@ -25,7 +25,7 @@ const INTERVAL: Duration = Duration::from_secs(300);
 const LONG: Duration = Duration::from_secs(3600);
 
 /// The hosts, each of which serves its certificate, and the Portainer.
-pub struct Crowd {
+pub struct Load {
     dir: Scratch,
     count: usize,
     portainer: Portainer,
@@ -65,9 +65,9 @@ pub enum Hanging {
     Creation,
 }
 
-impl Crowd {
+impl Load {
     /// Issues certificates to that many, and lets each serve its own.
-    pub async fn new(count: usize) -> anyhow::Result<Crowd> {
+    pub async fn new(count: usize) -> anyhow::Result<Load> {
         raise_limit();
         let dir = Scratch::new("crowd")?;
         let offset = Arc::default();
@@ -77,7 +77,7 @@ impl Crowd {
         let materials = (0..count).map(|number| material(&dir, number)).collect::<anyhow::Result<Vec<_>>>()?;
         let docker = DockerLike::start_each(&materials[..count - 1])?;
         let last = DockerLike::start(&materials[count - 1])?;
-        Ok(Crowd { dir, count, portainer, docker, last, offset })
+        Ok(Load { dir, count, portainer, docker, last, offset })
     }
 
     /// Registers all of them in an empty Portainer. Somebody hangs for as long as it takes the others.
@@ -155,7 +155,7 @@ impl Crowd {
     }
 
     /// A registration ends with a snapshot.
-    async fn all_but_one(&self, mark: Mark) -> anyhow::Result<Duration> {
+    async fn all_but_one(&self, mark: LogPosition) -> anyhow::Result<Duration> {
         let begun = Instant::now();
         loop {
             let calls = self.portainer.calls_since(mark);

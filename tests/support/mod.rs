@@ -1,6 +1,9 @@
 //! What the tests against a real API server share. Each test binary uses a part of it.
 #![allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in world/")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 pub mod cluster;
 pub mod companion;
@@ -12,10 +15,10 @@ pub mod helm;
 pub mod hostbox;
 pub mod listening;
 pub mod load;
+pub mod page_commands;
 pub mod pages;
 pub mod portainer;
 pub mod ports;
 pub mod relay;
 pub mod resolver;
 pub mod scratch;
-pub mod typist;

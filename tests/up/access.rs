@@ -25,7 +25,7 @@ async fn a_user_logs_in_once_for_many_calls() {
     fleet.by_password(ADMIN.0, ADMIN.1);
     let running = fleet.running();
     let all = |fleet: &Fleet| fleet.hosts.iter().all(|(name, _)| fleet.reason(name) == "Registered");
-    fleet.door.until("all are registered", || all(&fleet)).await;
+    fleet.fixture.until("all are registered", || all(&fleet)).await;
     for look in 1..=15 {
         let before = fleet.portainer.mark();
         let listed = || fleet.portainer.count_since(before, "GET", "/api/endpoints") > 0;
@@ -42,12 +42,12 @@ async fn a_session_that_died_is_followed_by_one_login() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     fleet.by_password(ADMIN.0, ADMIN.1);
     let running = fleet.running();
-    fleet.door.until("it is registered", || fleet.reason("pandora") == "Registered").await;
+    fleet.fixture.until("it is registered", || fleet.reason("pandora") == "Registered").await;
     let (begun, id) = (Instant::now(), fleet.id("pandora"));
     fleet.portainer.restart().unwrap();
     // No second login within a minute of the first, however often it is looked at.
     while logins(&fleet) == 1 {
-        assert!(begun.elapsed() < Duration::from_secs(300), "{}", fleet.door.err.text());
+        assert!(begun.elapsed() < Duration::from_secs(300), "{}", fleet.fixture.err.text());
         fleet.later(Duration::from_secs(400));
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(fleet.reason("pandora"), "Registered", "Portainer still reaches the host");
@@ -70,19 +70,22 @@ async fn a_refused_password_is_tried_once_and_again_in_an_hour() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     fleet.by_password(ADMIN.0, "not this password");
     let running = fleet.running();
-    fleet.door.until("it is refused", || fleet.reason("pandora") == "CredentialsRefused").await;
+    fleet.fixture.until("it is refused", || fleet.reason("pandora") == "CredentialsRefused").await;
     for number in 0..6 {
         let other = format!("attic-{number}");
         fleet.later(Duration::from_secs(301));
         // Files that change are a reason to look, and none to log in.
-        fleet.door.write(&format!("{}{}", fleet.yaml, host(&other, "hostname: attic.lan")));
-        fleet.door.until(&other, || fleet.door.path(&format!("secrets/default/{other}-docker-host")).exists()).await;
+        fleet.fixture.write(&format!("{}{}", fleet.yaml, host(&other, "hostname: attic.lan")));
+        fleet
+            .fixture
+            .until(&other, || fleet.fixture.path(&format!("secrets/default/{other}-docker-host")).exists())
+            .await;
     }
     assert_eq!(logins(&fleet), 1);
     assert_eq!(fleet.reason("pandora"), "CredentialsRefused");
     fleet.until_later(Duration::from_secs(3600), "it is tried again", || logins(&fleet) == 2).await;
     fleet.edit("not this password", ADMIN.1);
-    fleet.door.until("the right one is tried at once", || fleet.reason("pandora") == "Registered").await;
+    fleet.fixture.until("the right one is tried at once", || fleet.reason("pandora") == "Registered").await;
     assert_eq!(logins(&fleet), 3);
     drop(running);
 }
@@ -152,7 +155,7 @@ async fn portainers_own_certificate_is_verified_by_ca_and_name() {
         fleet.yaml = yaml;
     }
     assert_eq!(fleet.portainer.calls().len(), 0, "no credential was sent");
-    fleet.door.write(&fleet.yaml);
+    fleet.fixture.write(&fleet.yaml);
     fleet.ready().await;
     fleet.id("pandora");
 }
@@ -206,7 +209,7 @@ async fn a_redirect_is_not_followed() {
 /// Lines that hold a key, a password or a token.
 fn secrets(fleet: &Fleet) -> Vec<String> {
     let mut found = vec![fleet.portainer.admin_key().to_owned(), ADMIN.1.to_owned(), "not this password".to_owned()];
-    for (path, print) in fleet.door.tree() {
+    for (path, print) in fleet.fixture.tree() {
         if path.ends_with("tls.key") {
             let pem = String::from_utf8(print.4).unwrap();
             found.extend(pem.lines().filter(|line| !line.starts_with("-----")).map(str::to_owned));
@@ -225,8 +228,8 @@ async fn nothing_secret_is_printed_or_kept_in_a_status() {
         let output = fleet.program(Duration::from_secs(seconds)).output();
         said.push_str(&String::from_utf8_lossy(&output.stdout));
         said.push_str(&String::from_utf8_lossy(&output.stderr));
-        for (path, print) in fleet.door.tree() {
-            if path.starts_with(fleet.door.path("status")) {
+        for (path, print) in fleet.fixture.tree() {
+            if path.starts_with(fleet.fixture.path("status")) {
                 said.push_str(&String::from_utf8_lossy(&print.4));
             }
         }
@@ -235,7 +238,7 @@ async fn nothing_secret_is_printed_or_kept_in_a_status() {
     fleet.portainer.inject("POST", "/api/endpoints", Fault::Status(500));
     fleet.portainer.inject("POST", "/api/endpoints", Fault::Cut);
     assert_eq!(ran(&fleet, 10), Some(4));
-    std::fs::remove_dir_all(fleet.door.path("status")).unwrap();
+    std::fs::remove_dir_all(fleet.fixture.path("status")).unwrap();
     assert_eq!(ran(&fleet, 120), Some(0));
     fleet.by_password(ADMIN.0, "not this password");
     assert_eq!(ran(&fleet, 10), Some(4));

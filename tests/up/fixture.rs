@@ -33,15 +33,15 @@ spec: {{caRef: {{name: homelab}}, {spec}}}
 }
 
 #[derive(Clone, Default)]
-pub struct Printed(Arc<Mutex<Vec<u8>>>);
+pub struct CapturedOutput(Arc<Mutex<Vec<u8>>>);
 
-impl Printed {
+impl CapturedOutput {
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
-impl Write for Printed {
+impl Write for CapturedOutput {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -52,31 +52,32 @@ impl Write for Printed {
     }
 }
 
-pub struct Door {
+pub struct Fixture {
     pub root: PathBuf,
     pub state: PathBuf,
-    pub out: Printed,
-    pub err: Printed,
+    pub out: CapturedOutput,
+    pub err: CapturedOutput,
 }
 
-impl Drop for Door {
+impl Drop for Fixture {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.root);
     }
 }
 
 /// What there is of one file: kind and mode, inode, time of change, content.
-pub type Print = (u32, u64, i64, i64, Vec<u8>);
+pub type FileState = (u32, u64, i64, i64, Vec<u8>);
 
-impl Door {
-    pub fn new(yaml: &str) -> Door {
+impl Fixture {
+    pub fn new(yaml: &str) -> Fixture {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("dockseal-up-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let root = std::env::temp_dir().join(name);
         std::fs::create_dir(&root).unwrap();
-        let door = Door { state: root.join("state"), root, out: Printed::default(), err: Printed::default() };
-        door.write(yaml);
-        door
+        let fixture =
+            Fixture { state: root.join("state"), root, out: CapturedOutput::default(), err: CapturedOutput::default() };
+        fixture.write(yaml);
+        fixture
     }
 
     /// At once: an `up` that reads half of it would take the rest for removed.
@@ -144,7 +145,7 @@ impl Door {
     }
 
     /// Everything below the state directory.
-    pub fn tree(&self) -> BTreeMap<PathBuf, Print> {
+    pub fn tree(&self) -> BTreeMap<PathBuf, FileState> {
         let mut tree = BTreeMap::new();
         walk(&self.state, &mut tree);
         tree
@@ -160,11 +161,11 @@ impl Door {
     }
 }
 
-fn console(out: &Printed, err: &Printed) -> Console {
+fn console(out: &CapturedOutput, err: &CapturedOutput) -> Console {
     Console { out: Box::new(out.clone()), err: Box::new(err.clone()), size: Box::new(|| None), colour: false }
 }
 
-fn walk(path: &Path, tree: &mut BTreeMap<PathBuf, Print>) {
+fn walk(path: &Path, tree: &mut BTreeMap<PathBuf, FileState>) {
     let Ok(found) = std::fs::symlink_metadata(path) else { return };
     let content = if found.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
     tree.insert(path.to_owned(), (found.mode(), found.ino(), found.mtime(), found.mtime_nsec(), content));

@@ -1,7 +1,7 @@
 //! Docker hosts, a Portainer, and the files that bring them together: certificates are issued first, then each host
 //! serves its own, as a user's hosts do before Portainer is let in.
 
-use crate::fixture::{CA, Door};
+use crate::fixture::{CA, Fixture};
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::load;
 use crate::support::portainer::{Options, Portainer};
@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 const KEY_LINE: &str = "stringData: {apiKey: 'KEY'}";
 
 pub struct Fleet {
-    pub door: Door,
+    pub fixture: Fixture,
     pub portainer: Portainer,
     pub hosts: Vec<(String, DockerLike)>,
     /// Files with a PortainerClient that selects all hosts, `URL` and `KEY` filled in.
@@ -51,27 +51,29 @@ impl Fleet {
         let offset = Arc::new(AtomicI64::new(-ago));
         let portainer = Portainer::with(options).unwrap();
         let before: String = names.iter().map(|name| host(name, 2376)).collect();
-        let door = Door::new(&format!("{CA}{before}"));
-        let ended = door.run(door.settings(true, Duration::from_secs(120)), clock(&offset)).await.unwrap();
-        assert_eq!(ended, UpResult::Ready, "{}{}", door.out.text(), door.err.text());
-        let hosts: Vec<(String, DockerLike)> =
-            names.iter().map(|name| ((*name).to_owned(), DockerLike::start(&material(&door, name)).unwrap())).collect();
+        let fixture = Fixture::new(&format!("{CA}{before}"));
+        let ended = fixture.run(fixture.settings(true, Duration::from_secs(120)), clock(&offset)).await.unwrap();
+        assert_eq!(ended, UpResult::Ready, "{}{}", fixture.out.text(), fixture.err.text());
+        let hosts: Vec<(String, DockerLike)> = names
+            .iter()
+            .map(|name| ((*name).to_owned(), DockerLike::start(&material(&fixture, name)).unwrap()))
+            .collect();
         let hosts_yaml: String = hosts.iter().map(|(name, docker)| host(name, docker.address().port())).collect();
         let yaml = format!("{}{CA}{hosts_yaml}{}", secret(&portainer), client(&portainer.url()));
-        Fleet { offset, ..Fleet::of(door, portainer, hosts, yaml) }
+        Fleet { offset, ..Fleet::of(fixture, portainer, hosts, yaml) }
     }
 
     /// Of those parts.
-    pub fn of(door: Door, portainer: Portainer, hosts: Vec<(String, DockerLike)>, yaml: String) -> Fleet {
-        door.write(&yaml);
-        Fleet { door, portainer, hosts, yaml, client: "portainer", offset: Arc::default() }
+    pub fn of(fixture: Fixture, portainer: Portainer, hosts: Vec<(String, DockerLike)>, yaml: String) -> Fleet {
+        fixture.write(&yaml);
+        Fleet { fixture, portainer, hosts, yaml, client: "portainer", offset: Arc::default() }
     }
 
     /// Other files from now on: `from`, which must be there, becomes `to`.
     pub fn edit(&mut self, from: &str, to: &str) {
         assert!(self.yaml.contains(from), "{from} is not in {}", self.yaml);
         self.yaml = self.yaml.replace(from, to);
-        self.door.write(&self.yaml);
+        self.fixture.write(&self.yaml);
     }
 
     /// The credential is that user's.
@@ -83,7 +85,7 @@ impl Fleet {
     /// By the door's clock so much later.
     pub fn later(&self, by: Duration) {
         self.offset.fetch_add(i64::try_from(by.as_secs()).unwrap(), Ordering::SeqCst);
-        self.door.write(&self.yaml); // or it would nap for a minute by the real clock
+        self.fixture.write(&self.yaml); // or it would nap for a minute by the real clock
     }
 
     /// Later and later by the door's clock, until `holds`: what was under way noted an instant that has passed since. Not
@@ -99,16 +101,16 @@ impl Fleet {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         }
-        panic!("{what}: {}{}", self.door.out.text(), self.door.err.text());
+        panic!("{what}: {}{}", self.fixture.out.text(), self.fixture.err.text());
     }
 
     pub async fn once(&self, timeout: Duration) -> Result<UpResult, LocalError> {
-        self.door.run(self.door.settings(true, timeout), clock(&self.offset)).await
+        self.fixture.run(self.fixture.settings(true, timeout), clock(&self.offset)).await
     }
 
     pub async fn ready(&self) {
         let ended = self.once(Duration::from_secs(120)).await.unwrap();
-        assert_eq!(ended, UpResult::Ready, "{}{}", self.door.out.text(), self.door.err.text());
+        assert_eq!(ended, UpResult::Ready, "{}{}", self.fixture.out.text(), self.fixture.err.text());
     }
 
     /// Is not Ready, and each host's status says so; a busy machine may not have come that far in two seconds.
@@ -116,32 +118,32 @@ impl Fleet {
         let mut said = Vec::new();
         for seconds in [2, 10, 60] {
             let ended = self.once(Duration::from_secs(seconds)).await.unwrap();
-            assert_eq!(ended, UpResult::NotReady, "{}", self.door.out.text());
+            assert_eq!(ended, UpResult::NotReady, "{}", self.fixture.out.text());
             said = self.hosts.iter().map(|(name, _)| self.reason(name)).collect();
             if said == reasons {
                 return;
             }
         }
-        panic!("{said:?} instead of {reasons:?}: {}", self.door.out.text());
+        panic!("{said:?} instead of {reasons:?}: {}", self.fixture.out.text());
     }
 
     /// `up` until it is dropped.
     pub fn running(&self) -> Running {
-        let settings = self.door.settings(false, Duration::ZERO);
-        Running(tokio::spawn(self.door.run(settings, clock(&self.offset))))
+        let settings = self.fixture.settings(false, Duration::ZERO);
+        Running(tokio::spawn(self.fixture.run(settings, clock(&self.offset))))
     }
 
     /// The rooms that `up` walks through, without its waiting.
     pub fn rooms(&self) -> Rooms {
         let loaded = load(&[Text { file: "homelab.yaml".into(), text: self.yaml.clone().into() }]).unwrap();
-        let store = load::store(&self.door.state).unwrap();
-        let board = Arc::new(Mutex::new(StatusTable::new(self.door.console())));
+        let store = load::store(&self.fixture.state).unwrap();
+        let board = Arc::new(Mutex::new(StatusTable::new(self.fixture.console())));
         Rooms::new(store, clock(&self.offset), board, None, loaded)
     }
 
     /// What a host's status says of its environment.
     pub fn report(&self, name: &str) -> Value {
-        let text = self.door.read(&format!("status/DockerHostCert/default/{name}.yaml"));
+        let text = self.fixture.read(&format!("status/DockerHostCert/default/{name}.yaml"));
         let status: Value = serde_saphyr::from_str(&text).unwrap_or_default();
         status["environments"][0].clone()
     }
@@ -172,7 +174,7 @@ impl Fleet {
     pub async fn is_reached_with_what_is_stored(&self, name: &str) {
         let id = self.id(name);
         let secret = format!("secrets/default/{}-portainer-client", self.client);
-        let stored = |file: &str| self.door.read(&format!("{secret}/{file}"));
+        let stored = |file: &str| self.fixture.read(&format!("{secret}/{file}"));
         assert_eq!(self.portainer.tls_file(id, "cert").unwrap(), stored("tls.crt"), "{name}");
         assert_eq!(self.portainer.tls_file(id, "key").unwrap(), stored("tls.key"), "{name}");
         self.asked(id).await;
@@ -183,9 +185,9 @@ impl Fleet {
 
     /// Somebody uses the environment: Portainer keeps a proxy with the files of now.
     pub async fn asked(&self, id: u64) {
-        use dockseal::adapters::portainer::{Access, Patience, PortainerApi, ServerCredential};
+        use dockseal::adapters::portainer::{Access, PortainerApi, PortainerServer, RequestTimeouts, ServerCredential};
         let access =
-            Access { url: self.portainer.url(), roots: None, server_name: None, patience: Patience::default() };
+            Access { url: self.portainer.url(), roots: None, server_name: None, timeouts: RequestTimeouts::default() };
         let key = ServerCredential::ApiKey(zeroize::Zeroizing::new(self.portainer.admin_key().to_owned()));
         PortainerApi::new(&access, key).unwrap().ping(i64::try_from(id).unwrap()).await.unwrap();
     }
@@ -193,11 +195,11 @@ impl Fleet {
     /// `dockseal up FILE --once`, a process of its own.
     pub fn program(&self, timeout: Duration) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_dockseal"));
-        command.arg("up").arg(self.door.root.join("homelab.yaml")).args(["--once", "--timeout"]);
+        command.arg("up").arg(self.fixture.root.join("homelab.yaml")).args(["--once", "--timeout"]);
         command
             .arg(format!("{}s", timeout.as_secs()))
             .arg("--state")
-            .arg(&self.door.state)
+            .arg(&self.fixture.state)
             .env("RUST_LOG", "trace")
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -206,15 +208,15 @@ impl Fleet {
 
     /// A copy of the state directory.
     pub fn save(&self) -> PathBuf {
-        let copy = self.door.root.join("saved");
-        run(Command::new("cp").arg("-a").arg(&self.door.state).arg(&copy));
+        let copy = self.fixture.root.join("saved");
+        run(Command::new("cp").arg("-a").arg(&self.fixture.state).arg(&copy));
         copy
     }
 
     /// The state directory as it was saved.
     pub fn load(&self, saved: &std::path::Path) {
-        std::fs::remove_dir_all(&self.door.state).unwrap();
-        run(Command::new("cp").arg("-a").arg(saved).arg(&self.door.state));
+        std::fs::remove_dir_all(&self.fixture.state).unwrap();
+        run(Command::new("cp").arg("-a").arg(saved).arg(&self.fixture.state));
     }
 }
 
@@ -249,8 +251,8 @@ impl Drop for Running {
 }
 
 /// What a host serves with: its own files, and its authority's clients.
-pub fn material(door: &Door, name: &str) -> Material {
-    let read = |file: &str| door.read(&format!("secrets/default/{name}-docker-host/{file}"));
+pub fn material(fixture: &Fixture, name: &str) -> Material {
+    let read = |file: &str| fixture.read(&format!("secrets/default/{name}-docker-host/{file}"));
     Material { chain: read("tls.crt"), key: read("tls.key"), clients: read("ca.crt") }
 }
 

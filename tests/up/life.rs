@@ -1,6 +1,6 @@
 //! Issuing, renewing and putting right.
 
-use crate::fixture::{CA, CANARY, Door, host};
+use crate::fixture::{CA, CANARY, Fixture, host};
 use dockseal::adapters::Clock;
 use dockseal::local::{UpResult, export};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -15,9 +15,9 @@ const SECRET: &str = "secrets/default/pandora-docker-host";
 
 #[tokio::test]
 async fn files_are_issued_and_a_second_run_writes_nothing() {
-    let door = Door::new(&good());
-    door.ready().await;
-    let mode = |below: &str| std::fs::metadata(door.path(below)).unwrap().permissions().mode() & 0o7777;
+    let fixture = Fixture::new(&good());
+    fixture.ready().await;
+    let mode = |below: &str| std::fs::metadata(fixture.path(below)).unwrap().permissions().mode() & 0o7777;
     for (file, expected) in [
         ("tls.key", 0o400),
         ("key.pem", 0o400),
@@ -31,52 +31,53 @@ async fn files_are_issued_and_a_second_run_writes_nothing() {
     }
     assert_eq!(mode("secrets/default/homelab-docker-ca/tls.key"), 0o400);
     assert_eq!(mode(""), 0o700);
-    assert!(door.read("configmaps/default/homelab-ca-bundle/ca.crt").contains("BEGIN CERTIFICATE"));
-    assert!(door.read("status/DockerHostCert/default/pandora.yaml").contains("Ready"));
-    assert_eq!(door.read("authorities/default/homelab").trim().len(), 64);
-    assert_eq!(door.err.text(), "", "a first issuance is no event");
-    let before = door.tree();
-    door.ready().await;
-    assert_eq!(before, door.tree());
+    assert!(fixture.read("configmaps/default/homelab-ca-bundle/ca.crt").contains("BEGIN CERTIFICATE"));
+    assert!(fixture.read("status/DockerHostCert/default/pandora.yaml").contains("Ready"));
+    assert_eq!(fixture.read("authorities/default/homelab").trim().len(), 64);
+    assert_eq!(fixture.err.text(), "", "a first issuance is no event");
+    let before = fixture.tree();
+    fixture.ready().await;
+    assert_eq!(before, fixture.tree());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_door_puts_right_what_others_do() {
-    let door = Door::new(&good());
-    let settings = door.settings(false, Duration::ZERO);
-    let running = tokio::spawn(door.run(settings, Clock::system()));
+    let fixture = Fixture::new(&good());
+    let settings = fixture.settings(false, Duration::ZERO);
+    let running = tokio::spawn(fixture.run(settings, Clock::system()));
     let sound = || {
-        !door.read(&format!("{SECRET}/tls.crt")).is_empty()
-            && door.read(&format!("{SECRET}/tls.crt")) == door.read(&format!("{SECRET}/cert.pem"))
+        !fixture.read(&format!("{SECRET}/tls.crt")).is_empty()
+            && fixture.read(&format!("{SECRET}/tls.crt")) == fixture.read(&format!("{SECRET}/cert.pem"))
     };
-    door.until("issued", sound).await;
-    let file = |name: &str| door.path(&format!("{SECRET}/{name}"));
+    fixture.until("issued", sound).await;
+    let file = |name: &str| fixture.path(&format!("{SECRET}/{name}"));
     for (what, deed) in [
-        ("deleted", Box::new(|| std::fs::remove_dir_all(door.path(SECRET)).unwrap()) as Box<dyn Fn()>),
+        ("deleted", Box::new(|| std::fs::remove_dir_all(fixture.path(SECRET)).unwrap()) as Box<dyn Fn()>),
         ("cut short", Box::new(|| truncate(&file("tls.crt")))),
         ("key gone", Box::new(|| std::fs::remove_file(file("tls.key")).unwrap())),
         ("key cut short", Box::new(|| truncate(&file("tls.key")))),
         ("copy gone", Box::new(|| std::fs::remove_file(file("ca.pem")).unwrap())),
     ] {
-        let before = at_rest(&door.path(SECRET)).await;
+        let before = at_rest(&fixture.path(SECRET)).await;
         deed();
-        door.until(what, || {
-            sound()
-                && door.read(&format!("{SECRET}/key.pem")).contains("PRIVATE KEY")
-                && std::fs::metadata(door.path(SECRET)).is_ok_and(|now| (now.ino(), now.ctime_nsec()) != before)
-        })
-        .await;
+        fixture
+            .until(what, || {
+                sound()
+                    && fixture.read(&format!("{SECRET}/key.pem")).contains("PRIVATE KEY")
+                    && std::fs::metadata(fixture.path(SECRET)).is_ok_and(|now| (now.ino(), now.ctime_nsec()) != before)
+            })
+            .await;
     }
     // An edited file, a broken one, and a mended one.
-    door.write(&format!("{}{}", good(), host("attic", "ipAddresses: [192.168.1.8]")));
-    door.until("added", || door.path("secrets/default/attic-docker-host/tls.crt").exists()).await;
-    door.write("kind: [");
-    door.until("broken", || door.err.text().contains("homelab.yaml:1: not valid YAML")).await;
-    door.write("# nothing\n");
-    door.until("emptied", || door.err.text().contains("there is no object of Dockseal in")).await;
-    door.write(&format!("{}{}", good(), host("cellar", "ipAddresses: [192.168.1.9]")));
-    door.until("mended", || door.path("secrets/default/cellar-docker-host/tls.crt").exists()).await;
-    assert!(door.path("secrets/default/attic-docker-host/tls.crt").exists(), "what left the files stays");
+    fixture.write(&format!("{}{}", good(), host("attic", "ipAddresses: [192.168.1.8]")));
+    fixture.until("added", || fixture.path("secrets/default/attic-docker-host/tls.crt").exists()).await;
+    fixture.write("kind: [");
+    fixture.until("broken", || fixture.err.text().contains("homelab.yaml:1: not valid YAML")).await;
+    fixture.write("# nothing\n");
+    fixture.until("emptied", || fixture.err.text().contains("there is no object of Dockseal in")).await;
+    fixture.write(&format!("{}{}", good(), host("cellar", "ipAddresses: [192.168.1.9]")));
+    fixture.until("mended", || fixture.path("secrets/default/cellar-docker-host/tls.crt").exists()).await;
+    assert!(fixture.path("secrets/default/attic-docker-host/tls.crt").exists(), "what left the files stays");
     running.abort();
     let _ = running.await;
 }
@@ -103,37 +104,37 @@ fn truncate(path: &Path) {
 
 #[tokio::test]
 async fn a_lost_authority_is_lost_until_its_user_says_otherwise() {
-    let door = Door::new(&good());
-    door.ready().await;
-    let fingerprint = door.read("authorities/default/homelab").trim().to_owned();
-    let leaf = door.read(&format!("{SECRET}/tls.crt"));
-    std::fs::remove_dir_all(door.path("secrets/default/homelab-docker-ca")).unwrap();
-    door.refused(&["homelab.yaml: DockerCA default/homelab: "]).await;
-    assert!(door.out.text().contains("AuthorityLost"), "{}", door.out.text());
-    assert!(!door.path("secrets/default/homelab-docker-ca").exists());
-    assert_eq!(door.read(&format!("{SECRET}/tls.crt")), leaf);
-    assert_eq!(door.read("authorities/default/homelab").trim(), fingerprint);
+    let fixture = Fixture::new(&good());
+    fixture.ready().await;
+    let fingerprint = fixture.read("authorities/default/homelab").trim().to_owned();
+    let leaf = fixture.read(&format!("{SECRET}/tls.crt"));
+    std::fs::remove_dir_all(fixture.path("secrets/default/homelab-docker-ca")).unwrap();
+    fixture.refused(&["homelab.yaml: DockerCA default/homelab: "]).await;
+    assert!(fixture.out.text().contains("AuthorityLost"), "{}", fixture.out.text());
+    assert!(!fixture.path("secrets/default/homelab-docker-ca").exists());
+    assert_eq!(fixture.read(&format!("{SECRET}/tls.crt")), leaf);
+    assert_eq!(fixture.read("authorities/default/homelab").trim(), fingerprint);
     let annotated = format!("{{name: homelab, annotations: {{dockseal.dev/replace-authority: {fingerprint}}}}}");
-    door.write(&good().replace("metadata: {name: homelab}", &format!("metadata: {annotated}")));
-    door.ready().await;
-    assert_ne!(door.read("authorities/default/homelab").trim(), fingerprint);
-    assert_ne!(door.read(&format!("{SECRET}/tls.crt")), leaf);
-    assert!(door.err.text().contains("IssuerChanged"), "{}", door.err.text());
+    fixture.write(&good().replace("metadata: {name: homelab}", &format!("metadata: {annotated}")));
+    fixture.ready().await;
+    assert_ne!(fixture.read("authorities/default/homelab").trim(), fingerprint);
+    assert_ne!(fixture.read(&format!("{SECRET}/tls.crt")), leaf);
+    assert!(fixture.err.text().contains("IssuerChanged"), "{}", fixture.err.text());
 }
 
 #[tokio::test]
 async fn a_renewal_is_said_once() {
-    let door = Door::new(&good());
-    door.ready().await;
-    let leaf = door.read(&format!("{SECRET}/tls.crt"));
+    let fixture = Fixture::new(&good());
+    fixture.ready().await;
+    let leaf = fixture.read(&format!("{SECRET}/tls.crt"));
     let later = k8s_openapi::jiff::Timestamp::now() + k8s_openapi::jiff::SignedDuration::from_hours(24 * 300);
     for _ in 0..2 {
-        let settings = door.settings(true, Duration::from_secs(120));
-        let ended = door.run(settings, Clock::showing(move || later)).await.unwrap();
+        let settings = fixture.settings(true, Duration::from_secs(120));
+        let ended = fixture.run(settings, Clock::showing(move || later)).await.unwrap();
         assert_eq!(ended, UpResult::Ready);
     }
-    assert_ne!(door.read(&format!("{SECRET}/tls.crt")), leaf);
-    let said = door.err.text();
+    assert_ne!(fixture.read(&format!("{SECRET}/tls.crt")), leaf);
+    let said = fixture.err.text();
     let lines: Vec<&str> =
         said.lines().filter(|line| line.contains("DockerHostCert/default/pandora Renewal: ")).collect();
     assert_eq!(lines.len(), 1, "{said}");
@@ -141,18 +142,18 @@ async fn a_renewal_is_said_once() {
 
 #[tokio::test]
 async fn an_interrupted_write_leaves_nothing() {
-    let door = Door::new(&good());
-    door.ready().await;
-    let before = door.tree();
+    let fixture = Fixture::new(&good());
+    fixture.ready().await;
+    let before = fixture.tree();
     for left in ["secrets/default/.dockseal-0", "status/DockerHostCert/default/.dockseal-7"] {
-        std::fs::create_dir(door.path(left)).unwrap();
-        std::fs::write(door.path(left).join("tls.key"), "half").unwrap();
+        std::fs::create_dir(fixture.path(left)).unwrap();
+        std::fs::write(fixture.path(left).join("tls.key"), "half").unwrap();
     }
-    door.ready().await;
-    let content = |tree: std::collections::BTreeMap<_, crate::fixture::Print>| {
+    fixture.ready().await;
+    let content = |tree: std::collections::BTreeMap<_, crate::fixture::FileState>| {
         tree.into_iter().map(|(path, print)| (path, print.4)).collect::<Vec<_>>()
     };
-    assert_eq!(content(before), content(door.tree()));
+    assert_eq!(content(before), content(fixture.tree()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,32 +161,32 @@ async fn a_passphrase_is_seen_nowhere() {
     let secret =
         format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: ca-pass}}\nstringData: {{passphrase: {CANARY}}}\n");
     let ca = CA.replace("Docker CA}", "Docker CA}, passphraseSecretRef: {name: ca-pass, key: passphrase}");
-    let door = Door::new(&format!("{secret}{ca}{}", host("pandora", "hostname: pandora.lan")));
-    door.ready().await;
-    assert!(door.read("secrets/default/homelab-docker-ca/tls.key").contains("ENCRYPTED PRIVATE KEY"));
-    let before = door.tree();
-    door.write(&format!("{}{ca}", secret.replace(CANARY, &format!("wrong-{CANARY}"))));
-    let said = door.refused(&["DockerCA default/homelab: "]).await;
-    assert!(door.out.text().contains("PassphraseWrong"), "{said}");
-    door.write(&ca);
-    door.refused(&["spec.passphraseSecretRef: there is no Secret default/ca-pass"]).await;
-    for (path, print) in door.tree() {
+    let fixture = Fixture::new(&format!("{secret}{ca}{}", host("pandora", "hostname: pandora.lan")));
+    fixture.ready().await;
+    assert!(fixture.read("secrets/default/homelab-docker-ca/tls.key").contains("ENCRYPTED PRIVATE KEY"));
+    let before = fixture.tree();
+    fixture.write(&format!("{}{ca}", secret.replace(CANARY, &format!("wrong-{CANARY}"))));
+    let said = fixture.refused(&["DockerCA default/homelab: "]).await;
+    assert!(fixture.out.text().contains("PassphraseWrong"), "{said}");
+    fixture.write(&ca);
+    fixture.refused(&["spec.passphraseSecretRef: there is no Secret default/ca-pass"]).await;
+    for (path, print) in fixture.tree() {
         assert!(!String::from_utf8_lossy(&print.4).contains(CANARY), "{}", path.display());
-        if path.starts_with(door.path("secrets")) {
+        if path.starts_with(fixture.path("secrets")) {
             assert_eq!(before.get(&path), Some(&print));
         }
     }
-    assert!(!door.out.text().contains(CANARY) && !door.err.text().contains(CANARY));
+    assert!(!fixture.out.text().contains(CANARY) && !fixture.err.text().contains(CANARY));
 }
 
 #[tokio::test]
 async fn a_state_directory_is_exported_as_manifests() {
-    let door = Door::new(&good());
-    door.ready().await;
-    std::fs::create_dir(door.path("secrets/default/foreign")).unwrap();
-    let before = door.tree();
+    let fixture = Fixture::new(&good());
+    fixture.ready().await;
+    std::fs::create_dir(fixture.path("secrets/default/foreign")).unwrap();
+    let before = fixture.tree();
     let mut printed = Vec::new();
-    export(&door.state, &mut printed).unwrap();
+    export(&fixture.state, &mut printed).unwrap();
     let text = String::from_utf8(printed).unwrap();
     let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
     assert_eq!(documents.len(), 3, "{text}");
@@ -197,13 +198,13 @@ async fn a_state_directory_is_exported_as_manifests() {
     assert_eq!(ca["type"], "dockseal.dev/ca");
     assert_eq!(
         ca["metadata"]["annotations"]["dockseal.dev/authority"],
-        door.read("authorities/default/homelab").trim()
+        fixture.read("authorities/default/homelab").trim()
     );
     let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.clone()).unwrap();
-    assert_eq!(secret.data.unwrap()["tls.key"].0, std::fs::read(door.path(&format!("{SECRET}/tls.key"))).unwrap());
+    assert_eq!(secret.data.unwrap()["tls.key"].0, std::fs::read(fixture.path(&format!("{SECRET}/tls.key"))).unwrap());
     assert!(text.contains("# Secret default/foreign is not Dockseal's"));
-    assert_eq!(before, door.tree());
-    let missing = export(&door.root, &mut Vec::new()).unwrap_err().to_string();
+    assert_eq!(before, fixture.tree());
+    let missing = export(&fixture.root, &mut Vec::new()).unwrap_err().to_string();
     assert!(missing.contains("is not a state directory of dockseal"), "{missing}");
 }
 
@@ -215,7 +216,7 @@ async fn every_example_becomes_ready() {
         if for_portainer || path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
         }
-        let door = Door::new(&std::fs::read_to_string(&path).unwrap());
-        assert_eq!(door.once(Duration::from_secs(120)).await.unwrap(), UpResult::Ready, "{}", path.display());
+        let fixture = Fixture::new(&std::fs::read_to_string(&path).unwrap());
+        assert_eq!(fixture.once(Duration::from_secs(120)).await.unwrap(), UpResult::Ready, "{}", path.display());
     }
 }

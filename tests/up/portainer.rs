@@ -1,6 +1,6 @@
 //! `up` registers what its files select, in the stand-in Portainer: every row of `spec.server` and `spec.environment`.
 
-use crate::fixture::Door;
+use crate::fixture::Fixture;
 use crate::fleet::{Fleet, material};
 use crate::support::docker_like::DockerLike;
 use crate::support::dockerd::Dockerd;
@@ -36,13 +36,13 @@ async fn the_example_registers_both_hosts_and_a_second_run_writes_nothing() {
     let portainer = Portainer::start().unwrap();
     let nobody = example(&portainer, &[("atlas", 2376), ("titan", 2376)]);
     let (issued, _) = nobody.rsplit_once("\n---\n").unwrap();
-    let door = Door::new(&format!("{issued}\n"));
-    door.ready().await;
-    let docker = |name: &str| DockerLike::start(&material(&door, name)).unwrap();
+    let fixture = Fixture::new(&format!("{issued}\n"));
+    fixture.ready().await;
+    let docker = |name: &str| DockerLike::start(&material(&fixture, name)).unwrap();
     let hosts = vec![("atlas".to_owned(), docker("atlas")), ("titan".to_owned(), docker("titan"))];
     let ports = [("atlas", hosts[0].1.address().port()), ("titan", hosts[1].1.address().port())];
     let yaml = example(&portainer, &ports);
-    let mut fleet = Fleet::of(door, portainer, hosts, yaml);
+    let mut fleet = Fleet::of(fixture, portainer, hosts, yaml);
     fleet.client = "fleet";
     let first = fleet.program(Duration::from_secs(120)).output();
     assert!(first.status.success(), "{first:?}");
@@ -55,12 +55,12 @@ async fn the_example_registers_both_hosts_and_a_second_run_writes_nothing() {
         assert_eq!(tags[1..], if name == "titan" { vec!["home", "media"] } else { vec!["home"] });
         fleet.is_reached_with_what_is_stored(name).await;
     }
-    let (before, mark) = (fleet.door.tree(), fleet.portainer.mark());
+    let (before, mark) = (fleet.fixture.tree(), fleet.portainer.mark());
     let second = fleet.program(Duration::from_secs(120)).output();
     assert!(second.status.success(), "{second:?}");
     assert_eq!(writes(&fleet.portainer.calls_since(mark)), Vec::<String>::new());
     assert_eq!(fleet.portainer.count_since(mark, "GET", "/api/endpoints"), 1);
-    assert_eq!(before, fleet.door.tree());
+    assert_eq!(before, fleet.fixture.tree());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,7 +156,7 @@ async fn plain_http_needs_to_be_allowed_before_anything_is_sent() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     fleet.edit(", allowHTTP: true", "");
     fleet.refused(&["InvalidSpec"]).await;
-    assert!(fleet.door.err.text().contains("allowHTTP"), "{}", fleet.door.err.text());
+    assert!(fleet.fixture.err.text().contains("allowHTTP"), "{}", fleet.fixture.err.text());
     assert_eq!(fleet.portainer.calls().len(), 0);
 }
 
@@ -194,15 +194,15 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_without_our_tag()
     let mut fleet = Fleet::new(&["pandora", "titan"]).await;
     let running = fleet.running();
     let both = |fleet: &Fleet| ["pandora", "titan"].iter().all(|name| fleet.reason(name) == "Registered");
-    fleet.door.until("both are registered", || both(&fleet)).await;
+    fleet.fixture.until("both are registered", || both(&fleet)).await;
     let (pandora, titan) = (fleet.id("pandora"), fleet.id("titan"));
     let before = fleet.tags(titan);
     fleet.edit("{name: pandora, labels: {site: home}}", "{name: pandora, labels: {site: away}}");
-    fleet.door.until("it is no longer ours", || fleet.tags(pandora) == ["home"]).await;
-    fleet.door.until("its status says so", || fleet.report("pandora")["reason"] == "Deregistered").await;
+    fleet.fixture.until("it is no longer ours", || fleet.tags(pandora) == ["home"]).await;
+    fleet.fixture.until("its status says so", || fleet.report("pandora")["reason"] == "Deregistered").await;
     assert_eq!((fleet.portainer.environments().len(), fleet.tags(titan)), (2, before.clone()));
     fleet.edit("{name: pandora, labels: {site: away}}", "{name: pandora, labels: {site: home}}");
-    fleet.door.until("it is ours again", || fleet.reason("pandora") == "Registered").await;
+    fleet.fixture.until("it is ours again", || fleet.reason("pandora") == "Registered").await;
     assert_eq!((fleet.id("pandora"), fleet.id("titan")), (pandora, titan));
     drop(running);
 }
@@ -214,14 +214,14 @@ async fn a_client_certificate_renewed_while_up_runs_is_rotated_in_place() {
     fleet.edit("commonName: portainer.lan", "commonName: portainer.lan\n  duration: 1h");
     let running = fleet.running();
     let both = |fleet: &Fleet| ["pandora", "titan"].iter().all(|name| fleet.reason(name) == "Registered");
-    fleet.door.until("both are registered", || both(&fleet)).await;
+    fleet.fixture.until("both are registered", || both(&fleet)).await;
     let ids = (fleet.id("pandora"), fleet.id("titan"));
     fleet.asked(ids.0).await;
-    let stored = || fleet.door.read("secrets/default/portainer-portainer-client/tls.crt");
+    let stored = || fleet.fixture.read("secrets/default/portainer-portainer-client/tls.crt");
     let first = stored();
     let mark = fleet.portainer.mark();
     fleet.later(Duration::from_secs(45 * 60));
-    fleet.door.until("it is renewed", || !stored().is_empty() && stored() != first).await;
+    fleet.fixture.until("it is renewed", || !stored().is_empty() && stored() != first).await;
     let rotated = |name: &str, id: u64| {
         fleet.portainer.tls_file(id, "cert") == Some(stored())
             && fleet.reason(name) == "Registered"
@@ -229,7 +229,7 @@ async fn a_client_certificate_renewed_while_up_runs_is_rotated_in_place() {
                 known == dockseal::pki::Certificate::from_pem(stored().as_bytes()).unwrap().fingerprint()
             })
     };
-    fleet.door.until("it is rotated", || rotated("pandora", ids.0) && rotated("titan", ids.1)).await;
+    fleet.fixture.until("it is rotated", || rotated("pandora", ids.0) && rotated("titan", ids.1)).await;
     assert_eq!((fleet.id("pandora"), fleet.id("titan")), ids);
     assert_eq!(fleet.portainer.count_since(mark, "POST", "/api/endpoints"), 0);
     assert_eq!(fleet.portainer.count_since(mark, "DELETE", "/api/endpoints/*"), 0);
@@ -243,19 +243,19 @@ async fn a_client_certificate_renewed_while_up_runs_is_rotated_in_place() {
 async fn a_hosts_new_certificate_is_proved_as_soon_as_its_dockerd_serves_it() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     let running = fleet.running();
-    fleet.door.until("it is registered", || fleet.reason("pandora") == "Registered").await;
+    fleet.fixture.until("it is registered", || fleet.reason("pandora") == "Registered").await;
     let id = fleet.id("pandora");
     let proved = |fleet: &Fleet| fleet.report("pandora")["provedFingerprint"].clone();
     let first = proved(&fleet);
-    let stored = |fleet: &Fleet| fleet.door.read("secrets/default/pandora-docker-host/tls.crt");
+    let stored = |fleet: &Fleet| fleet.fixture.read("secrets/default/pandora-docker-host/tls.crt");
     let old = stored(&fleet);
     fleet.edit("hostname: pandora.lan", "hostname: pandora.example");
-    fleet.door.until("it is reissued", || !stored(&fleet).is_empty() && stored(&fleet) != old).await;
+    fleet.fixture.until("it is reissued", || !stored(&fleet).is_empty() && stored(&fleet) != old).await;
     let mark = fleet.portainer.mark();
     let looked = || fleet.portainer.count_since(mark, "GET", "/api/endpoints") > 1;
     fleet.until_later(Duration::from_secs(301), "it is looked at", looked).await;
     assert_eq!((proved(&fleet), fleet.id("pandora")), (first.clone(), id), "dockerd serves the old one");
-    fleet.hosts[0].1.reload(&material(&fleet.door, "pandora")).unwrap();
+    fleet.hosts[0].1.reload(&material(&fleet.fixture, "pandora")).unwrap();
     fleet.until_later(Duration::from_secs(301), "it is proved", || proved(&fleet) != first).await;
     let leaf = dockseal::pki::Certificate::from_pem(stored(&fleet).as_bytes()).unwrap();
     assert_eq!((proved(&fleet), fleet.id("pandora")), (leaf.fingerprint().into(), id));
@@ -268,20 +268,20 @@ async fn a_hosts_new_certificate_is_proved_as_soon_as_its_dockerd_serves_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_is_asked_before_portainer_is() {
     let mut fleet = Fleet::new(&["pandora"]).await;
-    let old = material(&fleet.door, "pandora");
+    let old = material(&fleet.fixture, "pandora");
     fleet.edit("hostname: pandora.lan", "hostname: pandora.example");
     fleet.refused(&["AwaitingServing"]).await;
     fleet.hosts[0].1.stop();
     fleet.refused(&["HostUnreachable"]).await;
     fleet.hosts[0].1.go_on().unwrap();
     let stranger = Fleet::new(&["pandora"]).await;
-    fleet.hosts[0].1.reload(&material(&stranger.door, "pandora")).unwrap();
+    fleet.hosts[0].1.reload(&material(&stranger.fixture, "pandora")).unwrap();
     assert_eq!(fleet.once(Duration::from_secs(2)).await.unwrap(), UpResult::NotReady);
     assert!(["AwaitingServing", "HostUnreachable"].contains(&fleet.reason("pandora").as_str()));
     fleet.hosts[0].1.reload(&old).unwrap();
     fleet.refused(&["AwaitingServing"]).await;
     assert_eq!(writes(&fleet.portainer.calls()), Vec::<String>::new());
-    fleet.hosts[0].1.reload(&material(&fleet.door, "pandora")).unwrap();
+    fleet.hosts[0].1.reload(&material(&fleet.fixture, "pandora")).unwrap();
     fleet.ready().await;
     fleet.id("pandora");
 }
@@ -290,7 +290,7 @@ async fn a_host_is_asked_before_portainer_is() {
 async fn a_real_dockerd_is_registered() {
     let mut fleet = Fleet::new(&["pandora"]).await;
     let port = ports::free().unwrap();
-    let file = |name: &str| fleet.door.path(&format!("secrets/default/pandora-docker-host/{name}"));
+    let file = |name: &str| fleet.fixture.path(&format!("secrets/default/pandora-docker-host/{name}"));
     let _dockerd = Dockerd::start_on(port, &file("tls.crt"), &file("tls.key"), &file("ca.crt")).unwrap();
     let like = fleet.hosts[0].1.address().port();
     fleet.hosts[0].1.stop();
@@ -328,14 +328,14 @@ async fn a_host_that_hangs_keeps_no_other_from_its_status() {
     let ended = fleet.once(Duration::from_secs(20)).await.unwrap();
     assert_eq!(ended, UpResult::NotReady);
     let registered = fleet.hosts.iter().filter(|(name, _)| fleet.reason(name) == "Registered").count();
-    assert_eq!((registered, fleet.portainer.environments().len()), (2, 2), "{}", fleet.door.out.text());
+    assert_eq!((registered, fleet.portainer.environments().len()), (2, 2), "{}", fleet.fixture.out.text());
     // While `up` runs, what hung is noted as soon as it has ended, and nothing is begun twice meanwhile.
     fleet.portainer.reinstall().unwrap();
     let mark = fleet.portainer.mark();
     fleet.portainer.inject("POST", "/api/endpoints", Fault::Hang(Duration::from_secs(4)));
     let running = fleet.running();
     let all = || fleet.hosts.iter().all(|(name, _)| fleet.reason(name) == "Registered" && on_this(&fleet, name));
-    fleet.door.until("all are registered", all).await;
+    fleet.fixture.until("all are registered", all).await;
     assert_eq!(fleet.portainer.count_since(mark, "POST", "/api/endpoints"), 3);
     assert_eq!(fleet.portainer.environments().len(), 3);
     drop(running);
@@ -355,24 +355,24 @@ async fn a_rotation_that_fails_again_and_again_is_tried_again() {
     let id = fleet.id("pandora");
     fleet.portainer.inject_times(usize::MAX, "POST", "/api/upload/tls/*", Fault::Status(403));
     fleet.edit("commonName: portainer.lan", "commonName: portainer.example");
-    let mut door = fleet.rooms();
+    let mut fixture = fleet.rooms();
     let mut before = SignedDuration::ZERO;
     for _ in 0..3 {
         let mark = fleet.portainer.mark();
         let uploads = || fleet.portainer.count_since(mark, "POST", "/api/upload/tls/*");
-        let round = door.run_once().await;
+        let round = fixture.run_once().await;
         let tried = uploads();
         assert!((1..=6).contains(&tried), "{tried}");
-        let wait = door.state().clock().now().duration_until(round.requeue_at.expect("it is tried again"));
+        let wait = fixture.state().clock().now().duration_until(round.requeue_at.expect("it is tried again"));
         println!("tried {tried} times, then a rest of {wait}");
         assert!(wait > before && wait < SignedDuration::from_mins(4), "{wait} after {before}");
-        door.run_once().await;
+        fixture.run_once().await;
         assert_eq!(uploads(), tried, "before its time");
         before = wait;
         fleet.later(Duration::from_secs(wait.as_secs().unsigned_abs() + 1));
     }
     fleet.portainer.heal();
-    door.run_once().await;
+    fixture.run_once().await;
     assert_eq!(fleet.id("pandora"), id);
     fleet.is_reached_with_what_is_stored("pandora").await;
 }
@@ -383,7 +383,7 @@ async fn a_host_that_is_switched_off_costs_no_write() {
     let fleet = Fleet::new(&["pandora", "titan"]).await;
     let running = fleet.running();
     let registered = |name: &str| fleet.reason(name) == "Registered";
-    fleet.door.until("both are registered", || registered("pandora") && registered("titan")).await;
+    fleet.fixture.until("both are registered", || registered("pandora") && registered("titan")).await;
     let id = fleet.id("pandora");
     fleet.hosts[0].1.stop();
     fleet.portainer.edit(id, |environment| environment.status = 2);

@@ -1,27 +1,27 @@
 //! What the user must mend: said with file and field, and nothing stored is touched.
 
-use crate::fixture::{CA, Door, host};
+use crate::fixture::{CA, Fixture, host};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// All but what was said, and what the files hold now.
-fn stored(door: &Door) -> BTreeMap<PathBuf, crate::fixture::Print> {
-    let said = [door.path("status"), door.path("objects.json")];
-    let mut tree = door.tree();
-    tree.retain(|path, _| *path != door.state && !said.iter().any(|said| path.starts_with(said)));
+fn stored(fixture: &Fixture) -> BTreeMap<PathBuf, crate::fixture::FileState> {
+    let said = [fixture.path("status"), fixture.path("objects.json")];
+    let mut tree = fixture.tree();
+    tree.retain(|path, _| *path != fixture.state && !said.iter().any(|said| path.starts_with(said)));
     tree
 }
 
 /// The good files first; then the others over the same state.
 async fn refused(yaml: &str, expected: &[&str]) {
     let good = format!("{CA}{}", host("pandora", "hostname: pandora.lan"));
-    let door = Door::new(&good);
-    door.ready().await;
-    let before = stored(&door);
-    door.write(yaml);
-    let said = door.refused(expected).await;
+    let fixture = Fixture::new(&good);
+    fixture.ready().await;
+    let before = stored(&fixture);
+    fixture.write(yaml);
+    let said = fixture.refused(expected).await;
     assert!(said.contains("homelab.yaml: "), "{said}");
-    assert_eq!(before, stored(&door), "{said}");
+    assert_eq!(before, stored(&fixture), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,17 +61,19 @@ async fn a_secret_has_one_owner() {
     let said = ["DockerHostCert default/rival: ", "belongs to DockerHostCert/default/pandora"];
     refused(&format!("{CA}{rival}{pandora}"), &said).await;
     // Before there is one, the first in the files has it.
-    let door = Door::new(&format!("{CA}{rival}{pandora}"));
-    door.refused(&["DockerHostCert default/pandora: "]).await;
-    assert!(door.read("secrets/default/pandora-docker-host/.dockseal.json").contains("DockerHostCert/default/rival"));
+    let fixture = Fixture::new(&format!("{CA}{rival}{pandora}"));
+    fixture.refused(&["DockerHostCert default/pandora: "]).await;
+    assert!(
+        fixture.read("secrets/default/pandora-docker-host/.dockseal.json").contains("DockerHostCert/default/rival")
+    );
 }
 
 #[tokio::test]
 async fn a_secret_that_is_not_ours_stays() {
-    let door = Door::new(&format!("{CA}{}", host("pandora", "hostname: pandora.lan")));
-    std::fs::create_dir(&door.state).unwrap();
+    let fixture = Fixture::new(&format!("{CA}{}", host("pandora", "hostname: pandora.lan")));
+    std::fs::create_dir(&fixture.state).unwrap();
     {
-        let door_first = Door::new(CA);
+        let door_first = Fixture::new(CA);
         door_first.ready().await;
         std::fs::create_dir_all(door_first.path("secrets/default/pandora-docker-host")).unwrap();
         std::fs::write(door_first.path("secrets/default/pandora-docker-host/tls.crt"), "mine").unwrap();
@@ -84,9 +86,9 @@ async fn a_secret_that_is_not_ours_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn names_outside_the_constraints() {
     let ca = CA.replace("Docker CA}", "Docker CA}, nameConstraints: {permittedDNSDomains: [lan]}");
-    let door = Door::new(&format!("{ca}{}", host("pandora", "hostname: pandora.house, includeLoopback: false")));
-    door.refused(&["DockerHostCert default/pandora: ", "do not permit pandora.house"]).await;
-    assert!(!door.path("secrets/default/pandora-docker-host").exists());
+    let fixture = Fixture::new(&format!("{ca}{}", host("pandora", "hostname: pandora.house, includeLoopback: false")));
+    fixture.refused(&["DockerHostCert default/pandora: ", "do not permit pandora.house"]).await;
+    assert!(!fixture.path("secrets/default/pandora-docker-host").exists());
 }
 
 #[tokio::test]
@@ -102,9 +104,9 @@ async fn files_that_cannot_be_used_leave_no_state_directory() {
         ("a: [".to_owned(), "homelab.yaml:1: not valid YAML"),
         ("# nothing\n".to_owned(), "there is no object of Dockseal in"),
     ] {
-        let door = Door::new(&yaml);
-        let error = door.once(std::time::Duration::from_secs(1)).await.unwrap_err().to_string();
+        let fixture = Fixture::new(&yaml);
+        let error = fixture.once(std::time::Duration::from_secs(1)).await.unwrap_err().to_string();
         assert!(error.contains(expected), "{expected}: {error}");
-        assert!(!door.state.exists());
+        assert!(!fixture.state.exists());
     }
 }

@@ -78,24 +78,24 @@ pub struct DesiredConfig {
 /// # Errors
 /// Serving=False: DaemonUnusable where something cannot be read, DaemonConflict where it is others' and not ours to
 /// replace.
-pub fn served(found: &ExistingConfig, wishes: &DesiredConfig) -> Result<DaemonFiles, Verdict> {
+pub fn served(found: &ExistingConfig, desired: &DesiredConfig) -> Result<DaemonFiles, Verdict> {
     let read = Read::of(found)?;
     can_be_told(found)?;
-    let in_the_way = read.in_the_way(Some(&wishes.paths));
-    if !in_the_way.is_empty() && !wishes.take_over {
+    let in_the_way = read.in_the_way(Some(&desired.paths));
+    if !in_the_way.is_empty() && !desired.take_over {
         let message = format!(
             "somebody else told dockerd how to listen: {}; set delivery.takeOver: true to have it replaced, or take it out",
             in_the_way.join(", ")
         );
         return Err(serving(Reason::DaemonConflict, message));
     }
-    let TlsPaths { ca, cert, key } = &wishes.paths;
-    let live_restore = wishes.live_restore && !read.says_live_restore(); // both are one too many for dockerd
+    let TlsPaths { ca, cert, key } = &desired.paths;
+    let live_restore = desired.live_restore && !read.says_live_restore(); // both are one too many for dockerd
     let wanted = Wanted { ca, cert, key, live_restore, drop_hosts: true };
     Ok(DaemonFiles {
         daemon_json: Some(read.json.merged(&wanted).render()),
         drop_in: Some(unit::drop_in(read.replaced().as_ref())),
-        socket: Some(unit::socket_unit(&wishes.listen)),
+        socket: Some(unit::socket_unit(&desired.listen)),
         docker_socket: read.docker_socket(),
         wanted: true,
     })

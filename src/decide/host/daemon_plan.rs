@@ -4,7 +4,7 @@ use super::daemon_config::{self, DaemonFiles, DesiredConfig, ExistingConfig};
 use super::daemon_state::{DaemonState, Rejected, Stage};
 use super::material::anchors_differ;
 use super::restart_policy::{restart_blocker, serving};
-use super::step_request::{StepRequest, listens};
+use super::step_request::{StepRequest, listen_addresses};
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::{TlsPaths, enforces_client_auth};
@@ -16,7 +16,7 @@ use std::net::SocketAddr;
 
 /// An address that dockerd should serve, as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Heard {
+pub struct ListenerState {
     /// The address.
     pub address: SocketAddr,
     /// It is none of this host's at the moment.
@@ -24,9 +24,9 @@ pub struct Heard {
     /// Fingerprint of the leaf that was served.
     pub leaf: Option<String>,
     /// The generation whose client certificate was let in.
-    pub admits: Option<u64>,
+    pub accepts: Option<u64>,
     /// Why nothing was served.
-    pub fault: Option<String>,
+    pub error: Option<String>,
 }
 
 /// The files that dockerd is to serve.
@@ -58,7 +58,7 @@ pub struct ObservedDaemon {
     /// TCP listeners that answer without a certificate.
     pub exposed: Vec<SocketAddr>,
     /// The addresses that it should serve.
-    pub heard: Vec<Heard>,
+    pub listeners: Vec<ListenerState>,
     /// Generation that `current` names.
     pub current: Option<u64>,
     /// The files to serve.
@@ -103,12 +103,12 @@ pub struct DaemonPlan {
     /// The condition Serving, if the step does not say more.
     pub verdict: Verdict,
     /// What is remembered from now on.
-    pub memory: DaemonState,
+    pub state: DaemonState,
 }
 
 /// Where the files of a delivery are, as dockerd is told.
-pub fn paths(order: &StepRequest) -> TlsPaths {
-    let (directory, name) = (order.host.delivery.directory.trim_end_matches('/'), &order.host.name);
+pub fn paths(request: &StepRequest) -> TlsPaths {
+    let (directory, name) = (request.host.delivery.directory.trim_end_matches('/'), &request.host.name);
     TlsPaths {
         ca: format!("{directory}/ca.pem"),
         cert: format!("{directory}/{name}.pem"),
@@ -117,61 +117,61 @@ pub fn paths(order: &StepRequest) -> TlsPaths {
 }
 
 /// Decides.
-pub fn plan(order: &StepRequest, observed: &ObservedDaemon, mut memory: DaemonState, now: Timestamp) -> DaemonPlan {
-    let forgiven = memory.forgive(&order.spec(), order.host.restart_requested_at.as_deref());
-    let (step, verdict) = match decide(order, observed, &mut memory, now) {
+pub fn plan(request: &StepRequest, observed: &ObservedDaemon, mut state: DaemonState, now: Timestamp) -> DaemonPlan {
+    let forgotten = state.forget_if_new(&request.spec(), request.host.restart_requested_at.as_deref());
+    let (step, verdict) = match decide(request, observed, &mut state, now) {
         Ok((step, verdict)) => (step, verdict),
         Err(verdict) => (DaemonStep::Keep, verdict),
     };
-    if forgiven {
-        memory.drifts.clear(); // what stands there now is what the user wants mended
+    if forgotten {
+        state.drifts.clear(); // what stands there now is what the user wants mended
     }
-    DaemonPlan { step, verdict, memory }
+    DaemonPlan { step, verdict, state }
 }
 
 type Decision = Result<(DaemonStep, Verdict), Verdict>;
 
-fn decide(order: &StepRequest, observed: &ObservedDaemon, memory: &mut DaemonState, now: Timestamp) -> Decision {
-    let listen = listens(&order.host);
+fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonState, now: Timestamp) -> Decision {
+    let listen = listen_addresses(&request.host);
     let listen =
         listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
     let gave_up = observed.unfinished.is_some_and(|stage| stage != Stage::Closing) && observed.failed;
     if observed.unfinished == Some(Stage::RollingBack) || gave_up {
         return Ok((DaemonStep::RollBack, serving(Reason::RolledBack, "dockerd did not start after a change")));
     }
-    if order.host.removing {
-        return removal(order, observed, memory, now);
+    if request.host.removing {
+        return removal(request, observed, state, now);
     }
-    if let Some(decision) = exposure(order, observed, memory, now, &listen) {
+    if let Some(decision) = exposure(request, observed, state, now, &listen) {
         return decision;
     }
-    let wishes = wishes(order, observed, listen);
-    let layout = daemon_config::served(&observed.found, &wishes)?;
-    keeps_old_clients(order, observed, now)?;
+    let desired = desired(request, observed, listen);
+    let layout = daemon_config::served(&observed.found, &desired)?;
+    keeps_old_clients(request, observed, now)?;
     if observed.files.is_none() {
         return Err(serving(Reason::NotServed, "there is no certificate to serve yet"));
     }
-    drift(order, observed, memory, now)?;
-    serve(order, observed, memory, now, layout)
+    drift(request, observed, state, now)?;
+    serve(request, observed, state, now, layout)
 }
 
-fn wishes(order: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>) -> DesiredConfig {
-    let asked = order.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
+fn desired(request: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>) -> DesiredConfig {
+    let asked = request.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
     // While nobody knows whether this is a swarm node, what stands there stays: dockerd would not start with both.
     let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm);
     DesiredConfig {
         listen,
-        paths: paths(order),
+        paths: paths(request),
         live_restore: asked && no_swarm,
-        take_over: order.host.delivery.take_over,
+        take_over: request.host.delivery.take_over,
     }
 }
 
 /// A door that stands open to strangers goes before everything else.
 fn exposure(
-    order: &StepRequest,
+    request: &StepRequest,
     observed: &ObservedDaemon,
-    memory: &mut DaemonState,
+    state: &mut DaemonState,
     now: Timestamp,
     listen: &[Listen],
 ) -> Option<Decision> {
@@ -182,8 +182,8 @@ fn exposure(
     let open = observed.exposed.first()?;
     let at = |address: &SocketAddr| Listen::parse(&address.to_string()).ok();
     let ours = |address: &SocketAddr| at(address).is_some_and(|open| listen.iter().any(|wanted| wanted.covers(&open)));
-    let all_ours = observed.exposed.iter().all(ours) && memory.configured.is_some();
-    if !all_ours && !order.host.delivery.take_over {
+    let all_ours = observed.exposed.iter().all(ours) && state.configured.is_some();
+    if !all_ours && !request.host.delivery.take_over {
         let message = format!(
             "dockerd answers everybody on {open}, without a certificate: whoever reaches it is root on this host. \
              Close it, or set delivery.takeOver: true to have it closed"
@@ -199,25 +199,25 @@ fn exposure(
         Err(verdict) => return Some(Err(verdict)),
     };
     let in_vain = layout == observed.written && !observed.stale && observed.unfinished.is_none();
-    if in_vain && (memory.out || !all_ours) {
+    if in_vain && (state.listener_removed || !all_ours) {
         let message = format!(
             "dockerd answers everybody on {open}, without a certificate, though its configuration says otherwise: whoever \
              reaches it is root on this host. Stop dockerd, and find out how it is started"
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
-    memory.out |= in_vain; // the guard keeps the listener out whatever daemon.json says
-    if all_ours && sound(observed) && memory.drifted(now) {
-        memory.out = true; // what is not sound is counted as that
+    state.listener_removed |= in_vain; // the guard keeps the listener out whatever daemon.json says
+    if all_ours && sound(observed) && state.record_drift(now) {
+        state.listener_removed = true; // what is not sound is counted as that
     }
     let verdict = serving(Reason::ExposureClosed, format!("dockerd answered everybody on {open}; that is closed"));
     Some(Ok((DaemonStep::Close(layout), verdict)))
 }
 
 /// Clients that were let in until now must not be shut out.
-fn keeps_old_clients(order: &StepRequest, observed: &ObservedDaemon, now: Timestamp) -> Result<(), Verdict> {
+fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Timestamp) -> Result<(), Verdict> {
     let before = super::material::valid_keys(&observed.trusted_before, now);
-    match before.difference(&order.trusts).next() {
+    match before.difference(&request.trusts).next() {
         None => Ok(()),
         Some(key) => {
             let message = format!(
@@ -232,17 +232,17 @@ fn keeps_old_clients(order: &StepRequest, observed: &ObservedDaemon, now: Timest
 
 /// Somebody undid what keeps strangers out: put right, but not for ever.
 fn drift(
-    order: &StepRequest,
+    request: &StepRequest,
     observed: &ObservedDaemon,
-    memory: &mut DaemonState,
+    state: &mut DaemonState,
     now: Timestamp,
 ) -> Result<(), Verdict> {
-    let configured = memory.configured.as_deref() == Some(&order.host.object().to_string());
-    let settled = observed.unfinished.is_none() && memory.rejected.is_none();
-    if configured && settled && !sound(observed) && !memory.out && memory.drifted(now) {
-        memory.out = true;
+    let configured = state.configured.as_deref() == Some(&request.host.object().to_string());
+    let settled = observed.unfinished.is_none() && state.rejected.is_none();
+    if configured && settled && !sound(observed) && !state.listener_removed && state.record_drift(now) {
+        state.listener_removed = true;
     }
-    if !memory.out {
+    if !state.listener_removed {
         return Ok(());
     }
     let message = "somebody changes dockerd's configuration back again and again (daemon.json or our drop-in): the \
@@ -260,28 +260,28 @@ fn sound(observed: &ObservedDaemon) -> bool {
 }
 
 fn serve(
-    order: &StepRequest,
+    request: &StepRequest,
     observed: &ObservedDaemon,
-    memory: &mut DaemonState,
+    state: &mut DaemonState,
     now: Timestamp,
     layout: DaemonFiles,
 ) -> Decision {
     let written = layout == observed.written && observed.guarded && !observed.stale;
     let digest = digest(&layout, observed);
-    if let Some(rejected) = memory.rejected.as_ref().filter(|rejected| rejected.digest == digest) {
+    if let Some(rejected) = state.rejected.as_ref().filter(|rejected| rejected.digest == digest) {
         return Err(serving(Reason::RolledBack, rejected.message.clone()));
     }
     let pointed = observed.current == observed.files.as_ref().map(|files| files.generation);
     let Some(why) = unserved(observed, now) else {
-        memory.consent = order.host.restart_requested_at.clone(); // one that nothing was left to do for is no other's
+        state.consent = request.host.restart_requested_at.clone(); // one that nothing was left to do for is no other's
         let step = if written && pointed && observed.unfinished.is_none() {
             DaemonStep::Keep
         } else {
             DaemonStep::Write(layout)
         };
-        return Ok((step, served_well(observed)));
+        return Ok((step, serving_verdict(observed)));
     };
-    if observed.heard.iter().all(|heard| heard.absent) && written && pointed {
+    if observed.listeners.iter().all(|listener| listener.absent) && written && pointed {
         return Err(serving(Reason::NotServed, why)); // dockerd listens there as soon as the address is there
     }
     if !observed.running && observed.unfinished != Some(Stage::Restarting) {
@@ -292,22 +292,28 @@ fn serve(
         ));
     }
     // What began may end: dockerd may be down because of it.
-    let hindered = restart_blocker(order, observed, memory, now, &why);
+    let hindered = restart_blocker(request, observed, state, now, &why);
     match hindered.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
         Some(waiting) if written && pointed => Err(waiting),
         Some(waiting) => Ok((DaemonStep::Write(layout), waiting)),
         None => {
-            memory.consent = order.host.restart_requested_at.clone();
+            state.consent = request.host.restart_requested_at.clone();
             let sockets = sockets_change(observed, &layout);
             Ok((DaemonStep::Serve(layout, sockets), serving(Reason::NotServed, why)))
         }
     }
 }
 
-/// What tells one attempt from another.
-fn digest(layout: &DaemonFiles, observed: &ObservedDaemon) -> String {
+/// What tells one attempt from another. It is kept on the host, so its text stays as it is whatever types are called:
+/// an attempt that an earlier version rolled back must not be made again.
+pub(super) fn digest(layout: &DaemonFiles, observed: &ObservedDaemon) -> String {
+    let DaemonFiles { daemon_json, drop_in, socket, docker_socket, wanted } = layout;
     let files = observed.files.as_ref().map(|files| (files.leaf.clone(), anchors_text(&files.anchors)));
-    sha256_hex(format!("{layout:?} {files:?}").as_bytes())
+    let text = format!(
+        "Layout {{ daemon_json: {daemon_json:?}, drop_in: {drop_in:?}, socket: {socket:?}, \
+         docker_socket: {docker_socket:?}, wanted: {wanted} }} {files:?}"
+    );
+    sha256_hex(text.as_bytes())
 }
 
 fn anchors_text(anchors: &[Certificate]) -> String {
@@ -315,8 +321,10 @@ fn anchors_text(anchors: &[Certificate]) -> String {
 }
 
 /// The memory of an attempt that was taken back, on a host that is by now as it was before.
-pub fn attempt(order: &StepRequest, observed: &ObservedDaemon, message: String) -> Option<Rejected> {
-    let layout = daemon_config::served(&observed.found, &wishes(order, observed, listens(&order.host).ok()?)).ok()?;
+pub fn attempt(request: &StepRequest, observed: &ObservedDaemon, message: String) -> Option<Rejected> {
+    let layout =
+        daemon_config::served(&observed.found, &desired(request, observed, listen_addresses(&request.host).ok()?))
+            .ok()?;
     let files = observed.files.as_ref().map(|files| files.generation);
     Some(Rejected { digest: digest(&layout, observed), files, message })
 }
@@ -324,11 +332,11 @@ pub fn attempt(order: &StepRequest, observed: &ObservedDaemon, message: String) 
 /// Why dockerd does not serve as it should; none where it does. Begins a sentence.
 pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
     let files = observed.files.as_ref()?;
-    for heard in observed.heard.iter().filter(|heard| !heard.absent) {
-        let address = heard.address;
-        match (&heard.leaf, heard.admits) {
+    for listener in observed.listeners.iter().filter(|listener| !listener.absent) {
+        let address = listener.address;
+        match (&listener.leaf, listener.accepts) {
             (None, _) => {
-                let fault = heard.fault.as_deref().unwrap_or("it answers nothing");
+                let fault = listener.error.as_deref().unwrap_or("it answers nothing");
                 return Some(format!("dockerd does not serve {address} ({fault})"));
             }
             (Some(leaf), _) if *leaf != files.leaf => {
@@ -338,21 +346,29 @@ pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
             (Some(_), Some(_)) => {}
         }
     }
-    if let Some(heard) = observed.heard.iter().find(|heard| heard.absent)
-        && observed.heard.iter().all(|heard| heard.absent)
+    if let Some(listener) = observed.listeners.iter().find(|listener| listener.absent)
+        && observed.listeners.iter().all(|listener| listener.absent)
     {
-        return Some(format!("the address of {} is not on this host now", heard.address));
+        return Some(format!("the address of {} is not on this host now", listener.address));
     }
     let loaded = observed.loaded.as_deref().unwrap_or_default();
     anchors_differ(loaded, &files.anchors, now).map(str::to_owned)
 }
 
 /// Serving holds.
-pub fn served_well(observed: &ObservedDaemon) -> Verdict {
-    let addresses: Vec<String> =
-        observed.heard.iter().filter(|heard| !heard.absent).map(|heard| heard.address.to_string()).collect();
-    let absent: Vec<String> =
-        observed.heard.iter().filter(|heard| heard.absent).map(|heard| heard.address.to_string()).collect();
+pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
+    let addresses: Vec<String> = observed
+        .listeners
+        .iter()
+        .filter(|listener| !listener.absent)
+        .map(|listener| listener.address.to_string())
+        .collect();
+    let absent: Vec<String> = observed
+        .listeners
+        .iter()
+        .filter(|listener| listener.absent)
+        .map(|listener| listener.address.to_string())
+        .collect();
     let mut message = format!("dockerd serves the certificate on {}, and nobody without one", addresses.join(" and "));
     if !absent.is_empty() {
         message += &format!("; {} is not on this host now", absent.join(" and "));
@@ -367,15 +383,15 @@ fn sockets_change(observed: &ObservedDaemon, layout: &DaemonFiles) -> bool {
         || observed.written.drop_in != layout.drop_in
 }
 
-fn removal(order: &StepRequest, observed: &ObservedDaemon, memory: &mut DaemonState, now: Timestamp) -> Decision {
-    let layout = daemon_config::removed(&observed.found, &paths(order))?;
+fn removal(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonState, now: Timestamp) -> Decision {
+    let layout = daemon_config::removed(&observed.found, &paths(request))?;
     let gone =
         Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses what was delivered");
-    *memory = DaemonState::default();
+    *state = DaemonState::default();
     if layout == observed.written && observed.unfinished.is_none() {
         return Ok((DaemonStep::Keep, gone));
     }
-    let hindered = restart_blocker(order, observed, memory, now, "what was delivered is removed").is_some();
+    let hindered = restart_blocker(request, observed, state, now, "what was delivered is removed").is_some();
     let message = "dockerd's configuration no longer names what was delivered; it listens on TCP until its next start";
     let verdict = if hindered { Verdict { message: message.into(), ..gone } } else { gone };
     Ok((DaemonStep::Remove(layout, !hindered && observed.running), verdict))

@@ -46,25 +46,26 @@ pub struct DaemonState {
     /// The consent that has been used.
     pub consent: Option<String>,
     /// The listener was taken out, since others undid it too often.
-    pub out: bool,
+    #[serde(rename = "out")]
+    pub listener_removed: bool,
 }
 
 impl DaemonState {
     /// A consent that was not used yet.
-    pub fn is_news(&self, consent: Option<&str>) -> bool {
+    pub fn is_new_consent(&self, consent: Option<&str>) -> bool {
         consent.is_some() && consent != self.consent.as_deref()
     }
 
     /// Notes a drift; true where it is one too many.
-    pub fn drifted(&mut self, now: Timestamp) -> bool {
+    pub fn record_drift(&mut self, now: Timestamp) -> bool {
         self.drifts.retain(|drift| now.duration_since(*drift) < DAY && *drift <= now);
         self.drifts.push(now);
         self.drifts.len() >= TOO_OFTEN
     }
 
     /// A new spec or a user's consent ends what was held against the old one; true where there is one.
-    pub fn forgive(&mut self, spec: &str, consent: Option<&str>) -> bool {
-        let news = self.spec != spec || self.is_news(consent);
+    pub fn forget_if_new(&mut self, spec: &str, consent: Option<&str>) -> bool {
+        let news = self.spec != spec || self.is_new_consent(consent);
         if news {
             *self = DaemonState {
                 configured: self.configured.take(),
@@ -84,13 +85,13 @@ mod tests {
     #[test]
     fn the_third_drift_of_a_day_is_one_too_many_until_somebody_says_otherwise() {
         let at = |hours: i64| Timestamp::from_second(1_800_000_000 + hours * 3600).unwrap();
-        let mut memory = DaemonState { spec: "1".into(), ..DaemonState::default() };
-        let told: Vec<bool> = [0, 1, 30, 31, 32].into_iter().map(|hour| memory.drifted(at(hour))).collect();
+        let mut state = DaemonState { spec: "1".into(), ..DaemonState::default() };
+        let told: Vec<bool> = [0, 1, 30, 31, 32].into_iter().map(|hour| state.record_drift(at(hour))).collect();
         assert_eq!(told, [false, false, false, false, true]);
-        memory.out = true;
-        memory.forgive("1", None);
-        assert!(memory.out);
-        memory.forgive("1", Some("2026-11-22T00:00:00Z"));
-        assert!(!memory.out && memory.drifts.is_empty());
+        state.listener_removed = true;
+        state.forget_if_new("1", None);
+        assert!(state.listener_removed);
+        state.forget_if_new("1", Some("2026-11-22T00:00:00Z"));
+        assert!(!state.listener_removed && state.drifts.is_empty());
     }
 }

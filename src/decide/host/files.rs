@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 
 /// A host's directory as it is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct ObservedFiles {
     /// Another object that has it.
     pub owner: Option<String>,
     /// We delivered here before: foreign files are somebody's edits.
@@ -37,7 +37,7 @@ pub enum FilesStep {
 }
 
 /// Decides.
-pub fn plan(directory: &str, shown: &Shown, material: &Material, take_over: bool, now: Timestamp) -> FilesStep {
+pub fn plan(directory: &str, shown: &ObservedFiles, material: &Material, take_over: bool, now: Timestamp) -> FilesStep {
     let refuse =
         |reason, message: String| FilesStep::Refuse(Verdict::new(ConditionType::Delivered, false, reason, message));
     if let Some(owner) = shown.owner.as_ref().filter(|_| !take_over) {
@@ -64,7 +64,7 @@ pub fn plan(directory: &str, shown: &Shown, material: &Material, take_over: bool
 }
 
 /// Old clients would be refused under the new ca.pem.
-fn shuts_out(directory: &str, shown: &Shown, material: &Material, now: Timestamp) -> Option<String> {
+fn shuts_out(directory: &str, shown: &ObservedFiles, material: &Material, now: Timestamp) -> Option<String> {
     if !shown.foreign.iter().any(|name| name == "ca.pem") {
         return None;
     }

@@ -15,19 +15,19 @@ pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
 
 /// Nothing where it may; else what is waited for. `why` begins a sentence.
 pub fn restart_blocker(
-    order: &StepRequest,
+    request: &StepRequest,
     observed: &ObservedDaemon,
-    memory: &DaemonState,
+    state: &DaemonState,
     now: Timestamp,
     why: &str,
 ) -> Option<Verdict> {
-    let daemon = order.host.delivery.daemon.clone().unwrap_or_default();
+    let daemon = request.host.delivery.daemon.clone().unwrap_or_default();
     let swarm = observed.engine.is_some_and(|engine| engine.swarm);
     let keeps_running =
         observed.engine.is_some_and(|engine| engine.live_restore || (daemon.enable_live_restore && !engine.swarm));
-    let consented = memory.is_news(order.host.restart_requested_at.as_deref());
+    let consented = state.is_new_consent(request.host.restart_requested_at.as_deref());
     let held = match daemon.restart {
-        _ if (observed.kubelet || order.contained) && !keeps_running => {
+        _ if (observed.kubelet || request.contained) && !keeps_running => {
             Some("this dockerd runs the node's pods, and is never restarted without live-restore")
         }
         _ if consented => None,
@@ -37,16 +37,16 @@ pub fn restart_blocker(
         Restart::WhenLiveRestore | Restart::Always => None,
     };
     if let Some(held) = held {
-        return Some(pending(order, observed, why, held));
+        return Some(pending(request, observed, why, held));
     }
-    let turn = order.host.turn.is_some_and(|until| now < until);
+    let turn = request.host.turn.is_some_and(|until| now < until);
     let message = format!("{why}; dockerd is restarted when no other host of its authority is being restarted");
     (!turn).then(|| serving(Reason::AwaitingTurn, message))
 }
 
-fn pending(order: &StepRequest, observed: &ObservedDaemon, why: &str, held: &str) -> Verdict {
+fn pending(request: &StepRequest, observed: &ObservedDaemon, why: &str, held: &str) -> Verdict {
     let by = observed.served_until.map(|end| format!(" before {end}, when the certificate that it serves ends,"));
-    let host = &order.host;
+    let host = &request.host;
     let consent = match host.uid.is_empty() {
         true => "put the annotation dockseal.dev/restart-requested-at with the time of now on the object".to_owned(),
         false => format!(

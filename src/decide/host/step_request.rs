@@ -27,8 +27,8 @@ impl StepRequest {
     /// What tells one spec from another: what is remembered against one is not held against the next.
     pub fn spec(&self) -> String {
         let host = &self.host;
-        let wishes = serde_json::to_string(&host.delivery).unwrap_or_default();
-        sha256_hex(format!("{} {} {wishes}", host.generation, host.port).as_bytes())
+        let desired = serde_json::to_string(&host.delivery).unwrap_or_default();
+        sha256_hex(format!("{} {} {desired}", host.generation, host.port).as_bytes())
     }
 }
 
@@ -36,7 +36,7 @@ impl StepRequest {
 ///
 /// # Errors
 /// [`ListenError`] of the first that is none.
-pub fn listens(host: &AssignedHost) -> Result<Vec<Listen>, ListenAddressError> {
+pub fn listen_addresses(host: &AssignedHost) -> Result<Vec<Listen>, ListenAddressError> {
     let daemon = host.delivery.daemon.clone().unwrap_or_default();
     if daemon.listen.is_empty() {
         return Ok(vec![Listen::parse(&host.port.to_string())?]);
@@ -48,7 +48,8 @@ pub fn listens(host: &AssignedHost) -> Result<Vec<Listen>, ListenAddressError> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {
     /// The order that is answered.
-    pub order: StepRequest,
+    #[serde(rename = "order")]
+    pub request: StepRequest,
     /// Serving: holds, reason, message.
     pub holds: bool,
     /// Its reason, by name.

@@ -52,5 +52,5 @@ async fn one_step(systemd: &Systemd, order: &StepRequest) -> Result<Option<StepR
     prepared.await.expect("writing files does not panic").map_err(|error| error.to_string())?;
     systemd.run_apart(STEP_UNIT, &[BINARY, "daemon-step"]).await.map_err(|error| error.to_string())?;
     let answer = system_files::recall::<StepResult>(daemon::ANSWER).map_err(|error| error.to_string())?;
-    Ok(answer.filter(|answer| answer.order == *order))
+    Ok(answer.filter(|answer| answer.request == *order))
 }

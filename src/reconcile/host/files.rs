@@ -1,15 +1,15 @@
 //! The files of a delivery: looked at, brought whole, shown, and those that nobody uses any more removed.
 
 use super::{HostDelivery, refusal};
-use crate::adapters::docker::probe::Identity;
 use crate::adapters::host::cert_dir::{
     CertDir, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
 };
+use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::adapters::random::{quick_key, serial};
 use crate::api::AssignedHost;
 use crate::api::docker_host_cert::Mode;
 use crate::decide::host::Material;
-use crate::decide::host::files::{FilesStep, Shown, plan};
+use crate::decide::host::files::{FilesStep, ObservedFiles, plan};
 use crate::decide::status::Verdict;
 use crate::pki::certificate::all_from_pem;
 use crate::pki::sign::self_signed_client;
@@ -24,7 +24,7 @@ const PROBE_LIFE: SignedDuration = SignedDuration::from_hours(36_500 * 24);
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     pub(super) generation: u64,
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<ClientKeyPair>,
 }
 
 /// A client certificate of our own, by which this host alone lets us in.
@@ -93,7 +93,7 @@ fn write(directory: &CertDir, name: &str, material: &Material, probe: &Probe) ->
 }
 
 /// Has the public names show the generation; where dockerd may be using what they show, its own step does.
-fn show(directory: &CertDir, host: &AssignedHost, shown: &Shown, generation: u64) -> Result<(), Verdict> {
+fn show(directory: &CertDir, host: &AssignedHost, shown: &ObservedFiles, generation: u64) -> Result<(), Verdict> {
     let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.foreign.is_empty();
     if ours_to_move && shown.current != Some(generation) {
         directory.set_current(generation).map_err(refusal)?;
@@ -103,7 +103,7 @@ fn show(directory: &CertDir, host: &AssignedHost, shown: &Shown, generation: u64
 }
 
 /// What is in the directory, as the decision needs it.
-fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> Shown {
+fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> ObservedFiles {
     let names = [
         ("ca.pem".to_owned(), &seen.ca),
         (format!("{}.pem", host.name), &seen.cert),
@@ -117,7 +117,7 @@ fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> Shown 
         _ => None,
     };
     let matching = seen.generations.iter().rev().find(|generation| holds(generation, material));
-    Shown {
+    ObservedFiles {
         owner: another.map(|there| there.object.clone()),
         delivered: another.is_none() && seen.owner.is_some() && seen.current.is_some(),
         current: seen.current,

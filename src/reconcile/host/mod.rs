@@ -15,7 +15,7 @@ use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
 use crate::decide::host::report::{DeliveryOutcome, delivered, report};
 use crate::decide::host::restart_policy::serving;
-use crate::decide::host::step_request::{StepResult, listens};
+use crate::decide::host::step_request::{StepResult, listen_addresses};
 use crate::decide::host::{Material, material};
 use crate::decide::status::Verdict;
 use crate::pki::lifecycle::saturating;
@@ -228,7 +228,9 @@ async fn look_at_daemon(
     placed: &Placed,
     material: &Material,
 ) -> (Option<Verdict>, Option<String>) {
-    let Some(mut address) = listens(&delivery.host).ok().and_then(|listens| Some(listens.first()?.dial())) else {
+    let Some(mut address) =
+        listen_addresses(&delivery.host).ok().and_then(|listen_addresses| Some(listen_addresses.first()?.dial()))
+    else {
         return (None, None);
     };
     if let (true, Some(host)) = (address.ip().is_loopback(), delivery.address) {

@@ -13,7 +13,7 @@ use crate::api::AssignedHost;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
 use crate::decide::host::report::DeliveryOutcome;
-use crate::decide::host::step_request::listens;
+use crate::decide::host::step_request::listen_addresses;
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::listen::Listen;
@@ -78,7 +78,7 @@ async fn user(host: &AssignedHost, seen: &DirContents) -> Option<String> {
         let certificates = seen.generations.iter().filter_map(|there| Certificate::from_pem(there.cert.as_ref()?).ok());
         certificates.into_iter().any(|certificate| certificate.fingerprint() == leaf)
     };
-    for address in listens(host).unwrap_or_default().iter().map(Listen::dial) {
+    for address in listen_addresses(host).unwrap_or_default().iter().map(Listen::dial) {
         let proof = seen.generations.iter().rev().find_map(Generation::identity);
         let answer = probe::tls(address, proof.as_ref()).await;
         let served = answer.leaf().map(sha256_hex);

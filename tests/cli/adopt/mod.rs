@@ -7,14 +7,14 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// What a run of the binary said.
-struct Said {
+struct CommandOutput {
     code: i32,
     out: String,
     err: String,
 }
 
 /// Runs `dockseal` in a directory, with no terminal and no cluster.
-fn dockseal(dir: &Path, words: &[&str], environment: &[(&str, &str)]) -> Said {
+fn dockseal(dir: &Path, words: &[&str], environment: &[(&str, &str)]) -> CommandOutput {
     let output = Command::new(env!("CARGO_BIN_EXE_dockseal"))
         .args(words)
         .current_dir(dir)
@@ -26,5 +26,5 @@ fn dockseal(dir: &Path, words: &[&str], environment: &[(&str, &str)]) -> Said {
         .output()
         .unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Said { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    CommandOutput { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
 }

@@ -1,6 +1,6 @@
 //! A how-to's directory: what is made of it, what is said of it, and whether old and new clients reach old and new hosts.
 
-use super::{Said, dockseal};
+use super::{CommandOutput, dockseal};
 use crate::support::dockerd::Dockerd;
 use crate::support::scratch::Scratch;
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ openssl x509 -req -days 365 -sha256 -in client.csr -CA {ca} -CAkey {ca_key} -pas
     }
 }
 
-fn adopt(scratch: &Scratch, words: &[&str]) -> Said {
+fn adopt(scratch: &Scratch, words: &[&str]) -> CommandOutput {
     dockseal(scratch.path(), &[&["adopt", "--openssl", "made"], words].concat(), &[])
 }
 
@@ -170,7 +170,7 @@ ca ca 'Docker CA'
 #[test]
 fn what_is_insecure_is_said_and_what_is_not_is_not() -> anyhow::Result<()> {
     let server = "subjectAltName=DNS:pandora\\nextendedKeyUsage=serverAuth\\n";
-    let said = |script: &str| -> anyhow::Result<Said> { Ok(adopt(&quick(script)?, &[])) };
+    let said = |script: &str| -> anyhow::Result<CommandOutput> { Ok(adopt(&quick(script)?, &[])) };
     let sound = said(&format!("leaf server pandora '{server}'; leaf cert ci 'extendedKeyUsage=clientAuth\\n'"))?;
     let own = "insecure  ca.key: the authority's private key is not encrypted: whoever reads the file signs for every \
                host; spec.passphraseSecretRef has Dockseal keep it encrypted\n";

@@ -1,11 +1,11 @@
 //! A Portainer: its environments as manifests, what is said of them, and that they are taken over in the end.
 
-use super::{Said, dockseal};
+use super::{CommandOutput, dockseal};
 use crate::support::docker_like::{DockerLike, Material};
 use crate::support::portainer::Portainer;
 use crate::support::scratch::Scratch;
 
-fn adopt(scratch: &Scratch, portainer: &Portainer, words: &[&str]) -> Said {
+fn adopt(scratch: &Scratch, portainer: &Portainer, words: &[&str]) -> CommandOutput {
     let url = portainer.url();
     let words = [&["adopt", "--portainer", &url, "--allow-http"], words].concat();
     dockseal(scratch.path(), &words, &[("PORTAINER_API_KEY", portainer.admin_key())])

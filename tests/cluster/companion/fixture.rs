@@ -3,7 +3,7 @@
 
 use crate::fixture::{Namespace, SOON, base64, find};
 use crate::support::cluster::Cluster;
-use crate::support::companion::{Companion, Way};
+use crate::support::companion::{ApiAccess, Companion};
 use crate::support::helm;
 use crate::support::scratch::Scratch;
 use anyhow::{Context, ensure};
@@ -29,7 +29,7 @@ pub const OBJECT: &str = "dockerhostcert/pandora";
 
 /// Whose business it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum By {
+pub enum ChangedBy {
     /// The companion's pod on a node that is called like the namespace.
     Node,
     /// A companion outside.
@@ -37,14 +37,14 @@ pub enum By {
 }
 
 /// The host.
-pub struct Home {
+pub struct HostFixture {
     /// Where the object is.
     pub namespace: Namespace,
     /// The companion's account.
     pub account: String,
     /// Where it delivers to.
     pub directory: PathBuf,
-    by: By,
+    by: ChangedBy,
     authority: Authority,
     scratch: Scratch,
 }
@@ -65,18 +65,24 @@ async fn cluster() -> anyhow::Result<&'static (Cluster, Scratch)> {
     CLUSTER.get_or_try_init(|| made).await
 }
 
-impl Home {
+impl HostFixture {
     /// Everything but the Secret, with that in the object's delivery.
-    pub async fn new(name: &str, by: By, more: &str) -> anyhow::Result<Home> {
+    pub async fn new(name: &str, by: ChangedBy, more: &str) -> anyhow::Result<HostFixture> {
         let (cluster, root) = cluster().await?;
         let namespace = Namespace::of(cluster, name).await?;
         let directory = root.path().join(name).join("certs");
         let (account, target) = match by {
-            By::Node => (format!("node-{name}"), format!("target: Node, nodeName: {name}")),
-            By::Host => (format!("host-{name}.pandora"), "target: Enrolled".to_owned()),
+            ChangedBy::Node => (format!("node-{name}"), format!("target: Node, nodeName: {name}")),
+            ChangedBy::Host => (format!("host-{name}.pandora"), "target: Enrolled".to_owned()),
         };
-        let home =
-            Home { namespace, account, directory, by, authority: authority().await?, scratch: Scratch::new(name)? };
+        let home = HostFixture {
+            namespace,
+            account,
+            directory,
+            by,
+            authority: authority().await?,
+            scratch: Scratch::new(name)?,
+        };
         let delivery = format!("delivery: {{{target}, directory: {}, {more}}}", home.directory.display());
         home.namespace.apply(&crate::fixture::host("pandora", &format!("address: {{port: 1}}, {delivery}"))).await?;
         home.account().await?;
@@ -98,8 +104,8 @@ impl Home {
         let mint = rule("", "serviceaccounts/token", &[account], &["create"]);
         let mut objects = vec![object("v1", "ServiceAccount", COMPANIONS, account, json!({}))];
         match self.by {
-            By::Host => own.push(mint),
-            By::Node => {
+            ChangedBy::Host => own.push(mint),
+            ChangedBy::Node => {
                 let name = format!("mint-{account}");
                 objects.push(role(COMPANIONS, &name, &[mint]));
                 objects.push(binding(COMPANIONS, &name, "dockseal-companion"));
@@ -191,12 +197,12 @@ impl Home {
         self.scratch.write("token", token)?;
         self.scratch.write("namespace", COMPANIONS)?;
         self.scratch.write("ca.crt", std::fs::read(self.cluster().dir().join("ca.crt"))?)?;
-        Companion::start(self.cluster(), &Way::Pod(self.scratch.path()), &self.words(&[&self.namespace.name]))
+        Companion::start(self.cluster(), &ApiAccess::Pod(self.scratch.path()), &self.words(&[&self.namespace.name]))
     }
 
     /// The companion by a kubeconfig, for objects of those namespaces, with further arguments.
     pub fn companion(&self, kubeconfig: &Path, sources: &[&str], more: &[&str]) -> anyhow::Result<Companion> {
-        Companion::start(self.cluster(), &Way::Kubeconfig(kubeconfig), &[&self.words(sources), more].concat())
+        Companion::start(self.cluster(), &ApiAccess::Kubeconfig(kubeconfig), &[&self.words(sources), more].concat())
     }
 
     fn words<'a>(&'a self, sources: &[&'a str]) -> Vec<&'a str> {

@@ -33,7 +33,7 @@ const HOSTS: [(&str, &str, &str); 6] = [
 ];
 
 /// The cluster, and a client for each token.
-pub struct Bed {
+pub struct Fixture {
     /// The cluster; it ends with this process.
     pub cluster: &'static Cluster,
     chart: Vec<Value>,
@@ -41,24 +41,24 @@ pub struct Bed {
     kubeconfigs: HashMap<String, PathBuf>,
 }
 
-impl Bed {
+impl Fixture {
     /// Everything in place.
-    pub async fn new() -> anyhow::Result<Bed> {
+    pub async fn new() -> anyhow::Result<Fixture> {
         let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start().await?));
         // Several tests come here; the first one installs it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         cluster.crds().await?;
         let manifest = helm::template(CHART)?;
-        let mut bed =
-            Bed { cluster, chart: helm::objects(&manifest)?, clients: HashMap::new(), kubeconfigs: HashMap::new() };
+        let mut fixture =
+            Fixture { cluster, chart: helm::objects(&manifest)?, clients: HashMap::new(), kubeconfigs: HashMap::new() };
         cluster.kubectl_stdin(&["create", "-f", "-"], &before()).await?;
         cluster.kubectl_stdin(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &manifest).await?;
         let admin = Kubeconfig::read_from(cluster.kubeconfig())?;
-        bed.add("admin", admin).await?;
-        bed.controller().await?;
-        bed.pods().await?;
-        bed.companions().await?;
-        Ok(bed)
+        fixture.add("admin", admin).await?;
+        fixture.controller().await?;
+        fixture.pods().await?;
+        fixture.companions().await?;
+        Ok(fixture)
     }
 
     /// Applies the chart with further arguments.

@@ -2,8 +2,8 @@
 
 use super::machine::Machine;
 use crate::support::helm;
+use crate::support::page_commands::PageCommands;
 use crate::support::scratch::Scratch;
-use crate::support::typist::Typist;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -22,7 +22,7 @@ pub struct User {
     directory: Scratch,
     kubeconfig: PathBuf,
     docker: String,
-    typist: Typist,
+    page_commands: PageCommands,
 }
 
 impl User {
@@ -42,18 +42,23 @@ impl User {
             directory.write(name, text)?;
         }
         let docker = format!("unix://{}", machine.host.run_dir().join("docker.sock").display());
-        Ok(User { directory, kubeconfig: machine.cluster.kubeconfig(), docker, typist: Typist::new("node") })
+        Ok(User {
+            directory,
+            kubeconfig: machine.cluster.kubeconfig(),
+            docker,
+            page_commands: PageCommands::new("node"),
+        })
     }
 
     /// The next command of a page that begins so, with what it means here.
     fn command(&self, page: &str, begins: &str) -> Result<String> {
-        let line = self.typist.command(page, begins)?;
+        let line = self.page_commands.command(page, begins)?;
         Ok(THEIRS.iter().fold(line, |line, (theirs, here)| line.replace(theirs, here)))
     }
 
     /// All that the pages have for a node was typed.
     pub fn done(&self) -> Result<()> {
-        self.typist.done()?;
+        self.page_commands.done()?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! A controller whose Portainers have one bad moment each: it comes back to them when their time has come, neither
 //! sooner nor never. Its clock is the test's.
 
-use super::fixture::{Bed, until};
+use super::fixture::{Fixture, until};
 use crate::fixture::Namespace;
 use crate::support::portainer::Fault;
 use anyhow::{Context, ensure};
@@ -46,37 +46,37 @@ async fn a_controller_comes_back_to_what_failed_and_not_too_soon() -> anyhow::Re
     };
     let running = controller::run(kube::Client::try_from(config)?, settings, clock, std::future::pending());
     let running = tokio::spawn(running);
-    let bed = Bed::new(namespace, &FAULTS.map(|(name, _)| name)).await?;
+    let fixture = Fixture::new(namespace, &FAULTS.map(|(name, _)| name)).await?;
 
-    inject(&bed, "POST", "/api/endpoints");
-    bed.begin().await?;
-    taken(&bed).await?;
+    inject(&fixture, "POST", "/api/endpoints");
+    fixture.begin().await?;
+    taken(&fixture).await?;
     // What may have left a key is not tried again within two minutes.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for (name, most) in [("status-500", 1), ("cut", 1), ("empty-502", 1), ("lost", 1), ("half", 1)] {
-        let calls = bed.pair(name).portainer.calls();
+        let calls = fixture.pair(name).portainer.calls();
         let creates = calls.iter().filter(|call| call.is("POST", "/api/endpoints")).count();
-        ensure!(creates <= most, "{name}: {creates} creates at once: {:#?}", bed.pair(name).told());
+        ensure!(creates <= most, "{name}: {creates} creates at once: {:#?}", fixture.pair(name).told());
     }
     minutes.store(LATER, Ordering::SeqCst);
-    bed.all_registered().await?;
+    fixture.all_registered().await?;
 
-    inject(&bed, "PUT", "/api/endpoints/*");
-    bed.renew(&FAULTS.map(|(name, _)| format!("portainerclient/{name}"))).await?;
-    taken(&bed).await?;
+    inject(&fixture, "PUT", "/api/endpoints/*");
+    fixture.renew(&FAULTS.map(|(name, _)| format!("portainerclient/{name}"))).await?;
+    taken(&fixture).await?;
     minutes.store(LATER + 1, Ordering::SeqCst);
-    bed.all_registered().await.context("rotation")?;
-    ensure!(bed.pairs.iter().all(|pair| pair.portainer.environments()[0].id == 1), "some were made anew");
+    fixture.all_registered().await.context("rotation")?;
+    ensure!(fixture.pairs.iter().all(|pair| pair.portainer.environments()[0].id == 1), "some were made anew");
     running.abort();
     Ok(())
 }
 
-fn inject(bed: &Bed, method: &str, path: &str) {
-    FAULTS.iter().for_each(|(name, fault)| bed.pair(name).portainer.inject(method, path, *fault));
+fn inject(fixture: &Fixture, method: &str, path: &str) {
+    FAULTS.iter().for_each(|(name, fault)| fixture.pair(name).portainer.inject(method, path, *fault));
 }
 
-async fn taken(bed: &Bed) -> anyhow::Result<()> {
-    for pair in &bed.pairs {
+async fn taken(fixture: &Fixture) -> anyhow::Result<()> {
+    for pair in &fixture.pairs {
         until(&format!("{} is not asked", pair.name), || pair.portainer.faults_left() == 0).await?;
     }
     Ok(())

@@ -20,15 +20,15 @@ pub struct Pair {
 }
 
 /// A namespace with pairs.
-pub struct Bed {
+pub struct Fixture {
     pub namespace: Namespace,
     pub pairs: Vec<Pair>,
 }
 
-impl Bed {
+impl Fixture {
     /// Hosts of those names that serve their certificates, and a Portainer for each, which nobody knows yet. A controller
     /// runs already.
-    pub async fn new(namespace: Namespace, names: &[impl AsRef<str>]) -> anyhow::Result<Bed> {
+    pub async fn new(namespace: Namespace, names: &[impl AsRef<str>]) -> anyhow::Result<Fixture> {
         let addresses: Vec<SocketAddr> = names.iter().map(|_| address()).collect();
         let hosts = names.iter().zip(&addresses).map(|(name, at)| host(name.as_ref(), name.as_ref(), *at));
         namespace.apply(&(homelab(&[]) + &hosts.collect::<String>())).await?;
@@ -38,7 +38,7 @@ impl Bed {
             let docker = DockerLike::start_on(&[*address], &material(&namespace, &name).await?)?;
             pairs.push(Pair { name, portainer: Portainer::start()?, docker });
         }
-        Ok(Bed { namespace, pairs })
+        Ok(Fixture { namespace, pairs })
     }
 
     /// The pair of that name.

@@ -1,6 +1,6 @@
 //! examples/portainer.yaml with two real dockerds, from nothing to nothing; and a rotation under load.
 
-use super::fixture::{Bed, event, info, is_discreet, look, marks, material, renew};
+use super::fixture::{Fixture, event, info, is_discreet, look, marks, material, renew};
 use crate::fixture::{Namespace, is};
 use crate::support::dockerd::Dockerd;
 use crate::support::portainer::Portainer;
@@ -192,18 +192,18 @@ async fn two_dockerds_are_registered_renewed_rolled_back_and_taken_out() -> anyh
 async fn no_request_is_lost_while_the_client_certificate_is_rotated() -> anyhow::Result<()> {
     let namespace = Namespace::new("portainer-rotation").await?;
     let _controller = namespace.controller("portainer-rotation").await?;
-    let bed = Arc::new(Bed::new(namespace, &["pandora"]).await?);
-    bed.begin().await?;
-    let id = bed.registered("pandora").await?.id;
-    let before = bed.pair("pandora").docker.last_serial().context("it was asked")?;
+    let fixture = Arc::new(Fixture::new(namespace, &["pandora"]).await?);
+    fixture.begin().await?;
+    let id = fixture.registered("pandora").await?.id;
+    let before = fixture.pair("pandora").docker.last_serial().context("it was asked")?;
     let (asked, over) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     // Four users, who ask on for as long as it takes.
     let users: Vec<_> = (0..4)
         .map(|_| {
-            let (bed, asked, over) = (Arc::clone(&bed), Arc::clone(&asked), Arc::clone(&over));
+            let (fixture, asked, over) = (Arc::clone(&fixture), Arc::clone(&asked), Arc::clone(&over));
             tokio::spawn(async move {
                 while !over.load(Ordering::SeqCst) {
-                    info(&bed.pair("pandora").portainer, id).await?;
+                    info(&fixture.pair("pandora").portainer, id).await?;
                     asked.fetch_add(1, Ordering::SeqCst);
                     tokio::time::sleep(std::time::Duration::from_millis(5)).await;
                 }
@@ -212,14 +212,14 @@ async fn no_request_is_lost_while_the_client_certificate_is_rotated() -> anyhow:
         })
         .collect();
     while asked.load(Ordering::SeqCst) < 200 {
-        bed.renew(&["portainerclient/pandora".to_owned()]).await?;
-        assert_eq!(bed.registered("pandora").await?.id, id);
+        fixture.renew(&["portainerclient/pandora".to_owned()]).await?;
+        assert_eq!(fixture.registered("pandora").await?.id, id);
     }
     over.store(true, Ordering::SeqCst);
     for user in users {
         user.await?.context("a request was lost")?;
     }
-    let after = bed.pair("pandora").docker.last_serial().context("it was asked")?;
+    let after = fixture.pair("pandora").docker.last_serial().context("it was asked")?;
     ensure!(after != before, "they still come with the old certificate");
-    bed.pair("pandora").is_whole()
+    fixture.pair("pandora").is_whole()
 }

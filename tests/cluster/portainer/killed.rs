@@ -1,7 +1,7 @@
 //! The controller is killed between any two calls, of first registrations and of rotations: the next one ends them all.
 //! One kill serves for every place at once, since each pair's Portainer holds another call up.
 
-use super::fixture::{Bed, is_discreet, until};
+use super::fixture::{Fixture, is_discreet, until};
 use crate::fixture::Namespace;
 use crate::support::portainer::{Fault, Portainer};
 use anyhow::{Context, ensure};
@@ -36,37 +36,37 @@ async fn a_controller_killed_between_any_two_calls_leaves_nothing_undone() -> an
     let namespace = Namespace::new("portainer-killed").await?;
     let mut controller = namespace.controller("portainer-killed").await?;
     let names: Vec<String> = holds().map(|(call, fault)| name(call, fault)).collect();
-    let bed = Bed::new(namespace, &names).await?;
+    let fixture = Fixture::new(namespace, &names).await?;
     for rotation in [false, true] {
         let skipped = if rotation { NOT_THEN } else { NOT_FIRST };
         for (call, fault) in holds().filter(|(call, _)| !skipped.contains(call)) {
             let (method, path) = CALLS[call];
-            bed.pair(&name(call, fault)).portainer.inject(method, path, fault);
+            fixture.pair(&name(call, fault)).portainer.inject(method, path, fault);
         }
         match rotation {
-            false => bed.begin().await?,
+            false => fixture.begin().await?,
             true => {
                 let clients = names.iter().map(|name| format!("portainerclient/{name}"));
-                bed.renew(&clients.collect::<Vec<_>>()).await?;
+                fixture.renew(&clients.collect::<Vec<_>>()).await?;
             }
         }
         let held = |pair: &Portainer| pair.faults_left() == 0;
-        for pair in &bed.pairs {
+        for pair in &fixture.pairs {
             let waits = format!("{} never comes to its call: {:#?}", pair.name, pair.told());
             until(&waits, || held(&pair.portainer)).await?;
         }
         controller.kill();
-        controller = bed.namespace.controller("portainer-killed").await?;
+        controller = fixture.namespace.controller("portainer-killed").await?;
         let ids: Vec<_> =
-            bed.pairs.iter().map(|pair| pair.portainer.environments().first().map(|one| one.id)).collect();
-        bed.all_registered().await.with_context(|| format!("rotation: {rotation}; {}", controller.log()))?;
-        for (pair, before) in bed.pairs.iter().zip(ids) {
+            fixture.pairs.iter().map(|pair| pair.portainer.environments().first().map(|one| one.id)).collect();
+        fixture.all_registered().await.with_context(|| format!("rotation: {rotation}; {}", controller.log()))?;
+        for (pair, before) in fixture.pairs.iter().zip(ids) {
             let now = pair.portainer.environments()[0].id;
             ensure!(before.is_none_or(|before| before == now), "{} was made anew", pair.name);
         }
     }
-    let portainers: Vec<&Portainer> = bed.pairs.iter().map(|pair| &pair.portainer).collect();
-    is_discreet(&bed.namespace, &controller, &portainers).await
+    let portainers: Vec<&Portainer> = fixture.pairs.iter().map(|pair| &pair.portainer).collect();
+    is_discreet(&fixture.namespace, &controller, &portainers).await
 }
 
 fn name(call: usize, fault: Fault) -> String {

@@ -1,6 +1,6 @@
 //! What others do to a Portainer, and what users do to the objects: noticed, and put right or let go.
 
-use super::fixture::{Bed, Pair, client, event, info, marks, until};
+use super::fixture::{Fixture, Pair, client, event, info, marks, until};
 use crate::fixture::{Namespace, SOON, base64, fails, find, is};
 use crate::support::portainer::state::Environment;
 use anyhow::{Context, ensure};
@@ -8,13 +8,13 @@ use dockseal::adapters::Clock;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
-async fn bed(name: &str, pairs: &[&str]) -> anyhow::Result<(Bed, crate::support::controller::Controller)> {
+async fn fixture(name: &str, pairs: &[&str]) -> anyhow::Result<(Fixture, crate::support::controller::Controller)> {
     let namespace = Namespace::new(name).await?;
     let controller = namespace.controller(name).await?;
-    let bed = Bed::new(namespace, pairs).await?;
-    bed.begin().await?;
-    bed.all_registered().await?;
-    Ok((bed, controller))
+    let fixture = Fixture::new(namespace, pairs).await?;
+    fixture.begin().await?;
+    fixture.all_registered().await?;
+    Ok((fixture, controller))
 }
 
 /// Waits until a pair is as it should be, under that id where it keeps it, and Portainer's users reach the host.
@@ -52,23 +52,23 @@ async fn what_is_edited_by_hand_is_put_right() -> anyhow::Result<()> {
         ("down", |it| it.status = 2),
     ];
     let names = edits.map(|(name, _)| name);
-    let (bed, _controller) = bed("portainer-edited", &names).await?;
+    let (fixture, _controller) = fixture("portainer-edited", &names).await?;
     for (name, edit) in edits {
-        let pair = bed.pair(name);
+        let pair = fixture.pair(name);
         let id = pair.portainer.environments()[0].id;
         pair.portainer.edit(id, edit);
-        bed.look(name).await?;
+        fixture.look(name).await?;
         right(pair, Some(id)).await.with_context(|| name)?;
-        bed.registered(name).await?;
+        fixture.registered(name).await?;
     }
     // What others add stays.
-    let pair = bed.pair("renamed");
+    let pair = fixture.pair("renamed");
     let (id, theirs) = (pair.portainer.environments()[0].id, pair.portainer.add_tag("theirs"));
     pair.portainer.edit(id, |it| {
         it.tags.push(theirs);
         it.name = "mine again".into();
     });
-    bed.look("renamed").await?;
+    fixture.look("renamed").await?;
     right(pair, Some(id)).await?;
     ensure!(pair.portainer.environments()[0].tags.contains(&theirs), "a tag of others is gone");
     Ok(())
@@ -76,61 +76,65 @@ async fn what_is_edited_by_hand_is_put_right() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn a_server_that_is_another_or_an_older_one_gets_its_environments_back() -> anyhow::Result<()> {
-    let (bed, _controller) = bed("portainer-replaced", &["removed", "restored", "rolled-back", "replaced"]).await?;
+    let (fixture, _controller) =
+        fixture("portainer-replaced", &["removed", "restored", "rolled-back", "replaced"]).await?;
 
-    let pair = bed.pair("removed");
+    let pair = fixture.pair("removed");
     pair.portainer.remove_environment(pair.portainer.environments()[0].id);
-    bed.look("removed").await?;
+    fixture.look("removed").await?;
     right(pair, None).await?;
 
     // From before it was registered, and somebody else's has the number now.
-    let pair = bed.pair("restored");
+    let pair = fixture.pair("restored");
     let registered = pair.portainer.backup();
     let id = pair.portainer.environments()[0].id;
     pair.portainer.remove_environment(id);
     let before = pair.portainer.backup();
     pair.portainer.restore(&before)?;
-    bed.look("restored").await?;
+    fixture.look("restored").await?;
     let second = right(pair, None).await?;
     ensure!(second != id, "ids are not used again");
     pair.portainer.restore(&registered)?;
-    bed.look("restored").await?;
+    fixture.look("restored").await?;
     ensure!(right(pair, None).await? == id, "what the backup has is found");
-    bed.registered("restored").await?;
+    fixture.registered("restored").await?;
 
     // From before a rotation: it has the old certificate, which is still good, and the next rotation replaces it.
-    let pair = bed.pair("rolled-back");
+    let pair = fixture.pair("rolled-back");
     let (id, old) = (pair.portainer.environments()[0].id, pair.portainer.backup());
-    bed.renew(&["portainerclient/rolled-back".into()]).await?;
-    bed.registered("rolled-back").await?;
+    fixture.renew(&["portainerclient/rolled-back".into()]).await?;
+    fixture.registered("rolled-back").await?;
     pair.portainer.restore(&old)?;
-    bed.look("rolled-back").await?;
+    fixture.look("rolled-back").await?;
     info(&pair.portainer, id).await?;
-    bed.renew(&["portainerclient/rolled-back".into()]).await?;
-    bed.registered("rolled-back").await?;
+    fixture.renew(&["portainerclient/rolled-back".into()]).await?;
+    fixture.registered("rolled-back").await?;
     right(pair, Some(id)).await?;
     // Or it was replaced by one that no longer is: Portainer's own look at the host fails.
     pair.portainer.equip(id, "none", "none", "none");
     pair.portainer.restart()?;
     pair.portainer.edit(id, |it| it.status = 2);
-    bed.look("rolled-back").await?;
+    fixture.look("rolled-back").await?;
     right(pair, Some(id)).await?;
 
-    let pair = bed.pair("replaced");
+    let pair = fixture.pair("replaced");
     let before = pair.portainer.instance();
     pair.portainer.reinstall()?;
     let (old, new) = (pair.portainer.admin_key(), pair.portainer.add_key(pair.portainer.admin_key()));
     let theirs = pair.portainer.add_environment("theirs", &pair.docker.url());
     ensure!(pair.portainer.named("theirs")[0].id == 1, "it has not the number that ours had");
-    bed.namespace.merge("secret/replaced-admin", json!({"data": {"apiKey": base64(&new)}})).await?;
+    fixture.namespace.merge("secret/replaced-admin", json!({"data": {"apiKey": base64(&new)}})).await?;
     until("it is not registered anew", || pair.portainer.named("replaced").len() == 1).await?;
     let instance = pair.portainer.instance();
     ensure!(instance != before && old != new, "it is the same server");
     let anew = |host: &Value| {
         is(host, "Registered", "True") && host["status"]["environments"][0]["instanceId"] == json!(instance)
     };
-    bed.namespace.until("dockerhostcert/replaced", anew).await?;
-    bed.namespace.until("portainerclient/replaced", |client| client["status"]["instanceId"] == json!(instance)).await?;
+    fixture.namespace.until("dockerhostcert/replaced", anew).await?;
+    fixture
+        .namespace
+        .until("portainerclient/replaced", |client| client["status"]["instanceId"] == json!(instance))
+        .await?;
     let untouched = pair.portainer.environment(theirs).context("it is there")?;
     ensure!(untouched.name == "theirs" && untouched.tags.is_empty() && !untouched.tls.on, "{untouched:#?}");
     Ok(())
@@ -138,15 +142,16 @@ async fn a_server_that_is_another_or_an_older_one_gets_its_environments_back() -
 
 #[tokio::test]
 async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back() -> anyhow::Result<()> {
-    let (bed, mut controller) = bed("portainer-selector", &["leaves"]).await?;
-    let pair = bed.pair("leaves");
+    let (fixture, mut controller) = fixture("portainer-selector", &["leaves"]).await?;
+    let pair = fixture.pair("leaves");
     let id = pair.portainer.environments()[0].id;
-    bed.namespace
+    fixture
+        .namespace
         .merge("portainerclient/leaves", json!({"spec": {"environment": {"deletionPolicy": "Delete"}}}))
         .await?;
     for _ in 0..2 {
         let label = |of: &str| json!({"metadata": {"labels": {"of": of}}});
-        bed.namespace.merge("dockerhostcert/leaves", label("nobody")).await?;
+        fixture.namespace.merge("dockerhostcert/leaves", label("nobody")).await?;
         let unmarked = || {
             let environment = pair.portainer.environment(id);
             environment.is_some_and(|environment| marks(&pair.portainer, &environment).is_empty())
@@ -157,14 +162,14 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back
                 && is(host, "Ready", "True")
                 && host["status"]["environments"][0]["reason"] == "Deregistered"
         };
-        bed.namespace.until("dockerhostcert/leaves", out).await?;
-        bed.namespace.until("portainerclient/leaves", |client| client["status"]["selected"] == 0).await?;
+        fixture.namespace.until("dockerhostcert/leaves", out).await?;
+        fixture.namespace.until("portainerclient/leaves", |client| client["status"]["selected"] == 0).await?;
         info(&pair.portainer, id).await?;
         // Another controller knows it by what the status keeps.
         controller.stop()?;
-        controller = bed.namespace.controller("portainer-selector").await?;
-        bed.namespace.merge("dockerhostcert/leaves", label("leaves")).await?;
-        ensure!(bed.registered("leaves").await?.id == id, "it is another one");
+        controller = fixture.namespace.controller("portainer-selector").await?;
+        fixture.namespace.merge("dockerhostcert/leaves", label("leaves")).await?;
+        ensure!(fixture.registered("leaves").await?.id == id, "it is another one");
         right(pair, Some(id)).await?;
     }
     Ok(())
@@ -172,17 +177,18 @@ async fn a_host_that_leaves_the_selector_keeps_its_environment_and_may_come_back
 
 #[tokio::test]
 async fn of_two_portainer_clients_the_older_has_the_host() -> anyhow::Result<()> {
-    let (bed, _controller) = bed("portainer-contest", &["older"]).await?;
-    let pair = bed.pair("older");
+    let (fixture, _controller) = fixture("portainer-contest", &["older"]).await?;
+    let pair = fixture.pair("older");
     let id = pair.portainer.environments()[0].id;
-    let older = bed.namespace.get("portainerclient/older").await?["metadata"]["creationTimestamp"].clone();
+    let older = fixture.namespace.get("portainerclient/older").await?["metadata"]["creationTimestamp"].clone();
     // Times are in whole seconds, and of two in one second the name decides.
     while k8s_openapi::jiff::Timestamp::now().as_second() <= seconds(&older)? {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let younger = client("a-younger", &pair.portainer, "").replace("of: a-younger", "of: older");
-    bed.namespace.apply(&younger).await?;
-    let lost = bed.namespace.until("dockerhostcert/older", |host| fails(host, "Registered", "NameConflict")).await?;
+    fixture.namespace.apply(&younger).await?;
+    let lost =
+        fixture.namespace.until("dockerhostcert/older", |host| fails(host, "Registered", "NameConflict")).await?;
     let reports = lost["status"]["environments"].as_array().context("a list")?;
     let reason = |name: &str| {
         let report = reports.iter().find(|report| report["portainerClient"] == name);
@@ -191,12 +197,12 @@ async fn of_two_portainer_clients_the_older_has_the_host() -> anyhow::Result<()>
     ensure!(reason("older") == "Registered" && reason("a-younger") == "NameConflict", "{reports:#?}");
     let why = reports.iter().find(|report| report["portainerClient"] == "a-younger").context("it is there")?;
     ensure!(why["message"].to_string().contains("let only one of them select it"), "{why:#}");
-    bed.namespace.until("portainerclient/older", |client| is(client, "Ready", "True")).await?;
+    fixture.namespace.until("portainerclient/older", |client| is(client, "Ready", "True")).await?;
     right(pair, Some(id)).await?;
     ensure!(marks(&pair.portainer, &pair.portainer.environments()[0])[0].contains("/older/"), "it has another mark");
     // The younger goes, and takes nothing along.
-    bed.namespace.delete("portainerclient/a-younger").await?;
-    bed.namespace.until("dockerhostcert/older", |host| is(host, "Registered", "True")).await?;
+    fixture.namespace.delete("portainerclient/a-younger").await?;
+    fixture.namespace.until("dockerhostcert/older", |host| is(host, "Registered", "True")).await?;
     right(pair, Some(id)).await.map(drop)
 }
 
@@ -208,42 +214,43 @@ fn seconds(time: &Value) -> anyhow::Result<i64> {
 #[tokio::test]
 async fn a_portainer_client_goes_as_its_policy_says_and_no_server_holds_it_for_ever() -> anyhow::Result<()> {
     let names = ["deleted", "retained", "gone", "gone-host"];
-    let (bed, _controller) = bed("portainer-going", &names).await?;
+    let (fixture, _controller) = fixture("portainer-going", &names).await?;
     for name in ["deleted", "gone", "gone-host"] {
         let client = format!("portainerclient/{name}");
-        bed.namespace.merge(&client, json!({"spec": {"environment": {"deletionPolicy": "Delete"}}})).await?;
-        bed.namespace.until(&client, |client| client["metadata"]["finalizers"].is_array()).await?;
+        fixture.namespace.merge(&client, json!({"spec": {"environment": {"deletionPolicy": "Delete"}}})).await?;
+        fixture.namespace.until(&client, |client| client["metadata"]["finalizers"].is_array()).await?;
         let host = format!("dockerhostcert/{name}");
-        bed.namespace.until(&host, |host| host["metadata"]["finalizers"].is_array()).await?;
+        fixture.namespace.until(&host, |host| host["metadata"]["finalizers"].is_array()).await?;
     }
     for name in ["deleted", "retained"] {
-        bed.namespace.delete(&format!("portainerclient/{name}")).await?;
-        bed.namespace.gone(&format!("portainerclient/{name}")).await?;
+        fixture.namespace.delete(&format!("portainerclient/{name}")).await?;
+        fixture.namespace.gone(&format!("portainerclient/{name}")).await?;
         let out = |host: &Value| find(host, "Registered").is_none() && is(host, "Ready", "True");
-        bed.namespace.until(&format!("dockerhostcert/{name}"), out).await?;
-        event(&bed.namespace, name, "Deregistered").await?;
+        fixture.namespace.until(&format!("dockerhostcert/{name}"), out).await?;
+        event(&fixture.namespace, name, "Deregistered").await?;
     }
-    ensure!(bed.pair("deleted").portainer.environments().is_empty(), "it is still there");
-    let pair = bed.pair("retained");
+    ensure!(fixture.pair("deleted").portainer.environments().is_empty(), "it is still there");
+    let pair = fixture.pair("retained");
     let left = pair.portainer.environments();
     ensure!(left.len() == 1 && marks(&pair.portainer, &left[0]).is_empty(), "{left:#?}");
     info(&pair.portainer, left[0].id).await?;
 
     // A Portainer that is gone for good.
     for (name, what) in [("gone", "portainerclient/gone"), ("gone-host", "dockerhostcert/gone-host")] {
-        bed.pair(name).portainer.stop();
-        bed.namespace.delete(what).await?;
-        bed.namespace.until(what, |object| fails(object, "Ready", "Deregistering")).await?;
-        bed.look(name).await?;
-        bed.namespace
+        fixture.pair(name).portainer.stop();
+        fixture.namespace.delete(what).await?;
+        fixture.namespace.until(what, |object| fails(object, "Ready", "Deregistering")).await?;
+        fixture.look(name).await?;
+        fixture
+            .namespace
             .until(&format!("portainerclient/{name}"), |client| {
                 fails(client, "Registered", "PortainerUnreachable") || fails(client, "Ready", "Deregistering")
             })
             .await?;
-        bed.namespace.get(what).await.context("it waits")?;
-        bed.namespace.annotate(what, "dockseal.dev/force-remove", "yes").await?;
-        bed.namespace.gone(what).await?;
-        event(&bed.namespace, name, "FinalizerForced").await?;
+        fixture.namespace.get(what).await.context("it waits")?;
+        fixture.namespace.annotate(what, "dockseal.dev/force-remove", "yes").await?;
+        fixture.namespace.gone(what).await?;
+        event(&fixture.namespace, name, "FinalizerForced").await?;
     }
     Ok(())
 }
@@ -251,7 +258,7 @@ async fn a_portainer_client_goes_as_its_policy_says_and_no_server_holds_it_for_e
 /// What the controller says of its requests, hosts and environments, and that none of it outlives its object.
 #[tokio::test]
 async fn requests_are_counted_as_long_as_their_portainer_client_is_there() -> anyhow::Result<()> {
-    let (bed, controller) = bed("portainer-counted", &["stays", "goes"]).await?;
+    let (fixture, controller) = fixture("portainer-counted", &["stays", "goes"]).await?;
     let shows = async |what: &str, name: &str, labels: &str| -> anyhow::Result<Option<f64>> {
         let series = format!("dockseal_{what}{{namespace=\"portainer-counted\",name=\"{name}\"{labels}}} ");
         let (_, metrics) = controller.get("/metrics").await?;
@@ -273,14 +280,17 @@ async fn requests_are_counted_as_long_as_their_portainer_client_is_there() -> an
         let looked = shows("portainer_last_look_timestamp_seconds", name, "").await?.unwrap_or_default();
         ensure!((0.0..600.0).contains(&(Clock::system().now().as_second() as f64 - looked)), "looked at {looked}");
     }
-    bed.pair("stays").portainer.stop();
-    bed.look("stays").await?;
-    bed.namespace.until("portainerclient/stays", |client| fails(client, "Registered", "PortainerUnreachable")).await?;
+    fixture.pair("stays").portainer.stop();
+    fixture.look("stays").await?;
+    fixture
+        .namespace
+        .until("portainerclient/stays", |client| fails(client, "Registered", "PortainerUnreachable"))
+        .await?;
     let (_, metrics) = controller.get("/metrics").await?;
     ensure!(metrics.contains("outcome=\"unreachable\""), "{metrics}");
 
-    bed.namespace.delete("portainerclient/goes").await?;
-    bed.namespace.gone("portainerclient/goes").await?;
+    fixture.namespace.delete("portainerclient/goes").await?;
+    fixture.namespace.gone("portainerclient/goes").await?;
     for _ in 0..300 {
         let (_, metrics) = controller.get("/metrics").await?;
         let left = |line: &&str| line.contains("\"goes\"") && !line.contains("DockerHostCert");

@@ -5,9 +5,9 @@ use crate::enrolled::charted;
 use crate::support::cluster::Cluster;
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::program::Program;
+use crate::support::page_commands::PageCommands;
 use crate::support::pages::Page;
 use crate::support::relay::Relay;
-use crate::support::typist::Typist;
 use anyhow::{Result, ensure};
 
 const NAS: &str = "docs/nas-rootless.md";
@@ -23,7 +23,7 @@ const NAS_LOGIN: &str = "systemd-run --quiet --unit=nas-login --service-type=not
 async fn hosts_outside_of_the_cluster() -> Result<()> {
     let host = boot()?;
     let (cluster, _controller) = charted("default").await?;
-    let ada = Terminal::new(&host, Typist::new("outside"), "ada")?;
+    let ada = Terminal::new(&host, PageCommands::new("outside"), "ada")?;
     let _relay = joined(&host, &cluster)?;
     cluster.apply(&objects()?).await?;
     nas(&ada)?;

@@ -3,7 +3,7 @@
 use super::SOON;
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::program::Program;
-use crate::support::typist::Typist;
+use crate::support::page_commands::PageCommands;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 use std::rc::Rc;
@@ -28,24 +28,24 @@ const USERS: &str = "useradd --create-home --shell /bin/sh --groups docker ada
 /// The terminal, and who sits there.
 pub struct Terminal<'a> {
     pub host: &'a HostBox,
-    typist: Rc<Typist>,
+    page_commands: Rc<PageCommands>,
     user: &'static str,
 }
 
 impl<'a> Terminal<'a> {
     /// In a box that has the program, and goes by all names of the pages; there is typed what they leave to `typist`.
-    pub fn new(host: &'a HostBox, typist: Typist, user: &'static str) -> Result<Terminal<'a>> {
+    pub fn new(host: &'a HostBox, page_commands: PageCommands, user: &'static str) -> Result<Terminal<'a>> {
         host.install(Path::new(env!("CARGO_BIN_EXE_dockseal")), "/usr/local/bin/dockseal")?;
         for address in ADDRESSES {
             host.network(&["addr", "add", &format!("{address}/32"), "dev", "lo"])?;
         }
         host.sh(&format!("echo {} {NAMES} >>/etc/hosts; {USERS}", ADDRESSES[0]))?;
-        Ok(Terminal { host, typist: Rc::new(typist), user })
+        Ok(Terminal { host, page_commands: Rc::new(page_commands), user })
     }
 
     /// Somebody else sits down.
     pub fn another(&self, user: &'static str) -> Terminal<'a> {
-        Terminal { host: self.host, typist: Rc::clone(&self.typist), user }
+        Terminal { host: self.host, page_commands: Rc::clone(&self.page_commands), user }
     }
 
     /// Types the command of a page that begins so; what it prints.
@@ -55,7 +55,7 @@ impl<'a> Terminal<'a> {
 
     /// The same, and `more` behind it.
     pub fn types_with(&self, page: &str, begins: &str, more: &str) -> Result<String> {
-        self.sh(&format!("{} {more}", self.typist.command(page, begins)?))
+        self.sh(&format!("{} {more}", self.page_commands.command(page, begins)?))
     }
 
     /// Types the command of a page that begins so, and goes on.
@@ -65,7 +65,7 @@ impl<'a> Terminal<'a> {
 
     /// The same in that directory.
     pub fn goes_on_in(&self, directory: &str, page: &str, begins: &str) -> Result<Program> {
-        self.starts(&format!("cd {directory}; exec {}", self.typist.command(page, begins)?))
+        self.starts(&format!("cd {directory}; exec {}", self.page_commands.command(page, begins)?))
     }
 
     /// Starts what no page types.
@@ -83,9 +83,9 @@ impl<'a> Terminal<'a> {
 
     /// In the user's home, with what a login sets.
     fn shell(&self, script: &str) -> Vec<String> {
-        let home = if self.user == "root" { "/root".to_owned() } else { format!("/home/{}", self.user) };
+        let homelab = if self.user == "root" { "/root".to_owned() } else { format!("/home/{}", self.user) };
         let user = format!("--reuid={0} --regid={0} --init-groups", self.user);
-        let script = format!("export HOME={home}; cd; {script}");
+        let script = format!("export HOME={homelab}; cd; {script}");
         let words = ["setpriv"].into_iter().chain(user.split(' ')).chain(["sh", "-ec", &script]);
         words.map(str::to_owned).collect()
     }
@@ -118,7 +118,7 @@ impl<'a> Terminal<'a> {
 
     /// All was typed.
     pub fn done(&self) -> Result<()> {
-        self.typist.done()?;
+        self.page_commands.done()?;
         Ok(())
     }
 }

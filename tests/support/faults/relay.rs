@@ -14,11 +14,11 @@ use tokio::task::JoinSet;
 
 use super::rule::{Action, Rule};
 use super::upstream::Upstream;
-use super::watch::{Cut, Watch};
+use super::watch::{ConnectionCut, Watch};
 use super::{Entry, OpenWatch, Shared, locked, status};
 
 /// An error of a service or a body makes hyper close the connection without another word; that is how a cut is made.
-type Answer = Response<UnsyncBoxBody<Bytes, Cut>>;
+type Answer = Response<UnsyncBoxBody<Bytes, ConnectionCut>>;
 
 #[derive(Clone)]
 pub struct Relay {
@@ -42,7 +42,7 @@ impl Relay {
                     // A task of its own: a client that has gone, killed by a test perhaps, does not take back what it
                     // has sent. So it is with a real API server.
                     let answering = tokio::spawn(relay.clone().answer(request));
-                    async { answering.await.unwrap_or(Err(Cut)) }
+                    async { answering.await.unwrap_or(Err(ConnectionCut)) }
                 });
                 let connection = hyper::server::conn::http1::Builder::new();
                 connections.spawn(connection.serve_connection(TokioIo::new(stream), service));
@@ -54,9 +54,9 @@ impl Relay {
         }
     }
 
-    async fn answer(self, request: Request<Incoming>) -> Result<Answer, Cut> {
+    async fn answer(self, request: Request<Incoming>) -> Result<Answer, ConnectionCut> {
         let (head, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+        let body = body.collect().await.map_err(|_| ConnectionCut)?.to_bytes();
         let entry = Entry::new(&head, &body);
         let rule = Rule::taking(&locked(&self.shared.rules), &entry);
         let number = self.shared.note(Entry { fault: rule.as_deref().map(|rule| rule.action().clone()), ..entry });
@@ -66,7 +66,7 @@ impl Relay {
             Some(answer) => answer.map(|body| body.map_err(|never| match never {}).boxed_unsync()),
             None => {
                 // An API server that is down looks to the client as it would without the proxy.
-                let response = self.upstream.send(head, body).await.map_err(|_| Cut)?;
+                let response = self.upstream.send(head, body).await.map_err(|_| ConnectionCut)?;
                 exchange.amend(|entry| entry.upstream = Some(response.status().as_u16()));
                 exchange.after().await?;
                 exchange.pass_on(response)
@@ -86,13 +86,13 @@ struct Exchange {
 
 impl Exchange {
     /// What happens to the request on its way to the API server; an answer if it never gets there.
-    async fn before(&self) -> Result<Option<Response<Full<Bytes>>>, Cut> {
+    async fn before(&self) -> Result<Option<Response<Full<Bytes>>>, ConnectionCut> {
         let Some(rule) = self.rule.as_deref() else { return Ok(None) };
         let fire = || rule.fire(self.shared.entry(self.number));
         match rule.action() {
             Action::Refuse => {
                 fire();
-                return Err(Cut);
+                return Err(ConnectionCut);
             }
             Action::Status { code, retry_after } => {
                 fire();
@@ -108,7 +108,7 @@ impl Exchange {
             }
             Action::PauseBefore => {
                 fire();
-                rule.go_ahead().await.then_some(()).ok_or(Cut)?;
+                rule.go_ahead().await.then_some(()).ok_or(ConnectionCut)?;
             }
             Action::CutAfterSend | Action::HoldAnswer(_) | Action::PauseAfter | Action::Observe => {}
             Action::CutWatch { .. } => {}
@@ -117,13 +117,13 @@ impl Exchange {
     }
 
     /// What happens to the API server's answer on its way back.
-    async fn after(&self) -> Result<(), Cut> {
+    async fn after(&self) -> Result<(), ConnectionCut> {
         let Some(rule) = self.rule.as_deref() else { return Ok(()) };
         let fire = || rule.fire(self.shared.entry(self.number));
         match rule.action() {
             Action::CutAfterSend => {
                 fire();
-                Err(Cut)
+                Err(ConnectionCut)
             }
             Action::HoldAnswer(how_long) => {
                 fire();
@@ -132,7 +132,7 @@ impl Exchange {
             }
             Action::PauseAfter => {
                 fire();
-                rule.go_ahead().await.then_some(()).ok_or(Cut)
+                rule.go_ahead().await.then_some(()).ok_or(ConnectionCut)
             }
             Action::Observe => {
                 fire();
@@ -145,7 +145,7 @@ impl Exchange {
     fn pass_on(&self, response: Response<Incoming>) -> Answer {
         let entry = self.shared.entry(self.number);
         if !(entry.is_watch() && response.status().is_success()) {
-            return response.map(|body| body.map_err(|_| Cut).boxed_unsync());
+            return response.map(|body| body.map_err(|_| ConnectionCut).boxed_unsync());
         }
         let (cut, cut_by_test) = oneshot::channel();
         locked(&self.shared.watches).push(OpenWatch { number: self.number, path: entry.path, cut });

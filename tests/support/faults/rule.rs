@@ -130,7 +130,7 @@ impl fmt::Debug for Fault {
 enum Verdict {
     Wait,
     Resume,
-    Cut,
+    ConnectionCut,
 }
 
 /// A fault at work.
@@ -225,7 +225,7 @@ impl Injected {
     /// Paused requests, and those that this fault would still pause, are dropped with their connections; what was
     /// not yet forwarded never will be.
     pub fn cut(&self) {
-        self.rule.verdict.send_replace(Verdict::Cut);
+        self.rule.verdict.send_replace(Verdict::ConnectionCut);
     }
 }
 
@@ -234,7 +234,7 @@ impl Drop for Injected {
         self.rule.verdict.send_if_modified(|verdict| {
             let waits = *verdict == Verdict::Wait;
             if waits {
-                *verdict = Verdict::Cut;
+                *verdict = Verdict::ConnectionCut;
             }
             waits
         });

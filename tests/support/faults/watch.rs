@@ -12,15 +12,15 @@ use super::{Shared, locked};
 
 /// Hyper closes the connection, without another word, on any error of a service or a body.
 #[derive(Debug)]
-pub struct Cut;
+pub struct ConnectionCut;
 
-impl std::fmt::Display for Cut {
+impl std::fmt::Display for ConnectionCut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("cut by the test's fault proxy")
     }
 }
 
-impl std::error::Error for Cut {}
+impl std::error::Error for ConnectionCut {}
 
 /// The events of a watch, line by line where they are counted.
 pub struct Watch {
@@ -36,11 +36,14 @@ pub struct Watch {
 
 impl Body for Watch {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = ConnectionCut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionCut>>> {
         if Pin::new(&mut self.cut_by_test).poll(context).is_ready() {
-            return Poll::Ready(Some(Err(Cut)));
+            return Poll::Ready(Some(Err(ConnectionCut)));
         }
         if self.left == Some(0) {
             if !self.flushed {
@@ -52,10 +55,10 @@ impl Body for Watch {
             if let Some(rule) = self.rule.take() {
                 rule.fire(self.shared.entry(self.number));
             }
-            return Poll::Ready(Some(Err(Cut)));
+            return Poll::Ready(Some(Err(ConnectionCut)));
         }
         let Poll::Ready(frame) = Pin::new(&mut self.upstream).poll_frame(context) else { return Poll::Pending };
-        let Some(Ok(frame)) = frame else { return Poll::Ready(frame.map(|frame| frame.map_err(|_| Cut))) };
+        let Some(Ok(frame)) = frame else { return Poll::Ready(frame.map(|frame| frame.map_err(|_| ConnectionCut))) };
         let frame = frame.map_data(|events| match self.left.as_mut() {
             Some(left) => first_lines(events, left),
             None => events,

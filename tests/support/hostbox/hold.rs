@@ -12,16 +12,16 @@ const DEAD_WITHIN: Duration = Duration::from_secs(90);
 
 /// `box.sh hold` is the guardian: it waits for the end of its stdin, whose other end only the test process holds; so
 /// for `drop`, or for that process's death of whatever kind.
-pub struct Hold {
+pub struct BoxGuard {
     guardian: Child,
     number: u8,
     dir: PathBuf,
     cgroup: PathBuf,
 }
 
-impl Hold {
+impl BoxGuard {
     /// A box of that root, switched off.
-    pub fn take(root: &Path) -> Result<Hold> {
+    pub fn take(root: &Path) -> Result<BoxGuard> {
         let mut guardian = script()
             .arg("hold")
             .arg(root)
@@ -41,7 +41,7 @@ impl Hold {
             bail!("failed to make a box: {}", said.trim());
         };
         let dir = Path::new("/run/dockseal-hostbox").join(number);
-        Ok(Hold { guardian, number: number.parse()?, dir, cgroup: cgroup.into() })
+        Ok(BoxGuard { guardian, number: number.parse()?, dir, cgroup: cgroup.into() })
     }
 
     /// 1 to 254, on this machine only ours.
@@ -76,7 +76,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for BoxGuard {
     fn drop(&mut self) {
         drop(self.guardian.stdin.take());
         // Nothing to be done about a failure here; the next box of that number takes away what is left.

@@ -50,7 +50,7 @@ struct Shared {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Way {
+enum Protocol {
     Plain,
     Tls,
 }
@@ -129,8 +129,8 @@ async fn ask_all(shared: Arc<Shared>) {
     while !shared.stop.load(Ordering::SeqCst) {
         tick.tick().await;
         for address in locked(&shared.addresses).clone() {
-            for way in [Way::Plain, Way::Tls] {
-                open.spawn(ask_and_count(Arc::clone(&shared), address, way));
+            for protocol in [Protocol::Plain, Protocol::Tls] {
+                open.spawn(ask_and_count(Arc::clone(&shared), address, protocol));
             }
         }
         while open.try_join_next().is_some_and(|ended| ended.is_ok()) {}
@@ -138,27 +138,27 @@ async fn ask_all(shared: Arc<Shared>) {
     open.join_all().await;
 }
 
-async fn ask_and_count(shared: Arc<Shared>, address: SocketAddr, way: Way) {
+async fn ask_and_count(shared: Arc<Shared>, address: SocketAddr, protocol: Protocol) {
     locked(&shared.count).asked += 1;
     let mut answer = Vec::new();
     // Whatever came before the error or the end of the time is judged.
-    let ended = tokio::time::timeout(ANSWER_WITHIN, ask(&shared, address, way, &mut answer)).await;
+    let ended = tokio::time::timeout(ANSWER_WITHIN, ask(&shared, address, protocol, &mut answer)).await;
     let answer = String::from_utf8_lossy(&answer);
     let mut count = locked(&shared.count);
-    if answer.starts_with("HTTP/") && !(matches!(way, Way::Plain) && answer.trim_end() == TLS_AT_WORK) {
+    if answer.starts_with("HTTP/") && !(matches!(protocol, Protocol::Plain) && answer.trim_end() == TLS_AT_WORK) {
         count.leaked += 1;
-        let first = || format!("{way:?} {address} after {:.1?}: {answer}", shared.began.elapsed());
+        let first = || format!("{protocol:?} {address} after {:.1?}: {answer}", shared.began.elapsed());
         count.first_leak.get_or_insert_with(first);
     } else if !answer.is_empty() || matches!(ended, Ok(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData) {
         count.denied += 1;
     }
 }
 
-async fn ask(shared: &Shared, address: SocketAddr, way: Way, answer: &mut Vec<u8>) -> std::io::Result<()> {
+async fn ask(shared: &Shared, address: SocketAddr, protocol: Protocol, answer: &mut Vec<u8>) -> std::io::Result<()> {
     let stream = TcpStream::connect(address).await?;
-    match way {
-        Way::Plain => ping(stream, answer).await,
-        Way::Tls => ping(shared.tls.connect(ServerName::from(address.ip()), stream).await?, answer).await,
+    match protocol {
+        Protocol::Plain => ping(stream, answer).await,
+        Protocol::Tls => ping(shared.tls.connect(ServerName::from(address.ip()), stream).await?, answer).await,
     }
 }
 
@@ -179,15 +179,15 @@ fn without_certificate() -> Result<TlsConnector> {
         .with_safe_default_protocol_versions()
         .context("failed to set up TLS")?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody))
+        .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
         .with_no_client_auth();
     Ok(Arc::new(config).into())
 }
 
 #[derive(Debug)]
-struct Anybody;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

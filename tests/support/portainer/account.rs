@@ -1,7 +1,7 @@
 //! Who asks: users, passwords, JWT and API keys; and the limiter that bans who logs in too often.
 
 use super::answer::{Answer, Reply};
-use super::request::{Asked, invalid};
+use super::request::{ApiRequest, invalid};
 use super::state::State;
 use super::{Shared, locked, random};
 use base64::Engine as _;
@@ -52,7 +52,7 @@ pub fn fresh_key() -> String {
 
 impl Shared {
     /// What the CSRF door says, before anything else.
-    pub fn guard(&self, asked: &Asked) -> Result<(), Answer> {
+    pub fn guard(&self, asked: &ApiRequest) -> Result<(), Answer> {
         if cookie(asked).is_some() {
             let safe = ["GET", "HEAD", "OPTIONS", "TRACE"].contains(&asked.method.as_str());
             return if safe { Ok(()) } else { Err(Answer::text(403, "Forbidden - CSRF token not found in request\n")) };
@@ -65,7 +65,7 @@ impl Shared {
     }
 
     /// The caller: by API key, then cookie, then bearer token. The first that is there decides.
-    pub fn caller(&self, asked: &Asked) -> Result<Caller, Answer> {
+    pub fn caller(&self, asked: &ApiRequest) -> Result<Caller, Answer> {
         let wrong = || Answer::refusal(401, "Invalid JWT token", "Unauthorized");
         let state = locked(&self.state);
         let caller = |user: u64, by_token| {
@@ -96,7 +96,7 @@ impl Shared {
     }
 
     /// `POST /auth`
-    pub fn log_in(&self, asked: &Asked) -> Reply {
+    pub fn log_in(&self, asked: &ApiRequest) -> Reply {
         self.limit(asked.from)?;
         let fields = asked.json()?;
         let name =
@@ -116,7 +116,7 @@ impl Shared {
     }
 
     /// `POST /users/admin/init`
-    pub fn first_admin(&self, asked: &Asked) -> Reply {
+    pub fn first_admin(&self, asked: &ApiRequest) -> Reply {
         let fields = asked.json()?;
         let name = fields.text("Username")?.filter(|name| !name.is_empty() && !name.contains(' '));
         let name = name.ok_or_else(|| invalid("Invalid username. Must not contain any whitespace"))?;
@@ -132,7 +132,7 @@ impl Shared {
     }
 
     /// `POST /users`
-    pub fn add_user(&self, asked: &Asked) -> Reply {
+    pub fn add_user(&self, asked: &ApiRequest) -> Reply {
         let fields = asked.json()?;
         let name = fields.text("Username")?.filter(|name| !name.is_empty() && !name.contains(' '));
         let name = name.ok_or_else(|| invalid("Invalid username. Must not contain any whitespace"))?;
@@ -171,7 +171,7 @@ impl Shared {
     }
 
     /// `POST /users/{id}/tokens`, which no API key may ask for.
-    pub fn add_key(&self, caller: Caller, id: u64, asked: &Asked) -> Reply {
+    pub fn add_key(&self, caller: Caller, id: u64, asked: &ApiRequest) -> Reply {
         self.limit(asked.from)?;
         if !caller.by_token {
             return Err(Answer::refusal(401, "Auth not supported", "Authentication required"));
@@ -250,7 +250,7 @@ fn key_json(state: &State, number: u64) -> serde_json::Value {
         "lastUsed": 0 })
 }
 
-fn cookie(asked: &Asked) -> Option<String> {
+fn cookie(asked: &ApiRequest) -> Option<String> {
     let cookies = asked.header("cookie")?.split(';');
     let value = cookies.filter_map(|pair| pair.trim().strip_prefix("portainer_api_key=")).next()?;
     (!value.is_empty()).then(|| value.to_owned())

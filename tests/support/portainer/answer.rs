@@ -10,15 +10,15 @@ use std::task::{Context, Poll};
 
 /// An error of a service or a body makes hyper close the connection without another word; that is how a cut is made.
 #[derive(Debug)]
-pub struct Cut;
+pub struct ConnectionCut;
 
-impl std::fmt::Display for Cut {
+impl std::fmt::Display for ConnectionCut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("cut by the test")
     }
 }
 
-impl std::error::Error for Cut {}
+impl std::error::Error for ConnectionCut {}
 
 /// A whole answer.
 #[derive(Clone, Debug)]
@@ -70,7 +70,7 @@ impl Answer {
     }
 
     /// As hyper sends it.
-    pub fn send(self) -> Response<UnsyncBoxBody<Bytes, Cut>> {
+    pub fn send(self) -> Response<UnsyncBoxBody<Bytes, ConnectionCut>> {
         let body = self.body.clone();
         // Go announces the length of short bodies only.
         if body.len() > 2048 {
@@ -81,15 +81,15 @@ impl Answer {
     }
 
     /// As hyper sends it when the connection breaks in the middle of the body.
-    pub fn send_half(self) -> Response<UnsyncBoxBody<Bytes, Cut>> {
+    pub fn send_half(self) -> Response<UnsyncBoxBody<Bytes, ConnectionCut>> {
         // Where the body is empty it is announced longer than it is.
         let announced = self.body.len().max(2);
         let half = self.body.slice(..self.body.len() / 2);
-        let body = Half { announced: announced as u64, half: Some(half), rested: false };
+        let body = HalfBody { announced: announced as u64, half: Some(half), rested: false };
         self.dressed(body.boxed_unsync())
     }
 
-    fn dressed(&self, body: UnsyncBoxBody<Bytes, Cut>) -> Response<UnsyncBoxBody<Bytes, Cut>> {
+    fn dressed(&self, body: UnsyncBoxBody<Bytes, ConnectionCut>) -> Response<UnsyncBoxBody<Bytes, ConnectionCut>> {
         let mut response = Response::builder().status(self.status);
         if (200..300).contains(&self.status) {
             response = response.header("x-csrf-token", "");
@@ -106,17 +106,20 @@ fn header(name: &str, value: &str) -> (String, String) {
 }
 
 /// A body that ends with an error after half of what it announced.
-struct Half {
+struct HalfBody {
     announced: u64,
     half: Option<Bytes>,
     rested: bool,
 }
 
-impl Body for Half {
+impl Body for HalfBody {
     type Data = Bytes;
-    type Error = Cut;
+    type Error = ConnectionCut;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionCut>>> {
         if let Some(half) = self.half.take() {
             return Poll::Ready(Some(Ok(Frame::data(half))));
         }
@@ -126,7 +129,7 @@ impl Body for Half {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Some(Err(Cut)))
+        Poll::Ready(Some(Err(ConnectionCut)))
     }
 
     fn size_hint(&self) -> SizeHint {

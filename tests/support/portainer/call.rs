@@ -1,7 +1,7 @@
 //! The log of calls, without bodies: who asked for what, when, and what it was told.
 
 use super::fault::{Fault, fits};
-use super::request::Asked;
+use super::request::ApiRequest;
 use super::{Shared, locked};
 use http::Method;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Call {
 
 /// A place in the log.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(pub(super) usize);
+pub struct LogPosition(pub(super) usize);
 
 /// The most of those calls that were under way at one moment.
 pub fn most_in_flight(calls: &[Call]) -> usize {
@@ -56,14 +56,14 @@ pub fn most_in_flight(calls: &[Call]) -> usize {
 }
 
 /// A call that is under way; dropped, it has ended.
-pub struct Open {
+pub struct OpenCall {
     shared: Arc<Shared>,
     number: usize,
 }
 
-impl Open {
+impl OpenCall {
     /// Writes the call down.
-    pub fn new(shared: &Arc<Shared>, asked: &Asked, fault: Option<Fault>) -> Open {
+    pub fn new(shared: &Arc<Shared>, asked: &ApiRequest, fault: Option<Fault>) -> OpenCall {
         let mut log = locked(&shared.calls);
         log.push(Call {
             method: asked.method.clone(),
@@ -75,7 +75,7 @@ impl Open {
             began: Instant::now(),
             ended: None,
         });
-        Open { shared: Arc::clone(shared), number: log.len() - 1 }
+        OpenCall { shared: Arc::clone(shared), number: log.len() - 1 }
     }
 
     /// Writes down what the client is told, and which environment came of it.
@@ -86,13 +86,13 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenCall {
     fn drop(&mut self) {
         locked(&self.shared.calls)[self.number].ended = Some(Instant::now());
     }
 }
 
-fn environment(asked: &Asked) -> Option<u64> {
+fn environment(asked: &ApiRequest) -> Option<u64> {
     let mut steps = asked.path.split('/').skip(2);
     match steps.next()? {
         "endpoints" => steps.next()?.parse().ok(),

@@ -2,7 +2,7 @@
 
 use super::account::{missing, not_found};
 use super::answer::{Answer, Reply};
-use super::request::{Asked, Fields};
+use super::request::{ApiRequest, Fields};
 use super::state::{Environment, State};
 use super::{Shared, locked};
 use serde_json::Value;
@@ -25,7 +25,7 @@ struct Change {
 
 impl Shared {
     /// What fails half-way is not written back, but its files and tags stay changed.
-    pub fn change(&self, id: u64, asked: &Asked) -> Reply {
+    pub fn change(&self, id: u64, asked: &ApiRequest) -> Reply {
         let mut change = Change::read(&asked.json()?)?;
         let mut state = locked(&self.state);
         let mut environment = state.environments.get(&id).cloned().ok_or_else(|| no_environment(id))?;

@@ -3,7 +3,7 @@
 use super::account::not_found;
 use super::answer::{Answer, Reply};
 use super::dial;
-use super::request::{Asked, Part, invalid};
+use super::request::{ApiRequest, Part, invalid};
 use super::snapshot;
 use super::state::{Environment, Tls, default_settings};
 use super::{Shared, locked};
@@ -32,7 +32,7 @@ struct Files {
 
 impl Shared {
     /// The name is looked at before the ping, so creates side by side may all find it free.
-    pub async fn create(&self, asked: &Asked) -> Reply {
+    pub async fn create(&self, asked: &ApiRequest) -> Reply {
         let mut form = Form::read(asked)?;
         if self.is_before(22) {
             form.engine.clear(); // it does not know the field
@@ -109,7 +109,7 @@ impl Shared {
 }
 
 impl Form {
-    fn read(asked: &Asked) -> Result<Form, Answer> {
+    fn read(asked: &ApiRequest) -> Result<Form, Answer> {
         let parts = asked.form();
         let text = |name: &str| {
             let part = parts.iter().find(|part| part.name == name && !part.is_file);

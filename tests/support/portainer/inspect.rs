@@ -1,6 +1,6 @@
 //! What tests see and do without the API: look at the database and the disk, edit by hand, order faults, read the log.
 
-use super::call::{Call, Mark, most_in_flight};
+use super::call::{Call, LogPosition, most_in_flight};
 use super::fault::{Fault, Rule};
 use super::state::{ApiKey, Environment, Group, State, Tag, Tls, User, default_settings};
 use super::{Portainer, account, locked};
@@ -216,27 +216,27 @@ impl Portainer {
     }
 
     /// Now, in the log.
-    pub fn mark(&self) -> Mark {
-        Mark(locked(&self.shared.calls).len())
+    pub fn mark(&self) -> LogPosition {
+        LogPosition(locked(&self.shared.calls).len())
     }
 
     /// Every call so far.
     pub fn calls(&self) -> Vec<Call> {
-        self.calls_since(Mark(0))
+        self.calls_since(LogPosition(0))
     }
 
     /// The calls since then.
-    pub fn calls_since(&self, mark: Mark) -> Vec<Call> {
+    pub fn calls_since(&self, mark: LogPosition) -> Vec<Call> {
         locked(&self.shared.calls)[mark.0..].to_vec()
     }
 
     /// How many calls since then were this one; `*` and `**` as in faults.
-    pub fn count_since(&self, mark: Mark, method: &str, pattern: &str) -> usize {
+    pub fn count_since(&self, mark: LogPosition, method: &str, pattern: &str) -> usize {
         self.calls_since(mark).iter().filter(|call| call.is(method, pattern)).count()
     }
 
     /// The most calls since then that were under way at one moment.
-    pub fn most_in_flight_since(&self, mark: Mark) -> usize {
+    pub fn most_in_flight_since(&self, mark: LogPosition) -> usize {
         most_in_flight(&self.calls_since(mark))
     }
 

@@ -2,14 +2,14 @@
 
 use super::account::Caller;
 use super::answer::{Answer, Reply};
-use super::request::Asked;
+use super::request::ApiRequest;
 use super::state::{Environment, State};
 use super::{Shared, locked};
 use serde_json::Value;
 
 impl Shared {
     /// Whoever is no administrator sees what was granted, which is mostly nothing; that is no error.
-    pub fn list(&self, caller: Caller, asked: &Asked) -> Reply {
+    pub fn list(&self, caller: Caller, asked: &ApiRequest) -> Reply {
         let state = locked(&self.state);
         let visible = |environment: &&Environment| caller.role == 1 || environment.users.contains(&caller.user);
         let mut found: Vec<&Environment> = state.environments.values().filter(visible).collect();
@@ -46,7 +46,7 @@ struct Filter {
 }
 
 impl Filter {
-    fn read(asked: &Asked) -> Result<Filter, Answer> {
+    fn read(asked: &ApiRequest) -> Result<Filter, Answer> {
         let numbers = |name: &str| {
             let texts = asked.parameters(&format!("{name}[]"));
             let wrong =

@@ -34,7 +34,7 @@ use tokio_rustls::TlsAcceptor;
 
 #[allow(unused_imports, reason = "every test binary compiles all of it and uses only a part")]
 pub use {
-    call::{Call, Mark, most_in_flight},
+    call::{Call, LogPosition, most_in_flight},
     fault::Fault,
 };
 

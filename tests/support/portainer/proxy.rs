@@ -3,7 +3,7 @@
 use super::answer::{Answer, Reply};
 use super::dial::{self, Line, Target};
 use super::locked;
-use super::request::Asked;
+use super::request::ApiRequest;
 use super::state::Environment;
 use http::Method;
 use http_body_util::Full;
@@ -37,7 +37,7 @@ impl Proxies {
     }
 
     /// Passes a request on through the kept proxy, or through one that is built now.
-    pub async fn pass(&self, environment: &Environment, path: &str, asked: &Asked) -> Reply {
+    pub async fn pass(&self, environment: &Environment, path: &str, asked: &ApiRequest) -> Reply {
         let kept = locked(&self.0).get(&environment.id).map(Arc::clone);
         let proxy = match kept {
             Some(proxy) => proxy,
@@ -56,7 +56,7 @@ impl Proxies {
 
 impl Proxy {
     /// Over a kept connection while there is one; one that broke while it was idle is no reason to fail.
-    async fn pass(&self, path: &str, asked: &Asked) -> Answer {
+    async fn pass(&self, path: &str, asked: &ApiRequest) -> Answer {
         loop {
             let kept = locked(&self.idle).pop();
             let reused = kept.is_some();
@@ -79,7 +79,7 @@ impl Proxy {
         }
     }
 
-    async fn send(&self, line: &mut Line, path: &str, asked: &Asked) -> Option<Answer> {
+    async fn send(&self, line: &mut Line, path: &str, asked: &ApiRequest) -> Option<Answer> {
         let path = if asked.query.is_empty() { path.to_owned() } else { format!("{path}?{}", asked.query) };
         let mut request = self.target.request(asked.method.clone(), &path);
         *request.body_mut() = Full::new(asked.body.clone());

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// A whole request.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub struct ApiRequest {
     pub method: Method,
     pub path: String,
     pub query: String,
@@ -26,7 +26,7 @@ pub struct Part {
     pub bytes: Bytes,
 }
 
-impl Asked {
+impl ApiRequest {
     /// A header as text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())

@@ -3,7 +3,7 @@
 use super::account::Caller;
 use super::answer::{Answer, Reply};
 use super::change::no_environment;
-use super::request::Asked;
+use super::request::ApiRequest;
 use super::state::Environment;
 use super::{Shared, locked};
 use serde_json::json;
@@ -33,11 +33,11 @@ pub fn is_passed_on(path: &str) -> bool {
 
 impl Shared {
     /// Answers.
-    pub async fn route(&self, asked: &Asked) -> Answer {
+    pub async fn route(&self, asked: &ApiRequest) -> Answer {
         self.attend(asked).await.unwrap_or_else(|refusal| refusal)
     }
 
-    async fn attend(&self, asked: &Asked) -> Reply {
+    async fn attend(&self, asked: &ApiRequest) -> Reply {
         self.guard(asked)?;
         if !asked.path.starts_with("/api/") {
             return Err(Answer::text(404, "404 page not found\n"));
@@ -73,7 +73,7 @@ impl Shared {
     }
 
     /// What any user may ask for.
-    async fn attend_user(&self, caller: Caller, path: &[&str], asked: &Asked) -> Reply {
+    async fn attend_user(&self, caller: Caller, path: &[&str], asked: &ApiRequest) -> Reply {
         match (asked.method.as_str(), path) {
             (_, ["system", "version"]) => Ok(Answer::json(200, &self.version_json(caller))),
             (_, ["system", "info"]) => {
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// What only administrators may ask for: who is none hears that before anything else.
-    async fn attend_admin(&self, caller: Caller, path: &[&str], asked: &Asked) -> Reply {
+    async fn attend_admin(&self, caller: Caller, path: &[&str], asked: &ApiRequest) -> Reply {
         match (asked.method.as_str(), path) {
             ("POST", ["endpoints"]) => self.create(asked).await,
             ("PUT", ["endpoints", id]) => self.change(number(id)?, asked),
@@ -123,7 +123,7 @@ impl Shared {
         }
     }
 
-    async fn pass_on(&self, id: &str, asked: &Asked) -> Reply {
+    async fn pass_on(&self, id: &str, asked: &ApiRequest) -> Reply {
         let environment = self.visible(self.caller(asked)?, number(id)?)?;
         let (_, path) = asked.path.split_once("/docker").unwrap_or_default();
         self.proxies.pass(&environment, path, asked).await

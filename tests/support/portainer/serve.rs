@@ -2,10 +2,10 @@
 
 use super::super::listening::{Listening, only_tls};
 use super::Shared;
-use super::answer::{Answer, Cut};
-use super::call::Open;
+use super::answer::{Answer, ConnectionCut};
+use super::call::OpenCall;
 use super::fault::{Fault, Rule};
-use super::request::Asked;
+use super::request::ApiRequest;
 use super::route::is_passed_on;
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -18,21 +18,21 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-type Sent = Response<UnsyncBoxBody<Bytes, Cut>>;
+type Sent = Response<UnsyncBoxBody<Bytes, ConnectionCut>>;
 
 /// Serves the stand-in on that listener.
 pub fn start(shared: &Arc<Shared>, listener: TcpListener) -> anyhow::Result<Listening> {
-    let door = Door { shared: Arc::clone(shared), tls: shared.tls.clone() };
+    let door = Listener { shared: Arc::clone(shared), tls: shared.tls.clone() };
     Listening::start(vec![listener], move |stream| door.clone().welcome(stream))
 }
 
 #[derive(Clone)]
-struct Door {
+struct Listener {
     shared: Arc<Shared>,
     tls: Option<TlsAcceptor>,
 }
 
-impl Door {
+impl Listener {
     async fn welcome(self, stream: TcpStream) {
         let Ok(from) = stream.peer_addr().map(|address| address.ip()) else { return };
         let Some(tls) = self.tls.clone() else { return self.serve(stream, from).await };
@@ -51,20 +51,20 @@ impl Door {
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
     }
 
-    async fn answer(self, request: Request<Incoming>, from: IpAddr) -> Result<Sent, Cut> {
+    async fn answer(self, request: Request<Incoming>, from: IpAddr) -> Result<Sent, ConnectionCut> {
         let (head, body) = request.into_parts();
-        let asked = Asked {
+        let asked = ApiRequest {
             method: head.method,
             path: head.uri.path().to_owned(),
             query: head.uri.query().unwrap_or_default().to_owned(),
             headers: head.headers,
-            body: body.collect().await.map_err(|_| Cut)?.to_bytes(),
+            body: body.collect().await.map_err(|_| ConnectionCut)?.to_bytes(),
             from,
         };
         let fault = Rule::take(&mut super::locked(&self.shared.rules), &asked.method, &asked.path);
-        let open = Open::new(&self.shared, &asked, fault);
+        let open = OpenCall::new(&self.shared, &asked, fault);
         let answer = match fault {
-            Some(Fault::Cut) => return Err(Cut),
+            Some(Fault::Cut) => return Err(ConnectionCut),
             Some(Fault::Status(status)) => Answer::refusal(status, "Ordered by the test", "ordered by the test"),
             Some(Fault::Empty(status)) => Answer::empty(status),
             Some(Fault::Hang(how_long)) => {
@@ -74,7 +74,7 @@ impl Door {
             _ => self.act(asked).await?,
         };
         match fault {
-            Some(Fault::LoseAnswer) => return Err(Cut),
+            Some(Fault::LoseAnswer) => return Err(ConnectionCut),
             Some(Fault::CutAnswer) => return Ok(answer.send_half()),
             _ => {}
         }
@@ -87,11 +87,11 @@ impl Door {
     }
 
     /// A client that goes does not take back what it asked for, except where a Docker host is to answer.
-    async fn act(&self, asked: Asked) -> Result<Answer, Cut> {
+    async fn act(&self, asked: ApiRequest) -> Result<Answer, ConnectionCut> {
         if is_passed_on(&asked.path) {
             return Ok(self.shared.route(&asked).await);
         }
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.route(&asked).await }).await.map_err(|_| Cut)
+        tokio::spawn(async move { shared.route(&asked).await }).await.map_err(|_| ConnectionCut)
     }
 }

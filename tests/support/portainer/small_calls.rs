@@ -3,7 +3,7 @@
 use super::account::missing;
 use super::answer::{Answer, Reply};
 use super::change::no_environment;
-use super::request::{Asked, invalid};
+use super::request::{ApiRequest, invalid};
 use super::state::Environment;
 use super::{Shared, locked};
 use serde_json::json;
@@ -40,7 +40,7 @@ impl Shared {
     }
 
     /// `POST /upload/tls/{ca|cert|key}`: any bytes into any folder, and no look at the proxy.
-    pub fn upload(&self, kind: &str, asked: &Asked) -> Reply {
+    pub fn upload(&self, kind: &str, asked: &ApiRequest) -> Reply {
         let form = asked.form();
         let dir = form.iter().find(|part| part.name == "folder" && !part.is_file);
         let dir = dir.map(|part| String::from_utf8_lossy(&part.bytes).into_owned());
@@ -74,7 +74,7 @@ impl Shared {
     }
 
     /// `DELETE /endpoints` with a list.
-    pub fn remove_several(&self, asked: &Asked) -> Reply {
+    pub fn remove_several(&self, asked: &ApiRequest) -> Reply {
         let fields = asked.json()?;
         let listed = fields.get("endpoints").and_then(|list| list.as_array()).filter(|list| !list.is_empty());
         let listed = listed
@@ -88,7 +88,7 @@ impl Shared {
     }
 
     /// `PUT /endpoints/{id}/settings`
-    pub fn settle(&self, id: u64, asked: &Asked) -> Reply {
+    pub fn settle(&self, id: u64, asked: &ApiRequest) -> Reply {
         let fields = asked.json()?;
         let mut state = locked(&self.state);
         let environment = state.environments.get_mut(&id).ok_or_else(|| no_environment(id))?;
@@ -103,7 +103,7 @@ impl Shared {
     }
 
     /// `POST /tags`
-    pub fn add_tag(&self, asked: &Asked) -> Reply {
+    pub fn add_tag(&self, asked: &ApiRequest) -> Reply {
         let name = asked.json()?.text("Name")?.filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| invalid("invalid tag name"))?;
         let mut state = locked(&self.state);
@@ -129,7 +129,7 @@ impl Shared {
     }
 
     /// `POST /endpoint_groups`: names may repeat.
-    pub fn add_group(&self, asked: &Asked) -> Reply {
+    pub fn add_group(&self, asked: &ApiRequest) -> Reply {
         let fields = asked.json()?;
         let name = fields.text("Name")?.filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| invalid("invalid environment group name"))?;

@@ -13,12 +13,12 @@ pub struct State {
     pub users: BTreeMap<u64, User>,
     pub keys: BTreeMap<u64, ApiKey>,
     /// Identifiers are given once, even those of environments that came to nothing.
-    pub last: Last,
+    pub last: LastIds,
 }
 
 /// The identifiers given last.
 #[derive(Clone, Debug, Default)]
-pub struct Last {
+pub struct LastIds {
     pub environment: u64,
     pub tag: u64,
     pub group: u64,
@@ -101,7 +101,7 @@ impl State {
             groups: BTreeMap::from([(1, unassigned)]),
             users: BTreeMap::new(),
             keys: BTreeMap::new(),
-            last: Last { group: 1, ..Last::default() },
+            last: LastIds { group: 1, ..LastIds::default() },
         }
     }
 

@@ -38,21 +38,21 @@ fn others_settings_are_named_and_replaced() {
         (stream("0.0.0.0:2375"), "ListenStream=0.0.0.0:2375 in docker.socket", None),
         (stream("2375"), "ListenStream=2375", None),
     ];
-    let mut order = order();
+    let mut request = request();
     for (found, named, replaced) in cases {
-        order.host.delivery.take_over = false;
-        let refused = served(&found, &wishes(&order)).expect_err(named);
+        request.host.delivery.take_over = false;
+        let refused = served(&found, &desired(&request)).expect_err(named);
         assert_eq!(refused.reason, Reason::DaemonConflict);
         assert!(refused.message.contains(named) && refused.message.contains("takeOver"), "{}", refused.message);
-        order.host.delivery.take_over = true;
-        let layout = served(&found, &wishes(&order)).expect(named);
+        request.host.delivery.take_over = true;
+        let layout = served(&found, &desired(&request)).expect(named);
         let drop_in = layout.drop_in.expect("a drop-in");
         let line = drop_in.lines().rfind(|line| line.starts_with("ExecStart="));
         assert_eq!(line.is_some(), replaced.is_some(), "{named}: {drop_in}");
         assert!(line.unwrap_or_default().contains(replaced.unwrap_or_default()), "{named}: {drop_in}");
         assert!(!drop_in.contains("tcp://") && !drop_in.contains("--tls"), "{drop_in}");
         let text = layout.daemon_json.expect("daemon.json");
-        assert_eq!(enforces_client_auth(&text).expect("sealed"), paths(&order), "{named}");
+        assert_eq!(enforces_client_auth(&text).expect("sealed"), paths(&request), "{named}");
         assert!(!String::from_utf8_lossy(&text).contains("hosts"), "{named}");
         assert_eq!(layout.docker_socket.is_some(), found.streams.len() > 1, "{named}");
     }
@@ -60,13 +60,13 @@ fn others_settings_are_named_and_replaced() {
 
 #[test]
 fn what_is_in_order_is_left_alone() {
-    let order = order();
-    let layout = served(&fresh(), &wishes(&order)).expect("nothing is in the way");
-    let again = served(&ExistingConfig { daemon_json: layout.daemon_json.clone(), ..fresh() }, &wishes(&order));
+    let request = request();
+    let layout = served(&fresh(), &desired(&request)).expect("nothing is in the way");
+    let again = served(&ExistingConfig { daemon_json: layout.daemon_json.clone(), ..fresh() }, &desired(&request));
     assert_eq!(again.expect("ours is not in the way"), layout, "a fixed point");
     assert!(layout.docker_socket.is_none() && !layout.drop_in.expect("a drop-in").contains("ExecStart="));
     for stream in ["%t/docker.sock", "/srv/docker.sock", "@docker"] {
-        assert!(served(&self::stream(stream), &wishes(&order)).is_ok(), "{stream} is no TCP");
+        assert!(served(&self::stream(stream), &desired(&request)).is_ok(), "{stream} is no TCP");
     }
     let mixed = ExistingConfig { streams: vec!["%t/docker.sock".into(), "2375".into()], ..fresh() };
     let closed = closed(&mixed, &[Listen::all(2376)]).expect("it is read").docker_socket.expect("a drop-in");
@@ -75,7 +75,7 @@ fn what_is_in_order_is_left_alone() {
 
 #[test]
 fn what_cannot_be_read_or_told_is_refused() {
-    let order = order();
+    let request = request();
     let overruling =
         ExistingConfig { overruling: vec!["/etc/systemd/system/docker.service.d/zzz.conf".into()], ..fresh() };
     let cases = [
@@ -86,7 +86,7 @@ fn what_cannot_be_read_or_told_is_refused() {
         (overruling, Reason::DaemonConflict, "zzz.conf"),
     ];
     for (found, reason, words) in cases {
-        let refused = served(&found, &wishes(&order)).expect_err(words);
+        let refused = served(&found, &desired(&request)).expect_err(words);
         assert!(refused.reason == reason && refused.message.contains(words), "{words}: {refused:?}");
     }
     assert!(can_be_told(&exec("dockerd -H fd:// --config-file /etc/docker/daemon.json")).is_ok());
@@ -94,10 +94,10 @@ fn what_cannot_be_read_or_told_is_refused() {
 
 #[test]
 fn live_restore_is_said_once() {
-    let order = order();
-    let wishes = DesiredConfig { live_restore: true, ..wishes(&order) };
+    let request = request();
+    let desired = DesiredConfig { live_restore: true, ..desired(&request) };
     let says = |found: &ExistingConfig| {
-        let text = served(found, &wishes).expect("nothing is in the way").daemon_json.expect("daemon.json");
+        let text = served(found, &desired).expect("nothing is in the way").daemon_json.expect("daemon.json");
         String::from_utf8_lossy(&text).contains("live-restore")
     };
     assert!(says(&fresh()));
@@ -117,18 +117,18 @@ fn closed_has_only_the_unix_socket_and_keeps_tls() {
 
 #[test]
 fn removed_leaves_what_is_not_ours_and_opens_nothing() {
-    let order = order();
-    let ours = served(&json("{\n  \"debug\": true\n}\n"), &wishes(&order)).expect("nothing is in the way");
+    let request = request();
+    let ours = served(&json("{\n  \"debug\": true\n}\n"), &desired(&request)).expect("nothing is in the way");
     let layout =
-        removed(&ExistingConfig { daemon_json: ours.daemon_json, ..fresh() }, &paths(&order)).expect("it is read");
+        removed(&ExistingConfig { daemon_json: ours.daemon_json, ..fresh() }, &paths(&request)).expect("it is read");
     assert_eq!(layout.daemon_json.as_deref(), Some(&b"{\n  \"debug\": true\n}\n"[..]));
     assert!(layout.drop_in.is_none() && layout.socket.is_none() && !layout.wanted);
     let theirs = r#"{"tlsverify":true,"tlscacert":"/a","tlscert":"/b","tlskey":"/c"}"#;
-    let layout = removed(&json(theirs), &paths(&order)).expect("it is read");
+    let layout = removed(&json(theirs), &paths(&request)).expect("it is read");
     assert_eq!(layout.daemon_json.as_deref(), Some(theirs.as_bytes()), "somebody else's by now");
-    let left = removed(&exec(OVERRIDE), &paths(&order)).expect("it is read").drop_in.expect("what keeps it closed");
+    let left = removed(&exec(OVERRIDE), &paths(&request)).expect("it is read").drop_in.expect("what keeps it closed");
     assert!(left.contains("ExecStart=/usr/bin/dockerd -H fd:// --debug") && !left.contains("guard"), "{left}");
-    assert!(removed(&stream("2375"), &paths(&order)).expect("it is read").docker_socket.is_some());
+    assert!(removed(&stream("2375"), &paths(&request)).expect("it is read").docker_socket.is_some());
 }
 
 #[test]

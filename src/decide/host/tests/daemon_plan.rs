@@ -3,20 +3,20 @@
 use super::*;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Restart;
-use crate::decide::host::daemon_plan::{DaemonPlan, DaemonStep, attempt, plan};
+use crate::decide::host::daemon_plan::{DaemonPlan, DaemonStep, attempt, digest, plan};
 use crate::decide::host::daemon_state::Stage;
 
 /// The good host with a mutation; what is done, in a word, and why.
 fn planned(
     change: impl FnOnce(&mut StepRequest, &mut ObservedDaemon, &mut DaemonState),
 ) -> (&'static str, Reason, DaemonPlan) {
-    let mut order = order();
-    let (mut observed, mut memory) = (good(&order), remembered(&order));
-    change(&mut order, &mut observed, &mut memory);
-    if memory.spec == self::order().spec() {
-        memory.spec = order.spec(); // the mutation was there before
+    let mut request = request();
+    let (mut observed, mut state) = (good(&request), remembered(&request));
+    change(&mut request, &mut observed, &mut state);
+    if state.spec == self::request().spec() {
+        state.spec = request.spec(); // the mutation was there before
     }
-    let plan = plan(&order, &observed, memory, now());
+    let plan = plan(&request, &observed, state, now());
     let step = match plan.step {
         DaemonStep::Keep => "keep",
         DaemonStep::Close(_) => "close",
@@ -38,7 +38,7 @@ fn unsealed(observed: &mut ObservedDaemon) {
 }
 
 fn unserved(observed: &mut ObservedDaemon) {
-    observed.heard[0].leaf = None;
+    observed.listeners[0].leaf = None;
 }
 
 fn expose(observed: &mut ObservedDaemon, address: &str) {
@@ -50,24 +50,24 @@ fn one_step_and_its_reason() {
     let cases: &[(&str, Mutation, &str, Reason)] = &[
         ("served well", |_, _, _| {}, "keep", Reason::Serving),
         ("no certificate", |_, seen, _| seen.files = None, "keep", Reason::NotServed),
-        ("other leaf", |_, seen, _| seen.heard[0].leaf = Some("other".into()), "serve", Reason::NotServed),
-        ("refused", |_, seen, _| seen.heard[0].admits = None, "serve", Reason::NotServed),
+        ("other leaf", |_, seen, _| seen.listeners[0].leaf = Some("other".into()), "serve", Reason::NotServed),
+        ("refused", |_, seen, _| seen.listeners[0].accepts = None, "serve", Reason::NotServed),
         ("not read", |_, seen, _| seen.stale = true, "write", Reason::Serving),
         ("binary gone", |_, seen, _| seen.guarded = false, "write", Reason::Serving),
         ("drop-in gone", |_, seen, _| seen.written.drop_in = None, "write", Reason::Serving),
         (
             "socket gone",
-            |_, seen, _| (seen.written.socket, seen.heard[0].leaf) = (None, None),
+            |_, seen, _| (seen.written.socket, seen.listeners[0].leaf) = (None, None),
             "serve with sockets",
             Reason::NotServed,
         ),
         (
             "address away",
-            |_, seen, _| (seen.heard[0].absent, seen.heard[0].leaf) = (true, None),
+            |_, seen, _| (seen.listeners[0].absent, seen.listeners[0].leaf) = (true, None),
             "keep",
             Reason::NotServed,
         ),
-        ("not running", |_, seen, _| (seen.running, seen.heard[0].leaf) = (false, None), "keep", Reason::NotServed),
+        ("not running", |_, seen, _| (seen.running, seen.listeners[0].leaf) = (false, None), "keep", Reason::NotServed),
         ("unfinished", |_, seen, _| seen.unfinished = Some(Stage::Writing), "write", Reason::Serving),
         (
             "gave up",
@@ -87,7 +87,7 @@ fn one_step_and_its_reason() {
             Reason::NotServed,
         ),
         ("broken", |_, seen, _| seen.found.daemon_json = Some(b"{,}".to_vec()), "keep", Reason::DaemonUnusable),
-        ("listen", |order, _, _| listen(order, "pandora:2376"), "keep", Reason::InvalidSpec),
+        ("listen", |request, _, _| listen(request, "pandora:2376"), "keep", Reason::InvalidSpec),
         (
             "hosts",
             |_, seen, _| seen.found.daemon_json = Some(br#"{"hosts":["tcp://0.0.0.0:2375"]}"#.to_vec()),
@@ -96,8 +96,8 @@ fn one_step_and_its_reason() {
         ),
         (
             "never",
-            |order, seen, _| {
-                restart(order, Restart::Never);
+            |request, seen, _| {
+                restart(request, Restart::Never);
                 unserved(seen)
             },
             "keep",
@@ -105,19 +105,19 @@ fn one_step_and_its_reason() {
         ),
         (
             "no turn",
-            |order, seen, _| {
-                order.host.turn = None;
+            |request, seen, _| {
+                request.host.turn = None;
                 unserved(seen)
             },
             "keep",
             Reason::AwaitingTurn,
         ),
-        ("gone", |order, _, _| order.host.removing = true, "remove", Reason::Removed),
+        ("gone", |request, _, _| request.host.removing = true, "remove", Reason::Removed),
         (
             "gone, but no restart",
-            |order, _, _| {
-                order.host.removing = true;
-                restart(order, Restart::Never)
+            |request, _, _| {
+                request.host.removing = true;
+                restart(request, Restart::Never)
             },
             "remove later",
             Reason::Removed,
@@ -129,12 +129,12 @@ fn one_step_and_its_reason() {
     }
 }
 
-fn restart(order: &mut StepRequest, policy: Restart) {
-    order.host.delivery.daemon = Some(Daemon { restart: policy, ..Daemon::default() });
+fn restart(request: &mut StepRequest, policy: Restart) {
+    request.host.delivery.daemon = Some(Daemon { restart: policy, ..Daemon::default() });
 }
 
-fn listen(order: &mut StepRequest, address: &str) {
-    order.host.delivery.daemon = Some(Daemon { listen: vec![address.into()], ..Daemon::default() });
+fn listen(request: &mut StepRequest, address: &str) {
+    request.host.delivery.daemon = Some(Daemon { listen: vec![address.into()], ..Daemon::default() });
 }
 
 #[test]
@@ -151,8 +151,8 @@ fn a_door_that_stands_open_goes_first() {
         ),
         (
             "ours, and no restarts",
-            |order, seen, _| {
-                restart(order, Restart::Never);
+            |request, seen, _| {
+                restart(request, Restart::Never);
                 expose(seen, "[::]:2376")
             },
             "close",
@@ -169,8 +169,8 @@ fn a_door_that_stands_open_goes_first() {
         ),
         (
             "never ours",
-            |_, seen, memory| {
-                memory.configured = None;
+            |_, seen, state| {
+                state.configured = None;
                 expose(seen, "0.0.0.0:2376")
             },
             "keep",
@@ -179,9 +179,9 @@ fn a_door_that_stands_open_goes_first() {
         ("others'", |_, seen, _| expose(seen, "0.0.0.0:2375"), "keep", Reason::ExposedByOthers),
         (
             "others', taken over",
-            |order, seen, _| {
-                order.host.delivery.take_over = true;
-                restart(order, Restart::Never);
+            |request, seen, _| {
+                request.host.delivery.take_over = true;
+                restart(request, Restart::Never);
                 expose(seen, "0.0.0.0:2375")
             },
             "close",
@@ -189,8 +189,8 @@ fn a_door_that_stands_open_goes_first() {
         ),
         (
             "others', overruling us",
-            |order, seen, _| {
-                order.host.delivery.take_over = true;
+            |request, seen, _| {
+                request.host.delivery.take_over = true;
                 seen.found.overruling = vec!["/x/zzz.conf".into()];
                 expose(seen, "0.0.0.0:2375")
             },
@@ -213,18 +213,18 @@ fn a_door_that_stands_open_goes_first() {
 /// The same files a second time, which did not help the first time: the guard is told to keep the listener out.
 #[test]
 fn what_closing_does_not_close_is_kept_out_and_then_left_to_the_user() {
-    let closed = |order: &StepRequest, seen: &mut ObservedDaemon| {
+    let closed = |request: &StepRequest, seen: &mut ObservedDaemon| {
         expose(seen, "0.0.0.0:2376");
-        let DaemonStep::Close(layout) = plan(order, seen, remembered(order), now()).step else {
+        let DaemonStep::Close(layout) = plan(request, seen, remembered(request), now()).step else {
             panic!("it is closed first")
         };
         seen.written = layout;
     };
-    let (step, _, plan) = planned(|order, seen, _| closed(order, seen));
-    assert!(step == "close" && plan.memory.out);
-    let (step, reason, _) = planned(|order, seen, memory| {
-        closed(order, seen);
-        memory.out = true;
+    let (step, _, plan) = planned(|request, seen, _| closed(request, seen));
+    assert!(step == "close" && plan.state.listener_removed);
+    let (step, reason, _) = planned(|request, seen, state| {
+        closed(request, seen);
+        state.listener_removed = true;
     });
     assert_eq!((step, reason), ("keep", Reason::ExposedByOthers));
 }
@@ -263,27 +263,27 @@ fn anchors_are_loaded_anew_when_a_key_came_or_went() {
 
 #[test]
 fn what_was_taken_back_is_not_tried_again_until_something_changes() {
-    let tried = |order: &StepRequest, seen: &mut ObservedDaemon, memory: &mut DaemonState| {
+    let tried = |request: &StepRequest, seen: &mut ObservedDaemon, state: &mut DaemonState| {
         unserved(seen);
-        let step = plan(order, seen, memory.clone(), now()).step;
+        let step = plan(request, seen, state.clone(), now()).step;
         assert!(matches!(step, DaemonStep::Serve(..)), "it is tried");
-        memory.rejected = attempt(order, seen, "it did not work".into());
+        state.rejected = attempt(request, seen, "it did not work".into());
     };
-    let (step, reason, plan) = planned(|order, seen, memory| tried(order, seen, memory));
+    let (step, reason, plan) = planned(|request, seen, state| tried(request, seen, state));
     assert_eq!((step, reason, plan.verdict.message.as_str()), ("keep", Reason::RolledBack, "it did not work"));
-    let (step, ..) = planned(|order, seen, memory| {
-        tried(order, seen, memory);
-        order.host.generation = 2;
-        memory.spec = "another".into();
+    let (step, ..) = planned(|request, seen, state| {
+        tried(request, seen, state);
+        request.host.generation = 2;
+        state.spec = "another".into();
     });
     assert_eq!(step, "serve", "a changed spec");
-    let (step, ..) = planned(|order, seen, memory| {
-        tried(order, seen, memory);
-        order.host.restart_requested_at = Some("now".into());
+    let (step, ..) = planned(|request, seen, state| {
+        tried(request, seen, state);
+        request.host.restart_requested_at = Some("now".into());
     });
     assert_eq!(step, "serve", "a consent");
-    let (step, ..) = planned(|order, seen, memory| {
-        tried(order, seen, memory);
+    let (step, ..) = planned(|request, seen, state| {
+        tried(request, seen, state);
         seen.files.as_mut().expect("files").leaf = "newer".into();
     });
     assert_eq!(step, "serve", "another certificate");
@@ -291,35 +291,47 @@ fn what_was_taken_back_is_not_tried_again_until_something_changes() {
 
 #[test]
 fn the_third_drift_of_a_day_has_the_listener_out() {
-    let twice = |memory: &mut DaemonState| memory.drifts = vec![days(0) - SignedDuration::from_hours(2), days(0)];
-    let (step, reason, plan) = planned(|_, seen, memory| {
-        twice(memory);
+    let twice = |state: &mut DaemonState| state.drifts = vec![days(0) - SignedDuration::from_hours(2), days(0)];
+    let (step, reason, plan) = planned(|_, seen, state| {
+        twice(state);
         unsealed(seen);
     });
-    assert_eq!((step, reason, plan.memory.out), ("keep", Reason::DriftRepeats, true));
-    let (step, _, plan) = planned(|order, seen, memory| {
-        twice(memory);
+    assert_eq!((step, reason, plan.state.listener_removed), ("keep", Reason::DriftRepeats, true));
+    let (step, _, plan) = planned(|request, seen, state| {
+        twice(state);
         unsealed(seen);
         unserved(seen);
-        order.host.restart_requested_at = Some("now".into());
+        request.host.restart_requested_at = Some("now".into());
     });
-    assert_eq!((step, plan.memory.out, plan.memory.drifts.len()), ("serve", false, 0), "the user wants it mended");
-    let (step, _, plan) = planned(|_, seen, memory| {
-        twice(memory);
+    assert_eq!(
+        (step, plan.state.listener_removed, plan.state.drifts.len()),
+        ("serve", false, 0),
+        "the user wants it mended"
+    );
+    let (step, _, plan) = planned(|_, seen, state| {
+        twice(state);
         unsealed(seen);
-        memory.configured = None;
+        state.configured = None;
     });
-    assert_eq!((step, plan.memory.drifts.len()), ("write", 2), "it was not ours before");
+    assert_eq!((step, plan.state.drifts.len()), ("write", 2), "it was not ours before");
 }
 
 #[test]
 fn a_consent_is_for_one_restart() {
-    let (step, _, plan) = planned(|order, _, _| order.host.restart_requested_at = Some("now".into()));
-    assert_eq!((step, plan.memory.consent.as_deref()), ("keep", Some("now")), "nothing is left to consent to");
-    let (step, ..) = planned(|order, seen, memory| {
-        restart(order, Restart::Never);
-        (order.host.restart_requested_at, memory.consent) = (Some("now".into()), Some("now".into()));
+    let (step, _, plan) = planned(|request, _, _| request.host.restart_requested_at = Some("now".into()));
+    assert_eq!((step, plan.state.consent.as_deref()), ("keep", Some("now")), "nothing is left to consent to");
+    let (step, ..) = planned(|request, seen, state| {
+        restart(request, Restart::Never);
+        (request.host.restart_requested_at, state.consent) = (Some("now".into()), Some("now".into()));
         unserved(seen);
     });
     assert_eq!(step, "keep");
+}
+
+/// The digest is kept on the host. When it changed with a type's name, a new version tried again what an older one had
+/// rolled back.
+#[test]
+fn the_digest_of_an_attempt_is_the_same_in_every_version() {
+    let known = "16d63635a4a01b4128c909136b626454dafec51b2e3374f660990720eddaa1b9";
+    assert_eq!(digest(&DaemonFiles::default(), &ObservedDaemon::default()), known);
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CompanionStatus;
-use crate::decide::host::files::{FilesStep, Shown, plan};
+use crate::decide::host::files::{FilesStep, ObservedFiles, plan};
 use crate::decide::host::report::{DeliveryOutcome, delivered, report};
 use crate::decide::status::Verdict;
 
@@ -43,7 +43,7 @@ fn material_is_sound_or_says_what_is_wrong() {
 }
 
 /// The step in a word, or the reason of its refusal.
-fn step(take_over: bool, shown: &Shown) -> String {
+fn step(take_over: bool, shown: &ObservedFiles) -> String {
     match plan(DIRECTORY, shown, &good_material(), take_over, now()) {
         FilesStep::Use(generation) => format!("use {generation}"),
         FilesStep::Write(false) => "write".into(),
@@ -54,19 +54,19 @@ fn step(take_over: bool, shown: &Shown) -> String {
 
 #[test]
 fn files_are_written_once_and_others_only_taken_over() {
-    let foreign = |trusted: Option<Vec<Certificate>>| Shown {
+    let foreign = |trusted: Option<Vec<Certificate>>| ObservedFiles {
         foreign: vec!["ca.pem".into(), "pandora.key".into()],
         trusted_before: trusted,
-        ..Shown::default()
+        ..ObservedFiles::default()
     };
     let known = vec![authority(0, 30).certificate, authority(2, 0).certificate];
     let lost = vec![authority(0, 30).certificate, authority(2, 30).certificate];
-    let another = Shown { owner: Some("DockerHostCert/home/styx".into()), ..Shown::default() };
-    let key_alone = Shown { foreign: vec!["pandora.key".into()], ..Shown::default() };
-    let matching = Shown { matching: Some(3), ..Shown::default() };
-    let edited = Shown { delivered: true, matching: Some(3), ..foreign(None) };
+    let another = ObservedFiles { owner: Some("DockerHostCert/home/styx".into()), ..ObservedFiles::default() };
+    let key_alone = ObservedFiles { foreign: vec!["pandora.key".into()], ..ObservedFiles::default() };
+    let matching = ObservedFiles { matching: Some(3), ..ObservedFiles::default() };
+    let edited = ObservedFiles { delivered: true, matching: Some(3), ..foreign(None) };
     let cases = [
-        ("nothing there", Shown::default(), "write", "write"),
+        ("nothing there", ObservedFiles::default(), "write", "write"),
         ("there already", matching, "use 3", "use 3"),
         ("another object's", another, "HostConflict", "write"),
         ("others' files", foreign(Some(known)), "FileConflict", "take over"),

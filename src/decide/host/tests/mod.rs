@@ -6,7 +6,7 @@ mod files;
 mod restart_policy;
 
 use super::daemon_config::{DaemonFiles, DesiredConfig, ExistingConfig, served};
-use super::daemon_plan::{Heard, ObservedDaemon, WantedFiles, paths};
+use super::daemon_plan::{ListenerState, ObservedDaemon, WantedFiles, paths};
 use super::daemon_state::DaemonState;
 use super::step_request::StepRequest;
 use super::{Material, material};
@@ -72,7 +72,7 @@ fn good_material() -> Material {
 }
 
 /// What is asked for a host in Daemon mode, which may be restarted.
-fn order() -> StepRequest {
+fn request() -> StepRequest {
     let daemon = Daemon { restart: Restart::Always, ..Daemon::default() };
     let delivery = Delivery { mode: Mode::Daemon, daemon: Some(daemon), ..Delivery::default() };
     let host = AssignedHost {
@@ -92,9 +92,9 @@ fn order() -> StepRequest {
     StepRequest { host, files: Some(1), trusts, contained: false }
 }
 
-fn wishes(order: &StepRequest) -> DesiredConfig {
-    let take_over = order.host.delivery.take_over;
-    DesiredConfig { listen: vec![Listen::all(2376)], paths: paths(order), live_restore: false, take_over }
+fn desired(request: &StepRequest) -> DesiredConfig {
+    let take_over = request.host.delivery.take_over;
+    DesiredConfig { listen: vec![Listen::all(2376)], paths: paths(request), live_restore: false, take_over }
 }
 
 /// A host as Debian makes it.
@@ -103,19 +103,20 @@ fn fresh() -> ExistingConfig {
 }
 
 /// That host, served well.
-fn good(order: &StepRequest) -> ObservedDaemon {
-    let layout: DaemonFiles = served(&fresh(), &wishes(order)).expect("nothing is in the way");
+fn good(request: &StepRequest) -> ObservedDaemon {
+    let layout: DaemonFiles = served(&fresh(), &desired(request)).expect("nothing is in the way");
     let material = good_material();
     let files = WantedFiles { generation: 1, leaf: material.certificate.fingerprint(), anchors: material.bundle };
     let address = "127.0.0.1:2376".parse().expect("an address");
-    let heard = Heard { address, absent: false, leaf: Some(files.leaf.clone()), admits: Some(1), fault: None };
+    let listeners =
+        ListenerState { address, absent: false, leaf: Some(files.leaf.clone()), accepts: Some(1), error: None };
     ObservedDaemon {
         found: ExistingConfig { daemon_json: layout.daemon_json.clone(), ..fresh() },
         written: layout,
         running: true,
         guarded: true,
         engine: Some(Engine { live_restore: false, swarm: false, running: 3 }),
-        heard: vec![heard],
+        listeners: vec![listeners],
         current: Some(1),
         loaded: Some(files.anchors.clone()),
         files: Some(files),
@@ -124,7 +125,7 @@ fn good(order: &StepRequest) -> ObservedDaemon {
 }
 
 /// What is remembered of that host.
-fn remembered(order: &StepRequest) -> DaemonState {
-    let configured = Some(order.host.object().to_string());
-    DaemonState { configured, spec: order.spec(), ..DaemonState::default() }
+fn remembered(request: &StepRequest) -> DaemonState {
+    let configured = Some(request.host.object().to_string());
+    DaemonState { configured, spec: request.spec(), ..DaemonState::default() }
 }

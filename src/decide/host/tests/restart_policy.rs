@@ -29,40 +29,40 @@ fn policy_live_restore_swarm_and_consent() {
         (ALWAYS, false, Some((true, false)), true, false, None),
     ];
     for (index, (restart, enable_live_restore, says, kubelet, consented, expected)) in cases.iter().enumerate() {
-        let mut order = order();
+        let mut request = request();
         let daemon = Daemon { restart: *restart, enable_live_restore: *enable_live_restore, ..Daemon::default() };
-        order.host.delivery.daemon = Some(daemon);
-        order.host.restart_requested_at = consented.then(|| "now".into());
+        request.host.delivery.daemon = Some(daemon);
+        request.host.restart_requested_at = consented.then(|| "now".into());
         let engine = says.map(|(live_restore, swarm)| Engine { live_restore, swarm, running: 1 });
-        let observed = ObservedDaemon { engine, kubelet: *kubelet, ..good(&order) };
-        let found = restart_blocker(&order, &observed, &remembered(&order), now(), "it does not serve");
+        let observed = ObservedDaemon { engine, kubelet: *kubelet, ..good(&request) };
+        let found = restart_blocker(&request, &observed, &remembered(&request), now(), "it does not serve");
         assert_eq!(found.map(|verdict| verdict.reason), *expected, "case {index}");
     }
 }
 
 #[test]
 fn it_says_by_when_and_how() {
-    let mut order = order();
-    order.host.delivery.daemon = Some(Daemon { restart: NEVER, ..Daemon::default() });
-    let observed = ObservedDaemon { served_until: Some(days(3)), ..good(&order) };
-    let said = restart_blocker(&order, &observed, &remembered(&order), now(), "another certificate is served");
+    let mut request = request();
+    request.host.delivery.daemon = Some(Daemon { restart: NEVER, ..Daemon::default() });
+    let observed = ObservedDaemon { served_until: Some(days(3)), ..good(&request) };
+    let said = restart_blocker(&request, &observed, &remembered(&request), now(), "another certificate is served");
     let said = said.expect("it is never restarted").message;
     for part in
         ["another certificate is served", "2026-11-25", "systemctl restart docker", "kubectl annotate", "-n home"]
     {
         assert!(said.contains(part), "{part}: {said}");
     }
-    order.contained = true;
-    order.host.delivery.daemon = Some(Daemon { restart: ALWAYS, ..Daemon::default() });
-    assert!(restart_blocker(&order, &observed, &remembered(&order), now(), "x").is_some(), "it would end with it");
+    request.contained = true;
+    request.host.delivery.daemon = Some(Daemon { restart: ALWAYS, ..Daemon::default() });
+    assert!(restart_blocker(&request, &observed, &remembered(&request), now(), "x").is_some(), "it would end with it");
 }
 
 #[test]
 fn a_turn_ends() {
-    let mut order = order();
+    let mut request = request();
     for (turn, waits) in [(None, true), (Some(days(-1)), true), (Some(now()), true), (Some(days(1)), false)] {
-        order.host.turn = turn;
-        let found = restart_blocker(&order, &good(&order), &remembered(&order), now(), "x");
+        request.host.turn = turn;
+        let found = restart_blocker(&request, &good(&request), &remembered(&request), now(), "x");
         assert_eq!(found.map(|verdict| verdict.reason), waits.then_some(Reason::AwaitingTurn), "{turn:?}");
     }
 }

@@ -13,7 +13,7 @@ use crate::decide::host::daemon_config::DaemonFiles;
 use crate::decide::host::daemon_plan::{ObservedDaemon, paths, unserved};
 use crate::decide::host::daemon_state::Stage;
 use crate::decide::host::restart_policy::serving;
-use crate::decide::host::step_request::{StepRequest, listens};
+use crate::decide::host::step_request::{StepRequest, listen_addresses};
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted, enforces_client_auth};
 use crate::docker::engine::Engine;
@@ -306,7 +306,7 @@ impl DockerHost<'_> {
     /// Nobody but dockerd, or systemd for it, listens where dockerd is to.
     async fn ports_free(&self) -> Result<(), StepError> {
         let mine = [Some(1), self.systemd.main_pid(SERVICE).await?];
-        for listen in listens(&self.order.host).unwrap_or_default() {
+        for listen in listen_addresses(&self.order.host).unwrap_or_default() {
             let others = system_files::other_listener(&mine, |address| {
                 Listen::parse(&address.to_string()).is_ok_and(|there| listen.covers(&there) || there.covers(&listen))
             });
@@ -371,7 +371,7 @@ impl DockerHost<'_> {
                 }
                 (None, None) => Some("dockerd does not answer on its unix socket".to_owned()),
                 (None, Some(_)) => {
-                    unserved(&now, self.clock.now()).filter(|_| !now.heard.iter().all(|heard| heard.absent))
+                    unserved(&now, self.clock.now()).filter(|_| !now.listeners.iter().all(|listener| listener.absent))
                 }
             };
             let lost = before.zip(now.engine).filter(|(before, now)| now.running < before.running);

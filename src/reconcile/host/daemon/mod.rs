@@ -14,7 +14,7 @@ use crate::adapters::host::{cert_dir, system_files};
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::host::DaemonState;
 use crate::decide::host::daemon_config::DaemonFiles;
-use crate::decide::host::daemon_plan::{DaemonStep, ObservedDaemon, attempt, plan, served_well, unserved};
+use crate::decide::host::daemon_plan::{DaemonStep, ObservedDaemon, attempt, plan, serving_verdict, unserved};
 use crate::decide::host::daemon_state::Stage;
 use crate::decide::host::restart_policy::serving;
 use crate::decide::host::step_request::{StepRequest, StepResult};
@@ -95,11 +95,11 @@ pub async fn step(clock: &Clock) -> Result<(), FileError> {
         holds: verdict.holds,
         reason: verdict.reason.as_str().to_owned(),
         message: verdict.message,
-        served: last.and_then(|last| last.heard.iter().find_map(|heard| heard.leaf.clone())),
-        loaded: last.and_then(|last| last.heard.iter().find_map(|heard| heard.admits)),
+        served: last.and_then(|last| last.listeners.iter().find_map(|listener| listener.leaf.clone())),
+        loaded: last.and_then(|last| last.listeners.iter().find_map(|listener| listener.accepts)),
         rejected: memory.rejected,
         requeue_at: again.then(|| crate::pki::lifecycle::saturating(clock.now(), RETRY_INTERVAL)),
-        order: order.clone(),
+        request: order.clone(),
     };
     system_files::keep(ANSWER, Some(&answer))
 }
@@ -125,14 +125,14 @@ impl Worker<'_> {
             let memory = system_files::recall::<DaemonState>(MEMORY)?.unwrap_or_default();
             let consent = memory.consent.clone();
             let plan = plan(self.order, &observed, memory, self.clock.now());
-            system_files::keep(OUT, plan.memory.out.then_some(&self.order.host.name))?;
+            system_files::keep(OUT, plan.state.listener_removed.then_some(&self.order.host.name))?;
             let kept = match plan.step {
                 // A consent is used up by the restart that it was given for, not by one that never came.
-                DaemonStep::Serve(..) => DaemonState { consent, ..plan.memory.clone() },
-                _ => plan.memory.clone(),
+                DaemonStep::Serve(..) => DaemonState { consent, ..plan.state.clone() },
+                _ => plan.state.clone(),
             };
             system_files::keep(MEMORY, Some(&kept))?;
-            let (found, more) = self.take(&systemd, &observed, plan.step, plan.verdict, plan.memory).await?;
+            let (found, more) = self.take(&systemd, &observed, plan.step, plan.verdict, plan.state).await?;
             verdict = Some(found);
             if !more {
                 break;
@@ -194,7 +194,7 @@ impl Worker<'_> {
         match host.serve(observed, &layout, sockets).await {
             Ok(proved) => {
                 let verdict = match unserved(&proved, self.clock.now()) {
-                    None => served_well(&proved),
+                    None => serving_verdict(&proved),
                     Some(why) => serving(Reason::NotServed, why),
                 };
                 self.last = Some(proved);

@@ -1,13 +1,14 @@
 //! A Docker host as it is: units, files, sockets, and what dockerd answers to whom. It only reads and asks.
 
 use super::StepError;
-use crate::adapters::docker::probe::{self, Identity, PlainProbe, TlsProbe};
+use crate::adapters::docker::probe::{self, PlainProbe, TlsProbe};
 use crate::adapters::host::cert_dir::{CertDir, DirContents, Generation};
 use crate::adapters::host::system_files::{self, PathEntry};
 use crate::adapters::host::systemd::{Systemd, Unit};
+use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::decide::host::daemon_config::{DaemonFiles, ExistingConfig, ca_of_flags};
-use crate::decide::host::daemon_plan::{Heard, ObservedDaemon, WantedFiles, paths};
-use crate::decide::host::step_request::{StepRequest, listens};
+use crate::decide::host::daemon_plan::{ListenerState, ObservedDaemon, WantedFiles, paths};
+use crate::decide::host::step_request::{StepRequest, listen_addresses};
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::unit;
 use crate::docker::unit::parse::{self, values};
@@ -46,9 +47,9 @@ pub async fn observe(order: &StepRequest, systemd: &Systemd) -> Result<ObservedD
     let unix = found.streams.iter().find(|stream| stream.starts_with('/')).cloned();
     let unix = unix.unwrap_or_else(|| "/run/docker.sock".into());
     let running = matches!(service.active.as_str(), "active" | "reloading");
-    let heard = heard(order, &seen).await;
-    let (heard, ends): (Vec<Heard>, Vec<_>) = heard.into_iter().unzip();
-    let loaded = heard.iter().find_map(|heard| heard.admits);
+    let listeners = listeners(order, &seen).await;
+    let (listeners, ends): (Vec<ListenerState>, Vec<_>) = listeners.into_iter().unzip();
+    let loaded = listeners.iter().find_map(|listener| listener.accepts);
     Ok(ObservedDaemon {
         trusted_before: trusted_before(&found, order),
         written: written()?,
@@ -60,7 +61,7 @@ pub async fn observe(order: &StepRequest, systemd: &Systemd) -> Result<ObservedD
         exposed: exposed(systemd).await?,
         current: seen.current,
         loaded: loaded.and_then(|number| files_of(&seen, number)).map(|files| files.anchors),
-        heard,
+        listeners,
         files,
         served_until: ends.into_iter().flatten().min(),
         kubelet: systemd.unit("cri-docker.service").await?.active == "active",
@@ -213,11 +214,14 @@ fn reachable(ip: IpAddr) -> Vec<IpAddr> {
 }
 
 /// Each wanted address, with the end of the certificate that it serves.
-async fn heard(order: &StepRequest, seen: &DirContents) -> Vec<(Heard, Option<k8s_openapi::jiff::Timestamp>)> {
+async fn listeners(
+    order: &StepRequest,
+    seen: &DirContents,
+) -> Vec<(ListenerState, Option<k8s_openapi::jiff::Timestamp>)> {
     let first = order.files.into_iter().chain(seen.current);
     let mut numbers: Vec<u64> = first.collect();
     numbers.extend(seen.generations.iter().rev().map(|generation| generation.number));
-    let mut identities: Vec<(u64, Identity)> = Vec::new();
+    let mut identities: Vec<(u64, ClientKeyPair)> = Vec::new();
     for number in numbers {
         let generation = seen.generations.iter().find(|generation| generation.number == number);
         let known = identities.iter().any(|(known, _)| *known == number);
@@ -228,35 +232,39 @@ async fn heard(order: &StepRequest, seen: &DirContents) -> Vec<(Heard, Option<k8
                 .map(|found| (number, found)),
         );
     }
-    let mut heard = Vec::new();
-    for listen in listens(&order.host).unwrap_or_default() {
-        heard.push(ask(listen.dial(), &identities).await);
+    let mut listeners = Vec::new();
+    for listen in listen_addresses(&order.host).unwrap_or_default() {
+        listeners.push(ask(listen.dial(), &identities).await);
     }
-    heard
+    listeners
 }
 
-async fn ask(address: SocketAddr, identities: &[(u64, Identity)]) -> (Heard, Option<k8s_openapi::jiff::Timestamp>) {
-    let mut heard = Heard { address, absent: !probe::is_local(address.ip()), leaf: None, admits: None, fault: None };
+async fn ask(
+    address: SocketAddr,
+    identities: &[(u64, ClientKeyPair)],
+) -> (ListenerState, Option<k8s_openapi::jiff::Timestamp>) {
+    let mut listener =
+        ListenerState { address, absent: !probe::is_local(address.ip()), leaf: None, accepts: None, error: None };
     let mut end = None;
     let strangers = [None].into_iter().filter(|_| identities.is_empty());
     for identity in identities.iter().map(Some).chain(strangers) {
         let answer = probe::tls(address, identity.map(|(_, identity)| identity)).await;
         let leaf = answer.leaf().and_then(|der| Certificate::from_der(der).ok());
         end = leaf.as_ref().map(|leaf| leaf.not_after).or(end);
-        heard.leaf = leaf.map(|leaf| leaf.fingerprint()).or(heard.leaf);
+        listener.leaf = leaf.map(|leaf| leaf.fingerprint()).or(listener.leaf);
         match answer {
             TlsProbe::Closed(why) => {
-                heard.fault = Some(why);
+                listener.error = Some(why);
                 break;
             }
-            TlsProbe::Refused(_, why) => heard.fault = Some(why),
+            TlsProbe::Refused(_, why) => listener.error = Some(why),
             TlsProbe::Answered(_) => {
-                heard.admits = identity.map(|(number, _)| *number);
+                listener.accepts = identity.map(|(number, _)| *number);
                 break;
             }
         }
     }
-    (heard, end)
+    (listener, end)
 }
 
 /// Certificates in the CA file that others had dockerd use.

@@ -11,6 +11,7 @@ pub const BY_HAND: [(&str, &[&str]); 2] = [
     (
         "CONTRIBUTING.md",
         &[
+            "make quick",
             "make test",
             "make check",
             "make generate",
@@ -32,7 +33,7 @@ pub fn is_by_hand(page: &str, command: &str) -> bool {
 }
 
 /// The one of that name.
-pub struct Typist {
+pub struct PageCommands {
     commands: Vec<Command>,
     typed: Mutex<BTreeSet<usize>>,
 }
@@ -45,9 +46,9 @@ struct Command {
     is_left: bool,
 }
 
-impl Typist {
+impl PageCommands {
     /// With all that stands on the pages.
-    pub fn new(name: &str) -> Typist {
+    pub fn new(name: &str) -> PageCommands {
         let marker = Marker::Typed(name.to_owned());
         let mut commands = Vec::new();
         for page in all() {
@@ -57,7 +58,7 @@ impl Typist {
                 commands.extend(lines.map(|line| Command { is_left: left(&line), page: page.name.clone(), line }));
             }
         }
-        Typist { commands, typed: Mutex::default() }
+        PageCommands { commands, typed: Mutex::default() }
     }
 
     /// The command of a page that begins so, of several the next; it counts as typed.

@@ -6,17 +6,17 @@ static FREE: Mutex<usize> = Mutex::new(2);
 static GIVEN_BACK: Condvar = Condvar::new();
 
 /// The right to one box; dropped, it is another's.
-pub struct Turn(());
+pub struct BoxPermit(());
 
 /// Waits until that many can be had at once.
-pub fn take<const N: usize>() -> [Turn; N] {
+pub fn take<const N: usize>() -> [BoxPermit; N] {
     let free = FREE.lock().unwrap_or_else(PoisonError::into_inner);
     let mut free = GIVEN_BACK.wait_while(free, |free| *free < N).unwrap_or_else(PoisonError::into_inner);
     *free -= N;
-    std::array::from_fn(|_| Turn(()))
+    std::array::from_fn(|_| BoxPermit(()))
 }
 
-impl Drop for Turn {
+impl Drop for BoxPermit {
     fn drop(&mut self) {
         *FREE.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         GIVEN_BACK.notify_all();

@@ -5,20 +5,20 @@ use crate::support::controller::Controller;
 use std::path::Path;
 
 /// Both.
-pub struct Small {
+pub struct DocsCluster {
     _controller: Option<Controller>, // dropped first
     pub cluster: Cluster,
 }
 
-impl Small {
+impl DocsCluster {
     /// The API server alone.
-    pub fn bare() -> anyhow::Result<Small> {
+    pub fn bare() -> anyhow::Result<DocsCluster> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Small { _controller: None, cluster: runtime.block_on(Cluster::start())? })
+        Ok(DocsCluster { _controller: None, cluster: runtime.block_on(Cluster::start())? })
     }
 
     /// With the controller; and what is in the file, which is Ready.
-    pub fn start(file: Option<&Path>) -> anyhow::Result<Small> {
+    pub fn start(file: Option<&Path>) -> anyhow::Result<DocsCluster> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let cluster = Cluster::start().await?;
@@ -30,7 +30,7 @@ impl Small {
                 let kinds = "dockercas,dockerhostcerts,dockerclientcerts,portainerclients";
                 cluster.kubectl(&["wait", "--for=condition=Ready", kinds, "--all", "--timeout=300s"]).await?;
             }
-            Ok(Small { _controller: Some(controller), cluster })
+            Ok(DocsCluster { _controller: Some(controller), cluster })
         })
     }
 }

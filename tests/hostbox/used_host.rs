@@ -1,6 +1,6 @@
 //! A box on which others were before, or come after: `up` there, refusals and what they touch, restarts and crashes.
 
-use crate::homelab::{At, Home, Said, UP};
+use crate::homelab::{Homelab, InstalledHost, ReportedCondition, UP};
 use crate::support::hostbox::HostBox;
 use crate::support::hostbox::probe::{Count, Probe};
 use crate::support::hostbox::program::Program;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// As long as a busy machine may need until dockerd is back, crashes included.
 const SOON: Duration = Duration::from_secs(90);
 /// `up` waits for longer.
-const PATIENCE: &str = "110s";
+const UP_TIMEOUT: &str = "110s";
 /// All that a delivery could touch, and dockerd's process; what changes by itself is left out.
 const EVERYTHING: &str = "find /etc /usr/lib/systemd /srv /root /var/lib/dockseal /home -xdev \
     -not -path '/root/state*' -not -path '/root/home.yaml' -not -path '/var/lib/dockseal*' \
@@ -19,46 +19,46 @@ const EVERYTHING: &str = "find /etc /usr/lib/systemd /srv /root /var/lib/docksea
     find /etc -xdev -type f | sort | xargs sha256sum; systemctl show -p MainPID docker.service";
 
 /// A box with the program, what is wished for there, and what others do to it.
-pub struct Visit<'a> {
+pub struct UsedHost<'a> {
     pub host: &'a HostBox,
-    at: At<'a>,
-    pub wishes: Home,
+    at: InstalledHost<'a>,
+    pub homelab: Homelab,
 }
 
-impl<'a> Visit<'a> {
+impl<'a> UsedHost<'a> {
     /// The program is put there; others' settings are not taken over, restarts are made at once.
-    pub fn to(host: &'a HostBox) -> Result<Visit<'a>> {
-        Ok(Visit { host, at: At::on(host)?, wishes: Home::default() })
+    pub fn to(host: &'a HostBox) -> Result<UsedHost<'a>> {
+        Ok(UsedHost { host, at: InstalledHost::on(host)?, homelab: Homelab::default() })
     }
 
     /// As `to`, and others' settings are taken over.
-    pub fn taking_over(host: &'a HostBox) -> Result<Visit<'a>> {
-        let mut visit = Visit::to(host)?;
-        visit.take_over();
-        Ok(visit)
+    pub fn taking_over(host: &'a HostBox) -> Result<UsedHost<'a>> {
+        let mut used = UsedHost::to(host)?;
+        used.take_over();
+        Ok(used)
     }
 
     /// As `to`, and it is delivered to.
-    pub fn served(host: &'a HostBox) -> Result<Visit<'a>> {
-        let visit = Visit::to(host)?;
-        visit.up_serving()?;
-        Ok(visit)
+    pub fn served(host: &'a HostBox) -> Result<UsedHost<'a>> {
+        let used = UsedHost::to(host)?;
+        used.up_serving()?;
+        Ok(used)
     }
 
     /// From now on others' settings are taken over.
     pub fn take_over(&mut self) {
-        self.wishes.delivery = ", takeOver: true".into();
+        self.homelab.delivery = ", takeOver: true".into();
     }
 
     /// The user consents to a restart.
     pub fn consent(&mut self, at: &str) {
-        self.wishes.annotations = format!("dockseal.dev/restart-requested-at: \"{at}\"");
+        self.homelab.annotations = format!("dockseal.dev/restart-requested-at: \"{at}\"");
     }
 
     /// `up --once`, after which the host serves.
     pub fn up_serving(&self) -> Result<()> {
         self.write()?;
-        self.host.exec(&[&UP[..], &[PATIENCE]].concat())?;
+        self.host.exec(&[&UP[..], &[UP_TIMEOUT]].concat())?;
         let said = self.at.condition("Serving")?;
         ensure!(said.holds, "{said:?}\n{}", self.facts());
         ensure!(self.client_is_served()?, "{}", self.facts());
@@ -69,8 +69,8 @@ impl<'a> Visit<'a> {
     pub fn up_refused(&self, condition: &str, reason: &str) -> Result<String> {
         self.write()?;
         self.host.sh("rm -rf /root/state/status/DockerHostCert")?;
-        let mut up = self.host.spawn(&[&UP[..], &[PATIENCE]].concat())?;
-        let refused = |said: Said| !said.holds && said.reason == reason;
+        let mut up = self.host.spawn(&[&UP[..], &[UP_TIMEOUT]].concat())?;
+        let refused = |said: ReportedCondition| !said.holds && said.reason == reason;
         let waited = eventually(|| Ok(self.at.condition(condition).is_ok_and(refused)));
         up.signal("TERM")?;
         up.wait(SOON)?;
@@ -95,7 +95,7 @@ impl<'a> Visit<'a> {
     }
 
     fn write(&self) -> Result<()> {
-        self.host.write("/root/home.yaml", self.wishes.yaml(self.host), 0o600)
+        self.host.write("/root/home.yaml", self.homelab.yaml(self.host), 0o600)
     }
 
     /// As `up_refused`, and nothing of the host's is another than before.

@@ -12,16 +12,16 @@ pub const NAME: &str = "pandora";
 pub const PUBLIC: [&str; 3] = ["ca.pem", "pandora.pem", "pandora.key"];
 
 /// A fresh directory with `allowed` in it, which the host's administrator lists. Gone when dropped.
-pub struct Place(PathBuf);
+pub struct TestDir(PathBuf);
 
-impl Place {
-    pub fn new(name: &str) -> Place {
+impl TestDir {
+    pub fn new(name: &str) -> TestDir {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::SeqCst);
         let path = std::env::temp_dir().join(format!("dockseal-{name}-{}-{number}", std::process::id()));
         make(&path, 0o755);
         make(&path.join("allowed"), 0o755);
-        Place(path)
+        TestDir(path)
     }
 
     pub fn path(&self, below: &str) -> PathBuf {
@@ -50,7 +50,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TestDir {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
     }
@@ -92,18 +92,18 @@ pub fn make(path: &Path, mode: u32) {
 }
 
 /// A set whose files all name it.
-pub struct Set([Vec<u8>; 5]);
+pub struct FileSet([Vec<u8>; 5]);
 
-impl Set {
-    pub fn new(word: &str) -> Set {
+impl FileSet {
+    pub fn new(word: &str) -> FileSet {
         let file = |name: &str| format!("{word}\n{name}\n").into_bytes();
-        Set(["ca", "cert", "key", "probe cert", "probe key"].map(file))
+        FileSet(["ca", "cert", "key", "probe cert", "probe key"].map(file))
     }
 
     /// The same, so large.
-    pub fn of_size(word: &str, bytes: usize) -> Set {
-        let Set(files) = Set::new(word);
-        Set(files.map(|mut file| {
+    pub fn of_size(word: &str, bytes: usize) -> FileSet {
+        let FileSet(files) = FileSet::new(word);
+        FileSet(files.map(|mut file| {
             file.resize(bytes, b'.');
             file
         }))
@@ -137,7 +137,7 @@ pub fn round(certs: &Path, set: &str, take_over: bool) -> Result<(), DeliveryErr
         directory.take_over(NAME)?;
     }
     if shows(&seen) != Some(set.to_owned()) {
-        let number = directory.write_generation(NAME, &Set::new(set).files())?;
+        let number = directory.write_generation(NAME, &FileSet::new(set).files())?;
         directory.set_current(number)?;
     }
     directory.link_names(NAME, over)?;
