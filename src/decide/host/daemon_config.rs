@@ -1,6 +1,6 @@
 //! dockerd's configuration as it should be: what others wrote in, what is to stand there out, or what is in the way.
 
-use super::restart_policy::serving;
+use super::report::serving;
 use crate::api::condition::Reason;
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted};

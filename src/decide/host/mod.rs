@@ -5,13 +5,15 @@ pub mod daemon_plan;
 pub mod daemon_state;
 pub mod files;
 pub mod material;
+pub mod observed;
 pub mod report;
 pub mod restart_policy;
 pub mod step_request;
 
-pub use daemon_plan::{DaemonPlan, ObservedDaemon, plan};
+pub use daemon_plan::{DaemonPlan, plan};
 pub use daemon_state::DaemonState;
 pub use material::Material;
+pub use observed::ObservedDaemon;
 
 #[cfg(test)]
 mod tests;

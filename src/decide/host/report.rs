@@ -1,6 +1,6 @@
 //! What a companion reports: files and dockerd as they are now in, the part of the status that is its own out.
 
-use super::Material;
+use super::material::Material;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{CompanionStatus, HostReport};
 use crate::decide::status::{Verdict, conditions};
@@ -25,6 +25,11 @@ pub struct DeliveryOutcome {
 pub fn delivered(directory: &str, material: &Material) -> Verdict {
     let message = format!("{directory} holds the certificate, valid until {}", material.certificate.not_after);
     Verdict::new(ConditionType::Delivered, true, Reason::Delivered, message)
+}
+
+/// Serving=False with that reason.
+pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
+    Verdict::new(ConditionType::Serving, false, reason, message)
 }
 
 /// The report; instants stay where what they are about stays.

@@ -1,17 +1,14 @@
 //! May dockerd be restarted now? By the policy, the user's consent, live-restore, and the turn among its authority's
 //! hosts.
 
+use super::daemon_state::DaemonState;
+use super::observed::ObservedDaemon;
+use super::report::serving;
 use super::step_request::StepRequest;
-use super::{DaemonState, ObservedDaemon};
-use crate::api::condition::{ConditionType, Reason};
+use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Restart;
 use crate::decide::status::Verdict;
 use k8s_openapi::jiff::Timestamp;
-
-/// Serving=False with that reason.
-pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
-    Verdict::new(ConditionType::Serving, false, reason, message)
-}
 
 /// Nothing where it may; else what is waited for. `why` begins a sentence.
 pub fn restart_blocker(

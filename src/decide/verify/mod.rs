@@ -1,67 +1,18 @@
 //! Verdicts on a live Docker host: what a visit found and what is known of the host in, a line for each question out.
 
+mod facts;
 pub mod report;
 mod served;
 
+pub use facts::{Client, HostFacts, Renewal, renewal};
 pub use report::{Check, CheckOutcome, Question, VerifyReport};
 
-use crate::decide::leaf::{DesiredLeaf, plan};
 use crate::docker::scan::{
     Answers, PlainAnswer, PlainHttpPort, PortState, ScanResult, TlsAnswer, TlsVersion, VersionSupport,
 };
-use crate::pki::{Certificate, lifecycle, name};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use report::Served;
-use std::net::IpAddr;
-
-/// Our client, as far as there is one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// There is none, and why.
-    None(String),
-    /// There is one: what it is called, and its certificate.
-    Known(String, Box<Certificate>),
-}
-
-/// A renewal that is due is done within a moment, and no fault until then.
-const GRACE: SignedDuration = SignedDuration::from_mins(10);
-
-/// When the stored certificate is to be renewed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// When.
-    pub at: Timestamp,
-    /// It is overdue, and a new one would last longer.
-    pub due: bool,
-}
-
-/// When `stored` is to be renewed, and whether it should have been by `now`; its authority is among `trust`.
-pub fn renewal(wanted: &DesiredLeaf, stored: &Certificate, trust: &[Certificate], now: Timestamp) -> Renewal {
-    let issuers = trust.iter().filter(|trusted| stored.is_issued_by(trusted));
-    let bound = issuers.map(|issuer| issuer.not_after).max();
-    let at = plan::renew_at(wanted, stored);
-    let due = now >= lifecycle::saturating(at, GRACE) && plan::is_due(wanted, stored, bound, now);
-    Renewal { at, due }
-}
-
-/// What is known of a host before it is asked. Without a cluster or a state directory most of it is empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostFacts {
-    /// Namespace and name of the DockerHostCert.
-    pub host: Option<(String, String)>,
-    /// What clients trust.
-    pub trust: Vec<Certificate>,
-    /// DNS names that its certificate should have.
-    pub dns_names: Vec<String>,
-    /// IP addresses that it should have.
-    pub ip_addresses: Vec<IpAddr>,
-    /// The certificate in its Secret; none where there is no Secret to read.
-    pub stored: Option<Certificate>,
-    /// Renewal of that.
-    pub renewal: Option<Renewal>,
-    /// Our client.
-    pub client: Client,
-}
+use crate::pki::{Certificate, name};
+use k8s_openapi::jiff::Timestamp;
+use report::{Served, bad, fail, ok, unknown};
 
 /// Judges a visit at `now`.
 pub fn judge(known: &HostFacts, scan: &ScanResult, now: Timestamp) -> VerifyReport {
@@ -112,22 +63,6 @@ fn address(scan: &ScanResult) -> String {
         true => format!("[{}]:{}", scan.host, scan.port),
         false => format!("{}:{}", scan.host, scan.port),
     }
-}
-
-fn ok(id: Question, message: impl Into<String>) -> Check {
-    Check { id, result: CheckOutcome::Ok, message: message.into(), remedy: None }
-}
-
-fn bad(id: Question, result: CheckOutcome, message: impl Into<String>, remedy: &str) -> Check {
-    Check { id, result, message: message.into(), remedy: Some(remedy.to_owned()) }
-}
-
-fn fail(id: Question, message: impl Into<String>, remedy: &str) -> Check {
-    bad(id, CheckOutcome::Fail, message, remedy)
-}
-
-fn unknown(id: Question, message: impl Into<String>, remedy: &str) -> Check {
-    bad(id, CheckOutcome::Unknown, message, remedy)
 }
 
 fn port(scan: &ScanResult) -> Check {

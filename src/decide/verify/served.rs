@@ -1,6 +1,7 @@
 //! Verdicts on the certificate that is served, and on the one that is stored.
 
-use super::{Check, CheckOutcome, HostFacts, Question, Renewal, bad, fail, ok, unknown};
+use super::facts::{HostFacts, Renewal};
+use super::report::{Check, CheckOutcome, Question, bad, fail, ok, unknown};
 use crate::docker::scan::{Answers, ScanResult};
 use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH};
 use crate::pki::{Certificate, name};

@@ -349,7 +349,7 @@ fn a_renewal_is_overdue_after_ten_minutes_and_never_where_it_would_gain_nothing(
     let issued = now() - DAY * 200;
     let long = authority(issued, 3650);
     let stored = leaf(&long, Usage::Server, issued, 365, &["pandora"]);
-    let at = plan::renew_at(&wanted, &stored);
+    let at = crate::decide::leaf::plan::renew_at(&wanted, &stored);
     assert!(at > now(), "{at}");
     let due = |authority: &Authority, after: SignedDuration| {
         renewal(&wanted, &stored, std::slice::from_ref(&authority.certificate), at + after).due

@@ -1,7 +1,8 @@
 //! Our members in a daemon.json: put in, put right, taken out. What is not ours stays as it was written.
 
+use super::document::DaemonJson;
 use super::document::Member;
-use super::{DaemonJson, TlsPaths};
+use super::settings::TlsPaths;
 
 /// What a delivery sets or takes out.
 const OURS: [&str; 7] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "hosts", "live-restore"];

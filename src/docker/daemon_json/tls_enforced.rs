@@ -1,7 +1,8 @@
 //! Whether dockerd, started with a daemon.json, is certain to demand client certificates. Whatever is odd is no.
 
+use super::document::{DaemonJson, DaemonJsonError};
 use super::document::{Member, Tokens, folded};
-use super::{DaemonJson, DaemonJsonError, TlsPaths};
+use super::settings::TlsPaths;
 
 const TLS_KEYS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
 

@@ -1,7 +1,7 @@
 //! A hand-written ClientHello of TLS 1.0 or 1.1, which the TLS library does not speak: an address in, whether its server
 //! agrees to that version out. It reads only the server's first record.
 
-use super::super::request::{connect, within};
+use crate::adapters::docker::request::{connect, within};
 use crate::adapters::random;
 use crate::docker::scan::{TlsVersion, VersionSupport};
 use std::io;

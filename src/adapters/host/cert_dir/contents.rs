@@ -1,30 +1,13 @@
 //! What is in a host's directory: facts for the one who decides. It changes nothing.
 
+use super::bytes::Bytes;
 use super::dir_handle::DirHandle;
 use super::error::DeliveryError;
 use super::layout::{self, FileNames};
+use super::state_dir;
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::pki::{Certificate, PrivateKey};
 use std::path::PathBuf;
-use zeroize::Zeroizing;
-
-/// What a file holds. Its Debug says how much, its memory is zeroed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Bytes(pub(super) Zeroizing<Vec<u8>>);
-
-impl std::fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// Which object has a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,20 +98,20 @@ pub enum PublicName {
 
 pub(super) fn read_contents(dir: &DirHandle, names: &FileNames) -> Result<DirContents, DeliveryError> {
     let [ca, cert, key] = names.public();
-    let mut seen = DirContents {
+    let mut contents = DirContents {
         ca: public_name(dir, ca)?,
         cert: public_name(dir, cert)?,
         key: public_name(dir, key)?,
         ..DirContents::default()
     };
-    let Some(keep) = layout::keep(dir)? else { return Ok(seen) };
-    seen.owner = owner(&keep)?;
-    seen.current = layout::current(&keep)?;
-    seen.leftovers = layout::leftovers(&keep)?.next().is_some();
-    for number in layout::numbers(&keep)? {
-        seen.generations.extend(generation(&keep, number, names)?);
+    let Some(state) = state_dir::open(dir)? else { return Ok(contents) };
+    contents.owner = owner(&state)?;
+    contents.current = state_dir::current(&state)?;
+    contents.leftovers = state_dir::leftovers(&state)?.next().is_some();
+    for number in state_dir::numbers(&state)? {
+        contents.generations.extend(generation(&state, number, names)?);
     }
-    Ok(seen)
+    Ok(contents)
 }
 
 pub(super) fn public_name(dir: &DirHandle, name: &str) -> Result<PublicName, DeliveryError> {
@@ -143,18 +126,18 @@ pub(super) fn public_name(dir: &DirHandle, name: &str) -> Result<PublicName, Del
     })
 }
 
-pub(super) fn owner(keep: &DirHandle) -> Result<Option<Owner>, DeliveryError> {
-    let Some(bytes) = keep.read_marker(layout::OWNER)? else { return Ok(None) };
+pub(super) fn owner(state: &DirHandle) -> Result<Option<Owner>, DeliveryError> {
+    let Some(bytes) = state.read_marker(layout::OWNER)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&bytes);
     let (object, uid) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
     Ok(Some(Owner { object: object.to_owned(), uid: uid.to_owned() }))
 }
 
-fn generation(keep: &DirHandle, number: u64, names: &FileNames) -> Result<Option<Generation>, DeliveryError> {
+fn generation(state: &DirHandle, number: u64, names: &FileNames) -> Result<Option<Generation>, DeliveryError> {
     let mut found =
         Generation { number, ca: None, cert: None, key: None, probe_cert: None, probe_key: None, problems: Vec::new() };
     let problems = &mut found.problems;
-    match layout::generation(keep, number) {
+    match state_dir::generation(state, number) {
         Ok(None) => return Ok(None), // it went meanwhile
         Err(error) => problems.push(error.to_string()),
         Ok(Some(dir)) => {

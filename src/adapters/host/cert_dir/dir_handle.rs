@@ -1,6 +1,6 @@
 //! One opened directory and what is done in it, by descriptor. No link is followed, and no path is asked for twice.
 
-use super::contents::Bytes;
+use super::bytes::Bytes;
 use super::error::{DeliveryError, UnsafePath, failed};
 use super::layout;
 use rustix::fd::OwnedFd;

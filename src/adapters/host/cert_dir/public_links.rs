@@ -1,10 +1,14 @@
 //! The three public names: linked to what `current` names, or taken over from somebody else. They never show parts of
 //! two sets, whenever this ends.
 
-use super::contents::{self, Bytes, PublicName};
+use super::bytes::Bytes;
+use super::contents::{self, PublicName};
+use super::dir_handle::DirHandle;
+use super::directory::CertDir;
+use super::error::DeliveryError;
 use super::layout::{self, FileNames};
+use super::state_dir;
 use super::write_lock::{GenerationFile, WriteLock, check_room, check_writable};
-use super::{CertDir, DeliveryError, DirHandle};
 
 /// What a public name may be put over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,36 +31,36 @@ impl CertDir {
     /// [`DeliveryError::FileExists`], before anything is changed, where one is not ours and `overwrite` does not cover it.
     pub fn link_names(&self, name: &str, overwrite: Overwrite) -> Result<(), DeliveryError> {
         let names = FileNames::of(name)?;
-        let Some(keep) = layout::keep(&self.dir)? else { return Ok(()) };
-        if self.unlinked(&keep, &names, overwrite)?.is_empty() {
+        let Some(state) = state_dir::open(&self.dir)? else { return Ok(()) };
+        if self.unlinked(&state, &names, overwrite)?.is_empty() {
             return Ok(());
         }
         check_writable(&self.dir)?;
-        let turn = WriteLock::make(&self.dir)?;
-        self.link(&turn, &names, overwrite)
+        let lock = WriteLock::make(&self.dir)?;
+        self.link(&lock, &names, overwrite)
     }
 
-    fn link(&self, turn: &WriteLock, names: &FileNames, overwrite: Overwrite) -> Result<(), DeliveryError> {
-        let unlinked = self.unlinked(&turn.keep, names, overwrite)?;
+    fn link(&self, lock: &WriteLock, names: &FileNames, overwrite: Overwrite) -> Result<(), DeliveryError> {
+        let unlinked = self.unlinked(&lock.state, names, overwrite)?;
         for (name, replace) in &unlinked {
             let target = layout::public_target(name);
             match replace {
-                true => turn.replace_link(&self.dir, name, &target)?,
+                true => lock.replace_link(&self.dir, name, &target)?,
                 false if self.dir.make_link(name, &target)? => {}
                 false => return Err(DeliveryError::FileExists(self.dir.at(name))),
             }
         }
-        if unlinked.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.dir.sync()) }
+        if unlinked.is_empty() { Ok(()) } else { lock.state.sync().and_then(|()| self.dir.sync()) }
     }
 
     fn unlinked<'a>(
         &self,
-        keep: &DirHandle,
+        state: &DirHandle,
         names: &'a FileNames,
         overwrite: Overwrite,
     ) -> Result<Vec<Unlinked<'a>>, DeliveryError> {
         let mut unlinked = Vec::new();
-        let current = match layout::shown(keep) {
+        let current = match state_dir::current_generation(state) {
             Ok(Some(current)) => current,
             // A generation that others may change is not linked to; the next one heals it.
             Ok(None) | Err(DeliveryError::Insecure { .. } | DeliveryError::InTheWay { .. }) => return Ok(unlinked),
@@ -93,17 +97,17 @@ impl CertDir {
             return Ok(None);
         }
         check_writable(&self.dir)?;
-        let turn = WriteLock::make(&self.dir)?;
+        let lock = WriteLock::make(&self.dir)?;
         let mut shown = Vec::new();
         for name in names.public() {
-            shown.extend(self.bytes(&turn.keep, name)?.map(|bytes| (name, bytes)));
+            shown.extend(self.bytes(&lock.state, name)?.map(|bytes| (name, bytes)));
         }
         let copy = |(name, bytes)| GenerationFile { name, mode: copy_mode(name, bytes), bytes };
         let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
         check_room(&self.dir, &files)?;
-        let number = turn.write(&files)?;
-        turn.set_current(number)?;
-        self.link(&turn, &names, Overwrite::IfSame)?;
+        let number = lock.write(&files)?;
+        lock.set_current(number)?;
+        self.link(&lock, &names, Overwrite::IfSame)?;
         Ok(Some(number))
     }
 
@@ -121,10 +125,12 @@ impl CertDir {
     }
 
     /// What a public name shows.
-    fn bytes(&self, keep: &DirHandle, name: &str) -> Result<Option<Bytes>, DeliveryError> {
+    fn bytes(&self, state: &DirHandle, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let what = match self.public(name)? {
             PublicName::Absent => return Ok(None),
-            PublicName::Ours => return layout::shown(keep)?.map_or(Ok(None), |current| current.read_own(name)),
+            PublicName::Ours => {
+                return state_dir::current_generation(state)?.map_or(Ok(None), |current| current.read_own(name));
+            }
             PublicName::File(bytes) => return Ok(Some(bytes)),
             PublicName::Link(target) => format!("a link to {}", target.display()),
             PublicName::Unreadable(why) => format!("not readable ({why})"),

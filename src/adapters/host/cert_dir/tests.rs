@@ -1,8 +1,10 @@
 //! Words and names. Everything that touches a file system is in tests/cert_dir.rs.
 
+use super::layout::{FileNames, STATE_DIR};
 use super::public_links::copy_mode;
 use super::*;
 use rustix::io::Errno;
+use std::path::Path;
 
 #[test]
 fn errors_say_what_to_do() {
@@ -39,7 +41,7 @@ fn no_object_is_named_as_a_file_of_ours() {
     for name in ["probe", "current", "owner", "lock", "1", "ca.pem"] {
         let names = FileNames::of(name).unwrap();
         let [ca, cert, key] = names.public();
-        let ours = [layout::PROBE_CERT, layout::PROBE_KEY, ca, KEEP];
+        let ours = [layout::PROBE_CERT, layout::PROBE_KEY, ca, STATE_DIR];
         assert!(!ours.contains(&cert) && !ours.contains(&key), "{name}");
     }
 }

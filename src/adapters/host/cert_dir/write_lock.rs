@@ -2,7 +2,8 @@
 
 use super::dir_handle::{DirHandle, Guard};
 use super::error::DeliveryError;
-use super::layout::{self, ASIDE, CURRENT, KEEP, LOCK};
+use super::layout::{CURRENT, LOCK, STAGING_PREFIX, STATE_DIR};
+use super::state_dir;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, StatVfs, StatVfsMountFlags, flock, fstat};
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSES: usize = 500;
 /// Blocks beside those of the files: for directories, links and their names.
 const SLACK_BLOCKS: u64 = 4;
-/// Files beside those that are counted: our directory, the lock, the generation, a link aside.
+/// Files beside those that are counted: our directory, the lock, the generation, a link staging.
 const SLACK_FILES: u64 = 4;
 
 /// A file of a generation.
@@ -25,59 +26,59 @@ pub(super) struct GenerationFile<'a> {
 
 /// The turn. Others wait until it is dropped.
 pub(super) struct WriteLock {
-    pub(super) keep: DirHandle,
+    pub(super) state: DirHandle,
     _lock: OwnedFd,
 }
 
 impl WriteLock {
     /// Takes the turn, where there is anything of ours.
     pub(super) fn of(dir: &DirHandle) -> Result<Option<WriteLock>, DeliveryError> {
-        layout::keep(dir)?.map(WriteLock::wait).transpose()
+        state_dir::open(dir)?.map(WriteLock::wait).transpose()
     }
 
     /// Takes the turn; the directory of ours is made where there is none.
     pub(super) fn make(dir: &DirHandle) -> Result<WriteLock, DeliveryError> {
-        let keep = dir.make_folder(KEEP)?;
-        keep.check(Guard::Own)?;
-        WriteLock::wait(keep)
+        let state = dir.make_folder(STATE_DIR)?;
+        state.check(Guard::Own)?;
+        WriteLock::wait(state)
     }
 
-    fn wait(keep: DirHandle) -> Result<WriteLock, DeliveryError> {
+    fn wait(state: DirHandle) -> Result<WriteLock, DeliveryError> {
         for _ in 0..MAX_PAUSES {
-            // A file that only root may open: in another one, anybody could take the turn and keep it.
-            let lock = keep.private(LOCK)?;
+            // A file that only root may open: in another one, anybody could take the turn and state it.
+            let lock = state.private(LOCK)?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if fstat(&lock).is_ok_and(|found| found.st_nlink > 0) => {
-                    return Ok(WriteLock { keep, _lock: lock });
+                    return Ok(WriteLock { state, _lock: lock });
                 }
                 Ok(()) | Err(Errno::WOULDBLOCK | Errno::INTR) => std::thread::sleep(PAUSE),
-                Err(error) => return Err(super::error::failed("lock", &keep.at(LOCK), error)),
+                Err(error) => return Err(super::error::failed("lock", &state.at(LOCK), error)),
             }
         }
-        Err(DeliveryError::Busy(keep.path().to_owned()))
+        Err(DeliveryError::Busy(state.path().to_owned()))
     }
 
     /// Removes what an interrupted write left behind.
     pub(super) fn remove_leftovers(&self) -> Result<(), DeliveryError> {
-        layout::leftovers(&self.keep)?.try_for_each(|name| self.keep.remove(name).map(drop))
+        state_dir::leftovers(&self.state)?.try_for_each(|name| self.state.remove(name).map(drop))
     }
 
     /// Writes a generation beside the others.
     pub(super) fn write(&self, files: &[GenerationFile<'_>]) -> Result<u64, DeliveryError> {
         self.remove_leftovers()?;
-        let last = layout::numbers(&self.keep)?.last().copied().max(layout::current(&self.keep)?);
+        let last = state_dir::numbers(&self.state)?.last().copied().max(state_dir::current(&self.state)?);
         let number = last.unwrap_or(0) + 1;
-        let (aside, name) = (format!("{ASIDE}{number}"), number.to_string());
-        let done = self.stage(&aside, files).and_then(|()| self.keep.rename(&aside, &self.keep, &name));
-        if let Err(error) = done.and_then(|()| self.keep.sync()) {
-            let _ = self.keep.remove(&aside).and_then(|_| self.keep.remove(&name));
+        let (staging, name) = (format!("{STAGING_PREFIX}{number}"), number.to_string());
+        let done = self.stage(&staging, files).and_then(|()| self.state.rename(&staging, &self.state, &name));
+        if let Err(error) = done.and_then(|()| self.state.sync()) {
+            let _ = self.state.remove(&staging).and_then(|_| self.state.remove(&name));
             return Err(error);
         }
         Ok(number)
     }
 
-    fn stage(&self, aside: &str, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
-        let dir = self.keep.make_folder(aside)?;
+    fn stage(&self, staging: &str, files: &[GenerationFile<'_>]) -> Result<(), DeliveryError> {
+        let dir = self.state.make_folder(staging)?;
         for file in files {
             dir.create(file.name, file.mode, file.bytes)?;
         }
@@ -93,35 +94,35 @@ impl WriteLock {
     /// Moves `current`.
     pub(super) fn set_current(&self, number: u64) -> Result<(), DeliveryError> {
         let name = number.to_string();
-        let none = || DeliveryError::NoGeneration(self.keep.at(&name));
-        layout::generation(&self.keep, number)?.ok_or_else(none)?;
-        if layout::current(&self.keep)? == Some(number) {
+        let none = || DeliveryError::NoGeneration(self.state.at(&name));
+        state_dir::generation(&self.state, number)?.ok_or_else(none)?;
+        if state_dir::current(&self.state)? == Some(number) {
             return Ok(());
         }
-        self.replace_link(&self.keep, CURRENT, &name)?;
-        self.keep.sync()
+        self.replace_link(&self.state, CURRENT, &name)?;
+        self.state.sync()
     }
 
     /// Replaces one of our small files.
     pub(super) fn replace_file(&self, file: &GenerationFile<'_>) -> Result<(), DeliveryError> {
-        let aside = format!("{ASIDE}file");
-        self.keep.remove(&aside)?;
-        let written = self.keep.create(&aside, file.mode, file.bytes);
-        if let Err(error) = written.and_then(|()| self.keep.rename(&aside, &self.keep, file.name)) {
-            let _ = self.keep.remove(&aside);
+        let staging = format!("{STAGING_PREFIX}file");
+        self.state.remove(&staging)?;
+        let written = self.state.create(&staging, file.mode, file.bytes);
+        if let Err(error) = written.and_then(|()| self.state.rename(&staging, &self.state, file.name)) {
+            let _ = self.state.remove(&staging);
             return Err(error);
         }
-        self.keep.sync()
+        self.state.sync()
     }
 
     /// Puts a link over whatever has its name, at once.
     pub(super) fn replace_link(&self, dir: &DirHandle, name: &str, target: &str) -> Result<(), DeliveryError> {
-        let aside = format!("{ASIDE}link");
-        self.keep.remove(&aside)?;
-        self.keep.make_link(&aside, target)?;
-        let renamed = self.keep.rename(&aside, dir, name);
+        let staging = format!("{STAGING_PREFIX}link");
+        self.state.remove(&staging)?;
+        self.state.make_link(&staging, target)?;
+        let renamed = self.state.rename(&staging, dir, name);
         if renamed.is_err() {
-            let _ = self.keep.remove(&aside);
+            let _ = self.state.remove(&staging);
         }
         renamed
     }
@@ -129,11 +130,11 @@ impl WriteLock {
     /// Removes generations; what is left of one that is half removed has no number any more.
     pub(super) fn prune(&self, numbers: impl IntoIterator<Item = u64>) -> Result<(), DeliveryError> {
         for number in numbers {
-            let aside = format!("{ASIDE}{number}");
-            self.keep.remove(&aside)?;
-            self.keep.rename(&number.to_string(), &self.keep, &aside)?;
-            self.keep.sync()?;
-            self.keep.remove(&aside)?;
+            let staging = format!("{STAGING_PREFIX}{number}");
+            self.state.remove(&staging)?;
+            self.state.rename(&number.to_string(), &self.state, &staging)?;
+            self.state.sync()?;
+            self.state.remove(&staging)?;
         }
         Ok(())
     }
