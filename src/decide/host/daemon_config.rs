@@ -84,7 +84,7 @@ pub fn served(found: &ExistingConfig, desired: &DesiredConfig) -> Result<DaemonF
     let in_the_way = read.in_the_way(Some(&desired.paths));
     if !in_the_way.is_empty() && !desired.take_over {
         let message = format!(
-            "somebody else told dockerd how to listen: {}; set delivery.takeOver: true to have it replaced, or take it out",
+            "dockerd is already configured to listen: {}; set delivery.takeOver: true to replace that, or remove it",
             in_the_way.join(", ")
         );
         return Err(serving(Reason::DaemonConflict, message));
@@ -109,15 +109,15 @@ pub fn can_be_told(found: &ExistingConfig) -> Result<(), Verdict> {
     let exec = Read::of(&ExistingConfig { daemon_json: None, ..found.clone() })?.whole_command();
     if let Some(file) = exec.config_file().filter(|file| file != DAEMON_JSON) {
         let message = format!(
-            "dockerd is started with --config-file={file}: take that out of its command line, so that it reads \
+            "dockerd is started with --config-file={file}: remove that from its command line, so that it reads \
              {DAEMON_JSON}"
         );
         return Err(serving(Reason::DaemonConflict, message));
     }
     let Some(drop_in) = found.overruling.first() else { return Ok(()) };
     let message = format!(
-        "{drop_in} sets what our drop-in sets, and systemd reads it later: take its Exec lines out, or rename it so that \
-         it comes before {}",
+        "{drop_in} sets what Dockseal's drop-in sets, and systemd reads it later: remove its Exec lines, or rename it so \
+         that it comes before {}",
         unit::DROP_IN
     );
     Err(serving(Reason::DaemonConflict, message))
@@ -178,10 +178,11 @@ impl Read {
         let unusable = |what: String| serving(Reason::DaemonUnusable, what);
         let bytes = found.daemon_json.as_deref().unwrap_or_default();
         let json = DaemonJson::parse(bytes);
-        let json = json.map_err(|error| unusable(format!("daemon.json is left as it is, since {error}: mend it")))?;
+        let json =
+            json.map_err(|error| unusable(format!("{error}: correct the file; until then it is not changed")))?;
         let exec = ExecLine::parse(&found.exec);
         let exec =
-            exec.map_err(|error| unusable(format!("ExecStart of docker.service is left as it is, since {error}")))?;
+            exec.map_err(|error| unusable(format!("{error}: correct docker.service; until then nothing is changed")))?;
         let streams = found.streams.iter().map(|stream| stream.replace("%t", "/run").replace("%%", "%")).collect();
         Ok(Read { exec, variables: found.variables.clone(), streams, json })
     }

@@ -75,7 +75,10 @@ fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonSt
         listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
     let gave_up = observed.unfinished.is_some_and(|stage| stage != Stage::Closing) && observed.failed;
     if observed.unfinished == Some(Stage::RollingBack) || gave_up {
-        return Ok((DaemonStep::RollBack, serving(Reason::RolledBack, "dockerd did not start after a change")));
+        return Ok((
+            DaemonStep::RollBack,
+            serving(Reason::RolledBack, "dockerd did not start after its configuration was changed"),
+        ));
     }
     if request.host.removing {
         return removal(request, observed, state, now);
@@ -87,7 +90,7 @@ fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonSt
     let layout = daemon_config::served(&observed.found, &desired)?;
     keeps_old_clients(request, observed, now)?;
     if observed.files.is_none() {
-        return Err(serving(Reason::NotServed, "there is no certificate to serve yet"));
+        return Err(serving(Reason::NotServed, "there is no certificate on the host yet"));
     }
     drift(request, observed, state, now)?;
     serve(request, observed, state, now, layout)
@@ -114,7 +117,8 @@ fn exposure(
     listen: &[Listen],
 ) -> Option<Decision> {
     if observed.unfinished == Some(Stage::Closing) && !observed.running {
-        let verdict = serving(Reason::ExposureClosed, "dockerd answered everybody; that is closed");
+        let verdict =
+            serving(Reason::ExposureClosed, "dockerd answered without a client certificate; the port is closed now");
         return Some(daemon_config::closed(&observed.found, listen).map(|layout| (DaemonStep::Close(layout), verdict)));
     }
     let open = observed.exposed.first()?;
@@ -123,13 +127,16 @@ fn exposure(
     let all_ours = observed.exposed.iter().all(ours) && state.configured.is_some();
     if !all_ours && !request.host.delivery.take_over {
         let message = format!(
-            "dockerd answers everybody on {open}, without a certificate: whoever reaches it is root on this host. \
-             Close it, or set delivery.takeOver: true to have it closed"
+            "dockerd answers on {open} without a client certificate: everyone who reaches it has root rights on this host. \
+             Close the port, or set delivery.takeOver: true to have it closed"
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
     if !all_ours && let Err(verdict) = daemon_config::can_be_told(&observed.found) {
-        let message = format!("dockerd answers everybody on {open}, and that cannot be closed: {}", verdict.message);
+        let message = format!(
+            "dockerd answers on {open} without a client certificate, and the port cannot be closed: {}",
+            verdict.message
+        );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
     let layout = match daemon_config::closed(&observed.found, listen) {
@@ -139,8 +146,8 @@ fn exposure(
     let in_vain = layout == observed.written && !observed.stale && observed.unfinished.is_none();
     if in_vain && (state.listener_removed || !all_ours) {
         let message = format!(
-            "dockerd answers everybody on {open}, without a certificate, though its configuration says otherwise: whoever \
-             reaches it is root on this host. Stop dockerd, and find out how it is started"
+            "dockerd answers on {open} without a client certificate, though its configuration demands one: everyone who \
+             reaches it has root rights on this host. Stop dockerd, and find out how it is started"
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
@@ -148,7 +155,10 @@ fn exposure(
     if all_ours && sound(observed) && state.record_drift(now) {
         state.listener_removed = true; // what is not sound is counted as that
     }
-    let verdict = serving(Reason::ExposureClosed, format!("dockerd answered everybody on {open}; that is closed"));
+    let verdict = serving(
+        Reason::ExposureClosed,
+        format!("dockerd answered on {open} without a client certificate; the port is closed now"),
+    );
     Some(Ok((DaemonStep::Close(layout), verdict)))
 }
 
@@ -160,7 +170,7 @@ fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Time
         Some(key) => {
             let message = format!(
                 "dockerd trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients would \
-                 be shut out. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
+                 be refused. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
                 &key[..16]
             );
             Err(serving(Reason::DaemonConflict, message))
@@ -183,9 +193,9 @@ fn drift(
     if !state.listener_removed {
         return Ok(());
     }
-    let message = "somebody changes dockerd's configuration back again and again (daemon.json or our drop-in): the \
-                   TCP listener is kept out from dockerd's next start on. Find out who does, then change the object's \
-                   spec or set the annotation dockseal.dev/restart-requested-at";
+    let message = "another program changes dockerd's configuration back again and again (daemon.json or Dockseal's \
+                   drop-in): from its next start on, dockerd does not listen on TCP. Find that program, then change \
+                   the object's spec or set the annotation dockseal.dev/restart-requested-at";
     Err(serving(Reason::DriftRepeats, message))
 }
 
@@ -223,7 +233,7 @@ fn serve(
         return Err(serving(Reason::NotServed, why)); // dockerd listens there as soon as the address is there
     }
     if !observed.running && observed.unfinished != Some(Stage::Restarting) {
-        let message = "dockerd does not run; start it: systemctl start docker";
+        let message = "dockerd is not running; start it: systemctl start docker";
         return Ok((
             if written && pointed { DaemonStep::Keep } else { DaemonStep::Write(layout) },
             serving(Reason::NotServed, message),
@@ -274,20 +284,22 @@ pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
         let address = listener.address;
         match (&listener.leaf, listener.accepts) {
             (None, _) => {
-                let fault = listener.error.as_deref().unwrap_or("it answers nothing");
+                let fault = listener.error.as_deref().unwrap_or("no answer");
                 return Some(format!("dockerd does not serve {address} ({fault})"));
             }
             (Some(leaf), _) if *leaf != files.leaf => {
                 return Some(format!("dockerd serves another certificate on {address}"));
             }
-            (Some(_), None) => return Some(format!("dockerd on {address} does not let our own client certificate in")),
+            (Some(_), None) => {
+                return Some(format!("dockerd on {address} does not accept Dockseal's own client certificate"));
+            }
             (Some(_), Some(_)) => {}
         }
     }
     if let Some(listener) = observed.listeners.iter().find(|listener| listener.absent)
         && observed.listeners.iter().all(|listener| listener.absent)
     {
-        return Some(format!("the address of {} is not on this host now", listener.address));
+        return Some(format!("this host does not have the address of {} now", listener.address));
     }
     let loaded = observed.loaded.as_deref().unwrap_or_default();
     anchors_differ(loaded, &files.anchors, now).map(str::to_owned)
@@ -307,9 +319,10 @@ pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
         .filter(|listener| listener.absent)
         .map(|listener| listener.address.to_string())
         .collect();
-    let mut message = format!("dockerd serves the certificate on {}, and nobody without one", addresses.join(" and "));
+    let mut message =
+        format!("dockerd serves the certificate on {}, and refuses clients without one", addresses.join(" and "));
     if !absent.is_empty() {
-        message += &format!("; {} is not on this host now", absent.join(" and "));
+        message += &format!("; this host does not have {} now", absent.join(" and "));
     }
     Verdict::new(ConditionType::Serving, true, Reason::Serving, message)
 }
@@ -324,13 +337,14 @@ fn sockets_change(observed: &ObservedDaemon, layout: &DaemonFiles) -> bool {
 fn removal(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonState, now: Timestamp) -> Decision {
     let layout = daemon_config::removed(&observed.found, &paths(request))?;
     let gone =
-        Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses what was delivered");
+        Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses the delivered files");
     *state = DaemonState::default();
     if layout == observed.written && observed.unfinished.is_none() {
         return Ok((DaemonStep::Keep, gone));
     }
-    let hindered = restart_blocker(request, observed, state, now, "what was delivered is removed").is_some();
-    let message = "dockerd's configuration no longer names what was delivered; it listens on TCP until its next start";
+    let hindered = restart_blocker(request, observed, state, now, "the delivered files are removed").is_some();
+    let message =
+        "dockerd's configuration no longer names the delivered files; dockerd listens on TCP until its next start";
     let verdict = if hindered { Verdict { message: message.into(), ..gone } } else { gone };
     Ok((DaemonStep::Remove(layout, !hindered && observed.running), verdict))
 }

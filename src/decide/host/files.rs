@@ -41,15 +41,14 @@ pub fn plan(directory: &str, shown: &ObservedFiles, material: &Material, take_ov
     let refuse =
         |reason, message: String| FilesStep::Refuse(Verdict::new(ConditionType::Delivered, false, reason, message));
     if let Some(owner) = shown.owner.as_ref().filter(|_| !take_over) {
-        let message = format!(
-            "{directory} holds what was delivered for {owner}: choose another directory, or set delivery.takeOver: true"
-        );
+        let message =
+            format!("{directory} holds the files of {owner}: choose another directory, or set delivery.takeOver: true");
         return refuse(Reason::HostConflict, message);
     }
     let foreign = !shown.foreign.is_empty() && !shown.delivered;
     if foreign && !take_over {
         let message = format!(
-            "{} in {directory} is somebody else's: move it away, or set delivery.takeOver: true to have it replaced",
+            "{} in {directory} was not delivered by Dockseal: move it away, or set delivery.takeOver: true to replace it",
             shown.foreign.join(", ")
         );
         return refuse(Reason::FileConflict, message);
@@ -69,13 +68,13 @@ fn shuts_out(directory: &str, shown: &ObservedFiles, material: &Material, now: T
         return None;
     }
     let Some(before) = &shown.trusted_before else {
-        return Some(format!("{directory}/ca.pem holds no certificate that can be read: move it away"));
+        return Some(format!("{directory}/ca.pem holds no readable certificate: move it away"));
     };
     let (before, after) = (valid_keys(before, now), valid_keys(&material.bundle, now));
     let lost = before.difference(&after).next()?;
     Some(format!(
         "{directory}/ca.pem trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients \
-         would be shut out. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
+         would be refused. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
         &lost[..16]
     ))
 }

@@ -47,13 +47,13 @@ pub fn read(secret: &str, data: &Data, now: Timestamp) -> Result<Material, Verdi
     };
     let bytes = |key: &str| data.get(key).ok_or_else(|| unsound(format!("has no {key}")));
     let certificate = Certificate::from_pem(bytes("tls.crt")?);
-    let certificate = certificate.map_err(|error| unsound(format!("has a tls.crt that is of no use: {error}")))?;
+    let certificate = certificate.map_err(|error| unsound(format!("has a tls.crt that cannot be used: {error}")))?;
     let key_pem = bytes("tls.key")?;
     let key = PrivateKey::from_pem(key_pem, None);
-    let key = key.map_err(|error| unsound(format!("has a tls.key that is of no use: {error}")))?;
+    let key = key.map_err(|error| unsound(format!("has a tls.key that cannot be used: {error}")))?;
     let bundle_pem = bytes("ca.crt")?;
     let bundle = all_from_pem(bundle_pem);
-    let bundle = bundle.map_err(|error| unsound(format!("has a ca.crt that is of no use: {error}")))?;
+    let bundle = bundle.map_err(|error| unsound(format!("has a ca.crt that cannot be used: {error}")))?;
     if key.public_der() != certificate.public_key {
         return Err(unsound("has a tls.key of another certificate".into()));
     }
@@ -93,10 +93,10 @@ const BEFORE_THE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
 pub fn anchors_differ(loaded: &[Certificate], wanted: &[Certificate], now: Timestamp) -> Option<&'static str> {
     let lacks = |at: Timestamp| !valid_keys(wanted, at).is_subset(&valid_keys(loaded, at));
     if lacks(now) {
-        return Some("dockerd does not trust an authority yet that it should");
+        return Some("dockerd does not yet trust an authority of the bundle");
     }
     if !valid_keys(loaded, now).is_subset(&wanted.iter().map(Certificate::key_fingerprint).collect()) {
-        return Some("dockerd still trusts an authority that it should not");
+        return Some("dockerd still trusts an authority that the bundle no longer holds");
     }
-    lacks(saturating(now, BEFORE_THE_END)).then_some("an authority's certificate that dockerd loaded ends soon")
+    lacks(saturating(now, BEFORE_THE_END)).then_some("an authority's certificate that dockerd has loaded ends soon")
 }

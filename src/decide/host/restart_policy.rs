@@ -25,11 +25,11 @@ pub fn restart_blocker(
     let consented = state.is_new_consent(request.host.restart_requested_at.as_deref());
     let held = match daemon.restart {
         _ if (observed.kubelet || request.contained) && !keeps_running => {
-            Some("this dockerd runs the node's pods, and is never restarted without live-restore")
+            Some("dockerd runs this node's pods, so it is never restarted without live-restore")
         }
         _ if consented => None,
         Restart::Never => Some("daemon.restart is Never"),
-        Restart::WhenLiveRestore if !keeps_running && swarm => Some("a swarm node has no live-restore"),
+        Restart::WhenLiveRestore if !keeps_running && swarm => Some("live-restore does not work on a swarm node"),
         Restart::WhenLiveRestore if !keeps_running => Some("live-restore is off, so containers would stop"),
         Restart::WhenLiveRestore | Restart::Always => None,
     };
@@ -45,14 +45,15 @@ fn pending(request: &StepRequest, observed: &ObservedDaemon, why: &str, held: &s
     let by = observed.served_until.map(|end| format!(" before {end}, when the certificate that it serves ends,"));
     let host = &request.host;
     let consent = match host.uid.is_empty() {
-        true => "put the annotation dockseal.dev/restart-requested-at with the time of now on the object".to_owned(),
+        true => "set the annotation dockseal.dev/restart-requested-at of the object to the current time".to_owned(),
         false => format!(
             "kubectl annotate --overwrite -n {} dockerhostcert {} dockseal.dev/restart-requested-at=$(date -u +%FT%TZ)",
             host.namespace, host.name
         ),
     };
     let by = by.unwrap_or_default();
-    let message =
-        format!("{why}, and {held}: restart it{by} with: systemctl restart docker; or consent with: {consent}");
+    let message = format!(
+        "{why}, and {held}: restart it{by} with: systemctl restart docker; or permit one restart with: {consent}"
+    );
     serving(Reason::RestartPending, message)
 }

@@ -24,7 +24,7 @@ pub struct Wanted<'a> {
 
 /// TLS in daemon.json is another's by now, so nothing of it was taken out.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("failed to take TLS out of daemon.json: {key} is {value}, which is not ours")]
+#[error("failed to remove TLS from daemon.json: {key} is {value}, which Dockseal did not set")]
 pub struct NotOurs {
     /// The member.
     pub key: &'static str,

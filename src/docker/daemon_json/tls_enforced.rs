@@ -27,7 +27,7 @@ pub enum NotEnforced {
         written: String,
     },
     /// dockerd reads members of members as its own in part, in no certain order.
-    #[error("daemon.json says {key} once more, inside of {parent}")]
+    #[error("daemon.json says {key} once more, inside {parent}")]
     Nested {
         /// The name that dockerd reads.
         key: &'static str,
@@ -35,7 +35,7 @@ pub enum NotEnforced {
         parent: String,
     },
     /// Another value than the one that demands certificates.
-    #[error("daemon.json says {key} is {value}, which has to be {wanted}")]
+    #[error("daemon.json says {key} is {value}, which must be {wanted}")]
     Wrong {
         /// The member.
         key: &'static str,

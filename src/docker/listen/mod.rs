@@ -22,13 +22,13 @@ pub enum ListenAddressError {
     #[error("failed to read {0:?}: an address to listen on is IP:PORT, such as 192.168.1.7:2376 or [fd00::7]:2376")]
     Malformed(String),
     /// Port 0 is any port.
-    #[error("failed to read {0:?}: port 0 is none that a client could dial")]
+    #[error("failed to read {0:?}: no client can connect to port 0; choose another port")]
     PortZero(String),
     /// fe80::/10 says nothing without the interface.
     #[error("failed to read {0:?}: a link-local address belongs to one interface; use another address of the host")]
     LinkLocal(String),
     /// Nobody listens there over TCP.
-    #[error("failed to read {0:?}: multicast and broadcast addresses are not listened on")]
+    #[error("failed to read {0:?}: dockerd cannot listen on a multicast or broadcast address")]
     Multicast(String),
 }
 

@@ -31,13 +31,13 @@ pub enum ExecError {
     #[error("failed to read ExecStart: a quote is not closed")]
     Unbalanced,
     /// Escapes for bytes that are not UTF-8, or a zero byte, which no argument holds.
-    #[error("failed to read ExecStart: it holds bytes that are no text")]
+    #[error("failed to read ExecStart: it is not UTF-8")]
     NotText,
     /// A name that a unit could not say, since it begins as a prefix does.
     #[error("failed to read ExecStart: {0:?} is not a program")]
     NotAProgram(String),
     /// What D-Bus says of it is not known here.
-    #[error("failed to read ExecStart: {0:?} is not known here")]
+    #[error("failed to read ExecStart: Dockseal does not know the flag {0:?}")]
     UnknownFlag(String),
 }
 

@@ -216,7 +216,7 @@ impl DirHandle {
         let what = match FileType::from_raw_mode(found.st_mode) {
             FileType::RegularFile => return Ok(()),
             FileType::Directory => "a directory",
-            _ => "no plain file",
+            _ => "not a regular file",
         };
         Err(DeliveryError::InTheWay { path: self.at(name), what })
     }

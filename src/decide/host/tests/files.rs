@@ -70,7 +70,7 @@ fn files_are_written_once_and_others_only_taken_over() {
         ("there already", matching, "use 3", "use 3"),
         ("another object's", another, "HostConflict", "write"),
         ("others' files", foreign(Some(known)), "FileConflict", "take over"),
-        ("clients would be shut out", foreign(Some(lost)), "FileConflict", "FileConflict"),
+        ("clients would be refused", foreign(Some(lost)), "FileConflict", "FileConflict"),
         ("an unreadable ca.pem", foreign(None), "FileConflict", "FileConflict"),
         ("a key alone trusts nobody", key_alone, "FileConflict", "take over"),
         ("ours, edited", edited, "use 3", "use 3"),
