@@ -1,4 +1,4 @@
-//! What is to be done to dockerd: facts of the host in, one step and its verdict out. It cannot fail.
+//! The next step for dockerd: the observed host in, one step and its verdict out. It cannot fail, and does nothing.
 
 use super::daemon_config::{self, DaemonFiles, DesiredConfig};
 use super::daemon_state::{DaemonState, Rejected, Stage};
@@ -15,36 +15,36 @@ use crate::pki::{Certificate, sha256_hex};
 use k8s_openapi::jiff::Timestamp;
 use std::net::SocketAddr;
 
-/// One step.
+/// One step on dockerd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DaemonStep {
     /// Nothing.
     Keep,
-    /// Write these files, restart dockerd now, and look whether its doors are closed.
+    /// Write these files, restart dockerd now, and check that no port answers without a certificate.
     Close(DaemonFiles),
     /// Write these files and have dockerd serve them later.
     Write(DaemonFiles),
-    /// Write these files, restart dockerd, prove it; take all back where it fails. With the flag, dockerd's sockets
-    /// are opened anew.
+    /// Write these files, restart dockerd, check that it serves them; roll back where it does not. With the flag,
+    /// systemd's sockets are restarted too.
     Serve(DaemonFiles, bool),
-    /// Take the unfinished change back.
+    /// Roll back the unfinished change.
     RollBack,
-    /// Take ours away; with the flag, restart dockerd after it.
+    /// Remove our files; with the flag, restart dockerd after that.
     Remove(DaemonFiles, bool),
 }
 
-/// What is to be done, and what is said where nothing else comes of it.
+/// The step, its verdict, and the state to keep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DaemonPlan {
     /// The step.
     pub step: DaemonStep,
-    /// The condition Serving, if the step does not say more.
+    /// The condition Serving, unless the step gives another.
     pub verdict: Verdict,
-    /// What is remembered from now on.
+    /// The state to store.
     pub state: DaemonState,
 }
 
-/// Where the files of a delivery are, as dockerd is told.
+/// The paths of the delivered files, as dockerd's configuration names them.
 pub fn paths(request: &StepRequest) -> TlsPaths {
     let (directory, name) = (request.host.delivery.directory.trim_end_matches('/'), &request.host.name);
     TlsPaths {
@@ -54,7 +54,7 @@ pub fn paths(request: &StepRequest) -> TlsPaths {
     }
 }
 
-/// Decides.
+/// Plans the next step.
 pub fn plan(request: &StepRequest, observed: &ObservedDaemon, mut state: DaemonState, now: Timestamp) -> DaemonPlan {
     let forgotten = state.forget_if_new(&request.spec(), request.host.restart_requested_at.as_deref());
     let (step, verdict) = match decide(request, observed, &mut state, now) {
@@ -62,7 +62,7 @@ pub fn plan(request: &StepRequest, observed: &ObservedDaemon, mut state: DaemonS
         Err(verdict) => (DaemonStep::Keep, verdict),
     };
     if forgotten {
-        state.drifts.clear(); // what stands there now is what the user wants mended
+        state.drifts.clear(); // the user wants the present configuration corrected
     }
     DaemonPlan { step, verdict, state }
 }
@@ -98,7 +98,7 @@ fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonSt
 
 fn desired(request: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>) -> DesiredConfig {
     let asked = request.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
-    // While nobody knows whether this is a swarm node, what stands there stays: dockerd would not start with both.
+    // Unless this is known not to be a swarm node, live-restore is not set: dockerd would not start with both.
     let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm);
     DesiredConfig {
         listen,
@@ -108,7 +108,7 @@ fn desired(request: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>
     }
 }
 
-/// A door that stands open to strangers goes before everything else.
+/// A port that answers without a client certificate is closed before everything else.
 fn exposure(
     request: &StepRequest,
     observed: &ObservedDaemon,
@@ -132,7 +132,7 @@ fn exposure(
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
-    if !all_ours && let Err(verdict) = daemon_config::can_be_told(&observed.found) {
+    if !all_ours && let Err(verdict) = daemon_config::check_in_force(&observed.found) {
         let message = format!(
             "dockerd answers on {open} without a client certificate, and the port cannot be closed: {}",
             verdict.message
@@ -143,17 +143,17 @@ fn exposure(
         Ok(layout) => layout,
         Err(verdict) => return Some(Err(verdict)),
     };
-    let in_vain = layout == observed.written && !observed.stale && observed.unfinished.is_none();
-    if in_vain && (state.listener_removed || !all_ours) {
+    let ineffective = layout == observed.written && !observed.stale && observed.unfinished.is_none();
+    if ineffective && (state.listener_removed || !all_ours) {
         let message = format!(
             "dockerd answers on {open} without a client certificate, though its configuration demands one: everyone who \
              reaches it has root rights on this host. Stop dockerd, and find out how it is started"
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
-    state.listener_removed |= in_vain; // the guard keeps the listener out whatever daemon.json says
+    state.listener_removed |= ineffective; // from now on the guard keeps the listener closed, whatever daemon.json says
     if all_ours && sound(observed) && state.record_drift(now) {
-        state.listener_removed = true; // what is not sound is counted as that
+        state.listener_removed = true; // an unsound configuration is counted in drift()
     }
     let verdict = serving(
         Reason::ExposureClosed,
@@ -162,7 +162,7 @@ fn exposure(
     Some(Ok((DaemonStep::Close(layout), verdict)))
 }
 
-/// Clients that were let in until now must not be shut out.
+/// Clients that dockerd accepts now must not be refused later.
 fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Timestamp) -> Result<(), Verdict> {
     let before = super::material::valid_keys(&observed.trusted_before, now);
     match before.difference(&request.trusts).next() {
@@ -178,7 +178,7 @@ fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Time
     }
 }
 
-/// Somebody undid what keeps strangers out: put right, but not for ever.
+/// Another program undid what demands client certificates: it is corrected, but only a few times a day.
 fn drift(
     request: &StepRequest,
     observed: &ObservedDaemon,
@@ -199,7 +199,7 @@ fn drift(
     Err(serving(Reason::DriftRepeats, message))
 }
 
-/// What keeps strangers out stands.
+/// The files that demand client certificates are in place.
 fn sound(observed: &ObservedDaemon) -> bool {
     let DaemonFiles { daemon_json, drop_in, socket, .. } = &observed.written;
     drop_in.is_some()
@@ -221,7 +221,7 @@ fn serve(
     }
     let pointed = observed.current == observed.files.as_ref().map(|files| files.generation);
     let Some(why) = unserved(observed, now) else {
-        state.consent = request.host.restart_requested_at.clone(); // one that nothing was left to do for is no other's
+        state.consent = request.host.restart_requested_at.clone(); // a consent that needed no restart permits no later one
         let step = if written && pointed && observed.unfinished.is_none() {
             DaemonStep::Keep
         } else {
@@ -230,7 +230,7 @@ fn serve(
         return Ok((step, serving_verdict(observed)));
     };
     if observed.listeners.iter().all(|listener| listener.absent) && written && pointed {
-        return Err(serving(Reason::NotServed, why)); // dockerd listens there as soon as the address is there
+        return Err(serving(Reason::NotServed, why)); // dockerd listens as soon as the host has the address
     }
     if !observed.running && observed.unfinished != Some(Stage::Restarting) {
         let message = "dockerd is not running; start it: systemctl start docker";
@@ -239,9 +239,9 @@ fn serve(
             serving(Reason::NotServed, message),
         ));
     }
-    // What began may end: dockerd may be down because of it.
-    let hindered = restart_blocker(request, observed, state, now, &why);
-    match hindered.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
+    // A restart that began is finished: dockerd may be down because of it.
+    let blocked = restart_blocker(request, observed, state, now, &why);
+    match blocked.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
         Some(waiting) if written && pointed => Err(waiting),
         Some(waiting) => Ok((DaemonStep::Write(layout), waiting)),
         None => {
@@ -268,7 +268,7 @@ fn anchors_text(anchors: &[Certificate]) -> String {
     anchors.iter().map(Certificate::fingerprint).collect()
 }
 
-/// The memory of an attempt that was taken back, on a host that is by now as it was before.
+/// The record of a change that was rolled back, made when the host is as it was before.
 pub fn attempt(request: &StepRequest, observed: &ObservedDaemon, message: String) -> Option<Rejected> {
     let layout =
         daemon_config::served(&observed.found, &desired(request, observed, listen_addresses(&request.host).ok()?))
@@ -277,15 +277,15 @@ pub fn attempt(request: &StepRequest, observed: &ObservedDaemon, message: String
     Some(Rejected { digest: digest(&layout, observed), files, message })
 }
 
-/// Why dockerd does not serve as it should; none where it does. Begins a sentence.
+/// Why dockerd does not serve as desired, as the beginning of a sentence; none where it does.
 pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
     let files = observed.files.as_ref()?;
     for listener in observed.listeners.iter().filter(|listener| !listener.absent) {
         let address = listener.address;
         match (&listener.leaf, listener.accepts) {
             (None, _) => {
-                let fault = listener.error.as_deref().unwrap_or("no answer");
-                return Some(format!("dockerd does not serve {address} ({fault})"));
+                let error = listener.error.as_deref().unwrap_or("no answer");
+                return Some(format!("dockerd does not serve {address} ({error})"));
             }
             (Some(leaf), _) if *leaf != files.leaf => {
                 return Some(format!("dockerd serves another certificate on {address}"));
@@ -305,7 +305,7 @@ pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
     anchors_differ(loaded, &files.anchors, now).map(str::to_owned)
 }
 
-/// Serving holds.
+/// Serving=True.
 pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
     let addresses: Vec<String> = observed
         .listeners
@@ -327,7 +327,7 @@ pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
     Verdict::new(ConditionType::Serving, true, Reason::Serving, message)
 }
 
-/// Sockets of systemd's must be closed and opened again, not dockerd alone.
+/// Whether systemd's sockets must be restarted, not only dockerd.
 fn sockets_change(observed: &ObservedDaemon, layout: &DaemonFiles) -> bool {
     observed.written.socket != layout.socket
         || observed.written.docker_socket != layout.docker_socket
@@ -342,9 +342,9 @@ fn removal(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonS
     if layout == observed.written && observed.unfinished.is_none() {
         return Ok((DaemonStep::Keep, gone));
     }
-    let hindered = restart_blocker(request, observed, state, now, "the delivered files are removed").is_some();
+    let blocked = restart_blocker(request, observed, state, now, "the delivered files are removed").is_some();
     let message =
         "dockerd's configuration no longer names the delivered files; dockerd listens on TCP until its next start";
-    let verdict = if hindered { Verdict { message: message.into(), ..gone } } else { gone };
-    Ok((DaemonStep::Remove(layout, !hindered && observed.running), verdict))
+    let verdict = if blocked { Verdict { message: message.into(), ..gone } } else { gone };
+    Ok((DaemonStep::Remove(layout, !blocked && observed.running), verdict))
 }

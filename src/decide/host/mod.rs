@@ -1,4 +1,4 @@
-//! What must become of a host's files and of its dockerd: facts of the machine in, steps and reports out.
+//! A host's files and its dockerd: the observed host in, plans and reports out. It touches no host.
 
 pub mod daemon_config;
 pub mod daemon_plan;

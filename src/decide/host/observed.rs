@@ -7,65 +7,65 @@ use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
 use std::net::SocketAddr;
 
-/// An address that dockerd should serve, as it is.
+/// What answers on an address that dockerd should serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenerState {
-    /// The address.
+    /// The address that was asked.
     pub address: SocketAddr,
-    /// It is none of this host's at the moment.
+    /// This host does not have the address now.
     pub absent: bool,
-    /// Fingerprint of the leaf that was served.
+    /// Fingerprint of the leaf that was served; none where none was.
     pub leaf: Option<String>,
-    /// The generation whose client certificate was let in.
+    /// The generation whose client certificate was accepted.
     pub accepts: Option<u64>,
-    /// Why nothing was served.
+    /// Why no request was answered.
     pub error: Option<String>,
 }
 
 /// The files that dockerd is to serve.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedFiles {
-    /// Their generation.
+    /// The generation that holds them.
     pub generation: u64,
-    /// Fingerprint of the leaf.
+    /// Fingerprint of the host's leaf.
     pub leaf: String,
-    /// Whom the host should trust.
+    /// The authorities that dockerd should trust.
     pub anchors: Vec<Certificate>,
 }
 
-/// A Docker host as it is.
+/// A Docker host as it was observed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedDaemon {
-    /// What others wrote.
+    /// The configuration that others wrote.
     pub found: ExistingConfig,
-    /// What stands there of ours, and daemon.json.
+    /// Our files as they are, and daemon.json.
     pub written: DaemonFiles,
-    /// dockerd runs.
+    /// docker.service is active.
     pub running: bool,
     /// systemd has not read all unit files.
     pub stale: bool,
-    /// The binary that guards dockerd is in its place.
+    /// The binary that guards dockerd is installed.
     pub guarded: bool,
-    /// What dockerd says of itself.
+    /// The answer of `GET /info`; none where dockerd does not answer.
     pub engine: Option<Engine>,
     /// TCP listeners that answer without a certificate.
     pub exposed: Vec<SocketAddr>,
-    /// The addresses that it should serve.
+    /// What answers on each address that dockerd should serve.
     pub listeners: Vec<ListenerState>,
-    /// Generation that `current` names.
+    /// The generation that `current` names.
     pub current: Option<u64>,
-    /// The files to serve.
+    /// The files that dockerd should serve.
     pub files: Option<WantedFiles>,
-    /// Anchors that dockerd loaded, where that is known.
+    /// The authorities that dockerd has loaded, where that is known.
     pub loaded: Option<Vec<Certificate>>,
-    /// Anchors in the CA file that others told dockerd to use.
+    /// The authorities in the CA file that others configured.
     pub trusted_before: Vec<Certificate>,
-    /// End of the certificate that is served.
+    /// When the certificate that is served ends.
     pub served_until: Option<Timestamp>,
-    /// It runs this node's pods.
+    /// dockerd runs this node's pods.
     pub kubelet: bool,
-    /// systemd tried to start dockerd, and gave up.
+    /// systemd failed to start dockerd.
     pub failed: bool,
-    /// A change has begun and not ended.
+    /// The stage of a change that has begun and not ended.
     pub unfinished: Option<Stage>,
 }

@@ -1,5 +1,5 @@
-//! May dockerd be restarted now? By the policy, the user's consent, live-restore, and the turn among its authority's
-//! hosts.
+//! Whether dockerd may be restarted now: the policy, the user's consent, live-restore and the turn among its authority's
+//! hosts in, the reason to wait out.
 
 use super::daemon_state::DaemonState;
 use super::observed::ObservedDaemon;
@@ -10,7 +10,7 @@ use crate::api::docker_host_cert::Restart;
 use crate::decide::status::Verdict;
 use k8s_openapi::jiff::Timestamp;
 
-/// Nothing where it may; else what is waited for. `why` begins a sentence.
+/// What a restart waits for; none where dockerd may be restarted. `why` begins a sentence.
 pub fn restart_blocker(
     request: &StepRequest,
     observed: &ObservedDaemon,

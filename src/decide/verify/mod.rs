@@ -1,4 +1,5 @@
-//! Verdicts on a live Docker host: what a visit found and what is known of the host in, a line for each question out.
+//! Verdicts on a live Docker host: a scan and what is known of the host in, a verdict on each question out. It asks
+//! nobody.
 
 mod facts;
 pub mod report;
@@ -14,12 +15,12 @@ use crate::pki::{Certificate, name};
 use k8s_openapi::jiff::Timestamp;
 use report::{Served, bad, fail, ok, unknown};
 
-/// Judges a visit at `now`.
+/// The report on `scan` at `now`.
 pub fn judge(known: &HostFacts, scan: &ScanResult, now: Timestamp) -> VerifyReport {
     let mut checks = vec![port(scan)];
     let leaf = scan.answers.as_ref().and_then(served_leaf);
     if let Some(answers) = &scan.answers {
-        checks.extend(doors(known, answers, now));
+        checks.extend(access(known, answers, now));
         checks.extend(leaf.iter().flat_map(|leaf| served::checks(known, scan, answers, leaf, now)));
         checks.push(versions(&answers.versions));
         checks.extend(answers.plain_http_port.map(plain_port));
@@ -89,11 +90,11 @@ fn port(scan: &ScanResult) -> Check {
     }
 }
 
-const DEMAND: &str =
+const EXPOSED: &str =
     "everyone who reaches the port has root rights on the host: close it, then run dockerd with tlsverify";
 
-/// Who is let in.
-fn doors(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
+/// Which clients are accepted.
+fn access(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![
         plain_http(&answers.plain),
         refused(Question::NoCertificate, "a client without certificate", &answers.no_certificate),
@@ -111,7 +112,7 @@ fn plain_http(plain: &PlainAnswer) -> Check {
     match plain {
         PlainAnswer::TlsRequired => ok(id, "plain HTTP is refused (400: the server demands TLS)"),
         PlainAnswer::HungUp => ok(id, "plain HTTP gets no answer"),
-        PlainAnswer::Answered(why) => fail(id, format!("plain HTTP is answered: {why}"), DEMAND),
+        PlainAnswer::Answered(why) => fail(id, format!("plain HTTP is answered: {why}"), EXPOSED),
         PlainAnswer::Silence(why) => unknown(id, format!("plain HTTP: {why}"), "ask again; dockerd may hang"),
     }
 }
@@ -119,12 +120,12 @@ fn plain_http(plain: &PlainAnswer) -> Check {
 fn refused(id: Question, who: &str, tls: &TlsAnswer) -> Check {
     match tls {
         TlsAnswer::Refused(why) => ok(id, format!("{who} is refused ({why})")),
-        // What stands in front of Docker may refuse in HTTP.
+        // A proxy in front of Docker may refuse in HTTP.
         TlsAnswer::Answered(answer) if !answer.is_docker && matches!(answer.status, 400 | 401 | 403) => {
             ok(id, format!("{who} is refused (HTTP {})", answer.status))
         }
-        TlsAnswer::Answered(answer) => fail(id, format!("{who} is served (HTTP {})", answer.status), DEMAND),
-        TlsAnswer::NotTls => fail(id, "the server does not speak TLS", DEMAND),
+        TlsAnswer::Answered(answer) => fail(id, format!("{who} is served (HTTP {})", answer.status), EXPOSED),
+        TlsAnswer::NotTls => fail(id, "the server does not speak TLS", EXPOSED),
         TlsAnswer::Silence(why) | TlsAnswer::Unusable(why) => {
             unknown(id, format!("{who}: {why}"), "ask again; dockerd may hang")
         }
@@ -160,14 +161,14 @@ fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp)
             "read dockerd's log, and check its authorization plugins",
         ),
         Some(TlsAnswer::Refused(why)) => refused(why),
-        Some(TlsAnswer::NotTls) => fail(id, "the server does not speak TLS", DEMAND),
+        Some(TlsAnswer::NotTls) => fail(id, "the server does not speak TLS", EXPOSED),
         Some(TlsAnswer::Silence(why)) => fail(id, format!("{who} gets no answer: {why}"), "read dockerd's log"),
         Some(TlsAnswer::Unusable(why)) => unknown(id, format!("{who}: {why}"), "correct its Secret"),
         None => unknown(id, format!("the host was not asked with the certificate of {who}"), "ask again"),
     }
 }
 
-/// Who answers, where anybody does.
+/// Which server answers; none where no answer came.
 fn docker(answers: &Answers) -> Option<Check> {
     let id = Question::Docker;
     let clients = answers.our_client.iter().chain([&answers.no_certificate, &answers.self_signed]);

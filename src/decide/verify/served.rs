@@ -1,4 +1,4 @@
-//! Verdicts on the certificate that is served, and on the one that is stored.
+//! Verdicts on the certificate that is served, and on the one in the Secret.
 
 use super::facts::{HostFacts, Renewal};
 use super::report::{Check, CheckOutcome, Question, bad, fail, ok, unknown};
@@ -7,12 +7,10 @@ use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH};
 use crate::pki::{Certificate, name};
 use k8s_openapi::jiff::Timestamp;
 
-/// Within so many days of its end a certificate is worth a word.
+/// Days before its end from which a certificate gets a warning.
 const SOON: i64 = 30;
-/// A chain is followed no further.
 const MAX_CHAIN: usize = 5;
 
-/// All of them, in their order.
 pub(super) fn checks(
     known: &HostFacts,
     scan: &ScanResult,
@@ -116,7 +114,7 @@ fn expiry(renewal: Option<Renewal>, leaf: &Certificate, now: Timestamp) -> Check
         0 => format!("{} hours left, until {end}", left.as_hours()),
         days => format!("{days} days left, until {end}"),
     };
-    // A certificate of a month is always within a month of its end.
+    // A certificate that lasts a month always ends within a month.
     let in_time = renewal.is_some_and(|renewal| now < renewal.at);
     match left.as_hours() <= SOON * 24 && !in_time {
         true => bad(id, CheckOutcome::Warning, message, "renew it (dockseal renew), deliver it and restart dockerd"),
@@ -161,7 +159,7 @@ fn stored_is_served(known: &HostFacts, stored: &Certificate, leaf: &Certificate)
     fail(id, message, "deliver this host's files, and restart dockerd; or correct the address")
 }
 
-/// Whether the stored one should have been renewed by now.
+/// Whether the renewal of the certificate in the Secret is late.
 pub(super) fn renewal(known: &HostFacts, renewal: Renewal) -> Check {
     let id = Question::Renewal;
     match (renewal.due, &known.stored) {

@@ -1,4 +1,5 @@
-//! daemon.json: bytes in, facts and a changed text out. It drops nothing that is not ours, nor reads it.
+//! daemon.json (docs.docker.com, dockerd): bytes in, facts and a changed text out. Members that Dockseal does not set
+//! are kept as they are.
 
 mod document;
 mod merge;

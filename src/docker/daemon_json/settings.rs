@@ -5,7 +5,7 @@ use super::document::DaemonJson;
 /// The files that dockerd reads its TLS material from, as absolute paths.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsPaths {
-    /// `tlscacert`: whose client certificates are taken.
+    /// `tlscacert`: the authorities whose client certificates are accepted.
     pub ca: String,
     /// `tlscert`: the server's certificate.
     pub cert: String,
@@ -13,29 +13,29 @@ pub struct TlsPaths {
     pub key: String,
 }
 
-/// What daemon.json says of TLS, as dockerd reads it: names of any case, the last of many. A value of another type,
-/// with which dockerd does not start, is None like one that is missing.
+/// The TLS settings of daemon.json as dockerd reads them: names in any case, and the last one of several. A value of
+/// another type, with which dockerd does not start, is None, like a missing one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TlsSettings {
     /// `tls`: true alone is TLS with client certificates.
     pub tls: Option<bool>,
     /// `tlsverify`: false is TLS without client certificates.
     pub tlsverify: Option<bool>,
-    /// `tlscacert`, a path.
+    /// `tlscacert`, the path of the authorities.
     pub tlscacert: Option<String>,
-    /// `tlscert`, a path.
+    /// `tlscert`, the path of the certificate.
     pub tlscert: Option<String>,
-    /// `tlskey`, a path.
+    /// `tlskey`, the path of the key.
     pub tlskey: Option<String>,
 }
 
 impl TlsSettings {
-    /// Anything is said of TLS.
+    /// At least one TLS setting is there.
     pub fn is_set(&self) -> bool {
         *self != TlsSettings::default()
     }
 
-    /// The three files, where all are named.
+    /// The three files; none where one of them is not named.
     pub fn paths(&self) -> Option<TlsPaths> {
         let (ca, cert, key) = (self.tlscacert.clone()?, self.tlscert.clone()?, self.tlskey.clone()?);
         Some(TlsPaths { ca, cert, key })
@@ -43,7 +43,7 @@ impl TlsSettings {
 }
 
 impl DaemonJson {
-    /// What it says of TLS.
+    /// The settings of TLS.
     pub fn tls(&self) -> TlsSettings {
         TlsSettings {
             tls: self.value("tls"),
@@ -54,12 +54,12 @@ impl DaemonJson {
         }
     }
 
-    /// `hosts`, where dockerd listens; with a `-H` in its command line dockerd does not start. None: not said.
+    /// `hosts`, where dockerd listens; none where it is not set. dockerd does not start with `hosts` and `-H`.
     pub fn hosts(&self) -> Option<Vec<String>> {
         self.value("hosts")
     }
 
-    /// `live-restore`: containers run on while dockerd does not. None: not said, which is false.
+    /// `live-restore`: containers keep running while dockerd is stopped. None: not set, which is false.
     pub fn live_restore(&self) -> Option<bool> {
         self.value("live-restore")
     }

@@ -1,13 +1,13 @@
-//! Why certificate files cannot be brought to a host, in words that say what to do. It never holds what is in a file.
+//! Why certificate files cannot be delivered, and what to do. An error never holds the content of a file.
 
 use crate::adapters::disk::atomic_files::FileError;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
-/// Why files could not be looked at or delivered.
+/// Why files could not be read or delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// The directory is none that the administrator lists.
+    /// The directory is not below one that the administrator lists.
     #[error(
         "{} is not below a directory that certificates may be delivered to on this host ({}): choose one below those, or \
          ask the administrator to list it",
@@ -19,13 +19,13 @@ pub enum DeliveryError {
         /// What is allowed.
         roots: Vec<PathBuf>,
     },
-    /// A path that leaves open what it means.
+    /// The path is not absolute, or holds `.` or `..`.
     #[error("{} must be an absolute path without . and ..", .0.display())]
     NotCanonical(PathBuf),
-    /// A name that is no name of an object, is the authority's own, or is too long.
+    /// The name cannot name files: it is not one of an object, or is `ca`, or is too long.
     #[error("{0:?} cannot name certificate files: a name is of a-z, 0-9, - and ., at most 251 bytes, and not ca")]
     Name(String),
-    /// Something else is where a directory or a file should be.
+    /// A file of another type is where a directory or a file should be.
     #[error(
         "{} is {what}, which is neither read nor written through: remove it, or choose another directory",
         path.display()
@@ -36,7 +36,7 @@ pub enum DeliveryError {
         /// What it is.
         what: &'static str,
     },
-    /// Others could exchange what is there.
+    /// Others could replace the file or directory.
     #[error("{} {problem}", path.display())]
     Insecure {
         /// Where.
@@ -47,7 +47,7 @@ pub enum DeliveryError {
     /// The file system is mounted read-only.
     #[error("the file system of {} is mounted read-only: mount it writable, or choose another directory", .0.display())]
     ReadOnly(PathBuf),
-    /// There is no room left.
+    /// There is no space left.
     #[error("there is no space left in {}: {why}", path.display())]
     NoSpace {
         /// Where.
@@ -61,7 +61,7 @@ pub enum DeliveryError {
          container runtime whose seccomp profile allows that call"
     )]
     OldKernel,
-    /// The directory is another object's.
+    /// Another object's files are delivered to the directory.
     #[error("{} is used by {owner}: choose another directory, or delete that object first", path.display())]
     Claimed {
         /// The directory.
@@ -69,10 +69,10 @@ pub enum DeliveryError {
         /// Whose it is.
         owner: String,
     },
-    /// A public name is somebody else's file.
+    /// Someone else's file has a public name.
     #[error("{} exists and was not delivered by Dockseal: move it away, or set takeOver: true", .0.display())]
     FileExists(PathBuf),
-    /// What is there cannot be taken over.
+    /// The existing file cannot be taken over.
     #[error("failed to take over {}: it is {what}; put a regular file there", path.display())]
     TakeOver {
         /// Which.
@@ -89,15 +89,15 @@ pub enum DeliveryError {
     /// There is no such generation.
     #[error("{} is no longer there", .0.display())]
     NoGeneration(PathBuf),
-    /// Anything else that the system says.
+    /// Any other error of the file system.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// What lets others exchange a file or directory.
+/// Why others could replace a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnsafePath {
-    /// It is another user's.
+    /// It belongs to another user.
     Owner {
         /// Whose.
         uid: u32,

@@ -1,20 +1,21 @@
-//! The certificate files of a Docker host: whole sets go in, facts come out, and nobody else on the host can redirect
-//! either. It decides nothing and never writes over a file that is not ours unless it is told to.
+//! The certificate files of a Docker host: whole sets of files in, facts out. Other users of the host can redirect
+//! neither. It decides nothing, and overwrites files of others only where it is told to.
 //!
 //! ```text
 //!   DIR/ca.pem, NAME.pem, NAME.key   relative links .dockseal/current/...
 //!   DIR/.dockseal/current            a relative link to one generation; one rename moves it
 //!   DIR/.dockseal/<n>/               a generation: ca.pem, NAME.pem, NAME.key, .probe.pem, .probe.key
-//!   DIR/.dockseal/owner              which object has the directory: Kind/namespace/name, uid
-//!   DIR/.dockseal/lock               held by the one that writes
-//!   DIR/.dockseal/.aside-*           not in its place yet, or no longer
+//!   DIR/.dockseal/owner              which object the directory is delivered for: Kind/namespace/name, uid
+//!   DIR/.dockseal/lock               locked by the process that writes
+//!   DIR/.dockseal/.aside-*           an unfinished write or removal
 //! ```
 //!
-//! A number is taken again only where its generation was removed and no later one is there.
+//! The number of a removed generation is used again only where no later one exists.
 //!
-//! The order of calls that keeps the three names one set whenever it is interrupted: `remove_leftovers`, `claim`; `link_names` over
-//! anything where the directory was delivered to before ([`DirContents::is_delivered_by`]), else `take_over` where that is
-//! wanted; `write_generation`, `set_current`, `link_names` over nothing, `prune`.
+//! The order of calls that keeps the three names one set, wherever it is interrupted: `remove_leftovers`, `claim`;
+//! `link_names` with [`Overwrite::Always`] where the directory was delivered to before
+//! ([`DirContents::is_delivered_by`]), else `take_over` where that is wanted; `write_generation`, `set_current`,
+//! `link_names` with [`Overwrite::Never`], `prune`.
 
 mod bytes;
 mod contents;

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 /// The state directory; none where there is none.
 pub(super) fn open(dir: &DirHandle) -> Result<Option<DirHandle>, DeliveryError> {
     let state = dir.dir(STATE_DIR)?;
-    state.iter().try_for_each(|state| state.check(Guard::Own))?;
+    state.iter().try_for_each(|state| state.check(Guard::Writing))?;
     Ok(state)
 }
 
@@ -20,7 +20,7 @@ pub(super) fn current(state: &DirHandle) -> Result<Option<u64>, DeliveryError> {
 /// A generation; none where it is missing.
 pub(super) fn generation(state: &DirHandle, number: u64) -> Result<Option<DirHandle>, DeliveryError> {
     let dir = state.dir(number.to_string())?;
-    dir.iter().try_for_each(|dir| dir.check(Guard::Own))?;
+    dir.iter().try_for_each(|dir| dir.check(Guard::Writing))?;
     Ok(dir)
 }
 
