@@ -18,7 +18,7 @@ pub struct ObservedFiles {
     /// A sound generation that holds the wanted files.
     pub matching: Option<u64>,
     /// Public names of files that Dockseal did not write.
-    pub foreign: Vec<String>,
+    pub others: Vec<String>,
     /// Every public name is our link.
     pub linked: bool,
     /// The authorities in such a ca.pem; none where it cannot be read.
@@ -45,11 +45,11 @@ pub fn plan(directory: &str, shown: &ObservedFiles, material: &Material, take_ov
             format!("{directory} holds the files of {owner}: choose another directory, or set delivery.takeOver: true");
         return refuse(Reason::HostConflict, message);
     }
-    let others = !shown.foreign.is_empty() && !shown.delivered;
+    let others = !shown.others.is_empty() && !shown.delivered;
     if others && !take_over {
         let message = format!(
             "{} in {directory} was not delivered by Dockseal: move it away, or set delivery.takeOver: true to replace it",
-            shown.foreign.join(", ")
+            shown.others.join(", ")
         );
         return refuse(Reason::FileConflict, message);
     }
@@ -64,7 +64,7 @@ pub fn plan(directory: &str, shown: &ObservedFiles, material: &Material, take_ov
 
 /// Why clients that are accepted now would be refused with the new ca.pem.
 fn refuses_old_clients(directory: &str, shown: &ObservedFiles, material: &Material, now: Timestamp) -> Option<String> {
-    if !shown.foreign.iter().any(|name| name == "ca.pem") {
+    if !shown.others.iter().any(|name| name == "ca.pem") {
         return None;
     }
     let Some(before) = &shown.trusted_before else {

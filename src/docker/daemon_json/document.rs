@@ -103,7 +103,7 @@ impl Member {
 
 /// The name that a JSON string holds, folded as encoding/json folds the names of fields: case is ignored, and so are
 /// the two letters outside ASCII whose simple folding is inside, U+017F and U+212A. A name that is not Unicode is
-/// nobody's field.
+/// no field of a struct.
 pub(super) fn folded(key: &str) -> String {
     let name: String = serde_json::from_str(key).unwrap_or_default();
     let fold = |letter: char| match letter {

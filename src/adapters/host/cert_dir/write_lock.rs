@@ -15,7 +15,7 @@ const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(20);
 const MAX_LOCK_RETRIES: usize = 500;
 /// Blocks in addition to those of the files: for directories, links and their names.
 const EXTRA_BLOCKS: u64 = 4;
-/// Files beside those that are counted: our directory, the lock, the generation, a link staging.
+/// Inodes in addition to those of the files: the state directory, the lock, the generation, a new link.
 const EXTRA_FILES: u64 = 4;
 
 /// A file of a generation.
@@ -46,7 +46,7 @@ impl WriteLock {
 
     fn wait(state: DirHandle) -> Result<WriteLock, DeliveryError> {
         for _ in 0..MAX_LOCK_RETRIES {
-            // A file that only root may open: in another one, anybody could take the turn and state it.
+            // Only root may open this file, so no other user can hold the lock.
             let lock = state.private(LOCK)?;
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) if fstat(&lock).is_ok_and(|found| found.st_nlink > 0) => {
