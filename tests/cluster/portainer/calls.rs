@@ -97,7 +97,7 @@ impl Registrar {
         Ok(Registrar { server, errand: site.errand(&pair.fingerprint), clock: Clock::system() })
     }
 
-    /// A look where one is needed, and a visit: registered?
+    /// A refresh where one is needed, then a sync: registered?
     async fn once(&mut self) -> bool {
         if !self.server.is_fresh(self.clock.now()) && self.server.look(&self.clock).await.is_err() {
             return false;
