@@ -280,7 +280,7 @@ fn measured() -> anyhow::Result<(Metrics, LeaderState)> {
         index.put(object);
     }
     let registrations = Arc::new(Registrations::default());
-    let requests = registrations.requests(&ObjectRef::new(Kind::PortainerClient, "home", "portainer"));
+    let requests = registrations.request_metrics(&ObjectRef::new(Kind::PortainerClient, "home", "portainer"));
     for operation in Operation::ALL {
         for outcome in Outcome::ALL {
             requests.note(*operation, *outcome, Duration::from_millis(70));

@@ -1,6 +1,9 @@
 //! The certificate files of a host: on real file systems, killed at every step, and against another user of the host.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in src/adapters")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 #[path = "cert_dir/actor.rs"]
 mod actor;

@@ -1,5 +1,8 @@
 //! `crds/` is what the code generates, and every field of it can be explained.
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in src/adapters")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 use serde_json::Value;
 use std::collections::BTreeSet;

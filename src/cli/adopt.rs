@@ -7,7 +7,7 @@ use super::progress::with_progress;
 use super::source::block_on;
 use crate::adapters::disk::atomic_files::{is_directory, read_text};
 use crate::adapters::disk::import_directory;
-use crate::adapters::portainer::{Access, Patience, PortainerApi, ServerCredential};
+use crate::adapters::portainer::{Access, PortainerApi, PortainerServer, RequestTimeouts, ServerCredential};
 use crate::adapters::{Clock, terminal};
 use crate::decide::adoption::openssl::Passphrase;
 use crate::decide::adoption::portainer::{PortainerAdoption, adopt};
@@ -68,7 +68,7 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
         url: url.to_owned(),
         roots: roots_pem.as_ref().map(|pem| pem.as_bytes().to_vec()),
         server_name: args.server_name.clone(),
-        patience: Patience::default(),
+        timeouts: RequestTimeouts::default(),
     };
     let key = Zeroizing::new(key.trim().to_owned());
     let portainer = PortainerApi::new(&access, ServerCredential::ApiKey(key))?;

@@ -8,7 +8,8 @@ use super::progress::with_progress;
 use super::source::{Source, block_on};
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files;
-use crate::adapters::docker::scan::{ClientKeyPair, visit};
+use crate::adapters::docker::scan::scan;
+use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::api::{Kind, Object, Spec};
 use crate::decide::leaf::desired;
 use crate::decide::registration::desired::dialled;
@@ -59,8 +60,8 @@ struct VerifyTarget {
 
 async fn asked(question: &VerifyTarget, clock: &Clock) -> VerifyReport {
     let (host, port) = (question.address.0.as_str(), question.address.1);
-    let visit = visit((host, port), question.trust_pem.as_deref(), question.client.as_ref(), clock);
-    let visited = with_progress(&format!("{host}, port {port}"), visit).await;
+    let scan = scan((host, port), question.trust_pem.as_deref(), question.client.as_ref(), clock);
+    let visited = with_progress(&format!("{host}, port {port}"), scan).await;
     judge(&question.known, &visited, clock.now())
 }
 

@@ -1,24 +1,26 @@
-//! The Portainers that this host's companion registers it in: their Secrets and the host's come in, calls to them go
-//! out in the background, and a report comes back. No delivery waits for any of it.
+//! Registers the companion's hosts in their assigned Portainers: assignments and Secrets in, reports out. The calls run in
+//! the background; no delivery waits for them.
 
 use super::assigned_host::AssignedHostState;
 use super::requests::{CompanionEvent, forward};
 use crate::adapters::Clock;
 use crate::adapters::kube::companion_api::CompanionApi;
-use crate::adapters::portainer::{Access, Patience};
+use crate::adapters::portainer::{Access, RequestTimeouts};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
 use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{NamespacedName, ObjectRef};
 use crate::decide::registration::backoff::INTERVAL;
-use crate::decide::registration::desired::RegistrationInput;
+use crate::decide::registration::desired::{RegistrationInput, not_served_yet};
 use crate::decide::registration::{Proof, RegistrationProblem};
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::{Data, bundle_digest};
 use crate::pki::{Certificate, hex, sha256_hex};
-use crate::reconcile::registration::connect::{credential, pair};
-use crate::reconcile::registration::{CompanionRegistration, Connection, RegistrationRequest, Registrations};
+use crate::reconcile::registration::connect::credential;
+use crate::reconcile::registration::{
+    CompanionRegistration, Connection, RegistrationRequest, Registrations, client_pair,
+};
 use futures::FutureExt;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeMap;
@@ -27,25 +29,24 @@ use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
 
-/// Nothing is put off for longer; what is was put off by a clock that showed something else.
+/// No registration waits longer; one that would was scheduled while the clock was wrong.
 const MAX_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
 /// A host and a PortainerClient.
-type Pairing = (ObjectRef, ObjectRef);
+type RegistrationKey = (ObjectRef, ObjectRef);
 
-/// All of them.
+/// All registrations of this companion.
 pub struct Portainers {
     registrations: Arc<Registrations>,
     clock: Clock,
     sender: Sender<CompanionEvent>,
-    secrets: BTreeMap<NamespacedName, Watched>,
-    pairings: BTreeMap<Pairing, HostRegistration>,
+    secrets: BTreeMap<NamespacedName, WatchedSecret>,
+    hosts: BTreeMap<RegistrationKey, HostRegistration>,
 }
 
-/// A Secret.
 #[derive(Default)]
-struct Watched {
-    /// None: not seen yet.
+struct WatchedSecret {
+    /// `None` until it is seen; `Some(None)` if it is missing.
     data: Option<Option<Arc<Data>>>,
     watch: Option<AbortHandle>,
 }
@@ -53,27 +54,26 @@ struct Watched {
 /// A host in one Portainer.
 #[derive(Default)]
 struct HostRegistration {
-    /// What is under way.
+    /// The registration that runs now.
     task: Option<AbortHandle>,
-    /// What it was about when it was last begun.
-    about: String,
+    /// Digest of what the last registration depended on.
+    input: String,
     requeue_at: Option<Timestamp>,
     report: Option<EnvironmentReport>,
 }
 
 impl Portainers {
-    /// None yet.
     pub fn new(clock: Clock, sender: Sender<CompanionEvent>) -> Portainers {
         let registrations = Arc::new(Registrations::new(true));
-        Portainers { registrations, clock, sender, secrets: BTreeMap::new(), pairings: BTreeMap::new() }
+        Portainers { registrations, clock, sender, secrets: BTreeMap::new(), hosts: BTreeMap::new() }
     }
 
-    /// By another token everything is asked anew.
+    /// Starts all watches again, as another token needs.
     pub fn begin_term(&mut self) {
         self.secrets.values_mut().for_each(|secret| secret.watch = None);
     }
 
-    /// Drops what is no longer assigned, and has the Secrets of the rest watched.
+    /// Drops what is no longer assigned, and watches the Secrets of the rest.
     pub fn follow(
         &mut self,
         hosts: &BTreeMap<ObjectRef, AssignedHostState>,
@@ -84,12 +84,13 @@ impl Portainers {
             let portainers = |(at, host)| AssignedHostState::portainers(host).map(move |portainer| (at, portainer));
             hosts.iter().flat_map(portainers)
         };
-        let is_wanted = |(at, client): &Pairing| all().any(|(host, found)| host == at && found.object(host) == *client);
-        self.pairings.retain(|pairing, known| {
-            let wanted = is_wanted(pairing);
+        let is_wanted =
+            |(at, client): &RegistrationKey| all().any(|(host, found)| host == at && found.object(host) == *client);
+        self.hosts.retain(|key, known| {
+            let wanted = is_wanted(key);
             if !wanted {
                 known.task.iter().for_each(AbortHandle::abort);
-                self.registrations.forget_pair(&pairing.1, &pairing.0);
+                self.registrations.forget_host(&key.1, &key.0);
             }
             wanted
         });
@@ -104,55 +105,43 @@ impl Portainers {
         for at in wanted {
             let secret = self.secrets.entry(at.clone()).or_default();
             if let (None, Some(api)) = (&secret.watch, api) {
-                let (sender, about) = (self.sender.clone(), at.clone());
-                let news = move |news| CompanionEvent::Kept(about.clone(), news);
-                secret.watch = spawn(Box::pin(forward(api.secrets(&at), sender, news)));
+                let (sender, secret_at) = (self.sender.clone(), at.clone());
+                let event = move |data| CompanionEvent::Kept(secret_at.clone(), data);
+                secret.watch = spawn(Box::pin(forward(api.secrets(&at), sender, event)));
             }
         }
     }
 
-    /// Takes what a Secret holds now.
+    /// Takes the data of a Secret; `None` if it is missing.
     pub fn keep(&mut self, at: &NamespacedName, data: Option<Data>) {
         if let Some(secret) = self.secrets.get_mut(at) {
             secret.data = Some(data.map(Arc::new));
         }
     }
 
-    /// Begins wherever something changed or is due, and nothing is under way.
+    /// Begins each registration that is due or whose input changed, unless it runs already.
     pub fn begin(&mut self, hosts: &BTreeMap<ObjectRef, AssignedHostState>) {
         let now = self.clock.now();
         for (at, host) in hosts {
             for portainer in host.portainers() {
-                let Some((about, attendance)) = self.attendance(at, host, portainer) else { continue };
-                let known = self.pairings.entry((at.clone(), portainer.object(at))).or_default();
-                let ripe = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELAY;
-                let due = known.about != about || known.requeue_at.is_none_or(ripe);
+                let Some((input, registration)) = self.registration(at, host, portainer) else { continue };
+                let known = self.hosts.entry((at.clone(), portainer.object(at))).or_default();
+                let is_due = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELAY;
+                let due = known.input != input || known.requeue_at.is_none_or(is_due);
                 if known.task.is_some() || !due {
                     continue;
                 }
-                (known.about, known.requeue_at) = (about, None);
-                let (registrations, clock, sender) =
-                    (Arc::clone(&self.registrations), self.clock.clone(), self.sender.clone());
-                let pairing = (at.clone(), attendance.client.clone());
-                let task = tokio::spawn(async move {
-                    let before = attendance.before.clone();
-                    let done = AssertUnwindSafe(registrations.attend(attendance, &clock)).catch_unwind().await;
-                    let (report, requeue_at) = done.unwrap_or_else(|_| {
-                        tracing::error!(client = %pairing.1, "registering panicked, which is a fault of Dockseal: please report it");
-                        (before, saturating(clock.now(), INTERVAL))
-                    });
-                    let _ = sender
-                        .send(CompanionEvent::Registered(pairing.0, pairing.1, Box::new(report), requeue_at))
-                        .await;
-                });
+                (known.input, known.requeue_at) = (input, None);
+                let (registrations, clock) = (Arc::clone(&self.registrations), self.clock.clone());
+                let task = tokio::spawn(run(registrations, registration, clock, self.sender.clone()));
                 known.task = Some(task.abort_handle());
             }
         }
     }
 
-    /// Takes what came of it.
+    /// Takes the result of a registration.
     pub fn registered(&mut self, host: ObjectRef, client: ObjectRef, report: EnvironmentReport, requeue_at: Timestamp) {
-        let Some(known) = self.pairings.get_mut(&(host.clone(), client.clone())) else { return };
+        let Some(known) = self.hosts.get_mut(&(host.clone(), client.clone())) else { return };
         (known.task, known.requeue_at) = (None, Some(requeue_at));
         if known.report.as_ref().is_none_or(|before| before.reason != report.reason) {
             tracing::info!(object = %host, %client, reason = report.reason, "{}", report.message);
@@ -160,7 +149,7 @@ impl Portainers {
         known.report = Some(report);
     }
 
-    /// What is reported of a host; of what is not known yet, what was reported `before`.
+    /// The reports of a host; `before` has those of its status, for what is not known yet.
     pub fn reports(
         &self,
         at: &ObjectRef,
@@ -168,46 +157,64 @@ impl Portainers {
         before: &[EnvironmentReport],
     ) -> Vec<EnvironmentReport> {
         let of = |portainer: &AssignedPortainer| {
-            let known = self.pairings.get(&(at.clone(), portainer.object(at))).and_then(|known| known.report.clone());
-            let told = || before.iter().find(|report| report.portainer_client == portainer.order.client).cloned();
-            known.or_else(told)
+            let known = self.hosts.get(&(at.clone(), portainer.object(at))).and_then(|known| known.report.clone());
+            let reported = || before.iter().find(|report| report.portainer_client == portainer.order.client).cloned();
+            known.or_else(reported)
         };
         host.portainers().filter_map(of).collect()
     }
 
-    /// When to begin, though nothing is told.
+    /// When the next registration is due.
     pub fn next(&self) -> Option<Timestamp> {
-        self.pairings.values().filter(|known| known.task.is_none()).filter_map(|known| known.requeue_at).min()
+        self.hosts.values().filter(|known| known.task.is_none()).filter_map(|known| known.requeue_at).min()
     }
 
-    /// What is to be done, and what that depends on; none while not everything is known.
-    fn attendance(
+    /// The next registration, and a digest of its input; `None` until everything is known.
+    fn registration(
         &self,
         at: &ObjectRef,
         host: &AssignedHostState,
         portainer: &AssignedPortainer,
     ) -> Option<(String, CompanionRegistration)> {
         let [pair_at, credential_at] = secrets(at, portainer);
-        let found = |place: &NamespacedName| self.secrets.get(place)?.data.clone();
+        let found = |secret: &NamespacedName| self.secrets.get(secret)?.data.clone();
         let (pair_data, credential_data) = (found(&pair_at)?, found(&credential_at)?);
         let (data, status) = (host.secret.clone()??, host.status.as_ref()?);
         let before = status.environments.iter().find(|report| report.portainer_client == portainer.order.client);
         let before = before.cloned().unwrap_or_else(|| portainer.order.report(Registrar::Companion));
         let served = status.host.served_fingerprint.clone();
-        let way = way(portainer, pair_data.as_deref(), credential_data.as_deref());
-        let look = sha256_hex(
+        let connection = connection(portainer, pair_data.as_deref(), credential_data.as_deref());
+        let connection_input = sha256_hex(
             format!("{:?} {} {}", access(portainer), digest(pair_data.as_deref()), digest(credential_data.as_deref()))
                 .as_bytes(),
         );
-        let about = sha256_hex(format!("{look} {portainer:?} {} {served:?}", digest(Some(&data))).as_bytes());
-        let ready = errand(host, portainer, &data, served, before.clone(), &way);
+        let input =
+            sha256_hex(format!("{connection_input} {portainer:?} {} {served:?}", digest(Some(&data))).as_bytes());
+        let request = registration_request(host, portainer, &data, served, before.clone(), &connection);
         let (client, host) = (portainer.object(at), at.clone());
-        Some((about, CompanionRegistration { client, host, way, about: look, ready, before }))
+        let registration = CompanionRegistration { client, host, connection, input: connection_input, request, before };
+        Some((input, registration))
     }
 }
 
-/// A watch over a Secret.
+/// A task that watches a Secret.
 pub type SecretChange = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn run(
+    registrations: Arc<Registrations>,
+    registration: CompanionRegistration,
+    clock: Clock,
+    sender: Sender<CompanionEvent>,
+) {
+    let (host, client) = (registration.host.clone(), registration.client.clone());
+    let before = registration.before.clone();
+    let done = AssertUnwindSafe(registrations.register_own_host(registration, &clock)).catch_unwind().await;
+    let (report, requeue_at) = done.unwrap_or_else(|_| {
+        tracing::error!(%client, "registering panicked, which is a bug in Dockseal: please report it");
+        (before, saturating(clock.now(), INTERVAL))
+    });
+    let _ = sender.send(CompanionEvent::Registered(host, client, Box::new(report), requeue_at)).await;
+}
 
 fn secrets(at: &ObjectRef, portainer: &AssignedPortainer) -> [NamespacedName; 2] {
     [at.beside(&portainer.client_secret), at.beside(&portainer.credentials_secret)]
@@ -218,56 +225,54 @@ fn access(portainer: &AssignedPortainer) -> Access {
         url: portainer.url.clone(),
         roots: portainer.ca.clone().map(String::into_bytes),
         server_name: portainer.server_name.clone(),
-        patience: Patience::default(),
+        timeouts: RequestTimeouts::default(),
     }
 }
 
-fn way(
+fn connection(
     portainer: &AssignedPortainer,
     pair_data: Option<&Data>,
     credential_data: Option<&Data>,
 ) -> Result<Connection, RegistrationProblem> {
     let name = &portainer.credentials_secret;
-    let gone = || RegistrationProblem::new(Reason::CredentialsNotFound, format!("Secret {name} is missing"));
+    let missing = || RegistrationProblem::new(Reason::CredentialsNotFound, format!("Secret {name} is missing"));
     Ok(Connection {
         access: access(portainer),
-        credential: credential(name, credential_data.ok_or_else(gone)?)?,
+        credential: credential(name, credential_data.ok_or_else(missing)?)?,
         initialize: portainer.initialize_admin,
-        pair: pair(pair_data)?,
+        client_pair: client_pair(pair_data)?,
     })
 }
 
-fn errand(
+fn registration_request(
     host: &AssignedHostState,
     portainer: &AssignedPortainer,
     data: &Data,
     served: Option<String>,
     previous: EnvironmentReport,
-    way: &Result<Connection, RegistrationProblem>,
+    connection: &Result<Connection, RegistrationProblem>,
 ) -> Result<RegistrationRequest, RegistrationProblem> {
     let missing = || RegistrationProblem::new(Reason::NotRegistered, "the host's certificate is not issued yet");
     let leaf = data.get("tls.crt").and_then(|pem| Certificate::from_pem(pem).ok()).ok_or_else(missing)?;
     let bundle = data.get("ca.crt").ok_or_else(missing)?;
-    let unserved = "the host is registered as soon as its companion has seen dockerd serve the certificate";
-    let unserved = || Proof::Not(RegistrationProblem::new(Reason::AwaitingServing, unserved));
-    let material = RegistrationInput {
-        client: way.as_ref().map_err(Clone::clone)?.pair.fingerprint.clone(),
+    let input = RegistrationInput {
+        client: connection.as_ref().map_err(Clone::clone)?.client_pair.fingerprint.clone(),
         bundle: hex(&bundle_digest(bundle)),
         stored: leaf.fingerprint(),
-        proof: served.map_or_else(unserved, Proof::Serves),
+        proof: served.map_or_else(|| Proof::Not(not_served_yet()), Proof::Serves),
     };
-    let (namespace, order) = (host.assigned.namespace.clone(), portainer.order.clone());
+    let (namespace, desired) = (host.assigned.namespace.clone(), portainer.order.clone());
     Ok(RegistrationRequest {
         namespace,
-        order,
-        material,
+        desired,
+        input,
         bundle: bundle.to_vec(),
         previous,
         registrar: Registrar::Companion,
     })
 }
 
-/// Tells what a Secret holds from what it held, without holding it.
+/// Digest of a Secret's data, to notice a change without keeping the data.
 fn digest(data: Option<&Data>) -> String {
     let each = data.into_iter().flat_map(Data::iter).map(|(key, bytes)| format!("{key} {}", sha256_hex(bytes)));
     sha256_hex(each.collect::<Vec<_>>().join("\n").as_bytes())

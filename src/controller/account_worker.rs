@@ -33,7 +33,8 @@ impl HostLookup for ControllerState {
         let (claims, _) = self.claims(host);
         let clients = self.index.read().clients_of(host);
         let told = |client: &Object| told.iter().find(|told| *told.order.client == *client.at.name);
-        let lend = |client: Arc<Object>| self.registrations.lend(&self.ctx, &client, host, &claims, told(&client));
+        let lend =
+            |client: Arc<Object>| self.registrations.assignment(&self.ctx, &client, host, &claims, told(&client));
         clients.into_iter().filter_map(lend).collect()
     }
 }

@@ -7,7 +7,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::EnvironmentReport;
 use crate::api::{Kind, Object, ObjectRef};
 use crate::reconcile::registration::Registrations;
-use crate::reconcile::registration::delegate::by_companion;
+use crate::reconcile::registration::companions_register;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::RwLock;
@@ -125,8 +125,8 @@ fn read(led: &LeaderState) -> (ObjectFamilies, Vec<PortainerFigures>) {
     drop(index);
     let with_server = objects.values().filter(|object| object.has_server());
     let portainer = |client: &Arc<Object>| {
-        let (seen, tally) = led.registrations.figures(&client.at).unwrap_or_default();
-        let by_companions = by_companion(client);
+        let (seen, tally) = led.registrations.last_success(&client.at).unwrap_or_default();
+        let by_companions = companions_register(client);
         PortainerFigures { client: named(&client.at), by_companions, seen, counts: tally.counts() }
     };
     let portainers = with_server.map(portainer).collect();

@@ -60,13 +60,13 @@ impl ControllerState {
                 let others: Vec<_> =
                     index.clients_about(object).into_iter().filter(|client| !selected(client)).collect();
                 drop(index);
-                self.registrations.of_host(object, &selecting, &others)
+                self.registrations.reports().of_host(object, &selecting, &others)
             }
             Kind::PortainerClient => {
                 let hosts =
                     if object.deleted.is_some() { index.hosts_about(object) } else { index.hosts_of_client(object) };
                 drop(index);
-                self.registrations.of_client(object, &hosts)
+                self.registrations.reports().of_client(object, &hosts)
             }
             _ => RegistrationStatus::default(),
         }
@@ -75,7 +75,7 @@ impl ControllerState {
     /// An object was walked: what that means for Portainer.
     pub(super) fn follow_registration(&self, object: &Object) {
         match object.at.kind {
-            Kind::PortainerClient if self.registrations.wants_look(object) => {
+            Kind::PortainerClient if self.registrations.needs_refresh(object) => {
                 self.registration_queue.add((object.at.clone(), None));
             }
             Kind::DockerHostCert => {
@@ -125,7 +125,8 @@ impl ControllerState {
         drop(index);
         let registrations = &self.registrations;
         pairs.retain(|(client, host)| {
-            registrations.report(client, host).id.is_some() && !registrations.is_parted(client, host)
+            registrations.reports().report(client, host).id.is_some()
+                && !registrations.reports().is_deregistered(client, host)
         });
         pairs
     }
@@ -142,7 +143,7 @@ impl ControllerState {
     /// Who would register a host, the oldest first.
     pub(super) fn claims(&self, host: &Object) -> (Vec<Claim>, Vec<ObjectRef>) {
         let clients = self.index.read().clients_of(host);
-        let claims = clients.iter().map(|client| self.registrations.claim(client, host)).collect();
+        let claims = clients.iter().map(|client| self.registrations.reports().claim(client, host)).collect();
         (claims, clients.iter().map(|client| client.at.clone()).collect())
     }
 }
@@ -182,9 +183,9 @@ async fn look(cluster: &Arc<ControllerState>, client: &Object) -> SyncOutcome {
         visit_all(cluster, client, false);
         return SyncOutcome::default();
     }
-    let came = cluster.registrations.look(&cluster.ctx, client).await;
-    if came.news {
-        match cluster.registrations.looked(&client.at) {
+    let came = cluster.registrations.refresh(&cluster.ctx, client).await;
+    if came.changed {
+        match cluster.registrations.last_refresh(&client.at) {
             Some(Err(fault)) => {
                 tracing::warn!(client = %client.at, reason = fault.reason.as_str(), "{}", fault.message)
             }
@@ -192,7 +193,7 @@ async fn look(cluster: &Arc<ControllerState>, client: &Object) -> SyncOutcome {
         }
         cluster.queue.add(client.at.clone());
     }
-    visit_all(cluster, client, came.news);
+    visit_all(cluster, client, came.changed);
     came
 }
 
@@ -214,16 +215,16 @@ async fn visit(cluster: &Arc<ControllerState>, client: Arc<Object>, host: Arc<Ob
     let (client_at, host_at) = (client.at.clone(), host.at.clone());
     let lent = cluster.accounts.is_lent(&host.at, &client.at.name);
     let deliverer = cluster.deliverer(&host);
-    let visit = HostSync { deliverer, client, host, claims, selected, lent };
-    let came = cluster.registrations.visit(&cluster.ctx, &visit).await;
-    if came.news {
-        let report = cluster.registrations.report(&visit.client, &visit.host);
+    let visit = HostSync { deliverer, client, host, claims, selected, delegated: lent };
+    let came = cluster.registrations.sync_host(&cluster.ctx, &visit).await;
+    if came.changed {
+        let report = cluster.registrations.reports().report(&visit.client, &visit.host);
         tracing::info!(object = %host_at, client = %client_at, reason = report.reason, "{}", report.message);
         cluster.queue.add(host_at);
         count_later(cluster, client_at.clone());
     }
     cluster.end_farewell(&visit);
-    if came.look {
+    if came.refresh {
         let cluster = Arc::downgrade(cluster);
         tokio::spawn(async move {
             tokio::time::sleep(MIN_REFRESH_DELAY).await;

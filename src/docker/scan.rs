@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 /// Whether somebody listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Port {
+pub enum PortState {
     /// At this address.
     Open(SocketAddr),
     /// The name has no address, and why.
@@ -23,7 +23,7 @@ pub enum Port {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PlainAnswer {
     /// The answer of a server that speaks TLS: 400, "Client sent an HTTP request to an HTTPS server."
-    TlsAtWork,
+    TlsRequired,
     /// No word of HTTP: an alert of TLS, or the end of the connection.
     HungUp,
     /// HTTP, and its status line.
@@ -60,7 +60,7 @@ pub struct PingAnswer {
 
 /// A version of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Version {
+pub enum TlsVersion {
     /// 1.0, RFC 2246.
     V10,
     /// 1.1, RFC 4346.
@@ -71,13 +71,13 @@ pub enum Version {
     V13,
 }
 
-impl std::fmt::Display for Version {
+impl std::fmt::Display for TlsVersion {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Version::V10 => "1.0",
-            Version::V11 => "1.1",
-            Version::V12 => "1.2",
-            Version::V13 => "1.3",
+            TlsVersion::V10 => "1.0",
+            TlsVersion::V11 => "1.1",
+            TlsVersion::V12 => "1.2",
+            TlsVersion::V13 => "1.3",
         })
     }
 }
@@ -110,22 +110,22 @@ pub struct Answers {
     /// To plain HTTP.
     pub plain: PlainAnswer,
     /// To a client without certificate.
-    pub nobody: TlsAnswer,
+    pub no_certificate: TlsAnswer,
     /// To a client with a self-signed certificate.
     pub self_signed: TlsAnswer,
     /// To a client of an authority that has the name and key identifier of the host's own, and another key; none where
     /// no certificate was served.
     pub impostor: Option<TlsAnswer>,
     /// To our client; none where we have no certificate.
-    pub ours: Option<TlsAnswer>,
+    pub our_client: Option<TlsAnswer>,
     /// What is served, DER, the leaf first.
     pub chain: Vec<Vec<u8>>,
     /// Why a client that trusts the given authorities alone ends the handshake, names, dates and usage aside.
     pub distrust: Option<String>,
     /// The versions of TLS.
-    pub versions: Vec<(Version, VersionSupport)>,
+    pub versions: Vec<(TlsVersion, VersionSupport)>,
     /// Port 2375; none where that is the port itself.
-    pub beside: Option<PlainHttpPort>,
+    pub plain_http_port: Option<PlainHttpPort>,
 }
 
 /// A visit: whether somebody listens, and what they answer.
@@ -136,7 +136,7 @@ pub struct ScanResult {
     /// TCP port.
     pub port: u16,
     /// Whether somebody listens.
-    pub reached: Port,
+    pub port_state: PortState,
     /// What they answer, where somebody does.
     pub answers: Option<Answers>,
 }

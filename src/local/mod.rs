@@ -164,14 +164,14 @@ async fn serve(
         if let (Some(others), Some(directory)) = (&mut others, door.directory()) {
             others.keep_to(directory);
         }
-        if settings.once && round.ready && !door.is_visiting() {
+        if settings.once && round.ready && !door.is_syncing() {
             return Ok(UpResult::Ready);
         }
         failures = if round.failed { failures + 1 } else { 0 };
         let clock = door.clock().clone();
         tokio::select! {
             () = rest(&watch, &clock, &round, failures, blind.is_some()) => {}
-            () = door.visited() => {}
+            () = door.synced() => {}
             () = meddled(others.as_ref()) => sleep(DEBOUNCE).await,
         }
         if !settings.state.join("secrets").is_dir() {

@@ -1,4 +1,5 @@
-//! Registration without a cluster: after the walks, each Portainer of the files is looked at and its hosts are visited.
+//! Registration without a cluster: PortainerClients and hosts from files in, synced environments and reports out. Each
+//! round refreshes the Portainers that are due and syncs their hosts.
 
 use super::manifests::LoadedObject;
 use super::runner::{RunResult, Runner};
@@ -20,9 +21,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// A look may be followed by another one and its visits so often in a round.
-const TURNS: u32 = 3;
-/// A round does not wait for visits when none has ended for so long.
+/// How often a round refreshes one Portainer and syncs its hosts.
+const MAX_TURNS: u32 = 3;
+/// A round stops waiting for syncs when none has ended for so long.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The hosts and PortainerClients of the files, in their order.
@@ -32,7 +33,6 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Of those objects.
     pub fn of(objects: &[LoadedObject]) -> Inventory {
         let of_kind = |kind| {
             let found = objects.iter().filter(move |found| found.object.at.kind == kind);
@@ -41,140 +41,142 @@ impl Inventory {
         Inventory { clients: of_kind(Kind::PortainerClient), hosts: of_kind(Kind::DockerHostCert) }
     }
 
-    /// How far the registration of an object is.
+    /// What an object's status says of its registration.
     pub fn registration(&self, registrations: &Registrations, object: &Object) -> RegistrationStatus {
         match object.at.kind {
             Kind::DockerHostCert => {
                 let beside = self.clients.iter().filter(|client| client.at.namespace == object.at.namespace);
                 let (selecting, others): (Vec<_>, Vec<_>) = beside.cloned().partition(|client| selects(client, object));
-                registrations.of_host(object, &selecting, &others)
+                registrations.reports().of_host(object, &selecting, &others)
             }
             Kind::PortainerClient => {
                 let hosts: Vec<_> = self.hosts.iter().filter(|host| selects(object, host)).cloned().collect();
-                registrations.of_client(object, &hosts)
+                registrations.reports().of_client(object, &hosts)
             }
             _ => RegistrationStatus::default(),
         }
     }
 
-    fn visits(&self, registrations: &Registrations, client: &Arc<Object>) -> Vec<HostSync> {
-        let about = |host: &&Arc<Object>| {
+    fn syncs(&self, registrations: &Registrations, client: &Arc<Object>) -> Vec<HostSync> {
+        let is_related = |host: &&Arc<Object>| {
             selects(client, host) || (host.at.namespace == client.at.namespace && names(host, client))
         };
-        let visit = |host: &Arc<Object>| HostSync {
+        let sync = |host: &Arc<Object>| HostSync {
             client: Arc::clone(client),
             host: Arc::clone(host),
             deliverer: if host.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
             claims: self.claims(registrations, host),
             selected: selects(client, host),
-            lent: false,
+            delegated: false,
         };
-        self.hosts.iter().filter(about).map(visit).collect()
+        self.hosts.iter().filter(is_related).map(sync).collect()
     }
 
     fn claims(&self, registrations: &Registrations, host: &Object) -> Vec<Claim> {
         let selecting = self.clients.iter().filter(|client| selects(client, host));
-        selecting.map(|client| Claim { created: None, ..registrations.claim(client, host) }).collect()
+        selecting.map(|client| Claim { created: None, ..registrations.reports().claim(client, host) }).collect()
     }
 }
 
-/// Visits that are under way. One that waits for a host that says nothing takes minutes; nobody waits for it.
+/// Syncs that run. One that waits for a host that does not answer takes minutes; no round waits for it.
 #[derive(Default)]
 pub struct PendingSyncs {
-    all: JoinSet<(At, SyncOutcome)>,
-    ended: Vec<(At, SyncOutcome)>,
-    under_way: HashSet<At>,
+    tasks: JoinSet<(SyncKey, SyncOutcome)>,
+    ended: Vec<(SyncKey, SyncOutcome)>,
+    pending: HashSet<SyncKey>,
 }
 
-/// A PortainerClient, and a host of its.
-type At = (ObjectRef, ObjectRef);
+/// A PortainerClient and one of its hosts.
+type SyncKey = (ObjectRef, ObjectRef);
 
 impl PendingSyncs {
-    /// Begins one, unless that host is being visited.
-    fn begin(&mut self, ctx: &Arc<Context<DiskStore>>, registrations: &Arc<Registrations>, visit: HostSync) {
-        let at = (visit.client.at.clone(), visit.host.at.clone());
-        if !self.under_way.insert(at.clone()) {
+    /// Begins a sync, unless one of that host runs.
+    fn begin(&mut self, ctx: &Arc<Context<DiskStore>>, registrations: &Arc<Registrations>, sync: HostSync) {
+        let key = (sync.client.at.clone(), sync.host.at.clone());
+        if !self.pending.insert(key.clone()) {
             return;
         }
         let (ctx, registrations) = (Arc::clone(ctx), Arc::clone(registrations));
-        self.all.spawn(async move { (at, registrations.visit(&ctx, &visit).await) });
+        self.tasks.spawn(async move { (key, registrations.sync_host(&ctx, &sync).await) });
     }
 
-    /// The next that has ended; none where none is under way.
-    async fn next(&mut self) -> Option<(At, SyncOutcome)> {
+    /// The next sync that has ended; `None` if none runs.
+    async fn next(&mut self) -> Option<(SyncKey, SyncOutcome)> {
         let next = match self.ended.pop() {
             Some(ended) => ended,
-            None => self.all.join_next().await?.expect("a visit does not panic"),
+            None => self.tasks.join_next().await?.expect("a sync does not panic"),
         };
-        self.under_way.remove(&next.0);
+        self.pending.remove(&next.0);
         Some(next)
     }
 
-    /// Waits until one has ended.
+    /// Waits until a sync has ended.
     async fn wait(&mut self) {
-        match self.all.join_next().await {
-            Some(ended) => self.ended.push(ended.expect("a visit does not panic")),
+        match self.tasks.join_next().await {
+            Some(ended) => self.ended.push(ended.expect("a sync does not panic")),
             None => std::future::pending().await,
         }
     }
 }
 
 impl Runner {
-    /// Looks at every Portainer that is due, and visits its hosts. True where a status says something else now.
+    /// Refreshes every Portainer that is due, and syncs its hosts. True if a status has to be published again.
     pub async fn register(&mut self, round: &mut RunResult) -> bool {
-        let everything = Inventory::of(&self.objects);
-        let mut news = false;
-        for client in everything.clients.iter().filter(|client| client.has_server()) {
-            for turn in 1..=TURNS {
-                news |= self.look(client).await;
-                let came = self.visit_all(&client.at, everything.visits(&self.registrations, client)).await;
-                news |= came.news;
-                round.requeue_at = [round.requeue_at, came.requeue_at].into_iter().flatten().min();
-                if !came.look {
+        let inventory = Inventory::of(&self.objects);
+        let mut changed = false;
+        for client in inventory.clients.iter().filter(|client| client.has_server()) {
+            for turn in 1..=MAX_TURNS {
+                changed |= self.refresh(client).await;
+                let outcome = self.sync_all(&client.at, inventory.syncs(&self.registrations, client)).await;
+                changed |= outcome.changed;
+                round.requeue_at = [round.requeue_at, outcome.requeue_at].into_iter().flatten().min();
+                if !outcome.refresh {
                     break;
                 }
-                // At once; later where Portainer answers each look, and fails after it.
+                // At once, but later if Portainer answers each refresh and fails after it.
                 let now = self.ctx.clock.now();
-                let wait = if turn < TURNS { SignedDuration::ZERO } else { retry_delay(Reason::PortainerFailed, turn) };
-                self.registrations.look_again(&client.at, Some(saturating(now, wait)));
+                let wait =
+                    if turn < MAX_TURNS { SignedDuration::ZERO } else { retry_delay(Reason::PortainerFailed, turn) };
+                self.registrations.schedule_refresh(&client.at, Some(saturating(now, wait)));
             }
-            round.requeue_at = [round.requeue_at, self.registrations.next_look(&client.at)].into_iter().flatten().min();
+            round.requeue_at =
+                [round.requeue_at, self.registrations.next_refresh(&client.at)].into_iter().flatten().min();
         }
-        news
+        changed
     }
 
-    async fn look(&mut self, client: &Object) -> bool {
-        if !self.registrations.is_look_due(client, self.ctx.clock.now()) {
+    async fn refresh(&mut self, client: &Object) -> bool {
+        if !self.registrations.is_refresh_due(client, self.ctx.clock.now()) {
             return false;
         }
         self.board.lock().draw();
-        self.registrations.look(&self.ctx, client).await.news
+        self.registrations.refresh(&self.ctx, client).await.changed
     }
 
-    /// Visits those hosts, until all visits have ended or those that have not say nothing for a while.
-    async fn visit_all(&mut self, client: &ObjectRef, visits: Vec<HostSync>) -> SyncOutcome {
-        for visit in visits {
-            self.visits.begin(&self.ctx, &self.registrations, visit);
+    /// Syncs those hosts; waits until all syncs have ended, or none has for a while.
+    async fn sync_all(&mut self, client: &ObjectRef, syncs: Vec<HostSync>) -> SyncOutcome {
+        for sync in syncs {
+            self.visits.begin(&self.ctx, &self.registrations, sync);
         }
-        let mut whole = SyncOutcome::default();
-        while let Ok(Some(((of, _), came))) = timeout(IDLE_TIMEOUT, self.visits.next()).await {
-            whole.news |= came.news;
-            whole.requeue_at = [whole.requeue_at, came.requeue_at].into_iter().flatten().min();
-            whole.look |= came.look && of == *client;
-            if came.look && of != *client {
-                self.registrations.look_again(&of, None);
+        let mut all = SyncOutcome::default();
+        while let Ok(Some(((of, _), outcome))) = timeout(IDLE_TIMEOUT, self.visits.next()).await {
+            all.changed |= outcome.changed;
+            all.requeue_at = [all.requeue_at, outcome.requeue_at].into_iter().flatten().min();
+            all.refresh |= outcome.refresh && of == *client;
+            if outcome.refresh && of != *client {
+                self.registrations.schedule_refresh(&of, None);
             }
         }
-        whole
+        all
     }
 
-    /// Whether a visit is under way, or has ended after its round: what the statuses say is of before.
-    pub fn is_visiting(&self) -> bool {
-        !self.visits.under_way.is_empty()
+    /// A sync runs, or has ended after its round: the statuses do not show its result yet.
+    pub fn is_syncing(&self) -> bool {
+        !self.visits.pending.is_empty()
     }
 
-    /// Waits until a visit that a round did not wait for has ended.
-    pub async fn visited(&mut self) {
+    /// Waits until a sync that no round waited for has ended.
+    pub async fn synced(&mut self) {
         self.visits.wait().await;
     }
 }

@@ -95,7 +95,7 @@ impl Runner {
         }
         self.objects = loaded.objects;
         for client in self.objects.iter().filter(|found| found.object.has_server()) {
-            self.registrations.look_again(&client.object.at, None); // a Secret may hold another credential now
+            self.registrations.schedule_refresh(&client.object.at, None); // a Secret may hold another credential now
         }
         for found in &mut self.objects {
             leave_delivery_out(&mut found.object, self.host.as_deref());

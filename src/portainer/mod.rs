@@ -1,13 +1,13 @@
-//! What Portainer says and is told: its JSON, its paths and its forms, to facts of ours and back. No I/O, no policy.
+//! Portainer's API as values: JSON, paths and forms in and out. It does no I/O and decides nothing.
+#![warn(missing_docs)]
 
 pub mod environment;
 pub mod multipart;
+pub mod path;
 pub mod sanitize;
 pub mod version;
 pub mod wire;
 
-pub use environment::{
-    Environment, EnvironmentChange, EnvironmentTls, File, NewEnvironment, NewTls, TlsFiles, same_address,
-};
+pub use environment::{DOCKER_API, File, NewEnvironment, NewTls, TlsFiles, same_address};
 pub use version::too_old;
-pub use wire::{ErrorBody, Group, SystemStatus, Tag, User};
+pub use wire::{Environment, EnvironmentChange, EnvironmentTls, ErrorBody, Group, SystemStatus, Tag, User};

@@ -1,19 +1,19 @@
-//! A form as bytes (RFC 7578), the way Go reads it: fields, and files that have a `filename`.
+//! Fields and files in, the bytes of a `multipart/form-data` body (RFC 7578) out, in the form that Go reads.
 
 use zeroize::Zeroizing;
 
-/// A file of a form.
+/// One file of a form.
 #[derive(Clone, Copy)]
 pub struct FilePart<'a> {
-    /// Name of its field.
+    /// Name of the form field.
     pub field: &'static str,
-    /// Name of the file; a part without one is no file to Portainer.
+    /// Name of the file; Portainer reads a part without one as text.
     pub file_name: &'static str,
-    /// What is in it.
+    /// The bytes of the file.
     pub content: &'a [u8],
 }
 
-/// The body of a form. It holds keys, so its memory is zeroed; none of the values may contain `boundary`.
+/// The body of a form. It holds keys, so its memory is zeroed. No value may contain `boundary`.
 pub fn body(boundary: &str, fields: &[(&str, String)], files: &[FilePart<'_>]) -> Zeroizing<Vec<u8>> {
     let fields = fields.iter().map(|(name, value)| (format!("name=\"{name}\"\r\n"), value.as_bytes()));
     let files = files.iter().map(|FilePart { field, file_name, content }| {
@@ -23,7 +23,7 @@ pub fn body(boundary: &str, fields: &[(&str, String)], files: &[FilePart<'_>]) -
     let head = |named| format!("--{boundary}\r\nContent-Disposition: form-data; {named}\r\n");
     let parts: Vec<(String, &[u8])> = fields.chain(files).map(|(named, content)| (head(named), content)).collect();
     let end = format!("--{boundary}--\r\n");
-    // Room for all of it at once: what a vector grows out of is not zeroed.
+    // Allocated once: memory that a vector outgrows is not zeroed.
     let length: usize = parts.iter().map(|(head, content)| head.len() + content.len() + 2).sum();
     let mut body = Zeroizing::new(Vec::with_capacity(length + end.len()));
     for (head, content) in &parts {
@@ -35,7 +35,7 @@ pub fn body(boundary: &str, fields: &[(&str, String)], files: &[FilePart<'_>]) -
     body
 }
 
-/// The header that goes with it.
+/// The `Content-Type` header of that body.
 pub fn content_type(boundary: &str) -> String {
     format!("multipart/form-data; boundary={boundary}")
 }

@@ -1,11 +1,10 @@
-//! A server's words, made fit for a status and a log: short, on one line, without PEM and without what looks like a key.
+//! Text of a server in, text for a status or a log out: one short line without PEM and without anything like a key.
 
-/// Characters that are kept.
 const MAX_CHARS: usize = 300;
-/// So many characters of a key's alphabet in a row are taken for one.
+/// A run of so many characters of a key's alphabet counts as a key.
 const KEY_LIKE: usize = 32;
 
-/// `text` without control characters, PEM and keys, cut to 300 characters.
+/// `text` without control characters, PEM and keys, cut to 300 characters and `…`.
 pub fn sanitize(text: &str) -> String {
     let text = without_pem(text);
     let spaced: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
@@ -24,13 +23,13 @@ fn without_pem(text: &str) -> String {
         kept.push_str(&rest[..begin]);
         kept.push_str("[PEM]");
         let end = rest[begin..].find("-----END").map(|at| begin + at + "-----END".len());
-        // The last dashes of the block; where there is no end, nothing behind the beginning is kept.
+        // After the last dashes of the block; without an end, everything after the beginning goes.
         rest = end.and_then(|end| rest[end..].find("-----").map(|at| &rest[end + at + 5..])).unwrap_or_default();
     }
     kept + rest
 }
 
-/// A word in which API keys, session tokens and long runs of base64 or hex are left out.
+/// Replaces API keys, session tokens and long runs of base64 or hex in a word.
 fn without_keys(word: &str) -> String {
     if word.contains("ptr_") || word.contains("eyJ") {
         return "[redacted]".to_owned();
@@ -48,7 +47,7 @@ fn without_keys(word: &str) -> String {
     kept
 }
 
-/// Names and paths are seldom this long, and of one case.
+/// A long run with digits, in mixed case or all hex: names and paths seldom look like that.
 fn is_key_like(run: &str) -> bool {
     let has = |kind: fn(&u8) -> bool| run.bytes().any(|byte| kind(&byte));
     let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase);
@@ -63,12 +62,12 @@ mod tests {
     fn words_stay_and_keys_go() {
         let key = "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg";
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{key}\n-----END PRIVATE KEY-----\n");
-        for (said, kept) in [
+        for (text, kept) in [
             ("Unable to create: no such host".to_owned(), "Unable to create: no such host"),
             ("open /data/tls/17/key.pem: no such file".to_owned(), "open /data/tls/17/key.pem: no such file"),
             (
-                "host-1.in-the-basement.of.the.house.example.com".into(),
-                "host-1.in-the-basement.of.the.house.example.com",
+                "host-1.in-the-basement.of.the.office.example.com".into(),
+                "host-1.in-the-basement.of.the.office.example.com",
             ),
             ("a\u{1b}[31m\r\nb\tc".to_owned(), "a [31m b c"),
             (format!("bad {pem} end"), "bad [PEM] end"),
@@ -78,7 +77,7 @@ mod tests {
             ("Bearer eyJhbGciOiJIUzI1NiJ9.eyJpZCI6MX0.c2ln".to_owned(), "Bearer [redacted]"),
             ("0123456789abcdef0123456789abcdef".to_owned(), "[redacted]"),
         ] {
-            assert_eq!(sanitize(&said), kept);
+            assert_eq!(sanitize(&text), kept);
         }
         assert_eq!(sanitize(&"é ".repeat(500)).chars().count(), 301);
     }

@@ -1,14 +1,14 @@
-//! Which Portainer speaks to which Docker.
+//! Versions of Portainer and Docker in, whether the two work together out.
 
-/// Whether this Portainer is too old for this Docker: Docker 29 dropped API versions that Portainer used until 2.33.5
-/// (long-term) and 2.36.0 (portainer/portainer#12934). A version that cannot be read is not too old.
+/// Whether this Portainer is too old for this Docker: Docker 29 dropped the API versions that Portainer used before 2.33.5
+/// (long-term) and 2.36.0 (portainer/portainer#12934). A version that cannot be parsed counts as new enough.
 pub fn too_old(portainer: &str, docker: &str) -> bool {
     let (Some(portainer), Some(docker)) = (numbers(portainer), numbers(docker)) else { return false };
     let new_enough = portainer >= (2, 36, 0) || ((2, 33, 5)..(2, 34, 0)).contains(&portainer);
     docker.0 >= 29 && !new_enough
 }
 
-/// Major, minor and patch of `v2.33.5-rc1` and the like; what is not there is 0.
+/// Major, minor and patch of a version such as `v2.33.5-rc1`; a missing number is 0.
 fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let version = version.trim().trim_start_matches('v');
     let end = version.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(version.len());

@@ -1,29 +1,97 @@
-//! Portainer's API word for word: paths, JSON and form fields. Nowhere else is an environment an "endpoint".
+//! The JSON bodies and form fields of Portainer's API, by Portainer's own names: a field that Portainer renames is
+//! changed here and nowhere else. Source: docs.portainer.io/api/docs and Portainer's `api/http/handler`.
 
-use super::environment::{EnvironmentChange, EnvironmentTls, File, NewEnvironment};
+use super::environment::{File, NewEnvironment, NewTls, tcp_url};
 use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
-/// What it says of itself (`GET /api/system/status`).
+/// An environment as Portainer describes it (`GET /api/endpoints/{id}`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Environment {
+    /// Portainer's number for it; never used again.
+    #[serde(rename = "Id", alias = "ID", deserialize_with = "or_default")]
+    pub id: i64,
+    /// The name that users see; Portainer means it to be unique.
+    #[serde(rename = "Name", deserialize_with = "or_default")]
+    pub name: String,
+    /// Portainer's Type: 1 is Docker's API over TCP or a socket.
+    #[serde(rename = "Type", deserialize_with = "or_default")]
+    pub kind: i64,
+    /// Address of the host as it was entered, with or without a scheme.
+    #[serde(rename = "URL", deserialize_with = "or_default")]
+    pub url: String,
+    /// Address at which published ports are shown.
+    #[serde(rename = "PublicURL", deserialize_with = "or_default")]
+    pub public_url: String,
+    /// Number of its group; 1 is Portainer's "Unassigned".
+    #[serde(rename = "GroupId", alias = "GroupID", deserialize_with = "or_default")]
+    pub group_id: i64,
+    /// Numbers of its tags.
+    #[serde(rename = "TagIds", alias = "TagIDs", deserialize_with = "or_default")]
+    pub tag_ids: Vec<i64>,
+    /// How the last snapshot went: 1 up, 2 down.
+    #[serde(rename = "Status", deserialize_with = "or_default")]
+    pub status: i64,
+    /// How Portainer reaches it by TLS, and which files it has for that.
+    #[serde(rename = "TLSConfig", deserialize_with = "or_default")]
+    pub tls: EnvironmentTls,
+}
+
+/// How Portainer reaches a host by TLS (`TLSConfig`). The API never gives the files themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "TlsConfig")]
+pub struct EnvironmentTls {
+    /// Portainer uses TLS for this host.
+    pub on: bool,
+    /// Portainer does not verify the host's certificate.
+    pub skip_verify: bool,
+    /// Portainer has a file of CA certificates for it.
+    pub has_ca: bool,
+    /// Portainer has a client certificate for it.
+    pub has_cert: bool,
+    /// Portainer has the key of that certificate.
+    pub has_key: bool,
+}
+
+/// What to change in an environment (`PUT /api/endpoints/{id}`); a field that is `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "ChangeBody")]
+pub struct EnvironmentChange {
+    /// The new name. An empty one is not sent.
+    pub name: Option<String>,
+    /// Address of the host; sent as `tcp://HOST:PORT`.
+    pub url: Option<String>,
+    /// Address at which published ports are shown.
+    pub public_url: Option<String>,
+    /// Number of the new group.
+    pub group_id: Option<i64>,
+    /// Numbers of all its tags; those left out are removed.
+    pub tag_ids: Option<Vec<i64>>,
+    /// TLS settings; sending them makes Portainer read the uploaded files again.
+    pub tls: Option<NewTls>,
+}
+
+/// Portainer's own status (`GET /api/system/status`), which needs no login.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct SystemStatus {
-    /// Its version, such as 2.33.5.
+    /// Version of Portainer, such as 2.33.5.
     #[serde(rename = "Version", deserialize_with = "or_default")]
     pub version: String,
-    /// The identity of its database, which outlives restarts.
+    /// Identity of Portainer's database: the same after a restart and an update.
     #[serde(rename = "InstanceID", deserialize_with = "or_default")]
     pub instance_id: String,
 }
 
-/// A user of it (`GET /api/users/me`).
+/// The user that sends the request (`GET /api/users/me`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct User {
-    /// Its id.
+    /// Portainer's number for the user.
     #[serde(rename = "Id", alias = "ID", deserialize_with = "or_default")]
     pub id: i64,
-    /// Its name.
+    /// The name that the user logs in by.
     #[serde(rename = "Username", deserialize_with = "or_default")]
     pub username: String,
     /// 1 is an administrator, 2 a standard user.
@@ -32,7 +100,7 @@ pub struct User {
 }
 
 impl User {
-    /// It may do everything.
+    /// Whether the user may do everything in Portainer.
     pub fn is_administrator(&self) -> bool {
         self.role == 1
     }
@@ -42,10 +110,10 @@ impl User {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Tag {
-    /// Its id.
+    /// Portainer's number for the tag.
     #[serde(rename = "ID", alias = "Id", deserialize_with = "or_default")]
     pub id: i64,
-    /// Its name.
+    /// The name that users see.
     #[serde(rename = "Name", deserialize_with = "or_default")]
     pub name: String,
 }
@@ -54,31 +122,31 @@ pub struct Tag {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Group {
-    /// Its id.
+    /// Portainer's number for the group.
     #[serde(rename = "Id", alias = "ID", deserialize_with = "or_default")]
     pub id: i64,
-    /// Its name.
+    /// The name that users see.
     #[serde(rename = "Name", deserialize_with = "or_default")]
     pub name: String,
 }
 
-/// Why something was not done, in Portainer's words.
+/// The body of an answer that is an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ErrorBody {
-    /// What failed.
+    /// What failed, in Portainer's words.
     #[serde(deserialize_with = "or_default")]
     pub message: String,
-    /// Why.
+    /// Why it failed, in Portainer's words.
     #[serde(deserialize_with = "or_default")]
     pub details: String,
 }
 
-/// The answer to a login.
+/// The answer to a login (`POST /api/auth`).
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub struct Login {
-    /// The token of a session.
+    /// Token of the session, sent as a bearer token.
     #[serde(deserialize_with = "or_default")]
     pub jwt: String,
 }
@@ -91,24 +159,24 @@ pub fn credentials(username: &str, password: &str) -> Zeroizing<Vec<u8>> {
         username: &'a str,
         password: &'a str,
     }
-    // Room for the longest escapes: what a vector grows out of is not zeroed.
+    // Large enough for the longest escapes: memory that a vector outgrows is not zeroed.
     let mut body = Zeroizing::new(Vec::with_capacity(64 + 6 * (username.len() + password.len())));
     serde_json::to_writer(&mut *body, &Credentials { username, password }).expect("text is JSON");
     body
 }
 
-/// The body of a new tag.
+/// The body of a new tag (`POST /api/tags`).
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct NewTag<'a> {
-    /// Its name.
+    /// The name of the new tag.
     #[serde(rename = "Name")]
     pub name: &'a str,
 }
 
-/// Portainer's TLSConfig: paths on its own disk and what is done with them.
+/// `TLSConfig` as Portainer sends it: paths on its own disk, empty where it has no file.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-pub(super) struct TlsConfig {
+struct TlsConfig {
     #[serde(rename = "TLS", deserialize_with = "or_default")]
     on: bool,
     #[serde(rename = "TLSSkipVerify", deserialize_with = "or_default")]
@@ -122,26 +190,26 @@ pub(super) struct TlsConfig {
 }
 
 impl From<TlsConfig> for EnvironmentTls {
-    fn from(said: TlsConfig) -> EnvironmentTls {
+    fn from(config: TlsConfig) -> EnvironmentTls {
         EnvironmentTls {
-            on: said.on,
-            skip_verify: said.skip_verify,
-            has_ca: !said.ca.is_empty(),
-            has_cert: !said.cert.is_empty(),
-            has_key: !said.key.is_empty(),
+            on: config.on,
+            skip_verify: config.skip_verify,
+            has_ca: !config.ca.is_empty(),
+            has_cert: !config.cert.is_empty(),
+            has_key: !config.key.is_empty(),
         }
     }
 }
 
-/// Go writes null for what is empty.
-pub(super) fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+/// Go writes `null` for an empty list or text.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
     Ok(Option::deserialize(from)?.unwrap_or_default())
 }
 
 /// The body of `PUT /api/endpoints/{id}`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct ChangeBody {
+struct ChangeBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(rename = "URL", skip_serializing_if = "Option::is_none")]
@@ -170,21 +238,13 @@ impl From<EnvironmentChange> for ChangeBody {
             tag_ids: change.tag_ids,
             tls: change.tls.map(|_| true),
             skip_verify: change.tls.map(|tls| !tls.verify_server),
-            // One of the two flags has to be there, or the files are not read anew.
+            // Portainer reads the files again only if one of the two flags is sent.
             skip_client_verify: change.tls.map(|_| false),
         }
     }
 }
 
-/// An address as `tcp://HOST:PORT`, lower case, without a slash at the end: an `https://` one that is already stored
-/// would keep Portainer from reading the files anew.
-pub fn tcp_url(url: &str) -> String {
-    let url = url.trim().trim_end_matches('/').to_ascii_lowercase();
-    let address = ["tcp://", "https://", "http://"].iter().find_map(|scheme| url.strip_prefix(scheme));
-    format!("tcp://{}", address.unwrap_or(&url))
-}
-
-/// The form fields of a new environment, beside its files.
+/// The text fields of the form that makes an environment (`POST /api/endpoints`).
 pub fn create_fields(new: &NewEnvironment) -> Vec<(&'static str, String)> {
     let ids: Vec<String> = new.tag_ids.iter().map(i64::to_string).collect();
     let mut fields = vec![
@@ -202,7 +262,7 @@ pub fn create_fields(new: &NewEnvironment) -> Vec<(&'static str, String)> {
     fields
 }
 
-/// A file's field in the form of a new environment.
+/// Name of a file's field in the form that makes an environment.
 pub fn create_file(file: File) -> &'static str {
     match file {
         File::Ca => "TLSCACertFile",
@@ -211,78 +271,10 @@ pub fn create_file(file: File) -> &'static str {
     }
 }
 
-/// A file's word in the path of an upload.
-fn upload_word(file: File) -> &'static str {
-    match file {
-        File::Ca => "ca",
-        File::Cert => "cert",
-        File::Key => "key",
-    }
-}
-
-/// Field of an upload that names the environment.
+/// Field of an upload that holds the number of the environment.
 pub const UPLOAD_FOLDER: &str = "folder";
-/// Field of an upload that holds the file.
+/// Field of an upload that holds the PEM file.
 pub const UPLOAD_FILE: &str = "file";
 
-/// What stands behind the address of a server.
-pub mod path {
-    use super::{File, upload_word};
-
-    /// What it says of itself; needs no login.
-    pub const STATUS: &str = "/api/system/status";
-    /// Whether there is an administrator; needs no login.
-    pub const ADMIN_CHECK: &str = "/api/users/admin/check";
-    /// Makes the first administrator.
-    pub const ADMIN_INIT: &str = "/api/users/admin/init";
-    /// The login.
-    pub const AUTH: &str = "/api/auth";
-    /// Who we are.
-    pub const ME: &str = "/api/users/me";
-    /// Groups of environments.
-    pub const GROUPS: &str = "/api/endpoint_groups";
-    /// Tags.
-    pub const TAGS: &str = "/api/tags";
-    /// A new environment.
-    pub const ENVIRONMENTS: &str = "/api/endpoints";
-    /// All environments, without their snapshots.
-    pub const LIST: &str = "/api/endpoints?excludeSnapshots=true";
-
-    /// The environments of a name.
-    pub fn named(name: &str) -> String {
-        format!("{LIST}&name={}", percent_encoded(name))
-    }
-
-    /// An environment, to change or to delete.
-    pub fn environment(id: i64) -> String {
-        format!("{ENVIRONMENTS}/{id}")
-    }
-
-    /// An environment, without its snapshot.
-    pub fn description(id: i64) -> String {
-        format!("{ENVIRONMENTS}/{id}?excludeSnapshot=true")
-    }
-
-    /// Docker's own ping, through Portainer.
-    pub fn ping(id: i64) -> String {
-        format!("{ENVIRONMENTS}/{id}/docker/_ping")
-    }
-
-    /// A new snapshot.
-    pub fn snapshot(id: i64) -> String {
-        format!("{ENVIRONMENTS}/{id}/snapshot")
-    }
-
-    /// A file of an environment, which the form names.
-    pub fn upload(file: File) -> String {
-        format!("/api/upload/tls/{}", upload_word(file))
-    }
-
-    /// All but the unreserved characters of RFC 3986.
-    fn percent_encoded(text: &str) -> String {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-        text.bytes()
-            .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-            .collect()
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -95,7 +95,7 @@ async fn attempt<S: Store>(
             outcome.issued_for = Some(reason);
         }
     }
-    let kept = applicable(object, &related.deliverer, &related.registration.lent);
+    let kept = applicable(object, &related.deliverer, &related.registration.delegated);
     if kept != object.companion {
         ctx.store.prune(object, &kept).await?;
     }

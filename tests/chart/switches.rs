@@ -454,14 +454,14 @@ fn values_that_make_no_sense_are_refused_with_a_sentence() -> anyhow::Result<()>
         ("networkPolicy.enabled=true,networkPolicy.dnsPorts=null", "networkPolicy.dnsPorts is empty"),
         (
             "controller.extraArgs={--companion-namespace=a}",
-            "--companion-namespace is said by the chart: use companion.namespace",
+            "--companion-namespace is set by the chart: use companion.namespace",
         ),
         (
             "controller.extraArgs={--log-level=debug}",
-            "controller.extraArgs: --log-level is said by the chart: use log.level",
+            "controller.extraArgs: --log-level is set by the chart: use log.level",
         ),
-        ("companion.extraArgs={--directory,/srv}", "companion.extraArgs: --directory is said by the chart"),
-        ("companion.extraEnv[0].name=NODE_NAME", "companion.extraEnv: NODE_NAME is said by the chart: leave it out"),
+        ("companion.extraArgs={--directory,/srv}", "companion.extraArgs: --directory is set by the chart"),
+        ("companion.extraEnv[0].name=NODE_NAME", "companion.extraEnv: NODE_NAME is set by the chart: leave it out"),
     ] {
         let error = render(&["--set", value]).err().with_context(|| format!("{value:?} is rendered"))?.to_string();
         assert!(error.contains(words), "{value:?}: {error}");

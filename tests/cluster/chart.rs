@@ -246,7 +246,7 @@ fn probe(controller: &Controller, path: &str) -> anyhow::Result<()> {
     for (url, words) in [
         (format!("http://{address}/nothing"), "answers 404"),
         ("http://127.0.0.1:1/readyz".into(), "failed to connect to http://127.0.0.1:1/readyz"),
-        (format!("https://{address}/readyz"), "is no address like http://"),
+        (format!("https://{address}/readyz"), "must be an address like http://"),
     ] {
         let bad = run(&url, &["--timeout=60s"])?;
         let said = String::from_utf8_lossy(&bad.stderr).into_owned();

@@ -1,6 +1,9 @@
 //! The controller on a real kube-apiserver and etcd.
 
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in src/adapters")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

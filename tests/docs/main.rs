@@ -1,5 +1,8 @@
 //! The documents hold what the code has: each reason its paragraph, each field its row, and each command runs.
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in src/adapters")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 #[path = "../support/mod.rs"]

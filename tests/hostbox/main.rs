@@ -1,6 +1,9 @@
 //! That a box is what it stands for: a Docker host with systemd.
 
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in src/adapters")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

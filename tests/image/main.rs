@@ -1,5 +1,8 @@
 //! The image as `make image` makes it: what is in it, that it needs nothing beside it, and that engines take it.
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in src/adapters")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 #[path = "../support/dockerd.rs"]
 #[allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]

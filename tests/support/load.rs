@@ -94,7 +94,7 @@ impl Load {
         let walking = tokio::spawn(async move {
             let mut round = door.round().await;
             while !round.ready && waits {
-                door.visited().await; // a round waits for nobody who is slow
+                door.synced().await; // a round waits for nobody who is slow
                 round = door.round().await;
             }
             (door, round)

@@ -1,6 +1,9 @@
 //! What the tests against a real API server share. Each test binary uses a part of it.
 #![allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
-#![allow(clippy::disallowed_methods, reason = "tests may touch clock, files and processes; the product only in src/adapters")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests may touch clock, files and processes; the product only in src/adapters"
+)]
 
 pub mod cluster;
 pub mod companion;

@@ -185,9 +185,9 @@ impl Fleet {
 
     /// A user opens the environment: Portainer keeps a proxy with the present files.
     pub async fn asked(&self, id: u64) {
-        use dockseal::adapters::portainer::{Access, Patience, PortainerApi, ServerCredential};
+        use dockseal::adapters::portainer::{Access, PortainerApi, PortainerServer, RequestTimeouts, ServerCredential};
         let access =
-            Access { url: self.portainer.url(), roots: None, server_name: None, patience: Patience::default() };
+            Access { url: self.portainer.url(), roots: None, server_name: None, timeouts: RequestTimeouts::default() };
         let key = ServerCredential::ApiKey(zeroize::Zeroizing::new(self.portainer.admin_key().to_owned()));
         PortainerApi::new(&access, key).unwrap().ping(i64::try_from(id).unwrap()).await.unwrap();
     }

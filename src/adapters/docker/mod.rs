@@ -1,5 +1,8 @@
 //! What dockerd answers over the network: pings, probes and scans. Nothing here changes a host.
 
+#[cfg(test)]
+mod fake;
 pub mod ping;
 pub mod probe;
+mod request;
 pub mod scan;

@@ -1,20 +1,17 @@
-//! A ping of a Docker host the way Portainer will do it: over TLS, with a client certificate. It changes nothing.
+//! A ping of a Docker host as Portainer makes it: over TLS, with a client certificate in, who answers out. It changes
+//! nothing.
 
-use super::probe::{ask, header, is_docker};
+use super::request::{TIMEOUT, docker_version, may_be_docker, ping_over_tls};
+use crate::adapters::net::http_get::HttpAnswer;
 use crate::adapters::net::tcp::{DialError, dial};
-use crate::adapters::net::tls_verifier::{RecordingVerifier, as_client, builder, by_given, tls_error};
+use crate::adapters::net::tls_client::{ClientKeyPair, client_config, tls_error};
+use crate::adapters::net::tls_verifier::RecordingVerifier;
 use crate::pki::sha256_hex;
 use crate::portainer::sanitize::sanitize;
-use rustls::ClientConfig;
+use rustls::DEFAULT_VERSIONS;
 use rustls::pki_types::ServerName;
 use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-
-/// Everything is done within it.
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where a dockerd listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,88 +22,74 @@ pub struct DockerAddress {
     pub port: u16,
 }
 
-/// What answered.
+/// The Docker host that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pinged {
     /// SHA-256 of the served leaf's DER, hex.
     pub leaf_fingerprint: String,
-    /// Docker's version, where it says so.
+    /// Docker's version, where the answer names it.
     pub docker_version: Option<String>,
 }
 
-/// Why nothing did.
+/// Why Docker did not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PingError {
     /// The name has no address.
     #[error("failed to find an address of {0}")]
     Unresolved(String),
-    /// Nobody listens, or nobody answers in time.
+    /// No connection, or no answer in time.
     #[error("failed to connect: {0}")]
     Closed(String),
     /// The host's certificate does not verify.
     #[error("failed to trust the host's certificate: {0}")]
     NotTrusted(String),
-    /// The host does not take our certificate, or breaks the handshake off.
+    /// The host does not accept the client certificate, or ends the handshake.
     #[error("failed to agree on TLS with the host: {0}")]
     Refused(String),
-    /// The host speaks no TLS.
-    #[error("failed to speak TLS with the host: it speaks none")]
+    /// The host does not speak TLS.
+    #[error("failed to speak TLS with the host: it does not speak TLS")]
     Plain,
     /// Anything else.
     #[error("failed to ping the host: {0}")]
     Other(String),
 }
 
-/// Pings dockerd at `address` with a client certificate and its key, both PEM. The host is verified by `trust_pem`; by
-/// nothing where there is none.
+/// Pings dockerd at `address` with a client certificate and its key, both PEM. The host is verified by `trust_pem`;
+/// without it, any certificate is accepted.
 ///
 /// # Errors
-/// Why there is no answer of Docker's within five seconds.
+/// Why Docker does not answer within five seconds.
 pub async fn docker_ping(
     address: &DockerAddress,
     trust_pem: Option<&[u8]>,
     cert_pem: &[u8],
     key_pem: &[u8],
 ) -> Result<Pinged, PingError> {
-    let client = (cert_pem, key_pem);
+    let client = ClientKeyPair { cert: cert_pem.to_vec(), key: key_pem.to_vec().into() };
     let late = || PingError::Closed(format!("no answer within {} seconds", TIMEOUT.as_secs()));
-    timeout(TIMEOUT, ping(address, trust_pem, client)).await.unwrap_or_else(|_| Err(late()))
+    timeout(TIMEOUT, ping(address, trust_pem, &client)).await.unwrap_or_else(|_| Err(late()))
 }
 
-async fn ping(address: &DockerAddress, trust_pem: Option<&[u8]>, client: (&[u8], &[u8])) -> Result<Pinged, PingError> {
-    let other = |words: String| PingError::Other(words);
-    let verifier = trust_pem.map(by_given).transpose();
-    let verifier = verifier.map_err(|words| other(format!("the authorities cannot be read: {words}")))?;
-    let seen = Arc::new(RecordingVerifier::verified_by(verifier));
-    let config = config(&seen, client).map_err(other)?;
+async fn ping(address: &DockerAddress, trust_pem: Option<&[u8]>, client: &ClientKeyPair) -> Result<Pinged, PingError> {
+    let verifier = match trust_pem {
+        Some(pem) => RecordingVerifier::from_pem(pem)
+            .map_err(|why| PingError::Other(format!("the trusted certificates cannot be read: {why}")))?,
+        None => RecordingVerifier::accept_any(),
+    };
+    let config = client_config(&verifier, Some(client), DEFAULT_VERSIONS).map_err(PingError::Other)?;
     let name = ServerName::try_from(address.host.clone());
-    let name = name.map_err(|_| other(format!("{} is neither a name nor an address", address.host)))?;
-    let docker_version = read(&exchange(address, name, config).await?)?;
-    let leaf = seen.leaf().ok_or_else(|| other("it served no certificate".into()))?;
+    let name = name.map_err(|_| PingError::Other(format!("{} is neither a name nor an IP address", address.host)))?;
+    let stream = dial((&address.host, address.port), TIMEOUT).await.map_err(|error| match error {
+        DialError::Unresolved(message) => PingError::Unresolved(message),
+        DialError::Closed(_, message) => PingError::Closed(message),
+    })?;
+    let answer = ping_over_tls(stream, name, config).await.map_err(|error| of_tls(&error))?;
+    let docker_version = version(&answer)?;
+    let leaf = verifier.leaf().ok_or_else(|| PingError::Other("the host served no certificate".into()))?;
     Ok(Pinged { leaf_fingerprint: sha256_hex(&leaf), docker_version })
 }
 
-fn config(seen: &Arc<RecordingVerifier>, (cert_pem, key_pem): (&[u8], &[u8])) -> Result<ClientConfig, String> {
-    let builder = builder(Arc::clone(seen) as _).map_err(|error| error.to_string())?;
-    as_client(builder, cert_pem, key_pem)
-}
-
-async fn exchange(
-    address: &DockerAddress,
-    name: ServerName<'static>,
-    config: ClientConfig,
-) -> Result<Vec<u8>, PingError> {
-    let stream = dial((&address.host, address.port), TIMEOUT).await.map_err(|error| match error {
-        DialError::Unresolved(words) => PingError::Unresolved(words),
-        DialError::Closed(_, words) => PingError::Closed(words),
-    })?;
-    let connected = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let mut stream = connected.map_err(|error| judged(&error))?;
-    // With TLS 1.3 the host's opinion of our certificate comes after the handshake.
-    ask(&mut stream, "/_ping").await.map_err(|error| judged(&error))
-}
-
-fn judged(error: &io::Error) -> PingError {
+fn of_tls(error: &io::Error) -> PingError {
     match tls_error(error) {
         Some(rustls::Error::InvalidCertificate(_)) => PingError::NotTrusted(sanitize(&error.to_string())),
         Some(rustls::Error::InvalidMessage(_)) => PingError::Plain,
@@ -114,16 +97,12 @@ fn judged(error: &io::Error) -> PingError {
     }
 }
 
-/// Docker's version, where it is Docker that answers, and well.
-fn read(answer: &[u8]) -> Result<Option<String>, PingError> {
-    let head = String::from_utf8_lossy(&answer[..answer.len().min(4096)]);
-    let status = head.lines().next().unwrap_or_default();
-    if !status.contains(" 200 ") || !is_docker(answer) {
-        return Err(PingError::Other(format!("it answers: {}", sanitize(status))));
+/// Docker's version, where Docker answers with 200.
+fn version(answer: &HttpAnswer) -> Result<Option<String>, PingError> {
+    match answer.status_line().contains(" 200 ") && may_be_docker(answer) {
+        true => Ok(docker_version(answer)),
+        false => Err(PingError::Other(format!("it answers: {}", sanitize(answer.status_line())))),
     }
-    let server = header(answer, "server");
-    let version = server.as_deref().and_then(|server| server.strip_prefix("Docker/"));
-    Ok(version.and_then(|version| version.split_whitespace().next()).map(sanitize))
 }
 
 #[cfg(test)]

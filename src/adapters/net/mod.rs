@@ -1,5 +1,7 @@
 //! TCP, TLS and HTTP where more than one adapter needs them.
 
+pub(in crate::adapters) mod http_get;
 pub mod http_probe;
 pub(in crate::adapters) mod tcp;
-pub mod tls_verifier;
+pub mod tls_client;
+pub(in crate::adapters) mod tls_verifier;

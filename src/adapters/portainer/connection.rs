@@ -1,73 +1,64 @@
-//! A connection to a server: one for each call, so that whatever fails before the question is known to have asked
+//! A connection to a server, a new one for each request: if it fails before the request is sent, Portainer received
 //! nothing. It follows no redirect.
 
+use super::access::{Access, RequestTimeouts};
 use super::error::{AccessError, PortainerError};
-use super::{Access, Patience, RequestMetrics};
+use super::reply::Reply;
+use super::request_metrics::RequestMetrics;
 use crate::adapters::net::tcp::dial;
-use crate::adapters::net::tls_verifier::{builder, by_given, by_system, tls_error};
+use crate::adapters::net::tls_client::{client_config, tls_error, tls_handshake};
+use crate::adapters::net::tls_verifier::RecordingVerifier;
 use crate::portainer::sanitize::sanitize;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, LOCATION};
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, DEFAULT_VERSIONS};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
-/// An answer, read whole.
-pub(super) struct Reply {
-    pub(super) status: StatusCode,
-    pub(super) body: Bytes,
-    /// It sends us elsewhere.
-    pub(super) redirects: bool,
-    /// It is a page, as what stands in front of Portainer answers.
-    pub(super) html: bool,
-}
-
-/// Where a server is.
+/// Where a server is and how its certificate is verified.
 pub(super) struct ServerAddress {
     host: String,
     port: u16,
-    /// Host and port as they were written.
+    /// Host and port as they are in the URL.
     pub(super) authority: String,
-    /// Path that it stands behind, without a slash at the end.
+    /// Path before that of each request, without a slash at the end.
     pub(super) prefix: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-    pub(super) patience: Patience,
-    /// What is asked here is counted there.
-    pub(super) tally: Arc<RequestMetrics>,
+    pub(super) timeouts: RequestTimeouts,
+    pub(super) metrics: Arc<RequestMetrics>,
 }
 
-/// What belongs to an open connection.
-struct Open {
+struct OpenConnection {
     sender: SendRequest<Full<Bytes>>,
-    /// What moves the bytes; it ends when this is dropped.
+    /// The task that moves the bytes; it ends when this is dropped.
     _driver: JoinSet<()>,
 }
 
 impl ServerAddress {
-    pub(super) fn new(access: &Access, tally: Arc<RequestMetrics>) -> Result<ServerAddress, AccessError> {
-        let url: Uri = access.url.trim().parse().map_err(|_| bad_url("it is no URL"))?;
-        let authority = url.authority().ok_or_else(|| bad_url("it names no host"))?;
+    pub(super) fn new(access: &Access, metrics: Arc<RequestMetrics>) -> Result<ServerAddress, AccessError> {
+        let url: Uri =
+            access.url.trim().parse().map_err(|_| bad_url("it must look like https://portainer.example.com:9443"))?;
+        let authority = url.authority().ok_or_else(|| bad_url("the host is missing"))?;
         let secure = match url.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            _ => return Err(bad_url("it begins with neither https:// nor http://")),
+            _ => return Err(bad_url("it must begin with https:// or http://")),
         };
         if authority.as_str().contains('@') || url.query().is_some() {
-            return Err(bad_url("it holds more than a host, a port and a path"));
+            return Err(bad_url("it may hold only a host, a port and a path"));
         }
         let bare = authority.as_str().len() == authority.host().len();
         if !bare && authority.port_u16().is_none() {
-            return Err(bad_url("its port is none"));
+            return Err(bad_url("the port must be a number from 0 to 65535"));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let name = access.server_name.as_deref().unwrap_or(&host);
@@ -76,72 +67,77 @@ impl ServerAddress {
             port: authority.port_u16().unwrap_or(if secure { 443 } else { 80 }),
             authority: authority.to_string(),
             prefix: url.path().trim_end_matches('/').to_owned(),
-            patience: access.patience,
+            timeouts: access.timeouts,
             host,
             tls,
-            tally,
+            metrics,
         })
     }
 
-    /// Asks once. The answer is waited for as long as `patience` and read to `limit` bytes.
+    /// Sends once; waits `answer_timeout` for the answer and reads at most `limit` bytes of it.
     pub(super) async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
-        patience: Duration,
+        answer_timeout: Duration,
         limit: usize,
     ) -> Result<Reply, PortainerError> {
-        let open = timeout(self.patience.connect, self.open()).await;
-        let late = format!("no connection within {} seconds", self.patience.connect.as_secs());
+        let open = timeout(self.timeouts.connect, self.open()).await;
+        let late = format!("no connection within {} seconds", self.timeouts.connect.as_secs());
         let open = open.unwrap_or(Err(PortainerError::Unreachable(late)))?;
-        timeout(patience, answer(open, request, limit)).await.unwrap_or(Err(PortainerError::TimedOut))
+        timeout(answer_timeout, answer(open, request, limit)).await.unwrap_or(Err(PortainerError::TimedOut))
     }
 
-    async fn open(&self) -> Result<Open, PortainerError> {
-        let unreachable = |words: String| PortainerError::Unreachable(words);
-        let stream = dial((&self.host, self.port), self.patience.connect).await;
+    async fn open(&self) -> Result<OpenConnection, PortainerError> {
+        let unreachable = |message: String| PortainerError::Unreachable(message);
+        let stream = dial((&self.host, self.port), self.timeouts.connect).await;
         let stream = stream.map_err(|error| unreachable(error.to_string()))?;
-        // Questions are short and waited for.
+        // Requests are short: send each packet at once.
         let _ = stream.set_nodelay(true);
         let Some((config, name)) = &self.tls else { return begin(stream).await };
-        let stream = TlsConnector::from(Arc::clone(config)).connect(name.clone(), stream).await;
+        let stream = tls_handshake(stream, name.clone(), Arc::clone(config)).await;
         let stream = stream.map_err(|error| {
-            let words = sanitize(&error.to_string());
+            let message = sanitize(&error.to_string());
             match tls_error(&error) {
-                Some(rustls::Error::InvalidCertificate(_)) => PortainerError::Untrusted(words),
-                Some(rustls::Error::InvalidMessage(_)) => unreachable("it speaks no TLS".into()),
-                _ => unreachable(format!("TLS fails: {words}")),
+                Some(rustls::Error::InvalidCertificate(_)) => PortainerError::Untrusted(message),
+                Some(rustls::Error::InvalidMessage(_)) => unreachable("it does not speak TLS".into()),
+                _ => unreachable(format!("the TLS handshake fails: {message}")),
             }
         })?;
         begin(stream).await
     }
 }
 
-fn bad_url(words: &str) -> AccessError {
-    AccessError::Url(words.to_owned())
+fn bad_url(message: &str) -> AccessError {
+    AccessError::Url(message.to_owned())
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, AccessError> {
     let known = ServerName::try_from(name.to_owned());
-    known.map_err(|_| AccessError::ServerName(format!("{} is neither a name nor an address", sanitize(name))))
+    known.map_err(|_| AccessError::ServerName(format!("{} must be a DNS name or an IP address", sanitize(name))))
 }
 
 fn tls(access: &Access) -> Result<Arc<ClientConfig>, AccessError> {
-    let verifier = access.roots.as_deref().map_or_else(by_system, by_given).map_err(AccessError::Roots)?;
-    let builder = builder(verifier).map_err(|error| AccessError::Roots(error.to_string()))?;
-    let mut config = builder.with_no_client_auth();
+    let roots = access.roots.as_deref();
+    let verifier = roots.map_or_else(RecordingVerifier::from_system, RecordingVerifier::from_pem);
+    let config = verifier.and_then(|verifier| client_config(&verifier, None, DEFAULT_VERSIONS));
+    let mut config = config.map_err(AccessError::Roots)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-async fn begin(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<Open, PortainerError> {
+async fn begin(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<OpenConnection, PortainerError> {
     let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
     let mut driver = JoinSet::new();
-    // Its end is told to the sender.
+    // The sender is told how it ends.
     driver.spawn(async move { drop(connection.await) });
-    Ok(Open { sender, _driver: driver })
+    Ok(OpenConnection { sender, _driver: driver })
 }
 
-async fn answer(mut open: Open, request: Request<Full<Bytes>>, limit: usize) -> Result<Reply, PortainerError> {
+async fn answer(
+    mut open: OpenConnection,
+    request: Request<Full<Bytes>>,
+    limit: usize,
+) -> Result<Reply, PortainerError> {
     let response = open.sender.send_request(request).await.map_err(|error| broken(&error))?;
     let (status, redirects, html) = (response.status(), response.headers().contains_key(LOCATION), is_html(&response));
     let body = Limited::new(response.into_body(), limit).collect().await.map_err(|error| cut(&*error, limit))?;
@@ -163,10 +159,12 @@ fn cut(error: &(dyn Error + Send + Sync + 'static), limit: usize) -> PortainerEr
     }
 }
 
-/// After TLS itself agreed, only its own refusal says that nothing was asked.
+/// After the TLS handshake, only an error of TLS itself says that Portainer received nothing.
 fn broken(error: &hyper::Error) -> PortainerError {
     match tls_error(error) {
-        Some(error) => PortainerError::Unreachable(format!("TLS fails: {}", sanitize(&error.to_string()))),
+        Some(error) => {
+            PortainerError::Unreachable(format!("the TLS handshake fails: {}", sanitize(&error.to_string())))
+        }
         None if error.is_parse() => PortainerError::Unreadable("it is not HTTP".into()),
         None => PortainerError::TimedOut,
     }

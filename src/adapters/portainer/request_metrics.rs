@@ -1,82 +1,67 @@
-//! How many requests were sent to a server, what for, how they ended and how long they took. It holds numbers only, and
-//! does not know who reads them.
+//! How many requests were sent to a server, for which operation, with which outcome, and how long they took. Numbers only.
 
-use super::connection::Reply;
 use super::error::PortainerError;
+use super::reply::Reply;
 use hyper::StatusCode;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Upper bounds of the durations that are told apart, in seconds. Whatever takes longer is counted behind them.
+/// Upper bounds of the histogram's buckets in seconds; one more bucket counts what takes longer.
 pub const BOUNDS: [f64; 8] = [0.01, 0.05, 0.2, 1.0, 5.0, 15.0, 30.0, 150.0];
 
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $word:literal,)* }) => {
+macro_rules! labels {
+    ($(#[$doc:meta])* $name:ident { $($(#[$of:meta])* $variant:ident = $label:literal,)* }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum $name { $($(#[$of])* $variant,)* }
 
         impl $name {
-            /// All of them.
+            /// Every variant.
             pub const ALL: &[$name] = &[$($name::$variant,)*];
 
-            /// Its stable name.
+            /// The metric's label value.
             pub fn as_str(self) -> &'static str {
-                match self { $($name::$variant => $word,)* }
+                match self { $($name::$variant => $label,)* }
             }
         }
     };
 }
 
-words! {
+labels! {
     /// What a request is for.
     Operation {
-        /// What the server is, and whether it has an administrator.
+        /// Its version, and whether it has an administrator.
         Status = "status",
-        /// A login.
         Login = "login",
-        /// The first administrator is made.
         Initialize = "initialize",
-        /// Who we are to it.
         Me = "me",
-        /// Environments, all or those of a name.
         List = "list",
-        /// One environment.
         Inspect = "inspect",
-        /// An environment is made.
         Create = "create",
-        /// An environment is changed.
         Change = "change",
-        /// A file of an environment is replaced.
         Upload = "upload",
-        /// A host is reached through it.
+        /// Pings a host through Portainer's proxy.
         Ping = "ping",
-        /// A snapshot is taken of a host.
         Snapshot = "snapshot",
-        /// An environment is removed.
         Delete = "delete",
-        /// Groups of environments.
         Groups = "groups",
-        /// Tags.
         Tags = "tags",
-        /// A tag is made.
+        /// A new tag.
         Tag = "tag",
     }
 }
 
-words! {
-    /// How a request ended, as HTTP says it.
+labels! {
+    /// How a request ended.
     Outcome {
-        /// An answer of success.
         Ok = "ok",
-        /// 401: it does not know the credential, or no longer.
+        /// 401.
         Unauthorized = "unauthorized",
-        /// Any other answer.
         Refused = "refused",
-        /// No connection that could be trusted: nothing was asked.
+        /// No trusted connection: Portainer received nothing.
         Unreachable = "unreachable",
-        /// No answer, in time or at all.
+        /// No answer, or none in time.
         Timeout = "timeout",
     }
 }
@@ -96,42 +81,37 @@ impl Outcome {
 /// How long requests took.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Durations {
-    /// How many of them lie below each of [`BOUNDS`] and above the one before; the last is of those above all.
+    /// How many lie in each bucket of [`BOUNDS`]; the last counts those above all bounds.
     pub counts: [u64; BOUNDS.len() + 1],
-    /// All of them together.
     pub sum: Duration,
 }
 
 impl Durations {
     fn note(&mut self, took: Duration) {
-        let place = BOUNDS.iter().position(|bound| took.as_secs_f64() <= *bound).unwrap_or(BOUNDS.len());
-        self.counts[place] += 1;
+        let bucket = BOUNDS.iter().position(|bound| took.as_secs_f64() <= *bound).unwrap_or(BOUNDS.len());
+        self.counts[bucket] += 1;
         self.sum += took;
     }
 }
 
-/// The requests that were counted: at most as many numbers as there are operations and outcomes.
+/// The requests so far: at most one number for each operation and outcome.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
-    /// How many.
     pub requests: BTreeMap<(Operation, Outcome), u64>,
-    /// How long.
     pub durations: BTreeMap<Operation, Durations>,
 }
 
-/// Counts requests, whichever client of a server sends them.
+/// Counts requests; the clients of one server share it.
 #[derive(Debug, Default)]
 pub struct RequestMetrics(Mutex<Counts>);
 
 impl RequestMetrics {
-    /// Counts one.
     pub fn note(&self, operation: Operation, outcome: Outcome, took: Duration) {
         let mut counts = self.0.lock();
         *counts.requests.entry((operation, outcome)).or_default() += 1;
         counts.durations.entry(operation).or_default().note(took);
     }
 
-    /// All that were counted.
     pub fn counts(&self) -> Counts {
         self.0.lock().clone()
     }

@@ -1,65 +1,44 @@
-//! Who we are to a server: an API key, or a user who logs in as seldom as can be, since Portainer bans an address for an
-//! hour after ten logins in a second. Copies of a client share one session.
+//! The session with a server: an API key, or a user who logs in as seldom as possible, because Portainer bans an address
+//! for an hour after ten logins in a second. Copies of a client share one session.
 
+use super::access::ServerCredential;
+use super::auth_header::AuthHeader;
 use super::call::Call;
 use super::connection::ServerAddress;
 use super::error::{AccessError, PortainerError};
-use super::{ServerCredential, judged};
 use crate::portainer::wire;
-use hyper::body::Bytes;
-use hyper::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use hyper::header::{AUTHORIZATION, HeaderName};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-/// Where Portainer looks for an API key. Never sent together with a session's token: it refuses both then.
+/// The header of an API key. Never sent together with a session's token: Portainer then refuses both.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// The header that says who asks.
-#[derive(Clone)]
-pub(super) struct AuthHeader {
-    pub(super) name: HeaderName,
-    pub(super) value: HeaderValue,
-    /// Which login it comes from.
-    number: u64,
-}
-
-impl AuthHeader {
-    /// Its Debug is redacted, its memory is zeroed.
-    fn new(name: HeaderName, text: Zeroizing<String>, number: u64) -> Option<AuthHeader> {
-        let bytes = Bytes::from_owner(Zeroizing::new(text.as_bytes().to_vec()));
-        let mut value = HeaderValue::from_maybe_shared(bytes).ok()?;
-        value.set_sensitive(true);
-        Some(AuthHeader { name, value, number })
-    }
-}
-
-/// Logins of this process, whoever for: Portainer counts them by the address that they come from.
+/// Held during each login of this process: Portainer counts logins by the address that they come from.
 static LOGINS: Mutex<()> = Mutex::const_new(());
-const BETWEEN_LOGINS: Duration = Duration::from_millis(150);
+const MIN_LOGIN_INTERVAL: Duration = Duration::from_millis(150);
 
-/// Who we are to a server.
 pub(super) enum Session {
     Key(AuthHeader),
-    User(LoginBody),
+    User(UserSession),
 }
 
-/// A user, and the session that it has.
-pub(super) struct LoginBody {
+pub(super) struct UserSession {
     username: String,
     password: Zeroizing<String>,
     state: Mutex<SessionState>,
 }
 
 struct SessionState {
-    pass: Option<AuthHeader>,
-    /// The last login that reached the server.
+    header: Option<AuthHeader>,
+    /// When the last login reached the server.
     last: Option<Instant>,
-    /// Why there is no pass since then.
+    /// Why there is no header since then.
     failed: PortainerError,
     logins: u64,
-    /// The server does not know this user, or not this session: it is not asked again.
+    /// The server refuses this user, or a session that it has just made: no more logins.
     refused: bool,
 }
 
@@ -71,86 +50,86 @@ impl Session {
             }
             ServerCredential::Password { username, password } => {
                 let failed = PortainerError::TimedOut;
-                let state = SessionState { pass: None, last: None, failed, logins: 0, refused: false };
-                Ok(Session::User(LoginBody { username, password, state: Mutex::new(state) }))
+                let state = SessionState { header: None, last: None, failed, logins: 0, refused: false };
+                Ok(Session::User(UserSession { username, password, state: Mutex::new(state) }))
             }
         }
     }
 
-    /// The header to ask with; logs in where there is none.
-    pub(super) async fn pass(&self, server: &ServerAddress) -> Result<AuthHeader, PortainerError> {
+    /// The header to send; logs in if there is none.
+    pub(super) async fn auth_header(&self, server: &ServerAddress) -> Result<AuthHeader, PortainerError> {
         let user = match self {
-            Session::Key(pass) => return Ok(pass.clone()),
+            Session::Key(header) => return Ok(header.clone()),
             Session::User(user) => user,
         };
         let mut state = user.state.lock().await;
-        match &state.pass {
+        match &state.header {
             _ if state.refused => Err(PortainerError::CredentialsRefused),
-            Some(pass) => Ok(pass.clone()),
+            Some(header) => Ok(header.clone()),
             None => user.login(server, &mut state).await,
         }
     }
 
-    /// Another header than `old`, which the server refused: what somebody else got meanwhile, or a new login's.
-    pub(super) async fn renewed(&self, server: &ServerAddress, old: &AuthHeader) -> Result<AuthHeader, PortainerError> {
+    /// Another header than `old`, which the server refused: that of a login since then, or of a new one.
+    pub(super) async fn renew(&self, server: &ServerAddress, old: &AuthHeader) -> Result<AuthHeader, PortainerError> {
         let user = match self {
             Session::Key(_) => return Err(PortainerError::CredentialsRefused),
             Session::User(user) => user,
         };
         let mut state = user.state.lock().await;
-        match &state.pass {
+        match &state.header {
             _ if state.refused => return Err(PortainerError::CredentialsRefused),
-            Some(pass) if pass.number != old.number => return Ok(pass.clone()),
+            Some(header) if header.login != old.login => return Ok(header.clone()),
             _ => {}
         }
-        if state.pass.take().is_some() {
-            let words = "the session ended soon after the login; the next login waits for a minute".to_owned();
-            state.failed = PortainerError::Refused { status: 401, words };
+        if state.header.take().is_some() {
+            let message = "the session ended soon after the login; the next login waits for a minute".to_owned();
+            state.failed = PortainerError::Refused { status: 401, message };
         }
         user.login(server, &mut state).await
     }
 
-    /// The server refused a session as soon as it was made: no more logins.
-    pub(super) async fn refuse(&self, pass: &AuthHeader) {
+    /// The server refused a session that it has just made: no more logins.
+    pub(super) async fn mark_refused(&self, header: &AuthHeader) {
         let Session::User(user) = self else { return };
         let mut state = user.state.lock().await;
-        if state.pass.as_ref().is_some_and(|known| known.number == pass.number) {
-            state.pass = None;
+        if state.header.as_ref().is_some_and(|known| known.login == header.login) {
+            state.header = None;
             state.refused = true;
         }
     }
 
     /// The user's name and password, for the first administrator.
-    pub(super) fn user(&self) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn login_body(&self) -> Option<Zeroizing<Vec<u8>>> {
         match self {
             Session::Key(_) => None,
             Session::User(user) => Some(wire::credentials(&user.username, &user.password)),
         }
     }
 
-    /// Whether a text shows the secret.
-    pub(super) fn is_shown_in(&self, text: &str) -> bool {
+    /// Whether a text holds the secret.
+    pub(super) fn appears_in(&self, text: &str) -> bool {
         let secret = match self {
-            Session::Key(pass) => pass.value.as_bytes(),
+            Session::Key(header) => header.value.as_bytes(),
             Session::User(user) => user.password.as_bytes(),
         };
         !secret.is_empty() && text.as_bytes().windows(secret.len()).any(|window| window == secret)
     }
 }
 
-impl LoginBody {
+impl UserSession {
     async fn login(&self, server: &ServerAddress, state: &mut SessionState) -> Result<AuthHeader, PortainerError> {
-        if state.last.is_some_and(|last| last.elapsed() < server.patience.login) {
+        if state.last.is_some_and(|last| last.elapsed() < server.timeouts.login) {
             return Err(state.failed.clone());
         }
-        // Should nobody wait for the end of it, it counts all the same.
+        // Set before the request: it counts even if this future is dropped.
         state.last = Some(Instant::now());
         state.failed = PortainerError::TimedOut;
-        let error = match self.ask(server, state.logins + 1).await {
-            Ok(pass) => {
+        let error = match self.send_login(server, state.logins + 1).await {
+            Ok(header) => {
                 state.logins += 1;
-                state.pass = Some(pass.clone());
-                return Ok(pass);
+                state.header = Some(header.clone());
+                return Ok(header);
             }
             Err(error) => error,
         };
@@ -163,23 +142,23 @@ impl LoginBody {
         Err(error)
     }
 
-    async fn ask(&self, server: &ServerAddress, number: u64) -> Result<AuthHeader, PortainerError> {
+    async fn send_login(&self, server: &ServerAddress, number: u64) -> Result<AuthHeader, PortainerError> {
         let call = Call::login(wire::credentials(&self.username, &self.password));
         let reply = {
-            let _alone = LOGINS.lock().await;
+            let _lock = LOGINS.lock().await;
             let reply = call.send(server, None).await;
-            tokio::time::sleep(BETWEEN_LOGINS).await;
+            tokio::time::sleep(MIN_LOGIN_INTERVAL).await;
             reply?
         };
         match reply.status.as_u16() {
             200..=299 => {}
             401 | 422 => return Err(PortainerError::CredentialsRefused),
             403 => return Err(PortainerError::Banned),
-            _ => return Err(judged(&reply, |text| text.contains(self.password.as_str()))),
+            _ => return Err(reply.error(|text| text.contains(self.password.as_str()))),
         }
         let login: wire::Login = serde_json::from_slice(&reply.body).unwrap_or_default();
         let token = Zeroizing::new(login.jwt);
-        let unreadable = || PortainerError::Unreadable("the login gave no session".into());
+        let unreadable = || PortainerError::Unreadable("the answer to the login has no token".into());
         if token.is_empty() {
             return Err(unreadable());
         }

@@ -10,18 +10,21 @@ use crate::portainer::{EnvironmentChange, File, NewEnvironment, NewTls, TlsFiles
 use fake::{Answered, Asked, Fake, json};
 use http_body_util::Full;
 use hyper::Response;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use zeroize::Zeroizing;
 
 const PASSWORD: &str = "correct horse battery";
 const KEY: &str = "ptr_c2VjcmV0IG9mIGEgdGVzdA+/=";
 
-fn patience() -> Patience {
+fn timeouts() -> RequestTimeouts {
     let short = Duration::from_millis(400);
-    Patience { connect: Duration::from_secs(5), answer: short, host: short, ..Patience::default() }
+    RequestTimeouts { connect: Duration::from_secs(5), answer: short, host: short, ..RequestTimeouts::default() }
 }
 
 fn access(url: String) -> Access {
-    Access { url, roots: None, server_name: None, patience: patience() }
+    Access { url, roots: None, server_name: None, timeouts: timeouts() }
 }
 
 fn of_user(fake: &Fake) -> PortainerApi {

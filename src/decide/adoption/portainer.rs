@@ -6,8 +6,7 @@ use crate::api::Kind;
 use crate::decide::leaf::host_name::dns_name;
 use crate::decide::registration::ServerSnapshot;
 use crate::decide::registration::desired::MARK;
-use crate::portainer::environment::{DOCKER_API, Environment, same_address};
-use crate::portainer::too_old;
+use crate::portainer::{DOCKER_API, Environment, same_address, too_old};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 

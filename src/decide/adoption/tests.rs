@@ -3,7 +3,7 @@
 use super::portainer::{PLACEHOLDER, PortainerAdoption, adopt};
 use super::*;
 use crate::decide::registration::ServerSnapshot;
-use crate::portainer::environment::Environment;
+use crate::portainer::Environment;
 
 #[test]
 fn names_are_kubernetes_own_and_taken_once() {

@@ -1,16 +1,18 @@
-//! When what failed is tried again: later each time, and latest where each try leaves a key on Portainer's disk.
+//! A reason and a number of failures in, the delay until the next attempt out: longer each time, and longest where each
+//! attempt leaves a private key on Portainer's disk.
 
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
 use k8s_openapi::jiff::SignedDuration;
 
-/// How often a server is looked at where nothing changes.
+/// How often a server is refreshed if nothing changes.
 pub const INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 
-/// A credential that was refused is not tried again sooner, unless its Secret changes: too many logins are a ban.
+/// A refused credential is not tried again sooner, unless its Secret changes: Portainer bans an address after too many
+/// logins.
 pub const LOGIN_RETRY_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 
-/// How long to wait after the `failures`th failure in a row, from 1, for that reason.
+/// The delay after the `failures`th failure in a row, counted from 1, for that reason.
 pub fn retry_delay(reason: Reason, failures: u32) -> SignedDuration {
     let (first, longest) = match reason {
         // Each failed creation leaves a private key on Portainer's disk, which nothing removes.
@@ -23,8 +25,8 @@ pub fn retry_delay(reason: Reason, failures: u32) -> SignedDuration {
     doubled(first, longest, failures)
 }
 
-/// The same after a visit that ended so. One for an environment that is there makes none, and leaves no key.
-pub fn after_visit(report: &EnvironmentReport, failures: u32) -> SignedDuration {
+/// The delay after a sync with that report. If the environment exists, a retry leaves no key.
+pub fn after_sync(report: &EnvironmentReport, failures: u32) -> SignedDuration {
     match Reason::parse(&report.reason).unwrap_or(Reason::NotRegistered) {
         Reason::EnvironmentUnreachable if report.id.is_some() => retry_delay(Reason::HostUnreachable, failures),
         reason => retry_delay(reason, failures),

@@ -1,4 +1,4 @@
-//! Registration by the host's own companion: whether it may, and whether what it reports is so.
+//! Registration by the host's own companion: whether it is allowed, and whether the server confirms its report.
 
 use super::problem::RegistrationProblem;
 use super::{DesiredEnvironment, ServerSnapshot};
@@ -6,52 +6,52 @@ use crate::api::Object;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Target;
 use crate::api::status::EnvironmentReport;
-use crate::portainer::environment::{DOCKER_API, same_address};
+use crate::portainer::{DOCKER_API, same_address};
 
-/// Why no companion registers that host. `allowed` is what the administrator says of companions and Portainer.
+/// Why no companion registers that host. `allowed` says whether the administrator lets companions register hosts.
 pub fn refusal(host: &Object, allowed: bool) -> Option<RegistrationProblem> {
     let on_node = host.delivery().is_some_and(|delivery| delivery.target == Some(Target::Node));
     let message = match (on_node, allowed) {
         (true, true) => return None,
         (false, _) => {
-            "registrar: Companion is for hosts that the companion on a cluster node delivers to (spec.delivery.target: \
-             Node), which this one is not: set registrar: Controller, or select such hosts only"
+            "registrar: Companion works only for hosts with spec.delivery.target: Node, and this host has another target: \
+             set registrar: Controller, or select only hosts with that target"
         }
         (true, false) => {
-            "companions may not register hosts here: set registrar: Controller, or an administrator allows it by \
+            "companions are not allowed to register hosts here: set registrar: Controller, or set \
              companion.portainer.enabled in the chart (--companion-portainer)"
         }
     };
     Some(RegistrationProblem::new(Reason::RegistrarNotAllowed, message))
 }
 
-/// What a companion reports, held against what the server itself shows: an environment of that number, marked as
-/// ours, under that name or address.
+/// Compares a companion's report with the server's snapshot, which has to show an environment of that id, with our tag,
+/// and with that name or address.
 ///
 /// # Errors
-/// [`Reason::NotRegistered`], with what is shown instead.
+/// [`Reason::NotRegistered`], with what the server shows instead.
 pub fn confirm(
-    order: &DesiredEnvironment,
+    desired: &DesiredEnvironment,
     namespace: &str,
     snapshot: &ServerSnapshot,
     report: &EnvironmentReport,
 ) -> Result<(), RegistrationProblem> {
-    let unlike = |why: String| Err(RegistrationProblem::new(Reason::NotRegistered, why));
+    let differs = |message: String| Err(RegistrationProblem::new(Reason::NotRegistered, message));
     let id = report.id.unwrap_or_default();
     if report.instance_id.as_ref() != Some(&snapshot.instance) {
-        return unlike(format!(
+        return differs(format!(
             "the companion reports environment {id} of another Portainer than the one at server.url"
         ));
     }
     let Some(environment) = snapshot.environments.get(&id).filter(|found| found.kind == DOCKER_API) else {
-        return unlike(format!("the companion reports environment {id}, which Portainer does not show"));
+        return differs(format!("the companion reports environment {id}, which Portainer does not show"));
     };
-    let family = order.family(namespace);
+    let family = desired.family(namespace);
     if snapshot.tags_beginning(environment, &family).next().is_none() {
-        return unlike(format!("the companion reports environment {id}, which does not carry our tag in Portainer"));
+        return differs(format!("the companion reports environment {id}, which does not carry our tag in Portainer"));
     }
-    if environment.name != order.name && !same_address(&environment.url, &order.url()) {
-        return unlike(format!(
+    if environment.name != desired.name && !same_address(&environment.url, &desired.url()) {
+        return differs(format!(
             "the companion reports environment {id}, which in Portainer is {} at {}: another host's",
             environment.name, environment.url
         ));
@@ -73,7 +73,7 @@ mod tests {
 
     #[test]
     fn only_hosts_on_nodes_are_registered_by_companions_and_only_where_that_is_allowed() {
-        let message = |delivery, allowed| refusal(&host(delivery), allowed).map(|fault| fault.message);
+        let message = |delivery, allowed| refusal(&host(delivery), allowed).map(|problem| problem.message);
         assert_eq!(message(Some(Target::Node), true), None);
         for (delivery, allowed, words) in [
             (Some(Target::Node), false, "companion.portainer.enabled"),
@@ -106,8 +106,8 @@ mod tests {
         snapshot
     }
 
-    fn judged(change: impl FnOnce(&mut Environment, &mut EnvironmentReport)) -> Option<String> {
-        let order = DesiredEnvironment {
+    fn problem_of(change: impl FnOnce(&mut Environment, &mut EnvironmentReport)) -> Option<String> {
+        let desired = DesiredEnvironment {
             client: "portainer".into(),
             marker: String::new(),
             name: "pandora".into(),
@@ -121,15 +121,19 @@ mod tests {
         };
         let (mut snapshot, instance_id) = (snapshot(), Some("server".into()));
         let mut report = EnvironmentReport { id: Some(9), instance_id, ..EnvironmentReport::default() };
-        change(snapshot.environments.get_mut(&9).expect("it is there"), &mut report);
-        confirm(&order, "home", &snapshot, &report).err().map(|fault| fault.message)
+        change(snapshot.environments.get_mut(&9).expect("it exists"), &mut report);
+        confirm(&desired, "home", &snapshot, &report).err().map(|problem| problem.message)
     }
 
     #[test]
     fn a_report_counts_as_far_as_the_server_shows_the_same() {
-        assert_eq!(judged(|_, _| {}), None);
-        assert_eq!(judged(|found, _| found.name = "adopted under its own name".into()), None);
-        assert_eq!(judged(|found, _| found.url = "tcp://elsewhere:2376".into()), None, "its registrar puts that right");
+        assert_eq!(problem_of(|_, _| {}), None);
+        assert_eq!(problem_of(|found, _| found.name = "adopted under its own name".into()), None);
+        assert_eq!(
+            problem_of(|found, _| found.url = "tcp://elsewhere:2376".into()),
+            None,
+            "its registrar corrects that"
+        );
         type Change = fn(&mut Environment, &mut EnvironmentReport);
         let table: [(&str, Change); 7] = [
             ("does not show", |_, report| report.id = Some(10)),
@@ -143,7 +147,7 @@ mod tests {
             }),
         ];
         for (words, change) in table {
-            let message = judged(change).unwrap_or_default();
+            let message = problem_of(change).unwrap_or_default();
             assert!(message.contains(words), "{words}: {message}");
         }
     }

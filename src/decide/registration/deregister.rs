@@ -1,54 +1,51 @@
-//! What becomes of an environment whose host or PortainerClient goes, or no longer selects it.
+//! A host that is deleted or no longer selected in, what happens to its environment out.
 
 use super::find::is_adopted;
 use super::{DesiredEnvironment, ServerSnapshot};
 use crate::api::status::EnvironmentReport;
-use crate::portainer::{
-    Environment,
-    environment::{DOCKER_API, same_address},
-};
+use crate::portainer::{DOCKER_API, Environment, same_address};
 
-/// A host that leaves a Portainer.
+/// A host to be removed from a Portainer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeregisterRequest {
-    /// What the environment was to be.
-    pub order: DesiredEnvironment,
-    /// The environment goes, where it is ours; else it stays without our mark.
+    /// The environment as it should have been.
+    pub desired: DesiredEnvironment,
+    /// Delete the environment if we made it; else it stays without our tags.
     pub delete: bool,
 }
 
-/// What is done.
+/// What happens to the environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deregistration {
-    /// Nothing: there is nothing of ours.
+    /// Nothing: no environment is ours.
     Nothing,
-    /// It is removed.
+    /// The environment of that id is deleted.
     Delete(i64),
-    /// It stays, with these tags.
+    /// The environment of that id stays, with these tags.
     Untag(i64, Vec<i64>),
 }
 
-/// Decides. Only what carries our mark, under the name, the address or the number that are known, is touched.
-pub fn part(
-    leaving: &DeregisterRequest,
+/// Decides. An environment is touched only if it has our tag and the known id, name or address.
+pub fn plan_deregistration(
+    request: &DeregisterRequest,
     namespace: &str,
     snapshot: &ServerSnapshot,
     report: &EnvironmentReport,
 ) -> Deregistration {
-    let order = &leaving.order;
-    let family = order.family(namespace);
+    let desired = &request.desired;
+    let family = desired.family(namespace);
     let reported = report.id.filter(|_| report.instance_id.as_ref() == Some(&snapshot.instance));
     let ours = |environment: &&Environment| {
-        let (name, address) = (environment.name == order.name, same_address(&environment.url, &order.url()));
-        let (told, mark) = match reported == Some(environment.id) {
+        let (name, address) = (environment.name == desired.name, same_address(&environment.url, &desired.url()));
+        let (matches, marker) = match reported == Some(environment.id) {
             true => (name || address, family.as_str()),
-            false => (name && address, order.marker.as_str()),
+            false => (name && address, desired.marker.as_str()),
         };
-        environment.kind == DOCKER_API && told && snapshot.tags_beginning(environment, mark).next().is_some()
+        environment.kind == DOCKER_API && matches && snapshot.tags_beginning(environment, marker).next().is_some()
     };
     let Some(environment) = snapshot.environments.values().find(ours) else { return Deregistration::Nothing };
     let adopted = is_adopted(&family, snapshot, environment) || (report.adopted && report.id == Some(environment.id));
-    if leaving.delete && !adopted {
+    if request.delete && !adopted {
         return Deregistration::Delete(environment.id);
     }
     let marks: Vec<i64> = snapshot.tags_beginning(environment, &family).map(|tag| tag.id).collect();

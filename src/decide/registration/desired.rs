@@ -1,6 +1,7 @@
-//! What is asked of one Portainer for one host: two specs and what is stored for them in, checked values out.
+//! The specs of a PortainerClient and a host in, the environment that one Portainer should have for the host out.
 
 use super::problem::RegistrationProblem;
+use crate::api::condition::Reason;
 use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::portainer_client::{Adoption, TlsVerification};
 use crate::api::registrar::Registrar;
@@ -9,15 +10,15 @@ use crate::api::{Kind, Object, ObjectRef, Spec};
 
 pub use crate::api::assignment::DesiredEnvironment;
 
-/// Tags that mark environments as ours begin so.
+/// Beginning of every tag that marks an environment as Dockseal's.
 pub const MARK: &str = "dockseal/";
 
-/// What is to be used and proved for an order.
+/// The certificates that a registration uses, and what is known of the one that dockerd serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistrationInput {
-    /// Fingerprint of Portainer's client certificate.
+    /// Fingerprint of Portainer's client certificate (SHA-256, hex).
     pub client: String,
-    /// SHA-256 of the trust bundle of the host's authority.
+    /// SHA-256 (hex) of the trust bundle of the host's authority.
     pub bundle: String,
     /// Fingerprint of the host's certificate as it is stored.
     pub stored: String,
@@ -25,24 +26,25 @@ pub struct RegistrationInput {
     pub proof: Proof,
 }
 
-/// Who knows what dockerd serves.
+/// What is known of the certificate that dockerd serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Proof {
-    /// A companion: it serves the leaf of that fingerprint.
+    /// dockerd serves the leaf of that fingerprint, as a companion has seen.
     Serves(String),
-    /// Nobody: it has to be asked before anything is made.
+    /// Nothing: dockerd has to be asked before an environment is made.
     Ask,
-    /// It does not serve what is wanted, or nobody knows.
+    /// dockerd does not serve what is wanted, or it cannot be asked.
     Not(RegistrationProblem),
 }
 
 impl DesiredEnvironment {
-    /// The order of a PortainerClient for a host. `authority` is the fingerprint of the client's authority.
+    /// The environment that a PortainerClient should have for a host; `None` if the host has no address. `authority` is
+    /// the fingerprint of the PortainerClient's authority.
     pub fn of(client: &Object, host: &Object, authority: &str) -> Option<DesiredEnvironment> {
-        let (Spec::Portainer(spec), Spec::Host(wishes)) = (&client.spec, &host.spec) else { return None };
-        let named = wishes.portainer.clone().unwrap_or_default();
+        let (Spec::Portainer(spec), Spec::Host(host_spec)) = (&client.spec, &host.spec) else { return None };
+        let named = host_spec.portainer.clone().unwrap_or_default();
         let environment = &spec.environment;
-        let (dialled, port) = dialled(wishes)?;
+        let (dialled, port) = dialled(host_spec)?;
         let mut tags = environment.tags.clone();
         tags.extend(named.tags);
         tags.retain(|tag| !tag.starts_with(MARK));
@@ -62,43 +64,49 @@ impl DesiredEnvironment {
         })
     }
 
-    /// What the markers of its PortainerClient begin with, in the namespace of both.
+    /// Beginning of the markers of its PortainerClient, which is in that namespace.
     pub fn family(&self, namespace: &str) -> String {
         marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &self.client))
     }
 
-    /// `tcp://host:port`, as Portainer has it.
+    /// `tcp://host:port`, the form that Portainer stores.
     pub fn url(&self) -> String {
         url(&self.host, self.port)
     }
 
-    /// A report on this order by that registrar, of nothing yet.
+    /// An empty report of that registrar on this environment.
     pub fn report(&self, registrar: Registrar) -> EnvironmentReport {
         EnvironmentReport { portainer_client: self.client.clone(), registrar, ..EnvironmentReport::default() }
     }
 }
 
-/// The tag by which a PortainerClient knows its environments: the same after it was deleted and made again, restored
-/// from a backup, or moved into a cluster; another one in another cluster with an authority of its own.
+/// The tag by which a PortainerClient recognises its environments. It stays the same if the PortainerClient is deleted and
+/// made again, restored from a backup, or moved into a cluster; a cluster with another authority has another tag.
 pub fn marker(client: &ObjectRef, authority: &str) -> String {
     let short = authority.get(..8).unwrap_or(authority);
     format!("{}{short}", marker_family(client))
 }
 
-/// What the markers of a PortainerClient begin with, whatever its authority.
+/// Beginning of the markers of a PortainerClient, for any authority.
 pub fn marker_family(client: &ObjectRef) -> String {
     format!("{MARK}{}/{}/", client.namespace, client.name)
 }
 
-/// What the tag ends with that marks, beside the marker, an environment that somebody else made: it is never removed.
+/// End of the second tag of an environment that was adopted: such an environment is never deleted.
 pub const ADOPTED: &str = "/adopted";
 
-/// That tag.
+/// The second tag of an adopted environment.
 pub fn adopted_marker(marker: &str) -> String {
     format!("{marker}{ADOPTED}")
 }
 
-/// `tcp://host:port` that clients dial; none where the spec names neither.
+/// A companion delivers to the host and has not seen dockerd serve the certificate.
+pub fn not_served_yet() -> RegistrationProblem {
+    let message = "the host is registered when its companion sees that dockerd serves the certificate";
+    RegistrationProblem::new(Reason::AwaitingServing, message)
+}
+
+/// `tcp://host:port` that clients connect to; `None` if the spec has neither a name nor an address.
 pub fn dialled_url(spec: &DockerHostCertSpec) -> Option<String> {
     dialled(spec).map(|(host, port)| url(&host, port))
 }
@@ -110,7 +118,7 @@ fn url(host: &str, port: u16) -> String {
     }
 }
 
-/// Name or address that clients dial, and the port.
+/// Name or IP address that clients connect to, and the port.
 pub fn dialled(spec: &DockerHostCertSpec) -> Option<(String, u16)> {
     let address = spec.address.clone().unwrap_or_default();
     let host = address.host.or_else(|| spec.hostname.clone()).or_else(|| spec.ip_addresses.first().cloned())?;

@@ -1,4 +1,5 @@
-//! Registration in Portainer: what an environment should be in, what is done about it out. It calls nobody.
+//! Decisions about registration in Portainer: what an environment should be and what the server shows in, the next step
+//! or the status out. It calls nobody.
 
 pub mod backoff;
 pub mod conflict;

@@ -1,5 +1,5 @@
-//! The next step towards an environment as it should be. Each is small, and after each it is asked again: so whatever
-//! was interrupted, the next run goes on.
+//! The desired environment and what the server shows in, the next step out. Steps are small, and the plan is made again
+//! after each: a run that was interrupted is continued by the next one.
 
 use super::desired::{Proof, RegistrationInput, adopted_marker};
 use super::find::{FoundEnvironment, find, is_adopted};
@@ -7,128 +7,127 @@ use super::problem::RegistrationProblem;
 use super::{DesiredEnvironment, ServerSnapshot};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
-use crate::portainer::environment::same_address;
-use crate::portainer::{Environment, EnvironmentChange, NewEnvironment, NewTls};
+use crate::portainer::{Environment, EnvironmentChange, NewEnvironment, NewTls, same_address};
 
-/// What is done next.
+/// The next step of a registration.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RegistrationStep {
-    /// Nothing: Portainer reaches the host, as was proved.
+    /// Nothing is left to do: it is proved that Portainer reaches the host.
     Done,
-    /// Nothing, until something else changes.
+    /// Nothing can be done until something else changes.
     Wait(RegistrationProblem),
-    /// Tags of these names are made.
+    /// Make tags of these names.
     MakeTags(Vec<String>),
-    /// The environment is made, after dockerd was asked.
+    /// Make the environment.
     Create(NewEnvironment),
-    /// Environments of ours that several made at a time: they are removed.
-    Drop(Vec<i64>),
-    /// The files are replaced, and then the proxy is made anew by this change.
+    /// Delete these environments: several processes made one each, and one stays.
+    DeleteDuplicates(Vec<i64>),
+    /// Replace the files; then this change makes Portainer use them.
     Upload(i64, EnvironmentChange),
-    /// Fields are changed.
+    /// Change fields of the environment.
     Change(i64, EnvironmentChange),
-    /// Portainer is asked to reach the host.
+    /// Ping the host through Portainer.
     Prove(i64),
 }
 
-/// Decides. `report` is what is known so far, of this run too.
+/// Plans the next step. `report` includes what this run has found out so far.
 pub fn plan(
-    order: &DesiredEnvironment,
+    desired: &DesiredEnvironment,
     namespace: &str,
-    material: &RegistrationInput,
+    input: &RegistrationInput,
     snapshot: &ServerSnapshot,
     report: &EnvironmentReport,
 ) -> RegistrationStep {
-    let group = match group(order, snapshot) {
+    let group = match group(desired, snapshot) {
         Ok(group) => group,
-        Err(fault) => return RegistrationStep::Wait(fault),
+        Err(problem) => return RegistrationStep::Wait(problem),
     };
-    let family = order.family(namespace);
-    let (environment, twins, adopting) = match find(order, namespace, snapshot, report) {
-        Err(fault) => return RegistrationStep::Wait(fault),
-        Ok(FoundEnvironment::Nothing) => return create(order, material, snapshot, group),
-        Ok(FoundEnvironment::Adoptable(environment)) => match unproved(material) {
-            Some(fault) => return RegistrationStep::Wait(fault),
+    let family = desired.family(namespace);
+    let (environment, duplicates, adopting) = match find(desired, namespace, snapshot, report) {
+        Err(problem) => return RegistrationStep::Wait(problem),
+        Ok(FoundEnvironment::Nothing) => return create(desired, input, snapshot, group),
+        Ok(FoundEnvironment::Adoptable(environment)) => match unproved(input) {
+            Some(problem) => return RegistrationStep::Wait(problem),
             None => (environment, Vec::new(), true),
         },
-        Ok(FoundEnvironment::Ours(environment, twins)) => {
-            let told = report.adopted && report.id == Some(environment.id);
-            (environment, twins, told || is_adopted(&family, snapshot, environment))
+        Ok(FoundEnvironment::Ours(environment, duplicates)) => {
+            let reported = report.adopted && report.id == Some(environment.id);
+            (environment, duplicates, reported || is_adopted(&family, snapshot, environment))
         }
     };
-    if !twins.is_empty() {
-        return RegistrationStep::Drop(twins);
+    if !duplicates.is_empty() {
+        return RegistrationStep::DeleteDuplicates(duplicates);
     }
-    let marked = |mark| snapshot.tags_beginning(environment, mark).next().is_some();
-    let replaced = marked(&family) && !marked(&order.marker);
-    if let Some(fault) = unreached(order, material, environment, report, replaced) {
-        return RegistrationStep::Wait(fault);
+    let marked = |marker| snapshot.tags_beginning(environment, marker).next().is_some();
+    let replaced = marked(&family) && !marked(&desired.marker);
+    if let Some(problem) = unreached(desired, input, environment, report, replaced) {
+        return RegistrationStep::Wait(problem);
     }
-    let names = tags(order, adopting);
+    let names = tags(desired, adopting);
     let missing: Vec<String> = names.iter().filter(|name| snapshot.tag(name).is_none()).cloned().collect();
     if !missing.is_empty() {
         return RegistrationStep::MakeTags(missing);
     }
-    let change = fields(order, environment, &names, snapshot, group, adopting);
-    let known = report.id == Some(environment.id) && report.instance_id.as_ref() == Some(&snapshot.instance);
-    match known && holds(order, material, report) && files_there(order, environment) {
-        false => RegistrationStep::Upload(environment.id, spoken_to(order, change)),
-        true => settle(order, material, environment, report, change),
+    let change = fields(desired, environment, &names, snapshot, group, adopting);
+    let same = report.id == Some(environment.id) && report.instance_id.as_ref() == Some(&snapshot.instance);
+    match same && has_current_files(desired, input, report) && has_files(desired, environment) {
+        false => RegistrationStep::Upload(environment.id, with_tls(desired, change)),
+        true => after_upload(desired, input, environment, report, change),
     }
 }
 
-/// What Portainer holds is what is wanted: its fields follow, and then the proof.
-fn settle(
-    order: &DesiredEnvironment,
-    material: &RegistrationInput,
+/// Portainer has the right files: its fields are next, then the proof.
+fn after_upload(
+    desired: &DesiredEnvironment,
+    input: &RegistrationInput,
     environment: &Environment,
     report: &EnvironmentReport,
     change: EnvironmentChange,
 ) -> RegistrationStep {
-    let otherwise = environment.tls.skip_verify == order.verify_server || change.url.is_some();
-    let proved = report.is_registered() && !is_news(material, report) && environment.status != DOWN;
+    let connection_differs = environment.tls.skip_verify == desired.verify_server || change.url.is_some();
+    let proved = report.is_registered() && !serves_unproved(input, report) && environment.status != DOWN;
     match change == EnvironmentChange::default() {
-        _ if otherwise => RegistrationStep::Change(environment.id, spoken_to(order, change)),
+        _ if connection_differs => RegistrationStep::Change(environment.id, with_tls(desired, change)),
         false => RegistrationStep::Change(environment.id, change),
         true if proved => RegistrationStep::Done,
         true => RegistrationStep::Prove(environment.id),
     }
 }
 
-/// The four fields that have Portainer make its proxy anew, in every version, beside the others.
-fn spoken_to(order: &DesiredEnvironment, change: EnvironmentChange) -> EnvironmentChange {
-    EnvironmentChange { url: Some(order.url()), tls: Some(NewTls { verify_server: order.verify_server }), ..change }
+/// Adds the fields that make every version of Portainer reload its proxy and with it the files.
+fn with_tls(desired: &DesiredEnvironment, change: EnvironmentChange) -> EnvironmentChange {
+    EnvironmentChange { url: Some(desired.url()), tls: Some(NewTls { verify_server: desired.verify_server }), ..change }
 }
 
-/// Portainer's last snapshot failed.
+/// Portainer's Status of an environment whose last snapshot failed.
 pub const DOWN: i64 = 2;
 
-/// Portainer was given what is wanted now.
-fn holds(order: &DesiredEnvironment, material: &RegistrationInput, report: &EnvironmentReport) -> bool {
-    let trust = !order.verify_server || report.trust_bundle.as_ref() == Some(&material.bundle);
-    trust && report.client_fingerprint.as_ref() == Some(&material.client)
+/// Portainer was given the current files.
+fn has_current_files(desired: &DesiredEnvironment, input: &RegistrationInput, report: &EnvironmentReport) -> bool {
+    let trust = !desired.verify_server || report.trust_bundle.as_ref() == Some(&input.bundle);
+    trust && report.client_fingerprint.as_ref() == Some(&input.client)
 }
 
 /// The host serves another certificate than the one that was proved.
-pub fn is_news(material: &RegistrationInput, report: &EnvironmentReport) -> bool {
-    match &material.proof {
+fn serves_unproved(input: &RegistrationInput, report: &EnvironmentReport) -> bool {
+    match &input.proof {
         Proof::Serves(served) => report.proved_fingerprint.as_ref() != Some(served),
         Proof::Ask | Proof::Not(_) => false,
     }
 }
 
-fn files_there(order: &DesiredEnvironment, environment: &Environment) -> bool {
+fn has_files(desired: &DesiredEnvironment, environment: &Environment) -> bool {
     let tls = &environment.tls;
-    tls.on && tls.has_cert && tls.has_key && (tls.has_ca || !order.verify_server)
+    tls.on && tls.has_cert && tls.has_key && (tls.has_ca || !desired.verify_server)
 }
 
-fn tags(order: &DesiredEnvironment, adopted: bool) -> Vec<String> {
-    let adopted = adopted.then(|| adopted_marker(&order.marker));
-    [order.marker.clone()].into_iter().chain(adopted).chain(order.tags.iter().cloned()).collect()
+fn tags(desired: &DesiredEnvironment, adopted: bool) -> Vec<String> {
+    let adopted = adopted.then(|| adopted_marker(&desired.marker));
+    [desired.marker.clone()].into_iter().chain(adopted).chain(desired.tags.iter().cloned()).collect()
 }
 
-fn group(order: &DesiredEnvironment, snapshot: &ServerSnapshot) -> Result<Option<i64>, RegistrationProblem> {
-    let Some(name) = &order.group else { return Ok(None) };
+fn group(desired: &DesiredEnvironment, snapshot: &ServerSnapshot) -> Result<Option<i64>, RegistrationProblem> {
+    let Some(name) = &desired.group else { return Ok(None) };
     let mut found = snapshot.groups.iter().filter(|group| group.name == *name);
     match (found.next(), found.count()) {
         (Some(group), 0) => Ok(Some(group.id)),
@@ -137,73 +136,74 @@ fn group(order: &DesiredEnvironment, snapshot: &ServerSnapshot) -> Result<Option
             Err(RegistrationProblem::new(Reason::GroupAmbiguous, message))
         }
         (None, _) => {
-            let message = format!("Portainer has no environment group {name}: make it there, or leave group out");
+            let message =
+                format!("Portainer has no environment group {name}: make it there, or remove group from the spec");
             Err(RegistrationProblem::new(Reason::GroupNotFound, message))
         }
     }
 }
 
 fn create(
-    order: &DesiredEnvironment,
-    material: &RegistrationInput,
+    desired: &DesiredEnvironment,
+    input: &RegistrationInput,
     snapshot: &ServerSnapshot,
     group: Option<i64>,
 ) -> RegistrationStep {
-    if let Some(fault) = unproved(material) {
-        return RegistrationStep::Wait(fault);
+    if let Some(problem) = unproved(input) {
+        return RegistrationStep::Wait(problem);
     }
-    let names = tags(order, false);
+    let names = tags(desired, false);
     let missing: Vec<String> = names.iter().filter(|name| snapshot.tag(name).is_none()).cloned().collect();
     if !missing.is_empty() {
         return RegistrationStep::MakeTags(missing);
     }
     RegistrationStep::Create(NewEnvironment {
-        name: order.name.clone(),
-        url: order.url(),
-        public_url: order.public_url.clone(),
+        name: desired.name.clone(),
+        url: desired.url(),
+        public_url: desired.public_url.clone(),
         group_id: group,
         tag_ids: names.iter().filter_map(|name| snapshot.tag(name)).collect(),
-        verify_server: order.verify_server,
+        verify_server: desired.verify_server,
     })
 }
 
-/// Why Portainer would not be let in yet. Whoever makes the environment has asked dockerd, where no companion did.
-fn unproved(material: &RegistrationInput) -> Option<RegistrationProblem> {
-    match &material.proof {
-        Proof::Not(fault) => Some(fault.clone()),
-        Proof::Serves(served) if *served != material.stored => Some(serves_another()),
+/// Why dockerd would not accept Portainer yet. If no companion says what it serves, it was asked before.
+fn unproved(input: &RegistrationInput) -> Option<RegistrationProblem> {
+    match &input.proof {
+        Proof::Not(problem) => Some(problem.clone()),
+        Proof::Serves(served) if *served != input.stored => Some(serves_another()),
         Proof::Serves(_) | Proof::Ask => None,
     }
 }
 
-/// Nothing is written for a host that does not answer, unless Portainer reached it when last asked, where it is still.
-/// What carries the mark of an authority that was replaced is left as it is until dockerd serves what the new one signed:
-/// Portainer reaches the host by the old one until then.
+/// Nothing is written for a host that does not answer, unless Portainer reached it last time at the same address. While an
+/// environment has the tag of a replaced authority, it stays as it is until dockerd serves a certificate of the new one:
+/// until then, Portainer reaches the host with the old certificates.
 fn unreached(
-    order: &DesiredEnvironment,
-    material: &RegistrationInput,
+    desired: &DesiredEnvironment,
+    input: &RegistrationInput,
     environment: &Environment,
     report: &EnvironmentReport,
     replaced: bool,
 ) -> Option<RegistrationProblem> {
-    let moves = !same_address(&environment.url, &order.url());
-    match &material.proof {
-        Proof::Not(fault) if !report.is_registered() || moves || replaced => Some(fault.clone()),
-        _ if replaced => unproved(material),
+    let moves = !same_address(&environment.url, &desired.url());
+    match &input.proof {
+        Proof::Not(problem) if !report.is_registered() || moves || replaced => Some(problem.clone()),
+        _ if replaced => unproved(input),
         _ => None,
     }
 }
 
-/// dockerd has not taken the certificate over yet.
+/// dockerd does not serve the stored certificate yet.
 pub fn serves_another() -> RegistrationProblem {
-    let message = "the host is registered as soon as its dockerd serves the certificate that is stored; it serves \
-                   another one: deliver the files to it and restart it";
+    let message = "dockerd serves another certificate than the one in the host's Secret: deliver the files of the Secret \
+                   to the host and restart dockerd";
     RegistrationProblem::new(Reason::AwaitingServing, message)
 }
 
-/// The fields that differ. Tags of others stay, and the name of what somebody else made.
+/// The fields that differ. Other tags stay, and an adopted environment keeps its name.
 fn fields(
-    order: &DesiredEnvironment,
+    desired: &DesiredEnvironment,
     environment: &Environment,
     names: &[String],
     snapshot: &ServerSnapshot,
@@ -213,9 +213,9 @@ fn fields(
     let mut tag_ids = environment.tag_ids.clone();
     tag_ids.extend(names.iter().filter_map(|name| snapshot.tag(name)).filter(|id| !environment.tag_ids.contains(id)));
     EnvironmentChange {
-        name: (environment.name != order.name && !adopted).then(|| order.name.clone()),
-        url: (!same_address(&environment.url, &order.url())).then(|| order.url()),
-        public_url: order.public_url.clone().filter(|wanted| *wanted != environment.public_url),
+        name: (environment.name != desired.name && !adopted).then(|| desired.name.clone()),
+        url: (!same_address(&environment.url, &desired.url())).then(|| desired.url()),
+        public_url: desired.public_url.clone().filter(|wanted| *wanted != environment.public_url),
         group_id: group.filter(|wanted| *wanted != environment.group_id),
         tag_ids: (tag_ids.len() > environment.tag_ids.len()).then_some(tag_ids),
         tls: None,

@@ -1,10 +1,10 @@
-//! Which hosts a PortainerClient registers: its selector held against labels, and what stays where that cannot be read.
+//! A PortainerClient and a host in, whether the one registers the other out, by selector and labels.
 
 use crate::api::{Object, Spec};
 use kube::core::{Selector, SelectorExt};
 
-/// A PortainerClient with a server selects that host. A selector that cannot be read changes nothing: whoever was
-/// selected stays so until it is mended.
+/// A PortainerClient with a server selects that host. An invalid selector changes nothing: hosts that were selected stay
+/// selected until it is fixed.
 pub fn selects(client: &Object, host: &Object) -> bool {
     let Spec::Portainer(spec) = &client.spec else { return false };
     let Some(selector) = spec.host_selector.clone() else { return false };

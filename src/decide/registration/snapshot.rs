@@ -1,30 +1,30 @@
-//! A Portainer server as it was last seen: who it is, and its environments, groups and tags.
+//! What a Portainer server showed last: its identity, environments, groups and tags.
 
 use crate::portainer::{Environment, Group, Tag};
 use std::collections::BTreeMap;
 
-/// A server as it was last seen.
+/// What a server showed last.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServerSnapshot {
-    /// Its InstanceID.
+    /// InstanceID of Portainer's database.
     pub instance: String,
-    /// Its version.
+    /// Version of Portainer, such as 2.33.5.
     pub version: String,
-    /// Its environments, by number.
+    /// All environments, by id.
     pub environments: BTreeMap<i64, Environment>,
-    /// Its groups.
+    /// All groups of environments.
     pub groups: Vec<Group>,
-    /// Its tags.
+    /// All tags, ours and others.
     pub tags: Vec<Tag>,
 }
 
 impl ServerSnapshot {
-    /// Number of the tag of that name.
+    /// Id of the tag of that name.
     pub fn tag(&self, name: &str) -> Option<i64> {
         self.tags.iter().find(|tag| tag.name == name).map(|tag| tag.id)
     }
 
-    /// Names of an environment's tags that begin so.
+    /// An environment's tags whose names have that beginning.
     pub fn tags_beginning<'a>(
         &'a self,
         environment: &'a Environment,

@@ -1,7 +1,7 @@
 //! Which step comes next, and which environment is ours: one good baseline, one change, what is decided.
 
-use super::conflict::{Claim, lost};
-use super::deregister::part;
+use super::conflict::{Claim, conflict};
+use super::deregister::plan_deregistration;
 use super::desired::{RegistrationInput, adopted_marker, marker};
 use super::find::{FoundEnvironment, find};
 use super::*;
@@ -19,7 +19,7 @@ const MEDIA: i64 = 4;
 const ADOPTED: i64 = 5;
 const FOREIGN: i64 = 6;
 
-fn order() -> DesiredEnvironment {
+fn desired() -> DesiredEnvironment {
     DesiredEnvironment {
         client: "portainer".into(),
         marker: mark(),
@@ -38,7 +38,7 @@ fn mark() -> String {
     marker(&ObjectRef::new(Kind::PortainerClient, HOME, "portainer"), "0123456789abcdef")
 }
 
-fn material() -> RegistrationInput {
+fn input() -> RegistrationInput {
     RegistrationInput {
         client: "client".into(),
         bundle: "bundle".into(),
@@ -95,20 +95,20 @@ fn report(id: i64) -> EnvironmentReport {
 }
 
 struct Case {
-    order: DesiredEnvironment,
-    material: RegistrationInput,
+    desired: DesiredEnvironment,
+    input: RegistrationInput,
     snapshot: ServerSnapshot,
     report: EnvironmentReport,
 }
 
 fn settled() -> Case {
-    Case { order: order(), material: material(), snapshot: snapshot(vec![environment(9)]), report: report(9) }
+    Case { desired: desired(), input: input(), snapshot: snapshot(vec![environment(9)]), report: report(9) }
 }
 
 fn next(change: impl FnOnce(&mut Case)) -> RegistrationStep {
     let mut case = settled();
     change(&mut case);
-    plan(&case.order, HOME, &case.material, &case.snapshot, &case.report)
+    plan(&case.desired, HOME, &case.input, &case.snapshot, &case.report)
 }
 
 /// Changes the one environment.
@@ -134,9 +134,9 @@ fn what_is_as_it_should_be_is_left_alone() {
     assert_eq!(next(by_hand(|found| found.url = "https://Pandora.bodkys.house:2376/".into())), RegistrationStep::Done);
     assert_eq!(next(by_hand(|found| found.tag_ids.push(77))), RegistrationStep::Done, "tags of others are theirs");
     assert_eq!(next(by_hand(|found| found.public_url = "by hand".into())), RegistrationStep::Done);
-    assert_eq!(next(|case| case.material.proof = Proof::Ask), RegistrationStep::Done);
+    assert_eq!(next(|case| case.input.proof = Proof::Ask), RegistrationStep::Done);
     assert_eq!(
-        next(|case| case.material.stored = "renewed".into()),
+        next(|case| case.input.stored = "renewed".into()),
         RegistrationStep::Done,
         "dockerd serves the old one on"
     );
@@ -144,8 +144,8 @@ fn what_is_as_it_should_be_is_left_alone() {
 
 #[test]
 fn what_portainer_holds_is_replaced_where_it_is_not_what_is_wanted() {
-    assert_eq!(next(|case| case.material.client = "renewed".into()), upload());
-    assert_eq!(next(|case| case.material.bundle = "with another authority".into()), upload());
+    assert_eq!(next(|case| case.input.client = "renewed".into()), upload());
+    assert_eq!(next(|case| case.input.bundle = "with another authority".into()), upload());
     assert_eq!(next(|case| case.report.instance_id = Some("another server".into())), upload(), "a restored one");
     assert_eq!(next(|case| case.report = EnvironmentReport::default()), upload(), "found by name and mark");
     assert_eq!(next(|case| case.report.client_fingerprint = None), upload(), "interrupted, or not proved");
@@ -168,28 +168,28 @@ fn what_somebody_edited_is_put_right_and_nothing_else_is_sent() {
     let tags = EnvironmentChange { tag_ids: Some(vec![77, TAG, MEDIA]), ..EnvironmentChange::default() };
     assert_eq!(next(by_hand(|found| found.tag_ids = vec![77])), changed(tags));
     let group = EnvironmentChange { group_id: Some(7), ..EnvironmentChange::default() };
-    assert_eq!(next(|case| case.order.group = Some("ops".into())), changed(group));
+    assert_eq!(next(|case| case.desired.group = Some("ops".into())), changed(group));
     let public = EnvironmentChange { public_url: Some("pandora".into()), ..EnvironmentChange::default() };
-    assert_eq!(next(|case| case.order.public_url = Some("pandora".into())), changed(public));
+    assert_eq!(next(|case| case.desired.public_url = Some("pandora".into())), changed(public));
 }
 
 #[test]
 fn a_proof_is_asked_for_where_something_may_have_changed() {
     let prove = RegistrationStep::Prove(9);
     assert_eq!(next(by_hand(|found| found.status = 2)), prove);
-    assert_eq!(next(|case| case.material.proof = Proof::Serves("renewed".into())), prove);
+    assert_eq!(next(|case| case.input.proof = Proof::Serves("renewed".into())), prove);
     assert_eq!(next(|case| case.report.reason = String::new()), prove);
 }
 
 #[test]
 fn nothing_is_written_for_a_host_that_does_not_answer_unless_portainer_reached_it() {
     let away = || Proof::Not(RegistrationProblem::new(Reason::HostUnreachable, "it does not answer"));
-    let lost = next(|case| (case.material.proof, case.report.reason) = (away(), "HostUnreachable".into()));
+    let lost = next(|case| (case.input.proof, case.report.reason) = (away(), "HostUnreachable".into()));
     waits(&lost, Reason::HostUnreachable, "does not answer");
-    assert_eq!(next(|case| case.material.proof = away()), RegistrationStep::Done, "it is not asked by us alone");
-    let renewed = next(|case| (case.material.proof, case.material.client) = (away(), "renewed".into()));
+    assert_eq!(next(|case| case.input.proof = away()), RegistrationStep::Done, "it is not asked by us alone");
+    let renewed = next(|case| (case.input.proof, case.input.client) = (away(), "renewed".into()));
     assert_eq!(renewed, upload());
-    let moved = next(|case| (case.material.proof, case.order.port) = (away(), 2377));
+    let moved = next(|case| (case.input.proof, case.desired.port) = (away(), 2377));
     waits(&moved, Reason::HostUnreachable, "does not answer");
 }
 
@@ -201,26 +201,29 @@ fn an_environment_is_made_after_its_tags_and_only_where_dockerd_is_known_to_serv
     assert_eq!((new.tag_ids, new.group_id, new.verify_server), (vec![TAG, MEDIA], None, true));
     let step = next(|case| (case.snapshot.environments.clear(), case.snapshot.tags.clear()).0);
     assert_eq!(step, RegistrationStep::MakeTags(vec![mark(), "media".into()]));
-    let fault = RegistrationProblem::new(Reason::AwaitingServing, "words");
-    for proof in [Proof::Not(fault), Proof::Serves("older".into())] {
+    let problem = RegistrationProblem::new(Reason::AwaitingServing, "words");
+    for proof in [Proof::Not(problem), Proof::Serves("older".into())] {
         let step = next(|case| {
             case.snapshot.environments.clear();
-            case.material.proof = proof;
+            case.input.proof = proof;
         });
-        assert!(matches!(&step, RegistrationStep::Wait(fault) if fault.reason == Reason::AwaitingServing), "{step:?}");
+        assert!(
+            matches!(&step, RegistrationStep::Wait(problem) if problem.reason == Reason::AwaitingServing),
+            "{step:?}"
+        );
     }
 }
 
 fn waits(step: &RegistrationStep, reason: Reason, words: &str) {
-    let RegistrationStep::Wait(fault) = step else { panic!("{step:?}") };
-    assert!(fault.reason == reason && fault.message.contains(words), "{fault:?}");
+    let RegistrationStep::Wait(problem) = step else { panic!("{step:?}") };
+    assert!(problem.reason == reason && problem.message.contains(words), "{problem:?}");
 }
 
 #[test]
 fn a_group_is_the_only_one_of_its_name() {
-    waits(&next(|case| case.order.group = Some("gone".into())), Reason::GroupNotFound, "no environment group gone");
+    waits(&next(|case| case.desired.group = Some("gone".into())), Reason::GroupNotFound, "no environment group gone");
     let twice = next(|case| {
-        case.order.group = Some("ops".into());
+        case.desired.group = Some("ops".into());
         case.snapshot.groups.push(Group { id: 8, name: "ops".into() });
     });
     waits(&twice, Reason::GroupAmbiguous, "several environment groups ops");
@@ -270,29 +273,29 @@ fn what_works_by_a_replaced_authority_is_left_until_dockerd_follows() {
         next(move |case| {
             case.snapshot.tags.push(Tag { id: 77, name: "dockseal/home/portainer/99999999".into() });
             case.snapshot.environments.get_mut(&9).expect("it is there").tag_ids = vec![77, MEDIA];
-            (case.material.client, case.material.bundle) = ("of the new".into(), "of the new".into());
-            case.material.proof = proof;
+            (case.input.client, case.input.bundle) = ("of the new".into(), "of the new".into());
+            case.input.proof = proof;
         })
     };
-    waits(&replaced(Proof::Serves("older".into())), Reason::AwaitingServing, "another one");
+    waits(&replaced(Proof::Serves("older".into())), Reason::AwaitingServing, "serves another certificate");
     assert!(matches!(replaced(Proof::Serves("leaf".into())), RegistrationStep::Upload(9, _)));
 }
 
 #[test]
 fn nothing_is_taken_over_before_dockerd_serves_what_is_stored() {
     let step = next(|case| {
-        (case.order.adopt, case.report) = (true, EnvironmentReport::default());
+        (case.desired.adopt, case.report) = (true, EnvironmentReport::default());
         case.snapshot.environments.get_mut(&9).expect("it is there").tag_ids.clear();
-        case.material.proof = Proof::Serves("of before".into());
+        case.input.proof = Proof::Serves("of before".into());
     });
-    waits(&step, Reason::AwaitingServing, "another one");
+    waits(&step, Reason::AwaitingServing, "serves another certificate");
 }
 
 #[test]
 fn adoption_takes_over_what_has_the_address_keeps_its_name_and_no_other_kind() {
     let adopting = |change: fn(&mut Environment)| {
         next(move |case| {
-            case.order.adopt = true;
+            case.desired.adopt = true;
             case.report = EnvironmentReport::default();
             let environment = case.snapshot.environments.get_mut(&9).expect("it is there");
             (environment.name, environment.tag_ids) = ("by hand".into(), vec![77]);
@@ -331,9 +334,9 @@ fn of_several_made_at_a_time_the_lowest_stays_whoever_asks() {
             case.snapshot = snapshot(vec![environment(9), environment(12), environment(15)]);
             case.report = known;
         });
-        let RegistrationStep::Drop(mut twins) = step else { panic!("{step:?}") };
-        twins.sort_unstable();
-        assert_eq!(twins, [12, 15]);
+        let RegistrationStep::DeleteDuplicates(mut duplicates) = step else { panic!("{step:?}") };
+        duplicates.sort_unstable();
+        assert_eq!(duplicates, [12, 15]);
     }
     let foreign = Environment { tag_ids: Vec::new(), ..environment(12) };
     assert_eq!(next(|case| case.snapshot.put(foreign)), RegistrationStep::Done, "somebody else's is not touched");
@@ -345,7 +348,7 @@ fn of_several_made_at_a_time_the_lowest_stays_whoever_asks() {
 fn a_number_counts_with_its_server_and_its_mark() {
     let case = settled();
     let found = |snapshot: &ServerSnapshot, report: &EnvironmentReport| {
-        let found = find(&case.order, HOME, snapshot, report);
+        let found = find(&case.desired, HOME, snapshot, report);
         matches!(found, Ok(FoundEnvironment::Ours(environment, _)) if environment.id == 9)
     };
     assert!(found(&case.snapshot, &case.report));
@@ -363,7 +366,12 @@ fn a_number_counts_with_its_server_and_its_mark() {
 #[test]
 fn what_goes_is_removed_or_loses_our_mark_and_nothing_of_others_is_touched() {
     let parting = |delete, environment: Environment| {
-        part(&DeregisterRequest { order: order(), delete }, HOME, &snapshot(vec![environment]), &report(9))
+        plan_deregistration(
+            &DeregisterRequest { desired: desired(), delete },
+            HOME,
+            &snapshot(vec![environment]),
+            &report(9),
+        )
     };
     assert_eq!(parting(true, environment(9)), Deregistration::Delete(9));
     assert_eq!(parting(false, environment(9)), Deregistration::Untag(9, vec![MEDIA]));
@@ -376,8 +384,8 @@ fn what_goes_is_removed_or_loses_our_mark_and_nothing_of_others_is_touched() {
     let edge = Environment { kind: 4, ..environment(9) };
     assert_eq!(parting(true, edge), Deregistration::Nothing);
     let unknown = |environment: Environment| {
-        part(
-            &DeregisterRequest { order: order(), delete: true },
+        plan_deregistration(
+            &DeregisterRequest { desired: desired(), delete: true },
             HOME,
             &snapshot(vec![environment]),
             &EnvironmentReport::default(),
@@ -394,16 +402,19 @@ fn of_two_clients_of_one_server_the_older_has_the_host() {
         client: client.into(),
         created: None,
         instance: instance.map(str::to_owned),
-        holds: false,
+        registered: false,
     };
     let two = [claim("a", Some("server")), claim("b", Some("server")), claim("c", Some("another")), claim("d", None)];
-    assert_eq!(lost("a", &two), None);
-    let fault = lost("b", &two).expect("the second loses");
-    assert!(fault.reason == Reason::NameConflict && fault.message.contains("PortainerClient a registers"), "{fault:?}");
-    assert_eq!((lost("c", &two), lost("d", &two)), (None, None));
-    let held = [claim("a", Some("server")), Claim { holds: true, ..claim("b", Some("server")) }];
-    assert_eq!(lost("b", &held), None, "who holds it keeps it");
-    assert!(lost("a", &held).is_some());
+    assert_eq!(conflict("a", &two), None);
+    let problem = conflict("b", &two).expect("the second loses");
+    assert!(
+        problem.reason == Reason::NameConflict && problem.message.contains("PortainerClient a registers"),
+        "{problem:?}"
+    );
+    assert_eq!((conflict("c", &two), conflict("d", &two)), (None, None));
+    let held = [claim("a", Some("server")), Claim { registered: true, ..claim("b", Some("server")) }];
+    assert_eq!(conflict("b", &held), None, "the one that registered it keeps it");
+    assert!(conflict("a", &held).is_some());
 }
 
 #[test]
@@ -414,12 +425,12 @@ fn an_order_is_what_both_specs_say() {
     client.environment.tls_verification = TlsVerification::ClientOnly;
     client.adoption = Adoption::MatchingUrl;
     let mut host = DockerHostCertSpec { hostname: Some("pandora.bodkys.house.".into()), ..Default::default() };
-    let order = |client: &PortainerClientSpec, host: &DockerHostCertSpec| {
+    let desired = |client: &PortainerClientSpec, host: &DockerHostCertSpec| {
         let client = Object::from(PortainerClient::new("portainer", client.clone()));
         let host = Object::from(DockerHostCert::new("pandora", host.clone()));
         DesiredEnvironment::of(&client, &host, "0123456789abcdef").expect("an order")
     };
-    let first = order(&client, &host);
+    let first = desired(&client, &host);
     assert_eq!((first.name.as_str(), first.url()), ("pandora", "tcp://pandora.bodkys.house:2376".into()));
     assert_eq!((first.tags, first.group), (vec!["home".into(), "media".into()], Some("homelab".into())));
     assert_eq!(
@@ -433,7 +444,7 @@ fn an_order_is_what_both_specs_say() {
         ..Default::default()
     });
     (host.hostname, host.ip_addresses) = (None, vec!["fd00::7".into()]);
-    let second = order(&client, &host);
+    let second = desired(&client, &host);
     assert_eq!((second.name.as_str(), second.url()), ("Pandora", "tcp://[fd00::7]:2376".into()));
     assert_eq!(second.tags, ["gpu", "home", "media"]);
     assert_eq!(second.group.as_deref(), Some("ops"));
@@ -447,8 +458,8 @@ fn tries_come_later_each_time_and_latest_where_each_leaves_a_key() {
     assert_eq!(unreachable(99), SignedDuration::from_hours(1));
     let visited =
         |id| EnvironmentReport { id, reason: "EnvironmentUnreachable".into(), ..EnvironmentReport::default() };
-    assert_eq!(backoff::after_visit(&visited(None), 1), SignedDuration::from_mins(2));
-    assert_eq!(backoff::after_visit(&visited(Some(7)), 1), SignedDuration::from_secs(15));
+    assert_eq!(backoff::after_sync(&visited(None), 1), SignedDuration::from_mins(2));
+    assert_eq!(backoff::after_sync(&visited(Some(7)), 1), SignedDuration::from_secs(15));
     assert_eq!(retry_delay(Reason::PortainerUnreachable, 99), INTERVAL);
     assert!(retry_delay(Reason::LoginBanned, 1) > SignedDuration::from_hours(1));
 }

@@ -6,7 +6,9 @@ mod served;
 pub use report::{Check, CheckOutcome, Question, VerifyReport};
 
 use crate::decide::leaf::{DesiredLeaf, plan};
-use crate::docker::scan::{Answers, PlainAnswer, PlainHttpPort, Port, ScanResult, TlsAnswer, Version, VersionSupport};
+use crate::docker::scan::{
+    Answers, PlainAnswer, PlainHttpPort, PortState, ScanResult, TlsAnswer, TlsVersion, VersionSupport,
+};
 use crate::pki::{Certificate, lifecycle, name};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use report::Served;
@@ -62,14 +64,14 @@ pub struct HostFacts {
 }
 
 /// Judges a visit at `now`.
-pub fn judge(known: &HostFacts, visit: &ScanResult, now: Timestamp) -> VerifyReport {
-    let mut checks = vec![port(visit)];
-    let leaf = visit.answers.as_ref().and_then(served_leaf);
-    if let Some(answers) = &visit.answers {
+pub fn judge(known: &HostFacts, scan: &ScanResult, now: Timestamp) -> VerifyReport {
+    let mut checks = vec![port(scan)];
+    let leaf = scan.answers.as_ref().and_then(served_leaf);
+    if let Some(answers) = &scan.answers {
         checks.extend(doors(known, answers, now));
-        checks.extend(leaf.iter().flat_map(|leaf| served::checks(known, visit, answers, leaf, now)));
+        checks.extend(leaf.iter().flat_map(|leaf| served::checks(known, scan, answers, leaf, now)));
         checks.push(versions(&answers.versions));
-        checks.extend(answers.beside.map(plain_port));
+        checks.extend(answers.plain_http_port.map(plain_port));
     }
     checks.extend(known.renewal.map(|renewal| served::renewal(known, renewal)));
     let (namespace, host) = known.host.clone().unzip();
@@ -77,10 +79,10 @@ pub fn judge(known: &HostFacts, visit: &ScanResult, now: Timestamp) -> VerifyRep
         version: "v1".into(),
         host,
         namespace,
-        address: address(visit),
+        address: address(scan),
         at: now.to_string(),
         result: checks.iter().map(|check| check.result).max().unwrap_or(CheckOutcome::Unknown),
-        docker_version: visit.answers.as_ref().and_then(docker_version),
+        docker_version: scan.answers.as_ref().and_then(docker_version),
         served: leaf.map(|leaf| Served {
             fingerprint: leaf.fingerprint(),
             serial: leaf.serial.clone(),
@@ -97,7 +99,7 @@ fn served_leaf(answers: &Answers) -> Option<Certificate> {
 }
 
 fn docker_version(answers: &Answers) -> Option<String> {
-    let clients = answers.ours.iter().chain([&answers.nobody, &answers.self_signed]);
+    let clients = answers.our_client.iter().chain([&answers.no_certificate, &answers.self_signed]);
     clients.into_iter().find_map(|tls| match tls {
         TlsAnswer::Answered(answer) => answer.version.clone(),
         _ => None,
@@ -105,10 +107,10 @@ fn docker_version(answers: &Answers) -> Option<String> {
 }
 
 /// `HOST:PORT`, an IPv6 address in brackets.
-fn address(visit: &ScanResult) -> String {
-    match visit.host.contains(':') {
-        true => format!("[{}]:{}", visit.host, visit.port),
-        false => format!("{}:{}", visit.host, visit.port),
+fn address(scan: &ScanResult) -> String {
+    match scan.host.contains(':') {
+        true => format!("[{}]:{}", scan.host, scan.port),
+        false => format!("{}:{}", scan.host, scan.port),
     }
 }
 
@@ -128,25 +130,27 @@ fn unknown(id: Question, message: impl Into<String>, remedy: &str) -> Check {
     bad(id, CheckOutcome::Unknown, message, remedy)
 }
 
-fn port(visit: &ScanResult) -> Check {
+fn port(scan: &ScanResult) -> Check {
     let fail = |message: String, remedy| fail(Question::Port, message, remedy);
-    match &visit.reached {
-        Port::Open(at) => ok(Question::Port, format!("{at} is open")),
-        Port::Unresolved(words) => {
+    match &scan.port_state {
+        PortState::Open(at) => ok(Question::Port, format!("{at} is open")),
+        PortState::Unresolved(words) => {
             fail(format!("the name has no address: {words}"), "mend DNS, or give --address with an IP address")
         }
-        Port::Refused(words) => fail(
+        PortState::Refused(words) => fail(
             format!("the machine is there and nobody listens: {words}"),
             "start dockerd's TCP listener there, or mend the port in spec.address",
         ),
-        Port::NoRoute(words) => {
+        PortState::NoRoute(words) => {
             fail(format!("no way leads there: {words}"), "mend the route, the VPN or the address in spec.address")
         }
-        Port::TimedOut(words) => fail(
+        PortState::TimedOut(words) => fail(
             format!("nobody says anything: {words}"),
             "the machine is off, or a firewall swallows packets: open the port, or mend spec.address",
         ),
-        Port::Failed(words) => fail(format!("no connection: {words}"), "look at the network between here and there"),
+        PortState::Failed(words) => {
+            fail(format!("no connection: {words}"), "look at the network between here and there")
+        }
     }
 }
 
@@ -156,12 +160,12 @@ const DEMAND: &str = "whoever reaches the port is root there: close it, then hav
 fn doors(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![
         plain_http(&answers.plain),
-        refused(Question::NoCertificate, "a client without certificate", &answers.nobody),
+        refused(Question::NoCertificate, "a client without certificate", &answers.no_certificate),
         refused(Question::SelfSigned, "a client with a self-signed certificate", &answers.self_signed),
     ];
     let other = "a client of another authority of the same name";
     checks.extend(answers.impostor.as_ref().map(|tls| refused(Question::OtherAuthority, other, tls)));
-    checks.push(our_client(known, answers.ours.as_ref(), now));
+    checks.push(our_client(known, answers.our_client.as_ref(), now));
     checks.extend(docker(answers));
     checks
 }
@@ -169,7 +173,7 @@ fn doors(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
 fn plain_http(plain: &PlainAnswer) -> Check {
     let id = Question::PlainHttp;
     match plain {
-        PlainAnswer::TlsAtWork => ok(id, "plain HTTP is refused (400, TLS is spoken here)"),
+        PlainAnswer::TlsRequired => ok(id, "plain HTTP is refused (400, TLS is spoken here)"),
         PlainAnswer::HungUp => ok(id, "plain HTTP gets no answer"),
         PlainAnswer::Answered(words) => fail(id, format!("plain HTTP is answered: {words}"), DEMAND),
         PlainAnswer::Silence(words) => unknown(id, format!("plain HTTP: {words}"), "ask again; dockerd may hang"),
@@ -191,7 +195,7 @@ fn refused(id: Question, who: &str, tls: &TlsAnswer) -> Check {
     }
 }
 
-fn our_client(known: &HostFacts, ours: Option<&TlsAnswer>, now: Timestamp) -> Check {
+fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp) -> Check {
     let id = Question::OurClient;
     let (who, certificate) = match &known.client {
         Client::Known(who, certificate) => (who, certificate),
@@ -212,7 +216,7 @@ fn our_client(known: &HostFacts, ours: Option<&TlsAnswer>, now: Timestamp) -> Ch
             "renew the client: dockseal renew",
         ),
     };
-    match ours {
+    match our_client {
         Some(TlsAnswer::Answered(answer)) if answer.status == 200 => ok(id, format!("{who} is accepted")),
         Some(TlsAnswer::Answered(answer)) => fail(
             id,
@@ -230,7 +234,7 @@ fn our_client(known: &HostFacts, ours: Option<&TlsAnswer>, now: Timestamp) -> Ch
 /// Who answers, where anybody does.
 fn docker(answers: &Answers) -> Option<Check> {
     let id = Question::Docker;
-    let clients = answers.ours.iter().chain([&answers.nobody, &answers.self_signed]);
+    let clients = answers.our_client.iter().chain([&answers.no_certificate, &answers.self_signed]);
     let answer = clients.into_iter().find_map(|tls| match tls {
         TlsAnswer::Answered(answer) => Some(answer),
         _ => None,
@@ -246,22 +250,22 @@ fn docker(answers: &Answers) -> Option<Check> {
     })
 }
 
-fn versions(spoken: &[(Version, VersionSupport)]) -> Check {
+fn versions(spoken: &[(TlsVersion, VersionSupport)]) -> Check {
     let id = Question::TlsVersions;
-    let those = |wanted: fn(&VersionSupport) -> bool| -> Vec<Version> {
+    let those = |wanted: fn(&VersionSupport) -> bool| -> Vec<TlsVersion> {
         spoken.iter().filter(|(_, found)| wanted(found)).map(|(version, _)| *version).collect()
     };
-    let list = |versions: &[Version]| versions.iter().map(Version::to_string).collect::<Vec<_>>().join(" and ");
-    let is_old = |version: &Version| matches!(version, Version::V10 | Version::V11);
+    let list = |versions: &[TlsVersion]| versions.iter().map(TlsVersion::to_string).collect::<Vec<_>>().join(" and ");
+    let is_old = |version: &TlsVersion| matches!(version, TlsVersion::V10 | TlsVersion::V11);
     let (yes, no) =
         (those(|found| *found == VersionSupport::Yes), those(|found| matches!(found, VersionSupport::No(_))));
-    let (old, new): (Vec<Version>, Vec<Version>) = yes.into_iter().partition(is_old);
-    let missing: Vec<Version> = no.into_iter().filter(|version| !is_old(version)).collect();
+    let (old, new): (Vec<TlsVersion>, Vec<TlsVersion>) = yes.into_iter().partition(is_old);
+    let missing: Vec<TlsVersion> = no.into_iter().filter(|version| !is_old(version)).collect();
     if !old.is_empty() {
         let remedy = "dockerd speaks neither since 2015: another server stands in front of it; have it refuse them";
         return fail(id, format!("TLS {} is spoken, which can be broken", list(&old)), remedy);
     }
-    let open: Vec<&(Version, VersionSupport)> =
+    let open: Vec<&(TlsVersion, VersionSupport)> =
         spoken.iter().filter(|(_, found)| matches!(found, VersionSupport::Unknown(_))).collect();
     if let Some((version, VersionSupport::Unknown(words))) = open.first() {
         return unknown(id, format!("whether TLS {version} is spoken: {words}"), "ask again");
@@ -278,9 +282,9 @@ fn versions(spoken: &[(Version, VersionSupport)]) -> Check {
     }
 }
 
-fn plain_port(beside: PlainHttpPort) -> Check {
+fn plain_port(plain_http_port: PlainHttpPort) -> Check {
     let id = Question::PlainPort;
-    match beside {
+    match plain_http_port {
         PlainHttpPort::Closed => ok(id, "port 2375 is closed"),
         PlainHttpPort::Other => bad(
             id,

@@ -14,14 +14,14 @@ const MAX_CHAIN: usize = 5;
 /// All of them, in their order.
 pub(super) fn checks(
     known: &HostFacts,
-    visit: &ScanResult,
+    scan: &ScanResult,
     answers: &Answers,
     leaf: &Certificate,
     now: Timestamp,
 ) -> Vec<Check> {
     let mut checks = vec![
         chain(known, answers, leaf, now),
-        names(known, &visit.host, leaf),
+        names(known, &scan.host, leaf),
         expiry(known.renewal, leaf, now),
         key_usage(leaf),
     ];
@@ -38,9 +38,9 @@ fn chain(known: &HostFacts, answers: &Answers, leaf: &Certificate, now: Timestam
     let Some(anchor) = anchor(known, &answers.chain, leaf) else {
         let issuer = name::display(&leaf.issuer);
         let known: Vec<String> = known.trust.iter().map(|trusted| name::display(&trusted.subject)).collect();
-        let (ours, same) = (known.join("; "), known.contains(&issuer));
+        let (trusted, same) = (known.join("; "), known.contains(&issuer));
         let twin = if same { ", which has the same name and another key" } else { "" };
-        return fail(id, format!("it is signed by {issuer}, which is not trusted; trusted is {ours}{twin}"), files);
+        return fail(id, format!("it is signed by {issuer}, which is not trusted; trusted is {trusted}{twin}"), files);
     };
     let subject = name::display(&anchor.subject);
     if !anchor.is_valid_at(now) {
@@ -141,8 +141,8 @@ fn stored_is_served(known: &HostFacts, stored: &Certificate, leaf: &Certificate)
     if stored.der == leaf.der {
         return ok(id, "it is the stored one");
     }
-    let ours = known.trust.iter().any(|trusted| leaf.is_issued_by(trusted));
-    if ours && leaf.not_before < stored.not_before {
+    let same_authority = known.trust.iter().any(|anchor| leaf.is_issued_by(anchor));
+    if same_authority && leaf.not_before < stored.not_before {
         let message = format!(
             "an older one of ours is served, of {}; the stored one is of {}: dockerd was not restarted yet",
             leaf.not_before, stored.not_before
@@ -153,7 +153,7 @@ fn stored_is_served(known: &HostFacts, stored: &Certificate, leaf: &Certificate)
             "deliver the stored one, and restart dockerd: it reads certificates only when it starts",
         );
     }
-    let message = match ours {
+    let message = match same_authority {
         true => "another one of the same authority is served",
         false => "a certificate is served that is none of ours",
     };

@@ -41,12 +41,12 @@ fn leaf(by: &Authority, usage: Usage, from: Timestamp, life: i64, names: &[&str]
 struct Scene {
     authority: Authority,
     known: HostFacts,
-    visit: ScanResult,
+    scan: ScanResult,
 }
 
 impl Scene {
     fn answers(&mut self) -> &mut Answers {
-        self.visit.answers.as_mut().expect("the port is open")
+        self.scan.answers.as_mut().expect("the port is open")
     }
 
     /// It is served, and stored where something is.
@@ -61,7 +61,7 @@ impl Scene {
     }
 
     fn report(&self) -> VerifyReport {
-        judge(&self.known, &self.visit, now())
+        judge(&self.known, &self.scan, now())
     }
 
     fn check(&self, id: Question) -> Option<Check> {
@@ -84,20 +84,20 @@ fn sound() -> Scene {
     let served = leaf(&authority, Usage::Server, now() - DAY * 30, 365, &NAMES);
     let client = leaf(&authority, Usage::Client, now() - DAY * 30, 365, &[]);
     let answers = Answers {
-        plain: PlainAnswer::TlsAtWork,
-        nobody: refusal(),
+        plain: PlainAnswer::TlsRequired,
+        no_certificate: refusal(),
         self_signed: refusal(),
         impostor: Some(refusal()),
-        ours: Some(answer(200, true)),
+        our_client: Some(answer(200, true)),
         chain: vec![served.der.clone()],
         distrust: None,
         versions: vec![
-            (Version::V10, VersionSupport::No("the version is refused".into())),
-            (Version::V11, VersionSupport::No("the version is refused".into())),
-            (Version::V12, VersionSupport::Yes),
-            (Version::V13, VersionSupport::Yes),
+            (TlsVersion::V10, VersionSupport::No("the version is refused".into())),
+            (TlsVersion::V11, VersionSupport::No("the version is refused".into())),
+            (TlsVersion::V12, VersionSupport::Yes),
+            (TlsVersion::V13, VersionSupport::Yes),
         ],
-        beside: Some(PlainHttpPort::Closed),
+        plain_http_port: Some(PlainHttpPort::Closed),
     };
     let known = HostFacts {
         host: Some(("home".into(), "pandora".into())),
@@ -108,13 +108,13 @@ fn sound() -> Scene {
         renewal: Some(Renewal { at: now() + DAY * 200, due: false }),
         client: Client::Known("DockerClientCert/ci".into(), Box::new(client)),
     };
-    let visit = ScanResult {
+    let scan = ScanResult {
         host: "pandora.bodkys.house".into(),
         port: 2376,
-        reached: Port::Open(([192, 168, 1, 7], 2376).into()),
+        port_state: PortState::Open(([192, 168, 1, 7], 2376).into()),
         answers: Some(answers),
     };
-    Scene { authority, known, visit }
+    Scene { authority, known, scan }
 }
 
 #[test]
@@ -138,27 +138,27 @@ fn one_thing_wrong_is_one_verdict() {
         (Q::PlainHttp, Fail, "is answered", |s| s.answers().plain = PlainAnswer::Answered("HTTP/1.1 200 OK".into())),
         (Q::PlainHttp, Ok, "no answer", |s| s.answers().plain = PlainAnswer::HungUp),
         (Q::PlainHttp, Unknown, "late", |s| s.answers().plain = PlainAnswer::Silence("late".into())),
-        (Q::NoCertificate, Fail, "is served", |s| s.answers().nobody = answer(200, true)),
-        (Q::NoCertificate, Fail, "HTTP 403", |s| s.answers().nobody = answer(403, true)),
-        (Q::NoCertificate, Ok, "HTTP 400", |s| s.answers().nobody = answer(400, false)),
-        (Q::NoCertificate, Fail, "HTTP 404", |s| s.answers().nobody = answer(404, false)),
-        (Q::NoCertificate, Unknown, "late", |s| s.answers().nobody = TlsAnswer::Silence("late".into())),
+        (Q::NoCertificate, Fail, "is served", |s| s.answers().no_certificate = answer(200, true)),
+        (Q::NoCertificate, Fail, "HTTP 403", |s| s.answers().no_certificate = answer(403, true)),
+        (Q::NoCertificate, Ok, "HTTP 400", |s| s.answers().no_certificate = answer(400, false)),
+        (Q::NoCertificate, Fail, "HTTP 404", |s| s.answers().no_certificate = answer(404, false)),
+        (Q::NoCertificate, Unknown, "late", |s| s.answers().no_certificate = TlsAnswer::Silence("late".into())),
         (Q::SelfSigned, Fail, "is served", |s| s.answers().self_signed = answer(200, true)),
         (Q::OtherAuthority, Fail, "is served", |s| s.answers().impostor = Some(answer(200, true))),
-        (Q::OurClient, Fail, "is refused", |s| s.answers().ours = Some(refusal())),
-        (Q::OurClient, Fail, "no answer", |s| s.answers().ours = Some(TlsAnswer::Silence("late".into()))),
-        (Q::OurClient, Fail, "HTTP 403", |s| s.answers().ours = Some(answer(403, true))),
-        (Q::OurClient, Unknown, "the key", |s| s.answers().ours = Some(TlsAnswer::Unusable("the key".into()))),
+        (Q::OurClient, Fail, "is refused", |s| s.answers().our_client = Some(refusal())),
+        (Q::OurClient, Fail, "no answer", |s| s.answers().our_client = Some(TlsAnswer::Silence("late".into()))),
+        (Q::OurClient, Fail, "HTTP 403", |s| s.answers().our_client = Some(answer(403, true))),
+        (Q::OurClient, Unknown, "the key", |s| s.answers().our_client = Some(TlsAnswer::Unusable("the key".into()))),
         (Q::OurClient, Unknown, "there is none", |s| {
             s.known.client = Client::None("there is none".into());
-            s.answers().ours = None;
+            s.answers().our_client = None;
         }),
         (Q::OurClient, Fail, "ended at", |s| {
             let old = leaf(&s.authority, Usage::Client, now() - DAY * 30, 1, &[]);
             s.known.client = Client::Known("ci".into(), Box::new(old));
-            s.answers().ours = Some(refusal());
+            s.answers().our_client = Some(refusal());
         }),
-        (Q::Docker, Fail, "not Docker", |s| s.answers().ours = Some(answer(200, false))),
+        (Q::Docker, Fail, "not Docker", |s| s.answers().our_client = Some(answer(200, false))),
         (Q::Chain, Unknown, "no trust bundle", |s| s.known.trust.clear()),
         (Q::Chain, Fail, "same name and another key", |s| {
             s.known.trust = vec![authority(now() - DAY, 365).certificate];
@@ -172,9 +172,9 @@ fn one_thing_wrong_is_one_verdict() {
         (Q::Chain, Fail, "do not take it: NameConstraintViolation", |s| {
             s.answers().distrust = Some("NameConstraintViolation".into());
         }),
-        (Q::Names, Fail, "does not name nas.example", |s| s.visit.host = "nas.example".into()),
-        (Q::Names, Fail, "does not name 192.168.1.8", |s| s.visit.host = "192.168.1.8".into()),
-        (Q::Names, Ok, "192.168.1.7", |s| s.visit.host = "192.168.1.7".into()),
+        (Q::Names, Fail, "does not name nas.example", |s| s.scan.host = "nas.example".into()),
+        (Q::Names, Fail, "does not name 192.168.1.8", |s| s.scan.host = "192.168.1.8".into()),
+        (Q::Names, Ok, "192.168.1.7", |s| s.scan.host = "192.168.1.7".into()),
         (Q::Names, Fail, "does not name new.bodkys.house", |s| s.known.dns_names.push("new.bodkys.house".into())),
         (Q::Names, Fail, "does not name 10.0.0.1", |s| {
             s.known.ip_addresses.push("10.0.0.1".parse().expect("an address"));
@@ -224,8 +224,8 @@ fn one_thing_wrong_is_one_verdict() {
             let foreign = leaf(&authority(now() - DAY * 90, 365), Usage::Server, now() - DAY * 60, 365, &NAMES);
             s.answers().chain = vec![foreign.der];
         }),
-        (Q::PlainPort, Fail, "without any certificate", |s| s.answers().beside = Some(PlainHttpPort::Docker)),
-        (Q::PlainPort, Warning, "something listens", |s| s.answers().beside = Some(PlainHttpPort::Other)),
+        (Q::PlainPort, Fail, "without any certificate", |s| s.answers().plain_http_port = Some(PlainHttpPort::Docker)),
+        (Q::PlainPort, Warning, "something listens", |s| s.answers().plain_http_port = Some(PlainHttpPort::Other)),
     ];
     for (number, (id, result, words, change)) in table.iter().enumerate() {
         let mut scene = sound();
@@ -248,13 +248,8 @@ fn a_host_whose_certificate_is_a_clients_too_is_told() {
         let scene = sound();
         let mut certificate = scene.known.stored.clone().expect("it is stored");
         certificate.extended_usage = usages;
-        let found = served::checks(
-            &scene.known,
-            &scene.visit,
-            scene.visit.answers.as_ref().expect("open"),
-            &certificate,
-            now(),
-        );
+        let found =
+            served::checks(&scene.known, &scene.scan, scene.scan.answers.as_ref().expect("open"), &certificate, now());
         let check = found.into_iter().find(|check| check.id == Question::KeyUsage).expect("it is asked");
         assert_eq!(check.result, CheckOutcome::Fail);
         assert!(check.message.contains(words), "{check:?}");
@@ -263,14 +258,14 @@ fn a_host_whose_certificate_is_a_clients_too_is_told() {
 
 #[test]
 fn a_closed_port_is_one_verdict_and_says_how_it_is_closed() {
-    for (reached, words) in [
-        (Port::Refused("refused".into()), "nobody listens"),
-        (Port::NoRoute("no route".into()), "no way leads there"),
-        (Port::TimedOut("timed out".into()), "nobody says anything"),
-        (Port::Unresolved("unknown".into()), "has no address"),
+    for (port_state, words) in [
+        (PortState::Refused("refused".into()), "nobody listens"),
+        (PortState::NoRoute("no route".into()), "no way leads there"),
+        (PortState::TimedOut("timed out".into()), "nobody says anything"),
+        (PortState::Unresolved("unknown".into()), "has no address"),
     ] {
         let mut scene = sound();
-        (scene.visit.reached, scene.visit.answers) = (reached, None);
+        (scene.scan.port_state, scene.scan.answers) = (port_state, None);
         let report = scene.report();
         assert_eq!(report.result, CheckOutcome::Fail);
         assert!(report.checks[0].message.contains(words), "{report:?}");
@@ -283,17 +278,17 @@ fn a_closed_port_is_one_verdict_and_says_how_it_is_closed() {
 fn a_port_without_tls_fails_and_judges_no_certificate() {
     let mut scene = sound();
     let unknown = |version| (version, VersionSupport::Unknown("it does not speak TLS".to_owned()));
-    let versions = [Version::V10, Version::V11, Version::V12, Version::V13].map(unknown).to_vec();
+    let versions = [TlsVersion::V10, TlsVersion::V11, TlsVersion::V12, TlsVersion::V13].map(unknown).to_vec();
     *scene.answers() = Answers {
         plain: PlainAnswer::Answered("HTTP/1.1 200 OK".into()),
-        nobody: TlsAnswer::NotTls,
+        no_certificate: TlsAnswer::NotTls,
         self_signed: TlsAnswer::NotTls,
         impostor: None,
-        ours: Some(TlsAnswer::NotTls),
+        our_client: Some(TlsAnswer::NotTls),
         chain: Vec::new(),
         distrust: None,
         versions,
-        beside: None,
+        plain_http_port: None,
     };
     let report = scene.report();
     let fails = report.checks.iter().filter(|check| check.result == CheckOutcome::Fail).count();
@@ -314,7 +309,7 @@ fn without_an_object_only_what_can_be_known_is_asked() {
         client: Client::None("none is given".into()),
         ..scene.known
     };
-    scene.answers().ours = None;
+    scene.answers().our_client = None;
     let report = scene.report();
     assert_eq!(report.result, CheckOutcome::Unknown);
     let missing = [Question::Stored, Question::Renewal, Question::Docker];

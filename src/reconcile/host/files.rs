@@ -1,10 +1,10 @@
 //! The files of a delivery: looked at, brought whole, shown, and those that nobody uses any more removed.
 
 use super::{HostDelivery, refusal};
-use crate::adapters::docker::probe::Identity;
 use crate::adapters::host::cert_dir::{
     CertDir, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
 };
+use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::adapters::random::{quick_key, serial};
 use crate::api::AssignedHost;
 use crate::api::docker_host_cert::Mode;
@@ -24,7 +24,7 @@ const PROBE_LIFE: SignedDuration = SignedDuration::from_hours(36_500 * 24);
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     pub(super) generation: u64,
-    pub(super) identity: Option<Identity>,
+    pub(super) identity: Option<ClientKeyPair>,
 }
 
 /// A client certificate of our own, by which this host alone lets us in.

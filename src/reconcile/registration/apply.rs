@@ -1,53 +1,106 @@
-//! One step, done: calls to Portainer, and what is known after them. Whatever happened in between, the next step is
-//! decided by what Portainer shows.
+//! One planned step in, calls to Portainer and what is known after them out. It decides no step: the next one is planned
+//! from what Portainer shows then.
 
-use super::error::{RegistrationError, of, unreachable};
-use super::{RegistrationRequest, RegistrationServer, Run, is_down, probe, proved};
+use super::error::{RegistrationError, call_error, host_unreachable};
+use super::probe;
+use super::request::RegistrationRequest;
+use super::server::RegistrationServer;
 use crate::adapters::Clock;
 use crate::adapters::portainer::PortainerError;
+use crate::api::condition::Reason;
+use crate::api::status::EnvironmentReport;
 use crate::decide::registration::find::is_adopted;
+use crate::decide::registration::plan::DOWN;
 use crate::decide::registration::{Proof, RegistrationStep};
-use crate::portainer::{EnvironmentChange, File, NewEnvironment};
+use crate::pki::lifecycle::whole_seconds;
+use crate::portainer::{Environment, EnvironmentChange, File, NewEnvironment};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 
-/// Does one step. True where nothing is left to do.
-pub async fn apply(
+type Applied<T = ()> = Result<T, RegistrationError>;
+
+/// What one run has found out so far.
+pub(super) struct RegistrationRun {
+    report: EnvironmentReport,
+    uploaded: bool,
+}
+
+impl RegistrationRun {
+    pub(super) fn new(report: EnvironmentReport) -> RegistrationRun {
+        RegistrationRun { report, uploaded: false }
+    }
+
+    pub(super) fn report(&self) -> &EnvironmentReport {
+        &self.report
+    }
+
+    pub(super) fn into_report(self) -> EnvironmentReport {
+        self.report
+    }
+
+    /// Portainer has the files that are wanted. That they work is still to be proved.
+    fn note_files(&mut self, server: &RegistrationServer, request: &RegistrationRequest, id: i64) {
+        let snapshot = server.snapshot();
+        let family = request.desired.family(&request.namespace);
+        let tagged = snapshot.environments.get(&id).is_some_and(|found| is_adopted(&family, &snapshot, found));
+        let previous = &request.previous;
+        self.report = EnvironmentReport {
+            id: Some(id),
+            instance_id: Some(snapshot.instance.clone()),
+            client_fingerprint: Some(request.input.client.clone()),
+            trust_bundle: request.desired.verify_server.then(|| request.input.bundle.clone()),
+            adopted: tagged || (previous.adopted && previous.id == Some(id)),
+            proved_fingerprint: previous.proved_fingerprint.clone(),
+            proved_at: previous.proved_at.clone(),
+            ..request.desired.report(request.registrar)
+        };
+    }
+
+    /// Portainer reaches the host.
+    fn note_proof(&mut self, request: &RegistrationRequest, now: Timestamp) {
+        if let Proof::Serves(served) = &request.input.proof {
+            self.report.proved_fingerprint = Some(served.clone());
+        }
+        self.report.proved_at = Some(Time(whole_seconds(now)));
+        self.report.reason = Reason::Registered.as_str().to_owned();
+    }
+}
+
+/// Does one step. True if nothing is left to do.
+pub(super) async fn apply(
     server: &RegistrationServer,
-    errand: &RegistrationRequest,
+    request: &RegistrationRequest,
     step: RegistrationStep,
-    run: &mut Run,
+    run: &mut RegistrationRun,
     clock: &Clock,
-) -> Result<bool, RegistrationError> {
+) -> Applied<bool> {
     match step {
         RegistrationStep::Done => return Ok(true),
-        RegistrationStep::Wait(fault) => return Err(RegistrationError::Host(fault)),
-        RegistrationStep::MakeTags(names) => make_tags(server, errand, &names).await?,
-        RegistrationStep::Create(new) => create(server, errand, &new, run).await?,
-        RegistrationStep::Drop(twins) => drop_twins(server, errand, &twins).await?,
-        RegistrationStep::Upload(id, change) => upload(server, errand, id, &change, run).await?,
+        RegistrationStep::Wait(problem) => return Err(RegistrationError::Host(problem)),
+        RegistrationStep::MakeTags(names) => make_tags(server, request, &names).await?,
+        RegistrationStep::Create(new) => create(server, request, &new, run).await?,
+        RegistrationStep::DeleteDuplicates(ids) => delete_duplicates(server, request, &ids).await?,
+        RegistrationStep::Upload(id, change) => upload(server, request, id, &change, run).await?,
         RegistrationStep::Change(id, changes) => {
-            change(server, errand, id, &changes).await?;
+            change(server, request, id, &changes).await?;
             if changes.url.is_some() || changes.tls.is_some() {
-                run.report.reason.clear(); // what was proved was something else
+                run.report.reason.clear(); // the last proof was for other settings
             }
         }
-        RegistrationStep::Prove(id) => prove(server, errand, id, run, clock).await?,
+        RegistrationStep::Prove(id) => prove(server, request, id, run, clock).await?,
     }
     Ok(false)
 }
 
-/// Hosts that are registered for the first time want the same tags at the same time: each is made once.
-async fn make_tags(
-    server: &RegistrationServer,
-    errand: &RegistrationRequest,
-    names: &[String],
-) -> Result<(), RegistrationError> {
-    let _alone = server.tagging.lock().await;
+/// New hosts may need the same tags at the same time: each tag is made once.
+async fn make_tags(server: &RegistrationServer, request: &RegistrationRequest, names: &[String]) -> Applied {
+    let _lock = server.lock_tags().await;
     for name in names {
         if server.snapshot().tag(name).is_some() {
             continue;
         }
-        let tag = server.portainer.create_tag(name).await.map_err(|error| of(&error, errand))?;
-        server.learn(|snapshot| {
+        let tag = server.portainer().create_tag(name).await.map_err(|error| call_error(&error, request))?;
+        server.update(|snapshot| {
             snapshot.tags.retain(|known| known.name != tag.name);
             snapshot.tags.push(tag);
         });
@@ -57,192 +110,173 @@ async fn make_tags(
 
 async fn create(
     server: &RegistrationServer,
-    errand: &RegistrationRequest,
+    request: &RegistrationRequest,
     new: &NewEnvironment,
-    run: &mut Run,
-) -> Result<(), RegistrationError> {
-    run.report.id = None; // the one that it had is not there
-    let created = server.portainer.create(new, &errand.files(&server.pair())).await;
-    let error = match created {
+    run: &mut RegistrationRun,
+) -> Applied {
+    run.report.id = None; // the known one does not exist
+    let error = match server.portainer().create(new, &request.files(&server.client_pair())).await {
         Ok(environment) => {
-            given(server, errand, environment.id, run);
+            run.note_files(server, request, environment.id);
             server.put(environment);
-            return again(server, errand).await.map(|_| ());
+            return list_named(server, request).await.map(drop);
         }
         Err(error) => error,
     };
-    let unknown =
-        matches!(error, PortainerError::TimedOut | PortainerError::Refused { .. } | PortainerError::Unreadable(_));
-    if !unknown && error != PortainerError::NameInUse {
-        return Err(of(&error, errand));
+    let may_exist = matches!(
+        error,
+        PortainerError::TimedOut
+            | PortainerError::Refused { .. }
+            | PortainerError::Unreadable(_)
+            | PortainerError::NameInUse
+    );
+    if !may_exist {
+        return Err(call_error(&error, request));
     }
-    // It may be there all the same: the answer says less than the list.
-    match (again(server, errand).await?, &error) {
+    // The list says whether it exists; the error does not.
+    match (list_named(server, request).await?, &error) {
         (true, _) => Ok(()),
-        (false, PortainerError::Refused { status: 500, words }) => {
-            Err(RegistrationError::Host(unreachable(errand, words)))
+        (false, PortainerError::Refused { status: 500, message }) => {
+            Err(RegistrationError::Host(host_unreachable(request, message)))
         }
         (false, PortainerError::TimedOut) => {
-            let words =
-                "it did not answer for over two minutes, as it does where a host takes connections and says nothing";
-            Err(RegistrationError::Host(unreachable(errand, words)))
+            let cause = "Portainer did not answer for over two minutes, as when a host accepts connections and sends \
+                         nothing";
+            Err(RegistrationError::Host(host_unreachable(request, cause)))
         }
-        (false, error) => Err(of(error, errand)),
+        (false, error) => Err(call_error(error, request)),
     }
 }
 
-/// Looks at the environments of the order's name; true where there are any.
-async fn again(server: &RegistrationServer, errand: &RegistrationRequest) -> Result<bool, RegistrationError> {
-    let name = &errand.order.name;
-    let found = server.portainer.named(name).await.map_err(|error| of(&error, errand))?;
+/// Lists the environments of the desired name; true if there are any.
+async fn list_named(server: &RegistrationServer, request: &RegistrationRequest) -> Applied<bool> {
+    let name = &request.desired.name;
+    let found = server.portainer().named(name).await.map_err(|error| call_error(&error, request))?;
     let any = !found.is_empty();
     server.put_named(name, found);
     Ok(any)
 }
 
-async fn drop_twins(
-    server: &RegistrationServer,
-    errand: &RegistrationRequest,
-    twins: &[i64],
-) -> Result<(), RegistrationError> {
-    for id in twins {
-        server.portainer.delete(*id).await.map_err(|error| of(&error, errand))?;
-        server.gone(*id);
+async fn delete_duplicates(server: &RegistrationServer, request: &RegistrationRequest, ids: &[i64]) -> Applied {
+    for id in ids {
+        server.portainer().delete(*id).await.map_err(|error| call_error(&error, request))?;
+        server.remove(*id);
     }
     Ok(())
 }
 
 async fn upload(
     server: &RegistrationServer,
-    errand: &RegistrationRequest,
+    request: &RegistrationRequest,
     id: i64,
     changes: &EnvironmentChange,
-    run: &mut Run,
-) -> Result<(), RegistrationError> {
-    let files = errand.files(&server.pair());
-    let trust = errand.order.verify_server.then_some((File::Ca, files.ca.as_slice()));
-    for (file, pem) in trust.into_iter().chain([(File::Cert, files.cert.as_slice()), (File::Key, files.key.as_slice())])
-    {
-        server.portainer.upload(id, file, pem).await.map_err(|error| of(&error, errand))?;
+    run: &mut RegistrationRun,
+) -> Applied {
+    let files = request.files(&server.client_pair());
+    let ca = request.desired.verify_server.then_some((File::Ca, files.ca.as_slice()));
+    let pair = [(File::Cert, files.cert.as_slice()), (File::Key, files.key.as_slice())];
+    for (file, pem) in ca.into_iter().chain(pair) {
+        server.portainer().upload(id, file, pem).await.map_err(|error| call_error(&error, request))?;
     }
-    change(server, errand, id, changes).await?;
-    given(server, errand, id, run);
+    change(server, request, id, changes).await?;
+    run.note_files(server, request, id);
     run.uploaded = true;
     Ok(())
 }
 
-/// Portainer has what is wanted now. That it works is still to be proved.
-fn given(server: &RegistrationServer, errand: &RegistrationRequest, id: i64, run: &mut Run) {
-    let report = &mut run.report;
-    *report = crate::api::status::EnvironmentReport {
-        id: Some(id),
-        instance_id: Some(server.snapshot().instance.clone()),
-        client_fingerprint: Some(errand.material.client.clone()),
-        trust_bundle: errand.order.verify_server.then(|| errand.material.bundle.clone()),
-        reason: String::new(),
-        message: String::new(),
-        ..errand.order.report(errand.registrar)
-    };
-    let family = errand.order.family(&errand.namespace);
-    let snapshot = server.snapshot();
-    let tagged = snapshot.environments.get(&id).is_some_and(|found| is_adopted(&family, &snapshot, found));
-    report.adopted = tagged || (errand.previous.adopted && errand.previous.id == Some(id));
-    report.proved_fingerprint = errand.previous.proved_fingerprint.clone();
-    report.proved_at = errand.previous.proved_at.clone();
-}
-
 async fn change(
     server: &RegistrationServer,
-    errand: &RegistrationRequest,
+    request: &RegistrationRequest,
     id: i64,
     changes: &EnvironmentChange,
-) -> Result<(), RegistrationError> {
-    match server.portainer.change(id, changes).await {
+) -> Applied {
+    match server.portainer().change(id, changes).await {
         Ok(environment) => {
             server.put(environment);
             Ok(())
         }
         Err(PortainerError::NotFound) => {
-            server.gone(id);
+            server.remove(id);
             Ok(())
         }
         Err(PortainerError::NameInUse) => {
-            again(server, errand).await?;
-            Err(of(&PortainerError::NameInUse, errand))
+            list_named(server, request).await?;
+            Err(call_error(&PortainerError::NameInUse, request))
         }
         Err(error) => {
-            server.doubt(); // a tag or a group may have gone
-            Err(of(&error, errand))
+            server.mark_stale(); // a tag or a group may be gone
+            Err(call_error(&error, request))
         }
     }
 }
 
-/// Through Portainer's own proxy: nothing else is proof.
+/// Pings through Portainer's own proxy: nothing else is proof.
 async fn prove(
     server: &RegistrationServer,
-    errand: &RegistrationRequest,
+    request: &RegistrationRequest,
     id: i64,
-    run: &mut Run,
+    run: &mut RegistrationRun,
     clock: &Clock,
-) -> Result<(), RegistrationError> {
-    let error = match server.portainer.ping(id).await {
+) -> Applied {
+    let unreachable = |cause: &str| Err(RegistrationError::Host(host_unreachable(request, cause)));
+    let error = match server.portainer().ping(id).await {
         Ok(()) => {
-            proved(errand, &mut run.report, clock.now());
-            return refresh(server, errand, id).await;
+            run.note_proof(request, clock.now());
+            return take_snapshot(server, request, id).await;
         }
         Err(error) => error,
     };
     match error {
         PortainerError::NotFound => {
-            server.gone(id);
+            server.remove(id);
             Ok(())
         }
-        PortainerError::HostUnreachable(words) | PortainerError::Refused { status: 500, words } => {
-            run.report.client_fingerprint = None; // the next try gives it everything anew
-            match (&errand.material.proof, &run.uploaded) {
-                (Proof::Not(fault), _) => Err(RegistrationError::Host(fault.clone())),
-                (Proof::Serves(_), true) => Err(RegistrationError::Host(unreachable(errand, &words))),
-                (Proof::Serves(_), false) => Ok(()),
-                (Proof::Ask, uploaded) => {
-                    probe::reaches(server, errand).await.map_err(RegistrationError::Host)?;
-                    if *uploaded { Err(RegistrationError::Host(unreachable(errand, &words))) } else { Ok(()) }
-                }
+        PortainerError::HostUnreachable(cause) | PortainerError::Refused { status: 500, message: cause } => {
+            run.report.client_fingerprint = None; // the next step uploads all files again
+            if let Proof::Not(problem) = &request.input.proof {
+                return Err(RegistrationError::Host(problem.clone()));
             }
+            if request.input.proof == Proof::Ask {
+                probe::check_reachable(server, request).await.map_err(RegistrationError::Host)?;
+            }
+            if run.uploaded { unreachable(&cause) } else { Ok(()) }
         }
         PortainerError::TimedOut => {
             run.report.client_fingerprint = None;
-            Err(RegistrationError::Host(unreachable(errand, "it takes connections and says nothing")))
+            unreachable("the host accepts connections and sends nothing")
         }
-        // What Docker answers comes through: the credential itself is proved by looks.
-        PortainerError::Forbidden(words) => {
-            Err(RegistrationError::Host(unreachable(errand, &format!("it refuses it: {words}"))))
-        }
-        error => Err(of(&error, errand)),
+        // Docker's answer comes through; the refresh checks the credential itself.
+        PortainerError::Forbidden(cause) => unreachable(&format!("the ping is forbidden: {cause}")),
+        error => Err(call_error(&error, request)),
     }
 }
 
-/// What Portainer's page shows is a snapshot, which may be an old one.
-async fn refresh(server: &RegistrationServer, errand: &RegistrationRequest, id: i64) -> Result<(), RegistrationError> {
+/// Portainer's page shows its last snapshot, which may be an old one.
+async fn take_snapshot(server: &RegistrationServer, request: &RegistrationRequest, id: i64) -> Applied {
     let down = server.snapshot().environments.get(&id).is_some_and(is_down);
-    let changed =
-        errand.previous.client_fingerprint.as_ref() != Some(&errand.material.client) || errand.previous.id != Some(id);
+    let previous = &request.previous;
+    let changed = previous.client_fingerprint.as_ref() != Some(&request.input.client) || previous.id != Some(id);
     if (down || changed)
-        && let Err(error) = server.portainer.snapshot(id).await
+        && let Err(error) = server.portainer().snapshot(id).await
     {
-        tracing::debug!(environment = errand.order.name, %error, "Portainer took no snapshot, and takes one by itself");
+        let environment = &request.desired.name;
+        tracing::debug!(environment, %error, "Portainer took no snapshot now; it takes one regularly by itself");
     }
     if !down {
         return Ok(());
     }
-    let shown = server.portainer.environment(id).await.map_err(|error| of(&error, errand))?;
+    let shown = server.portainer().environment(id).await.map_err(|error| call_error(&error, request))?;
     let still_down = shown.as_ref().is_some_and(is_down);
     shown.into_iter().for_each(|environment| server.put(environment));
-    match still_down {
-        true => Err(RegistrationError::Host(
-            probe::too_new_for(server, errand)
-                .await
-                .unwrap_or_else(|| unreachable(errand, "its ping gets through, and its snapshot of the host fails")),
-        )),
-        false => Ok(()),
+    if !still_down {
+        return Ok(());
     }
+    let cause = "Portainer's ping reaches the host, but its snapshot of the host fails";
+    let problem = probe::version_problem(server, request).await;
+    Err(RegistrationError::Host(problem.unwrap_or_else(|| host_unreachable(request, cause))))
+}
+
+/// Its last snapshot failed, as the list shows it.
+fn is_down(environment: &Environment) -> bool {
+    environment.status == DOWN
 }

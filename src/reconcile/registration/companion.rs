@@ -1,9 +1,11 @@
-//! A companion's own walk for its host: the server is looked at where that is due, and then the host is registered.
-//! Everything comes along; nothing is read from a store.
+//! A companion's registration of its own host: everything that it needs in, a report and the next instant out. It reads no
+//! store.
 
+use super::connect::Connection;
+use super::error::failed_report;
 use super::host::RegistrationAttempt;
-use super::state::{Registrations, faulty};
-use super::{Connection, RegistrationRequest};
+use super::registrations::Registrations;
+use super::request::RegistrationRequest;
 use crate::adapters::Clock;
 use crate::api::ObjectRef;
 use crate::api::condition::Reason;
@@ -13,8 +15,8 @@ use crate::decide::registration::backoff::{INTERVAL, retry_delay};
 use crate::pki::lifecycle::saturating;
 use k8s_openapi::jiff::Timestamp;
 
-/// A look may be followed by another one so often at a time.
-const TURNS: usize = 3;
+/// How often a registration may ask for another refresh at a time.
+const MAX_TURNS: usize = 3;
 
 /// A host, and all that is needed to register it.
 #[derive(Clone, Debug)]
@@ -23,43 +25,45 @@ pub struct CompanionRegistration {
     pub client: ObjectRef,
     /// The DockerHostCert.
     pub host: ObjectRef,
-    /// How the server is spoken to, or what is missing.
-    pub way: Result<Connection, RegistrationProblem>,
-    /// Changes with everything that `way` depends on.
-    pub about: String,
-    /// What is to be done, or why it cannot be.
-    pub ready: Result<RegistrationRequest, RegistrationProblem>,
-    /// What was reported.
+    pub connection: Result<Connection, RegistrationProblem>,
+    /// Digest of everything that `connection` depends on.
+    pub input: String,
+    /// What to do, or why it cannot be done.
+    pub request: Result<RegistrationRequest, RegistrationProblem>,
+    /// The last report in the host's status.
     pub before: EnvironmentReport,
 }
 
 impl Registrations {
-    /// Does what is to be done; what is known then, and when to come again though nothing changes.
-    pub async fn attend(&self, attendance: CompanionRegistration, clock: &Clock) -> (EnvironmentReport, Timestamp) {
-        let CompanionRegistration { client, host, way, about, ready, before } = attendance;
-        let mut report = self.found_out(&client, &host).unwrap_or(before);
-        for _ in 0..TURNS {
-            if self.is_due_for(&client, &about, clock.now()) {
-                self.look_by(&client, Some(way.clone()), about.clone(), clock).await;
+    /// Registers the host; returns the report, and when to do it again if nothing changes.
+    pub async fn register_own_host(
+        &self,
+        registration: CompanionRegistration,
+        clock: &Clock,
+    ) -> (EnvironmentReport, Timestamp) {
+        let CompanionRegistration { client, host, connection, input, request, before } = registration;
+        let last_report = || self.cache().with_host(&client, &host, |known| known.report());
+        let mut report = last_report().unwrap_or(before);
+        for _ in 0..MAX_TURNS {
+            if self.is_due_for(&client, &input, clock.now()) {
+                self.refresh_over(&client, Some(connection.clone()), input.clone(), clock).await;
             }
-            let (server, looked, again) =
-                self.known(&client, |known| (known.server.clone(), known.looked.clone(), known.again));
-            let again = again.unwrap_or_else(|| saturating(clock.now(), INTERVAL));
-            let server = match (server, looked) {
-                (Some(server), Some(Ok(()))) => server,
-                (_, Some(Err(fault))) if !report.is_registered() => {
-                    return (faulty(&client.name, report, fault), again);
+            let next_refresh = self.next_refresh(&client).unwrap_or_else(|| saturating(clock.now(), INTERVAL));
+            let server = match self.cache().refreshed_server(&client) {
+                Some(Ok(server)) => server,
+                Some(Err(problem)) if !report.is_registered() => {
+                    return (failed_report(&client.name, report, problem), next_refresh);
                 }
-                _ => return (report, again), // Portainer is at fault, and reaches the host for all we know
+                _ => return (report, next_refresh), // the server is at fault; it may still reach the host
             };
-            let ready = ready.clone().map(|errand| RegistrationRequest { previous: report.clone(), ..errand });
-            let turn = RegistrationAttempt { client: &client, host: &host, before: report.clone(), ready };
-            let came = self.register(&server, turn, clock).await;
-            report = self.found_out(&client, &host).unwrap_or(report);
-            if !came.look {
-                return (report, came.requeue_at.map_or(again, |requeue_at| requeue_at.min(again)));
+            let request = request.clone().map(|request| RegistrationRequest { previous: report.clone(), ..request });
+            let attempt = RegistrationAttempt { client: &client, host: &host, before: report.clone(), request };
+            let outcome = self.register_attempt(&server, attempt, clock).await;
+            report = last_report().unwrap_or(report);
+            if !outcome.refresh {
+                return (report, outcome.requeue_at.map_or(next_refresh, |at| at.min(next_refresh)));
             }
-            self.look_again(&client, None);
+            self.schedule_refresh(&client, None);
         }
         (report, saturating(clock.now(), retry_delay(Reason::PortainerFailed, 1)))
     }

@@ -1,35 +1,35 @@
-//! Hosts that their own companion registers: what it is told of a server, and what is made of its report. Nothing is
-//! believed that the server itself does not show.
+//! Hosts that their own companion registers: what it is told of a server, and what is made of its report. A report counts
+//! only as far as the server itself shows the same.
 
 use super::connect::Connection;
 use super::host::HostSync;
+use super::outcome::SyncOutcome;
+use super::registrations::Registrations;
+use super::report::{companion_report, contradiction};
 use super::request::authority_of;
 use super::server::RegistrationServer;
-use super::state::{Registrations, SyncOutcome, faulty};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
-use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{Object, ObjectRef, Spec};
-use crate::decide::registration::conflict::{Claim, lost};
-use crate::decide::registration::delegation::{confirm, refusal};
+use crate::decide::registration::conflict::{Claim, conflict};
 use crate::decide::registration::{DesiredEnvironment, RegistrationProblem};
 use crate::reconcile::Context;
 
 impl Registrations {
-    /// Notes how a server is spoken to; true where that is news. What could not be read for now is what it was.
-    pub(super) fn note_access(&self, client: &ObjectRef, way: &Result<Connection, RegistrationProblem>) -> bool {
-        let access = match way {
-            Ok(way) => Some(way.access.clone()),
-            Err(fault) if fault.reason == Reason::StoreFailed => return false,
+    /// Notes how a server is reached; true if that is a change. What cannot be read for now stays as it was.
+    pub(super) fn note_access(&self, client: &ObjectRef, connection: &Result<Connection, RegistrationProblem>) -> bool {
+        let access = match connection {
+            Ok(connection) => Some(connection.access.clone()),
+            Err(problem) if problem.reason == Reason::StoreFailed => return false,
             Err(_) => None,
         };
-        self.known(client, |known| std::mem::replace(&mut known.access, access.clone()) != access)
+        self.cache().set_access(client, access)
     }
 
-    /// What a companion is told of a PortainerClient that selects its host; `told` is what it was told. Both Secrets
-    /// were read before, and hold what they should: a name alone gives no right to read what is under it.
-    pub fn lend<S>(
+    /// What a companion is told of a PortainerClient that selects its host; `told` is what it was told before. The
+    /// controller has read both Secrets and found what they should hold: a name alone gives no right to read a Secret.
+    pub fn assignment<S>(
         &self,
         ctx: &Context<S>,
         client: &Object,
@@ -38,126 +38,54 @@ impl Registrations {
         told: Option<&AssignedPortainer>,
     ) -> Option<AssignedPortainer> {
         let Spec::Portainer(spec) = &client.spec else { return None };
-        let wishes = spec.server.as_ref()?;
-        if !self.is_lent(client, host) || lost(&client.at.name, claims).is_some() {
+        let server = spec.server.as_ref()?;
+        if !self.reports().is_delegated(client, host) || conflict(&client.at.name, claims).is_some() {
             return None;
         }
-        let (looked, access) = self.known(&client.at, |known| (known.looked.is_some(), known.access.clone()));
-        let names = (client.secret_name(), wishes.credentials_secret_ref.name.clone());
-        if !looked {
-            // A controller that has just started takes nothing away before it has looked, and gives nothing.
+        let names = (client.secret_name(), server.credentials_secret_ref.name.clone());
+        if self.cache().last_refresh(&client.at).is_none() {
+            // A controller that has just started neither gives nor takes away before its first refresh.
             let same =
                 |told: &&AssignedPortainer| (&told.client_secret, &told.credentials_secret) == (&names.0, &names.1);
             return told.filter(same).cloned();
         }
-        let access = access?;
-        let order = DesiredEnvironment::of(client, host, &authority_of(ctx, client)?)?;
+        let access = self.cache().access(&client.at)?;
+        let desired = DesiredEnvironment::of(client, host, &authority_of(ctx, client)?)?;
         let ca = access.roots.and_then(|roots| String::from_utf8(roots).ok());
         Some(AssignedPortainer {
-            order,
+            order: desired,
             url: access.url,
             server_name: access.server_name,
             ca,
             client_secret: names.0,
             credentials_secret: names.1,
-            initialize_admin: wishes.initialize_admin,
+            initialize_admin: server.initialize_admin,
         })
     }
 
-    /// A companion is to register that host for a PortainerClient that selects it.
-    pub(super) fn is_lent(&self, client: &Object, host: &Object) -> bool {
-        let here = client.deleted.is_none() && host.deleted.is_none();
-        here && by_companion(client) && refusal(host, self.companions).is_none()
-    }
-
-    /// Holds what a companion reports against what the server shows.
-    pub(super) fn oversee(&self, visit: &HostSync, server: &RegistrationServer) -> SyncOutcome {
-        let (client, host) = (&visit.client, &visit.host);
-        let reported = reported(client, host).cloned().unwrap_or_default();
-        let fault = match lost(&client.at.name, &visit.claims) {
-            Some(lost) => Some(lost),
-            None if reported.is_registered() => unlike(client, host, server, &reported),
+    /// Compares a companion's report with what the server shows.
+    pub(super) fn check_companion(&self, sync: &HostSync, server: &RegistrationServer) -> SyncOutcome {
+        let (client, host) = (&sync.client, &sync.host);
+        let report = companion_report(client, host).cloned().unwrap_or_default();
+        let problem = match conflict(&client.at.name, &sync.claims) {
+            Some(conflict) => Some(conflict),
+            None if report.is_registered() => contradiction(client, host, server, &report),
             None => None,
         };
-        let before = self.host(&client.at, &host.at, |known| {
-            (known.parted, known.report) = (false, None);
-            let seen = match (reported.id, &known.overseen) {
-                (None, Some((seen, _))) => seen.clone(), // there may be an environment all the same
-                _ => reported.clone(),
-            };
-            known.overseen.replace((seen, fault.clone()))
-        });
-        let (known, verdict) = before.unwrap_or_default();
-        // What it has just made was not there at the last look.
-        let unlike = fault.as_ref().is_some_and(|fault| fault.reason == Reason::NotRegistered);
-        let look = unlike && (known.id, &known.instance_id) != (reported.id, &reported.instance_id);
-        if look {
-            server.doubt();
+        let (before, problem_before) =
+            self.cache().with_host(&client.at, &host.at, |known| known.note_checked(&report, &problem));
+        // The last refresh may be older than the environment.
+        let contradicted = problem.as_ref().is_some_and(|problem| problem.reason == Reason::NotRegistered);
+        let refresh = contradicted && (before.id, &before.instance_id) != (report.id, &report.instance_id);
+        if refresh {
+            server.mark_stale();
         }
-        SyncOutcome { requeue_at: None, news: verdict != fault, look }
+        SyncOutcome { requeue_at: None, changed: problem_before != problem, refresh }
     }
 
-    /// Notes what a companion says of a server that is not reached from here; true where that is news.
-    pub(super) fn hears(&self, client: &Object, host: &Object) -> bool {
-        let says = reported(client, host).is_some_and(EnvironmentReport::is_registered);
-        self.host(&client.at, &host.at, |known| known.heard.replace(says)) != Some(says)
+    /// Notes a companion's report while its server is not reached from here; true if that is a change.
+    pub(super) fn note_unchecked(&self, client: &Object, host: &Object) -> bool {
+        let registered = companion_report(client, host).is_some_and(EnvironmentReport::is_registered);
+        self.cache().with_host(&client.at, &host.at, |known| known.note_unchecked(registered))
     }
-
-    /// What a host's status says of a PortainerClient whose companions register.
-    pub(super) fn by_companion(&self, client: &Object, host: &Object) -> EnvironmentReport {
-        let blank = || EnvironmentReport {
-            portainer_client: client.at.name.to_string(),
-            registrar: Registrar::Companion,
-            reason: Reason::NotRegistered.as_str().to_owned(),
-            message: "the host's companion has not registered it yet".to_owned(),
-            ..EnvironmentReport::default()
-        };
-        let report = reported(client, host).cloned();
-        match self.doubts(client, host, report.as_ref()) {
-            Some(fault) => faulty(&client.at.name, report.unwrap_or_else(blank), fault),
-            None => report.unwrap_or_else(blank),
-        }
-    }
-
-    /// Why a report of a companion, or the lack of one, is not all that is to be said.
-    fn doubts(
-        &self,
-        client: &Object,
-        host: &Object,
-        report: Option<&EnvironmentReport>,
-    ) -> Option<RegistrationProblem> {
-        if let Some(fault) = refusal(host, self.companions) {
-            return Some(fault);
-        }
-        let (server, looked) = self.known(&client.at, |known| (known.server.clone(), known.looked.clone()));
-        let overseen = self.host(&client.at, &host.at, |known| known.overseen.clone());
-        let contested = overseen.and_then(|(_, fault)| fault).filter(|fault| fault.reason == Reason::NameConflict);
-        contested.or_else(|| match (report, looked) {
-            (None, Some(Err(fault))) => Some(fault),
-            (Some(report), Some(Ok(()))) if report.is_registered() => unlike(client, host, &*server?, report),
-            _ => None, // a server that was not looked at says nothing against it
-        })
-    }
-}
-
-/// The companions register the hosts of that PortainerClient.
-pub fn by_companion(client: &Object) -> bool {
-    matches!(&client.spec, Spec::Portainer(spec) if spec.registrar == Registrar::Companion)
-}
-
-/// What the host's companion reports.
-fn reported<'a>(client: &Object, host: &'a Object) -> Option<&'a EnvironmentReport> {
-    host.companion.environments.iter().find(|report| *report.portainer_client == *client.at.name)
-}
-
-/// What the server shows that is not as the companion says.
-fn unlike(
-    client: &Object,
-    host: &Object,
-    server: &RegistrationServer,
-    report: &EnvironmentReport,
-) -> Option<RegistrationProblem> {
-    // Name and address are what counts: its mark is known without the authority.
-    let order = DesiredEnvironment::of(client, host, "")?;
-    confirm(&order, &host.at.namespace, &server.snapshot(), report).err()
 }

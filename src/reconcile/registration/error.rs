@@ -1,86 +1,97 @@
-//! What Portainer answered, as words for the user: the server's fault or the host's.
+//! An error of Portainer in, a problem for the user out: is the server at fault, or one host?
 
-use super::RegistrationRequest;
+use super::request::RegistrationRequest;
 use crate::adapters::portainer::PortainerError;
 use crate::api::condition::Reason;
+use crate::api::status::EnvironmentReport;
 use crate::decide::registration::RegistrationProblem;
 
-/// Why an errand ends here.
-pub enum RegistrationError {
+/// Why a registration stops.
+pub(super) enum RegistrationError {
     /// It concerns this host alone.
     Host(RegistrationProblem),
-    /// It concerns the server.
+    /// It concerns the server, and so each of its hosts.
     Server(RegistrationProblem),
 }
 
-/// A fault of the server's, whatever was asked of it.
-pub fn of_server(error: &PortainerError) -> RegistrationProblem {
-    let fault = |reason, message: String| RegistrationProblem::new(reason, message);
+/// The problem of a server, whatever it was asked.
+pub(super) fn server_problem(error: &PortainerError) -> RegistrationProblem {
+    let problem = |reason, message: String| RegistrationProblem::new(reason, message);
     match error {
-        PortainerError::Unreachable(words) => {
-            fault(Reason::PortainerUnreachable, format!("Portainer cannot be reached: {words}"))
+        PortainerError::Unreachable(cause) => {
+            problem(Reason::PortainerUnreachable, format!("Portainer cannot be reached: {cause}"))
         }
         PortainerError::TimedOut => {
-            fault(Reason::PortainerUnreachable, "Portainer does not answer in time; it is asked again".to_owned())
+            problem(Reason::PortainerUnreachable, "Portainer does not answer in time; it is asked again".to_owned())
         }
-        PortainerError::Untrusted(words) => fault(
+        PortainerError::Untrusted(cause) => problem(
             Reason::PortainerNotTrusted,
             format!(
-                "Portainer's own certificate is not trusted: {words}; name its CA in spec.server.tls.caSecretRef, and \
+                "Portainer's own certificate is not trusted: {cause}; name its CA in spec.server.tls.caSecretRef, and \
                  the name in it in spec.server.tls.serverName"
             ),
         ),
-        PortainerError::CredentialsRefused => fault(
+        PortainerError::CredentialsRefused => problem(
             Reason::CredentialsRefused,
             "Portainer refuses the credential: put a valid apiKey, or username and password, into the Secret of \
              spec.server.credentialsSecretRef"
                 .to_owned(),
         ),
-        PortainerError::Banned => fault(
+        PortainerError::Banned => problem(
             Reason::LoginBanned,
-            "Portainer refuses logins from here for an hour, since there were too many; a restart of Portainer ends \
-             that, and an apiKey avoids it"
+            "Portainer refuses logins from this address for an hour, because there were too many: wait, or restart \
+             Portainer; use an apiKey to avoid logins"
                 .to_owned(),
         ),
-        PortainerError::NotInitialised => fault(
+        PortainerError::NotInitialised => problem(
             Reason::PortainerNotInitialised,
             "Portainer has no administrator, and refuses everything five minutes after its start: restart it, and \
              make one on its page or by initializeAdmin: true"
                 .to_owned(),
         ),
-        PortainerError::Forbidden(words) => fault(
+        PortainerError::Forbidden(cause) => problem(
             Reason::NotAdministrator,
-            format!("the credential is not an administrator's, which registering needs: {words}"),
+            format!("the credential is not an administrator's, which registering needs: {cause}"),
         ),
-        other => fault(Reason::PortainerFailed, format!("Portainer refused: {other}")),
+        other => problem(Reason::PortainerFailed, format!("Portainer refused: {other}")),
     }
 }
 
-/// Who is at fault where a call about one host failed.
-pub fn of(error: &PortainerError, errand: &RegistrationRequest) -> RegistrationError {
+/// The error of a call about one host.
+pub(super) fn call_error(error: &PortainerError, request: &RegistrationRequest) -> RegistrationError {
     match error {
         PortainerError::Refused { .. } | PortainerError::Unreadable(_) | PortainerError::NotFound => {
-            RegistrationError::Host(of_server(error))
+            RegistrationError::Host(server_problem(error))
         }
         PortainerError::NameInUse => RegistrationError::Host(RegistrationProblem::new(
             Reason::NameConflict,
-            format!("Portainer has an environment {} already, which it does not show", errand.order.name),
+            format!("Portainer already has an environment {}, but does not list it", request.desired.name),
         )),
-        PortainerError::HostUnreachable(words) => RegistrationError::Host(unreachable(errand, words)),
-        // The look says whether the credential is an administrator's; who refuses this one call stands in between.
+        PortainerError::HostUnreachable(cause) => RegistrationError::Host(host_unreachable(request, cause)),
+        // The refresh checks whether the credential is an administrator's; a proxy in front may refuse this one call.
         PortainerError::TimedOut | PortainerError::Forbidden(_) => {
-            RegistrationError::Host(RegistrationProblem { reason: Reason::PortainerFailed, ..of_server(error) })
+            RegistrationError::Host(RegistrationProblem { reason: Reason::PortainerFailed, ..server_problem(error) })
         }
-        _ => RegistrationError::Server(of_server(error)),
+        _ => RegistrationError::Server(server_problem(error)),
     }
 }
 
-/// Portainer does not get through to the host.
-pub fn unreachable(errand: &RegistrationRequest, words: &str) -> RegistrationProblem {
-    let url = errand.order.url();
+/// Portainer does not reach the host.
+pub(super) fn host_unreachable(request: &RegistrationRequest, cause: &str) -> RegistrationProblem {
+    let url = request.desired.url();
     let message = format!(
-        "Portainer does not reach dockerd at {url}: {words}; look whether a firewall is between them, and whether that \
-         name leads to the host from Portainer, too"
+        "Portainer does not reach dockerd at {url}: {cause}; check whether a firewall is between them, and whether \
+         Portainer resolves that name to the host"
     );
     RegistrationProblem::new(Reason::EnvironmentUnreachable, message)
+}
+
+/// A report with that problem.
+pub(super) fn failed_report(
+    client: &str,
+    before: EnvironmentReport,
+    problem: RegistrationProblem,
+) -> EnvironmentReport {
+    let (portainer_client, reason) = (client.to_owned(), problem.reason.as_str().to_owned());
+    EnvironmentReport { portainer_client, reason, message: problem.message, ..before }
 }

@@ -1,220 +1,218 @@
-//! A visit for a host in one Portainer: it is registered, watched over while its companion registers it, or parted from.
+//! One sync of a host in one Portainer: it is registered, checked while its companion registers it, or deregistered. What
+//! failed with the same input lately is not retried yet.
 
-use super::request::{authority_of, errand};
-use super::state::{HostState, Registrations, SyncOutcome, deletes, faulty};
-use super::{RegistrationOutcome, RegistrationRequest, RegistrationServer, part, register};
+use super::deregister::deregister;
+use super::error::failed_report;
+use super::outcome::{RegistrationOutcome, SyncOutcome};
+use super::register::register;
+use super::registrations::Registrations;
+use super::report::{companions_register, deletes_environments};
+use super::request::{RegistrationRequest, authority_of, registration_request};
+use super::server::RegistrationServer;
 use crate::adapters::store::ObjectEvent;
 use crate::adapters::{Clock, Store};
 use crate::api::condition::Reason;
-use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Object, ObjectRef, Spec};
+use crate::api::{Object, ObjectRef};
 use crate::decide::delivery::Deliverer;
-use crate::decide::registration::backoff::{after_visit, retry_delay};
-use crate::decide::registration::conflict::{Claim, lost};
+use crate::decide::registration::backoff::retry_delay;
+use crate::decide::registration::conflict::{Claim, conflict};
 use crate::decide::registration::desired::marker_family;
 use crate::decide::registration::find::is_adopted;
-use crate::decide::registration::{Deregistration, DesiredEnvironment, RegistrationProblem, ServerSnapshot};
+use crate::decide::registration::{
+    DeregisterRequest, Deregistration, DesiredEnvironment, RegistrationProblem, ServerSnapshot,
+};
 use crate::pki::lifecycle::saturating;
 use crate::pki::sha256_hex;
 use crate::portainer::Environment;
 use crate::reconcile::Context;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::SignedDuration;
 use std::sync::Arc;
 
-/// A host and who is to register it.
+/// A host and one PortainerClient, as a sync needs them.
 #[derive(Clone, Debug)]
 pub struct HostSync {
     /// The PortainerClient.
     pub client: Arc<Object>,
     /// The DockerHostCert.
     pub host: Arc<Object>,
-    /// Who brings the host's certificate there.
+    /// Who delivers the host's certificate.
     pub deliverer: Deliverer,
-    /// All that select it.
+    /// The claims of all PortainerClients that select the host.
     pub claims: Vec<Claim>,
-    /// The PortainerClient selects it.
+    /// This PortainerClient selects it.
     pub selected: bool,
     /// A companion is still told to register it.
-    pub lent: bool,
+    pub delegated: bool,
 }
 
-/// A host in one Portainer, as one walk finds it.
+/// One attempt to register a host.
 pub(super) struct RegistrationAttempt<'a> {
     pub client: &'a ObjectRef,
     pub host: &'a ObjectRef,
-    /// What was reported.
+    /// The last report.
     pub before: EnvironmentReport,
-    /// What is to be done, or why it cannot be.
-    pub ready: Result<RegistrationRequest, RegistrationProblem>,
+    /// What to do, or why it cannot be done.
+    pub request: Result<RegistrationRequest, RegistrationProblem>,
 }
 
-/// While a companion is still told to register a host, somebody else who is to do it looks again after this.
-const HANDING_OVER: SignedDuration = SignedDuration::from_secs(2);
-/// What a visit is about that parts from a host.
-const PARTING: &str = "parting";
+/// While a companion is still told to register a host, the controller checks again after this.
+const HANDOVER_RETRY_INTERVAL: SignedDuration = SignedDuration::from_secs(2);
+/// The input of a deregistration.
+const DEREGISTRATION: &str = "deregistration";
 
 impl Registrations {
-    /// Does what is to be done for a host.
-    pub async fn visit<S: Store>(&self, ctx: &Context<S>, visit: &HostSync) -> SyncOutcome {
-        let (client, host) = (&visit.client, &visit.host);
-        let stays = visit.selected && client.deleted.is_none() && host.deleted.is_none();
-        let Spec::Portainer(spec) = &client.spec else { return SyncOutcome::default() };
-        let by_companion = spec.registrar == Registrar::Companion;
-        if visit.lent && !(stays && by_companion) {
-            return SyncOutcome {
-                requeue_at: Some(saturating(ctx.clock.now(), HANDING_OVER)),
-                ..SyncOutcome::default()
-            };
+    /// Syncs a host.
+    pub async fn sync_host<S: Store>(&self, ctx: &Context<S>, sync: &HostSync) -> SyncOutcome {
+        let (client, host) = (&sync.client, &sync.host);
+        let stays = sync.selected && client.deleted.is_none() && host.deleted.is_none();
+        let by_companion = companions_register(client);
+        if sync.delegated && !(stays && by_companion) {
+            return SyncOutcome::requeue_at(saturating(ctx.clock.now(), HANDOVER_RETRY_INTERVAL));
         }
         if !client.has_server() {
-            let news = self.host(&client.at, &host.at, |known| !std::mem::replace(&mut known.parted, true));
-            return SyncOutcome { news, ..SyncOutcome::default() }; // nobody knows how to speak to it
+            // Its server cannot be reached any longer.
+            let new = self.cache().with_host(&client.at, &host.at, |known| known.set_deregistered());
+            return SyncOutcome::changed(new);
         }
-        let (server, looked) = self.known(&client.at, |known| (known.server.clone(), known.looked.clone()));
-        let Some(server) = server.filter(|_| matches!(looked, Some(Ok(())))) else {
-            let news = stays && by_companion && self.hears(client, host);
-            return SyncOutcome { look: looked.is_none(), news, ..SyncOutcome::default() };
+        let server = match self.cache().refreshed_server(&client.at) {
+            Some(Ok(server)) => server,
+            refreshed => {
+                let changed = stays && by_companion && self.note_unchecked(client, host);
+                return SyncOutcome { refresh: refreshed.is_none(), ..SyncOutcome::changed(changed) };
+            }
         };
         match (stays, by_companion) {
-            (false, _) => self.part(ctx, visit, &server).await,
-            (true, true) => self.oversee(visit, &server),
+            (false, _) => self.deregister_host(ctx, sync, &server).await,
+            (true, true) => self.check_companion(sync, &server),
             (true, false) => {
-                self.host(&client.at, &host.at, |known| known.parted = false);
-                let before = self.report(client, host);
-                let lost = lost(&client.at.name, &visit.claims);
-                let ready = errand(ctx, client, host, &visit.deliverer, before.clone())
-                    .and_then(|errand| lost.map_or(Ok(errand), Err));
-                let turn = RegistrationAttempt { client: &client.at, host: &host.at, before, ready };
-                self.register(&server, turn, &ctx.clock).await
+                self.cache().with_host(&client.at, &host.at, |known| known.select());
+                let before = self.reports().report(client, host);
+                let conflict = conflict(&client.at.name, &sync.claims);
+                let request = registration_request(ctx, client, host, &sync.deliverer, before.clone())
+                    .and_then(|request| conflict.map_or(Ok(request), Err));
+                let attempt = RegistrationAttempt { client: &client.at, host: &host.at, before, request };
+                self.register_attempt(&server, attempt, &ctx.clock).await
             }
         }
     }
 
     /// Registers a host, unless the same failed lately.
-    pub(super) async fn register(
+    pub(super) async fn register_attempt(
         &self,
-        server: &Arc<RegistrationServer>,
-        turn: RegistrationAttempt<'_>,
+        server: &RegistrationServer,
+        attempt: RegistrationAttempt<'_>,
         clock: &Clock,
     ) -> SyncOutcome {
-        let RegistrationAttempt { client, host, before, ready } = turn;
-        let about = about(&ready, &server.snapshot(), before.id);
-        if let Some(until) = self.rests(client, host, &about, clock.now()) {
-            if is_seldom_asked(&before) {
-                server.wonder();
+        let RegistrationAttempt { client, host, before, request } = &attempt;
+        let input = input(request, &server.snapshot(), before.id);
+        let wait_until = self.cache().with_host(client, host, |known| known.wait_until(&input, clock.now()));
+        if let Some(until) = wait_until {
+            if needs_full_refresh(before) {
+                server.request_full_refresh();
             }
-            return SyncOutcome { requeue_at: Some(until), ..SyncOutcome::default() };
+            return SyncOutcome::requeue_at(until);
         }
-        let done = match ready {
-            Ok(errand) => register(server, &errand, clock).await,
-            // Something is not there for the moment, as after a start; Portainer reaches the host all the same.
-            Err(fault) if fault.reason == Reason::NotRegistered && before.is_registered() => {
+        let outcome = match request {
+            Ok(request) => register(server, request, clock).await,
+            // Something is missing for the moment, as after a start; Portainer still reaches the host.
+            Err(problem) if problem.reason == Reason::NotRegistered && before.is_registered() => {
                 return SyncOutcome::default();
             }
-            Err(fault) => RegistrationOutcome::Reported(faulty(&client.name, before.clone(), fault)),
+            Err(problem) => RegistrationOutcome::Reported(failed_report(&client.name, before.clone(), problem.clone())),
         };
-        let note =
-            |report: &EnvironmentReport| self.host(client, host, |known| known.note(report, &about, clock.now()));
-        match done {
-            RegistrationOutcome::LookFirst => {
-                server.doubt();
-                SyncOutcome { look: true, ..SyncOutcome::default() }
+        self.note_outcome(server, &attempt, outcome, &input, clock)
+    }
+
+    fn note_outcome(
+        &self,
+        server: &RegistrationServer,
+        attempt: &RegistrationAttempt<'_>,
+        outcome: RegistrationOutcome,
+        input: &str,
+        clock: &Clock,
+    ) -> SyncOutcome {
+        let RegistrationAttempt { client, host, before, .. } = attempt;
+        let note = |report: &EnvironmentReport| {
+            self.cache().with_host(client, host, |known| known.note_sync(report, input, clock.now()))
+        };
+        match outcome {
+            RegistrationOutcome::RefreshFirst => {
+                server.mark_stale();
+                SyncOutcome::refresh()
             }
-            RegistrationOutcome::Server(fault) => {
-                server.doubt();
-                self.known(client, |known| known.looked = Some(Err(fault.clone())));
-                let report = match before.is_registered() {
-                    true => before, // Portainer is at fault, and reaches the host for all we know
-                    false => faulty(&client.name, before, fault),
-                };
-                note(&report);
+            RegistrationOutcome::Server(problem) => {
+                server.mark_stale();
+                self.cache().set_problem(client, problem.clone());
+                note(&match before.is_registered() {
+                    true => before.clone(), // the server is at fault; it may still reach the host
+                    false => failed_report(&client.name, before.clone(), problem),
+                });
                 let until = saturating(clock.now(), retry_delay(Reason::PortainerFailed, 1));
-                self.host(client, host, |known| known.rests = Some((until, about.clone())));
-                SyncOutcome { requeue_at: Some(until), news: true, look: true }
+                self.cache().with_host(client, host, |known| known.postpone(input, until));
+                SyncOutcome { requeue_at: Some(until), changed: true, refresh: true }
             }
             RegistrationOutcome::Reported(report) => {
-                if is_seldom_asked(&report) {
-                    server.wonder();
+                if needs_full_refresh(&report) {
+                    server.request_full_refresh();
                 }
-                SyncOutcome { requeue_at: note(&report), news: report != before, look: false }
+                SyncOutcome { requeue_at: note(&report), changed: report != *before, refresh: false }
             }
         }
     }
 
-    /// Until when the same is not tried again, since it failed lately.
-    fn rests(&self, client: &ObjectRef, host: &ObjectRef, about: &str, now: Timestamp) -> Option<Timestamp> {
-        let (until, what) = self.host(client, host, |known| known.rests.clone())?;
-        (now < until && what == about).then_some(until)
-    }
-
-    /// Parts from the environment of a host that goes, or is no longer selected.
-    async fn part<S: Store>(
+    /// Deregisters a host that is deleted or no longer selected.
+    async fn deregister_host<S: Store>(
         &self,
         ctx: &Context<S>,
-        visit: &HostSync,
-        server: &Arc<RegistrationServer>,
+        sync: &HostSync,
+        server: &RegistrationServer,
     ) -> SyncOutcome {
-        let (client, host) = (&visit.client, &visit.host);
-        if self.is_parted(client, host) {
+        let (client, host) = (&sync.client, &sync.host);
+        if self.reports().is_deregistered(client, host) {
             return SyncOutcome::default();
         }
         let now = ctx.clock.now();
-        if let Some(until) = self.rests(&client.at, &host.at, PARTING, now) {
-            return SyncOutcome { requeue_at: Some(until), ..SyncOutcome::default() };
+        let wait_until = self.cache().with_host(&client.at, &host.at, |known| known.wait_until(DEREGISTRATION, now));
+        if let Some(until) = wait_until {
+            return SyncOutcome::requeue_at(until);
         }
         if !server.is_fresh(now) {
-            server.doubt();
-            return SyncOutcome { look: true, ..SyncOutcome::default() };
+            server.mark_stale();
+            return SyncOutcome::refresh();
         }
-        let going = client.deleted.is_some() || host.deleted.is_some();
-        let before = self.report(client, host);
-        let authority = authority_of(ctx, client).unwrap_or_default(); // what is ours is known without it
-        let Some(order) = DesiredEnvironment::of(client, host, &authority) else { return SyncOutcome::default() };
-        let family = marker_family(&client.at);
+        let deleted = client.deleted.is_some() || host.deleted.is_some();
+        let before = self.reports().report(client, host);
+        let authority = authority_of(ctx, client).unwrap_or_default(); // our environments are known without it
+        let Some(desired) = DesiredEnvironment::of(client, host, &authority) else { return SyncOutcome::default() };
+        let request = DeregisterRequest { desired, delete: deleted && deletes_environments(client) };
         let snapshot = server.snapshot();
-        match part(server, &host.at.namespace, order, &before, going && deletes(client)).await {
-            Ok(parting) => {
-                let report = left(&snapshot, &parting, &before, &family);
-                self.host(&client.at, &host.at, |known| {
-                    *known = HostState { parted: true, report, ..HostState::default() }
-                });
-                announce(ctx, visit, &parting).await;
-                SyncOutcome { news: true, ..SyncOutcome::default() }
+        match deregister(server, &host.at.namespace, &request, &before).await {
+            Ok(done) => {
+                let report = remaining_report(&snapshot, &done, &before, &marker_family(&client.at));
+                self.cache().with_host(&client.at, &host.at, |known| known.deregister(report));
+                announce(ctx, sync, &done).await;
+                SyncOutcome::changed(true)
             }
-            Err(fault) => {
-                let report = faulty(&client.at.name, before, fault);
-                let requeue_at = self.host(&client.at, &host.at, |known| known.note(&report, PARTING, now));
-                SyncOutcome { requeue_at, news: true, look: false }
+            Err(problem) => {
+                let report = failed_report(&client.at.name, before, problem);
+                let note = |known: &mut super::host_state::HostState| known.note_sync(&report, DEREGISTRATION, now);
+                let requeue_at = self.cache().with_host(&client.at, &host.at, note);
+                SyncOutcome { requeue_at, changed: true, refresh: false }
             }
         }
     }
 }
 
-impl HostState {
-    /// Notes what came of a visit; says when the next is.
-    fn note(&mut self, report: &EnvironmentReport, about: &str, now: Timestamp) -> Option<Timestamp> {
-        self.report = Some(report.clone());
-        if report.is_registered() {
-            (self.failures, self.rests) = (0, None);
-            return None;
-        }
-        let same = self.rests.as_ref().is_some_and(|(_, what)| what == about);
-        self.failures = if same { self.failures + 1 } else { 1 };
-        let until = saturating(now, after_visit(report, self.failures));
-        self.rests = Some((until, about.to_owned()));
-        Some(until)
-    }
-}
-
-/// Should the host come back, it is known by its number: what we made is ours to mark again, what was adopted is not.
-fn left(
+/// What stays known of an environment that we made: if the host is selected again, it is found by its id and marked again.
+/// An adopted one is not.
+fn remaining_report(
     snapshot: &ServerSnapshot,
-    parting: &Deregistration,
+    done: &Deregistration,
     before: &EnvironmentReport,
     family: &str,
 ) -> Option<EnvironmentReport> {
-    let Deregistration::Untag(id, _) = parting else { return None };
+    let Deregistration::Untag(id, _) = done else { return None };
     let made = snapshot.environments.get(id).is_some_and(|environment| !is_adopted(family, snapshot, environment));
     made.then(|| EnvironmentReport {
         portainer_client: before.portainer_client.clone(),
@@ -222,42 +220,43 @@ fn left(
         id: Some(*id),
         instance_id: Some(snapshot.instance.clone()),
         reason: Reason::Deregistered.as_str().to_owned(),
-        message: "the host is not selected any more; its environment stays, without our tag".to_owned(),
+        message: "the host is no longer selected; its environment stays in Portainer, without our tag".to_owned(),
         ..EnvironmentReport::default()
     })
 }
 
-/// What a visit is about: what failed once is tried again at once where this is something else.
-fn about(
-    ready: &Result<RegistrationRequest, RegistrationProblem>,
+/// Digest of what a registration depends on: after a failure, a change of it is tried at once.
+fn input(
+    request: &Result<RegistrationRequest, RegistrationProblem>,
     snapshot: &ServerSnapshot,
     id: Option<i64>,
 ) -> String {
-    let wishes = ready.as_ref().map(|errand| (&errand.order, &errand.material));
-    let order = ready.as_ref().ok().map(|errand| &errand.order);
-    let its = |found: &&Environment| Some(found.id) == id || order.is_some_and(|order| order.name == found.name);
-    let environments: Vec<&Environment> = snapshot.environments.values().filter(its).collect();
-    let group = order.and_then(|order| order.group.as_ref());
+    let wanted = request.as_ref().map(|request| (&request.desired, &request.input));
+    let desired = request.as_ref().ok().map(|request| &request.desired);
+    let related =
+        |found: &&Environment| Some(found.id) == id || desired.is_some_and(|desired| desired.name == found.name);
+    let environments: Vec<&Environment> = snapshot.environments.values().filter(related).collect();
+    let group = desired.and_then(|desired| desired.group.as_ref());
     let groups: Vec<i64> =
         snapshot.groups.iter().filter(|found| Some(&found.name) == group).map(|found| found.id).collect();
-    sha256_hex(format!("{wishes:?} {environments:?} {groups:?} {}", snapshot.version).as_bytes())
+    sha256_hex(format!("{wanted:?} {environments:?} {groups:?} {}", snapshot.version).as_bytes())
 }
 
-/// It fails by what the list does not show: the next look asks everything.
-fn is_seldom_asked(report: &EnvironmentReport) -> bool {
+/// It failed because of something that the list of environments does not show.
+fn needs_full_refresh(report: &EnvironmentReport) -> bool {
     let reason = Reason::parse(&report.reason);
     matches!(reason, Some(Reason::GroupNotFound | Reason::GroupAmbiguous | Reason::PortainerTooOld))
 }
 
-async fn announce<S: Store>(ctx: &Context<S>, visit: &HostSync, parting: &Deregistration) {
-    let client = &visit.client.at.name;
-    let message = match parting {
+async fn announce<S: Store>(ctx: &Context<S>, sync: &HostSync, done: &Deregistration) {
+    let client = &sync.client.at.name;
+    let message = match done {
         Deregistration::Nothing => return,
         Deregistration::Delete(id) => format!("removed environment {id} from the Portainer of {client}"),
         Deregistration::Untag(id, _) => {
-            format!("environment {id} stays in the Portainer of {client}, and is no longer marked as ours")
+            format!("environment {id} stays in the Portainer of {client}, without our tag")
         }
     };
-    let what = ObjectEvent { warning: false, reason: Reason::Deregistered.as_str(), message };
-    ctx.store.announce(&visit.host, &what).await;
+    let event = ObjectEvent { warning: false, reason: Reason::Deregistered.as_str(), message };
+    ctx.store.announce(&sync.host, &event).await;
 }

@@ -1,60 +1,64 @@
-//! A look at the host's dockerd itself, before Portainer is given anything: each environment that it fails to make
-//! leaves a private key on its disk.
+//! Asks the host's dockerd before Portainer is given anything: each environment that Portainer fails to make leaves a
+//! private key on its disk. It changes nothing on the host.
 
-use super::{RegistrationRequest, RegistrationServer};
-use crate::adapters::docker::ping::{DockerAddress, PingError, Pinged, docker_ping};
+use super::request::RegistrationRequest;
+use super::server::RegistrationServer;
+use crate::adapters::docker::ping::{DockerAddress, PingError, Pinged};
 use crate::api::condition::Reason;
 use crate::decide::registration::plan::serves_another;
 use crate::decide::registration::{Proof, RegistrationProblem};
 use crate::portainer::too_old;
 
-/// dockerd is to be asked what it serves: nobody else knows, and it is not what was proved last.
-pub fn is_due(errand: &RegistrationRequest) -> bool {
-    let proved = errand.previous.proved_fingerprint.as_ref() == Some(&errand.material.stored);
-    errand.material.proof == Proof::Ask && !(proved && errand.previous.is_registered())
+/// dockerd has to be asked what it serves: no companion says so, and it is not what was proved last.
+pub fn is_due(request: &RegistrationRequest) -> bool {
+    let proved = request.previous.proved_fingerprint.as_ref() == Some(&request.input.stored);
+    request.input.proof == Proof::Ask && !(proved && request.previous.is_registered())
 }
 
-/// Asks dockerd where that is due, and puts what it serves into the errand. Where a companion has seen that it serves
-/// the right certificate, the first look is for its version alone.
-pub async fn ask(server: &RegistrationServer, errand: &mut RegistrationRequest) {
-    let first = errand.previous.id.is_none() && matches!(errand.material.proof, Proof::Serves(_));
-    if !is_due(errand) && !first {
+/// Asks dockerd if that is due, and puts what it serves into the request. If a companion has seen the right certificate,
+/// the first registration asks for Docker's version alone.
+pub async fn ask_docker(server: &RegistrationServer, request: &mut RegistrationRequest) {
+    let first = request.previous.id.is_none() && matches!(request.input.proof, Proof::Serves(_));
+    if !is_due(request) && !first {
         return;
     }
-    let answer = ping(server, errand).await;
+    let answer = ping(server, request).await;
     let version = server.snapshot().version.clone();
-    errand.material.proof = match (answer, &errand.material.proof) {
+    request.input.proof = match (answer, &request.input.proof) {
         (Ok(pinged), _) if is_too_new(&version, &pinged) => Proof::Not(too_new(&version, &pinged)),
         (Ok(pinged), Proof::Ask)
-            if pinged.leaf_fingerprint != errand.material.stored && errand.previous.id.is_none() =>
+            if pinged.leaf_fingerprint != request.input.stored && request.previous.id.is_none() =>
         {
             Proof::Not(serves_another())
         }
         (Ok(pinged), Proof::Ask) => Proof::Serves(pinged.leaf_fingerprint),
-        (Err(error), Proof::Ask) => Proof::Not(unreachable(errand, &error)),
+        (Err(error), Proof::Ask) => Proof::Not(unreachable(request, &error)),
         (_, known) => known.clone(),
     };
 }
 
-/// Why this Portainer cannot talk to the host's Docker, where that is its version.
-pub async fn too_new_for(server: &RegistrationServer, errand: &RegistrationRequest) -> Option<RegistrationProblem> {
+/// Why this Portainer cannot talk to the host's Docker, if its version is the reason.
+pub async fn version_problem(
+    server: &RegistrationServer,
+    request: &RegistrationRequest,
+) -> Option<RegistrationProblem> {
     let version = server.snapshot().version.clone();
-    let pinged = ping(server, errand).await.ok()?;
+    let pinged = ping(server, request).await.ok()?;
     is_too_new(&version, &pinged).then(|| too_new(&version, &pinged))
 }
 
 /// Whether dockerd answers from here, whatever it serves.
-pub async fn reaches(server: &RegistrationServer, errand: &RegistrationRequest) -> Result<(), RegistrationProblem> {
-    ping(server, errand).await.map(|_| ()).map_err(|error| unreachable(errand, &error))
+pub async fn check_reachable(
+    server: &RegistrationServer,
+    request: &RegistrationRequest,
+) -> Result<(), RegistrationProblem> {
+    ping(server, request).await.map(|_| ()).map_err(|error| unreachable(request, &error))
 }
 
-/// As Portainer will do it: by the same address, trust and certificate.
-async fn ping(server: &RegistrationServer, errand: &RegistrationRequest) -> Result<Pinged, PingError> {
-    let _place = server.probes.acquire().await.expect("it is never closed");
-    let pair = server.pair();
-    let address = DockerAddress { host: errand.order.host.clone(), port: errand.order.port };
-    let trust = errand.order.verify_server.then_some(errand.bundle.as_slice());
-    docker_ping(&address, trust, &pair.certificate, &pair.key).await
+async fn ping(server: &RegistrationServer, request: &RegistrationRequest) -> Result<Pinged, PingError> {
+    let address = DockerAddress { host: request.desired.host.clone(), port: request.desired.port };
+    let trust = request.desired.verify_server.then_some(request.bundle.as_slice());
+    server.ping_docker(&address, trust).await
 }
 
 fn is_too_new(version: &str, pinged: &Pinged) -> bool {
@@ -69,15 +73,15 @@ fn too_new(version: &str, pinged: &Pinged) -> RegistrationProblem {
     RegistrationProblem::new(Reason::PortainerTooOld, message)
 }
 
-fn unreachable(errand: &RegistrationRequest, error: &PingError) -> RegistrationProblem {
-    let url = errand.order.url();
+fn unreachable(request: &RegistrationRequest, error: &PingError) -> RegistrationProblem {
+    let url = request.desired.url();
     let reason = match error {
         PingError::NotTrusted(_) => Reason::AwaitingServing,
         _ => Reason::HostUnreachable,
     };
     let message = format!(
-        "dockerd at {url} was asked before Portainer is: {error}; deliver the files of the host's Secret to it, restart \
-         it, and open the port"
+        "Dockseal asked dockerd at {url} before giving it to Portainer: {error}; deliver the files of the host's Secret \
+         to the host, restart dockerd, and open the port"
     );
     RegistrationProblem::new(reason, message)
 }

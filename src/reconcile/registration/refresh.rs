@@ -1,8 +1,8 @@
-//! A look at a server: who it is, whether we may work there, and what is in it. Mostly the list alone.
+//! Refreshes what is known of a server: who it is, whether the credential may write, and what is in it. Mostly it asks for
+//! the list of environments alone. It writes nothing but a first administrator.
 
-use super::RegistrationServer;
-use super::error::of_server;
-use super::server::LOOKS;
+use super::error::server_problem;
+use super::server::RegistrationServer;
 use crate::adapters::Clock;
 use crate::adapters::portainer::PortainerError;
 use crate::api::condition::Reason;
@@ -10,50 +10,44 @@ use crate::decide::registration::RegistrationProblem;
 use crate::portainer::User;
 
 impl RegistrationServer {
-    /// Looks at it.
+    /// Refreshes the snapshot.
     ///
     /// # Errors
-    /// The [`Fault`] that keeps every host of it from being registered.
-    pub async fn look(&self, clock: &Clock) -> Result<(), RegistrationProblem> {
-        let done = self.look_now(clock).await;
-        if done.is_err() {
-            self.doubt();
+    /// The [`RegistrationProblem`] that prevents each of its hosts from being registered.
+    pub async fn refresh(&self, clock: &Clock) -> Result<(), RegistrationProblem> {
+        let result = self.try_refresh(clock).await;
+        if result.is_err() {
+            self.mark_stale();
         }
-        done
+        result
     }
 
-    async fn look_now(&self, clock: &Clock) -> Result<(), RegistrationProblem> {
-        let whole = {
-            let looked = self.looked.lock();
-            looked.whole.is_none() || looked.lists >= LOOKS
-        };
-        if whole {
-            self.introduce().await?;
+    async fn try_refresh(&self, clock: &Clock) -> Result<(), RegistrationProblem> {
+        let full = self.is_full_refresh_due();
+        if full {
+            self.refresh_server().await?;
         }
         self.begin_list();
-        let list = self.portainer.environments().await.map_err(|error| of_server(&error))?;
-        // Who may not see anything is shown an empty list.
-        if list.is_empty() && !whole && !self.snapshot().environments.is_empty() {
-            self.introduce().await?;
+        let list = self.portainer().environments().await.map_err(|error| server_problem(&error))?;
+        // A user without rights gets an empty list.
+        if list.is_empty() && !full && !self.snapshot().environments.is_empty() {
+            self.refresh_server().await?;
         }
-        self.take_list(list);
-        let mut looked = self.looked.lock();
-        looked.lists += 1;
-        if whole {
-            (looked.whole, looked.lists) = (Some(clock.now()), 0);
-        }
+        self.put_list(list);
+        self.note_refresh(full.then(|| clock.now()));
         Ok(())
     }
 
-    /// Asks who it is and who we are, before any key is shown to it; then for groups and tags.
-    async fn introduce(&self) -> Result<(), RegistrationProblem> {
-        let server = |error: PortainerError| of_server(&error);
-        let status = self.portainer.status().await.map_err(server)?;
+    /// Asks for identity and rights before Portainer is given any key; then for groups and tags.
+    async fn refresh_server(&self) -> Result<(), RegistrationProblem> {
+        let problem = |error: PortainerError| server_problem(&error);
+        let portainer = self.portainer();
+        let status = portainer.status().await.map_err(problem)?;
         self.ensure_administrator().await?;
-        may_write(&self.portainer.me().await.map_err(server)?)?;
-        let groups = self.portainer.groups().await.map_err(server)?;
-        let tags = self.portainer.tags().await.map_err(server)?;
-        self.learn(|snapshot| {
+        require_administrator(&portainer.me().await.map_err(problem)?)?;
+        let groups = portainer.groups().await.map_err(problem)?;
+        let tags = portainer.tags().await.map_err(problem)?;
+        self.update(|snapshot| {
             (snapshot.instance, snapshot.version) = (status.instance_id, status.version);
             (snapshot.groups, snapshot.tags) = (groups, tags);
         });
@@ -61,23 +55,23 @@ impl RegistrationServer {
     }
 
     async fn ensure_administrator(&self) -> Result<(), RegistrationProblem> {
-        if self.portainer.has_administrator().await.map_err(|error| of_server(&error))? {
+        if self.portainer().has_administrator().await.map_err(|error| server_problem(&error))? {
             return Ok(());
         }
-        if !self.initialize {
-            return Err(of_server(&PortainerError::NotInitialised));
+        if !self.may_initialize() {
+            return Err(server_problem(&PortainerError::NotInitialised));
         }
-        self.portainer.initialize().await.map_err(|error| of_server(&error))
+        self.portainer().initialize().await.map_err(|error| server_problem(&error))
     }
 }
 
-fn may_write(user: &User) -> Result<(), RegistrationProblem> {
+fn require_administrator(user: &User) -> Result<(), RegistrationProblem> {
     if user.is_administrator() {
         return Ok(());
     }
     let message = format!(
-        "the credential is {}'s, who is no administrator of Portainer: registering needs one; an apiKey has its \
-         user's role",
+        "the credential belongs to {}, who is not an administrator of Portainer: registering needs an administrator; an \
+         apiKey has the role of its user",
         user.username
     );
     Err(RegistrationProblem::new(Reason::NotAdministrator, message))

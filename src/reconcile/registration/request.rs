@@ -1,6 +1,6 @@
-//! From objects and what is stored for them to an errand, or to what is still missing.
+//! Objects and what is stored for them in, a request to register a host out, or what is still missing. It calls nobody.
 
-use super::RegistrationRequest;
+use super::client_pair::ClientPair;
 use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
 use crate::api::registrar::Registrar;
@@ -8,15 +8,37 @@ use crate::api::status::EnvironmentReport;
 use crate::api::{NamespacedName, Object};
 use crate::decide::delivery::Deliverer;
 use crate::decide::leaf::AuthorityView;
-use crate::decide::registration::desired::RegistrationInput;
+use crate::decide::registration::desired::{RegistrationInput, not_served_yet};
 use crate::decide::registration::{DesiredEnvironment, Proof, RegistrationProblem};
 use crate::pki::hex;
+use crate::portainer::TlsFiles;
 use crate::reconcile::Context;
 use crate::reconcile::authority_cache::CachedAuthority;
 use std::sync::Arc;
+use zeroize::Zeroizing;
 
-/// What is to be done for a host.
-pub fn errand<S>(
+/// One host to be registered in one Portainer.
+#[derive(Clone, Debug)]
+pub struct RegistrationRequest {
+    /// Namespace of the host and of the PortainerClient.
+    pub namespace: String,
+    pub desired: DesiredEnvironment,
+    pub input: RegistrationInput,
+    /// The trust bundle of the host's authority, PEM.
+    pub bundle: Vec<u8>,
+    /// The last report.
+    pub previous: EnvironmentReport,
+    /// Who registers.
+    pub registrar: Registrar,
+}
+
+impl RegistrationRequest {
+    pub(super) fn files(&self, pair: &ClientPair) -> TlsFiles {
+        TlsFiles { ca: self.bundle.clone(), cert: pair.certificate.clone(), key: Zeroizing::new(pair.key.to_vec()) }
+    }
+}
+
+pub(super) fn registration_request<S>(
     ctx: &Context<S>,
     client: &Object,
     host: &Object,
@@ -26,26 +48,30 @@ pub fn errand<S>(
     let missing = |what: &str| RegistrationProblem::new(Reason::NotRegistered, format!("{what} is not issued yet"));
     let authority = authority_of(ctx, client).ok_or_else(|| missing("the authority of the PortainerClient"))?;
     let view = view(ctx, host.authority()).ok_or_else(|| missing("the host's authority"))?;
-    let order = DesiredEnvironment::of(client, host, &authority).ok_or_else(|| missing("the host's address"))?;
-    let material = RegistrationInput {
+    let desired = DesiredEnvironment::of(client, host, &authority).ok_or_else(no_address)?;
+    let input = RegistrationInput {
         client: client.previous.fingerprint.clone().ok_or_else(|| missing("Portainer's client certificate"))?,
         bundle: hex(&view.bundle_digest),
         stored: host.previous.fingerprint.clone().ok_or_else(|| missing("the host's certificate"))?,
         proof: proof(host, deliverer),
     };
-    let (namespace, bundle) = (host.at.namespace.to_string(), view.bundle_pem.clone());
     Ok(RegistrationRequest {
-        namespace,
-        order,
-        material,
-        bundle: bundle.into(),
+        namespace: host.at.namespace.to_string(),
+        desired,
+        input,
+        bundle: view.bundle_pem.clone().into(),
         previous,
         registrar: Registrar::Controller,
     })
 }
 
-/// Fingerprint of the authority of an object, where it is open.
-pub fn authority_of<S>(ctx: &Context<S>, object: &Object) -> Option<String> {
+fn no_address() -> RegistrationProblem {
+    let message = "the host has no address: set spec.hostname, spec.ipAddresses or spec.address.host";
+    RegistrationProblem::new(Reason::NotRegistered, message)
+}
+
+/// Fingerprint of the authority of an object, if it is open.
+pub(super) fn authority_of<S>(ctx: &Context<S>, object: &Object) -> Option<String> {
     view(ctx, object.authority()).map(|view| view.fingerprint.clone())
 }
 
@@ -56,17 +82,13 @@ fn view<S>(ctx: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<Authority
     }
 }
 
-/// What a companion has seen dockerd serve. One that cannot see it says nothing of it in mode Files, and dockerd is
-/// asked from here.
+/// What a companion has seen dockerd serve. In mode Files a companion may not see it, and dockerd is asked from here.
 fn proof(host: &Object, deliverer: &Deliverer) -> Proof {
     let served = host.companion.host.served_fingerprint.clone();
     match (deliverer, served, host.delivery()) {
         (Deliverer::Nobody | Deliverer::Refused(_), ..) => Proof::Ask,
         (_, Some(served), _) => Proof::Serves(served),
-        (_, None, Some(delivery)) if delivery.mode == Mode::Daemon => {
-            let message = "the host is registered as soon as its companion has seen dockerd serve the certificate";
-            Proof::Not(RegistrationProblem::new(Reason::AwaitingServing, message))
-        }
+        (_, None, Some(delivery)) if delivery.mode == Mode::Daemon => Proof::Not(not_served_yet()),
         (_, None, _) => Proof::Ask,
     }
 }

@@ -1,176 +1,201 @@
-//! One Portainer, by one credential: how it is spoken to, and what it last showed.
+//! One Portainer by one credential: its port, its last snapshot, and the locks and permits of its syncs. It decides nothing.
 
-use super::Connection;
-use crate::adapters::portainer::{Access, AccessError, PortainerApi, RequestMetrics, ServerCredential};
+use super::client_pair::ClientPair;
+use super::connect::Connection;
+use crate::adapters::docker::ping::{DockerAddress, PingError, Pinged};
+use crate::adapters::portainer::{Access, AccessError, Network, PortainerServer, RequestMetrics, ServerCredential};
 use crate::decide::registration::ServerSnapshot;
 use crate::decide::registration::backoff::INTERVAL;
 use crate::pki::sha256_hex;
 use crate::portainer::Environment;
 use k8s_openapi::jiff::Timestamp;
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use tokio::sync::Semaphore;
-use zeroize::Zeroizing;
+use tokio::sync::{MutexGuard, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
-/// Hosts that are worked on at a time.
 const MAX_CONCURRENT_HOSTS: usize = 16;
-/// dockerds that are asked at a time.
-const PROBES: usize = 64;
-/// After so many looks at the list alone, everything is asked again.
-pub(super) const LOOKS: u32 = 12;
+const MAX_CONCURRENT_PINGS: usize = 64;
+/// After so many refreshes of the list alone, everything is asked again.
+const MAX_LIST_REFRESHES: u32 = 12;
 
-/// Portainer's client certificate and its key, PEM.
-#[derive(Clone)]
-pub struct ClientPair {
-    /// The certificate.
-    pub certificate: Vec<u8>,
-    /// Its key.
-    pub key: Zeroizing<Vec<u8>>,
-    /// Fingerprint of the certificate.
-    pub fingerprint: String,
-}
-
-impl std::fmt::Debug for ClientPair {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pair({})", self.fingerprint)
-    }
-}
-
-/// A server.
 pub struct RegistrationServer {
-    pub(super) portainer: PortainerApi,
-    pub(super) initialize: bool,
-    pub(super) names: Arc<NameLocks>,
-    pub(super) places: Semaphore,
-    pub(super) probes: Semaphore,
-    /// Tags are being made.
-    pub(super) tagging: tokio::sync::Mutex<()>,
+    network: Arc<dyn Network>,
+    portainer: Arc<dyn PortainerServer>,
+    initialize: bool,
+    names: Arc<NameLocks>,
+    permits: Semaphore,
+    ping_permits: Semaphore,
+    /// Held while tags are made.
+    tag_lock: tokio::sync::Mutex<()>,
     snapshot: RwLock<Arc<ServerSnapshot>>,
-    pair: RwLock<Arc<ClientPair>>,
-    pub(super) looked: Mutex<RefreshState>,
+    client_pair: RwLock<Arc<ClientPair>>,
+    refresh_state: Mutex<RefreshState>,
     identity: String,
 }
 
-/// When it was looked at.
 #[derive(Default)]
-pub(super) struct RefreshState {
-    /// At everything; none while nothing is known, or not surely.
-    pub whole: Option<Timestamp>,
-    /// At its list alone, since then.
-    pub lists: u32,
-    /// Environments of which something was heard since the last list was asked for.
-    pub touched: HashSet<i64>,
+struct RefreshState {
+    /// The last full refresh; `None` if what is known may be wrong.
+    full: Option<Timestamp>,
+    /// Refreshes of the list alone since then.
+    lists: u32,
+    /// Environments that an answer showed after the last list was asked for.
+    newer: HashSet<i64>,
 }
 
 impl RegistrationServer {
-    /// A server that nobody has spoken to; what it is asked is counted there.
+    /// A server that has not been called yet; its requests are counted in `metrics`.
     ///
     /// # Errors
-    /// [`AccessError`] where it cannot be spoken to at all.
+    /// [`AccessError`] if no client can be made for it.
     pub fn new(
-        way: Connection,
+        network: &Arc<dyn Network>,
+        connection: Connection,
         names: Arc<NameLocks>,
-        tally: Arc<RequestMetrics>,
+        metrics: Arc<RequestMetrics>,
     ) -> Result<RegistrationServer, AccessError> {
-        let Connection { access, credential, initialize, pair } = way;
+        let Connection { access, credential, initialize, client_pair } = connection;
         Ok(RegistrationServer {
             identity: identity(&access, &credential, initialize),
-            portainer: PortainerApi::counted(&access, credential, tally)?,
+            portainer: network.portainer(&access, credential, metrics)?,
+            network: Arc::clone(network),
             initialize,
             names,
-            places: Semaphore::new(MAX_CONCURRENT_HOSTS),
-            probes: Semaphore::new(PROBES),
-            tagging: tokio::sync::Mutex::default(),
+            permits: Semaphore::new(MAX_CONCURRENT_HOSTS),
+            ping_permits: Semaphore::new(MAX_CONCURRENT_PINGS),
+            tag_lock: tokio::sync::Mutex::default(),
             snapshot: RwLock::default(),
-            pair: RwLock::new(Arc::new(pair)),
-            looked: Mutex::default(),
+            client_pair: RwLock::new(Arc::new(client_pair)),
+            refresh_state: Mutex::default(),
         })
     }
 
-    /// It is spoken to in that way: a login that was refused is not tried again by the same words.
-    pub fn is(&self, access: &Access, credential: &ServerCredential, initialize: bool) -> bool {
-        self.identity == identity(access, credential, initialize)
+    /// That connection reaches it in the same way: a refused login is not retried with the same credential.
+    pub(super) fn is_reached_by(&self, connection: &Connection) -> bool {
+        self.identity == identity(&connection.access, &connection.credential, connection.initialize)
     }
 
-    /// What it last showed.
+    pub(super) fn portainer(&self) -> &dyn PortainerServer {
+        &*self.portainer
+    }
+
+    /// Its first administrator may be made.
+    pub(super) fn may_initialize(&self) -> bool {
+        self.initialize
+    }
+
+    /// Waits until no other sync of this process works on an environment of that name.
+    pub(super) async fn lock_name(&self, name: &str) -> OwnedMutexGuard<()> {
+        let lock = self.names.of(&self.snapshot().instance, name);
+        lock.lock_owned().await
+    }
+
+    pub(super) async fn permit(&self) -> SemaphorePermit<'_> {
+        self.permits.acquire().await.expect("it is never closed")
+    }
+
+    /// Waits until no other sync makes tags.
+    pub(super) async fn lock_tags(&self) -> MutexGuard<'_, ()> {
+        self.tag_lock.lock().await
+    }
+
+    /// Pings dockerd as Portainer will: same address, trust and client certificate.
+    pub(super) async fn ping_docker(&self, address: &DockerAddress, trust: Option<&[u8]>) -> Result<Pinged, PingError> {
+        let _permit = self.ping_permits.acquire().await.expect("it is never closed");
+        let pair = self.client_pair();
+        self.network.ping_docker(address, trust, (&pair.certificate, &pair.key)).await
+    }
+
     pub fn snapshot(&self) -> Arc<ServerSnapshot> {
-        let snapshot: RwLockReadGuard<'_, Arc<ServerSnapshot>> = self.snapshot.read();
-        Arc::clone(&snapshot)
+        Arc::clone(&self.snapshot.read())
     }
 
-    pub(super) fn learn(&self, change: impl FnOnce(&mut ServerSnapshot)) {
+    pub(super) fn update(&self, change: impl FnOnce(&mut ServerSnapshot)) {
         change(Arc::make_mut(&mut self.snapshot.write()));
     }
 
     /// Takes an environment as an answer shows it.
     pub(super) fn put(&self, environment: Environment) {
-        self.touch([environment.id]);
-        self.learn(|snapshot| snapshot.put(environment));
+        self.mark_newer([environment.id]);
+        self.update(|snapshot| snapshot.put(environment));
     }
 
-    /// An environment is not there any more.
-    pub(super) fn gone(&self, id: i64) {
-        self.touch([id]);
-        self.learn(|snapshot| drop(snapshot.environments.remove(&id)));
+    /// An answer shows that an environment is gone.
+    pub(super) fn remove(&self, id: i64) {
+        self.mark_newer([id]);
+        self.update(|snapshot| drop(snapshot.environments.remove(&id)));
     }
 
     /// Takes all environments of a name as an answer shows them.
     pub(super) fn put_named(&self, name: &str, found: Vec<Environment>) {
         let before = self.snapshot();
         let known = before.environments.values().filter(|known| known.name == name).map(|known| known.id);
-        self.touch(known.chain(found.iter().map(|found| found.id)));
-        self.learn(|snapshot| snapshot.put_named(name, found));
+        self.mark_newer(known.chain(found.iter().map(|found| found.id)));
+        self.update(|snapshot| snapshot.put_named(name, found));
     }
 
-    fn touch(&self, ids: impl IntoIterator<Item = i64>) {
-        self.looked.lock().touched.extend(ids);
+    fn mark_newer(&self, ids: impl IntoIterator<Item = i64>) {
+        self.refresh_state.lock().newer.extend(ids);
     }
 
-    /// Takes a list that was asked for a while ago: what was heard of an environment since then is newer.
-    pub(super) fn take_list(&self, list: Vec<Environment>) {
-        let touched = std::mem::take(&mut self.looked.lock().touched);
-        self.learn(|snapshot| {
-            snapshot.environments.retain(|id, _| touched.contains(id));
-            for found in list.into_iter().filter(|found| !touched.contains(&found.id)) {
+    /// A list is about to be asked for.
+    pub(super) fn begin_list(&self) {
+        self.refresh_state.lock().newer.clear();
+    }
+
+    /// Takes a list; an answer that came while the list was on its way is newer than the list.
+    pub(super) fn put_list(&self, list: Vec<Environment>) {
+        let newer = std::mem::take(&mut self.refresh_state.lock().newer);
+        self.update(|snapshot| {
+            snapshot.environments.retain(|id, _| newer.contains(id));
+            for found in list.into_iter().filter(|found| !newer.contains(&found.id)) {
                 snapshot.put(found);
             }
         });
     }
 
-    /// A list is asked for now.
-    pub(super) fn begin_list(&self) {
-        self.looked.lock().touched.clear();
-    }
-
-    /// The client certificate that it is given.
-    pub fn pair(&self) -> Arc<ClientPair> {
-        Arc::clone(&self.pair.read())
+    pub fn client_pair(&self) -> Arc<ClientPair> {
+        Arc::clone(&self.client_pair.read())
     }
 
     /// Takes the client certificate as it is stored now.
-    pub fn take(&self, pair: ClientPair) {
-        *self.pair.write() = Arc::new(pair);
+    pub fn set_client_pair(&self, pair: ClientPair) {
+        *self.client_pair.write() = Arc::new(pair);
     }
 
-    /// Everything about it was asked lately enough to write by it.
+    /// The last full refresh is recent enough to write by it.
     pub fn is_fresh(&self, now: Timestamp) -> bool {
-        let whole = self.looked.lock().whole;
-        whole.is_some_and(|whole| now >= whole && now.duration_since(whole) <= INTERVAL)
+        let full = self.refresh_state.lock().full;
+        full.is_some_and(|full| now >= full && now.duration_since(full) <= INTERVAL)
     }
 
-    /// The next look asks everything; what is known is good enough to write by until then.
-    pub fn wonder(&self) {
-        self.looked.lock().lists = LOOKS;
+    pub(super) fn is_full_refresh_due(&self) -> bool {
+        let state = self.refresh_state.lock();
+        state.full.is_none() || state.lists >= MAX_LIST_REFRESHES
     }
 
-    /// The next look asks everything, and nothing is written before it.
-    pub fn doubt(&self) {
-        self.looked.lock().whole = None;
+    /// Notes a refresh, with the instant of a full one.
+    pub(super) fn note_refresh(&self, full: Option<Timestamp>) {
+        let mut state = self.refresh_state.lock();
+        match full {
+            Some(_) => (state.full, state.lists) = (full, 0),
+            None => state.lists += 1,
+        }
+    }
+
+    /// The next refresh is a full one; what is known is good enough to write by until then.
+    pub(super) fn request_full_refresh(&self) {
+        self.refresh_state.lock().lists = MAX_LIST_REFRESHES;
+    }
+
+    /// The next refresh is a full one, and nothing is written before it.
+    pub fn mark_stale(&self) {
+        self.refresh_state.lock().full = None;
     }
 }
 
-/// Tells one way of speaking to a server from another, without holding what is secret about it.
+/// Digest of how a server is reached: tells two connections apart without keeping their secrets.
 fn identity(access: &Access, credential: &ServerCredential, initialize: bool) -> String {
     let (kind, name, secret) = match credential {
         ServerCredential::ApiKey(key) => ("key", "", key.as_bytes()),
@@ -182,13 +207,13 @@ fn identity(access: &Access, credential: &ServerCredential, initialize: bool) ->
     sha256_hex(format!("{}\n{roots}\n{server_name}\n{kind}\n{name}\n{secret}\n{initialize}", access.url).as_bytes())
 }
 
-/// Names that environments are being made under: one at a time for each, in this process.
+/// Locks of the names that environments are made under: one sync at a time for each, in this process.
 #[derive(Default)]
 pub struct NameLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 impl NameLocks {
     /// The lock of a name in a server.
-    pub fn of(&self, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    fn of(&self, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut names = self.0.lock();
         names.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(names.entry(format!("{instance} {name}")).or_default())

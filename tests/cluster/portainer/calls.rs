@@ -6,7 +6,7 @@ use crate::support::docker_like::{DockerLike, Material as Served};
 use crate::support::portainer::{Fault, Portainer};
 use anyhow::{Context, ensure};
 use dockseal::adapters::Clock;
-use dockseal::adapters::portainer::{Access, Patience, ServerCredential};
+use dockseal::adapters::portainer::{Access, MachineNetwork, Network, RequestTimeouts, ServerCredential};
 use dockseal::adapters::random::{KeyGenerator, serial};
 use dockseal::api::registrar::Registrar as Who;
 use dockseal::api::status::EnvironmentReport;
@@ -50,9 +50,9 @@ impl Site {
         Ok((ClientPair { certificate: certificate.into_bytes(), key, fingerprint }, serial))
     }
 
-    fn errand(&self, client: &str) -> RegistrationRequest {
+    fn request(&self, client: &str) -> RegistrationRequest {
         let address = self.docker.address();
-        let order = DesiredEnvironment {
+        let desired = DesiredEnvironment {
             client: "fleet".into(),
             marker: marker(
                 &ObjectRef::new(Kind::PortainerClient, "default", "fleet"),
@@ -69,16 +69,16 @@ impl Site {
         };
         let bundle = self.authority.certificate.to_pem().into_bytes();
         let (client, stored) = (client.to_owned(), self.stored.clone());
-        let material = RegistrationInput { client, bundle: sha256_hex(&bundle), stored, proof: Proof::Ask };
+        let input = RegistrationInput { client, bundle: sha256_hex(&bundle), stored, proof: Proof::Ask };
         let (namespace, previous) = ("default".into(), EnvironmentReport::default());
-        RegistrationRequest { namespace, order, material, bundle, previous, registrar: Who::Controller }
+        RegistrationRequest { namespace, desired, input, bundle, previous, registrar: Who::Controller }
     }
 }
 
 /// A process that registers the host.
 struct Registrar {
     server: RegistrationServer,
-    errand: RegistrationRequest,
+    request: RegistrationRequest,
     clock: Clock,
 }
 
@@ -89,26 +89,27 @@ impl Registrar {
 
     /// Waits that long for an answer where it waits for no host.
     fn with(site: &Site, portainer: &Portainer, pair: &ClientPair, answer: Duration) -> anyhow::Result<Registrar> {
-        let patience = Patience { answer, host: HASTE, ..Patience::default() };
-        let access = Access { url: portainer.url(), roots: None, server_name: None, patience };
+        let timeouts = RequestTimeouts { answer, host: HASTE, ..RequestTimeouts::default() };
+        let access = Access { url: portainer.url(), roots: None, server_name: None, timeouts };
         let credential = ServerCredential::ApiKey(Zeroizing::new(portainer.admin_key().to_owned()));
-        let way = Connection { access, credential, initialize: false, pair: pair.clone() };
-        let server = RegistrationServer::new(way, Arc::new(NameLocks::default()), Arc::default())?;
-        Ok(Registrar { server, errand: site.errand(&pair.fingerprint), clock: Clock::system() })
+        let way = Connection { access, credential, initialize: false, client_pair: pair.clone() };
+        let network: Arc<dyn Network> = Arc::new(MachineNetwork);
+        let server = RegistrationServer::new(&network, way, Arc::new(NameLocks::default()), Arc::default())?;
+        Ok(Registrar { server, request: site.request(&pair.fingerprint), clock: Clock::system() })
     }
 
-    /// A refresh where one is needed, then a sync: registered?
+    /// A refresh if one is needed, and a sync: registered?
     async fn once(&mut self) -> bool {
-        if !self.server.is_fresh(self.clock.now()) && self.server.look(&self.clock).await.is_err() {
+        if !self.server.is_fresh(self.clock.now()) && self.server.refresh(&self.clock).await.is_err() {
             return false;
         }
-        match register(&self.server, &self.errand, &self.clock).await {
+        match register(&self.server, &self.request, &self.clock).await {
             RegistrationOutcome::Reported(report) => {
-                self.errand.previous = report;
-                self.errand.previous.is_registered()
+                self.request.previous = report;
+                self.request.previous.is_registered()
             }
-            RegistrationOutcome::LookFirst | RegistrationOutcome::Server(_) => {
-                self.server.doubt();
+            RegistrationOutcome::RefreshFirst | RegistrationOutcome::Server(_) => {
+                self.server.mark_stale();
                 false
             }
         }
@@ -120,13 +121,13 @@ impl Registrar {
                 return Ok(());
             }
         }
-        anyhow::bail!("it is not registered after eight tries: {:?}", self.errand.previous)
+        anyhow::bail!("it is not registered after eight tries: {:?}", self.request.previous)
     }
 
     /// Another certificate is to be used from now on.
     fn take(&mut self, pair: &ClientPair) {
-        self.errand.material.client.clone_from(&pair.fingerprint);
-        self.server.take(pair.clone());
+        self.request.input.client.clone_from(&pair.fingerprint);
+        self.server.set_client_pair(pair.clone());
     }
 }
 
@@ -264,12 +265,12 @@ async fn six_at_a_time_make_one_environment() -> anyhow::Result<()> {
         twins += portainer.calls().iter().filter(|call| call.method == "DELETE").count();
         // Whoever was first may have been told of one that another removed since: the next look tells.
         for registrar in &mut registrars {
-            registrar.server.look(&registrar.clock).await.map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
+            registrar.server.refresh(&registrar.clock).await.map_err(|fault| anyhow::anyhow!("{fault:?}"))?;
             registrar.until_registered().await?;
         }
         is_whole(&site, &portainer, &pair).await?;
         let id = i64::try_from(portainer.environments()[0].id)?;
-        ensure!(registrars.iter().all(|registrar| registrar.errand.previous.id == Some(id)), "they do not agree");
+        ensure!(registrars.iter().all(|registrar| registrar.request.previous.id == Some(id)), "they do not agree");
     }
     ensure!(twins > 0, "they never met");
     Ok(())
@@ -292,14 +293,14 @@ async fn an_environment_that_is_made_after_all_is_found() -> anyhow::Result<()> 
     let (registered, silent) = tokio::join!(registrar.once(), silence);
     silent?;
     ensure!(!registered && portainer.environments().is_empty(), "nothing can be registered yet");
-    ensure!(registrar.errand.previous.reason == "EnvironmentUnreachable", "{:?}", registrar.errand.previous);
+    ensure!(registrar.request.previous.reason == "EnvironmentUnreachable", "{:?}", registrar.request.previous);
     // Portainer still waits for it, and makes the environment as soon as it speaks: nobody was told of that.
     site.docker.resume();
     super::fixture::until("it is never made", || !portainer.environments().is_empty()).await?;
     let made: Vec<_> = portainer.environments().iter().map(|environment| environment.id).collect();
     ensure!(made.len() == 1, "Portainer made {made:?}");
     // The next create is refused for its name, and that is looked into: no other name, no second one, no complaint.
-    ensure!(registrar.once().await, "it is not found: {:?}", registrar.errand.previous);
+    ensure!(registrar.once().await, "it is not found: {:?}", registrar.request.previous);
     ensure!(portainer.environments().iter().map(|environment| environment.id).eq(made), "it is another one");
     let created =
         portainer.calls().iter().filter(|call| call.method == "POST" && call.path == "/api/endpoints").count();

@@ -1,37 +1,13 @@
 use super::*;
+use crate::adapters::docker::fake::{self, DOCKER};
 use crate::adapters::net::tls_verifier::tests::{Pair, Signer};
 use crate::pki::Certificate;
 use crate::pki::profile::Usage;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
-use tokio_rustls::TlsAcceptor;
 
-const DOCKER: &str = "HTTP/1.0 200 OK\r\nApi-Version: 1.46\r\nServer: Docker/27.0.3 (linux)\r\n\r\nOK";
-
-/// Answers everybody with `answer`, over TLS where there is a `tls`.
 async fn serve(tls: Option<ServerConfig>, answer: &'static str) -> DockerAddress {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            match &acceptor {
-                None => say(stream, answer).await,
-                Some(acceptor) => match acceptor.accept(stream).await {
-                    Ok(stream) => say(stream, answer).await,
-                    Err(_) => continue,
-                },
-            }
-        }
-    });
+    let port = fake::serve([127, 0, 0, 1].into(), 0, tls, answer).await;
     DockerAddress { host: "127.0.0.1".into(), port }
-}
-
-async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, answer: &str) {
-    let _ = stream.read(&mut [0; 1024]).await;
-    let _ = stream.write_all(answer.as_bytes()).await;
-    let _ = stream.shutdown().await;
 }
 
 async fn asked(address: &DockerAddress, trust: Option<&Signer>, client: &Pair) -> Result<Pinged, PingError> {

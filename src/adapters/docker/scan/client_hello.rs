@@ -1,14 +1,12 @@
-//! A hand-written ClientHello of TLS 1.0 or 1.1, which no library here speaks: whether a server would. It goes no
-//! further than the server's first record.
+//! A hand-written ClientHello of TLS 1.0 or 1.1, which the TLS library does not speak: an address in, whether its server
+//! agrees to that version out. It reads only the server's first record.
 
-use super::TIMEOUT;
+use super::super::request::{connect, within};
 use crate::adapters::random;
-use crate::docker::scan::{Version, VersionSupport};
+use crate::docker::scan::{TlsVersion, VersionSupport};
 use std::io;
 use std::net::SocketAddr;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
@@ -21,13 +19,12 @@ const SUITES: [u16; 8] = [0xc00a, 0xc009, 0xc014, 0xc013, 0x0035, 0x002f, 0x000a
 const EXTENSIONS: [u8; 20] = [0, 10, 0, 10, 0, 8, 0, 29, 0, 23, 0, 24, 0, 25, 0, 11, 0, 2, 1, 0];
 
 /// Offers that version and none above it.
-pub(super) async fn offer(address: SocketAddr, version: Version) -> VersionSupport {
-    let minor = if version == Version::V10 { 1 } else { 2 };
-    match timeout(TIMEOUT, exchange(address, minor)).await {
-        Ok(Ok(answer)) => judged(&answer, minor),
-        Ok(Err(error)) if is_cut(error.kind()) => VersionSupport::No("it hangs up".into()),
-        Ok(Err(error)) => VersionSupport::Unknown(error.to_string()),
-        Err(_) => VersionSupport::Unknown("no answer in time".into()),
+pub(super) async fn offer(address: SocketAddr, version: TlsVersion) -> VersionSupport {
+    let minor = if version == TlsVersion::V10 { 1 } else { 2 };
+    match within(exchange(address, minor)).await {
+        Ok(answer) => support(&answer, minor),
+        Err(error) if is_cut(error.kind()) => VersionSupport::No("it hangs up".into()),
+        Err(error) => VersionSupport::Unknown(error.to_string()),
     }
 }
 
@@ -39,14 +36,14 @@ pub(super) fn is_cut(kind: io::ErrorKind) -> bool {
 
 /// The first bytes of the answer: those of a record, its handshake message and the version in it.
 async fn exchange(address: SocketAddr, minor: u8) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(address).await?;
+    let mut stream = connect(address).await?;
     stream.write_all(&client_hello(minor, random::serial().0)).await?;
     let mut answer = Vec::new();
     stream.take(11).read_to_end(&mut answer).await?;
     Ok(answer)
 }
 
-fn judged(answer: &[u8], minor: u8) -> VersionSupport {
+fn support(answer: &[u8], minor: u8) -> VersionSupport {
     match *answer {
         [] => VersionSupport::No("it hangs up".into()),
         [HANDSHAKE, 3, _, _, _, SERVER_HELLO, _, _, _, 3, chosen] if chosen == minor => VersionSupport::Yes,
@@ -95,13 +92,13 @@ mod tests {
     #[test]
     fn only_a_server_hello_of_that_version_speaks_it() {
         let hello = |minor| [22, 3, minor, 0, 50, 2, 0, 0, 46, 3, minor];
-        assert_eq!(judged(&hello(1), 1), VersionSupport::Yes);
-        assert_eq!(judged(&hello(2), 2), VersionSupport::Yes);
+        assert_eq!(support(&hello(1), 1), VersionSupport::Yes);
+        assert_eq!(support(&hello(2), 2), VersionSupport::Yes);
         for answer in [hello(1).as_slice(), &hello(3), &[21, 3, 1, 0, 2, 2, 70], &[21, 3, 1, 0, 2, 2, 40], &[]] {
-            assert!(matches!(judged(answer, 2), VersionSupport::No(_)), "{answer:?}");
+            assert!(matches!(support(answer, 2), VersionSupport::No(_)), "{answer:?}");
         }
         for answer in [b"HTTP/1.1 40".as_slice(), &[1], &[22, 9]] {
-            assert!(matches!(judged(answer, 2), VersionSupport::Unknown(_)), "{answer:?}");
+            assert!(matches!(support(answer, 2), VersionSupport::Unknown(_)), "{answer:?}");
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Clients that nobody knows, made on the spot for a visit: they open nothing where client certificates are demanded.
+//! Client certificates made for one scan, which no host trusts: the time in, a key pair out. They are accepted only where
+//! a host does not verify its clients.
 
 use super::ClientKeyPair;
 use crate::adapters::random::{quick_key, serial};

@@ -3,7 +3,7 @@
 use super::dir_handle::DirHandle;
 use super::error::DeliveryError;
 use super::layout::{self, FileNames};
-use crate::adapters::docker::probe::Identity;
+use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::pki::{Certificate, PrivateKey};
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -90,10 +90,10 @@ pub struct Generation {
 
 impl Generation {
     /// The client certificate that came with it, and its key; none where it has none that can be read.
-    pub fn identity(&self) -> Option<Identity> {
-        let certificate = Certificate::from_pem(self.probe_cert.as_ref()?).ok()?;
-        let key = PrivateKey::from_pem(self.probe_key.as_ref()?, None).ok()?;
-        Some(Identity { certificate: certificate.der, key: key.to_pkcs8_der() })
+    pub fn identity(&self) -> Option<ClientKeyPair> {
+        let (cert, key) = (self.probe_cert.as_ref()?, self.probe_key.as_ref()?);
+        let readable = Certificate::from_pem(cert).is_ok() && PrivateKey::from_pem(key, None).is_ok();
+        readable.then(|| ClientKeyPair { cert: cert.to_vec(), key: key.to_vec().into() })
     }
 }
 

@@ -78,7 +78,7 @@ impl Signer {
     }
 }
 
-fn verify(verifier: &Verifier, leaf: &[u8], name: &'static str, at: u64) -> Verified {
+fn verify(verifier: &RecordingVerifier, leaf: &[u8], name: &'static str, at: u64) -> Verified {
     let leaf = CertificateDer::from_pem_slice(leaf).unwrap();
     let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(at));
     verifier.verify_server_cert(&leaf, &[], &ServerName::try_from(name).unwrap(), &[], now)
@@ -86,7 +86,7 @@ fn verify(verifier: &Verifier, leaf: &[u8], name: &'static str, at: u64) -> Veri
 
 #[test]
 fn a_given_certificate_is_trusted_for_itself_within_its_name_and_life() {
-    let verifier = by_given(BOTH).unwrap();
+    let verifier = RecordingVerifier::from_pem(BOTH).unwrap();
     let now = 1_900_000_000;
     assert!(verify(&verifier, BOTH, "portainer.test", now).is_ok());
     let refused = |done: Verified| match done {
@@ -104,16 +104,19 @@ fn others_are_trusted_by_their_authority_alone() {
     let (ours, others) = (Signer::new(), Signer::new());
     let leaf = ours.leaf(Usage::Server, "portainer.test").cert;
     let now = u64::try_from(Clock::system().now().as_second()).unwrap();
-    assert!(verify(&by_given(&ours.pem()).unwrap(), &leaf, "portainer.test", now).is_ok());
-    assert!(verify(&by_given(&others.pem()).unwrap(), &leaf, "portainer.test", now).is_err());
-    assert!(verify(&by_given(&others.pem()).unwrap(), BOTH, "portainer.test", now).is_err());
+    assert!(verify(&RecordingVerifier::from_pem(&ours.pem()).unwrap(), &leaf, "portainer.test", now).is_ok());
+    assert!(verify(&RecordingVerifier::from_pem(&others.pem()).unwrap(), &leaf, "portainer.test", now).is_err());
+    assert!(verify(&RecordingVerifier::from_pem(&others.pem()).unwrap(), BOTH, "portainer.test", now).is_err());
     let client = ours.leaf(Usage::Client, "portainer.test").cert;
     let both = [ours.pem(), client.clone()].concat();
-    assert!(verify(&by_given(&both).unwrap(), &client, "portainer.test", now).is_err(), "a client serves nobody");
+    assert!(
+        verify(&RecordingVerifier::from_pem(&both).unwrap(), &client, "portainer.test", now).is_err(),
+        "a client serves nobody"
+    );
 }
 
 #[test]
 fn no_certificate_is_no_trust() {
-    assert!(by_given(b"").is_err());
-    assert!(by_given(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
+    assert!(RecordingVerifier::from_pem(b"").is_err());
+    assert!(RecordingVerifier::from_pem(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
 }

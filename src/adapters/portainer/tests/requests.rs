@@ -85,7 +85,7 @@ async fn what_is_not_there_is_none_where_portainer_says_so() {
     assert_eq!(portainer.snapshot(7).await, Err(PortainerError::NotFound));
     // Such as a proxy without a way to Portainer: it says nothing about environments.
     let (_fake, portainer) = always(404, "404 page not found").await;
-    let nowhere = PortainerError::Refused { status: 404, words: "404 page not found".into() };
+    let nowhere = PortainerError::Refused { status: 404, message: "404 page not found".into() };
     assert_eq!(portainer.environment(7).await, Err(nowhere.clone()));
     assert_eq!(portainer.delete(7).await, Err(nowhere));
 }
@@ -104,11 +104,11 @@ async fn a_tag_that_is_there_is_found() {
 
 #[tokio::test]
 async fn a_ping_is_answered_by_docker_or_not() {
-    let refused = |status: u16, words: &str| Err(PortainerError::Refused { status, words: words.into() });
+    let refused = |status: u16, message: &str| Err(PortainerError::Refused { status, message: message.into() });
     for (status, body, said) in [
         (200, "OK", Ok(())),
         (204, "", refused(204, "No Content")),
-        (502, "", Err(PortainerError::HostUnreachable("it gets no answer of Docker's".into()))),
+        (502, "", Err(PortainerError::HostUnreachable("it gets no answer from Docker".into()))),
         (500, r#"{"message":"Unable to create proxy"}"#, refused(500, "Unable to create proxy")),
         (403, r#"{"message":"Permission denied"}"#, Err(PortainerError::Forbidden("Permission denied".into()))),
     ] {
@@ -121,7 +121,7 @@ async fn a_ping_is_answered_by_docker_or_not() {
         Some(answer.body(Full::new("<html>nginx</html>".into())).unwrap())
     };
     let (_fake, portainer) = answering(page).await;
-    assert_eq!(portainer.ping(7).await, refused(502, "a page that is none of Portainer's"));
+    assert_eq!(portainer.ping(7).await, refused(502, "a web page that is not Portainer's"));
 }
 
 #[tokio::test]
@@ -144,8 +144,8 @@ async fn no_redirect_is_followed() {
             Some(answer.body(Full::default()).unwrap())
         };
         let (_fake, portainer) = answering(redirect).await;
-        let words = "it sends us to another address".to_owned();
-        assert_eq!(portainer.tags().await, Err(PortainerError::Refused { status, words }));
+        let message = "a redirect to another address".to_owned();
+        assert_eq!(portainer.tags().await, Err(PortainerError::Refused { status, message }));
     }
     assert!(target.lines().is_empty());
     let (_fake, portainer) = always(303, r#"{"message":"Administrator initialization timeout"}"#).await;

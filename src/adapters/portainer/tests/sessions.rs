@@ -9,8 +9,8 @@ const ME: &str = "GET /api/users/me";
 fn hurried(fake: &Fake) -> PortainerApi {
     let password = Zeroizing::new(PASSWORD.to_owned());
     let credential = ServerCredential::Password { username: "admin".into(), password };
-    let patience = Patience { login: Duration::ZERO, ..patience() };
-    let access = Access { patience, ..access(format!("http://127.0.0.1:{}", fake.port)) };
+    let timeouts = RequestTimeouts { login: Duration::ZERO, ..timeouts() };
+    let access = Access { timeouts, ..access(format!("http://127.0.0.1:{}", fake.port)) };
     PortainerApi::new(&access, credential).unwrap()
 }
 

@@ -32,7 +32,7 @@ async fn what_is_no_tls_is_unreachable() {
     let signer = Signer::new();
     let (plain, _) = always(200, "{}").await;
     let said = over_tls(plain.port, Some(signer.pem()), None).status().await;
-    assert_eq!(said, Err(PortainerError::Unreachable("it speaks no TLS".into())));
+    assert_eq!(said, Err(PortainerError::Unreachable("it does not speak TLS".into())));
     let said = over_tls(1, Some(signer.pem()), None).status().await;
     assert!(matches!(said, Err(PortainerError::Unreachable(_))), "{said:?}");
     let fake = Fake::tls(signer.server("localhost", Some(&signer))).await;

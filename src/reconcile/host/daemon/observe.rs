@@ -1,10 +1,11 @@
 //! A Docker host as it is: units, files, sockets, and what dockerd answers to whom. It only reads and asks.
 
 use super::StepError;
-use crate::adapters::docker::probe::{self, Identity, PlainProbe, TlsProbe};
+use crate::adapters::docker::probe::{self, PlainProbe, TlsProbe};
 use crate::adapters::host::cert_dir::{CertDir, DirContents, Generation};
 use crate::adapters::host::system_files::{self, PathEntry};
 use crate::adapters::host::systemd::{Systemd, Unit};
+use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::decide::host::daemon_config::{DaemonFiles, ExistingConfig, ca_of_flags};
 use crate::decide::host::daemon_plan::{ListenerState, ObservedDaemon, WantedFiles, paths};
 use crate::decide::host::step_request::{StepRequest, listen_addresses};
@@ -220,7 +221,7 @@ async fn listeners(
     let first = order.files.into_iter().chain(seen.current);
     let mut numbers: Vec<u64> = first.collect();
     numbers.extend(seen.generations.iter().rev().map(|generation| generation.number));
-    let mut identities: Vec<(u64, Identity)> = Vec::new();
+    let mut identities: Vec<(u64, ClientKeyPair)> = Vec::new();
     for number in numbers {
         let generation = seen.generations.iter().find(|generation| generation.number == number);
         let known = identities.iter().any(|(known, _)| *known == number);
@@ -240,7 +241,7 @@ async fn listeners(
 
 async fn ask(
     address: SocketAddr,
-    identities: &[(u64, Identity)],
+    identities: &[(u64, ClientKeyPair)],
 ) -> (ListenerState, Option<k8s_openapi::jiff::Timestamp>) {
     let mut listener =
         ListenerState { address, absent: !probe::is_local(address.ip()), leaf: None, accepts: None, error: None };

@@ -1,17 +1,18 @@
 use super::*;
-use crate::portainer::wire::{create_fields, path};
-use crate::portainer::{ErrorBody, Group, SystemStatus, Tag, User};
+use crate::portainer::path;
+use crate::portainer::{DOCKER_API, TlsFiles, same_address};
+
 use serde_json::{Value, json};
 
-fn environment(said: Value) -> Environment {
-    serde_json::from_value(said).unwrap()
+fn environment(json: Value) -> Environment {
+    serde_json::from_value(json).unwrap()
 }
 
 #[test]
-fn what_is_said_of_an_environment_is_read() {
+fn an_environment_is_parsed() {
     let tls = json!({"TLS": true, "TLSSkipVerify": false, "TLSCACert": "/data/tls/3/ca.pem",
         "TLSCert": "/data/tls/3/cert.pem", "TLSKey": ""});
-    let said = json!({"Id": 3, "Name": "dh1", "Type": 1, "URL": "tcp://dh1:2376", "PublicURL": "dh1", "GroupId": 2,
+    let json = json!({"Id": 3, "Name": "dh1", "Type": 1, "URL": "tcp://dh1:2376", "PublicURL": "dh1", "GroupId": 2,
         "TagIds": [4, 5], "Status": 2, "TLSConfig": tls, "Snapshots": [], "Gpus": null, "Kubernetes": {"X": 1}});
     let expected = Environment {
         id: 3,
@@ -24,7 +25,7 @@ fn what_is_said_of_an_environment_is_read() {
         status: 2,
         tls: EnvironmentTls { on: true, skip_verify: false, has_ca: true, has_cert: true, has_key: false },
     };
-    assert_eq!(environment(said), expected);
+    assert_eq!(environment(json), expected);
 }
 
 #[test]
@@ -36,9 +37,9 @@ fn what_is_missing_or_null_is_empty() {
 }
 
 #[test]
-fn what_else_is_said_is_read() {
-    fn read<T: serde::de::DeserializeOwned>(said: Value) -> T {
-        serde_json::from_value(said).unwrap()
+fn other_bodies_are_parsed() {
+    fn read<T: serde::de::DeserializeOwned>(json: Value) -> T {
+        serde_json::from_value(json).unwrap()
     }
     let status = SystemStatus { version: "2.33.5".into(), instance_id: "i".into() };
     assert_eq!(read::<SystemStatus>(json!({"Version": "2.33.5", "InstanceID": "i", "Edition": "CE"})), status);

@@ -1,0 +1,62 @@
+//! An answer of Portainer in, its JSON or the reason of its failure out. Text that holds a secret is left out.
+
+use super::error::PortainerError;
+use crate::portainer::ErrorBody;
+use crate::portainer::sanitize::sanitize;
+use hyper::StatusCode;
+use hyper::body::Bytes;
+use serde::de::DeserializeOwned;
+
+/// An answer with its whole body.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) body: Bytes,
+    /// It has a `Location` header.
+    pub(super) redirects: bool,
+    /// It is an HTML page, as a proxy in front of Portainer answers.
+    pub(super) html: bool,
+}
+
+impl Reply {
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, PortainerError> {
+        serde_json::from_slice(&self.body).map_err(|error| PortainerError::Unreadable(sanitize(&error.to_string())))
+    }
+
+    /// Itself if it is a success, else its error. `has_secret` says of a text whether it holds a secret.
+    pub(super) fn success(self, has_secret: impl Fn(&str) -> bool) -> Result<Reply, PortainerError> {
+        if self.status.is_success() { Ok(self) } else { Err(self.error(has_secret)) }
+    }
+
+    pub(super) fn error(&self, has_secret: impl Fn(&str) -> bool) -> PortainerError {
+        let message = self.message(has_secret);
+        match self.status.as_u16() {
+            303 if !self.redirects => PortainerError::NotInitialised,
+            401 => PortainerError::CredentialsRefused,
+            403 => PortainerError::Forbidden(message),
+            // A proxy in front of Portainer answers 404 to any path: that says nothing about an id.
+            404 if self.error_body().is_some() => PortainerError::NotFound,
+            409 => PortainerError::NameInUse,
+            status => PortainerError::Refused { status, message },
+        }
+    }
+
+    /// Its text, fit for a status and a log.
+    pub(super) fn message(&self, has_secret: impl Fn(&str) -> bool) -> String {
+        let text = match self.error_body() {
+            Some(ErrorBody { message, details }) if details.is_empty() || details == message => message,
+            Some(ErrorBody { message, details }) => format!("{message}: {details}"),
+            None if self.redirects => "a redirect to another address".to_owned(),
+            None if self.html => "a web page that is not Portainer's".to_owned(),
+            None => String::from_utf8_lossy(&self.body[..self.body.len().min(4096)]).into_owned(),
+        };
+        let clean = if has_secret(&text) { String::new() } else { sanitize(&text) };
+        match clean.is_empty() {
+            true => self.status.canonical_reason().unwrap_or("no message").to_owned(),
+            false => clean,
+        }
+    }
+
+    fn error_body(&self) -> Option<ErrorBody> {
+        serde_json::from_slice(&self.body).ok().filter(|body: &ErrorBody| !body.message.is_empty())
+    }
+}
