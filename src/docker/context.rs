@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// What a client needs.
 #[derive(Clone, Copy)]
-pub struct TlsFiles<'a> {
+pub struct ContextFiles<'a> {
     /// The authorities that it verifies the host by.
     pub ca: &'a [u8],
     /// Its certificate.
@@ -17,7 +17,7 @@ pub struct TlsFiles<'a> {
 }
 
 /// The archive of a context with that name and description, for the daemon at `tcp://host:port`.
-pub fn context(name: &str, description: &str, url: &str, files: TlsFiles<'_>, time: u64) -> Zeroizing<Vec<u8>> {
+pub fn context(name: &str, description: &str, url: &str, files: ContextFiles<'_>, time: u64) -> Zeroizing<Vec<u8>> {
     let meta = json!({
         "Name": name,
         "Metadata": { "Description": description },
