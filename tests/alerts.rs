@@ -289,10 +289,10 @@ fn measured() -> anyhow::Result<(Metrics, LeaderState)> {
     requests.note(Operation::List, Outcome::Ok, Duration::from_mins(5));
     let led = LeaderState { index: Arc::new(index.into()), registrations };
     let metrics = Metrics::default();
-    metrics.lead(Some(led.clone()));
-    metrics.walked("DockerHostCert", Ok(Some(Reason::Renewal)), Duration::from_millis(3));
+    metrics.set_leader_state(Some(led.clone()));
+    metrics.reconciled("DockerHostCert", Ok(Some(Reason::Renewal)), Duration::from_millis(3));
     let error = StoreError::Gone(ObjectRef::new(Kind::DockerHostCert, "home", "pandora"));
-    metrics.walked("DockerHostCert", Err(&error), Duration::from_secs(100));
+    metrics.reconciled("DockerHostCert", Err(&error), Duration::from_secs(100));
     Ok((metrics, led))
 }
 
@@ -362,7 +362,7 @@ fn no_object_no_series() -> anyhow::Result<()> {
         assert_eq!(about(name), 0, "{name}: {}", metrics.exposition());
     }
     assert!(about("janus") > 5);
-    metrics.lead(None);
+    metrics.set_leader_state(None);
     assert_eq!(about("home"), 0, "who does not lead shows no objects");
     assert_eq!(families(&metrics.exposition()), described);
     Ok(())

@@ -1,6 +1,7 @@
 //! Where companions' accounts are kept: a contract beside that for Secrets, for the API server and a test's memory.
 
-use super::store::{ObjectEvent, Store, StoreError};
+use super::store::{Store, StoreError};
+use crate::api::ObjectEvent;
 use crate::api::account::{AccountResource, PartKey, SeenPart};
 use crate::api::assignment::AssignedHost;
 use std::future::Future;

@@ -1,7 +1,7 @@
 //! Where Secrets, bundles and statuses are kept: one contract for the API server, a directory, and a test's memory.
 
 use crate::api::status::{CompanionStatus, ControllerStatus};
-use crate::api::{NamespacedName, Object, ObjectRef};
+use crate::api::{NamespacedName, Object, ObjectEvent, ObjectRef};
 use crate::pki::material::{Data, LeafFacts, read_leaf};
 use k8s_openapi::jiff::Timestamp;
 use std::future::Future;
@@ -72,17 +72,6 @@ impl From<&StoredItem> for StoredLeaf {
     }
 }
 
-/// Something that happened to an object, for its user.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectEvent {
-    /// A fault rather than a deed.
-    pub warning: bool,
-    /// Stable word.
-    pub reason: &'static str,
-    /// What happened.
-    pub message: String,
-}
-
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -110,6 +99,16 @@ pub enum StoreError {
         /// When it may be tried again, where the server said so.
         retry_after: Option<Duration>,
     },
+}
+
+impl StoreError {
+    /// How long the server asks to be left alone.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            StoreError::Failed { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
 }
 
 /// A store. Every call is one request or one directory; nothing is retried in here.

@@ -10,6 +10,7 @@ pub mod docker_ca;
 pub mod docker_client_cert;
 pub mod docker_host_cert;
 pub mod duration;
+pub mod event;
 pub mod key;
 pub mod object;
 pub mod portainer_client;
@@ -22,6 +23,7 @@ pub use assignment::{AssignedHost, Assignment};
 pub use docker_ca::{DockerCA, DockerCASpec};
 pub use docker_client_cert::{DockerClientCert, DockerClientCertSpec};
 pub use docker_host_cert::{DockerHostCert, DockerHostCertSpec};
+pub use event::ObjectEvent;
 pub use object::{NamespacedName, Object, ObjectRef, Spec};
 pub use portainer_client::{PortainerClient, PortainerClientSpec};
 

@@ -2,17 +2,15 @@
 //! token ends with it.
 
 use super::credentials::Account;
-use super::requests::{Backoff, CompanionEvent};
+use super::requests::{CompanionEvent, Retry};
 use crate::adapters::Clock;
 use crate::adapters::kube::companion_api::{CompanionApi, client};
+use crate::decide::delays::MIN_TOKEN_AGE;
 use crate::pki::lifecycle::saturating;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use tokio::sync::mpsc::Sender;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
-
-/// No token is replaced sooner: one that could not be renewed is near its end.
-const MIN_TOKEN_AGE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What is done by one token.
 struct Term {
@@ -27,14 +25,14 @@ pub struct ApiSession {
     clock: Clock,
     sender: Sender<CompanionEvent>,
     term: Option<Term>,
-    tries: Backoff,
+    tries: Retry,
     refused: bool,
 }
 
 impl ApiSession {
     /// Of that account; nobody knocked yet.
     pub fn new(account: Account, clock: Clock, sender: Sender<CompanionEvent>) -> ApiSession {
-        ApiSession { account, clock, sender, term: None, tries: Backoff::default(), refused: false }
+        ApiSession { account, clock, sender, term: None, tries: Retry::default(), refused: false }
     }
 
     /// The API server, while there is a token.
@@ -85,7 +83,7 @@ impl ApiSession {
     pub fn entered(&mut self, entered: Result<(CompanionApi, Timestamp), String>) -> Result<(), String> {
         match entered {
             Ok((api, until)) => {
-                self.tries.ended();
+                self.tries.answered();
                 self.refused = false;
                 let until = until.max(saturating(self.clock.now(), MIN_TOKEN_AGE));
                 self.term = Some(Term { api, until, tasks: JoinSet::new() });
@@ -101,7 +99,7 @@ impl ApiSession {
     /// The server let us in.
     pub fn welcome(&mut self) {
         if !self.refused {
-            self.tries.forget();
+            self.tries.forget_failures();
         }
     }
 

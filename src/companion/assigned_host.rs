@@ -1,16 +1,14 @@
 //! One host of the assignment: what is wished for, what its Secret holds, what is here, and what was reported of it.
 
-use super::requests::Backoff;
+use super::requests::Retry;
 use crate::api::AssignedHost;
 use crate::api::assignment::AssignedPortainer;
 use crate::api::status::CompanionStatus;
+use crate::decide::delays::MAX_DELIVERY_DELAY;
 use crate::pki::material::Data;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
-
-/// Nothing is put off for longer; what is was put off by a clock that showed something else.
-const MAX_DELAY: SignedDuration = SignedDuration::from_mins(15);
 
 /// A host.
 pub struct AssignedHostState {
@@ -33,9 +31,9 @@ pub struct AssignedHostState {
     /// The watch over its Secret.
     pub watch: Option<AbortHandle>,
     /// Asking what was reported.
-    pub asking: Backoff,
+    pub asking: Retry,
     /// Reporting.
-    pub telling: Backoff,
+    pub telling: Retry,
 }
 
 impl AssignedHostState {
@@ -51,8 +49,8 @@ impl AssignedHostState {
             registers: false,
             requeue_at: None,
             watch: None,
-            asking: Backoff::default(),
-            telling: Backoff::default(),
+            asking: Retry::default(),
+            telling: Retry::default(),
         }
     }
 
@@ -60,13 +58,14 @@ impl AssignedHostState {
     pub fn begin_term(&mut self) {
         self.watch = None;
         self.published = None;
-        self.asking = Backoff::default();
-        self.telling = Backoff::default();
+        self.asking = Retry::default();
+        self.telling = Retry::default();
     }
 
     /// It is to be worked on, and all that is needed for it is known.
     pub fn is_ripe(&self, now: Timestamp) -> bool {
-        let requeue_at = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELAY;
+        let requeue_at =
+            |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELIVERY_DELAY;
         (self.due || self.requeue_at.is_some_and(requeue_at))
             && self.secret.is_some()
             && (self.status.is_some() || self.blind)

@@ -3,21 +3,14 @@
 use crate::adapters::disk::watch::FileWatch;
 use crate::adapters::host::cert_dir::IGNORED_FILES;
 use crate::adapters::host::unit_watch::UnitWatch;
+use crate::decide::delays::{BUS_RETRY_INTERVAL, DEBOUNCE, LONG_DEBOUNCE, QUIET_PERIOD};
 use crate::reconcile::host::daemon::SERVICE;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::time::Duration;
 use tokio::time::Instant;
 
-/// Editors and package managers write in several steps.
-const DEBOUNCE: Duration = Duration::from_millis(200);
-/// So many looks at changes, and there is somebody who changes files here all the time: looked at less often, until
-/// that long nothing changed.
-const MANY_LOOKS: u32 = 20;
-const LONG_DEBOUNCE: Duration = Duration::from_secs(10);
-const QUIET: Duration = Duration::from_secs(60);
-/// A system bus that is not there, or went, is looked for so often.
-const BUS_RETRY_INTERVAL: Duration = Duration::from_mins(5);
+/// After so many checks files count as changing all the time.
+const MANY_CHECKS: u32 = 20;
 
 /// What is watched, and when there is a look to take.
 pub struct HostWatcher {
@@ -70,11 +63,11 @@ impl HostWatcher {
         if self.look.is_some() {
             return;
         }
-        if self.last.is_none_or(|last| now.duration_since(last) > QUIET) {
+        if self.last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD) {
             self.looks = 0;
         }
         self.looks = self.looks.saturating_add(1);
-        self.look = Some(now + if self.looks > MANY_LOOKS { LONG_DEBOUNCE } else { DEBOUNCE });
+        self.look = Some(now + if self.looks > MANY_CHECKS { LONG_DEBOUNCE } else { DEBOUNCE });
     }
 
     /// Whether it is time; if so, that look is taken.

@@ -7,16 +7,13 @@ use crate::adapters::host::system_files::{self, PathEntry};
 use crate::adapters::host::systemd::{Systemd, SystemdError, Verb};
 use crate::adapters::kube::companion_api::{client, words};
 use crate::adapters::kube::token::{Token, mint};
+use crate::decide::delays::{RIGHTS_RETRY_INTERVAL, RIGHTS_TIMEOUT};
 use crate::pki::certificate::all_from_pem;
 use kube::Config;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
-
-/// The controller grants an account its rights right after making it.
-const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Where the configuration is.
 pub const CONFIG: &str = "/etc/dockseal/companion.json";
@@ -180,7 +177,7 @@ async fn exchange(
     let none = |error: kube::Error| InstallError::Enrolment(format!("failed to make a client: {}", words(&error)));
     let client = client(account.config().clone(), by).map_err(none)?;
     let at = (enrolled.namespace.as_str(), enrolled.account.as_str());
-    let deadline = Instant::now() + TIMEOUT;
+    let deadline = Instant::now() + RIGHTS_TIMEOUT;
     loop {
         let error = match mint(&client, at, None, credentials::HOST_LIFE, clock).await {
             Ok(minted) => return Ok(minted),
@@ -188,7 +185,7 @@ async fn exchange(
         };
         let early = matches!(&error, kube::Error::Api(status) if status.code == 403) && Instant::now() < deadline;
         match error {
-            _ if early => sleep(Duration::from_millis(500)).await,
+            _ if early => sleep(RIGHTS_RETRY_INTERVAL).await,
             kube::Error::Api(status) => return Err(InstallError::Refused { server, why: status.message.clone() }),
             error => return Err(InstallError::Unreachable { server, why: chain(&error) }),
         }

@@ -11,7 +11,7 @@ use crate::api::condition::Reason;
 use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{NamespacedName, ObjectRef};
-use crate::decide::registration::backoff::INTERVAL;
+use crate::decide::delays::{MAX_REGISTRATION_DELAY, PORTAINER_INTERVAL};
 use crate::decide::registration::desired::{RegistrationInput, not_served_yet};
 use crate::decide::registration::{Proof, RegistrationProblem};
 use crate::pki::lifecycle::saturating;
@@ -22,15 +22,12 @@ use crate::reconcile::registration::{
     CompanionRegistration, Connection, RegistrationRequest, Registrations, client_pair,
 };
 use futures::FutureExt;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::sync::mpsc::Sender;
 use tokio::task::AbortHandle;
-
-/// No registration waits longer; one that would was scheduled while the clock was wrong.
-const MAX_DELAY: SignedDuration = SignedDuration::from_hours(2);
 
 /// A host and a PortainerClient.
 type RegistrationKey = (ObjectRef, ObjectRef);
@@ -126,7 +123,9 @@ impl Portainers {
             for portainer in host.portainers() {
                 let Some((input, registration)) = self.registration(at, host, portainer) else { continue };
                 let known = self.hosts.entry((at.clone(), portainer.object(at))).or_default();
-                let is_due = |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELAY;
+                let is_due = |requeue_at: Timestamp| {
+                    requeue_at <= now || requeue_at.duration_since(now) > MAX_REGISTRATION_DELAY
+                };
                 let due = known.input != input || known.requeue_at.is_none_or(is_due);
                 if known.task.is_some() || !due {
                     continue;
@@ -211,7 +210,7 @@ async fn run(
     let done = AssertUnwindSafe(registrations.register_own_host(registration, &clock)).catch_unwind().await;
     let (report, requeue_at) = done.unwrap_or_else(|_| {
         tracing::error!(%client, "registering panicked, which is a bug in Dockseal: please report it");
-        (before, saturating(clock.now(), INTERVAL))
+        (before, saturating(clock.now(), PORTAINER_INTERVAL))
     });
     let _ = sender.send(CompanionEvent::Registered(host, client, Box::new(report), requeue_at)).await;
 }

@@ -3,16 +3,12 @@
 use crate::adapters::kube::companion_api::{ApiError, CompanionApi};
 use crate::api::status::{CompanionStatus, EnvironmentReport};
 use crate::api::{Assignment, NamespacedName, ObjectRef};
+use crate::decide::delays::REQUEST_BACKOFF;
 use crate::pki::material::Data;
 use futures::{Stream, StreamExt};
 use k8s_openapi::jiff::Timestamp;
-use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
-
-/// What could not be asked or told is tried again after this at first, then after twice as long each time.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// What comes back.
 pub enum CompanionEvent {
@@ -32,53 +28,47 @@ pub enum CompanionEvent {
     Registered(ObjectRef, ObjectRef, Box<EnvironmentReport>, Timestamp),
 }
 
-/// When something is tried, and tried again.
-#[derive(Debug)]
-pub struct Backoff {
+/// One request, and when it is sent again.
+#[derive(Debug, Default)]
+pub struct Retry {
     under_way: bool,
-    again: Option<Instant>,
-    wait: Duration,
+    not_before: Option<Instant>,
+    failures: u32,
 }
 
-impl Default for Backoff {
-    fn default() -> Backoff {
-        Backoff { under_way: false, again: None, wait: FIRST_WAIT }
-    }
-}
-
-impl Backoff {
-    /// It may be tried now; it counts as being tried then.
+impl Retry {
+    /// True where the request is to be sent now; it is under way then.
     pub fn begin(&mut self) -> bool {
-        let now = !self.under_way && self.again.is_none_or(|again| again <= Instant::now());
+        let now = !self.under_way && self.not_before.is_none_or(|instant| instant <= Instant::now());
         self.under_way |= now;
         now
     }
 
-    /// It worked.
+    /// The request succeeded.
     pub fn done(&mut self) {
-        *self = Backoff::default();
+        *self = Retry::default();
     }
 
-    /// How often it did not work is forgotten; what is being tried still is.
-    pub fn forget(&mut self) {
-        (self.again, self.wait) = (None, FIRST_WAIT);
+    /// Forgets the failures, not that a request is under way.
+    pub fn forget_failures(&mut self) {
+        (self.not_before, self.failures) = (None, 0);
     }
 
-    /// It did not.
+    /// The request failed.
     pub fn failed(&mut self) {
         self.under_way = false;
-        self.again = Some(Instant::now() + self.wait);
-        self.wait = (self.wait * 2).min(MAX_WAIT);
+        self.failures = self.failures.saturating_add(1);
+        self.not_before = Some(Instant::now() + REQUEST_BACKOFF.delay(self.failures));
     }
 
-    /// It worked, but not for long enough to forget how often it did not.
-    pub fn ended(&mut self) {
+    /// The request was answered, which does not mean yet that the answer is of use: the failures still count.
+    pub fn answered(&mut self) {
         self.under_way = false;
     }
 
-    /// When it is tried next; none while it is being tried.
+    /// When the request is sent next; none while it is under way.
     pub fn next(&self) -> Option<Instant> {
-        (!self.under_way).then(|| self.again.unwrap_or_else(Instant::now))
+        (!self.under_way).then(|| self.not_before.unwrap_or_else(Instant::now))
     }
 }
 

@@ -1,81 +1,43 @@
-//! The watches of companions' accounts: what is there of them, so that nothing is asked and drift is seen.
+//! The watches of companions' accounts: what there is of them goes into the state, so that reconciling one asks for
+//! nothing and sees what others changed.
 
-use super::watches::{EventHandler, InitialSync, Scope, api, covers, follow, ours};
-use super::worker::ControllerState;
+use super::informer::{EventHandler, Informers, Listing};
+use super::state::ControllerState;
 use crate::adapters::kube::accounts::{PartResource, part_key, seen_part};
-use crate::adapters::kube::store::place;
-use crate::api::NamespacedName;
-use crate::api::account::{PartKey, PartKind, SeenPart};
+use crate::api::account::{PartKey, SeenPart};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
-use kube::Client;
-use std::collections::HashSet;
+use kube::runtime::watcher::Config;
 use std::sync::Arc;
-use tokio::task::JoinSet;
 
-/// One watch: of what, and in which namespace; all of them where none is named.
-pub type PartWatch = (PartKind, Option<String>);
-
-/// The watches that are needed: accounts and assignments in their namespace, rights wherever there are objects, too.
-pub fn wanted(scope: &Scope, cluster: &ControllerState) -> Vec<PartWatch> {
-    let Some(companions) = cluster.accounts.namespace().map(str::to_owned) else { return Vec::new() };
-    let mut namespaces = scope.0.clone();
-    if !namespaces.iter().any(|namespace| namespace.as_ref().is_none_or(|name| *name == companions)) {
-        namespaces.push(Some(companions.clone()));
+/// Watches accounts and assignments in their namespace, and rights wherever there are objects as well. None where no
+/// companions are served.
+pub fn start(informers: &mut Informers<'_>, scope: &[Option<&str>], ours: &Config, state: &Arc<ControllerState>) {
+    let Some(companions) = state.accounts.namespace() else { return };
+    let handler = || AccountHandler(Arc::clone(state));
+    let mut namespaces = scope.to_vec();
+    if !namespaces.iter().any(|namespace| namespace.is_none_or(|name| name == companions)) {
+        namespaces.push(Some(companions));
     }
-    let rights = [PartKind::Role, PartKind::RoleBinding];
-    let rights = rights.iter().flat_map(|kind| namespaces.iter().map(|namespace| (*kind, namespace.clone())));
-    let own = [PartKind::ServiceAccount, PartKind::ConfigMap].map(|kind| (kind, Some(companions.clone())));
-    rights.chain(own).collect()
-}
-
-/// Starts them.
-pub fn start(
-    client: &Client,
-    watches: Vec<PartWatch>,
-    cluster: &Arc<ControllerState>,
-    synced: &Arc<InitialSync>,
-    tasks: &mut JoinSet<()>,
-) {
-    for (kind, namespace) in watches {
-        let sink = Parts { cluster: Arc::clone(cluster), kind, namespace: namespace.clone(), seen: None };
-        let (namespace, synced) = (namespace.as_deref(), Arc::clone(synced));
-        match kind {
-            PartKind::ServiceAccount => {
-                tasks.spawn(follow(api::<ServiceAccount>(client, namespace), ours(), sink, synced));
-            }
-            PartKind::ConfigMap => {
-                tasks.spawn(follow(api::<ConfigMap>(client, namespace), ours(), sink, synced));
-            }
-            PartKind::Role => {
-                tasks.spawn(follow(api::<Role>(client, namespace), ours(), sink, synced));
-            }
-            PartKind::RoleBinding => {
-                tasks.spawn(follow(api::<RoleBinding>(client, namespace), ours(), sink, synced));
-            }
-        }
+    for namespace in namespaces {
+        informers.start::<Role>(namespace, ours.clone(), handler());
+        informers.start::<RoleBinding>(namespace, ours.clone(), handler());
     }
+    informers.start::<ServiceAccount>(Some(companions), ours.clone(), handler());
+    informers.start::<ConfigMap>(Some(companions), ours.clone(), handler());
 }
 
-struct Parts {
-    cluster: Arc<ControllerState>,
-    kind: PartKind,
-    namespace: Option<String>,
-    seen: Option<HashSet<NamespacedName>>,
-}
+struct AccountHandler(Arc<ControllerState>);
 
-impl Parts {
+impl AccountHandler {
     fn notice(&self, key: &PartKey, part: Option<SeenPart>) {
-        let account = self.cluster.accounts.notice(key, part);
-        account.into_iter().for_each(|account| self.cluster.account_queue.add(account));
+        let account = self.0.accounts.notice(key, part);
+        account.into_iter().for_each(|account| self.0.account_queue.add(account));
     }
 }
 
-impl<K: PartResource> EventHandler<K> for Parts {
-    fn apply(&mut self, item: K) {
-        if let Some(seen) = &mut self.seen {
-            seen.insert(place(item.meta()));
-        }
+impl<K: PartResource> EventHandler<K> for AccountHandler {
+    fn apply(&mut self, item: K, _listing: bool) {
         self.notice(&part_key(&item), Some(seen_part(&item)));
     }
 
@@ -83,14 +45,8 @@ impl<K: PartResource> EventHandler<K> for Parts {
         self.notice(&part_key(&item), None);
     }
 
-    fn begin(&mut self) {
-        self.seen = Some(HashSet::new());
-    }
-
-    fn end(&mut self) {
-        let Some(seen) = self.seen.take() else { return };
-        let elsewhere = |at: &NamespacedName| !covers(self.namespace.as_deref(), &at.namespace);
-        let gone = self.cluster.accounts.keep_only(self.kind, |at| elsewhere(at) || seen.contains(at));
-        gone.into_iter().for_each(|account| self.cluster.account_queue.add(account));
+    fn listed(&mut self, list: &Listing) {
+        let gone = self.0.accounts.keep_only(K::KIND, |at| !list.lacks(at));
+        gone.into_iter().for_each(|account| self.0.account_queue.add(account));
     }
 }

@@ -1,4 +1,5 @@
-//! All objects that the watches have shown, and who is touched when one changes.
+//! The objects that the watches have shown, indexed by what refers to them: a change comes in, the objects that it
+//! affects go out. Nothing is decided here.
 
 use crate::api::status::ControllerStatus;
 use crate::api::{Kind, NamespacedName, Object, ObjectRef, Spec};
@@ -11,18 +12,15 @@ use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-/// Who is touched by news.
+/// The objects that are to be reconciled after a change.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Affected {
-    /// Nobody.
-    Nobody,
-    /// The object, whose status alone differs: mostly the echo of its own walk.
+    None,
+    /// Only the status of that object differs: mostly it is what its own reconcile wrote.
     Status(ObjectRef),
-    /// Those.
-    All(Vec<ObjectRef>),
+    Objects(Vec<ObjectRef>),
 }
 
-/// The objects, by kind, namespace and name, with the indexes that neighbours are found by.
 #[derive(Default)]
 pub struct Index {
     objects: HashMap<ObjectRef, Arc<Object>>,
@@ -30,69 +28,66 @@ pub struct Index {
     leaves: HashMap<NamespacedName, HashSet<ObjectRef>>,
     portainers: HashMap<Arc<str>, HashSet<ObjectRef>>,
     accounts: HashMap<String, BTreeSet<ObjectRef>>,
-    waiting: BTreeSet<ObjectRef>, // for a turn
+    waiting: BTreeSet<ObjectRef>, // for a turn to restart dockerd
 }
 
 impl Index {
-    /// The object, as it was last seen.
     pub fn find(&self, at: &ObjectRef) -> Option<Arc<Object>> {
         self.objects.get(at).cloned()
     }
 
-    /// Every object of a kind.
     pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &ObjectRef> {
         self.objects.keys().filter(move |at| at.kind == kind)
     }
 
-    /// Every object.
     pub fn all(&self) -> impl Iterator<Item = &Arc<Object>> {
         self.objects.values()
     }
 
-    /// Takes an object; says who is touched by what is new about it, and whether only its own walk writes that.
+    /// Puts in an object; returns what the change affects.
     pub fn put(&mut self, object: Object) -> Affected {
         let at = object.at.clone();
         let before = self.objects.get(&at).cloned();
         if before.as_ref().is_some_and(|before| before.version == object.version) {
-            return Affected::Nobody;
+            return Affected::None;
         }
-        let touched = match &before {
-            Some(before) if same_wishes(before, &object) => match same_marks(before, &object) {
-                // What the companion says is news, and never the echo of a walk.
-                true if before.companion != object.companion => Affected::All(vec![at.clone()]),
-                true if before.previous == object.previous => Affected::Nobody,
+        let affected = match &before {
+            Some(before) if same_for_others(before, &object) => match same_metadata(before, &object) {
+                // No reconcile writes the companion's part of the status.
+                true if before.companion != object.companion => Affected::Objects(vec![at.clone()]),
+                true if before.previous == object.previous => Affected::None,
                 true => Affected::Status(at.clone()),
-                false => Affected::All(vec![at.clone()]),
+                false => Affected::Objects(vec![at.clone()]),
             },
-            Some(before) => Affected::All([self.unlink(before), self.link(&object), vec![at.clone()]].concat()),
-            None => Affected::All([self.link(&object), vec![at.clone()]].concat()),
+            Some(before) => Affected::Objects([self.unlink(before), self.link(&object), vec![at.clone()]].concat()),
+            None => Affected::Objects([self.link(&object), vec![at.clone()]].concat()),
         };
         match waits_since(&object) {
             Some(_) => self.waiting.insert(at.clone()),
             None => self.waiting.remove(&at),
         };
         self.objects.insert(at, Arc::new(object));
-        touched
+        affected
     }
 
-    /// Notes the status that a walk published, so that its echo in the watch is no news. False where the watch has
-    /// shown yet another one meanwhile; `before` is the one that the walk began with.
-    pub fn note_status(&mut self, at: &ObjectRef, before: &ControllerStatus, status: ControllerStatus) -> bool {
+    /// Puts in the status that a reconcile published, so that the watch shows no change when it shows it. False where
+    /// the watch has shown another one meanwhile; `before` is the one that the reconcile began with.
+    pub fn set_status(&mut self, at: &ObjectRef, before: &ControllerStatus, status: ControllerStatus) -> bool {
         let Some(object) = self.objects.get_mut(at).filter(|object| object.previous != status) else { return true };
-        let ours = object.previous == *before;
-        if ours {
+        let unchanged = object.previous == *before;
+        if unchanged {
             Arc::make_mut(object).previous = status;
         }
-        ours
+        unchanged
     }
 
-    /// Takes the end of an object; says who is touched by it.
+    /// Removes an object; returns the others that this affects.
     pub fn remove(&mut self, at: &ObjectRef) -> Vec<ObjectRef> {
         let Some(object) = self.objects.remove(at) else { return Vec::new() };
         self.waiting.remove(at);
-        let mut touched = self.unlink(&object);
-        touched.retain(|other| other != at);
-        touched
+        let mut affected = self.unlink(&object);
+        affected.retain(|other| other != at);
+        affected
     }
 
     fn link(&mut self, object: &Object) -> Vec<ObjectRef> {
@@ -109,11 +104,11 @@ impl Index {
         if let Some(account) = object.account() {
             self.accounts.entry(account).or_default().insert(object.at.clone());
         }
-        self.neighbours(object)
+        self.affected_by(object)
     }
 
     fn unlink(&mut self, object: &Object) -> Vec<ObjectRef> {
-        let touched = self.neighbours(object);
+        let affected = self.affected_by(object);
         drop_from(&mut self.claims, &object.secret(), |claims| claims.retain(|known| *known != claim(object)));
         if let Some(authority) = object.authority() {
             drop_from(&mut self.leaves, &authority, |leaves| {
@@ -128,24 +123,24 @@ impl Index {
                 hosts.remove(&object.at);
             });
         }
-        touched
+        affected
     }
 
-    /// Those that look at this object when they decide.
-    fn neighbours(&self, object: &Object) -> Vec<ObjectRef> {
-        let mut touched: Vec<ObjectRef> = self.rivals(object).cloned().collect();
+    /// The other objects whose reconcile reads this one.
+    fn affected_by(&self, object: &Object) -> Vec<ObjectRef> {
+        let mut affected: Vec<ObjectRef> = self.rivals(object).cloned().collect();
         if object.at.kind == Kind::DockerCA {
-            touched.extend(self.leaves_of(&object.at));
+            affected.extend(self.leaves_of(&object.at));
         }
         if registers(object) {
             let hosts = self.of_kind(Kind::DockerHostCert).filter(|host| host.namespace == object.at.namespace);
-            touched.extend(hosts.cloned());
+            affected.extend(hosts.cloned());
         }
         let beside = object.account().map(|account| self.hosts_of(&account)).unwrap_or_default();
-        touched.extend(beside.iter().map(|host| host.at.clone()).filter(|at| *at != object.at));
+        affected.extend(beside.iter().map(|host| host.at.clone()).filter(|at| *at != object.at));
         let authority = object.authority().map(|place| ObjectRef::new(Kind::DockerCA, &place.namespace, &place.name));
-        touched.extend(authority.filter(|at| self.objects.get(at).is_some_and(|ca| ca.deleted.is_some())));
-        touched
+        affected.extend(authority.filter(|at| self.objects.get(at).is_some_and(|ca| ca.deleted.is_some())));
+        affected
     }
 
     fn rivals(&self, object: &Object) -> impl Iterator<Item = &ObjectRef> {
@@ -159,7 +154,7 @@ impl Index {
         self.leaves.get(&authority.beside(&authority.name)).into_iter().flatten().cloned().collect()
     }
 
-    /// The hosts that an account's companion delivers.
+    /// The hosts whose spec names an account.
     pub fn hosts_of(&self, account: &str) -> Vec<Arc<Object>> {
         self.accounts.get(account).into_iter().flatten().filter_map(|at| self.find(at)).collect()
     }
@@ -169,8 +164,9 @@ impl Index {
         self.waiting.iter().filter_map(|at| self.find(at)).collect()
     }
 
-    /// What stands around an object; `owner` is the one that its Secret names. Who delivers it is not known here.
-    pub fn surroundings(&self, object: &Object, owner: Option<&ObjectRef>) -> RelatedState {
+    /// The state of the objects that an object depends on; `owner` is the one that its Secret names. The deliverer and
+    /// the registration are not known here.
+    pub fn related(&self, object: &Object, owner: Option<&ObjectRef>) -> RelatedState {
         RelatedState {
             rival: self.rival(object, owner),
             registration: RegistrationStatus::default(),
@@ -195,13 +191,13 @@ impl Index {
         if host.at.kind != Kind::DockerHostCert {
             return Vec::new();
         }
-        let near = self.portainers.get(&host.at.namespace).into_iter().flatten().filter_map(|at| self.find(at));
-        let mut clients: Vec<Arc<Object>> = near.filter(|client| selects(client, host)).collect();
+        let beside = self.portainers.get(&host.at.namespace).into_iter().flatten().filter_map(|at| self.find(at));
+        let mut clients: Vec<Arc<Object>> = beside.filter(|client| selects(client, host)).collect();
         clients.sort_by_key(|client| claim(client));
         clients
     }
 
-    /// Those, and the ones that its status names beside them.
+    /// Those, and the ones that its status names.
     pub fn clients_about(&self, host: &Object) -> Vec<Arc<Object>> {
         let mut clients = self.clients_of(host);
         let named = host
@@ -226,8 +222,8 @@ impl Index {
     }
 
     fn hosts_beside(&self, client: &Object) -> impl Iterator<Item = Arc<Object>> {
-        let near = |host: &&ObjectRef| host.namespace == client.at.namespace;
-        self.of_kind(Kind::DockerHostCert).filter(near).filter_map(|at| self.find(at))
+        let beside = |host: &&ObjectRef| host.namespace == client.at.namespace;
+        self.of_kind(Kind::DockerHostCert).filter(beside).filter_map(|at| self.find(at))
     }
 }
 
@@ -235,8 +231,8 @@ fn claim(object: &Object) -> (Option<Timestamp>, ObjectRef) {
     (object.created, object.at.clone())
 }
 
-/// Only status and version differ: nothing that others look at.
-fn same_wishes(before: &Object, now: &Object) -> bool {
+/// Only what no other object's reconcile reads differs: status, annotations, finalizers.
+fn same_for_others(before: &Object, now: &Object) -> bool {
     before.spec == now.spec
         && before.labels == now.labels
         && before.created == now.created
@@ -244,8 +240,8 @@ fn same_wishes(before: &Object, now: &Object) -> bool {
         && before.uid == now.uid
 }
 
-/// Annotations and finalizers, which only the object's own walk looks at.
-fn same_marks(before: &Object, now: &Object) -> bool {
+/// Annotations and finalizers are the same, which only the object's own reconcile reads.
+fn same_metadata(before: &Object, now: &Object) -> bool {
     before.annotations == now.annotations && before.finalizers == now.finalizers
 }
 

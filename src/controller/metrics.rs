@@ -1,4 +1,5 @@
-//! Metrics: counters of walks, and beside them what objects say of themselves. Never anything secret.
+//! Metrics: reconciles are counted as they end, and objects are read when the metrics are asked for. Names, fixed words
+//! and numbers go out; nothing secret does.
 
 pub use super::object_metrics::LeaderState;
 
@@ -14,14 +15,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use std::time::Duration;
 
-/// What walks of companions' accounts are called.
+/// Label `kind` of the reconciles of companions' accounts.
 pub const ACCOUNT: &str = "CompanionAccount";
 const OUTCOMES: [&str; 4] = [OK, GONE, CONFLICT, FAILED];
 const OK: &str = "ok";
 const GONE: &str = "gone";
 const CONFLICT: &str = "conflict";
 const FAILED: &str = "failed";
-/// Seconds.
+/// In seconds.
 const BUCKETS: [f64; 8] = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -41,7 +42,6 @@ struct OfKind {
     kind: &'static str,
 }
 
-/// What is measured.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -49,15 +49,15 @@ pub struct Metrics {
     durations: Family<OfKind, Histogram>,
     issuances: Family<Issuance, Counter>,
     leader: Gauge,
-    figures: ObjectCollector,
+    collector: ObjectCollector,
 }
 
 impl Default for Metrics {
     fn default() -> Metrics {
         let durations = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
         let mut registry = Registry::with_prefix("dockseal");
-        let (reconciles, issuances, leader, figures) = Default::default();
-        let metrics = Metrics { reconciles, durations, issuances, leader, figures, registry: Registry::default() };
+        let (reconciles, issuances, leader, collector) = Default::default();
+        let metrics = Metrics { reconciles, durations, issuances, leader, collector, registry: Registry::default() };
         // From 0 on, since no increase is seen of what begins with 1.
         let kinds = Kind::ALL.map(Kind::as_str).into_iter().chain([ACCOUNT]);
         for (kind, outcome) in kinds.flat_map(|kind| OUTCOMES.map(|outcome| (kind, outcome))) {
@@ -68,21 +68,21 @@ impl Default for Metrics {
         registry.register_with_unit("reconcile_duration", help, Unit::Seconds, metrics.durations.clone());
         registry.register("issuances", "Certificates made", metrics.issuances.clone());
         registry.register("leader", "1 where this replica leads", metrics.leader.clone());
-        registry.register_collector(Box::new(metrics.figures.clone()));
+        registry.register_collector(Box::new(metrics.collector.clone()));
         Metrics { registry, ..metrics }
     }
 }
 
 impl Metrics {
-    /// Notes which cluster is led, if any.
-    pub fn lead(&self, led: Option<LeaderState>) {
-        self.leader.set(i64::from(led.is_some()));
-        *self.figures.0.write() = led;
+    /// What this replica knows; none while it does not lead.
+    pub fn set_leader_state(&self, state: Option<LeaderState>) {
+        self.leader.set(i64::from(state.is_some()));
+        *self.collector.0.write() = state;
     }
 
-    /// Notes a walk of an object of that kind, or of an account; a good one with why a certificate was made.
-    pub fn walked(&self, kind: &'static str, walked: Result<Option<Reason>, &StoreError>, took: Duration) {
-        let outcome = match walked {
+    /// Counts a reconcile; with its result comes why a certificate was issued, if one was.
+    pub fn reconciled(&self, kind: &'static str, result: Result<Option<Reason>, &StoreError>, took: Duration) {
+        let outcome = match result {
             Ok(_) => OK,
             Err(StoreError::Gone(_)) => GONE,
             Err(StoreError::Changed(_) | StoreError::Exists(_)) => CONFLICT,
@@ -90,12 +90,12 @@ impl Metrics {
         };
         self.reconciles.get_or_create(&ReconcileLabels { kind, outcome }).inc();
         self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
-        if let Ok(Some(reason)) = walked {
+        if let Ok(Some(reason)) = result {
             self.issuances.get_or_create(&Issuance { kind, reason: reason.as_str() }).inc();
         }
     }
 
-    /// Everything, as OpenMetrics text.
+    /// All metrics, as OpenMetrics text.
     pub fn exposition(&self) -> String {
         let mut out = String::new();
         text::encode(&mut out, &self.registry).expect("writing to a string does not fail");

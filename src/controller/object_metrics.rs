@@ -1,5 +1,5 @@
-//! What every object says of itself, as metrics: read from the objects when somebody asks, so that no object means no
-//! series, and there are never more series than objects call for. It shows names, words of ours and numbers.
+//! Metrics of objects: they are read from the objects whenever the metrics are asked for, so that an object that is gone
+//! leaves no series. Names, fixed words and numbers go out; nothing secret does.
 
 use super::index::Index;
 use crate::adapters::portainer::{BOUNDS, Counts, Durations};
@@ -19,22 +19,20 @@ use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::Arc;
 
-/// What is known of the cluster that is led.
+/// What a leader knows.
 #[derive(Clone)]
 pub struct LeaderState {
-    /// Its objects.
     pub index: Arc<RwLock<Index>>,
-    /// Its Portainers.
     pub registrations: Arc<Registrations>,
 }
 
-/// That, if any is led.
+/// Its state while this replica leads.
 #[derive(Clone, Default)]
 pub(super) struct ObjectCollector(pub Arc<RwLock<Option<LeaderState>>>);
 
 impl std::fmt::Debug for ObjectCollector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Figures")
+        f.write_str("ObjectCollector")
     }
 }
 
@@ -94,20 +92,20 @@ struct OfRequest {
     outcome: &'static str,
 }
 
-/// A PortainerClient with a server, when it was last looked at without a fault, and what it was asked.
-struct PortainerFigures {
+/// A PortainerClient with a server, when the server was last listed without a problem, and the requests to it.
+struct PortainerMetrics {
     client: Named,
-    /// Its companions call it, perhaps from where alone it can be reached.
+    /// Companions call it, not the controller.
     by_companions: bool,
     seen: Option<Timestamp>,
     counts: Counts,
 }
 
 impl Collector for ObjectCollector {
-    /// Every metric is described, whether anything is led or not.
+    /// Every metric is described, whether this replica leads or not.
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
-        let led = self.0.read().clone();
-        let (objects, portainers) = led.as_ref().map(read).unwrap_or_default();
+        let leader = self.0.read().clone();
+        let (objects, portainers) = leader.as_ref().map(read).unwrap_or_default();
         certificates(&mut encoder, &objects)?;
         conditions(&mut encoder, &objects)?;
         hosts(&mut encoder, &objects)?;
@@ -118,16 +116,16 @@ impl Collector for ObjectCollector {
 
 type ObjectFamilies = BTreeMap<ObjectRef, Arc<Object>>;
 
-/// In an order that stays, so that two answers can be compared.
-fn read(led: &LeaderState) -> (ObjectFamilies, Vec<PortainerFigures>) {
-    let index = led.index.read();
+/// In a stable order, so that two answers can be compared.
+fn read(leader: &LeaderState) -> (ObjectFamilies, Vec<PortainerMetrics>) {
+    let index = leader.index.read();
     let objects: ObjectFamilies = index.all().map(|object| (object.at.clone(), Arc::clone(object))).collect();
     drop(index);
     let with_server = objects.values().filter(|object| object.has_server());
     let portainer = |client: &Arc<Object>| {
-        let (seen, tally) = led.registrations.last_success(&client.at).unwrap_or_default();
+        let (seen, requests) = leader.registrations.last_success(&client.at).unwrap_or_default();
         let by_companions = companions_register(client);
-        PortainerFigures { client: named(&client.at), by_companions, seen, counts: tally.counts() }
+        PortainerMetrics { client: named(&client.at), by_companions, seen, counts: requests.counts() }
     };
     let portainers = with_server.map(portainer).collect();
     (objects, portainers)
@@ -145,19 +143,19 @@ fn certificates(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -
 }
 
 fn conditions(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -> Result<(), Error> {
-    let all = || objects.values().flat_map(|object| said(object).map(|said| (of_object(object), said)));
+    let all = || objects.values().flat_map(|object| reported(object).map(|condition| (of_object(object), condition)));
     let label = |object, type_: ConditionType| OfCondition { object, condition: type_.as_str() };
-    let whether = all().map(|(object, (type_, said))| (label(object, type_), i64::from(said.status == "True")));
+    let whether = all().map(|(object, (type_, known))| (label(object, type_), i64::from(known.status == "True")));
     gauge(encoder, "condition", "1 where the condition is True, else 0", whether)?;
-    let reasons = all().map(|(object, (type_, said))| {
-        let reason = Reason::parse(&said.reason).map_or("Unknown", Reason::as_str);
+    let reasons = all().map(|(object, (type_, known))| {
+        let reason = Reason::parse(&known.reason).map_or("Unknown", Reason::as_str);
         (OfReason { condition: label(object, type_), reason }, 1)
     });
     gauge(encoder, "condition_reason", "1 for the reason that the condition has now", reasons)
 }
 
 /// Each condition once, whoever wrote it.
-fn said(object: &Object) -> impl Iterator<Item = (ConditionType, &Condition)> {
+fn reported(object: &Object) -> impl Iterator<Item = (ConditionType, &Condition)> {
     ConditionType::ALL.into_iter().filter_map(|type_| {
         let mut all = object.previous.conditions.iter().chain(&object.companion.conditions);
         Some((type_, all.find(|condition| condition.type_ == type_.as_str())?))
@@ -200,7 +198,7 @@ fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -
     gauge(encoder, "environment_registered", "1 where that Portainer reaches the host, else 0", series)
 }
 
-/// Environments that are or are to be ours, of PortainerClients that are there: whatever else a status says is none.
+/// The environments that are ours or are to be, of PortainerClients that are there; not what else a status reports.
 fn reports<'a>(host: &'a Object, objects: &'a ObjectFamilies) -> impl Iterator<Item = &'a EnvironmentReport> {
     host.environments().filter(|report| {
         let client = ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client);
@@ -208,7 +206,7 @@ fn reports<'a>(host: &'a Object, objects: &'a ObjectFamilies) -> impl Iterator<I
     })
 }
 
-fn servers(encoder: &mut DescriptorEncoder<'_>, portainers: &[PortainerFigures]) -> Result<(), Error> {
+fn servers(encoder: &mut DescriptorEncoder<'_>, portainers: &[PortainerMetrics]) -> Result<(), Error> {
     let own = portainers.iter().filter(|known| !known.by_companions);
     let seen = own.map(|known| (known.client.clone(), known.seen.map_or(0, Timestamp::as_second)));
     let help = "When a look at the server last found nothing wrong; 0 where none has since this replica leads";

@@ -1,122 +1,127 @@
-//! From settings to a running controller: admin server, lease, watches, workers, and a clean end.
+//! From settings to a running controller: admin server, lease, watches, workers, and a clean end. Without the lease it
+//! writes nothing.
 
+use super::account_reconciler::AccountReconciler;
 use super::admin::{self, Health, ListenError};
 use super::metrics::{LeaderState, Metrics};
-use super::watches::Scope;
-use super::worker::ControllerState;
-use super::{account_worker, registration_worker, watches, worker};
+use super::object_reconciler::ObjectReconciler;
+use super::registration_reconciler::RegistrationReconciler;
+use super::state::ControllerState;
+use super::{watches, worker};
 use crate::adapters::Clock;
 use crate::adapters::kube::lease::Leadership;
 use crate::adapters::kube::store::KubeStore;
+use crate::decide::delays::LEADER_RESTART_DELAY;
 use crate::decide::delivery::Allowlist;
 use kube::Client;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-
-/// Before a term that follows one which ended by a fault of ours.
-const RESTART_DELAY: Duration = Duration::from_secs(5);
 
 /// Name of the Lease.
 pub const LEASE_NAME: &str = "dockseal-controller";
 
-/// What a controller is told.
+/// How a controller is started.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
-    /// Namespaces that it serves; none for all.
+    /// Namespaces that it serves; all where none is named.
     pub namespaces: Vec<String>,
-    /// Where it answers `/healthz`, `/readyz` and `/metrics`.
+    /// Address of `/healthz`, `/readyz` and `/metrics`.
     pub admin: SocketAddr,
-    /// Namespace of its Lease.
     pub lease_namespace: String,
-    /// Its name among replicas: unique, in events and in the Lease.
+    /// Its name, in events and in the Lease; no other replica has it.
     pub identity: String,
-    /// What companions are told of.
+    /// What companions may deliver.
     pub allowlist: Allowlist,
 }
 
-/// Runs a controller until `stop` is ready, then gives the lease up.
+/// Runs a controller until `stop` is ready, then releases the lease.
 ///
 /// # Errors
-/// [`ListenError`] before it starts; later faults are logged and retried.
+/// [`ListenError`] before it starts; later failures are logged and retried.
 pub async fn run(
     client: Client,
     settings: ControllerSettings,
     clock: Clock,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ListenError> {
-    let metrics = Arc::new(Metrics::default());
-    let health = Arc::new(Health::default());
+    let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let address = admin::listen(settings.admin, Arc::clone(&metrics), Arc::clone(&health)).await?;
-    tracing::info!(%address, identity = settings.identity, "answering /healthz, /readyz and /metrics");
+    tracing::info!(%address, identity = settings.identity, "serving /healthz, /readyz and /metrics");
     let leadership =
         Leadership::new(client.clone(), &settings.lease_namespace, LEASE_NAME, &settings.identity, clock.clone());
+    let replica = Replica { client, settings, clock, metrics, health };
     tokio::select! {
-        () = terms(client, &settings, clock, &leadership, &metrics, &health) => {}
+        () = replica.run(&leadership) => {}
         () = stop => tracing::info!("stopping"),
     }
     leadership.release().await;
     Ok(())
 }
 
-/// One term of office after the other; it never ends by itself.
-async fn terms(
+struct Replica {
     client: Client,
-    settings: &ControllerSettings,
+    settings: ControllerSettings,
     clock: Clock,
-    leadership: &Leadership,
-    metrics: &Arc<Metrics>,
-    health: &Arc<Health>,
-) {
-    loop {
-        health.stand_by();
-        let since = leadership.acquire().await;
-        tracing::info!(identity = settings.identity, "leading");
-        let store = KubeStore::new(client.clone(), settings.identity.clone());
-        let cluster =
-            Arc::new(ControllerState::new(store, clock.clone(), Arc::clone(metrics), settings.allowlist.clone()));
-        metrics.lead(Some(LeaderState {
-            index: Arc::clone(&cluster.index),
-            registrations: Arc::clone(&cluster.registrations),
-        }));
-        let lost = tokio::select! {
-            () = leadership.hold(since) => true,
-            () = lead(client.clone(), settings, cluster, health) => false,
-        };
-        metrics.lead(None);
-        match lost {
-            true => tracing::warn!("the lease is lost: standing by"),
-            false => sleep(RESTART_DELAY).await,
+    metrics: Arc<Metrics>,
+    health: Arc<Health>,
+}
+
+impl Replica {
+    /// Stands by until it leads, and leads until the lease is lost; for ever.
+    async fn run(&self, leadership: &Leadership) {
+        loop {
+            self.health.stand_by();
+            let since = leadership.acquire().await;
+            tracing::info!(identity = self.settings.identity, "leading");
+            let lost = tokio::select! {
+                () = leadership.hold(since) => true,
+                () = self.lead() => false,
+            };
+            self.metrics.set_leader_state(None);
+            match lost {
+                true => tracing::warn!("the lease is lost: standing by"),
+                false => sleep(LEADER_RESTART_DELAY).await,
+            }
         }
     }
+
+    /// Watches and reconciles until a task ends, which is a bug. Dropped, it stops at once; a write that was under way
+    /// is safe, since it names the version that it replaces.
+    async fn lead(&self) {
+        let store = KubeStore::new(self.client.clone(), self.settings.identity.clone());
+        let (metrics, allowlist) = (Arc::clone(&self.metrics), self.settings.allowlist.clone());
+        let state = Arc::new(ControllerState::new(store, self.clock.clone(), metrics, allowlist));
+        let (index, registrations) = (Arc::clone(&state.index), Arc::clone(&state.registrations));
+        self.metrics.set_leader_state(Some(LeaderState { index, registrations }));
+        self.health.start();
+        let mut tasks = JoinSet::new();
+        let synced = watches::start(&self.client, &self.settings.namespaces, &state, &mut tasks);
+        tokio::select! {
+            () = synced.wait() => tracing::info!("every watch has shown what there is"),
+            () = first_end(&mut tasks) => return,
+        }
+        start_workers(&state, &mut tasks);
+        tokio::select! {
+            () = state.settled() => tracing::info!("every object was reconciled"),
+            () = first_end(&mut tasks) => return,
+        }
+        self.health.ready();
+        first_end(&mut tasks).await;
+    }
 }
 
-/// Watches and works; dropped, it stops at once, and every write that was under way stays guarded by its version.
-async fn lead(client: Client, settings: &ControllerSettings, cluster: Arc<ControllerState>, health: &Health) {
-    health.start();
-    let mut tasks = JoinSet::new();
-    let scope = Scope::new(&settings.namespaces);
-    let synced = watches::start(&client, &scope, &cluster, &mut tasks);
-    tokio::select! {
-        () = synced.wait() => tracing::info!("every watch has shown what there is"),
-        () = first_end(&mut tasks) => return,
-    }
-    tasks.spawn(worker::alarms(Arc::clone(&cluster)));
-    tasks.spawn(worker::workers(Arc::clone(&cluster)));
-    tasks.spawn(account_worker::workers(Arc::clone(&cluster)));
-    tasks.spawn(registration_worker::workers(Arc::clone(&cluster)));
-    tokio::select! {
-        () = cluster.settled() => tracing::info!("every object was looked at"),
-        () = first_end(&mut tasks) => return,
-    }
-    health.ready();
-    first_end(&mut tasks).await;
+fn start_workers(state: &Arc<ControllerState>, tasks: &mut JoinSet<()>) {
+    let due = Arc::clone(state);
+    tasks.spawn(async move { due.enqueue_due().await });
+    tasks.spawn(worker::run(ObjectReconciler(Arc::clone(state))));
+    tasks.spawn(worker::run(AccountReconciler(Arc::clone(state))));
+    tasks.spawn(worker::run(RegistrationReconciler::new(Arc::clone(state))));
 }
 
-/// The end of a watch or worker, none of which ends: what waits for the others would wait for ever.
+/// Waits for the end of a watch or worker. None of them ends by itself; the others would wait for it for ever.
 async fn first_end(tasks: &mut JoinSet<()>) {
     let error = tasks.join_next().await.and_then(Result::err).map(|error| error.to_string()).unwrap_or_default();
-    tracing::error!(error, "a watch or worker ended: starting over");
+    tracing::error!(error, "a watch or worker ended: starting again");
 }

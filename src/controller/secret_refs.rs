@@ -1,52 +1,48 @@
-//! Secrets that DockerCAs and PortainerClients refer to, each watched by its name: nobody else's Secret is ever read.
+//! The Secrets that DockerCAs and PortainerClients refer to: each is watched by its name, so that no other Secret is
+//! read. A change queues the objects that refer to it.
 
 use super::index::Index;
-use super::registration_worker::RegistrationKey;
-use super::watch_errors::words;
-use super::workqueue::WorkQueue;
+use super::informer::{Dispatcher, EventHandler, Listing, watch};
+use super::workqueue::{RegistrationKey, WorkQueue};
 use crate::api::{Kind, NamespacedName, Object, ObjectRef};
-use futures::StreamExt;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 use parking_lot::{Mutex, RwLock};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// Whom a Secret wakes.
+/// The queues that a Secret's change adds to.
 #[derive(Clone)]
 pub struct Queues {
-    /// Of walks.
-    pub walks: Arc<WorkQueue<ObjectRef>>,
-    /// Of looks at Portainer.
+    pub objects: Arc<WorkQueue<ObjectRef>>,
     pub registrations: Arc<WorkQueue<RegistrationKey>>,
 }
 
 impl Queues {
-    fn requeue_at(&self, owner: ObjectRef) {
-        match owner.kind {
-            Kind::PortainerClient => self.registrations.add((owner, None)),
-            _ => self.walks.add(owner),
+    fn add(&self, referrer: ObjectRef) {
+        match referrer.kind {
+            Kind::PortainerClient => self.registrations.add(RegistrationKey::server(referrer)),
+            _ => self.objects.add(referrer),
         }
     }
 }
 
 /// The watches that run, by Secret. Dropped, they end.
 #[derive(Default)]
-pub struct References(Mutex<HashMap<NamespacedName, AbortHandle>>);
+pub struct SecretWatches(Mutex<HashMap<NamespacedName, AbortHandle>>);
 
-impl Drop for References {
+impl Drop for SecretWatches {
     fn drop(&mut self) {
         self.0.lock().values().for_each(AbortHandle::abort);
     }
 }
 
-impl References {
+impl SecretWatches {
     /// Starts and ends watches so that they are those of the Secrets that are referred to now.
-    pub fn follow(&self, client: &Client, index: &Arc<RwLock<Index>>, queues: &Queues) {
+    pub fn update(&self, client: &Client, index: &Arc<RwLock<Index>>, queues: &Queues) {
         let wanted: HashSet<NamespacedName> = {
             let index = index.read();
             referrers(&index).flat_map(|object| object.referenced_secrets()).collect()
@@ -61,51 +57,43 @@ impl References {
         });
         for at in wanted {
             running.entry(at.clone()).or_insert_with(|| {
-                tokio::spawn(watch(client.clone(), at, Arc::clone(index), queues.clone())).abort_handle()
+                let (index, queues, secret) = (Arc::clone(index), queues.clone(), at.clone());
+                let changed = move || referring(&index, &secret).into_iter().for_each(|object| queues.add(object));
+                tokio::spawn(watch_one(client.clone(), at, changed)).abort_handle()
             });
         }
     }
 }
 
-async fn watch(client: Client, at: NamespacedName, index: Arc<RwLock<Index>>, queues: Queues) {
+async fn watch_one(client: Client, at: NamespacedName, changed: impl FnMut() + Send) {
     let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
-    let config = Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
-    let mut stream = watcher(api, config).default_backoff().boxed();
-    let mut presence = Presence::default();
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(event) if presence.is_news(&event) => {
-                referring(&index, &at).into_iter().for_each(|owner| queues.requeue_at(owner));
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(secret = %at, error = words(&error), "a watch failed and is started again"),
-        }
+    let config = Config::default().fields(&format!("metadata.name={}", at.name));
+    let handler = SecretHandler { at: at.clone(), exists: false, changed };
+    watch(api, config, Dispatcher::new(handler, Some(&at.namespace)), || {}).await;
+}
+
+/// Tells of every change of one Secret, and of its end where a watch that began again no longer shows it.
+struct SecretHandler<F> {
+    at: NamespacedName,
+    exists: bool,
+    changed: F,
+}
+
+impl<F: FnMut() + Send> EventHandler<PartialObjectMeta<Secret>> for SecretHandler<F> {
+    fn apply(&mut self, _item: PartialObjectMeta<Secret>, _listing: bool) {
+        self.exists = true;
+        (self.changed)();
     }
-}
 
-/// Whether the Secret is there. A watch that begins anew says nothing of what has gone meanwhile.
-#[derive(Default)]
-struct Presence {
-    there: bool,
-    missed: bool,
-}
+    fn delete(&mut self, _item: PartialObjectMeta<Secret>) {
+        self.exists = false;
+        (self.changed)();
+    }
 
-impl Presence {
-    fn is_news<K>(&mut self, event: &Event<K>) -> bool {
-        match event {
-            Event::Init => {
-                self.missed |= std::mem::take(&mut self.there);
-                false
-            }
-            Event::InitDone => std::mem::take(&mut self.missed) && !self.there,
-            Event::Apply(_) | Event::InitApply(_) => {
-                self.there = true;
-                true
-            }
-            Event::Delete(_) => {
-                self.there = false;
-                true
-            }
+    fn listed(&mut self, list: &Listing) {
+        if self.exists && list.lacks(&self.at) {
+            self.exists = false;
+            (self.changed)();
         }
     }
 }
@@ -125,28 +113,47 @@ fn referrers(index: &Index) -> impl Iterator<Item = Arc<Object>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use kube::runtime::watcher::Event;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn what_went_while_nobody_watched_is_news() {
-        let mut presence = Presence::default();
+    fn a_secret_that_went_while_no_watch_ran_has_changed() {
+        let at = NamespacedName::new("home", "passphrase");
+        let secret = || {
+            let metadata = ObjectMeta {
+                name: Some(at.name.to_string()),
+                namespace: Some(at.namespace.to_string()),
+                ..ObjectMeta::default()
+            };
+            PartialObjectMeta::<Secret> { metadata, ..PartialObjectMeta::default() }
+        };
+        let count = AtomicUsize::new(0);
+        let changed = || {
+            count.fetch_add(1, Ordering::SeqCst);
+        };
+        let mut dispatcher =
+            Dispatcher::new(SecretHandler { at: at.clone(), exists: false, changed }, Some(&at.namespace));
         for (event, expected) in [
-            (Event::Init, false),
-            (Event::InitDone, false),
-            (Event::Apply(()), true),
-            (Event::Init, false),
-            (Event::InitApply(()), true),
-            (Event::InitDone, false),
-            (Event::Init, false),
-            (Event::Init, false),
-            (Event::InitDone, true),
-            (Event::Init, false),
-            (Event::InitDone, false),
-            (Event::Apply(()), true),
-            (Event::Delete(()), true),
-            (Event::Init, false),
-            (Event::InitDone, false),
+            (Event::Init, 0),
+            (Event::InitDone, 0),
+            (Event::Apply(secret()), 1),
+            (Event::Init, 0),
+            (Event::InitApply(secret()), 1),
+            (Event::InitDone, 0),
+            (Event::Init, 0),
+            (Event::Init, 0),
+            (Event::InitDone, 1),
+            (Event::Init, 0),
+            (Event::InitDone, 0),
+            (Event::Apply(secret()), 1),
+            (Event::Delete(secret()), 1),
+            (Event::Init, 0),
+            (Event::InitDone, 0),
         ] {
-            assert_eq!(presence.is_news(&event), expected, "{event:?}");
+            let what = format!("{event:?}");
+            dispatcher.dispatch(event);
+            assert_eq!(count.swap(0, Ordering::SeqCst), expected, "{what}");
         }
     }
 }

@@ -1,173 +1,71 @@
-//! The watches: four kinds, our Secrets and our ConfigMaps. Streams, no periodic lists.
+//! The watches of a leader: of the four kinds, of our Secrets and of our ConfigMaps. What they show goes into the state
+//! and the work queues; nothing is decided here.
 
 use super::account_watches;
+use super::informer::{EventHandler, Informers, InitialSync, Listing};
 use super::secret_refs::Queues;
-use super::watch_errors::words;
-use super::worker::ControllerState;
+use super::state::ControllerState;
 use crate::adapters::kube::store::{owner, place};
-use crate::api::{
-    DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, NamespacedName, Object, ObjectRef, PortainerClient,
-};
-use futures::StreamExt;
+use crate::api::{DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, Object, ObjectRef, PortainerClient};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{Config, Event, watcher};
-use kube::{Api, Client, Resource};
+use kube::runtime::watcher::Config;
+use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-/// The namespaces that are watched.
-pub struct Scope(pub(super) Vec<Option<String>>);
-
-impl Scope {
-    /// Those namespaces; all of them where none is named.
-    pub fn new(namespaces: &[String]) -> Scope {
-        if namespaces.is_empty() {
-            return Scope(vec![None]);
-        }
-        let unique: HashSet<&String> = namespaces.iter().collect();
-        Scope(unique.into_iter().cloned().map(Some).collect())
-    }
-}
-
-/// Counts the watches that have not shown everything yet.
-#[derive(Default)]
-pub struct InitialSync {
-    missing: AtomicUsize,
-    news: Notify,
-}
-
-impl InitialSync {
-    /// Waits until every watch has shown what there is.
-    pub async fn wait(&self) {
-        loop {
-            let news = self.news.notified();
-            if self.missing.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            news.await;
-        }
-    }
-
-    fn arrived(&self) {
-        self.missing.fetch_sub(1, Ordering::SeqCst);
-        self.news.notify_waiters();
-    }
-}
-
-/// Starts every watch.
+/// Starts every watch, over those namespaces; over all of them where none is named.
 pub fn start(
     client: &Client,
-    scope: &Scope,
-    cluster: &Arc<ControllerState>,
+    namespaces: &[String],
+    state: &Arc<ControllerState>,
     tasks: &mut JoinSet<()>,
 ) -> Arc<InitialSync> {
-    let synced = Arc::new(InitialSync::default());
-    let parts = account_watches::wanted(scope, cluster);
-    synced.missing.store(scope.0.len() * 6 + parts.len(), Ordering::SeqCst);
-    account_watches::start(client, parts, cluster, &synced, tasks);
-    for namespace in &scope.0 {
-        let namespace = namespace.as_deref();
-        objects::<DockerCA>(client, namespace, Kind::DockerCA, cluster, &synced, tasks);
-        objects::<DockerHostCert>(client, namespace, Kind::DockerHostCert, cluster, &synced, tasks);
-        objects::<DockerClientCert>(client, namespace, Kind::DockerClientCert, cluster, &synced, tasks);
-        objects::<PortainerClient>(client, namespace, Kind::PortainerClient, cluster, &synced, tasks);
-        secrets(client, namespace, cluster, &synced, tasks);
-        config_maps(client, namespace, cluster, &synced, tasks);
+    let unique: HashSet<&str> = namespaces.iter().map(String::as_str).collect();
+    let mut scope: Vec<Option<&str>> = unique.into_iter().map(Some).collect();
+    if scope.is_empty() {
+        scope.push(None);
     }
-    synced
+    let mut informers = Informers { client, tasks, synced: Arc::default() };
+    let ours = Config::default().labels(&format!("{MANAGED_LABEL}=true"));
+    account_watches::start(&mut informers, &scope, &ours, state);
+    for namespace in scope {
+        objects::<DockerCA>(&mut informers, namespace, Kind::DockerCA, state);
+        objects::<DockerHostCert>(&mut informers, namespace, Kind::DockerHostCert, state);
+        objects::<DockerClientCert>(&mut informers, namespace, Kind::DockerClientCert, state);
+        objects::<PortainerClient>(&mut informers, namespace, Kind::PortainerClient, state);
+        informers.start::<Secret>(namespace, ours.clone(), SecretHandler(Arc::clone(state)));
+        informers.start::<PartialObjectMeta<ConfigMap>>(namespace, ours.clone(), ConfigMapHandler(Arc::clone(state)));
+    }
+    informers.synced
 }
 
-/// What a watch does with its events.
-pub(super) trait EventHandler<K>: Send {
-    fn apply(&mut self, item: K);
-    fn delete(&mut self, item: K);
-    /// A new beginning: what is not applied until the end of it is gone.
-    fn begin(&mut self);
-    fn end(&mut self);
-}
-
-/// Runs a watch for ever.
-pub(super) async fn follow<K>(api: Api<K>, config: Config, mut sink: impl EventHandler<K>, synced: Arc<InitialSync>)
+fn objects<K>(informers: &mut Informers<'_>, namespace: Option<&str>, kind: Kind, state: &Arc<ControllerState>)
 where
-    K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
-    let mut stream = watcher(api, config.streaming_lists()).default_backoff().boxed();
-    let mut first = true;
-    while let Some(event) = stream.next().await {
-        match event {
-            Ok(Event::Init) => sink.begin(),
-            Ok(Event::Apply(item) | Event::InitApply(item)) => sink.apply(item),
-            Ok(Event::Delete(item)) => sink.delete(item),
-            Ok(Event::InitDone) => {
-                sink.end();
-                if std::mem::take(&mut first) {
-                    synced.arrived();
-                }
-            }
-            Err(error) => tracing::warn!(error = words(&error), "a watch failed and is started again"),
-        }
-    }
-}
-
-pub(super) fn api<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope>,
-    K::DynamicType: Default,
-{
-    match namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-fn objects<K>(
-    client: &Client,
-    namespace: Option<&str>,
-    kind: Kind,
-    cluster: &Arc<ControllerState>,
-    synced: &Arc<InitialSync>,
-    tasks: &mut JoinSet<()>,
-) where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
     Object: From<K>,
 {
-    let sink = ObjectHandler {
-        cluster: Arc::clone(cluster),
-        client: client.clone(),
-        kind,
-        namespace: namespace.map(str::to_owned),
-        seen: None,
-    };
-    let api: Api<DeserializeGuard<K>> = api(client, namespace);
-    tasks.spawn(follow(api, Config::default(), sink, Arc::clone(synced)));
+    let handler = ObjectHandler { state: Arc::clone(state), client: informers.client.clone(), kind };
+    informers.start::<DeserializeGuard<K>>(namespace, Config::default(), handler);
 }
 
 struct ObjectHandler {
-    cluster: Arc<ControllerState>,
+    state: Arc<ControllerState>,
     client: Client,
     kind: Kind,
-    namespace: Option<String>,
-    seen: Option<HashSet<ObjectRef>>,
 }
 
 impl ObjectHandler {
-    fn in_scope(&self, at: &ObjectRef) -> bool {
-        covers(self.namespace.as_deref(), &at.namespace)
-    }
-
-    fn references(&self) {
+    /// Has the Secrets watched that objects refer to now.
+    fn watch_references(&self) {
         if matches!(self.kind, Kind::DockerCA | Kind::PortainerClient) {
-            let cluster = &self.cluster;
-            let (walks, registrations) = (Arc::clone(&cluster.queue), Arc::clone(&cluster.registration_queue));
-            cluster.references.follow(&self.client, &cluster.index, &Queues { walks, registrations });
+            let state = &self.state;
+            let (objects, registrations) = (Arc::clone(&state.queue), Arc::clone(&state.registration_queue));
+            state.secret_watches.update(&self.client, &state.index, &Queues { objects, registrations });
         }
     }
 }
@@ -177,24 +75,16 @@ where
     K: Resource<DynamicType = ()>,
     Object: From<K>,
 {
-    fn apply(&mut self, item: DeserializeGuard<K>) {
+    fn apply(&mut self, item: DeserializeGuard<K>, listing: bool) {
         match item.0 {
             Ok(item) => {
-                let object = Object::from(item);
-                self.seen.iter_mut().for_each(|seen| {
-                    seen.insert(object.at.clone());
-                });
-                self.cluster.put(object);
-                if self.seen.is_none() {
-                    self.references(); // else the end of the beginning does it once for all
+                self.state.put(Object::from(item));
+                if !listing {
+                    self.watch_references(); // else once for all, when the list is complete
                 }
             }
             // One object of another version must not stop the watch of all, and is not gone either.
             Err(error) => {
-                let at = place(&error.metadata);
-                self.seen.iter_mut().for_each(|seen| {
-                    seen.insert(ObjectRef::new(self.kind, &at.namespace, &at.name));
-                });
                 tracing::error!(kind = %self.kind, name = error.metadata.name, error = error.error, "failed to read an object: are the CRDs of this version?")
             }
         }
@@ -202,109 +92,52 @@ where
 
     fn delete(&mut self, item: DeserializeGuard<K>) {
         let at = place(item.meta());
-        self.cluster.remove(&ObjectRef::new(self.kind, &at.namespace, &at.name));
-        self.references();
+        self.state.remove(&ObjectRef::new(self.kind, &at.namespace, &at.name));
+        self.watch_references();
     }
 
-    fn begin(&mut self) {
-        self.seen = Some(HashSet::new());
-    }
-
-    fn end(&mut self) {
-        let Some(seen) = self.seen.take() else { return };
+    fn listed(&mut self, list: &Listing) {
         let gone: Vec<ObjectRef> = {
-            let index = self.cluster.index.read();
-            index.of_kind(self.kind).filter(|at| self.in_scope(at) && !seen.contains(at)).cloned().collect()
+            let index = self.state.index.read();
+            index.of_kind(self.kind).filter(|at| list.lacks(&at.beside(&at.name))).cloned().collect()
         };
-        gone.iter().for_each(|at| self.cluster.remove(at));
-        self.references();
+        gone.iter().for_each(|at| self.state.remove(at));
+        self.watch_references();
     }
 }
 
-fn secrets(
-    client: &Client,
-    namespace: Option<&str>,
-    cluster: &Arc<ControllerState>,
-    synced: &Arc<InitialSync>,
-    tasks: &mut JoinSet<()>,
-) {
-    let sink = Secrets { cluster: Arc::clone(cluster), namespace: namespace.map(str::to_owned), seen: None };
-    tasks.spawn(follow(api::<Secret>(client, namespace), ours(), sink, Arc::clone(synced)));
-}
+/// Keeps the facts of leaves' Secrets, and queues the objects whose Secret changed.
+struct SecretHandler(Arc<ControllerState>);
 
-/// Whether a watch over a namespace, or over all of them, shows what is in that one.
-pub(super) fn covers(watched: Option<&str>, namespace: &str) -> bool {
-    watched.is_none_or(|watched| watched == namespace)
-}
-
-/// The label by which our Secrets and ConfigMaps are watched.
-pub(super) fn ours() -> Config {
-    Config::default().labels(&format!("{MANAGED_LABEL}=true"))
-}
-
-struct Secrets {
-    cluster: Arc<ControllerState>,
-    namespace: Option<String>,
-    seen: Option<HashSet<NamespacedName>>,
-}
-
-impl EventHandler<Secret> for Secrets {
-    fn apply(&mut self, item: Secret) {
-        if let Some(seen) = &mut self.seen {
-            seen.insert(place(&item.metadata));
-        }
-        self.cluster
-            .ctx
-            .store
-            .notice(item)
-            .into_iter()
-            .for_each(|owner| self.cluster.queue.add_unless_own_write(owner));
+impl EventHandler<Secret> for SecretHandler {
+    fn apply(&mut self, item: Secret, _listing: bool) {
+        let owners = self.0.ctx.store.notice(item);
+        owners.into_iter().for_each(|owner| self.0.queue.add_unless_own_write(owner));
     }
 
     fn delete(&mut self, item: Secret) {
-        if let Some(owner) = self.cluster.ctx.store.leaves.notice_gone(&place(&item.metadata)) {
-            self.cluster.queue.add(owner);
+        if let Some(owner) = self.0.ctx.store.leaves.notice_gone(&place(&item.metadata)) {
+            self.0.queue.add(owner);
         }
     }
 
-    fn begin(&mut self) {
-        self.seen = Some(HashSet::new());
-    }
-
-    fn end(&mut self) {
-        let Some(seen) = self.seen.take() else { return };
-        let elsewhere = |at: &NamespacedName| !covers(self.namespace.as_deref(), &at.namespace);
-        let gone = self.cluster.ctx.store.leaves.keep_only(|at| elsewhere(at) || seen.contains(at));
-        gone.into_iter().for_each(|owner| self.cluster.queue.add(owner));
+    fn listed(&mut self, list: &Listing) {
+        let gone = self.0.ctx.store.leaves.keep_only(|at| !list.lacks(at));
+        gone.into_iter().for_each(|owner| self.0.queue.add(owner));
     }
 }
 
-fn config_maps(
-    client: &Client,
-    namespace: Option<&str>,
-    cluster: &Arc<ControllerState>,
-    synced: &Arc<InitialSync>,
-    tasks: &mut JoinSet<()>,
-) {
-    let sink = ConfigMaps { cluster: Arc::clone(cluster) };
-    tasks.spawn(follow(api::<PartialObjectMeta<ConfigMap>>(client, namespace), ours(), sink, Arc::clone(synced)));
-}
+/// Queues the objects whose ConfigMap changed; what it holds is read when they are reconciled.
+struct ConfigMapHandler(Arc<ControllerState>);
 
-/// Only what changed is of interest: the walk reads it.
-struct ConfigMaps {
-    cluster: Arc<ControllerState>,
-}
-
-impl EventHandler<PartialObjectMeta<ConfigMap>> for ConfigMaps {
-    fn apply(&mut self, item: PartialObjectMeta<ConfigMap>) {
-        owner(&item.metadata).into_iter().for_each(|owner| self.cluster.queue.add(owner));
+impl EventHandler<PartialObjectMeta<ConfigMap>> for ConfigMapHandler {
+    fn apply(&mut self, item: PartialObjectMeta<ConfigMap>, _listing: bool) {
+        owner(&item.metadata).into_iter().for_each(|owner| self.0.queue.add(owner));
     }
 
     fn delete(&mut self, item: PartialObjectMeta<ConfigMap>) {
-        self.apply(item);
+        self.apply(item, false);
     }
 
-    fn begin(&mut self) {}
-
-    fn end(&mut self) {}
+    fn listed(&mut self, _list: &Listing) {}
 }

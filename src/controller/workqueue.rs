@@ -1,184 +1,209 @@
-//! Who is to be walked next: each object, or account, once at a time, woken by changes, by alarms on the clock, and
-//! after failures.
+//! A work queue: keys come in when something changed, is due by the clock, or failed before; each goes out once at a
+//! time. It does nothing with them.
 
+use crate::api::ObjectRef;
+use crate::decide::delays::WORK_QUEUE_BACKOFF;
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::fmt::{Display, Formatter};
 use std::hash::Hash;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-const FIRST_DELAY: Duration = Duration::from_millis(500);
-const MAX_DELAY: Duration = Duration::from_secs(60);
+/// A PortainerClient, and a host to be registered; without one, its server is listed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RegistrationKey {
+    pub client: ObjectRef,
+    pub host: Option<ObjectRef>,
+}
 
-/// The queue.
+impl RegistrationKey {
+    pub fn server(client: ObjectRef) -> RegistrationKey {
+        RegistrationKey { client, host: None }
+    }
+}
+
+impl Display for RegistrationKey {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        match &self.host {
+            Some(host) => write!(f, "{host} in the Portainer of {}", self.client),
+            None => self.client.fmt(f),
+        }
+    }
+}
+
 pub struct WorkQueue<K> {
     state: Mutex<QueueState<K>>,
-    news: Notify,
+    added: Notify,
 }
 
 impl<K> Default for WorkQueue<K> {
     fn default() -> WorkQueue<K> {
-        WorkQueue { state: Mutex::default(), news: Notify::new() }
+        WorkQueue { state: Mutex::default(), added: Notify::new() }
     }
 }
 
 struct QueueState<K> {
     ready: VecDeque<K>,
+    /// What is in `ready`.
     queued: HashSet<K>,
-    walking: HashSet<K>,
-    again: HashSet<K>,
-    echoed: HashSet<K>,
-    resting: HashSet<K>,
-    alarms: BTreeSet<(Timestamp, K)>,
-    alarm_of: HashMap<K, Timestamp>,
+    in_progress: HashSet<K>,
+    /// Keys in progress that were added meanwhile.
+    changed: HashSet<K>,
+    /// Keys in progress of which a watch has shown what may be their own write.
+    own_writes: HashSet<K>,
+    held: HashSet<K>,
+    due: BTreeSet<(Timestamp, K)>,
+    due_of: HashMap<K, Timestamp>,
     failures: HashMap<K, u32>,
 }
 
 impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
-    /// Asks for a walk; one that is under way is followed by another.
-    pub fn add(&self, at: K) {
-        self.state.lock().add(at);
-        self.news.notify_one();
+    /// Queues a key; one in progress comes again after that.
+    pub fn add(&self, key: K) {
+        self.state.lock().add(key);
+        self.added.notify_one();
     }
 
-    /// News that may be the echo of the object's own walk: while one is under way, its end decides.
-    pub fn add_unless_own_write(&self, at: K) {
+    /// Queues a key because of what may be its own write: while it is in progress, [`WorkQueue::done`] decides.
+    pub fn add_unless_own_write(&self, key: K) {
         let mut state = self.state.lock();
-        if state.walking.contains(&at) {
-            state.echoed.insert(at);
+        if state.in_progress.contains(&key) {
+            state.own_writes.insert(key);
             return;
         }
-        state.add(at);
+        state.add(key);
         drop(state);
-        self.news.notify_one();
+        self.added.notify_one();
     }
 
-    /// The next one to walk; it is under way until [`Queue::done`] or [`Queue::failed`].
+    /// The next key; it is in progress until [`WorkQueue::done`] or [`WorkQueue::failed`].
     pub async fn next(&self) -> K {
         loop {
-            let news = self.news.notified();
-            if let Some(at) = self.state.lock().start() {
-                return at;
+            let added = self.added.notified();
+            if let Some(key) = self.state.lock().start() {
+                return key;
             }
-            news.await;
+            added.await;
         }
     }
 
-    /// A walk ended well; the next is at `wake`, if nothing changes. `settled` says whether what the watches have
-    /// shown meanwhile is what the walk wrote: then it was an echo. It is asked while no hint can come in between,
-    /// else one that came after the answer would be taken for an echo.
-    pub fn done(&self, at: &K, requeue_at: Option<Timestamp>, settled: impl FnOnce() -> bool) {
+    /// A key was reconciled; it comes again at `requeue_at`, if nothing changes. `is_own_write` says whether what the
+    /// watches have shown meanwhile is what the reconcile wrote. It is called under the queue's lock: a change that
+    /// came between its answer and the end would be taken for an own write.
+    pub fn done(&self, key: &K, requeue_at: Option<Timestamp>, is_own_write: impl FnOnce() -> bool) {
         let mut state = self.state.lock();
-        state.failures.remove(at);
-        state.set_alarm(at, requeue_at);
-        let settled = settled();
-        if state.echoed.remove(at) && !settled {
-            state.again.insert(at.clone());
+        state.failures.remove(key);
+        state.set_due(key, requeue_at);
+        let is_own_write = is_own_write();
+        if state.own_writes.remove(key) && !is_own_write {
+            state.changed.insert(key.clone());
         }
-        state.finish(at);
+        state.finish(key);
         drop(state);
-        self.news.notify_one();
+        self.added.notify_one();
     }
 
-    /// A walk failed; it is tried again after the delay that this says, which grows with each failure.
-    pub fn failed(&self, at: &K) -> Duration {
+    /// A reconcile failed; the key is to be queued again after the delay that this returns, which grows with each
+    /// failure.
+    pub fn failed(&self, key: &K) -> Duration {
         let mut state = self.state.lock();
-        let failures = state.failures.entry(at.clone()).or_default();
-        let delay = FIRST_DELAY.saturating_mul(1 << (*failures).min(10)).min(MAX_DELAY);
-        *failures += 1;
-        state.echoed.remove(at);
-        state.finish(at);
+        let failures = state.failures.entry(key.clone()).or_default();
+        *failures = failures.saturating_add(1);
+        let delay = WORK_QUEUE_BACKOFF.delay(*failures);
+        state.own_writes.remove(key);
+        state.finish(key);
         drop(state);
-        self.news.notify_one();
+        self.added.notify_one();
         delay
     }
 
-    /// How often its walks have failed since one ended well.
-    pub fn failures(&self, at: &K) -> u32 {
-        self.state.lock().failures.get(at).copied().unwrap_or_default()
+    /// How often in a row a key failed.
+    pub fn failures(&self, key: &K) -> u32 {
+        self.state.lock().failures.get(key).copied().unwrap_or_default()
     }
 
-    /// Lets an object rest whatever happens, since the server asked for it; [`Queue::rested`] ends that.
-    pub fn rest(&self, at: &K) {
+    /// Holds a key back, whatever changes, since the server asked for it; [`WorkQueue::release`] ends that.
+    pub fn hold(&self, key: &K) {
         let mut state = self.state.lock();
-        state.ready.retain(|ready| ready != at);
-        state.queued.remove(at);
-        state.resting.insert(at.clone());
+        state.ready.retain(|ready| ready != key);
+        state.queued.remove(key);
+        state.held.insert(key.clone());
     }
 
-    /// Ends an object's rest, and asks for its walk.
-    pub fn rested(&self, at: K) {
-        self.state.lock().resting.remove(&at);
-        self.add(at);
+    /// Queues a key, whether it was held back or not.
+    pub fn release(&self, key: K) {
+        self.state.lock().held.remove(&key);
+        self.add(key);
     }
 
-    /// Wakes those whose alarm is due at `now`.
+    /// Queues the keys that are due at `now`.
     pub fn enqueue_due(&self, now: Timestamp) {
         let mut state = self.state.lock();
-        while state.alarms.first().is_some_and(|(instant, _)| *instant <= now) {
-            let (_, at) = state.alarms.pop_first().expect("there is a first");
-            state.alarm_of.remove(&at);
-            state.add(at);
+        while state.due.first().is_some_and(|(instant, _)| *instant <= now) {
+            let (_, key) = state.due.pop_first().expect("there is a first");
+            state.due_of.remove(&key);
+            state.add(key);
         }
         drop(state);
-        self.news.notify_one();
+        self.added.notify_one();
     }
 
-    /// Forgets alarms and failures of an object that is gone.
-    pub fn forget(&self, at: &K) {
+    /// Forgets when a key is due, and its failures: its object is gone.
+    pub fn forget(&self, key: &K) {
         let mut state = self.state.lock();
-        state.set_alarm(at, None);
-        state.failures.remove(at);
+        state.set_due(key, None);
+        state.failures.remove(key);
     }
 
-    /// Whether nobody waits and nobody walks.
+    /// True where no key is queued or in progress.
     pub fn is_idle(&self) -> bool {
         let state = self.state.lock();
-        state.ready.is_empty() && state.walking.is_empty() && state.again.is_empty()
+        state.ready.is_empty() && state.in_progress.is_empty() && state.changed.is_empty()
     }
 }
 
 impl<K> Default for QueueState<K> {
     fn default() -> QueueState<K> {
-        let (ready, queued, walking, again, echoed, resting) = Default::default();
-        let (alarms, alarm_of, failures) = (BTreeSet::new(), HashMap::new(), HashMap::new());
-        QueueState { ready, queued, walking, again, echoed, resting, alarms, alarm_of, failures }
+        let (ready, queued, in_progress, changed, own_writes, held) = Default::default();
+        let (due, due_of, failures) = (BTreeSet::new(), HashMap::new(), HashMap::new());
+        QueueState { ready, queued, in_progress, changed, own_writes, held, due, due_of, failures }
     }
 }
 
 impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
-    fn add(&mut self, at: K) {
-        if self.walking.contains(&at) {
-            self.again.insert(at);
-        } else if self.resting.contains(&at) {
-            // Its walk comes with the end of its rest.
-        } else if self.queued.insert(at.clone()) {
-            self.ready.push_back(at);
+    fn add(&mut self, key: K) {
+        if self.in_progress.contains(&key) {
+            self.changed.insert(key);
+        } else if self.held.contains(&key) {
+            // It is queued when it is released.
+        } else if self.queued.insert(key.clone()) {
+            self.ready.push_back(key);
         }
     }
 
     fn start(&mut self) -> Option<K> {
-        let at = self.ready.pop_front()?;
-        self.queued.remove(&at);
-        self.walking.insert(at.clone());
-        Some(at)
+        let key = self.ready.pop_front()?;
+        self.queued.remove(&key);
+        self.in_progress.insert(key.clone());
+        Some(key)
     }
 
-    fn finish(&mut self, at: &K) {
-        self.walking.remove(at);
-        if self.again.remove(at) {
-            self.add(at.clone());
+    fn finish(&mut self, key: &K) {
+        self.in_progress.remove(key);
+        if self.changed.remove(key) {
+            self.add(key.clone());
         }
     }
 
-    fn set_alarm(&mut self, at: &K, requeue_at: Option<Timestamp>) {
-        if let Some(old) = self.alarm_of.remove(at) {
-            self.alarms.remove(&(old, at.clone()));
+    fn set_due(&mut self, key: &K, requeue_at: Option<Timestamp>) {
+        if let Some(old) = self.due_of.remove(key) {
+            self.due.remove(&(old, key.clone()));
         }
         if let Some(requeue_at) = requeue_at {
-            self.alarm_of.insert(at.clone(), requeue_at);
-            self.alarms.insert((requeue_at, at.clone()));
+            self.due_of.insert(key.clone(), requeue_at);
+            self.due.insert((requeue_at, key.clone()));
         }
     }
 }
@@ -193,21 +218,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_walk_at_a_time_and_another_after_news() {
+    async fn a_key_is_in_progress_once_and_comes_again_after_a_change() {
         let queue = WorkQueue::default();
         queue.add(host("a"));
         queue.add(host("a"));
-        let at = queue.next().await;
+        let key = queue.next().await;
         assert!(tokio::time::timeout(Duration::from_millis(50), queue.next()).await.is_err());
         queue.add(host("a"));
-        queue.done(&at, None, || true);
+        queue.done(&key, None, || true);
         assert_eq!(queue.next().await, host("a"));
-        queue.done(&at, None, || true);
+        queue.done(&key, None, || true);
         assert!(queue.is_idle());
     }
 
     #[tokio::test]
-    async fn alarms_ring_by_the_clock_and_the_last_one_set_counts() {
+    async fn a_key_is_due_by_the_clock_at_the_instant_that_was_set_last() {
         let queue = WorkQueue::default();
         let instant = |second| Timestamp::from_second(second).unwrap();
         queue.done(&host("a"), Some(instant(10)), || true);
@@ -219,50 +244,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_echo_is_followed_by_nothing_and_news_by_another_walk() {
+    async fn an_own_write_is_followed_by_nothing_and_a_change_by_another_reconcile() {
         let queue = WorkQueue::default();
-        for settled in [true, false] {
+        for is_own_write in [true, false] {
             queue.add(host("a"));
-            let at = queue.next().await;
+            let key = queue.next().await;
             queue.add_unless_own_write(host("a"));
-            queue.done(&at, None, || settled);
-            assert_eq!(queue.is_idle(), settled);
+            queue.done(&key, None, || is_own_write);
+            assert_eq!(queue.is_idle(), is_own_write);
         }
     }
 
     #[tokio::test]
-    async fn a_server_that_asked_for_a_rest_gets_it() {
+    async fn a_key_that_is_held_back_waits_for_its_release() {
         let queue = WorkQueue::default();
         queue.add(host("a"));
-        queue.rest(&host("a"));
+        queue.hold(&host("a"));
         queue.add(host("a"));
         assert!(queue.is_idle());
-        queue.rested(host("a"));
+        queue.release(host("a"));
         assert_eq!(queue.next().await, host("a"));
     }
 
     #[tokio::test]
-    async fn news_that_comes_as_the_end_is_judged_is_no_echo() {
+    async fn a_change_while_the_end_is_judged_is_not_an_own_write() {
         let queue = WorkQueue::default();
         queue.add(host("a"));
-        let at = queue.next().await;
+        let key = queue.next().await;
         std::thread::scope(|threads| {
-            queue.done(&at, None, || {
+            queue.done(&key, None, || {
                 threads.spawn(|| queue.add_unless_own_write(host("a")));
                 std::thread::sleep(Duration::from_millis(50));
                 true
             });
         });
-        assert!(!queue.is_idle(), "what came after the answer is news");
+        assert!(!queue.is_idle(), "what came after the answer is a change");
     }
 
     #[test]
     fn delays_grow_and_end_with_success() {
         let queue = WorkQueue::default();
         let delays: Vec<_> = (0..9).map(|_| queue.failed(&host("a"))).collect();
-        assert_eq!(delays[0], FIRST_DELAY);
-        assert_eq!(delays[8], MAX_DELAY);
+        assert_eq!(delays[0], Duration::from_millis(500));
+        assert_eq!(delays[8], WORK_QUEUE_BACKOFF.longest());
         queue.done(&host("a"), None, || true);
-        assert_eq!(queue.failed(&host("a")), FIRST_DELAY);
+        assert_eq!(queue.failed(&host("a")), delays[0]);
     }
 }

@@ -3,6 +3,8 @@
 
 pub mod adoption;
 pub mod authority;
+pub mod backoff;
+pub mod delays;
 pub mod deletion;
 pub mod delivery;
 pub mod host;

@@ -1,5 +1,6 @@
 //! From verdicts to conditions and events: a status that changes only when something did.
 
+use crate::api::ObjectEvent;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
 use crate::decide::Problem;
@@ -26,17 +27,6 @@ impl Verdict {
     pub fn new(condition: ConditionType, holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
         Verdict { condition, holds, reason, message: message.into() }
     }
-}
-
-/// Something that is told once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
-    /// A fault or a refusal.
-    pub warning: bool,
-    /// Reason of the event and label of the metric.
-    pub reason: Reason,
-    /// Message of the event, for the user.
-    pub message: String,
 }
 
 /// Accepted: false where one of what the user must mend is at fault in the spec.
@@ -88,7 +78,7 @@ fn condition(verdict: &Verdict, previous: &[Condition], generation: i64, now: Ti
 }
 
 /// Events of verdicts that do not hold and were not reported so before.
-pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<Event> {
+pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<ObjectEvent> {
     let faults = verdicts.iter().filter(|verdict| !verdict.holds && verdict.condition != ConditionType::Ready);
     let first = faults.clone().next();
     faults
@@ -101,7 +91,7 @@ pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<Event> 
             }
             false => !passes_by_itself(verdict.reason) && !reported(verdict.condition, verdict, previous),
         })
-        .map(|verdict| Event { warning: true, reason: verdict.reason, message: verdict.message.clone() })
+        .map(|verdict| ObjectEvent { warning: true, reason: verdict.reason, message: verdict.message.clone() })
         .collect()
 }
 

@@ -2,7 +2,7 @@
 
 use super::authority_cache::CachedAuthority;
 use super::finalizer::in_use;
-use super::{CONFLICT_RECHECK_INTERVAL, Context, Permit, Reconciled, RelatedState, report};
+use super::{Context, Permit, Reconciled, RelatedState, report};
 use crate::adapters::random::{salt, serial};
 use crate::adapters::store::{AUTHORITY_TYPE, LEAF_TYPE, NewItem, StoredItem, StoredKind};
 use crate::adapters::{Store, StoreError};
@@ -14,6 +14,7 @@ use crate::decide::authority::status::{AuthorityOutcome, status};
 use crate::decide::authority::{
     AuthorityPlan, AuthorityStep, DesiredAuthority, ObservedAuthority, Origin, desired, plan,
 };
+use crate::decide::delays::CONFLICT_RECHECK_INTERVAL;
 use crate::decide::leaf::AuthorityView;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::{self, Contents, Data, StoredAuthority};

@@ -5,12 +5,11 @@ use crate::adapters::store::StoredKind;
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::Reason;
 use crate::api::status::ControllerStatus;
-use crate::api::{Kind, Object};
+use crate::api::{Kind, Object, ObjectEvent};
 use crate::decide::Problem;
 use crate::decide::deletion::{self, DeletionBlockers, DeletionStep};
 use crate::decide::delivery::Deliverer;
 use crate::decide::leaf;
-use crate::decide::status::Event;
 use k8s_openapi::jiff::Timestamp;
 
 /// Where an object's walk leads.
@@ -39,13 +38,13 @@ pub async fn finalize<S: Store>(
     let plan = deletion::plan(object, &blockers, ctx.clock.now());
     if plan.orphans {
         let message = "removed although its environments could not be removed from Portainer: remove them there";
-        let event = Event { warning: true, reason: Reason::FinalizerForced, message: message.to_owned() };
+        let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message: message.to_owned() };
         super::report(ctx, object, &object.previous, &[event]).await?;
     }
     if plan.abandons {
         let who = Deliverer::asked(object).words();
         let message = format!("removed although {who} has not removed what it delivered, which stays");
-        let event = Event { warning: true, reason: Reason::FinalizerForced, message };
+        let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message };
         super::report(ctx, object, &object.previous, &[event]).await?;
     }
     match plan.step {
@@ -105,7 +104,7 @@ async fn delete_secret<S: Store>(ctx: &Context<S>, object: &Object) -> Result<()
 
 async fn give_up<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
     let message = format!("removed without deleting its Secret {}", object.secret_name());
-    let event = Event { warning: true, reason: Reason::FinalizerForced, message };
+    let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message };
     super::report(ctx, object, &object.previous, &[event]).await?;
     let_go(ctx, object).await
 }

@@ -1,13 +1,14 @@
 //! A leaf's walk: facts, plan, at most one certificate, status. Two writes for an issuance, none where nothing is due.
 
 use super::authority_cache::CachedAuthority;
-use super::{CONFLICT_RECHECK_INTERVAL, Context, Permit, Reconciled, RelatedState, report};
+use super::{Context, Permit, Reconciled, RelatedState, report};
 use crate::adapters::random::{is_slow, serial};
 use crate::adapters::store::{LEAF_TYPE, NewItem, StoredKind, StoredLeaf};
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
 use crate::decide::Problem;
+use crate::decide::delays::CONFLICT_RECHECK_INTERVAL;
 use crate::decide::delivery::stale_report::applicable;
 use crate::decide::delivery::{Deliverer, DeliveryProgress, StoredCertificate, progress};
 use crate::decide::leaf::plan::{LeafSecret as Kept, Signer, requeue_at};

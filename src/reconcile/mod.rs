@@ -16,18 +16,14 @@ pub use authority_cache::AuthorityCache;
 pub use permit::Permit;
 
 use crate::adapters::random::KeyGenerator;
-use crate::adapters::store::ObjectEvent;
 use crate::adapters::{Clock, Store, StoreError};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::ControllerStatus;
-use crate::api::{Kind, Object, ObjectRef};
+use crate::api::{Kind, Object, ObjectEvent, ObjectRef};
 use crate::decide::delivery::Deliverer;
 use crate::decide::registration::RegistrationStatus;
-use crate::decide::status::{Event, Verdict, conditions, previous_reason};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-
-/// How often what is not ours is looked at again: nothing watches it.
-const CONFLICT_RECHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+use crate::decide::status::{Verdict, conditions, previous_reason};
+use k8s_openapi::jiff::Timestamp;
 
 /// 2026-01-01T00:00:00Z: no clock that is right shows less.
 const WRITTEN: i64 = 1_767_225_600;
@@ -131,7 +127,7 @@ async fn report_failure<S: Store>(ctx: &Context<S>, object: &Object, error: &Sto
     let others = object.previous.conditions.iter().filter(|known| known.type_ != ConditionType::Ready.as_str());
     let mut status = object.previous.clone();
     status.conditions = others.cloned().chain(ready).collect();
-    let event = Event { warning: true, reason: Reason::StoreFailed, message };
+    let event = ObjectEvent { warning: true, reason: Reason::StoreFailed, message };
     if let Err(error) = report(ctx, object, &status, &[event]).await {
         tracing::warn!(object = %object.at, %error, "failed to say so in its status, too");
     }
@@ -142,15 +138,13 @@ async fn report<S: Store>(
     ctx: &Context<S>,
     object: &Object,
     status: &ControllerStatus,
-    events: &[Event],
+    events: &[ObjectEvent],
 ) -> Result<(), StoreError> {
     if *status != object.previous {
         ctx.store.publish(object, status).await?;
     }
     for event in events {
-        let what =
-            ObjectEvent { warning: event.warning, reason: event.reason.as_str(), message: event.message.clone() };
-        ctx.store.announce(object, &what).await;
+        ctx.store.announce(object, event).await;
     }
     Ok(())
 }

@@ -251,7 +251,7 @@ impl Simulation {
 
     fn walk_account(&mut self, account: &str) {
         let telling = self.failures.get(account).is_some_and(|failures| *failures >= 2);
-        let walk = self.runtime.block_on(self.accounts.walk(&self.ctx, &self.store, account, telling));
+        let walk = self.runtime.block_on(self.accounts.reconcile(&self.ctx, &self.store, account, telling));
         self.due.extend(walk.hosts);
         self.due_accounts.extend(walk.accounts);
         self.account_wakes.insert(account.to_owned(), walk.requeue_at);

@@ -1,12 +1,12 @@
 //! The store: Secrets, ConfigMaps and objects in maps, every write counted, and one of them cut off where a test asks.
 
 use dockseal::adapters::account_store::AccountStore;
-use dockseal::adapters::store::{NewItem, ObjectEvent, StoredItem, StoredKind, StoredLeaf};
+use dockseal::adapters::store::{NewItem, StoredItem, StoredKind, StoredLeaf};
 use dockseal::adapters::{Store, StoreError};
 use dockseal::api::account::{AccountResource, PartKey, SeenPart};
 use dockseal::api::assignment::AssignedHost;
 use dockseal::api::status::{CompanionStatus, ControllerStatus};
-use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, NamespacedName, Object, ObjectRef};
+use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
 use dockseal::decide::delivery::rolling_restart::waits_since;
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
@@ -228,7 +228,7 @@ impl Store for MemoryStore {
     }
 
     async fn announce(&self, object: &Object, what: &ObjectEvent) {
-        self.open().events.push((object.at.clone(), what.reason));
+        self.open().events.push((object.at.clone(), what.reason.as_str()));
     }
 }
 
@@ -264,7 +264,7 @@ impl AccountStore for MemoryStore {
     }
 
     async fn announce_left(&self, host: &AssignedHost, what: &ObjectEvent) {
-        self.open().events.push((host.object(), what.reason));
+        self.open().events.push((host.object(), what.reason.as_str()));
     }
 }
 

@@ -3,9 +3,9 @@
 use super::atomic_files::{self, NewFile};
 use super::file_error::FileError;
 use super::state_directory::{DirectoryError, StateDirectory};
-use crate::adapters::store::{NewItem, ObjectEvent, Store, StoreError, StoredItem, StoredKind};
+use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
-use crate::api::{Kind, NamespacedName, Object, ObjectRef};
+use crate::api::{Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
 use crate::pki::material::{self, Data};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -411,7 +411,7 @@ impl Store for DiskStore {
     /// Deeds alone: the door says what is wrong itself, with the file that the object is in.
     async fn announce(&self, object: &Object, what: &ObjectEvent) {
         if !what.warning {
-            (self.events)(&format!("{} {}: {}", object.at, what.reason, what.message));
+            (self.events)(&format!("{} {}: {}", object.at, what.reason.as_str(), what.message));
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use super::store::{KubeStore, failed, place, post, within};
 use crate::adapters::account_store::AccountStore;
-use crate::adapters::store::{ObjectEvent, StoreError};
+use crate::adapters::store::StoreError;
 use crate::api::account::{ACCOUNT_ANNOTATION, AccountResource, PartKey, PartKind, ResourceBody, SeenPart};
 use crate::api::assignment::AssignedHost;
-use crate::api::{API_VERSION, Kind, MANAGED_LABEL};
+use crate::api::{API_VERSION, Kind, MANAGED_LABEL, ObjectEvent};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};

@@ -1,7 +1,8 @@
 //! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
 
 use super::leaf_cache::LeafCache;
-use crate::adapters::store::{NewItem, ObjectEvent, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
+use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
+use crate::api::ObjectEvent;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
 use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, NamespacedName, OWNER_ANNOTATION, Object,
@@ -57,10 +58,11 @@ impl KubeStore {
     pub(super) async fn send(&self, about: &ObjectReference, what: &ObjectEvent) {
         let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
         let note = Some(what.message.chars().take(1000).collect());
-        let event = Event { type_, reason: what.reason.into(), note, action: "Reconcile".into(), secondary: None };
+        let event =
+            Event { type_, reason: what.reason.as_str().into(), note, action: "Reconcile".into(), secondary: None };
         if let Err(error) = within(self.recorder.publish(&event, about)).await {
             let name = about.name.as_deref().unwrap_or_default();
-            tracing::warn!(name, reason = what.reason, %error, "failed to send an event");
+            tracing::warn!(name, reason = what.reason.as_str(), %error, "failed to send an event");
         }
     }
 

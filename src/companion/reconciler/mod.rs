@@ -15,6 +15,7 @@ use crate::adapters::host::cert_dir::watch_paths;
 use crate::api::account::of_host;
 use crate::api::docker_host_cert::Mode;
 use crate::api::{AssignedHost, ObjectRef};
+use crate::decide::delays::{MAX_SLEEP, ONCE_TIMEOUT};
 use crate::reconcile::host::daemon::CONFIGURATION;
 use crate::reconcile::host::{HostDelivery, deliver, refuse};
 use k8s_openapi::jiff::Timestamp;
@@ -23,11 +24,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep_until};
-
-/// The longest nap: a clock that was set, or a machine that slept, shows after it.
-const MAX_SLEEP: Duration = Duration::from_secs(60);
-/// With `once`: as long as the API server may take to show everything.
-const ONCE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// All hosts.
 pub struct Reconciler {

@@ -2,11 +2,11 @@
 
 use super::desired::DesiredAuthority;
 use super::plan::renew_at;
-use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{CertificateStatus, ControllerStatus};
+use crate::api::{Object, ObjectEvent};
 use crate::decide::Problem;
-use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
+use crate::decide::status::{Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
 
@@ -29,7 +29,7 @@ pub fn status(
     desired: Option<&DesiredAuthority>,
     outcome: &AuthorityOutcome,
     now: Timestamp,
-) -> (ControllerStatus, Vec<Event>) {
+) -> (ControllerStatus, Vec<ObjectEvent>) {
     let verdicts = with_ready(vec![accepted(outcome.refusal.iter().chain(&outcome.notice)), issued(object, outcome)]);
     let previous = &object.previous.conditions;
     let mut events = fault_events(&verdicts, previous);
@@ -64,10 +64,10 @@ fn issued(object: &Object, outcome: &AuthorityOutcome) -> Verdict {
     }
 }
 
-fn issued_event(object: &Object, outcome: &AuthorityOutcome) -> Option<Event> {
+fn issued_event(object: &Object, outcome: &AuthorityOutcome) -> Option<ObjectEvent> {
     let reason = outcome.issued_for.filter(|reason| *reason != Reason::FirstIssuance)?;
     let certificate = outcome.certificate.as_ref()?;
     let secret = object.secret_name();
     let message = format!("the authority in Secret {secret} is valid until {}", certificate.not_after);
-    Some(Event { warning: false, reason, message })
+    Some(ObjectEvent { warning: false, reason, message })
 }

@@ -120,7 +120,7 @@ fn binding(companions: &str, account: &str) -> ResourceBody {
 #[derive(Clone, Debug, PartialEq)]
 pub enum AccountStep {
     /// Something of that name is somebody else's.
-    Foreign(PartKey),
+    Conflict(PartKey),
     /// Make it.
     Make(AccountResource),
     /// Replace what has that version.
@@ -135,7 +135,7 @@ impl AccountStep {
     /// What it is about.
     pub fn key(&self) -> &PartKey {
         match self {
-            AccountStep::Foreign(key) | AccountStep::Drop(key, _) => key,
+            AccountStep::Conflict(key) | AccountStep::Drop(key, _) => key,
             AccountStep::Make(part) | AccountStep::Amend(part, _) | AccountStep::Remake(part, _) => &part.key,
         }
     }
@@ -162,7 +162,7 @@ pub fn steps(owner: &str, wanted: &[AccountResource], seen: &HashMap<PartKey, Se
 fn towards(wish: &AccountResource, seen: Option<&SeenPart>) -> Option<AccountStep> {
     let Some(seen) = seen else { return Some(AccountStep::Make(wish.clone())) };
     if seen.owner.as_ref() != Some(&wish.owner) {
-        return Some(AccountStep::Foreign(wish.key.clone()));
+        return Some(AccountStep::Conflict(wish.key.clone()));
     }
     match (&wish.body, &seen.body) {
         (wanted, there) if wanted == there && seen.labelled => None,
@@ -323,7 +323,7 @@ mod tests {
 
     fn words(steps: &[AccountStep]) -> Vec<String> {
         let words = |step: &AccountStep| match step {
-            AccountStep::Foreign(key) => format!("foreign {key}"),
+            AccountStep::Conflict(key) => format!("foreign {key}"),
             AccountStep::Make(part) => format!("make {}", part.key),
             AccountStep::Amend(part, _) => format!("amend {}", part.key),
             AccountStep::Remake(part, _) => format!("remake {}", part.key),

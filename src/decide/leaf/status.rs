@@ -2,14 +2,14 @@
 
 use super::DesiredLeaf;
 use super::plan::renew_at;
-use crate::api::Object;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::ControllerStatus;
+use crate::api::{Object, ObjectEvent};
 use crate::decide::Problem;
 use crate::decide::delivery::Deliverer;
 use crate::decide::delivery::progress::begins_to_wait;
 use crate::decide::registration::RegistrationStatus;
-use crate::decide::status::{Event, Verdict, accepted, conditions, describe, fault_events, with_ready};
+use crate::decide::status::{Verdict, accepted, conditions, describe, fault_events, with_ready};
 use crate::pki::Certificate;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
@@ -37,7 +37,7 @@ pub fn status(
     desired: Option<&DesiredLeaf>,
     outcome: &LeafOutcome,
     now: Timestamp,
-) -> (ControllerStatus, Vec<Event>) {
+) -> (ControllerStatus, Vec<ObjectEvent>) {
     let mut verdicts =
         vec![said(object, accepted(&outcome.refusal), outcome.delivery.is_some()), issued(object, outcome, now)];
     verdicts.extend(outcome.delivery.clone());
@@ -137,9 +137,9 @@ fn issued(object: &Object, outcome: &LeafOutcome, now: Timestamp) -> Verdict {
 }
 
 /// A first issuance sends none.
-fn issued_event(object: &Object, outcome: &LeafOutcome, reason: Reason) -> Option<Event> {
+fn issued_event(object: &Object, outcome: &LeafOutcome, reason: Reason) -> Option<ObjectEvent> {
     let certificate = outcome.certificate.as_ref()?;
     let message =
         format!("issued a certificate into Secret {}, valid until {}", object.secret_name(), certificate.not_after);
-    (reason != Reason::FirstIssuance).then_some(Event { warning: false, reason, message })
+    (reason != Reason::FirstIssuance).then_some(ObjectEvent { warning: false, reason, message })
 }

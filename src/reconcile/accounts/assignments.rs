@@ -6,22 +6,18 @@ use crate::api::assignment::{AssignedHost, Assignment};
 use crate::api::condition::Reason;
 use crate::api::{NamespacedName, Object, ObjectRef};
 use crate::decide::Problem;
+use crate::decide::delays::{HANDOVER_DELAY, TURN_CHECK_INTERVAL};
 use crate::decide::delivery::assignment::entry;
 use crate::decide::delivery::conflict::contest;
 use crate::decide::delivery::rolling_restart::{self, Waiting};
 use crate::pki::lifecycle::saturating;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// How often somebody who waits for a turn is looked at, should nobody wake them.
-const WAITING: SignedDuration = SignedDuration::from_mins(5);
-/// How soon somebody whom another account still has is looked at again.
-const HELD_OFF: SignedDuration = SignedDuration::from_secs(5);
-
 /// Decisions, with what is there.
 pub(super) struct Assignments {
-    pub memory: ObservedAccounts,
+    pub observed: ObservedAccounts,
     /// What was decided last: it counts before what is stored, which others may have edited.
     decided: HashMap<String, Assignment>,
     /// Hosts that left an assignment which may not be written yet.
@@ -43,9 +39,9 @@ pub(super) struct Decided {
 }
 
 impl Assignments {
-    pub fn over(memory: ObservedAccounts) -> Assignments {
+    pub fn over(observed: ObservedAccounts) -> Assignments {
         let (decided, leaving, losers, faults, turns) = Default::default();
-        Assignments { memory, decided, leaving, losers, faults, turns }
+        Assignments { observed, decided, leaving, losers, faults, turns }
     }
 
     /// The assignment as it was decided last; after a restart, as it is stored.
@@ -54,25 +50,25 @@ impl Assignments {
     }
 
     fn known(&self, account: &str) -> Option<&Assignment> {
-        self.decided.get(account).or_else(|| self.memory.assignment(account))
+        self.decided.get(account).or_else(|| self.observed.assignment(account))
     }
 
     /// Decides who is told to an account.
-    pub fn decide<C: HostLookup>(&mut self, account: &str, hosts: &[&Object], census: &C, now: Timestamp) -> Decided {
+    pub fn decide<C: HostLookup>(&mut self, account: &str, hosts: &[&Object], lookup: &C, now: Timestamp) -> Decided {
         let before = self.before(account);
         let losers = contest(hosts, &before);
-        let (mut entries, mut wakes) = (Vec::new(), Vec::new());
+        let (mut entries, mut requeue_times) = (Vec::new(), Vec::new());
         for host in hosts.iter().filter(|host| !losers.contains_key(&host.at)) {
             let known = before.find(&host.at);
             if known.is_none() && self.is_held_elsewhere(account, &host.at) {
-                wakes.push(saturating(now, HELD_OFF)); // the other account's rights go first
+                requeue_times.push(saturating(now, HANDOVER_DELAY)); // the other account's rights go first
                 continue;
             }
-            let turn = self.turn(host, known.and_then(|known| known.turn), census, now);
-            let waits = rolling_restart::waits_since(host).map(|_| saturating(now, WAITING));
-            wakes.extend(turn.map(rolling_restart::over).or(waits));
+            let turn = self.turn(host, known.and_then(|known| known.turn), lookup, now);
+            let waits = rolling_restart::waits_since(host).map(|_| saturating(now, TURN_CHECK_INTERVAL));
+            requeue_times.extend(turn.map(rolling_restart::over).or(waits));
             let told = known.map(|known| known.portainers.as_slice()).unwrap_or_default();
-            let portainers = census.portainers(host, told);
+            let portainers = lookup.portainers(host, told);
             entries.extend(entry(host, turn).map(|entry| AssignedHost { portainers, ..entry }));
         }
         entries.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
@@ -89,12 +85,12 @@ impl Assignments {
         let known = now.keys().chain(losers.keys()).chain(last.keys());
         let changed = known.filter(|at| now.get(at) != losers.get(at) || now.get(at) != last.get(at));
         let changed = changed.cloned().collect();
-        Decided { assignment, requeue_at: wakes.into_iter().min(), changed }
+        Decided { assignment, requeue_at: requeue_times.into_iter().min(), changed }
     }
 
     fn is_held_elsewhere(&self, account: &str, at: &ObjectRef) -> bool {
         let mut decided = self.decided.iter().filter(|(other, _)| *other != account);
-        decided.any(|(_, assignment)| assignment.find(at).is_some()) || self.memory.is_held_elsewhere(account, at)
+        decided.any(|(_, assignment)| assignment.find(at).is_some()) || self.observed.is_held_elsewhere(account, at)
     }
 
     /// What was decided is written: hosts that left, each once.
@@ -103,9 +99,9 @@ impl Assignments {
     }
 
     /// Forgets an account that has nobody and nothing.
-    pub fn tidy(&mut self, account: &str) {
+    pub fn forget_empty(&mut self, account: &str) {
         let empty = self.decided.get(account).is_none_or(|assignment| assignment.hosts.is_empty());
-        if empty && self.memory.parts(account).is_none() {
+        if empty && self.observed.parts(account).is_none() {
             self.decided.remove(account);
             self.losers.remove(account);
         }
@@ -114,16 +110,16 @@ impl Assignments {
     /// Why an account cannot serve hosts of that namespace.
     pub fn fault(&self, account: &str, namespace: &str) -> Option<&Problem> {
         let faults = self.faults.get(account)?;
-        faults.get(self.memory.companions()).or_else(|| faults.get(namespace))
+        faults.get(self.observed.companions()).or_else(|| faults.get(namespace))
     }
 
     /// Notes all that is missing; true where that is news. A failure that is not to be told yet is one that was told
     /// before, or none.
-    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Problem>, telling: bool) -> bool {
+    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Problem>, repeated: bool) -> bool {
         let before = self.faults.remove(account).unwrap_or_default();
         faults.retain(|namespace, fault| {
             let told = before.get(namespace).is_some_and(|known| known.reason == fault.reason);
-            told || telling || fault.reason != Reason::StoreFailed
+            told || repeated || fault.reason != Reason::StoreFailed
         });
         let news = before != faults;
         if !faults.is_empty() {
@@ -137,7 +133,7 @@ impl Assignments {
         &mut self,
         host: &Object,
         had: Option<Timestamp>,
-        census: &C,
+        lookup: &C,
         now: Timestamp,
     ) -> Option<Timestamp> {
         if let Some(turn) = had {
@@ -146,7 +142,7 @@ impl Assignments {
             return Some(turn).filter(|_| kept);
         }
         rolling_restart::waits_since(host)?;
-        if self.next(&host.authority()?, census)?.at != host.at {
+        if self.next(&host.authority()?, lookup)?.at != host.at {
             return None;
         }
         self.turns.insert(host.at.clone(), now);
@@ -154,24 +150,24 @@ impl Assignments {
     }
 
     /// Whoever can have an authority's turn now.
-    pub fn next<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> Option<Arc<Object>> {
-        let first = self.first(authority, census)?;
-        if self.is_busy(authority, census) { None } else { census.host(&first) }
+    pub fn next<C: HostLookup>(&self, authority: &NamespacedName, lookup: &C) -> Option<Arc<Object>> {
+        let first = self.first(authority, lookup)?;
+        if self.is_busy(authority, lookup) { None } else { lookup.host(&first) }
     }
 
     /// Somebody has the turn: until it is gone from what was decided and from what is stored.
-    fn is_busy<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> bool {
-        let assignments = self.decided.values().chain(self.memory.assignments());
+    fn is_busy<C: HostLookup>(&self, authority: &NamespacedName, lookup: &C) -> bool {
+        let assignments = self.decided.values().chain(self.observed.assignments());
         let mut with_turn = assignments.flat_map(|assignment| &assignment.hosts).filter(|host| host.turn.is_some());
-        with_turn.any(|host| match census.host(&host.object()).and_then(|object| object.authority()) {
+        with_turn.any(|host| match lookup.host(&host.object()).and_then(|object| object.authority()) {
             Some(of) => of == *authority,
             None => *host.namespace == *authority.namespace, // it is gone, and nobody knows whose it was
         })
     }
 
     /// The first in the line, among those that their companions were told of.
-    fn first<C: HostLookup>(&self, authority: &NamespacedName, census: &C) -> Option<ObjectRef> {
-        let hosts = census.waiting();
+    fn first<C: HostLookup>(&self, authority: &NamespacedName, lookup: &C) -> Option<ObjectRef> {
+        let hosts = lookup.waiting();
         let waiting = hosts.iter().filter(|host| host.authority().as_ref() == Some(authority)).filter_map(|host| {
             let since = rolling_restart::waits_since(host)?;
             let account = host.account()?;

@@ -148,7 +148,7 @@ impl ObservedAccounts {
     }
 
     /// The ServiceAccount of that name, where it is somebody else's.
-    pub fn usurper(&self, account: &str) -> Option<PartKey> {
+    pub fn conflict(&self, account: &str) -> Option<PartKey> {
         let foreign = self.service_account(account).is_some_and(|part| !self.is_ours(account, part));
         foreign.then(|| PartKey::new(PartKind::ServiceAccount, &self.companions, account))
     }
@@ -171,7 +171,7 @@ impl ObservedAccounts {
     }
 
     /// Whether the mint names a node's account if, and only if, it is there.
-    pub fn is_minted_rightly(&self, account: &str) -> bool {
+    pub fn is_mint_correct(&self, account: &str) -> bool {
         let mint = self.find(&PartKey::new(PartKind::Role, &self.companions, &role_name(MINT)));
         let named = mint.is_some_and(|part| rules(part).iter().any(|rule| names(rule, account)));
         !account.starts_with(NODE_PREFIX) || named == self.is_there(account)

@@ -9,11 +9,10 @@ use super::registrations::Registrations;
 use super::report::{companions_register, deletes_environments};
 use super::request::{RegistrationRequest, authority_of, registration_request};
 use super::server::RegistrationServer;
-use crate::adapters::store::ObjectEvent;
 use crate::adapters::{Clock, Store};
 use crate::api::condition::Reason;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Object, ObjectRef};
+use crate::api::{Object, ObjectEvent, ObjectRef};
 use crate::decide::delivery::Deliverer;
 use crate::decide::registration::backoff::retry_delay;
 use crate::decide::registration::conflict::{Claim, conflict};
@@ -257,6 +256,6 @@ async fn announce<S: Store>(ctx: &Context<S>, sync: &HostSync, done: &Deregistra
             format!("environment {id} stays in the Portainer of {client}, without our tag")
         }
     };
-    let event = ObjectEvent { warning: false, reason: Reason::Deregistered.as_str(), message };
+    let event = ObjectEvent { warning: false, reason: Reason::Deregistered, message };
     ctx.store.announce(&sync.host, &event).await;
 }

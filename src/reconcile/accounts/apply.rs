@@ -1,0 +1,134 @@
+//! Writes the objects of an account: a plan comes in, what could not be written goes out. An object of someone else is
+//! never written.
+
+use super::{AccountPlan, Accounts};
+use crate::adapters::StoreError;
+use crate::adapters::account_store::AccountStore;
+use crate::api::account::{AccountResource, PartKey, PartKind, SeenPart};
+use crate::api::condition::Reason;
+use crate::decide::Problem;
+use crate::decide::delivery::rbac::{AccountStep, steps};
+use crate::reconcile::Context;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+/// What could not be written, with the namespace of the hosts that need it.
+#[derive(Default)]
+pub(super) struct WriteFailures {
+    pub faults: BTreeMap<Arc<str>, Problem>,
+    pub failed: Option<StoreError>,
+}
+
+impl Accounts {
+    /// Writes what differs, as far as it can be written: a namespace that is being deleted must not keep the hosts of
+    /// others waiting.
+    pub(super) async fn apply<S: AccountStore>(
+        &self,
+        ctx: &Context<S>,
+        account: &str,
+        plan: &AccountPlan,
+        failures: &mut WriteFailures,
+    ) {
+        let steps = match self.open().observed.parts(account) {
+            Some(seen) => steps(&plan.owner, &plan.parts, seen),
+            None => steps(&plan.owner, &plan.parts, &HashMap::new()),
+        };
+        failures.extend_conflicts(plan.conflict.as_ref());
+        for step in steps {
+            let (kind, namespace) = (step.key().kind, Arc::clone(&step.key().at.namespace));
+            match self.execute(ctx, step).await {
+                Ok(Some(conflict)) => {
+                    failures.extend_conflicts(Some(&conflict));
+                    if kind == PartKind::ServiceAccount {
+                        return; // someone else's account must not get rights because of its name
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => failures.failed(namespace, error),
+            }
+        }
+    }
+
+    /// Executes one step; returns an object of someone else that is in the way.
+    async fn execute<S: AccountStore>(
+        &self,
+        ctx: &Context<S>,
+        step: AccountStep,
+    ) -> Result<Option<PartKey>, StoreError> {
+        match step {
+            AccountStep::Conflict(key) => Ok(Some(key)),
+            AccountStep::Make(part) => self.make(ctx, &part).await,
+            AccountStep::Amend(part, version) => {
+                self.write_observed(&part, ctx.store.amend(&part, &version)).await?;
+                Ok(None)
+            }
+            AccountStep::Remake(part, version) => {
+                ctx.store.discard(&part.key, &version).await?;
+                self.open().observed.forget(&part.key, &version);
+                self.make(ctx, &part).await
+            }
+            AccountStep::Drop(key, version) => {
+                ctx.store.discard(&key, &version).await?;
+                self.open().observed.forget(&key, &version);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Creates an object, or labels one of ours again that has lost its label; returns one of someone else instead.
+    async fn make<S: AccountStore>(
+        &self,
+        ctx: &Context<S>,
+        part: &AccountResource,
+    ) -> Result<Option<PartKey>, StoreError> {
+        match self.write_observed(part, ctx.store.make(part)).await {
+            Err(StoreError::Exists(at)) => {
+                let Some(found) = ctx.store.find(&part.key).await? else { return Err(StoreError::Changed(at)) };
+                if found.owner.as_ref() != Some(&part.owner) {
+                    self.open().observed.notice(&part.key, Some(found));
+                    return Ok(Some(part.key.clone()));
+                }
+                self.write_observed(part, ctx.store.amend(part, &found.version)).await.map(|()| None)
+            }
+            done => done.map(|()| None),
+        }
+    }
+
+    /// Writes an object, and remembers it as the watch will show it.
+    async fn write_observed(
+        &self,
+        part: &AccountResource,
+        write: impl Future<Output = Result<String, StoreError>>,
+    ) -> Result<(), StoreError> {
+        self.open().observed.begin(&part.key);
+        let written = write.await;
+        let seen = |version: &String| SeenPart {
+            version: version.clone(),
+            owner: Some(part.owner.clone()),
+            labelled: true,
+            body: part.body.clone(),
+        };
+        self.open().observed.end(&part.key, written.as_ref().ok().map(seen));
+        written.map(|_| ())
+    }
+}
+
+impl WriteFailures {
+    fn extend_conflicts(&mut self, key: Option<&PartKey>) {
+        self.faults.extend(key.map(|key| (Arc::clone(&key.at.namespace), conflict_problem(key))));
+    }
+
+    fn failed(&mut self, namespace: Arc<str>, error: StoreError) {
+        let message = format!("{error}; Dockseal tries again");
+        self.faults.entry(namespace).or_insert_with(|| Problem::delivery(Reason::StoreFailed, message));
+        self.failed.get_or_insert(error);
+    }
+}
+
+fn conflict_problem(key: &PartKey) -> Problem {
+    let message = format!(
+        "{key} belongs to someone else and is not changed: delete it or rename it, so that Dockseal can create the \
+         account of the companion"
+    );
+    Problem::delivery(Reason::AccountConflict, message)
+}
