@@ -1,4 +1,4 @@
-//! The laws of delivery, over an in-memory world with companions that deliver, fail, wait and say nothing.
+//! The laws of delivery, over a simulation with companions that deliver, fail, wait and say nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod sim;
@@ -301,7 +301,7 @@ fn what_bears_an_accounts_name_and_is_somebody_elses_stays_and_gets_no_rights() 
             sim.touch_all();
             sim.settle();
             assert_eq!(reasons(&sim), ["AccountConflict"], "it is told once");
-            // Nothing watches what has no label: somebody looks again.
+            // Nothing watches what has no label: it is checked again later.
             sim.store.meddle_part(key, |_| None);
             if labelled {
                 sim.edit_part(key, |_| None);
@@ -374,7 +374,7 @@ fn what_no_longer_applies_is_taken_back_from_what_the_companion_reported() {
     sim.assert_rests();
 }
 
-/// A host whose delivery, and perhaps its Secret, goes with it; delivered and Ready.
+/// A host whose delivery, and perhaps its Secret, is deleted with it; delivered and Ready.
 fn to_be_removed(secret: DeletionPolicy) -> (Simulation, ObjectRef) {
     let delivery = json!({"target": "Node", "nodeName": "pandora", "mode": "Daemon", "deletionPolicy": "Delete"});
     let mut leaf = delivered_as("pandora", delivery);
@@ -632,7 +632,7 @@ fn accounts_are_right_however_a_write_is_cut_off() {
     }
 }
 
-/// Somebody edits, moves, deletes and drifts; the rest is as in a world that began with what is left.
+/// A user edits, moves and deletes, and objects drift; the rest is as if it had begun with what is left.
 #[derive(Clone, Debug)]
 enum Act {
     Move(usize, usize),

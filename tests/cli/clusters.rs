@@ -121,7 +121,7 @@ fn every_verb_says_what_is_wrong_with_a_cluster() {
     asked(&fixture, &url(closed), &["status"]).ends(1, "its CRDs are missing");
 }
 
-/// Some clusters tell their version to nobody: that alone is no fault.
+/// Some clusters tell their version to nobody: that alone is not an error.
 const SILENT: &str = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"forbidden","reason":"Forbidden","code":403}"#;
 
 const WAITING: &str = "waiting for the cluster …";

@@ -182,7 +182,7 @@ async fn it_reports_what_changed_and_nothing_else() -> anyhow::Result<()> {
     ensure!(seen.proxy.log().len() == asked, "looks ask the API server: {:#?}", &seen.proxy.log()[asked..]);
     seen.renewed().await?;
     ensure!(seen.reports().len() == reports.len() + 1, "a renewal is one report");
-    // What somebody else's hands did to the report is put right with the next change.
+    // A report that another client changed is put right with the next change.
     let others = seen.proxy.writes().into_iter().filter(|entry| !entry.path.ends_with("/status"));
     ensure!(others.clone().all(|entry| entry.path.ends_with("/token")), "it wrote {:#?}", others.collect::<Vec<_>>());
     ensure!(!seen.companion.log().contains("eyJ"), "a token is in the log");

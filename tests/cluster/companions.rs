@@ -347,7 +347,7 @@ async fn two_hosts_of_one_node_leave_it_to_one_and_what_stays_is_said() -> anyho
     fixture.home.gone("role/dockseal-node-one").await.context("the old node's rights")?;
     let shut = async || companion.home.get("secret/second-docker-host").await.is_err();
     eventually("its token opens nothing", shut).await?;
-    // Delivery leaves the spec: the companion's part of the status goes with it.
+    // Delivery leaves the spec: the companion's part of the status is removed with it.
     fixture.home.merge(second, json!({"spec": {"delivery": null}})).await?;
     let bare = |host: &Value| {
         find(host, "Delivered").is_none() && find(host, "Serving").is_none() && host["status"]["host"].is_null()
@@ -398,7 +398,7 @@ async fn one_host_of_an_authority_at_a_time_has_its_turn() -> anyhow::Result<()>
             continue;
         };
         if had.len() == 2 {
-            controller.kill(); // whoever comes after it knows whose turn it is
+            controller.kill(); // the next leader knows whose turn it is
             controller = fixture.controller("turns").await?;
             controller.ready("leading").await?;
         }

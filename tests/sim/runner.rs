@@ -1,4 +1,4 @@
-//! The door: it walks what is due or was touched, authorities first, and their leaves when an authority changed.
+//! The runner: it reconciles what is due or affected, authorities first, and their leaves when an authority changed.
 
 use super::store::{Interruption, MemoryStore};
 use dockseal::adapters::store::{StoredItem, StoredKind};
@@ -46,11 +46,11 @@ fn report(object: &Object, said: &Verdict, now: Timestamp) -> Condition {
     }
 }
 
-/// A house, its store and its clock, walked until nothing is left to do.
+/// A context with its store and its clock, reconciled until nothing is left to do.
 pub struct Simulation {
-    /// The store behind the house.
+    /// The store behind the context.
     pub store: MemoryStore,
-    /// When each object is to be walked again.
+    /// When each object is to be reconciled again.
     pub wakes: BTreeMap<ObjectRef, Option<Timestamp>>,
     /// When each account is.
     pub account_wakes: BTreeMap<String, Option<Timestamp>>,
@@ -64,7 +64,7 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A world of those objects in which nothing was walked yet.
+    /// A simulation of those objects in which nothing was reconciled yet.
     pub fn of(objects: impl IntoIterator<Item = Object>) -> Simulation {
         let start: Timestamp = super::START.parse().expect("an instant");
         let now = Arc::new(Mutex::new(start));
@@ -97,7 +97,7 @@ impl Simulation {
         *self.now.lock().expect("nothing panics here")
     }
 
-    /// Moves the clock; what is due by then is walked at the next settling.
+    /// Moves the clock; what is due by then is reconciled at the next settling.
     pub fn jump(&mut self, now: Timestamp) {
         *self.now.lock().expect("nothing panics here") = now;
         let due = self
@@ -133,7 +133,7 @@ impl Simulation {
         self.touch(&at);
     }
 
-    /// The object, those of its account, and the account are walked at the next settling.
+    /// The object, those of its account, and the account are reconciled at the next settling.
     fn touch(&mut self, at: &ObjectRef) {
         self.due.insert(at.clone());
         let Some(account) = self.store.host(at).and_then(|object| object.account()) else { return };
@@ -153,7 +153,7 @@ impl Simulation {
         }
     }
 
-    /// Changes one of an account's objects, as somebody else does; the watch tells of it.
+    /// Changes one of an account's objects, as another client does; the watch reports it.
     pub fn edit_part(&mut self, key: &PartKey, change: impl FnOnce(Option<SeenPart>) -> Option<SeenPart>) {
         self.store.meddle_part(key, change);
         let seen = self.store.open().parts.get(key).filter(|part| part.labelled).cloned();
@@ -175,7 +175,7 @@ impl Simulation {
         self.touch(at);
     }
 
-    /// Everything is walked at the next settling.
+    /// Everything is reconciled at the next settling.
     pub fn touch_all(&mut self) {
         self.due.extend(self.store.open().objects.keys().cloned());
         let accounts: Vec<String> = self.store.open().objects.values().filter_map(Object::account).collect();
@@ -225,7 +225,7 @@ impl Simulation {
         panic!("the door never comes to rest: {:?}", self.store.open().log);
     }
 
-    /// How a walk that cannot end well ends.
+    /// How a reconcile that cannot succeed ends.
     pub fn failure(&self, at: &ObjectRef) -> Option<StoreError> {
         let object = self.store.open().objects.get(at).cloned()?;
         let related = self.related(&object);
@@ -300,7 +300,7 @@ impl Simulation {
         }
     }
 
-    /// Every object that is no authority.
+    /// Every object that is not an authority.
     pub fn leaves(&self) -> Vec<Object> {
         self.store.open().objects.values().filter(|object| object.at.kind != Kind::DockerCA).cloned().collect()
     }

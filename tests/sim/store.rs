@@ -23,7 +23,7 @@ pub enum Interruption {
     After,
 }
 
-/// What the store holds and remembers.
+/// What the store holds, and a log of its calls.
 #[derive(Default)]
 pub struct Tables {
     /// Secrets and ConfigMaps.
@@ -58,7 +58,7 @@ impl MemoryStore {
         self.0.lock().expect("no test panics while it holds this")
     }
 
-    /// Writes what somebody else writes: past the log.
+    /// Writes as another client does: without an entry in the log.
     pub fn meddle(&self, shelf: StoredKind, at: &NamespacedName, change: impl FnOnce(&mut StoredItem)) {
         let mut tables = self.open();
         tables.versions += 1;
