@@ -4,7 +4,7 @@
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::FileError;
 use crate::adapters::host::system_files::{self, PathEntry};
-use crate::adapters::kube::companion_api::{client, words};
+use crate::adapters::kube::companion_api::{client, message};
 use crate::adapters::kube::token::{Token, mint};
 use crate::api::account::of_node;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -90,7 +90,7 @@ impl Account {
                         }
                         _ => "",
                     };
-                    format!("{hint}failed to mint a token of {namespace}/{account}: {}", words(&error))
+                    format!("{hint}failed to mint a token of {namespace}/{account}: {}", message(&error))
                 })
             }
             Account::Host { config, namespace, name, token } => {
@@ -131,15 +131,15 @@ async fn host_token(
             false => format!(
                 "this host is no longer enrolled ({}): run dockseal enroll again on a machine with a kubeconfig, and the \
                  line that it prints here; or remove the companion: systemctl disable --now dockseal-companion",
-                words(&error)
+                message(&error)
             ),
         }),
         Err(error) if now >= token.expires || refused => {
-            Err(format!("failed to renew the token of this host: {}", words(&error)))
+            Err(format!("failed to renew the token of this host: {}", message(&error)))
         }
         // It is still valid, and renewed later.
         Err(error) => {
-            tracing::warn!(error = words(&error), expires = %token.expires, "failed to renew the token of this host");
+            tracing::warn!(error = message(&error), expires = %token.expires, "failed to renew the token of this host");
             let left = token.expires.duration_since(now) / 3;
             Ok(Token { renew_at: crate::pki::lifecycle::saturating(now, left), ..token })
         }

@@ -7,7 +7,7 @@ use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::FileError;
 use crate::adapters::host::system_files::{self, PathEntry};
 use crate::adapters::host::systemd::{Systemd, SystemdError, Verb};
-use crate::adapters::kube::companion_api::{client, words};
+use crate::adapters::kube::companion_api::{client, message};
 use crate::adapters::kube::token::{Token, mint};
 use crate::decide::delays::{RIGHTS_RETRY_INTERVAL, RIGHTS_TIMEOUT};
 use crate::pki::certificate::all_from_pem;
@@ -171,7 +171,7 @@ async fn exchange(
     clock: &Clock,
 ) -> Result<Token, InstallError> {
     let server = enrolled.server.clone();
-    let none = |error: kube::Error| InstallError::Enrolment(format!("failed to make a client: {}", words(&error)));
+    let none = |error: kube::Error| InstallError::Enrolment(format!("failed to make a client: {}", message(&error)));
     let client = client(account.config().clone(), by).map_err(none)?;
     let at = (enrolled.namespace.as_str(), enrolled.account.as_str());
     let deadline = Instant::now() + RIGHTS_TIMEOUT;
@@ -191,16 +191,16 @@ async fn exchange(
 
 /// An error with its causes, where they say more.
 fn chain(error: &kube::Error) -> String {
-    let mut said = words(error);
+    let mut text = message(error);
     let mut source = std::error::Error::source(error);
     while let Some(behind) = source {
-        let words = behind.to_string();
-        if !said.contains(&words) {
-            said = format!("{said}: {words}");
+        let cause = behind.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
         }
         source = behind.source();
     }
-    said
+    text
 }
 
 fn unit(directories: &[PathBuf]) -> String {

@@ -1,4 +1,5 @@
-//! Companions' accounts in an API server: made and replaced, never applied, so that what is somebody else's stays.
+//! Companions' accounts in an API server: objects are created and replaced at the version that was seen, never applied,
+//! so that an object of someone else is never overwritten.
 
 use super::store::{KubeStore, failed, place, post, within};
 use crate::adapters::account_store::AccountStore;
@@ -27,15 +28,13 @@ pub trait PartResource:
     + Send
     + 'static
 {
-    /// Which.
     const KIND: PartKind;
-    /// What it says.
     fn body(&self) -> ResourceBody;
-    /// Says that instead.
+    /// Replaces the body.
     fn fill(&mut self, body: &ResourceBody);
 }
 
-const OF_THIS_KIND: &str = "an object is filled with what its own kind says";
+const OF_THIS_KIND: &str = "an object is filled with the body of its own kind";
 
 impl PartResource for ServiceAccount {
     const KIND: PartKind = PartKind::ServiceAccount;
@@ -89,12 +88,10 @@ impl PartResource for RoleBinding {
     }
 }
 
-/// Its name.
 pub fn part_key<K: PartResource>(item: &K) -> PartKey {
     PartKey { kind: K::KIND, at: place(item.meta()) }
 }
 
-/// It as it is.
 pub fn seen_part<K: PartResource>(item: &K) -> SeenPart {
     SeenPart {
         version: item.resource_version().unwrap_or_default(),
@@ -128,7 +125,7 @@ impl KubeStore {
         Ok(made.resource_version().unwrap_or_default())
     }
 
-    /// What others added beside stays. None where it has changed.
+    /// Fields that others added stay. None where the version has changed.
     async fn amend_part<K: PartResource>(&self, part: &AccountResource, version: &str) -> kube::Result<Option<String>> {
         let api = self.parts::<K>(&part.key);
         let live = api.get_opt(&part.key.at.name).await?;
@@ -147,7 +144,7 @@ impl KubeStore {
     }
 }
 
-/// Does the same for whichever kind it is.
+/// Makes the same call for each kind.
 macro_rules! of_kind {
     ($kind:expr, $store:ident.$call:ident($($argument:expr),*)) => {
         match $kind {

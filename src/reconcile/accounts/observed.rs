@@ -1,4 +1,5 @@
-//! What is there of companions' accounts, as the watch showed it and as it was written. No request is made here.
+//! The objects of companions' accounts, as the watches have shown them or as they were written since. No request is made
+//! here.
 
 use crate::api::account::{MINT, NODE_PREFIX, PartKey, PartKind, ResourceBody, SeenPart, role_name};
 use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
@@ -11,27 +12,26 @@ use std::collections::{HashMap, HashSet};
 pub(super) struct ObservedAccounts {
     companions: String,
     seen: HashMap<String, HashMap<PartKey, SeenPart>>,
-    /// The assignments in them.
+    /// The assignments in them, by account.
     stored: HashMap<String, Assignment>,
-    /// The objects that stand in an assignment or a Role of ours, each with where.
+    /// The DockerHostCerts that an assignment or a Role of ours names, each with the objects that name it.
     named: HashMap<ObjectRef, HashSet<PartKey>>,
-    /// What is being written; true where the watch has told of it meanwhile.
+    /// The objects that are being written; true where the watch has shown one meanwhile.
     writing: HashMap<PartKey, bool>,
 }
 
 impl ObservedAccounts {
-    /// Of the accounts in that namespace.
     pub fn of(companions: String) -> ObservedAccounts {
         let (seen, stored, named, writing) = Default::default();
         ObservedAccounts { companions, seen, stored, named, writing }
     }
 
-    /// The namespace of the accounts.
+    /// Namespace of the accounts.
     pub fn companions(&self) -> &str {
         &self.companions
     }
 
-    /// Takes one from the watch, or its end; the account, where that is news.
+    /// The watch shows an object, or that it is gone; returns its account if that changes anything.
     pub fn notice(&mut self, key: &PartKey, part: Option<SeenPart>) -> Option<String> {
         let account = key.account()?.to_owned();
         let same = match (self.find(key), &part) {
@@ -41,32 +41,31 @@ impl ObservedAccounts {
         if same {
             return None;
         }
-        self.writing.entry(key.clone()).and_modify(|told| *told = true);
+        self.writing.entry(key.clone()).and_modify(|shown| *shown = true);
         self.put(&account, key, part);
         Some(account)
     }
 
-    /// Every object of a kind.
     pub fn keys(&self, kind: PartKind) -> Vec<PartKey> {
         let keys = self.seen.values().flat_map(HashMap::keys);
         keys.filter(|key| key.kind == kind).cloned().collect()
     }
 
-    /// One of them is being written.
+    /// An object is about to be written.
     pub fn begin(&mut self, key: &PartKey) {
         self.writing.insert(key.clone(), false);
     }
 
-    /// It was written, so that its echo in the watch is no news. Where the watch has told of it meanwhile, it knows
-    /// better.
+    /// An object was written, so that the watch shows no change when it shows it. Where the watch has shown it
+    /// meanwhile, that is newer.
     pub fn end(&mut self, key: &PartKey, part: Option<SeenPart>) {
-        let untold = self.writing.remove(key) == Some(false);
-        if let (true, Some(part), Some(account)) = (untold, part, key.account()) {
+        let unseen = self.writing.remove(key) == Some(false);
+        if let (true, Some(part), Some(account)) = (unseen, part, key.account()) {
             self.put(account, key, Some(part));
         }
     }
 
-    /// What had that version is gone; nothing newer is forgotten.
+    /// The object of that version was deleted; a newer one is not forgotten.
     pub fn forget(&mut self, key: &PartKey, version: &str) {
         let known = self.find(key).is_some_and(|known| known.version == version);
         if let (true, Some(account)) = (known, key.account()) {
@@ -95,16 +94,16 @@ impl ObservedAccounts {
         }
     }
 
-    /// The objects that one of ours names.
+    /// The DockerHostCerts that an object of ours names.
     fn names(&self, account: &str, key: &PartKey, part: &SeenPart) -> Vec<ObjectRef> {
         if !self.is_ours(account, part) {
             return Vec::new();
         }
-        let told = assignment_in(part).unwrap_or_default().hosts;
+        let assigned = assignment_in(part).unwrap_or_default().hosts;
         let ruled =
             rules(part).iter().filter(|rule| is_for_hosts(rule)).flat_map(|rule| rule.resource_names.iter().flatten());
         let ruled = ruled.map(|name| ObjectRef::new(Kind::DockerHostCert, &key.at.namespace, name));
-        told.iter().map(AssignedHost::object).chain(ruled).collect()
+        assigned.iter().map(AssignedHost::object).chain(ruled).collect()
     }
 
     fn rename(&mut self, key: &PartKey, before: Vec<ObjectRef>, now: Vec<ObjectRef>) {
@@ -127,63 +126,60 @@ impl ObservedAccounts {
         part.owner.as_ref() == Some(&owner(&self.companions, account))
     }
 
-    /// The objects of an account, and others of their names.
+    /// The objects of an account, and those of someone else with their names.
     pub fn parts(&self, account: &str) -> Option<&HashMap<PartKey, SeenPart>> {
         self.seen.get(account)
     }
 
-    /// The assignment that is stored.
     pub fn assignment(&self, account: &str) -> Option<&Assignment> {
         self.stored.get(account)
     }
 
-    /// Every assignment that is stored.
     pub fn assignments(&self) -> impl Iterator<Item = &Assignment> {
         self.stored.values()
     }
 
-    /// The ServiceAccount of that name.
     fn service_account(&self, account: &str) -> Option<&SeenPart> {
         self.find(&PartKey::new(PartKind::ServiceAccount, &self.companions, account))
     }
 
-    /// The ServiceAccount of that name, where it is somebody else's.
+    /// The ServiceAccount of that name, where it is someone else's.
     pub fn conflict(&self, account: &str) -> Option<PartKey> {
-        let foreign = self.service_account(account).is_some_and(|part| !self.is_ours(account, part));
-        foreign.then(|| PartKey::new(PartKind::ServiceAccount, &self.companions, account))
+        let is_other = self.service_account(account).is_some_and(|part| !self.is_ours(account, part));
+        is_other.then(|| PartKey::new(PartKind::ServiceAccount, &self.companions, account))
     }
 
-    /// Objects of an account's names that are somebody else's and that no watch shows.
+    /// Objects of someone else with the names of an account's, which no watch shows.
     pub fn hidden(&self, account: &str) -> Vec<PartKey> {
         let parts = self.seen.get(account).into_iter().flatten();
         let hidden = parts.filter(|(_, part)| !part.labelled && !self.is_ours(account, part));
         hidden.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Nodes' accounts that are there and ours.
+    /// The accounts of nodes that exist and are ours.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         let accounts = self.seen.keys().map(String::as_str).filter(|account| account.starts_with(NODE_PREFIX));
-        accounts.filter(|account| self.is_there(account))
+        accounts.filter(|account| self.exists(account))
     }
 
-    fn is_there(&self, account: &str) -> bool {
+    fn exists(&self, account: &str) -> bool {
         self.service_account(account).is_some_and(|part| self.is_ours(account, part))
     }
 
-    /// Whether the mint names a node's account if, and only if, it is there.
+    /// Whether the Role for minting tokens names a node's account if, and only if, that exists.
     pub fn is_mint_correct(&self, account: &str) -> bool {
         let mint = self.find(&PartKey::new(PartKind::Role, &self.companions, &role_name(MINT)));
         let named = mint.is_some_and(|part| rules(part).iter().any(|rule| names(rule, account)));
-        !account.starts_with(NODE_PREFIX) || named == self.is_there(account)
+        !account.starts_with(NODE_PREFIX) || named == self.exists(account)
     }
 
-    /// What the assignments that are stored say of a host.
+    /// The entries of a host in the stored assignments.
     pub fn assigned(&self, at: &ObjectRef) -> impl Iterator<Item = &AssignedHost> {
         let keys = self.named.get(at).into_iter().flatten().filter(|key| key.kind == PartKind::ConfigMap);
         keys.filter_map(move |key| self.assignment(key.account()?)?.find(at))
     }
 
-    /// Whether another account has rights for an object, or is told of it.
+    /// Whether another account has rights for an object, or is assigned it.
     pub fn is_held_elsewhere(&self, account: &str, at: &ObjectRef) -> bool {
         self.named.get(at).into_iter().flatten().any(|key| key.account() != Some(account))
     }
