@@ -43,7 +43,7 @@ pub async fn finalize<S: Store>(
         super::report(ctx, object, &object.previous, &[event]).await?;
     }
     if plan.abandons {
-        let who = Deliverer::asked(object).words();
+        let who = Deliverer::asked(object).name();
         let message = format!("removed, but {who} has not removed the delivered files, which stay on the host");
         let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message };
         super::report(ctx, object, &object.previous, &[event]).await?;

@@ -100,7 +100,7 @@ impl Assignments {
     /// Forgets an account without hosts and without objects.
     pub fn forget_empty(&mut self, account: &str) {
         let empty = self.decided.get(account).is_none_or(|assignment| assignment.hosts.is_empty());
-        if empty && self.observed.parts(account).is_none() {
+        if empty && self.observed.resources(account).is_none() {
             self.decided.remove(account);
             self.losers.remove(account);
         }
