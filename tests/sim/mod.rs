@@ -1,6 +1,7 @@
 //! An in-memory world: a store that counts, forgets and fails on demand, a clock that jumps, and a door that walks.
 #![allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
 
+pub mod host;
 mod runner;
 mod store;
 
