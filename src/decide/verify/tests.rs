@@ -169,7 +169,7 @@ fn one_thing_wrong_is_one_verdict() {
             let served = leaf(&old, Usage::Server, now() - DAY, 365, &NAMES);
             s.serve(&served);
         }),
-        (Q::Chain, Fail, "do not take it: NameConstraintViolation", |s| {
+        (Q::Chain, Fail, "do not accept it: NameConstraintViolation", |s| {
             s.answers().distrust = Some("NameConstraintViolation".into());
         }),
         (Q::Names, Fail, "does not name nas.example", |s| s.scan.host = "nas.example".into()),
