@@ -2,7 +2,7 @@
 
 use super::metrics::ACCOUNT;
 use super::state::ControllerState;
-use super::worker::{Reconciler, UNREPORTED_FAILURES};
+use super::worker::{QueueReconciler, UNREPORTED_FAILURES};
 use super::workqueue::WorkQueue;
 use crate::adapters::StoreError;
 use crate::api::assignment::AssignedPortainer;
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 pub struct AccountReconciler(pub Arc<ControllerState>);
 
-impl Reconciler for AccountReconciler {
+impl QueueReconciler for AccountReconciler {
     type Key = String;
     const MAX_CONCURRENT: usize = 16;
 

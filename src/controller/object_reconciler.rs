@@ -1,7 +1,7 @@
 //! Reconciles the objects of the four kinds: an object comes in, and what follows from the result is queued.
 
 use super::state::ControllerState;
-use super::worker::{Reconciler, UNREPORTED_FAILURES};
+use super::worker::{QueueReconciler, UNREPORTED_FAILURES};
 use super::workqueue::WorkQueue;
 use crate::adapters::{Store, StoreError};
 use crate::api::{Object, ObjectRef};
@@ -11,7 +11,7 @@ use std::time::Instant;
 
 pub struct ObjectReconciler(pub Arc<ControllerState>);
 
-impl Reconciler for ObjectReconciler {
+impl QueueReconciler for ObjectReconciler {
     type Key = ObjectRef;
     const MAX_CONCURRENT: usize = 32;
 

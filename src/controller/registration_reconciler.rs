@@ -2,7 +2,7 @@
 //! and what follows from the result is queued. No Portainer that hangs keeps a certificate waiting: the queue is its own.
 
 use super::state::ControllerState;
-use super::worker::Reconciler;
+use super::worker::QueueReconciler;
 use super::workqueue::{RegistrationKey, WorkQueue};
 use crate::adapters::StoreError;
 use crate::api::{Object, ObjectRef};
@@ -27,7 +27,7 @@ impl RegistrationReconciler {
     }
 }
 
-impl Reconciler for RegistrationReconciler {
+impl QueueReconciler for RegistrationReconciler {
     type Key = RegistrationKey;
     /// Each server has a limit of its own.
     const MAX_CONCURRENT: usize = Semaphore::MAX_PERMITS;

@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 pub const UNREPORTED_FAILURES: u32 = 2;
 
 /// What is done with the keys of one queue.
-pub trait Reconciler: Send + Sync + 'static {
+pub trait QueueReconciler: Send + Sync + 'static {
     type Key: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static;
 
     /// How many keys are reconciled at the same time, those not counted that have given up their permit.
@@ -33,7 +33,7 @@ pub trait Reconciler: Send + Sync + 'static {
 }
 
 /// Works for ever. Dropped, it stops at once.
-pub async fn run<R: Reconciler>(reconciler: R) {
+pub async fn run<R: QueueReconciler>(reconciler: R) {
     let reconciler = Arc::new(reconciler);
     let permits = Arc::new(Semaphore::new(R::MAX_CONCURRENT));
     let mut running = JoinSet::new();
@@ -46,7 +46,7 @@ pub async fn run<R: Reconciler>(reconciler: R) {
 }
 
 /// A panic is a bug that one key meets; the others must not wait for it.
-async fn reconcile<R: Reconciler>(reconciler: Arc<R>, key: R::Key, permit: Permit) {
+async fn reconcile<R: QueueReconciler>(reconciler: Arc<R>, key: R::Key, permit: Permit) {
     match AssertUnwindSafe(reconciler.reconcile(&key, permit)).catch_unwind().await {
         Ok(Ok(())) => {}
         // The watch will show that the object is gone; if it is there again, it must not be forgotten.
@@ -68,7 +68,7 @@ async fn reconcile<R: Reconciler>(reconciler: Arc<R>, key: R::Key, permit: Permi
 
 /// Queues a key again after a delay that grows with each failure, and after `at_least`. By then this replica may no
 /// longer lead.
-fn retry<R: Reconciler>(reconciler: &Arc<R>, key: R::Key, at_least: Duration) -> Duration {
+fn retry<R: QueueReconciler>(reconciler: &Arc<R>, key: R::Key, at_least: Duration) -> Duration {
     let delay = reconciler.queue().failed(&key).max(at_least);
     let reconciler = Arc::downgrade(reconciler);
     tokio::spawn(async move {
@@ -92,7 +92,7 @@ mod tests {
         tries: Arc<AtomicUsize>,
     }
 
-    impl Reconciler for ThirdTime {
+    impl QueueReconciler for ThirdTime {
         type Key = String;
         const MAX_CONCURRENT: usize = 1;
 

@@ -224,7 +224,7 @@ async fn it_refuses_what_is_not_listed_for_it_whatever_it_is_told() -> anyhow::R
     home.assign(&json!({})).await?;
     home.namespace.until(OBJECT, |object| is(object, "Delivered", "True")).await.with_context(told)?;
     home.assignment(&json!({"hosts": 1})).await?;
-    companion.says("the assignment cannot be read").await?;
+    companion.says("failed to read the assignment").await?;
     home.delivered(&home.renew().await?).await.with_context(told)?;
     home.assignment(&json!({"hosts": []})).await?;
     companion.says("it is no longer delivered here; what is there stays").await?;

@@ -9,13 +9,12 @@ use super::credentials::Account;
 use super::host_watch::HostWatcher;
 use super::registration::Portainers;
 use super::requests::{CompanionEvent, forward, publish_status, read_status};
-use super::{CompanionResult, CompanionSettings};
+use super::settings::{CompanionResult, CompanionSettings};
 use crate::adapters::Clock;
 use crate::adapters::host::LocalHost;
 use crate::adapters::host::cert_dir::watch_paths;
-use crate::api::account::of_host;
+use crate::api::ObjectRef;
 use crate::api::docker_host_cert::Mode;
-use crate::api::{AssignedHost, ObjectRef};
 use crate::decide::delays::{MAX_SLEEP, ONCE_TIMEOUT};
 use crate::reconcile::host::daemon::CONFIGURATION;
 use crate::reconcile::host::{HostDelivery, deliver, refuse};
@@ -209,18 +208,5 @@ impl Reconciler {
         let ours = directories.filter(below).flat_map(|directory| watch_paths(&directory));
         let daemon = self.hosts.values().any(|host| host.assigned.delivery.mode == Mode::Daemon);
         ours.chain(CONFIGURATION.iter().filter(|_| daemon).map(PathBuf::from)).collect()
-    }
-}
-
-impl CompanionSettings {
-    /// Why an object may not be delivered here, whatever the assignment says: the host has the last word.
-    fn unlisted(&self, host: &AssignedHost) -> Option<String> {
-        match &self.account {
-            Account::Node { .. } => (!self.sources.contains(&host.namespace)).then(|| {
-                format!("nothing is delivered to nodes from the namespace {}: an administrator lists namespaces in companion.namespaces of the chart", host.namespace)
-            }),
-            Account::Host { name, .. } => (*name != of_host(&host.namespace, &host.name))
-                .then(|| format!("this host was enrolled as {name}, and delivers nothing else")),
-        }
     }
 }

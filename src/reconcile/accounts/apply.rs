@@ -1,23 +1,15 @@
 //! Writes the objects of an account: a plan comes in, what could not be written goes out. An object of someone else is
 //! never written.
 
+use super::write_failures::WriteFailures;
 use super::{AccountPlan, Accounts};
 use crate::adapters::StoreError;
 use crate::adapters::account_store::AccountStore;
 use crate::api::account::{AccountResource, ObservedResource, ResourceKey, ResourceKind};
-use crate::api::condition::Reason;
-use crate::decide::Problem;
 use crate::decide::delivery::rbac::{AccountStep, steps};
 use crate::reconcile::Context;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
-
-/// What could not be written, with the namespace of the hosts that need it.
-#[derive(Default)]
-pub(super) struct WriteFailures {
-    pub faults: BTreeMap<Arc<str>, Problem>,
-    pub failed: Option<StoreError>,
-}
 
 impl Accounts {
     /// Writes what differs, as far as it can be written: a namespace that is being deleted must not keep the hosts of
@@ -113,24 +105,4 @@ impl Accounts {
         self.open().observed.end(&resource.key, written.as_ref().ok().map(seen));
         written.map(|_| ())
     }
-}
-
-impl WriteFailures {
-    fn extend_conflicts(&mut self, key: Option<&ResourceKey>) {
-        self.faults.extend(key.map(|key| (Arc::clone(&key.at.namespace), conflict_problem(key))));
-    }
-
-    fn failed(&mut self, namespace: Arc<str>, error: StoreError) {
-        let message = format!("{error}; Dockseal tries again");
-        self.faults.entry(namespace).or_insert_with(|| Problem::delivery(Reason::StoreFailed, message));
-        self.failed.get_or_insert(error);
-    }
-}
-
-fn conflict_problem(key: &ResourceKey) -> Problem {
-    let message = format!(
-        "{key} belongs to someone else and is not changed: delete it or rename it, so that Dockseal can create the \
-         account of the companion"
-    );
-    Problem::delivery(Reason::AccountConflict, message)
 }

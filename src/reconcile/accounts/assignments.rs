@@ -1,7 +1,7 @@
 //! The assignments of companions: the hosts of an account come in; which of them it is assigned, each with its turn to
 //! restart dockerd, and the problems of the others go out. Nothing is written here.
 
-use super::HostLookup;
+use super::host_lookup::HostLookup;
 use super::observed::ObservedAccounts;
 use crate::api::assignment::{AssignedHost, Assignment};
 use crate::api::condition::Reason;

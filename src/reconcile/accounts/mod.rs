@@ -4,13 +4,16 @@
 
 mod apply;
 mod assignments;
+mod host_lookup;
 mod observed;
+mod write_failures;
+
+pub use host_lookup::HostLookup;
 
 use super::Context;
 use crate::adapters::StoreError;
 use crate::adapters::account_store::AccountStore;
 use crate::api::account::{AccountResource, MINT, ObservedResource, ResourceKey, ResourceKind};
-use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
 use crate::api::{NamespacedName, Object, ObjectEvent, ObjectRef};
 use crate::decide::delays::CONFLICT_RECHECK_INTERVAL;
@@ -19,26 +22,13 @@ use crate::decide::delivery::conflict::contest;
 use crate::decide::delivery::rbac::{mint_resources, owner, resources};
 use crate::decide::delivery::{Allowlist, Deliverer, allowlist};
 use crate::pki::lifecycle::saturating;
-use apply::WriteFailures;
 use assignments::Assignments;
 use k8s_openapi::jiff::Timestamp;
 use observed::ObservedAccounts;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// The hosts, as far as accounts need them.
-pub trait HostLookup: Sync {
-    fn host(&self, at: &ObjectRef) -> Option<Arc<Object>>;
-    /// The hosts whose spec names that account.
-    fn hosts_of(&self, account: &str) -> Vec<Arc<Object>>;
-    /// The hosts that wait for their turn to restart dockerd.
-    fn waiting(&self) -> Vec<Arc<Object>>;
-    /// The Portainers that a host's companion registers it in; `_assigned` are those of its assignment now.
-    fn portainers(&self, _host: &Object, _assigned: &[AssignedPortainer]) -> Vec<AssignedPortainer> {
-        Vec::new()
-    }
-}
+use write_failures::WriteFailures;
 
 /// What came of a reconcile.
 #[derive(Debug, Default)]
