@@ -114,8 +114,8 @@ fn first_line(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 }
 
 fn print(adopted: &Adopted) -> anyhow::Result<ExitCode> {
-    for word in &adopted.words {
-        eprintln!("{:<9} {}: {}", word.tone.word(), printable(&word.about), printable(&word.text));
+    for finding in &adopted.findings {
+        eprintln!("{:<9} {}: {}", finding.kind.as_str(), printable(&finding.about), printable(&finding.text));
     }
     if adopted.manifests.is_empty() {
         eprintln!("dockseal: there is nothing to adopt");

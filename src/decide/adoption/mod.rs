@@ -1,5 +1,4 @@
-//! What is there already, into manifests: somebody's openssl directory, or a Portainer's environments. It writes
-//! nothing and says what is insecure.
+//! An existing openssl directory or a Portainer's environments in, manifests and findings out. It writes nothing.
 
 pub mod openssl;
 pub mod portainer;
@@ -8,51 +7,51 @@ use crate::api::{API_VERSION, Kind};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// What can be taken over, and words about it.
+/// Manifests of what can be adopted, and findings about it.
 #[derive(Debug, Default)]
 pub struct Adopted {
     /// Manifests, in the order in which they are applied. They hold keys.
     pub manifests: Vec<Value>,
-    /// What a user should know.
-    pub words: Vec<Finding>,
+    /// What the user should know, the most important first.
+    pub findings: Vec<Finding>,
 }
 
-/// Why something is said.
+/// How important a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tone {
-    /// It is insecure as it is.
+pub enum FindingKind {
+    /// Something is insecure now.
     Insecure,
-    /// It is not in the manifests.
+    /// Something is not in the manifests.
     LeftOut,
     /// Something to do, or to know.
     Note,
 }
 
-impl Tone {
-    /// The word in front of a line.
-    pub fn word(self) -> &'static str {
+impl FindingKind {
+    /// The word at the beginning of a printed line.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Tone::Insecure => "insecure",
-            Tone::LeftOut => "left out",
-            Tone::Note => "note",
+            FindingKind::Insecure => "insecure",
+            FindingKind::LeftOut => "left out",
+            FindingKind::Note => "note",
         }
     }
 }
 
-/// One thing to know.
+/// One thing that the user should know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Why it is said.
-    pub tone: Tone,
-    /// The file, environment or object.
+    /// How important it is.
+    pub kind: FindingKind,
+    /// The file, environment or object that it is about.
     pub about: String,
-    /// What, and what to do.
+    /// What is found, and what to do.
     pub text: String,
 }
 
 impl Adopted {
-    fn say(&mut self, tone: Tone, about: &str, text: impl Into<String>) {
-        self.words.push(Finding { tone, about: about.to_owned(), text: text.into() });
+    fn say(&mut self, kind: FindingKind, about: &str, text: impl Into<String>) {
+        self.findings.push(Finding { kind, about: about.to_owned(), text: text.into() });
     }
 }
 
@@ -60,17 +59,17 @@ fn object(kind: Kind, name: &str, spec: Value) -> Value {
     json!({ "apiVersion": API_VERSION, "kind": kind.as_str(), "metadata": { "name": name }, "spec": spec })
 }
 
-/// A Secret of texts.
+/// A Secret with one text.
 fn text_secret(name: &str, key: &str, text: &str) -> Value {
     json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": { key: text } })
 }
 
-/// Names of objects, no two of which are the same.
+/// Gives out object names, each only once.
 #[derive(Debug, Default)]
 struct UniqueNames(BTreeSet<String>);
 
 impl UniqueNames {
-    /// The first of the wishes that makes a name nobody has; else the first with a number.
+    /// The first of the names that is still free; else the first with a number.
     fn take(&mut self, wishes: &[&str], otherwise: &str) -> String {
         let mut wished: Vec<String> = wishes.iter().map(|wish| slug(wish)).filter(|name| !name.is_empty()).collect();
         wished.push(otherwise.to_owned());
@@ -82,7 +81,7 @@ impl UniqueNames {
     }
 }
 
-/// A text as a Kubernetes name has it: lower case letters, digits and hyphens, at most 50.
+/// A text as a Kubernetes name: lower case letters, digits and hyphens, at most 50.
 fn slug(text: &str) -> String {
     let plain = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
     let plain: String = text.chars().map(plain).collect();

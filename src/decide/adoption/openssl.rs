@@ -1,9 +1,10 @@
-//! An openssl how-to's directory into manifests: certificates are paired with keys by the key, whatever their names.
+//! The files of a directory that openssl made in, manifests out. Certificates and keys are paired by their public key, not
+//! by file name.
 
 mod flaws;
 mod leaves;
 
-use super::{Adopted, Tone, UniqueNames, object, text_secret};
+use super::{Adopted, FindingKind, UniqueNames, object, text_secret};
 use crate::api::{Kind, NamespacedName};
 use crate::decide::Problem;
 use crate::decide::authority::adopt;
@@ -15,21 +16,21 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
-/// What a user wishes.
+/// The command's options.
 #[derive(Clone, Debug, Default)]
 pub struct OpensslAdoption {
-    /// Name of the DockerCA.
+    /// Name for the DockerCA.
     pub name: Option<String>,
-    /// What the keys are encrypted with.
+    /// The passphrase of encrypted keys.
     pub passphrase: Option<Passphrase>,
 }
 
 /// A passphrase. Its Debug shows nothing.
 #[derive(Clone)]
 pub struct Passphrase {
-    /// It.
+    /// The passphrase itself.
     pub text: Zeroizing<String>,
-    /// It may stand in a manifest: it came from a file.
+    /// It came from a file, so it may be in a manifest.
     pub is_printed: bool,
 }
 
@@ -39,7 +40,7 @@ impl std::fmt::Debug for Passphrase {
     }
 }
 
-/// Stands where a passphrase has to be put in.
+/// The user replaces this text by the passphrase.
 pub const PLACEHOLDER: &str = "PUT-THE-PASSPHRASE-HERE";
 
 /// The files whose keys are encrypted.
@@ -53,26 +54,27 @@ pub fn hold_certificates(files: &[FoundFile]) -> bool {
     !read(files, None).certificates.is_empty()
 }
 
-/// An authority that is taken over.
+/// An authority that is adopted.
 struct Taken<'a> {
     name: String,
     certificates: Vec<&'a Certificate>,
 }
 
-/// Makes manifests of what is in those files at `now`.
+/// Makes manifests of the certificates and keys in those files, as they are at `now`.
 pub fn adopt(files: &[FoundFile], wishes: &OpensslAdoption, now: Timestamp) -> Adopted {
     let passphrase = wishes.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
     let pile = read(files, passphrase);
-    let mut desk = Desk { files, pile: &pile, wishes, now, names: UniqueNames::default(), adopted: Adopted::default() };
-    desk.keys();
-    let taken = desk.authorities();
-    leaves::adopt(&mut desk, &taken);
-    let mut adopted = desk.adopted;
-    adopted.words.sort_by_key(|word| word.tone);
+    let mut reader =
+        Desk { files, pile: &pile, wishes, now, names: UniqueNames::default(), adopted: Adopted::default() };
+    reader.keys();
+    let taken = reader.authorities();
+    leaves::adopt(&mut reader, &taken);
+    let mut adopted = reader.adopted;
+    adopted.findings.sort_by_key(|word| word.kind);
     adopted
 }
 
-/// What is read, and what is made of it.
+/// The files, and what is made of them.
 struct Desk<'a> {
     files: &'a [FoundFile],
     pile: &'a ImportedFiles,
@@ -87,20 +89,20 @@ impl<'a> Desk<'a> {
         &self.files[file].path
     }
 
-    /// What is to be said of keys, whoever's they are.
+    /// Findings about private keys.
     fn keys(&mut self) {
         for found in &self.pile.keys {
             let (path, mode) = (self.path(found.file), self.files[found.file].mode);
             if mode & 0o077 != 0 {
                 let text = format!("a private key that others on this machine can read (mode {mode:04o}): chmod 600");
-                self.adopted.say(Tone::Insecure, path, text);
+                self.adopted.say(FindingKind::Insecure, path, text);
             }
             match &found.key {
                 Err(KeyError::PassphraseNeeded) => {
                     let text = "the private key is encrypted, and was not opened: give --passphrase-file, or run on a terminal";
-                    self.adopted.say(Tone::Note, path, text);
+                    self.adopted.say(FindingKind::Note, path, text);
                 }
-                Err(error) => self.adopted.say(Tone::LeftOut, path, error.to_string()),
+                Err(error) => self.adopted.say(FindingKind::LeftOut, path, error.to_string()),
                 Ok(_) => {}
             }
         }
@@ -139,22 +141,23 @@ impl<'a> Desk<'a> {
         let locked = self.locked_key().filter(|_| without_key == 1);
         let Some(key) = self.key_of(&newest.1).or(locked) else {
             let subject = name::display(&newest.1.subject);
-            let text =
-                format!("the private key of {subject} is not here, or not open: an authority cannot sign without");
-            self.adopted.say(Tone::LeftOut, path, text);
+            let text = format!(
+                "the private key of {subject} is missing or cannot be opened: an authority cannot sign without it"
+            );
+            self.adopted.say(FindingKind::LeftOut, path, text);
             return None;
         };
         let data = match self.material(group, key) {
             Ok(data) => data,
             Err(text) => {
-                self.adopted.say(Tone::LeftOut, path, text);
+                self.adopted.say(FindingKind::LeftOut, path, text);
                 return None;
             }
         };
         let from = NamespacedName::new("", path);
         if let Err(refusal) = self.sound(&from, &data, &newest.1, key) {
             let text = refusal.message.replacen(&format!("Secret {from}"), "", 1);
-            self.adopted.say(Tone::LeftOut, path, text.trim_start_matches([' ', ',', ':']));
+            self.adopted.say(FindingKind::LeftOut, path, text.trim_start_matches([' ', ',', ':']));
             return None;
         }
         let common_name = newest.1.common_name.as_deref().unwrap_or_default();
@@ -163,7 +166,7 @@ impl<'a> Desk<'a> {
         Some(Taken { name, certificates: group.iter().map(|(_, certificate)| certificate).collect() })
     }
 
-    /// The rules of `spec.existing`, as far as they can be asked without a passphrase.
+    /// The rules of `spec.existing`, as far as they can be checked without a passphrase.
     fn sound(&self, from: &NamespacedName, data: &Data, newest: &Certificate, key: &FoundKey) -> Result<(), Problem> {
         if key.key.is_err() {
             return adopt::check(from, newest, self.now);
@@ -210,19 +213,19 @@ impl<'a> Desk<'a> {
             spec["passphraseSecretRef"] = json!({ "name": passphrase, "key": "passphrase" });
             if printed.is_none() {
                 let text = format!("put the passphrase of {path} where {PLACEHOLDER} stands");
-                self.adopted.say(Tone::Note, &format!("Secret {passphrase}"), text);
+                self.adopted.say(FindingKind::Note, &format!("Secret {passphrase}"), text);
             }
         } else {
-            let text = "the authority's private key is not encrypted: whoever reads the file signs for every host; \
-                        spec.passphraseSecretRef has Dockseal keep it encrypted";
-            self.adopted.say(Tone::Insecure, path, text);
+            let text = "the authority's private key is not encrypted: anyone who reads the file can sign for every host; \
+                        spec.passphraseSecretRef makes Dockseal keep it encrypted";
+            self.adopted.say(FindingKind::Insecure, path, text);
         }
         self.adopted.manifests.push(object(Kind::DockerCA, name, spec));
     }
 
     fn flaws(&mut self, file: usize, flaws: Vec<String>) {
         let path = self.path(file);
-        flaws.into_iter().for_each(|flaw| self.adopted.say(Tone::Insecure, path, flaw));
+        flaws.into_iter().for_each(|flaw| self.adopted.say(FindingKind::Insecure, path, flaw));
     }
 }
 

@@ -1,7 +1,7 @@
-//! A Portainer's environments into manifests: a DockerHostCert for each Docker host over TCP, and a PortainerClient that
-//! takes them over by their addresses.
+//! A Portainer's environments in, manifests out: a DockerHostCert for each Docker host that Portainer reaches over TCP, and
+//! a PortainerClient that adopts them by their addresses.
 
-use super::{Adopted, Tone, UniqueNames, object, text_secret};
+use super::{Adopted, FindingKind, UniqueNames, object, text_secret};
 use crate::api::Kind;
 use crate::decide::leaf::host_name::dns_name;
 use crate::decide::registration::ServerSnapshot;
@@ -10,36 +10,36 @@ use crate::portainer::{DOCKER_API, Environment, same_address, too_old};
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
-/// Portainer's own group of what is in none.
+/// Portainer's group "Unassigned".
 const UNASSIGNED: i64 = 1;
-/// Docker's port of TLS.
+/// Docker's port for TLS.
 const DOCKER_PORT: u16 = 2376;
-/// Docker's port of plain HTTP.
+/// Docker's port without TLS.
 const PLAIN_PORT: u16 = 2375;
 /// The label by which the PortainerClient selects the hosts.
 const LABEL: &str = "portainer";
 
-/// Stands where an API key has to be put in.
+/// The user replaces this text by an API key.
 pub const PLACEHOLDER: &str = "PUT-AN-API-KEY-OF-AN-ADMINISTRATOR-HERE";
 
-/// What a user wishes, and how the server is reached.
+/// The command's options.
 #[derive(Clone, Debug)]
 pub struct PortainerAdoption {
-    /// Name of the PortainerClient.
+    /// Name for the PortainerClient.
     pub name: Option<String>,
     /// Name of the DockerCA that is to sign.
     pub authority: String,
-    /// The server.
+    /// URL of the Portainer server.
     pub url: String,
-    /// What its own certificate is verified by, PEM; none for the system's authorities.
+    /// CA certificates (PEM) that verify its certificate; `None` for the system's.
     pub roots_pem: Option<String>,
-    /// The name in that certificate.
+    /// The name in its certificate.
     pub server_name: Option<String>,
-    /// The API key, where it may stand in a manifest: it came from a file.
+    /// The API key, if it came from a file and so may be in a manifest.
     pub printed_key: Option<zeroize::Zeroizing<String>>,
 }
 
-/// Makes manifests of what the server has.
+/// Makes manifests of the server's environments.
 pub fn adopt(snapshot: &ServerSnapshot, wishes: &PortainerAdoption) -> Adopted {
     let mut adopted = Adopted::default();
     let host = server_host(&wishes.url);
@@ -64,8 +64,8 @@ pub fn adopt(snapshot: &ServerSnapshot, wishes: &PortainerAdoption) -> Adopted {
     adopted.manifests.push(object(Kind::PortainerClient, &name, client));
     let text = "the DockerCA is not among these manifests: `dockseal adopt --openssl` makes one of the authority that the \
                 hosts trust now; a new one needs its certificate on every host first";
-    adopted.say(Tone::Note, &format!("DockerCA {}", wishes.authority), text);
-    adopted.words.sort_by_key(|word| word.tone);
+    adopted.say(FindingKind::Note, &format!("DockerCA {}", wishes.authority), text);
+    adopted.findings.sort_by_key(|word| word.kind);
     adopted
 }
 
@@ -89,22 +89,25 @@ fn roots(name: &str) -> String {
     format!("{name}-server-ca")
 }
 
-/// What is to be said of the server itself, and its Secrets.
+/// Findings about the server itself, and its Secrets.
 fn server(adopted: &mut Adopted, snapshot: &ServerSnapshot, wishes: &PortainerAdoption, name: &str) {
     if wishes.url.starts_with("http://") {
-        let text = "the credential is sent in the clear: have Portainer serve HTTPS, and take allowHTTP out";
-        adopted.say(Tone::Insecure, &wishes.url, text);
+        let text = "the credential is sent without encryption: let Portainer serve HTTPS, and remove allowHTTP";
+        adopted.say(FindingKind::Insecure, &wishes.url, text);
     }
     let text = match too_old(&snapshot.version, "29.0.0") {
-        true => format!("Portainer {}, which does not speak with Docker 29: 2.33.5 and 2.36.0 do", snapshot.version),
+        true => format!(
+            "Portainer {}, which cannot talk to Docker 29: update it to 2.33.5, 2.36.0 or newer",
+            snapshot.version
+        ),
         false => format!("Portainer {}", snapshot.version),
     };
-    adopted.say(Tone::Note, &wishes.url, text);
+    adopted.say(FindingKind::Note, &wishes.url, text);
     let key = wishes.printed_key.as_ref().map_or(PLACEHOLDER, |key| key.as_str());
     adopted.manifests.push(text_secret(&credentials(name), "apiKey", key));
     if wishes.printed_key.is_none() {
         let text = format!("put an API key of an administrator where {PLACEHOLDER} stands");
-        adopted.say(Tone::Note, &format!("Secret {}", credentials(name)), text);
+        adopted.say(FindingKind::Note, &format!("Secret {}", credentials(name)), text);
     }
     if let Some(pem) = &wishes.roots_pem {
         adopted.manifests.push(text_secret(&roots(name), "ca.crt", pem));
@@ -125,7 +128,7 @@ fn server_spec(wishes: &PortainerAdoption, name: &str) -> Value {
     server
 }
 
-/// The spec of an environment's host; none where Dockseal has nothing to do with it, and why.
+/// The spec of an environment's host; `None`, with a finding, if Dockseal cannot manage it.
 fn host_spec(
     adopted: &mut Adopted,
     snapshot: &ServerSnapshot,
@@ -137,7 +140,7 @@ fn host_spec(
     let (host, port) = match address(snapshot, environment, taken) {
         Ok(address) => address,
         Err(text) => {
-            adopted.say(Tone::LeftOut, &about, text);
+            adopted.say(FindingKind::LeftOut, &about, text);
             return None;
         }
     };
@@ -147,7 +150,7 @@ fn host_spec(
         Ok(address) => spec["ipAddresses"] = vec![address.to_string()].into(),
         Err(_) => spec["hostname"] = host.as_str().into(),
     }
-    // Its TLS is spoken on Docker's own port for it.
+    // Docker speaks TLS on its own port for that.
     let port = port.filter(|port| *port != PLAIN_PORT).unwrap_or(DOCKER_PORT);
     if port != DOCKER_PORT {
         spec["address"] = json!({ "port": port });
@@ -160,7 +163,7 @@ fn about(environment: &Environment) -> String {
     format!("environment {} (number {})", environment.name, environment.id)
 }
 
-/// Host and port of a Docker API over TCP that nobody has yet; else why it is left out.
+/// Host and port of a Docker API over TCP that no other environment has; else why it is left out.
 fn address(
     snapshot: &ServerSnapshot,
     environment: &Environment,
@@ -172,14 +175,14 @@ fn address(
         4 | 7 => Some("it is reached by an edge agent, which dials Portainer itself"),
         3 => Some("it is Azure's"),
         5 | 6 => Some("it is a Kubernetes cluster"),
-        _ => Some("it is of a kind that is not known here"),
+        _ => Some("its kind is unknown to Dockseal"),
     };
     if let Some(why) = kind {
         return Err(why.to_owned());
     }
     let url = environment.url.trim();
     if url.starts_with("unix://") || url.starts_with("npipe://") || url.starts_with('/') {
-        return Err("it is a socket of Portainer's own machine, which no network reaches".to_owned());
+        return Err("it is a socket on Portainer's own machine, which cannot be reached over a network".to_owned());
     }
     if let Some(tag) = snapshot.tags_beginning(environment, MARK).next() {
         return Err(format!("it is Dockseal's already, by its tag {}", tag.name));
@@ -187,14 +190,14 @@ fn address(
     if let Some(twin) = taken.iter().find(|twin| same_address(&twin.url, url)) {
         return Err(format!("{} has the same address, {url}", about(twin)));
     }
-    let (host, port) = host_and_port(url).ok_or_else(|| format!("its address, {url}, cannot be read"))?;
+    let (host, port) = host_and_port(url).ok_or_else(|| format!("its address, {url}, cannot be parsed"))?;
     match host.parse::<IpAddr>().is_ok() || (dns_name(&host, false).is_ok() && host.len() <= 64) {
         true => Ok((host, port)),
-        false => Err(format!("its address, {url}, is none that a DockerHostCert can have")),
+        false => Err(format!("a DockerHostCert cannot have its address, {url}")),
     }
 }
 
-/// Of `tcp://HOST:PORT` and the like.
+/// Host and port of `tcp://HOST:PORT` and similar.
 fn host_and_port(url: &str) -> Option<(String, Option<u16>)> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest).trim_end_matches('/');
     if let Some(rest) = rest.strip_prefix('[') {
@@ -210,18 +213,22 @@ fn host_and_port(url: &str) -> Option<(String, Option<u16>)> {
     plain.then(|| (host.to_ascii_lowercase(), port))
 }
 
-/// How it is spoken to now.
+/// Findings about how Portainer reaches it now.
 fn transport(adopted: &mut Adopted, about: &str, environment: &Environment, port: Option<u16>) {
     let tls = environment.tls;
     if !tls.on {
         let text = "no TLS: whoever reaches its port is root there";
-        adopted.say(Tone::Insecure, about, text);
+        adopted.say(FindingKind::Insecure, about, text);
     } else if tls.skip_verify {
-        let text = "TLS without verification of the host: whoever is in between is taken for it";
-        adopted.say(Tone::Insecure, about, text);
+        let text = "TLS without verification of the host: any machine in between can pretend to be the host";
+        adopted.say(FindingKind::Insecure, about, text);
     }
     if tls.on && !(tls.has_cert && tls.has_key) {
-        adopted.say(Tone::Insecure, about, "no client certificate: the host lets in whoever reaches its port");
+        adopted.say(
+            FindingKind::Insecure,
+            about,
+            "no client certificate: the host accepts everyone who reaches its port",
+        );
     }
     if port == Some(PLAIN_PORT) || port.is_none() {
         let text = format!(
@@ -229,11 +236,11 @@ fn transport(adopted: &mut Adopted, about: &str, environment: &Environment, port
              and Portainer has that address; until then Registered says NameConflict",
             environment.url
         );
-        adopted.say(Tone::Note, about, text);
+        adopted.say(FindingKind::Note, about, text);
     }
 }
 
-/// What it is called there, as the DockerHostCert has it.
+/// `spec.portainer` of the DockerHostCert: the environment's name, group and tags.
 fn shown(adopted: &mut Adopted, about: &str, snapshot: &ServerSnapshot, environment: &Environment) -> Value {
     let mut shown = json!({ "name": environment.name });
     if !environment.public_url.is_empty() {
@@ -244,8 +251,8 @@ fn shown(adopted: &mut Adopted, about: &str, snapshot: &ServerSnapshot, environm
         match snapshot.groups.iter().filter(|other| other.name == group.name).count() {
             1 => shown["group"] = group.name.as_str().into(),
             _ => {
-                let text = format!("its group, {}, is one of several of that name, and is not named", group.name);
-                adopted.say(Tone::Note, about, text);
+                let text = format!("its group, {}, is left out: Portainer has several groups of that name", group.name);
+                adopted.say(FindingKind::Note, about, text);
             }
         }
     }
@@ -258,8 +265,8 @@ fn shown(adopted: &mut Adopted, about: &str, snapshot: &ServerSnapshot, environm
 }
 
 fn print_host(adopted: &mut Adopted, names: &mut UniqueNames, environment: &Environment, client: &str, spec: Value) {
-    let wish = if environment.name == "ca" { "ca-host" } else { &environment.name };
-    let name = names.take(&[wish], "host");
+    let wanted = if environment.name == "ca" { "ca-host" } else { &environment.name };
+    let name = names.take(&[wanted], "host");
     let mut host = object(Kind::DockerHostCert, &name, spec);
     host["metadata"]["labels"] = json!({ LABEL: client });
     if host["spec"]["portainer"]["name"] == name {

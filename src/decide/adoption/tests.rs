@@ -75,7 +75,7 @@ fn addresses_of_environments_are_read_as_portainer_reads_them() {
     {
         let adopted = adopt(&snapshot(url), &wishes("https://portainer.example"));
         assert_eq!(of_kind(&adopted, "DockerHostCert"), None, "{url}");
-        assert!(adopted.words.iter().any(|word| word.tone == Tone::LeftOut), "{url}");
+        assert!(adopted.findings.iter().any(|word| word.kind == FindingKind::LeftOut), "{url}");
     }
 }
 
@@ -115,7 +115,7 @@ fn the_server_is_named_and_reached_as_it_was() {
 fn a_portainer_that_docker_29_left_behind_is_told() {
     let said = |version: &str| {
         let snapshot = ServerSnapshot { version: version.into(), ..ServerSnapshot::default() };
-        adopt(&snapshot, &wishes("https://portainer")).words.iter().any(|word| word.text.contains("Docker 29"))
+        adopt(&snapshot, &wishes("https://portainer")).findings.iter().any(|word| word.text.contains("Docker 29"))
     };
     assert!(said("2.21.4") && !said("2.33.5"));
 }

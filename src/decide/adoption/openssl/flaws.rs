@@ -1,43 +1,45 @@
-//! What is insecure about a certificate, in words.
+//! A certificate in, a message for each thing that is insecure about it out.
 
 use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH, SignatureDigest};
 use crate::pki::{Certificate, KeyAlgorithm};
 use k8s_openapi::jiff::Timestamp;
 
-/// Days that a leaf is valid at most for it to pass without a word (the CA/Browser Forum's old bound, and dind's).
+/// A leaf valid for more days is reported (the former limit of the CA/Browser Forum, and that of docker:dind).
 const LONG: i64 = 825;
 
-/// Of an authority; what keeps it from being taken over is said elsewhere.
+/// Flaws of an authority that do not prevent its adoption.
 pub(super) fn of_authority(certificate: &Certificate) -> Vec<String> {
     signature(certificate).into_iter().chain(key(certificate)).collect()
 }
 
-/// Of a host's certificate.
+/// Flaws of a host's certificate.
 pub(super) fn of_host(certificate: &Certificate, now: Timestamp) -> Vec<String> {
     let mut flaws = of_leaf(certificate, now);
     match &certificate.extended_usage {
-        None => flaws.push("no extended key usage: whoever steals its key may be a client of every host".to_owned()),
+        None => flaws.push("no extended key usage: anyone who steals its key can be a client of every host".to_owned()),
         Some(usages) if !usages.contains(&SERVER_AUTH) => {
-            flaws.push("no serverAuth in its extended key usage: no client takes it for a server's".to_owned());
+            flaws.push("no serverAuth in its extended key usage: no client accepts it from a server".to_owned());
         }
         Some(usages) if usages.contains(&CLIENT_AUTH) => {
-            flaws.push("clientAuth beside serverAuth: whoever steals its key may be a client of every host".to_owned());
+            flaws.push(
+                "clientAuth beside serverAuth: anyone who steals its key can be a client of every host".to_owned(),
+            );
         }
         Some(_) => {}
     }
     if certificate.dns_names.is_empty() && certificate.ip_addresses.is_empty() {
-        flaws.push("a common name and no subjectAltName: clients look at the latter alone".to_owned());
+        flaws.push("a common name and no subjectAltName: clients check only the subjectAltName".to_owned());
     }
     flaws
 }
 
-/// Of a client's certificate.
+/// Flaws of a client's certificate.
 pub(super) fn of_client(certificate: &Certificate, now: Timestamp) -> Vec<String> {
     let mut flaws = of_leaf(certificate, now);
     match &certificate.extended_usage {
-        None => flaws.push("no extended key usage: whoever steals its key may pretend to be a host".to_owned()),
+        None => flaws.push("no extended key usage: anyone who steals its key can pretend to be a host".to_owned()),
         Some(usages) if usages.contains(&SERVER_AUTH) => {
-            flaws.push("serverAuth beside clientAuth: whoever steals its key may pretend to be a host".to_owned());
+            flaws.push("serverAuth beside clientAuth: anyone who steals its key can pretend to be a host".to_owned());
         }
         Some(_) => {}
     }
@@ -47,11 +49,11 @@ pub(super) fn of_client(certificate: &Certificate, now: Timestamp) -> Vec<String
 fn of_leaf(certificate: &Certificate, now: Timestamp) -> Vec<String> {
     let mut flaws: Vec<String> = signature(certificate).into_iter().chain(key(certificate)).collect();
     if now >= certificate.not_after {
-        flaws.push(format!("it ended at {}", certificate.not_after));
+        flaws.push(format!("it expired at {}", certificate.not_after));
     }
     let days = certificate.not_before.duration_until(certificate.not_after).as_hours() / 24;
     if days > LONG {
-        flaws.push(format!("valid for {days} days: so long a stolen key is good, for dockerd reads no revocations"));
+        flaws.push(format!("valid for {days} days: a stolen key works as long, because dockerd checks no revocations"));
     }
     flaws
 }
@@ -60,13 +62,15 @@ fn signature(certificate: &Certificate) -> Option<String> {
     match certificate.digest {
         SignatureDigest::Sound => None,
         SignatureDigest::Sha1 => Some("signed with SHA-1, which Docker refuses".to_owned()),
-        SignatureDigest::Unsupported => Some("signed in a way that is old or unknown".to_owned()),
+        SignatureDigest::Unsupported => Some("signed with an old or unknown algorithm".to_owned()),
     }
 }
 
 fn key(certificate: &Certificate) -> Option<String> {
     match certificate.algorithm {
-        Some(KeyAlgorithm::Rsa(bits)) if bits < 2048 => Some(format!("an RSA key of {bits} bits: 2048 is the least")),
+        Some(KeyAlgorithm::Rsa(bits)) if bits < 2048 => {
+            Some(format!("an RSA key of {bits} bits: it needs at least 2048"))
+        }
         _ => None,
     }
 }

@@ -1,6 +1,6 @@
-//! Certificates of hosts and clients, as the objects that will issue them anew: names and addresses, no keys.
+//! Certificates of hosts and clients in, the objects that will issue new ones out: names and addresses, no keys.
 
-use super::{Desk, Taken, Tone, flaws};
+use super::{Desk, FindingKind, Taken, flaws};
 use crate::api::Kind;
 use crate::decide::adoption::object;
 use crate::decide::leaf::host_name::dns_name;
@@ -11,43 +11,43 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Adds a DockerHostCert for each host and a DockerClientCert for each client.
-pub(super) fn adopt(desk: &mut Desk<'_>, taken: &[Taken<'_>]) {
-    let pile = desk.pile;
+pub(super) fn adopt(reader: &mut Desk<'_>, taken: &[Taken<'_>]) {
+    let pile = reader.pile;
     let is_leaf = |certificate: &Certificate| !certificate.is_ca && !certificate.is_issued_by(certificate);
     let mut leaves: Vec<_> = pile.certificates.iter().filter(|(_, certificate)| is_leaf(certificate)).collect();
-    // Of several of one name the newest speaks for it.
+    // Of several certificates with the same names, the newest counts.
     leaves.sort_by_key(|(_, certificate)| std::cmp::Reverse(certificate.not_after));
     let mut seen: Vec<(bool, BTreeSet<String>)> = Vec::new();
     for (file, certificate) in leaves {
-        let path = desk.path(*file);
+        let path = reader.path(*file);
         let is_host = is_host(certificate, path);
         let flaws = match is_host {
-            true => flaws::of_host(certificate, desk.now),
-            false => flaws::of_client(certificate, desk.now),
+            true => flaws::of_host(certificate, reader.now),
+            false => flaws::of_client(certificate, reader.now),
         };
-        desk.flaws(*file, flaws);
+        reader.flaws(*file, flaws);
         let issuer = taken.iter().find(|one| one.certificates.iter().any(|issuer| certificate.is_issued_by(issuer)));
         let Some(issuer) = issuer else {
             let text = format!("it is signed by {}, which is not taken over", name::display(&certificate.issuer));
-            desk.adopted.say(Tone::LeftOut, path, text);
+            reader.adopted.say(FindingKind::LeftOut, path, text);
             continue;
         };
         let identity = (is_host, identity(certificate));
         if seen.contains(&identity) {
-            desk.adopted.say(Tone::LeftOut, path, "there is a newer certificate of the same names");
+            reader.adopted.say(FindingKind::LeftOut, path, "there is a newer certificate of the same names");
             continue;
         }
         match is_host {
-            true => host(desk, path, certificate, &issuer.name),
-            false => client(desk, path, certificate, &issuer.name),
+            true => host(reader, path, certificate, &issuer.name),
+            false => client(reader, path, certificate, &issuer.name),
         }
         seen.push(identity);
     }
-    shared_keys(desk);
-    extfiles(desk);
+    shared_keys(reader);
+    extfiles(reader);
 }
 
-/// What it is for; where it does not say so, by its names, and by that of its file.
+/// What it is for: by its extended key usage, else by its names and its file's name.
 fn is_host(certificate: &Certificate, path: &str) -> bool {
     let named = !certificate.dns_names.is_empty() || !certificate.ip_addresses.is_empty();
     match &certificate.extended_usage {
@@ -63,7 +63,7 @@ fn identity(certificate: &Certificate) -> BTreeSet<String> {
     certificate.dns_names.iter().chain(&certificate.common_name).cloned().chain(addresses).collect()
 }
 
-fn host(desk: &mut Desk<'_>, path: &str, certificate: &Certificate, authority: &str) {
+fn host(reader: &mut Desk<'_>, path: &str, certificate: &Certificate, authority: &str) {
     let common_name = certificate.common_name.iter();
     let mut names: Vec<String> = Vec::new();
     for name in common_name.clone().chain(&certificate.dns_names) {
@@ -71,7 +71,7 @@ fn host(desk: &mut Desk<'_>, path: &str, certificate: &Certificate, authority: &
             Ok(name) if !names.contains(&name) => names.push(name),
             Ok(_) => {}
             Err(_) if name.parse::<IpAddr>().is_ok() => {}
-            Err(why) => desk.adopted.say(Tone::Note, path, format!("the name is left out: {why}")),
+            Err(why) => reader.adopted.say(FindingKind::Note, path, format!("the name is left out: {why}")),
         }
     }
     let mut addresses = certificate.ip_addresses.clone();
@@ -83,7 +83,11 @@ fn host(desk: &mut Desk<'_>, path: &str, certificate: &Certificate, authority: &
         addresses.retain(|address| *address != loopback); // includeLoopback adds it
     }
     if hostname.is_none() && addresses.is_empty() {
-        desk.adopted.say(Tone::LeftOut, path, "it has no name that a DockerHostCert can have: write one by hand");
+        reader.adopted.say(
+            FindingKind::LeftOut,
+            path,
+            "it has no name that a DockerHostCert may have: write the DockerHostCert by hand",
+        );
         return;
     }
     names.retain(|name| Some(name) != hostname.as_ref());
@@ -97,50 +101,50 @@ fn host(desk: &mut Desk<'_>, path: &str, certificate: &Certificate, authority: &
     if !addresses.is_empty() {
         spec["ipAddresses"] = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().into();
     }
-    let name = host_name(desk, hostname.as_deref(), addresses.first());
-    desk.adopted.manifests.push(object(Kind::DockerHostCert, &name, spec));
+    let name = host_name(reader, hostname.as_deref(), addresses.first());
+    reader.adopted.manifests.push(object(Kind::DockerHostCert, &name, spec));
 }
 
 /// The first part of its hostname, the whole of it, or its address.
-fn host_name(desk: &mut Desk<'_>, hostname: Option<&str>, address: Option<&IpAddr>) -> String {
+fn host_name(reader: &mut Desk<'_>, hostname: Option<&str>, address: Option<&IpAddr>) -> String {
     let address = address.map(|address| format!("host-{address}")).unwrap_or_default();
     let whole = hostname.unwrap_or(&address);
     let first = whole.split('.').next().filter(|first| hostname.is_some() && *first != "ca").unwrap_or(whole);
     let fallback = format!("{whole}-host");
     let wishes = if whole == "ca" { [fallback.as_str(), &fallback] } else { [first, whole] };
-    desk.names.take(&wishes, "host")
+    reader.names.take(&wishes, "host")
 }
 
-fn client(desk: &mut Desk<'_>, path: &str, certificate: &Certificate, authority: &str) {
+fn client(reader: &mut Desk<'_>, path: &str, certificate: &Certificate, authority: &str) {
     let Some(common_name) = certificate.common_name.as_deref().filter(|name| (1..=64).contains(&name.len())) else {
-        desk.adopted.say(Tone::LeftOut, path, "it has no common name of at most 64 bytes");
+        reader.adopted.say(FindingKind::LeftOut, path, "it has no common name of at most 64 bytes");
         return;
     };
     let spec: Value = json!({ "caRef": { "name": authority }, "commonName": common_name });
-    let name = desk.names.take(&[common_name], "client");
-    desk.adopted.manifests.push(object(Kind::DockerClientCert, &name, spec));
+    let name = reader.names.take(&[common_name], "client");
+    reader.adopted.manifests.push(object(Kind::DockerClientCert, &name, spec));
 }
 
-/// One key for two certificates: who steals it has both.
-fn shared_keys(desk: &mut Desk<'_>) {
-    let pile = desk.pile;
+/// Reports a key that two certificates share: a thief gets both.
+fn shared_keys(reader: &mut Desk<'_>) {
+    let pile = reader.pile;
     for (at, (file, certificate)) in pile.certificates.iter().enumerate() {
         let before = pile.certificates[..at]
             .iter()
             .find(|(_, other)| other.public_key == certificate.public_key && other.subject != certificate.subject);
         if let Some((other, _)) = before {
-            let text = format!("it has the same private key as {}", desk.path(*other));
-            let path = desk.path(*file);
-            desk.adopted.say(Tone::Insecure, path, text);
+            let text = format!("it has the same private key as {}", reader.path(*other));
+            let path = reader.path(*file);
+            reader.adopted.say(FindingKind::Insecure, path, text);
         }
     }
 }
 
-/// Names that an extfile has and no certificate: it was edited after the last one was signed.
-fn extfiles(desk: &mut Desk<'_>) {
+/// Reports names in an extfile that no certificate has: the file was edited after the last signing.
+fn extfiles(reader: &mut Desk<'_>) {
     let known: BTreeSet<String> =
-        desk.pile.certificates.iter().flat_map(|(_, certificate)| identity(certificate)).collect();
-    for file in desk.files.iter().filter(|file| file.path.ends_with(".cnf") || file.path.contains("extfile")) {
+        reader.pile.certificates.iter().flat_map(|(_, certificate)| identity(certificate)).collect();
+    for file in reader.files.iter().filter(|file| file.path.ends_with(".cnf") || file.path.contains("extfile")) {
         let text = String::from_utf8_lossy(&file.bytes);
         let lines = text.lines().filter_map(|line| line.split_once('='));
         let values = lines.filter(|(key, _)| key.trim() == "subjectAltName").flat_map(|(_, value)| value.split(','));
@@ -149,7 +153,7 @@ fn extfiles(desk: &mut Desk<'_>) {
         if !missing.is_empty() {
             let text =
                 format!("it names {}, which no certificate here has: add it where it belongs", missing.join(", "));
-            desk.adopted.say(Tone::Note, &file.path, text);
+            reader.adopted.say(FindingKind::Note, &file.path, text);
         }
     }
 }
