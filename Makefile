@@ -1,4 +1,4 @@
-# Dockseal's commands. Each does all its own set-up; what it cannot set up, it names with the way to get it.
+# Dockseal's commands. Each sets up what it needs. If it cannot, it says what is missing and how to get it.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -13,7 +13,8 @@ up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
 # The tests that need no root, no Go, no Docker and no network.
-QUICK := --test architecture --test crds --test lifecycle --test delivery
+QUICK := architecture compatibility crds delivery host_laws lifecycle registration_laws
+QUICK := $(foreach name,$(QUICK),$(if $(wildcard tests/$(name).rs),--test $(name)))
 
 quick: rust ## formatting, clippy, unit tests and simulations: under a minute, for every change
 	cargo fmt --check
@@ -24,7 +25,7 @@ test: rust go tools kubernetes helm hostbox promtool ## run every test
 	@tests/needs.sh image
 	@tests/run.sh
 
-test-long: rust tools hostbox image ## the tests that take minutes: a kill at each place, a dockerd that hangs, a second build
+test-long: rust tools hostbox image ## the tests that take minutes: a kill at each system call, a dockerd that hangs, a second build
 	HOSTBOX_CUTS_EVERY=1 cargo test --locked --no-fail-fast --test hostbox --test image -- --include-ignored
 
 test-portainer: rust ## run the Portainer contract on a real server: PORTAINER_URL=http://host:9000 PORTAINER_API_KEY=ptr_...
@@ -44,7 +45,7 @@ deny: rust ## licences and advisories (cargo-deny, built on first use)
 bench: rust go tools kubernetes ## measure the figures of docs/benchmarks.md
 	cargo bench --locked --bench figures $(BENCH)
 
-fuzz: rust ## fuzz what others wrote, FUZZ_SECONDS each (needs a nightly toolchain and a C++ compiler), or FUZZ=target
+fuzz: rust ## fuzz the parsers, FUZZ_SECONDS each (needs a nightly toolchain and a C++ compiler), or FUZZ=target
 	@rustc +nightly --version >/dev/null 2>&1 || { echo "fuzzing needs a nightly toolchain: rustup toolchain install nightly" >&2; exit 1; }
 	@command -v c++ >/dev/null || { echo "fuzzing needs a C++ compiler: sudo apt-get install g++" >&2; exit 1; }
 	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz@0.13.2

@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 command -v openssl >/dev/null || {
-  echo "seeds.sh: there is no openssl: sudo apt-get install openssl" >&2
+  echo "seeds.sh: openssl is not installed: sudo apt-get install openssl" >&2
   exit 1
 }
 work=$(mktemp -d)

@@ -1,4 +1,4 @@
-//! Authorities of somebody's openssl evening: which are adopted, and why the others are not.
+//! Authorities that a user made with openssl: which are adopted, and why the others are not.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(clippy::disallowed_methods, reason = "openssl is a program, writes files and knows the time")]
 

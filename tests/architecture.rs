@@ -63,18 +63,14 @@ const KNOWN_CIRCLES: &[&str] = &[
     "controller/account_watches.rs controller/watches.rs",
     "controller/registration_worker.rs controller/secret_refs.rs controller/worker.rs",
     "companion/mod.rs companion/reconciler/mod.rs",
-    "adapters/portainer/call.rs adapters/portainer/connection.rs adapters/portainer/mod.rs adapters/portainer/request_metrics.rs adapters/portainer/session.rs",
-    "reconcile/registration/connect.rs reconcile/registration/server.rs",
-    "reconcile/registration/apply.rs reconcile/registration/error.rs reconcile/registration/mod.rs reconcile/registration/probe.rs",
     "reconcile/authority.rs reconcile/finalizer.rs reconcile/leaf.rs reconcile/mod.rs",
     "reconcile/host/daemon_step.rs reconcile/host/files.rs reconcile/host/mod.rs reconcile/host/removal.rs",
     "reconcile/host/daemon/apply.rs reconcile/host/daemon/mod.rs reconcile/host/daemon/observe.rs",
     "reconcile/accounts/assignments.rs reconcile/accounts/mod.rs",
-    "portainer/environment.rs portainer/wire.rs",
 ];
 
 /// Public type names that are still defined twice. None may be added.
-const KNOWN_DUPLICATES: &[&str] = &["TlsFiles"];
+const KNOWN_DUPLICATES: &[&str] = &[];
 
 struct Source {
     path: String,

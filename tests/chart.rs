@@ -96,7 +96,7 @@ fn policies_name_the_charts_own_accounts_and_namespaces() -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Bindings, too: to an account or a Role that is not there they give nothing, or to somebody else later.
+/// Bindings, too: to an account or a Role that is not there they give nothing, or to another account later.
 #[test]
 fn bindings_name_what_is_there_and_policies_are_bound_to_deny() -> anyhow::Result<()> {
     let chart = render(&[])?;

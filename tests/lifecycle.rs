@@ -1,4 +1,4 @@
-//! The laws, over an in-memory world: what holds whatever users, clocks and broken connections do.
+//! The laws, over a simulation: what holds whatever users, clocks and broken connections do.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod sim;
@@ -733,7 +733,7 @@ fn perform(sim: &mut Simulation, act: &Act, leaves: &[Object]) {
     sim.settle();
 }
 
-/// Somebody takes a Secret over, and gives the name free again.
+/// Another client takes a Secret over, and later releases the name.
 fn disown(sim: &mut Simulation, leaf: &Object) {
     sim.store.meddle(StoredKind::Secrets, &leaf.secret(), |stored| (stored.owner, stored.labelled) = (None, false));
     let before = sim.secret(&leaf.secret());

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# needs.sh rust|go|tools|hostbox|image|promtool: looks whether this machine has what is needed; installs Debian packages where it may.
+# needs.sh rust|go|tools|hostbox|image|promtool: checks what this machine has, and installs missing Debian packages if it may.
 set -euo pipefail
 
 fail() {
@@ -13,16 +13,16 @@ at_least() {
 }
 
 need_rust() {
-  command -v cargo >/dev/null || fail "there is no Rust: install 1.95 or newer from rustup.rs, then run this again"
+  command -v cargo >/dev/null || fail "Rust is not installed: install 1.95 or newer from rustup.rs, then run this again"
   local have
   have=$(rustc --version | awk '{print $2}')
-  at_least "$have" 1.95.0 || fail "Rust is $have, needed is 1.95 or newer: rustup update stable"
+  at_least "$have" 1.95.0 || fail "Rust is $have, but 1.95 or newer is needed: rustup update stable"
   command -v cc >/dev/null || install_packages gcc libc6-dev
 }
 
 need_go() {
   [ -x "${KUBEBUILDER_ASSETS:-}/kubelet" ] && return
-  command -v go >/dev/null || fail "there is no Go, which builds Kubernetes for the tests: install 1.26 from go.dev/dl, or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and kubectl"
+  command -v go >/dev/null || fail "Go is not installed; it builds Kubernetes for the tests: install 1.26 from go.dev/dl, or set KUBEBUILDER_ASSETS to a directory with etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet and kubectl"
 }
 
 # The program of each package says whether it is there.
@@ -35,7 +35,7 @@ need_tools() {
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 
-# What builds a Docker host in a box, and what boots it.
+# The programs that build and boot a Docker host in a box.
 need_hostbox() {
   local missing=()
   command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
@@ -46,7 +46,7 @@ need_hostbox() {
   [ ${#missing[@]} -eq 0 ] || install_packages "${missing[@]}"
 }
 
-# What builds the static binary, and the image of it.
+# The programs that build the static binary and its image.
 need_image() {
   local missing=() sysroot
   command -v musl-gcc >/dev/null || missing+=(musl-tools)
@@ -60,18 +60,18 @@ need_image() {
   rustup --quiet target add x86_64-unknown-linux-musl >&2 || echo "needs.sh: Rust's library for musl cannot be added" >&2
 }
 
-# Prints the path of promtool. Of Debian's package prometheus it alone is taken: no server is installed, nothing started.
+# Prints the path of promtool. Only promtool is taken from Debian's package prometheus: no server is installed or started.
 need_promtool() {
   local cached="${XDG_CACHE_HOME:-$HOME/.cache}/dockseal/promtool" work sudo=""
   command -v promtool && return
   if [ ! -x "$cached" ]; then
-    command -v apt-get >/dev/null || fail "there is no promtool: install Prometheus (Debian's package is prometheus)"
+    command -v apt-get >/dev/null || fail "promtool is not installed: install Prometheus (Debian's package is prometheus)"
     echo "needs.sh: fetching promtool" >&2
     work=$(mktemp -d)
     if ! (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2); then
       [ "$(id -u)" = 0 ] || sudo="sudo -n"
       DEBIAN_FRONTEND=noninteractive $sudo apt-get -qq update >&2 || true
-      (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2) || fail "there is no promtool: sudo apt-get install prometheus"
+      (cd "$work" && apt-get -qq -o APT::Sandbox::User=root download prometheus >&2) || fail "promtool is not installed: sudo apt-get install prometheus"
     fi
     dpkg-deb --fsys-tarfile "$work"/prometheus_*.deb | tar -x -C "$work" ./usr/bin/promtool
     mkdir -p "$(dirname "$cached")"

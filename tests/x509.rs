@@ -7,7 +7,7 @@ mod openssl;
 use dockseal::adapters::random::{KeyGenerator, salt, serial};
 use dockseal::pki::KeyError;
 use dockseal::pki::certificate::all_from_pem;
-use dockseal::pki::constraints::{Network, permit};
+use dockseal::pki::constraints::{Subnet, permit};
 use dockseal::pki::encrypted::{Salt, seal};
 use dockseal::pki::lifecycle;
 use dockseal::pki::material::{self, Data};
@@ -141,7 +141,7 @@ fn made(algorithm: KeyAlgorithm) -> Authority {
         organization: "Bodky & Söhne".into(),
         ..DistinguishedName::of("Docker CA")
     };
-    let networks = ["192.168.0.0/16", "127.0.0.0/8"].map(|network| Network::parse(network).unwrap());
+    let networks = ["192.168.0.0/16", "127.0.0.0/8"].map(|network| Subnet::parse(network).unwrap());
     new_authority(&subject, Some(&permit(&["bodkys.house".into()], &networks)), key(algorithm), dates(), serial())
         .unwrap()
 }

@@ -176,7 +176,7 @@ pub async fn memory(server: &Server, table: &mut Table, many: usize) -> anyhow::
     let issuing = start(server, "many").await?;
     table.note("issuing many");
     while issuing.ready("leading").await.is_err() {}
-    let what = format!("{many} hosts and {many} foreign Secrets of 10 KiB");
+    let what = format!("{many} hosts and {many} other Secrets of 10 KiB");
     table.row(format!("memory (VmRSS) after issuing {what}"), resident(issuing.pid())?);
     issuing.stop()?;
     let again = start(server, "many").await?;

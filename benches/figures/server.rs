@@ -50,7 +50,7 @@ impl Server {
         Ok(made.buffer_unordered(CONCURRENCY).try_collect().await?)
     }
 
-    /// Secrets of somebody else, of 10 KiB each.
+    /// Secrets of others, of 10 KiB each.
     pub async fn foreign_secrets(&self, namespace: &str, count: usize) -> anyhow::Result<()> {
         let api: &Api<Secret> = &Api::namespaced(self.client.clone(), namespace);
         let made = stream::iter(0..count).map(|number| async move {

@@ -4,7 +4,7 @@ use super::exit::CliError;
 use super::source::Source;
 use crate::adapters::Clock;
 use crate::api::Object;
-use crate::docker::context::TlsFiles;
+use crate::docker::context::ContextFiles;
 use crate::pki::Certificate;
 use crate::pki::material::{Data, read_leaf};
 
@@ -37,9 +37,9 @@ impl Credential {
         Ok(Credential { object, certificate, data })
     }
 
-    pub fn files(&self) -> TlsFiles<'_> {
+    pub fn files(&self) -> ContextFiles<'_> {
         let file = |name| self.data.get(name).expect("read_leaf saw it");
-        TlsFiles { ca: file("ca.crt"), cert: file("tls.crt"), key: file("tls.key") }
+        ContextFiles { ca: file("ca.crt"), cert: file("tls.crt"), key: file("tls.key") }
     }
 
     /// When it was issued, in seconds since 1970, for archives.

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// The TLS files of a Docker client, PEM.
 #[derive(Clone, Copy)]
-pub struct TlsFiles<'a> {
+pub struct ContextFiles<'a> {
     /// The authorities that verify the host.
     pub ca: &'a [u8],
     /// The client certificate.
@@ -17,7 +17,7 @@ pub struct TlsFiles<'a> {
 }
 
 /// The archive of a context with that name and description, for the daemon at `tcp://host:port`.
-pub fn context(name: &str, description: &str, url: &str, files: TlsFiles<'_>, time: u64) -> Zeroizing<Vec<u8>> {
+pub fn context(name: &str, description: &str, url: &str, files: ContextFiles<'_>, time: u64) -> Zeroizing<Vec<u8>> {
     let meta = json!({
         "Name": name,
         "Metadata": { "Description": description },

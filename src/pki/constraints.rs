@@ -8,14 +8,14 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 /// A network in CIDR notation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
+pub struct Subnet {
     address: IpAddr,
     prefix: u8,
 }
 
-impl Network {
+impl Subnet {
     /// Reads `192.168.0.0/16` or `fd00::/8`, as the schema's isCIDR has them; bits beyond the prefix are cleared.
-    pub fn parse(text: &str) -> Option<Network> {
+    pub fn parse(text: &str) -> Option<Subnet> {
         let (address, prefix) = text.split_once('/')?;
         let address: IpAddr = address.parse().ok()?;
         let plain = prefix.bytes().all(|b| b.is_ascii_digit()) && (prefix == "0" || !prefix.starts_with('0'));
@@ -25,7 +25,7 @@ impl Network {
             IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => return None, // it would hold no IPv4 address
             IpAddr::V6(_) => 128,
         };
-        (prefix <= bits).then_some(Network { address, prefix })
+        (prefix <= bits).then_some(Subnet { address, prefix })
     }
 
     /// Address and mask, as iPAddress has them in a subtree.
@@ -37,7 +37,7 @@ impl Network {
 }
 
 /// The extension that permits those domains and networks.
-pub fn permit(domains: &[String], networks: &[Network]) -> NameConstraints {
+pub fn permit(domains: &[String], networks: &[Subnet]) -> NameConstraints {
     let domains = domains.iter().map(|name| GeneralName::DnsName(Ia5String::new(name).expect("a DNS name is ASCII")));
     let networks = networks.iter().map(|network| {
         GeneralName::IpAddress(OctetString::new(network.octets()).expect("an address and its mask are short"))
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn names_and_addresses_within_and_without() {
-        let networks: Vec<_> = ["192.168.0.0/16", "1.2.3.4/32", "fd00::/8"].map(|n| Network::parse(n).unwrap()).into();
+        let networks: Vec<_> = ["192.168.0.0/16", "1.2.3.4/32", "fd00::/8"].map(|n| Subnet::parse(n).unwrap()).into();
         let rules = permit(&["bodkys.house".into()], &networks);
         for (name, expected) in [
             ("bodkys.house", true),
@@ -144,7 +144,7 @@ mod tests {
             "::/00",
             "::ffff:1.2.3.0/120",
         ] {
-            assert_eq!(Network::parse(bad), None, "{bad}");
+            assert_eq!(Subnet::parse(bad), None, "{bad}");
         }
     }
 }

@@ -1,5 +1,5 @@
 //! This test binary again, as another process: under another umask, without capabilities, traced, killed, or as
-//! somebody else who attacks.
+//! an attacker.
 
 use super::test_dir::*;
 use super::{attacks, crashes, limits};

@@ -24,7 +24,7 @@ fn traced(part: &str, certs: &Path, call: &str, fate: &str, number: usize) -> Op
     (met.contains("(INJECTED)") || met.contains("killed by SIGKILL")).then_some(output)
 }
 
-/// A world before, what runs in it, and what must hold whenever it is killed.
+/// The state before, what runs, and what must hold whenever it is killed.
 struct CrashCase {
     before: fn(&Path),
     part: &'static str,
@@ -223,7 +223,7 @@ fn no_path_is_asked_for_but_the_root_and_names_in_opened_directories() {
     let mut names = 0;
     for call in steps.iter().filter(|call| !call.starts_with("fsync") && call.contains('(')) {
         assert!(!call.starts_with("open(") && !call.starts_with("stat"), "{call}");
-        // What is quoted are names; a link's target is no name.
+        // Only names are quoted; a link's target is not a name.
         let quoted = call.split('"').skip(1).step_by(2).collect::<Vec<_>>();
         let quoted = if call.starts_with("symlink") { &quoted[1..] } else { &quoted[..1] };
         let plain = quoted.iter().all(|name| !name.contains('/'));

@@ -51,7 +51,7 @@ fn full_disk(certs: &Path) -> Result<(), DeliveryError> {
     assert_eq!((facts(certs), shown(certs)), (before, vec!["one".to_owned(); 3]));
     directory.claim(&owner(), None)?; // nor does what is so already
     for (number, word) in [(two, "two"), (1, "one")] {
-        directory.set_current(number)?; // a rollback needs no room
+        directory.set_current(number)?; // a rollback needs no space
         assert_eq!(shown(certs), [word; 3]);
     }
     fs::remove_file(allowed.join("filler")).unwrap();

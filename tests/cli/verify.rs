@@ -151,7 +151,7 @@ fn an_expired_certificate_and_another_authority_are_told() -> anyhow::Result<()>
     let dockerd = serving(port, &files, &files.join("ca.pem"))?;
     let (foreign, code) = report(dir, &OF_STATE);
     let expected = [Question::OurClient, Question::Chain, Question::Stored].map(|id| (id, CheckOutcome::Fail));
-    // Nobody is let in, so nobody hears from Docker.
+    // No client is accepted, so none gets an answer of Docker's.
     assert_eq!((wrong(&foreign), code), (expected.to_vec(), 1), "{foreign:?}");
     assert!(message(&foreign, Question::Chain).contains("same name and another key"), "{foreign:?}");
     drop(dockerd);

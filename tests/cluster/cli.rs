@@ -68,7 +68,7 @@ async fn people_see_and_renew_and_take_what_the_controller_made() -> anyhow::Res
         .ends(3, "there is no DockerHostCert, DockerClientCert or PortainerClient nope");
     run(&["bundle", "dcc/nope", "-o", "/dev/null"]).await?.ends(3, "there is no DockerClientCert nope");
 
-    tokio::time::sleep(Duration::from_millis(1100)).await; // a wish of the certificate's own second is fulfilled already
+    tokio::time::sleep(Duration::from_millis(1100)).await; // a renewal asked for in the second of the issuance is done already
     let before = serial(&janus);
     let renewed = run(&["renew", "dhc/janus", "--wait"]).await?;
     renewed.ends(0, "");

@@ -337,7 +337,10 @@ async fn two_hosts_of_one_node_leave_it_to_one_and_what_stays_is_said() -> anyho
     let told = companion.assigned(|assignment| assignment.hosts.iter().all(|host| host.name == "second")).await?;
     ensure!(told.len() == 1, "{told:?}");
     let stays = fixture.home.event("first", "Retained").await?;
-    ensure!(stays["message"].as_str().is_some_and(|text| text.contains("/etc/docker/certs stays")), "{stays:#}");
+    ensure!(
+        stays["message"].as_str().is_some_and(|text| text.contains("files in /etc/docker/certs stay")),
+        "{stays:#}"
+    );
     fixture.home.until(second, |host| fails(host, "Ready", "NotDelivered")).await?;
     // And to another node: the old one's rights go.
     fixture.home.merge(second, json!({"spec": {"delivery": {"nodeName": "two"}}})).await?;
@@ -347,7 +350,7 @@ async fn two_hosts_of_one_node_leave_it_to_one_and_what_stays_is_said() -> anyho
     fixture.home.gone("role/dockseal-node-one").await.context("the old node's rights")?;
     let shut = async || companion.home.get("secret/second-docker-host").await.is_err();
     eventually("its token opens nothing", shut).await?;
-    // Delivery leaves the spec: the companion's part of the status goes with it.
+    // Delivery leaves the spec: the companion's part of the status is removed with it.
     fixture.home.merge(second, json!({"spec": {"delivery": null}})).await?;
     let bare = |host: &Value| {
         find(host, "Delivered").is_none() && find(host, "Serving").is_none() && host["status"]["host"].is_null()
@@ -398,7 +401,7 @@ async fn one_host_of_an_authority_at_a_time_has_its_turn() -> anyhow::Result<()>
             continue;
         };
         if had.len() == 2 {
-            controller.kill(); // whoever comes after it knows whose turn it is
+            controller.kill(); // the next leader knows whose turn it is
             controller = fixture.controller("turns").await?;
             controller.ready("leading").await?;
         }

@@ -246,7 +246,7 @@ fn pods() -> Vec<Row> {
         (pod, mint("node-pandora", bound_to("attic")), Some(TO_ITS_NODE)),
         (pod, mint("node-pandora", bound("v1", "Pod", "companion-pandora")), Some(TO_ITS_NODE)),
         (pod, mint("node-pandora", bound("v1", "Secret", "pandora")), Some(TO_ITS_NODE)),
-        // for longer, or for somebody else
+        // for longer, or for another account
         (pod, mint("node-pandora", seconds(3601)), Some(AN_HOUR)),
         (pod, mint("node-pandora", seconds(2_592_000)), Some(AN_HOUR)),
         (pod, mint("node-pandora", audiences(&["vault"])), Some(FOR_THE_SERVER)),
@@ -453,7 +453,7 @@ fn hosts() -> Vec<Row> {
     ]
 }
 
-/// Accounts that somebody gave every right by mistake: the policies hold without RBAC.
+/// Accounts that have every right by mistake: the policies hold without RBAC.
 fn mighty() -> Vec<Row> {
     let own = status("home", "pandora");
     let mut rows = vec![

@@ -366,7 +366,7 @@ async fn a_portainer_without_its_credential_is_said_and_the_certificate_issued()
     }
     let other = namespace.until("dockerhostcert/other", |host| is(host, "Ready", "True")).await?;
     assert!(find(&other, "Registered").is_none());
-    // The condition goes with what asked for it.
+    // The condition is removed with what asked for it.
     namespace.delete("portainerclient/portainer").await?;
     namespace
         .until("dockerhostcert/selected", |host| is(host, "Ready", "True") && find(host, "Registered").is_none())

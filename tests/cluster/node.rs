@@ -203,7 +203,7 @@ impl Release {
         self.reached("deliveredFingerprint").await
     }
 
-    /// Waits until somebody leads who is not that one, which is gone.
+    /// Waits for another leader than that one, which is gone.
     async fn another_leads(&self, gone: &str) -> Result<()> {
         let since = Instant::now();
         while [gone, ""].contains(&self.leader().await?.as_str()) {

@@ -84,7 +84,7 @@ async fn health_and_metrics_say_how_it_is() -> anyhow::Result<()> {
     assert_eq!(controller.get("/healthz").await?, (200, "ok\n".to_owned()));
     assert_eq!(controller.get("/nothing").await?.0, 404);
     assert_eq!(samples(&standing_by.get("/metrics").await?.1)["dockseal_leader"], 0.0);
-    // A walk is counted when it has ended, a moment after its last write.
+    // A reconcile is counted when it has ended, a moment after its last write.
     let deadline = Instant::now() + SOON;
     while let Err(differs) = tell(&samples(&controller.get("/metrics").await?.1), &objects) {
         ensure!(Instant::now() < deadline, "{differs}");

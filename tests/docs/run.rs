@@ -123,7 +123,7 @@ impl PageRun {
         self.dockerd = Some((Dockerd::start_on(port, &cert, &key, &ca).unwrap(), port));
     }
 
-    /// Somebody has clicked a host together, and kept the authority's certificate.
+    /// A user has made a host's environment by hand, and kept the authority's certificate.
     fn clicked(&mut self, host: &str) {
         let portainer = Portainer::start().unwrap();
         let environment = portainer.add_environment(host, &format!("tcp://{host}.bodkys.house:2376"));
@@ -142,7 +142,7 @@ impl PageRun {
         self.cluster = Some(small);
     }
 
-    /// Somebody has done in his home what the how-to says.
+    /// A user has followed the how-to in the home directory.
     fn how_to(&mut self) -> Option<String> {
         let page = Page::of("docs/howto-openssl.md");
         self.run(&format!("cd\n{}", page.block_with("openssl genrsa")), 0)

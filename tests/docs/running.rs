@@ -1,4 +1,4 @@
-//! A command that goes on until somebody presses Ctrl-C.
+//! A command that runs until Ctrl-C.
 
 use anyhow::{Context, Result, ensure};
 use std::os::unix::process::CommandExt;

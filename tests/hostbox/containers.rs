@@ -55,7 +55,7 @@ fn a_swarm_node_gets_no_live_restore_and_stays_one() -> Result<()> {
     used.restart()?;
     used.runs()?;
     used.homelab.daemon = "restart: WhenLiveRestore, enableLiveRestore: true".into();
-    let said = used.up_refused("Serving", "RestartPending")?; // the open door is closed all the same
+    let said = used.up_refused("Serving", "RestartPending")?; // the open port is closed all the same
     ensure!(said.contains("swarm"), "{said}");
     let probe = used.probe()?;
     ensure!(live_restore(&host)?.is_null(), "a node of a swarm does not start with it");

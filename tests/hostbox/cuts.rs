@@ -5,8 +5,8 @@ use crate::support::hostbox::probe::Probe;
 use anyhow::{Context, Result, ensure};
 use std::fmt::{Display, Formatter};
 
-/// System calls that change what outlives the process. What is synced is there for whoever comes after a kill, synced
-/// or not; so fsync is no place of its own.
+/// System calls that change what outlives the process. After a kill it is there, synced
+/// or not; so fsync does not count as a place.
 const CHANGES: [&str; 3] = ["rename", "symlink", "unlink"];
 /// D-Bus calls that change something, as a message has their names.
 const CALLS: [&str; 5] = ["StopUnit", "StartUnit", "RestartUnit", "KillUnit", "\\0Reload\\0"];

@@ -1,4 +1,4 @@
-//! What of ours others edit or delete: nobody is let in by it, it is put right, and not for ever.
+//! What of ours others edit or delete: it gives nobody access, and it is put right, though not for ever.
 
 use crate::support::hostbox::HostBox;
 use crate::used_host::{UsedHost, sealed};

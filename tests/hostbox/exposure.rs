@@ -10,7 +10,7 @@ const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 
 const PLAIN: &str = "{\"storage-driver\":\"vfs\",\"bridge\":\"none\",\"iptables\":false}";
 
-/// Ways to write daemon.json so that dockerd does not demand certificates, or so that somebody might think it does.
+/// Ways to write daemon.json so that dockerd does not demand certificates, or so that it only seems to.
 fn unsealed(used: &UsedHost) -> Result<Vec<String>> {
     let sound: serde_json::Value = serde_json::from_str(&used.host.read(DAEMON_JSON)?)?;
     let changed = |change: &dyn Fn(&mut serde_json::Map<String, serde_json::Value>)| {

@@ -18,7 +18,7 @@ const PATIENCES: [&str; 3] = ["1s", "4s", "15s"];
 /// How long for what comes, on a busy machine too.
 pub const UP_TIMEOUT: &str = "100s";
 const STEP_UNIT: &str = "dockseal-step.service";
-/// dockerd and its sockets are stopped, whoever calls for them meanwhile.
+/// dockerd and its sockets are stopped, even if a unit asks for them meanwhile.
 pub const STOPPED: &str = "ours=dockseal-docker.socket
     while systemctl stop docker.socket docker.service $ours 2>/dev/null; \
         systemctl -q is-active docker.socket docker.service $ours; do :; done";
@@ -27,7 +27,7 @@ pub const STARTED: &str =
     "systemctl daemon-reload; systemctl reset-failed; systemctl start docker.socket docker.service";
 const CLIENT: &str = "/root/state/secrets/default/ci-docker-client";
 
-/// What is wished for. Each field is YAML, put where its name says.
+/// The objects of the file. Each field is YAML, put where its name says.
 #[derive(Clone, Debug)]
 pub struct Homelab {
     /// `spec.delivery.daemon`, without braces.
@@ -252,7 +252,7 @@ impl InstalledHost<'_> {
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// What somebody made by hand: an authority, and certificates for the host and for a client.
+    /// What a user made by hand: an authority, and certificates for the host and for a client.
     pub fn certificates(&self, directory: &str) -> Result<()> {
         let made = Scratch::new("hostbox-by-hand")?;
         made.run(&format!(
@@ -285,7 +285,7 @@ impl InstalledHost<'_> {
         Ok(std::fs::read_to_string(made.path().join("ca.pem"))?)
     }
 
-    /// A client of before is let in; it trusts the new authority by now.
+    /// An older client is accepted; it trusts the new authority by now.
     pub fn old_client_is_served(&self, directory: &str) -> Result<()> {
         let script = format!(
             "docker --tlsverify --tlscacert {CLIENT}/ca.pem --tlscert {directory}/client.pem \
@@ -300,7 +300,7 @@ impl InstalledHost<'_> {
         self.host.sh("systemctl show -p MainPID --value docker.service")
     }
 
-    /// Nobody without a certificate got an answer, and somebody asked.
+    /// No client without a certificate got an answer, and at least one asked.
     pub fn harmless(&self, probe: Probe) -> Result<()> {
         let count = probe.finish();
         ensure!(count.leaked == 0, "{:?}\n{}", count.first_leak, self.facts());

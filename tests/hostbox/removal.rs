@@ -1,4 +1,4 @@
-//! What was delivered is removed: dockerd starts and goes on as before it came, and no door opens by it.
+//! What was delivered is removed: dockerd starts and goes on as before it came, and nothing is opened by it.
 
 use crate::howto::HowTo;
 use crate::support::hostbox::HostBox;

@@ -1,4 +1,4 @@
-//! Hosts on which somebody followed a how-to before: refused by name, taken over where that is asked for, and no old
+//! Hosts on which a user followed a how-to before: refused by name, taken over where that is asked for, and no old
 //! client shut out.
 
 use crate::howto::HowTo;
@@ -114,7 +114,7 @@ fn flags_without_the_unix_socket() -> Result<()> {
 }
 
 /// Whoever asks is answered on port 2375 (`tls` is said to be false, since dockerd else waits for 15 s before it opens
-/// such a door): refused by name; with takeOver closed at once, and served as it should be.
+/// such an open port): refused by name; with takeOver closed at once, and served as it should be.
 fn from_plain_tcp(host: &HostBox) -> Result<()> {
     let mut used = UsedHost::to(host)?;
     host.restart(&["docker.socket", "docker.service"])?;

@@ -18,7 +18,7 @@ const EVERYTHING: &str = "find /etc /usr/lib/systemd /srv /root /var/lib/docksea
     -printf '%p %y %m %U %G %l\\n' | sort; \
     find /etc -xdev -type f | sort | xargs sha256sum; systemctl show -p MainPID docker.service";
 
-/// A box with the program, what is wished for there, and what others do to it.
+/// A box with the program, its objects, and what others do to it.
 pub struct UsedHost<'a> {
     pub host: &'a HostBox,
     at: InstalledHost<'a>,

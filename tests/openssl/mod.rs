@@ -51,7 +51,7 @@ impl OpensslDir {
         Certificate::from_pem(&self.read(name)).unwrap()
     }
 
-    /// Those files as a Secret that somebody made of them.
+    /// Those files as a Secret that a user made of them.
     pub fn secret(&self, names: &[&str]) -> Data {
         names.iter().map(|name| ((*name).to_owned(), self.read(name))).collect()
     }

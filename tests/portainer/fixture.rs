@@ -16,7 +16,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// A test's ground.
+/// A Portainer and what one test makes in it.
 pub struct Fixture {
     /// The administrator's.
     pub api: Api,

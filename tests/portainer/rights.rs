@@ -1,4 +1,4 @@
-//! Who is let in: headers, keys, roles. What a registrar sees when it has the wrong ones.
+//! Who is accepted: headers, keys, roles. What a registrar sees when it has the wrong ones.
 
 use crate::api::Form;
 use crate::fixture::{Ca, Fixture};

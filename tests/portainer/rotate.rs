@@ -31,7 +31,7 @@ impl Case {
         self.fixture.api.put(&format!("/endpoints/{}", self.id), &body).await
     }
 
-    /// The serial number that the host sees when somebody uses the proxy.
+    /// The serial number that the host sees when a user uses the proxy.
     async fn seen(&self) -> anyhow::Result<String> {
         assert_eq!(self.fixture.ping(self.id).await?, 200);
         Ok(self.docker.last_serial().expect("it was asked"))

@@ -1,4 +1,5 @@
-//! An in-memory world: a store that counts, forgets and fails on demand, a clock that jumps, and a door that walks.
+//! A simulation in memory: a store that counts, loses writes and fails on demand, a clock that jumps, and a runner that
+//! reconciles.
 #![allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
 
 mod runner;
@@ -29,7 +30,7 @@ pub fn homelab() -> ObjectRef {
     ObjectRef::new(Kind::DockerCA, "home", "homelab")
 }
 
-/// A world of those objects in which nothing is left to do.
+/// A simulation of those objects in which nothing is left to do.
 pub fn settled(objects: impl IntoIterator<Item = Object>) -> Simulation {
     let mut sim = Simulation::of(objects);
     sim.settle();

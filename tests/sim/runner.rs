@@ -1,9 +1,9 @@
-//! The door: it walks what is due or was touched, authorities first, and their leaves when an authority changed.
+//! The runner: it reconciles what is due or affected, authorities first, and their leaves when an authority changed.
 
 use super::store::{Interruption, MemoryStore};
 use dockseal::adapters::store::{StoredItem, StoredKind};
 use dockseal::adapters::{Clock, StoreError};
-use dockseal::api::account::{PartKey, PartKind, ResourceBody, SeenPart};
+use dockseal::api::account::{ObservedResource, ResourceBody, ResourceKey, ResourceKind};
 use dockseal::api::assignment::{ASSIGNMENT_KEY, Assignment};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::docker_host_cert::Mode;
@@ -46,11 +46,11 @@ fn report(object: &Object, said: &Verdict, now: Timestamp) -> Condition {
     }
 }
 
-/// A house, its store and its clock, walked until nothing is left to do.
+/// A context with its store and its clock, reconciled until nothing is left to do.
 pub struct Simulation {
-    /// The store behind the house.
+    /// The store behind the context.
     pub store: MemoryStore,
-    /// When each object is to be walked again.
+    /// When each object is to be reconciled again.
     pub wakes: BTreeMap<ObjectRef, Option<Timestamp>>,
     /// When each account is.
     pub account_wakes: BTreeMap<String, Option<Timestamp>>,
@@ -64,7 +64,7 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    /// A world of those objects in which nothing was walked yet.
+    /// A simulation of those objects in which nothing was reconciled yet.
     pub fn of(objects: impl IntoIterator<Item = Object>) -> Simulation {
         let start: Timestamp = super::START.parse().expect("an instant");
         let now = Arc::new(Mutex::new(start));
@@ -97,7 +97,7 @@ impl Simulation {
         *self.now.lock().expect("nothing panics here")
     }
 
-    /// Moves the clock; what is due by then is walked at the next settling.
+    /// Moves the clock; what is due by then is reconciled at the next settling.
     pub fn jump(&mut self, now: Timestamp) {
         *self.now.lock().expect("nothing panics here") = now;
         let due = self
@@ -133,7 +133,7 @@ impl Simulation {
         self.touch(&at);
     }
 
-    /// The object, those of its account, and the account are walked at the next settling.
+    /// The object, those of its account, and the account are reconciled at the next settling.
     fn touch(&mut self, at: &ObjectRef) {
         self.due.insert(at.clone());
         let Some(account) = self.store.host(at).and_then(|object| object.account()) else { return };
@@ -153,8 +153,12 @@ impl Simulation {
         }
     }
 
-    /// Changes one of an account's objects, as somebody else does; the watch tells of it.
-    pub fn edit_part(&mut self, key: &PartKey, change: impl FnOnce(Option<SeenPart>) -> Option<SeenPart>) {
+    /// Changes one of an account's objects, as another client does; the watch reports it.
+    pub fn edit_part(
+        &mut self,
+        key: &ResourceKey,
+        change: impl FnOnce(Option<ObservedResource>) -> Option<ObservedResource>,
+    ) {
         self.store.meddle_part(key, change);
         let seen = self.store.open().parts.get(key).filter(|part| part.labelled).cloned();
         self.due_accounts.extend(self.accounts.notice(key, seen));
@@ -162,7 +166,7 @@ impl Simulation {
 
     /// What a companion is told.
     pub fn assignment(&self, account: &str) -> Option<Assignment> {
-        let key = PartKey::new(PartKind::ConfigMap, COMPANIONS, account);
+        let key = ResourceKey::new(ResourceKind::ConfigMap, COMPANIONS, account);
         let part = self.store.open().parts.get(&key).cloned()?;
         let ResourceBody::ConfigMap(data) = part.body else { panic!("a ConfigMap") };
         Some(Assignment::parse(&data[ASSIGNMENT_KEY]).expect("an assignment"))
@@ -175,7 +179,7 @@ impl Simulation {
         self.touch(at);
     }
 
-    /// Everything is walked at the next settling.
+    /// Everything is reconciled at the next settling.
     pub fn touch_all(&mut self) {
         self.due.extend(self.store.open().objects.keys().cloned());
         let accounts: Vec<String> = self.store.open().objects.values().filter_map(Object::account).collect();
@@ -225,7 +229,7 @@ impl Simulation {
         panic!("the door never comes to rest: {:?}", self.store.open().log);
     }
 
-    /// How a walk that cannot end well ends.
+    /// How a reconcile that cannot succeed ends.
     pub fn failure(&self, at: &ObjectRef) -> Option<StoreError> {
         let object = self.store.open().objects.get(at).cloned()?;
         let related = self.related(&object);
@@ -272,9 +276,10 @@ impl Simulation {
     /// The watch tells of all that is there of accounts.
     fn watch(&mut self) {
         let parts = self.store.open().parts.clone();
-        let kinds = [PartKind::ServiceAccount, PartKind::ConfigMap, PartKind::Role, PartKind::RoleBinding];
+        let kinds =
+            [ResourceKind::ServiceAccount, ResourceKind::ConfigMap, ResourceKind::Role, ResourceKind::RoleBinding];
         for kind in kinds {
-            let there = |at: &NamespacedName| parts.contains_key(&PartKey { kind, at: at.clone() });
+            let there = |at: &NamespacedName| parts.contains_key(&ResourceKey { kind, at: at.clone() });
             self.due_accounts.extend(self.accounts.keep_only(kind, there));
         }
         for (key, part) in parts.iter().filter(|(_, part)| part.labelled) {
@@ -300,7 +305,7 @@ impl Simulation {
         }
     }
 
-    /// Every object that is no authority.
+    /// Every object that is not an authority.
     pub fn leaves(&self) -> Vec<Object> {
         self.store.open().objects.values().filter(|object| object.at.kind != Kind::DockerCA).cloned().collect()
     }

@@ -109,7 +109,7 @@ pub fn acceptor(chain: &str, key: &str, clients: Option<&str>) -> anyhow::Result
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Tells who speaks plain HTTP to a TLS port so, as Go's servers do; whoever speaks TLS goes on.
+/// Answers plain HTTP on a TLS port with an error, as Go's servers do; a TLS client goes on.
 pub async fn only_tls(mut stream: TcpStream) -> Option<TcpStream> {
     let mut first = [0];
     stream.peek(&mut first).await.ok().filter(|read| *read == 1)?;

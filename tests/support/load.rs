@@ -80,7 +80,7 @@ impl Load {
         Ok(Load { dir, count, portainer, docker, last, offset })
     }
 
-    /// Registers all of them in an empty Portainer. Somebody hangs for as long as it takes the others.
+    /// Registers all of them in an empty Portainer. A host or the server may hang meanwhile.
     pub async fn register(&mut self, hanging: Hanging) -> anyhow::Result<(Registered, Runner)> {
         self.portainer.reinstall()?;
         let _ = std::fs::remove_dir_all(self.dir.path().join("state/status"));

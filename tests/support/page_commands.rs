@@ -1,11 +1,11 @@
-//! Somebody who types what pages leave to one test, `<!-- test: typed by NAME -->`, and in the end has left nothing out.
+//! The commands that pages leave to one test, `<!-- test: typed by NAME -->`. In the end it says which were left out.
 
 use super::pages::{Marker, all};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
-/// What no test types, for it runs the tests, or makes or measures what they look at.
+/// What no test types, because it runs the tests, or makes or measures what they check.
 pub const BY_HAND: [(&str, &[&str]); 2] = [
     ("README.md", &["make test"]),
     (
@@ -32,7 +32,7 @@ pub fn is_by_hand(page: &str, command: &str) -> bool {
     BY_HAND.iter().any(|(of, commands)| *of == page && commands.contains(&command))
 }
 
-/// The one of that name.
+/// The commands that are left to the test of one name.
 pub struct PageCommands {
     commands: Vec<Command>,
     typed: Mutex<BTreeSet<usize>>,
@@ -47,7 +47,7 @@ struct Command {
 }
 
 impl PageCommands {
-    /// With all that stands on the pages.
+    /// Reads all pages.
     pub fn new(name: &str) -> PageCommands {
         let marker = Marker::Typed(name.to_owned());
         let mut commands = Vec::new();
@@ -72,7 +72,7 @@ impl PageCommands {
         Ok(self.commands[at].line.clone())
     }
 
-    /// Nothing is left.
+    /// Fails if a command is left.
     pub fn done(&self) -> Result<()> {
         let typed = self.typed.lock().unwrap_or_else(PoisonError::into_inner);
         let left = self.commands.iter().enumerate().filter(|(at, command)| command.is_left && !typed.contains(at));

@@ -2,7 +2,7 @@
 //!
 //! Every block of `sh` has one of these. `<!-- test: run -->`: tests/docs runs it, in a directory that the page's blocks
 //! share, and it ends with 0; `<!-- test: run, exits 4 -->`: with that; `<!-- test: run, goes on -->`: it does not end
-//! before the page does. `<!-- test: typed by NAME -->`: the test that has a `Typist` of that name types each command of it.
+//! before the page does. `<!-- test: typed by NAME -->`: the test that has `PageCommands` of that name types each command of it.
 //!
 //! Before other blocks: `<!-- test: prints -->`: the run before it printed those lines, dates aside; a line may end in
 //! `...`. `<!-- test: file NAME -->`: it is put there first. `<!-- test: values -->`: they are the chart's.

@@ -66,7 +66,7 @@ impl Drop for Scratch {
 }
 
 /// A copy that can be run at once. Another process writes it: whatever this one opens, a child of another test's has open
-/// too until it becomes its program, and what somebody writes cannot be run.
+/// too until it becomes its program, and a file that is open for writing cannot be run.
 pub fn copied(program: &Path, to: &Path) -> anyhow::Result<()> {
     let output = Command::new("install").arg("--mode=755").args([program, to]).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

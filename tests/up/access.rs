@@ -181,7 +181,7 @@ async fn a_server_that_is_away_is_named_and_tried_again() {
     assert_eq!(fleet.id("pandora"), id);
 }
 
-/// Somebody in Portainer's place who sends everybody to the real one.
+/// A server in Portainer's place that redirects every request to the real one.
 fn elsewhere(to: &str) -> (String, Listening) {
     let listener = listen(([127, 0, 0, 1], 0).into()).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

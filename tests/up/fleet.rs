@@ -1,5 +1,5 @@
 //! Docker hosts, a Portainer, and the files that bring them together: certificates are issued first, then each host
-//! serves its own, as a user's hosts do before Portainer is let in.
+//! serves its own, as a user's hosts do before Portainer may reach them.
 
 use crate::fixture::{CA, Fixture};
 use crate::support::docker_like::{DockerLike, Material};
@@ -46,7 +46,7 @@ impl Fleet {
         Fleet::begun(names, options, 0).await
     }
 
-    /// The same, begun so many seconds ago by the door's clock.
+    /// The same, begun so many seconds ago by the runner's clock.
     pub async fn begun(names: &[&str], options: Options, ago: i64) -> Fleet {
         let offset = Arc::new(AtomicI64::new(-ago));
         let portainer = Portainer::with(options).unwrap();
@@ -82,13 +82,13 @@ impl Fleet {
         self.edit(&key, &format!("stringData: {{username: {username}, password: '{password}'}}"));
     }
 
-    /// By the door's clock so much later.
+    /// By the runner's clock so much later.
     pub fn later(&self, by: Duration) {
         self.offset.fetch_add(i64::try_from(by.as_secs()).unwrap(), Ordering::SeqCst);
         self.fixture.write(&self.yaml); // or it would nap for a minute by the real clock
     }
 
-    /// Later and later by the door's clock, until `holds`: what was under way noted an instant that has passed since. Not
+    /// Later and later by the runner's clock, until `holds`: what was under way noted an instant that has passed since. Not
     /// too much later, since sessions end after some hours: a busy machine is given time first.
     pub async fn until_later(&self, by: Duration, what: &str, holds: impl Fn() -> bool) {
         for patience in [3, 6, 12, 24, 48] {
@@ -133,7 +133,7 @@ impl Fleet {
         Running(tokio::spawn(self.fixture.run(settings, clock(&self.offset))))
     }
 
-    /// The rooms that `up` walks through, without its waiting.
+    /// The steps of `up`, without its waiting.
     pub fn rooms(&self) -> Rooms {
         let loaded = load(&[Text { file: "homelab.yaml".into(), text: self.yaml.clone().into() }]).unwrap();
         let store = load::store(&self.fixture.state).unwrap();
@@ -183,7 +183,7 @@ impl Fleet {
         assert_eq!(docker.last_serial(), Some(leaf.serial), "{name}: Portainer's proxy has another certificate");
     }
 
-    /// Somebody uses the environment: Portainer keeps a proxy with the files of now.
+    /// A user opens the environment: Portainer keeps a proxy with the present files.
     pub async fn asked(&self, id: u64) {
         use dockseal::adapters::portainer::{Access, PortainerApi, PortainerServer, RequestTimeouts, ServerCredential};
         let access =

@@ -1,4 +1,4 @@
-//! What the user must mend: said with file and field, and nothing stored is touched.
+//! What the user must fix: the message names file and field, and nothing that is stored changes.
 
 use crate::fixture::{CA, Fixture, host};
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@
 {{- define "dockseal.companions" -}}
 {{- $name := required "companion.namespace is empty: it names the namespace of the companions' accounts" .Values.companion.namespace -}}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
-{{- fail (printf "companion.namespace: %q is no name of a namespace" $name) }}
+{{- fail (printf "companion.namespace: %q is not the name of a namespace" $name) }}
 {{- end }}
 {{- if eq $name .Release.Namespace }}
 {{- fail (printf "companion.namespace is the release's own namespace, %s: companions need a namespace of their own" $name) }}
@@ -24,7 +24,7 @@
 {{- define "dockseal.directories" -}}
 {{- range .Values.companion.directories }}
 {{- if or (not (regexMatch `^(/[^/,:'"\\\s]+)+$` .)) (regexMatch "/[.]{1,2}(/|$)" .) }}
-{{- fail (printf "companion.directories: %q is no directory to deliver to: give an absolute path below /, without spaces, quotes, commas, colons, //, . or .., and without a slash at its end" .) }}
+{{- fail (printf "companion.directories: %q is not a directory to deliver to: give an absolute path below /, without spaces, quotes, commas, colons, //, . or .., and without a slash at its end" .) }}
 {{- end }}
 {{- if regexMatch "^/(run/dbus|var/lib/dockseal|var/run/secrets)(/|$)" . }}
 {{- fail (printf "companion.directories: %q is where the companion has what is its own: give another one" .) }}
@@ -37,7 +37,7 @@
 {{- define "dockseal.sources" -}}
 {{- range .Values.companion.namespaces }}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" .) }}
-{{- fail (printf "companion.namespaces: %q is no name of a namespace" .) }}
+{{- fail (printf "companion.namespaces: %q is not the name of a namespace" .) }}
 {{- end }}
 {{- end }}
 {{- .Values.companion.namespaces | default list | uniq | toJson }}

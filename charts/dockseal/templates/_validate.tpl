@@ -84,12 +84,12 @@
 {{- range .values.extraArgs }}
 {{- $flag := first (splitList "=" .) }}
 {{- if hasKey $said $flag }}
-{{- fail (printf "%s.extraArgs: %s is said by the chart: use %s" $at $flag (get $said $flag)) }}
+{{- fail (printf "%s.extraArgs: %s is set by the chart: use %s" $at $flag (get $said $flag)) }}
 {{- end }}
 {{- end }}
 {{- range .values.extraEnv }}
 {{- if has .name (list "NODE_NAME" "NODE_ADDRESS" "DOCKSEAL_ADMIN_ADDRESS") }}
-{{- fail (printf "%s.extraEnv: %s is said by the chart: leave it out" $at .name) }}
+{{- fail (printf "%s.extraEnv: %s is set by the chart: leave it out" $at .name) }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -5,7 +5,7 @@ use crate::api::{NamespacedName, Object, ObjectRef, Spec, duration};
 use crate::decide::Problem;
 use crate::decide::leaf::desired::{algorithm, short_enough};
 use crate::decide::leaf::host_name::dns_name;
-use crate::pki::constraints::{self, Network};
+use crate::pki::constraints::{self, Subnet};
 use crate::pki::{KeyAlgorithm, name};
 use k8s_openapi::jiff::SignedDuration;
 use x509_cert::ext::pkix::NameConstraints as Constraints;
@@ -133,7 +133,7 @@ fn checked_constraints(given: &NameConstraints) -> Result<Constraints, Problem> 
     let field = "nameConstraints";
     let domain = |text: &String| dns_name(text, false).map_err(|error| Problem::field(field, error));
     let network = |text: &String| {
-        Network::parse(text)
+        Subnet::parse(text)
             .ok_or_else(|| Problem::field(field, format!("{text:?} is not a network like 192.168.0.0/16")))
     };
     let domains: Vec<_> = given.permitted_dns_domains.iter().map(domain).collect::<Result<_, _>>()?;

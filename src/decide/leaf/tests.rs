@@ -9,7 +9,7 @@ use crate::api::reference::CaRef;
 use crate::api::status::{CompanionStatus, ControllerStatus};
 use crate::api::{DockerClientCertSpec, DockerHostCertSpec, Kind, Object, ObjectRef, Spec};
 use crate::decide::Problem;
-use crate::pki::constraints::{Network, permit};
+use crate::pki::constraints::{Subnet, permit};
 use crate::pki::lifecycle;
 use crate::pki::material::LeafFacts;
 use crate::pki::name::DistinguishedName;
@@ -383,7 +383,7 @@ fn refusals_come_before_every_reason() {
 
 #[test]
 fn name_constraints_hold_for_names_addresses_and_clients_that_look_like_hosts() {
-    let networks = ["192.168.0.0/16", "127.0.0.0/8"].map(|text| Network::parse(text).expect("a network"));
+    let networks = ["192.168.0.0/16", "127.0.0.0/8"].map(|text| Subnet::parse(text).expect("a network"));
     let rules = permit(&["bodkys.house".into()], &networks);
     let table = [
         (None, host(|_| {})),

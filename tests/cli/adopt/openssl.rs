@@ -280,7 +280,7 @@ fn a_passphrase_is_never_said_and_has_its_place() -> anyhow::Result<()> {
     let given = adopt(&scratch, &["--passphrase-file", "pass", "--name", "homelab"]);
     assert_eq!((given.code, given.err.as_str()), (0, ""));
     assert!(given.out.contains("old-pass") && given.out.contains("name: homelab\n"), "{}", given.out);
-    // Nobody is asked where there is no terminal: the manifests are made, and the passphrase has to be put in.
+    // Without a terminal nobody is asked: the manifests are made, and the user has to put the passphrase in.
     let none = adopt(&scratch, &[]);
     assert_eq!(none.code, 0);
     assert!(none.err.contains("locked.key: the private key is encrypted, and was not opened"), "{}", none.err);

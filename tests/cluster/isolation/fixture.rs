@@ -148,7 +148,7 @@ impl Fixture {
     }
 
     /// Tokens of nodes, minted by their pods; of enrolled hosts, as `enroll` gives them out; and of accounts that
-    /// somebody gave every right by mistake, so that the policies stand alone.
+    /// an administrator gave every right by mistake, so that the policies stand alone.
     async fn companions(&mut self) -> anyhow::Result<()> {
         for node in ["pandora", "attic"] {
             let account = format!("node-{node}");

@@ -168,7 +168,7 @@ async fn two_dockerds_are_registered_renewed_rolled_back_and_taken_out() -> anyh
     assert_eq!(journey.registered().await?, ids);
     is_discreet(&journey.namespace, &controller, &[&journey.portainer]).await?;
 
-    // The policy says what goes with a host.
+    // The policy says what is deleted with a host.
     let policy = |policy: &str| json!({"spec": {"environment": {"deletionPolicy": policy}}});
     journey.namespace.merge(CLIENT, policy("Delete")).await?;
     journey.host("titan", |host| host["metadata"]["finalizers"] == json!(["dockseal.dev/secret"])).await?;

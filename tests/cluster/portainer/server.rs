@@ -84,7 +84,7 @@ async fn a_server_that_is_another_or_an_older_one_gets_its_environments_back() -
     fixture.look("removed").await?;
     right(pair, None).await?;
 
-    // From before it was registered, and somebody else's has the number now.
+    // From before it was registered; another environment has the number now.
     let pair = fixture.pair("restored");
     let registered = pair.portainer.backup();
     let id = pair.portainer.environments()[0].id;

@@ -64,7 +64,7 @@ down() {
     find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null && break
     sleep 0.1
   done
-  ip link del "$netns" 2>/dev/null || true # its other end goes with it
+  ip link del "$netns" 2>/dev/null || true # its other end is deleted with it
   ip netns del "$netns" 2>/dev/null || true
   find /sys/fs/cgroup/*/"${cgroup##*/}" -depth -type d -exec rmdir {} + 2>/dev/null || true # of pods, on cgroup 1
   while mountpoint -q "$dir" 2>/dev/null; do

@@ -1,4 +1,4 @@
-//! A terminal in a box, at which somebody types what pages say.
+//! A terminal in a box, in which the commands of pages are typed.
 
 use super::SOON;
 use crate::support::hostbox::HostBox;
@@ -33,7 +33,7 @@ pub struct Terminal<'a> {
 }
 
 impl<'a> Terminal<'a> {
-    /// In a box that has the program, and goes by all names of the pages; there is typed what they leave to `typist`.
+    /// In a box that has the program, and goes by all names of the pages; there the commands that they leave to `page_commands` are typed.
     pub fn new(host: &'a HostBox, page_commands: PageCommands, user: &'static str) -> Result<Terminal<'a>> {
         host.install(Path::new(env!("CARGO_BIN_EXE_dockseal")), "/usr/local/bin/dockseal")?;
         for address in ADDRESSES {
@@ -43,7 +43,7 @@ impl<'a> Terminal<'a> {
         Ok(Terminal { host, page_commands: Rc::new(page_commands), user })
     }
 
-    /// Somebody else sits down.
+    /// As another user.
     pub fn another(&self, user: &'static str) -> Terminal<'a> {
         Terminal { host: self.host, page_commands: Rc::clone(&self.page_commands), user }
     }

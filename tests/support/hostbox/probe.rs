@@ -108,7 +108,7 @@ impl Probe {
     fn end(&mut self) {
         self.shared.stop.store(true, Ordering::SeqCst);
         if let Some(thread) = self.thread.take() {
-            // It can only have panicked; a probe that has not asked is no proof.
+            // It can only have panicked; a probe that has not asked proves nothing.
             if thread.join().is_err() && !std::thread::panicking() {
                 panic!("the probe panicked");
             }
@@ -172,7 +172,7 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// TLS as anybody on the network speaks it: whoever the server may be, and as nobody.
+/// TLS as anyone on the network speaks it: any server, and no client certificate.
 fn without_certificate() -> Result<TlsConnector> {
     // Named, since the process under test may install another provider, or none.
     let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))

@@ -51,7 +51,7 @@ pub fn fresh_key() -> String {
 }
 
 impl Shared {
-    /// What the CSRF door says, before anything else.
+    /// What the CSRF check says, before anything else.
     pub fn guard(&self, asked: &ApiRequest) -> Result<(), Answer> {
         if cookie(asked).is_some() {
             let safe = ["GET", "HEAD", "OPTIONS", "TRACE"].contains(&asked.method.as_str());

@@ -28,7 +28,7 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// What a room of the stand-in gives: both sides are answers, so that `?` refuses.
+/// What a route returns: both sides are answers, so that `?` returns an error to the client.
 pub type Reply = Result<Answer, Answer>;
 
 impl Answer {

@@ -109,7 +109,7 @@ where
     Ok(line)
 }
 
-/// What Go makes of the files; a CA file without a certificate trusts nobody and is no error.
+/// What Go makes of the files; a CA file without a certificate trusts nobody and is not an error.
 fn config(tls: &Tls) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();

@@ -65,7 +65,7 @@ impl Portainer {
         self.edit(id, |environment| environment.tls = tls);
     }
 
-    /// Edits an environment as somebody with the database in hand does; the proxy does not notice.
+    /// Edits an environment directly in the database; the proxy does not notice.
     pub fn edit(&self, id: u64, change: impl FnOnce(&mut Environment)) {
         let mut state = locked(&self.shared.state);
         let environment = state.environments.get_mut(&id).expect("the test knows the environment");

@@ -8,7 +8,7 @@ use super::{Shared, locked};
 use serde_json::Value;
 
 impl Shared {
-    /// Whoever is no administrator sees what was granted, which is mostly nothing; that is no error.
+    /// A user who is not an administrator sees what was granted, which is mostly nothing; that is not an error.
     pub fn list(&self, caller: Caller, asked: &ApiRequest) -> Reply {
         let state = locked(&self.state);
         let visible = |environment: &&Environment| caller.role == 1 || environment.users.contains(&caller.user);

@@ -174,7 +174,7 @@ impl Portainer {
     }
 
     /// Restarts it as a new installation at the old address: another instance, no environments; users and keys stay, as
-    /// if somebody had set them up again.
+    /// if an administrator had set them up again.
     pub fn reinstall(&self) -> anyhow::Result<()> {
         self.stop();
         {

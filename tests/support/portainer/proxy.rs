@@ -55,7 +55,7 @@ impl Proxies {
 }
 
 impl Proxy {
-    /// Over a kept connection while there is one; one that broke while it was idle is no reason to fail.
+    /// Over a kept connection while there is one; one that broke while it was idle is replaced.
     async fn pass(&self, path: &str, asked: &ApiRequest) -> Answer {
         loop {
             let kept = locked(&self.idle).pop();

@@ -1,4 +1,4 @@
-//! Which room a request goes to: method and path in, an answer out, in the order in which Portainer looks.
+//! Routes a request: method and path in, an answer out, in Portainer's order.
 
 use super::account::Caller;
 use super::answer::{Answer, Reply};
@@ -139,7 +139,7 @@ impl Shared {
 
     fn version_json(&self, caller: Caller) -> serde_json::Value {
         let version = locked(&self.version).clone();
-        // Administrators see the whole environment of the process: a trap for whoever logs the answer.
+        // Administrators see the whole environment of the process: a trap for a client that logs the answer.
         let build = if caller.role == 1 { json!({ "Env": ["SECRET=of-the-server"] }) } else { json!({}) };
         json!({ "ServerVersion": version, "ServerEdition": "CE", "DatabaseVersion": version,
             "LatestVersion": version, "UpdateAvailable": false, "Build": build })

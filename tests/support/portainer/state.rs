@@ -38,7 +38,7 @@ pub struct Environment {
     pub group: u64,
     pub tags: Vec<u64>,
     pub tls: Tls,
-    /// 1 up, 2 down: what the last snapshot found, or what somebody wrote there.
+    /// 1 up, 2 down: what the last snapshot found, or what a client wrote there.
     pub status: u64,
     pub engine: String,
     pub gpus: Value,
@@ -72,7 +72,7 @@ pub struct Group {
     pub tags: Vec<u64>,
 }
 
-/// Somebody who may log in.
+/// A user who may log in.
 #[derive(Clone, Debug)]
 pub struct User {
     pub name: String,
@@ -115,7 +115,7 @@ impl State {
         self.users.values().any(|user| user.role == 1)
     }
 
-    /// Adds somebody.
+    /// Adds a user.
     pub fn add_user(&mut self, name: &str, password: &str, role: u64) -> u64 {
         self.last.user += 1;
         let user = User { name: name.to_owned(), password: password.to_owned(), role };
