@@ -2,25 +2,24 @@
 //!
 //! A user writes an authority ([`api::DockerCA`]) and who it signs for: hosts ([`api::DockerHostCert`]), people and
 //! tools ([`api::DockerClientCert`]), Portainer ([`api::PortainerClient`]). Dockseal keeps each certificate in a
-//! Secret, renews it before it ends, puts it right when somebody breaks it, and says in the object's conditions where
-//! it stands.
+//! Secret, renews it before it ends, repairs it when someone changes it, and reports in the object's conditions.
 //!
 //! ```text
-//!   cli            what was said, what it means, and the commands
-//!   controller     the cluster's door: watches, index, queue, lease, admin server
-//!   companion      the host's door: an assignment and Secrets in, files and dockerd's configuration out
-//!   local          the door without a cluster: files in, a directory out
-//!   -----------------------------------------------------------------------------------
-//!   reconcile        observe - desire - plan - apply - report, the same behind every door
-//!   -----------------------------------------------------------------------------------
-//!   decide         what should happen: pure    | adapters    the outside: clock, entropy, stores
-//!   -----------------------------------------------------------------------------------
+//!   cli            arguments, what they mean, and one file for each command
+//!   -----------------------------------------------------------------------------------------------------------
+//!   controller     the cluster's front end: informers, index, work queues, workers, lease, admin server
+//!   companion      the host's front end: an assignment and Secrets in, files and dockerd's configuration out
+//!   local          the front end without a cluster: files in, a directory out
+//!   -----------------------------------------------------------------------------------------------------------
+//!   reconcile      observe - desired - plan - apply - status, the same behind every front end
+//!   -----------------------------------------------------------------------------------------------------------
+//!   decide         what should happen: pure  | adapters   the outside: stores, host, network, clock, randomness
+//!   -----------------------------------------------------------------------------------------------------------
 //!   api   what users write | pki   what a certificate is | docker, portainer   what each of them says and expects
-//!                                                                    | portainer   what Portainer says
 //! ```
 //!
-//! Imports only point down; `decide` and `adapters` do not know each other (`tests/architecture.rs`). `docs/architecture.md` follows one
-//! object through the rooms.
+//! Imports only point down; `decide` and `adapters` never import each other, and front ends never one another
+//! (`tests/architecture.rs`). `docs/architecture.md` follows one object through the floors.
 
 pub mod adapters;
 pub mod api;

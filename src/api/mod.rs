@@ -46,7 +46,7 @@ pub const REPLACE_AUTHORITY_ANNOTATION: &str = "dockseal.dev/replace-authority";
 pub const RENEW_REQUESTED_ANNOTATION: &str = "dockseal.dev/renew-requested-at";
 /// Annotation by which a user has a finalizer let go at once.
 pub const FORCE_REMOVE_ANNOTATION: &str = "dockseal.dev/force-remove";
-/// Finalizer of objects whose Secret goes with them.
+/// Finalizer of objects whose deletion removes something else: Secret, delivered files or environments.
 pub const FINALIZER: &str = "dockseal.dev/secret";
 
 /// One of the four kinds.

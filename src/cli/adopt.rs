@@ -51,8 +51,8 @@ fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
             typed.map(|text| Passphrase { text, is_printed: false })
         }
     };
-    let wishes = openssl::OpensslAdoption { name: args.name.clone(), passphrase };
-    Ok(openssl::adopt(&files, &wishes, Clock::system().now()))
+    let adoption = openssl::OpensslAdoption { name: args.name.clone(), passphrase };
+    Ok(openssl::adopt(&files, &adoption, Clock::system().now()))
 }
 
 async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
@@ -75,7 +75,7 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     let key = Zeroizing::new(key.trim().to_owned());
     let portainer = PortainerApi::new(&access, ServerCredential::ApiKey(key))?;
     let snapshot = with_progress(url, snapshot(&portainer)).await?;
-    let wishes = PortainerAdoption {
+    let adoption = PortainerAdoption {
         name: args.name.clone(),
         authority: args.ca.clone(),
         url: url.to_owned(),
@@ -83,7 +83,7 @@ async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {
         server_name: args.server_name.clone(),
         printed_key: given,
     };
-    Ok(adopt(&snapshot, &wishes))
+    Ok(adopt(&snapshot, &adoption))
 }
 
 /// What a server has. Nothing but GET is sent.

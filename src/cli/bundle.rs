@@ -72,8 +72,8 @@ fn packed(credential: &Credential) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         Entry { path: &key, mode: 0o400, bytes: files.key },
     ];
     let archive = tar(&entries, credential.time());
-    let room = Vec::with_capacity(archive.len() + 64); // what grows leaves copies behind
-    let mut packer = GzBuilder::new().mtime(0).write(room, Compression::best());
+    let buffer = Vec::with_capacity(archive.len() + 64); // a vector that grows leaves copies of the key behind
+    let mut packer = GzBuilder::new().mtime(0).write(buffer, Compression::best());
     packer.write_all(&archive)?;
     Ok(Zeroizing::new(packer.finish()?))
 }

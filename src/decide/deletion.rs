@@ -1,4 +1,4 @@
-//! What goes with an object: a finalizer where something is to be deleted with it, and when it lets go.
+//! Deletion: an object and what blocks it in; the next step with its finalizer, its Secret or its host out.
 
 use super::delivery::{Deliverer, progress};
 use crate::api::condition::{ConditionType, Reason};

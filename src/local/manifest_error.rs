@@ -30,15 +30,20 @@ impl ManifestError {
 }
 
 fn yaml_message(error: &serde_saphyr::Error) -> String {
-    if let serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } = error {
-        return format!("the key {key} is there twice: keep one of the two");
+    match error {
+        serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+            return format!("the key {key} is there twice: keep one of the two");
+        }
+        serde_saphyr::Error::UnknownAnchor { .. } => {
+            return "an alias (*NAME) has no anchor (&NAME) before it".to_owned();
+        }
+        _ => {}
     }
     let text = error.render_with_formatter(&UserMessageFormatter);
     let text = text.split(" at line ").next().unwrap_or_default();
-    match text {
-        _ if text.contains("tabs disallowed") => "lines are indented with spaces, not with tabs".to_owned(),
-        _ if text.contains("unknown anchor") => "an alias (*NAME) has no anchor (&NAME) before it".to_owned(),
-        _ => text.to_owned(),
+    match text.contains("tabs disallowed") {
+        true => "lines are indented with spaces, not with tabs".to_owned(),
+        false => text.to_owned(),
     }
 }
 

@@ -192,7 +192,7 @@ pub struct Contents {
     pub keys: Vec<Result<Arc<PrivateKey>, KeyError>>,
 }
 
-/// Opening one takes a second or more, and a Secret has room for thousands.
+/// Decrypting one takes a second or more, and a Secret can hold thousands.
 const MAX_ENCRYPTED: usize = 8;
 
 /// Reads everything in PEM from `data`; what is no PEM is passed over. Of encrypted keys the first few are opened.

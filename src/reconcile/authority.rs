@@ -151,7 +151,7 @@ async fn passphrase<S: Store>(
 async fn authority_secret(object: &Object, secret: Option<&StoredItem>, passphrase: ReadPassphrase) -> AuthoritySecret {
     let Some(secret) = secret else { return AuthoritySecret::Absent };
     if secret.owner.as_ref() != Some(&object.at) {
-        return AuthoritySecret::Foreign(secret.owner.clone());
+        return AuthoritySecret::NotOurs(secret.owner.clone());
     }
     let data = secret.data.clone();
     let read =
@@ -174,7 +174,7 @@ async fn existing<S: Store>(
     passphrase: ReadPassphrase,
 ) -> Result<Option<Arc<Contents>>, StoreError> {
     let Origin::Existing(from) = &desired.origin else { return Ok(None) };
-    if matches!(stored, AuthoritySecret::Sound(_) | AuthoritySecret::Foreign(_)) {
+    if matches!(stored, AuthoritySecret::Sound(_) | AuthoritySecret::NotOurs(_)) {
         return Ok(None);
     }
     let Some(secret) = ctx.store.read(StoredKind::Secrets, from).await? else { return Ok(None) };
@@ -228,7 +228,7 @@ fn public_bundle(object: &Object, stored: Option<&StoredItem>) -> PublicBundle {
         Some(stored) if stored.owner.as_ref() == Some(&object.at) => {
             PublicBundle::Ours(stored.data.get("ca.crt").unwrap_or_default().to_vec())
         }
-        Some(_) => PublicBundle::Foreign,
+        Some(_) => PublicBundle::NotOurs,
     }
 }
 

@@ -146,7 +146,7 @@ fn observed(
     let kept = match stored {
         None => LeafSecret::Absent,
         Some(stored) if stored.owner.as_ref() == Some(&object.at) => LeafSecret::Ours(stored.facts.clone()),
-        Some(stored) => LeafSecret::Foreign(stored.owner.clone()),
+        Some(stored) => LeafSecret::NotOurs(stored.owner.clone()),
     };
     let signer = match entry {
         None => Signer::NotFound,

@@ -71,7 +71,7 @@ fn objects_are_chosen_by_kind_name_namespace_and_label() {
         (&["status", "nope"][..], 3, "there is no object nope in state"),
         (&["status", "dcc/pandora"], 3, "there is no DockerClientCert pandora in state"),
         (&["status", "-l", "site=moon"], 3, "there is no object of Dockseal in state that fits"),
-        (&["status", "-l", "site=moon=x"], 2, "is no label"),
+        (&["status", "-l", "site=moon=x"], 2, "is not a label selector"),
         (&["status", "pod/pandora"], 2, "\"pod\" is not a kind"),
         (&["status", "-n", "a", "-A"], 2, "cannot be used with"),
         (&["status", "-o", "xml"], 2, "invalid value"),

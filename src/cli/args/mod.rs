@@ -162,7 +162,7 @@ pub struct CompanionArgs {
     /// Kubernetes Node that this pod runs on
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node: Option<String>,
-    /// IP address of the node, for a pod with a network of its own; there it looks at dockerd, default on loopback
+    /// IP address of the node, for a pod with a network of its own: there dockerd is probed; default 127.0.0.1
     #[arg(long, value_name = "IP", env = "NODE_ADDRESS")]
     pub node_address: Option<IpAddr>,
     /// Namespace of the companions' accounts; default the pod's own

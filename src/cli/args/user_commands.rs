@@ -7,7 +7,7 @@ use kube::core::Selector;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where objects are looked for: a cluster, or a state directory of `up`.
+/// Where objects are read: a cluster, or a state directory of `up`.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Where to look")]
 pub struct SourceArgs {

@@ -15,9 +15,9 @@ const INDENT: usize = 4;
 /// One cell, and how it is coloured.
 type Cell = (String, Option<Colour>);
 
-/// How much room there is for a row.
+/// Width of a row.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Room {
+enum Width {
     Wide,
     Enough,
     Narrow,
@@ -35,9 +35,9 @@ pub fn page(report: &StatusReport, wide: bool, output: &Output) -> String {
     // What is not Ready comes first among its kind; the report is sorted by kind already.
     let order: Vec<&str> = report.objects.iter().map(|object| object.kind.as_str()).collect();
     objects.sort_by_key(|object| (order.iter().position(|kind| *kind == object.kind), object.ready && !object.overdue));
-    let table = Table::of(&objects, if wide { Room::Wide } else { Room::Enough });
+    let table = Table::of(&objects, if wide { Width::Wide } else { Width::Enough });
     let fits = wide || output.columns.is_none_or(|columns| table.width() <= columns + 2);
-    text + &if fits { table } else { Table::of(&objects, Room::Narrow) }.print(output, wide)
+    text + &if fits { table } else { Table::of(&objects, Width::Narrow) }.print(output, wide)
 }
 
 /// Rows of cells, each with what is wrong.
@@ -47,10 +47,10 @@ struct Table {
 }
 
 impl Table {
-    fn of(objects: &[&ObjectReport], room: Room) -> Table {
-        let spaces = room == Room::Wide || objects.iter().any(|object| object.namespace != objects[0].namespace);
-        let head: Vec<Cell> = heads(spaces, room).into_iter().map(|head| (head.to_owned(), None)).collect();
-        let rows = objects.iter().map(|object| (cells(object, spaces, room), what(object)));
+    fn of(objects: &[&ObjectReport], width: Width) -> Table {
+        let spaces = width == Width::Wide || objects.iter().any(|object| object.namespace != objects[0].namespace);
+        let head: Vec<Cell> = heads(spaces, width).into_iter().map(|head| (head.to_owned(), None)).collect();
+        let rows = objects.iter().map(|object| (cells(object, spaces, width), what(object)));
         let rows: Vec<_> = std::iter::once((head, "WHAT".to_owned())).chain(rows).collect();
         let mut widths = vec![0; rows[0].0.len()];
         for (cells, _) in &rows {
@@ -86,9 +86,9 @@ impl Table {
             return line.trim_end().to_owned() + "\n";
         }
         let beside = head || left >= LEAST;
-        let (indent, room) =
+        let (indent, width) =
             if beside { (columns - left, left) } else { (INDENT, columns.saturating_sub(INDENT).max(1)) };
-        let parts = wrapped(what, room).join(&format!("\n{}", " ".repeat(indent)));
+        let parts = wrapped(what, width).join(&format!("\n{}", " ".repeat(indent)));
         match beside {
             true => line + &parts + "\n",
             false => format!("{}\n{}{parts}\n", line.trim_end(), " ".repeat(indent)),
@@ -118,19 +118,19 @@ pub fn alarm(object: &ObjectReport) -> Option<String> {
     ))
 }
 
-fn heads(spaces: bool, room: Room) -> Vec<&'static str> {
+fn heads(spaces: bool, width: Width) -> Vec<&'static str> {
     let mut heads = if spaces { vec!["NAMESPACE"] } else { Vec::new() };
     heads.push("NAME");
-    heads.extend(match room {
-        Room::Narrow => ["ISS", "DEL", "SRV", "REG"],
+    heads.extend(match width {
+        Width::Narrow => ["ISS", "DEL", "SRV", "REG"],
         _ => ["ISSUED", "DELIVERED", "SERVED", "REGISTERED"],
     });
     heads.push("EXPIRES");
-    heads.extend(if room == Room::Wide { &["RENEWS", "SERIAL", "FINGERPRINT", "ENVIRONMENTS"][..] } else { &[] });
+    heads.extend(if width == Width::Wide { &["RENEWS", "SERIAL", "FINGERPRINT", "ENVIRONMENTS"][..] } else { &[] });
     heads
 }
 
-fn cells(object: &ObjectReport, spaces: bool, room: Room) -> Vec<Cell> {
+fn cells(object: &ObjectReport, spaces: bool, width: Width) -> Vec<Cell> {
     let plain = |text: String| (text, None);
     let mut cells = if spaces { vec![plain(printable(&object.namespace))] } else { Vec::new() };
     cells.push(plain(format!("{}/{}", short_kind(object), printable(&object.name))));
@@ -140,8 +140,8 @@ fn cells(object: &ObjectReport, spaces: bool, room: Room) -> Vec<Cell> {
         (Some(selected), done) => (format!("{}/{selected}", done.unwrap_or_default()), registered.1),
         _ => registered,
     });
-    cells.push(expires(object, room));
-    if room == Room::Wide {
+    cells.push(expires(object, width));
+    if width == Width::Wide {
         let text = |text: &Option<String>| plain(text.as_deref().map_or("-".into(), printable));
         cells.push(plain(object.renew_at.as_ref().map_or("-".into(), |at| day(at.0))));
         cells.extend([text(&object.serial), text(&object.fingerprint)]);
@@ -155,10 +155,10 @@ fn cells(object: &ObjectReport, spaces: bool, room: Room) -> Vec<Cell> {
     cells
 }
 
-fn expires(object: &ObjectReport, room: Room) -> Cell {
+fn expires(object: &ObjectReport, width: Width) -> Cell {
     let Some(end) = &object.expires else { return ("-".into(), None) };
     let mut text = left(object);
-    if room != Room::Narrow {
+    if width != Width::Narrow {
         text = format!("{} {text}", day(end.0));
     }
     match object.overdue {

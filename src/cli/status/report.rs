@@ -22,7 +22,7 @@ const DELETING: &str = "Deleting";
 /// Reasons that no condition has.
 pub const WORDS: [&str; 2] = [NOT_SEEN, DELETING];
 
-/// Who looks after the objects.
+/// Which program reconciles the objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReconcilerKind {
     /// The controller of a cluster.

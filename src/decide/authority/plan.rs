@@ -22,7 +22,7 @@ pub enum AuthoritySecret {
     /// There is no such Secret.
     Absent,
     /// It belongs to another object, or to no object: the owner, where it is known.
-    Foreign(Option<ObjectRef>),
+    NotOurs(Option<ObjectRef>),
     /// Ours, and it can sign.
     Sound(Arc<StoredAuthority>),
     /// Ours, and it cannot. The fingerprint is the one noted on the Secret.
@@ -35,7 +35,7 @@ pub enum PublicBundle {
     /// There is no such ConfigMap.
     Absent,
     /// It belongs to another object, or to no object.
-    Foreign,
+    NotOurs,
     /// It belongs to this DockerCA: its `ca.crt`.
     Ours(Vec<u8>),
 }
@@ -81,11 +81,11 @@ pub enum AuthorityStep {
     Remember(String),
     /// Write the ConfigMap with the public bundle.
     PublishBundle,
-    /// The user must mend something first.
+    /// The user must fix something first.
     Refuse(Problem),
 }
 
-/// The step, what stands before it, and when to look again.
+/// The step, what is stored before it, and when to plan again.
 #[derive(Clone, Debug)]
 pub struct AuthorityPlan {
     /// The one step to apply now.
@@ -94,9 +94,9 @@ pub struct AuthorityPlan {
     pub current: Option<Arc<StoredAuthority>>,
     /// What hosts and clients are to trust.
     pub bundle: TrustBundle,
-    /// What the user should mend although the authority works on.
+    /// What the user should fix, although the authority signs all the same.
     pub notice: Option<Problem>,
-    /// The next look, if nothing changes.
+    /// When to plan again, if nothing changes.
     pub requeue_at: Option<Timestamp>,
 }
 
@@ -126,7 +126,7 @@ fn current(desired: &DesiredAuthority, observed: &ObservedAuthority) -> Result<O
     let known = observed.remembered.as_ref().or(observed.reported.as_ref());
     let replaced = |lost: &Option<&String>| lost.is_some() && observed.replace.as_ref() == *lost;
     match &observed.stored {
-        AuthoritySecret::Foreign(owner) => {
+        AuthoritySecret::NotOurs(owner) => {
             Err(conflict(&owner.as_ref().map_or("someone else".into(), ToString::to_string)))
         }
         AuthoritySecret::Sound(stored) => {
@@ -241,14 +241,14 @@ fn stored_bundle(current: &StoredAuthority, now: Timestamp) -> TrustBundle {
 
 fn publish(stored: &PublicBundle, bundle: &TrustBundle) -> Option<AuthorityStep> {
     match stored {
-        PublicBundle::Foreign => None,
+        PublicBundle::NotOurs => None,
         PublicBundle::Ours(pem) if *pem == bundle.to_pem().into_bytes() => None,
         _ => Some(AuthorityStep::PublishBundle),
     }
 }
 
 fn foreign_config_map(desired: &DesiredAuthority, stored: &PublicBundle) -> Option<Problem> {
-    (*stored == PublicBundle::Foreign).then(|| {
+    (*stored == PublicBundle::NotOurs).then(|| {
         let message = format!("ConfigMap {} belongs to someone else and stays untouched: delete it", desired.bundle);
         Problem::spec(Reason::ConfigMapConflict, message)
     })

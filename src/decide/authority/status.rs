@@ -19,7 +19,7 @@ pub struct AuthorityOutcome {
     pub issued_for: Option<Reason>,
     /// What keeps it from signing.
     pub problem: Option<Problem>,
-    /// What the user should mend although it works on.
+    /// What the user should fix, although the authority signs all the same.
     pub notice: Option<Problem>,
 }
 

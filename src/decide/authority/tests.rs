@@ -35,7 +35,7 @@ fn made(key: &str) -> Arc<StoredAuthority> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum There {
     Nothing,
-    SomebodyElses,
+    NotOurs,
     This,
     Another,
     Damaged,
@@ -75,7 +75,7 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
     let known = [None, Some(x.clone()), Some("ab".repeat(32))];
     let all = || known.iter().cloned();
     let mut rows = 0;
-    for there in [There::Nothing, There::SomebodyElses, There::This, There::Another, There::Damaged, There::Locked] {
+    for there in [There::Nothing, There::NotOurs, There::This, There::Another, There::Damaged, There::Locked] {
         for (remembered, reported) in
             all().flat_map(|remembered| all().map(move |reported| (remembered.clone(), reported)))
         {
@@ -83,7 +83,7 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
                 rows += 1;
                 let stored = match there {
                     There::Nothing => AuthoritySecret::Absent,
-                    There::SomebodyElses => AuthoritySecret::Foreign(None),
+                    There::NotOurs => AuthoritySecret::NotOurs(None),
                     There::This => AuthoritySecret::Sound(Arc::clone(&this)),
                     There::Another => AuthoritySecret::Sound(Arc::clone(&another)),
                     There::Damaged => {
@@ -96,7 +96,7 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
                 let known = remembered.clone().or(reported.clone());
                 let asked = known.is_some() && replace == known;
                 let expected = match there {
-                    There::SomebodyElses => Done::Refused(Reason::SecretConflict),
+                    There::NotOurs => Done::Refused(Reason::SecretConflict),
                     There::This if known.is_none() || known.as_ref() == Some(&x) || asked => Done::Kept(x.clone()),
                     There::Another if known.is_none() || asked => Done::Kept(z.clone()),
                     There::Nothing if known.is_none() => Done::Made(Reason::FirstIssuance),

@@ -21,7 +21,7 @@ pub enum LeafSecret {
     /// There is no such Secret.
     Absent,
     /// It belongs to another object, or to no object: the owner, where it is known.
-    Foreign(Option<ObjectRef>),
+    NotOurs(Option<ObjectRef>),
     /// It belongs to this object: what it holds.
     Ours(LeafFacts),
 }
@@ -111,7 +111,8 @@ fn step(
         Signer::NotFound => return Err(no_authority(desired)),
         Signer::NotReady(why) => return without_authority(desired, current, why, now),
     };
-    // After a long sleep a leaf may be walked before its authority: what it signed now would be born expired.
+    // After a long sleep of the machine a leaf may be planned before its authority is renewed: its certificate would
+    // end with the authority's, in the past.
     if now >= authority.certificate.not_after {
         return without_authority(desired, current, "its certificate has ended and is renewed first", now);
     }
@@ -133,8 +134,8 @@ fn step(
 fn claim(desired: &DesiredLeaf, observed: &ObservedLeaf) -> Result<(), Problem> {
     let (whose, way_out) = match (&observed.rival, &observed.stored) {
         (Some(rival), _) => (rival.to_string(), "choose another secretName"),
-        (None, LeafSecret::Foreign(Some(owner))) => (owner.to_string(), "choose another secretName"),
-        (None, LeafSecret::Foreign(None)) => ("someone else".to_owned(), "delete it, or choose another secretName"),
+        (None, LeafSecret::NotOurs(Some(owner))) => (owner.to_string(), "choose another secretName"),
+        (None, LeafSecret::NotOurs(None)) => ("someone else".to_owned(), "delete it, or choose another secretName"),
         _ => return Ok(()),
     };
     let message = format!("Secret {} belongs to {whose} and stays untouched: {way_out}", desired.secret);

@@ -23,7 +23,7 @@ pub struct LeafOutcome {
     pub issuer: Option<String>,
     /// Why it was issued just now.
     pub issued_for: Option<Reason>,
-    /// What the user must mend.
+    /// What the user must fix.
     pub problem: Option<Problem>,
     /// How far its delivery is, for Ready.
     pub delivery: Option<Verdict>,

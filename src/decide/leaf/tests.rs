@@ -360,11 +360,11 @@ fn refusals_come_before_every_reason() {
         Some(Reason::SecretConflict)
     );
     assert_eq!(
-        refused(&planned(|case| case.observed.stored = LeafSecret::Foreign(None))),
+        refused(&planned(|case| case.observed.stored = LeafSecret::NotOurs(None))),
         Some(Reason::SecretConflict)
     );
     assert_eq!(
-        refused(&planned(|case| case.observed.stored = LeafSecret::Foreign(Some(rival)))),
+        refused(&planned(|case| case.observed.stored = LeafSecret::NotOurs(Some(rival)))),
         Some(Reason::SecretConflict)
     );
     assert_eq!(refused(&planned(|case| case.observed.signer = Signer::NotFound)), Some(Reason::AuthorityNotFound));

@@ -88,7 +88,7 @@ fn who_may_not_see_them_is_told() -> anyhow::Result<()> {
     assert!(standard.err.contains("standard is not an administrator"), "{}", standard.err);
     let wrong = ask(&["--allow-http"], "ptr_wrong");
     assert_eq!(wrong.code, 1);
-    assert!(wrong.err.contains("it refuses the credential") && !wrong.err.contains("ptr_wrong"), "{}", wrong.err);
+    assert!(wrong.err.contains("it rejects the credential") && !wrong.err.contains("ptr_wrong"), "{}", wrong.err);
     assert_eq!(ask(&["--allow-http"], "").code, 2);
     let clear = ask(&[], portainer.admin_key());
     assert_eq!(clear.code, 2, "{}", clear.err);
