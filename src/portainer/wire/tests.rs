@@ -135,5 +135,5 @@ fn names_are_written_into_addresses_safely() {
 #[test]
 fn files_are_not_shown() {
     let files = TlsFiles { ca: b"ca".to_vec(), cert: b"cert".to_vec(), key: Zeroizing::new(b"secret".to_vec()) };
-    assert_eq!(format!("{files:?}"), "Files(redacted)");
+    assert_eq!(format!("{files:?}"), "TlsFiles(redacted)");
 }
