@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match dockseal::cli::main() {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("dockseal: {}", dockseal::cli::exit::words(&error));
+            eprintln!("dockseal: {}", dockseal::cli::exit::message(&error));
             dockseal::cli::exit::of(&error).into()
         }
     }

@@ -1,10 +1,9 @@
-//! The terminal: how large it is, and a passphrase typed on it that nobody sees.
+//! The terminal: its size, whether colours are wanted, what may be printed on it, and a passphrase typed without echo.
 
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::io::{self, IsTerminal, Read, Write};
 use zeroize::Zeroizing;
 
-/// A passphrase has at most so many bytes.
 const MAX_PASSPHRASE_BYTES: usize = 1024;
 
 /// Columns and rows of standard output, where it is a terminal.
@@ -17,12 +16,22 @@ pub fn size() -> Option<(usize, usize)> {
     Some(size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
 }
 
-/// Asks for a passphrase on the terminal, which shows none of it; none where standard input is no terminal, or where
-/// Ctrl-C or Ctrl-D is typed.
+/// Whether the environment allows colours: `NO_COLOR` is unset or empty (https://no-color.org).
+pub fn allows_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Text without control characters, so that what users and servers wrote cannot move the cursor.
+pub fn printable(text: &str) -> String {
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
+}
+
+/// Asks for a passphrase on the terminal, without echo; none where standard input is not a terminal, or where Ctrl-C or
+/// Ctrl-D is typed.
 ///
 /// # Errors
 /// Where the terminal cannot be read.
-#[expect(clippy::disallowed_methods, reason = "this is the terminal's door")]
+#[expect(clippy::disallowed_methods, reason = "the terminal is opened here")]
 pub fn passphrase(question: &str) -> io::Result<Option<Zeroizing<String>>> {
     if !io::stdin().is_terminal() {
         return Ok(None);
@@ -40,13 +49,13 @@ pub fn passphrase(question: &str) -> io::Result<Option<Zeroizing<String>>> {
 }
 
 fn line(terminal: &mut impl Read) -> io::Result<Option<Zeroizing<String>>> {
-    // Room for all of it at once: what a vector grows out of is not zeroed.
+    // Allocated at once: when a vector grows, its old memory is not zeroed.
     let mut typed = Zeroizing::new(Vec::with_capacity(MAX_PASSPHRASE_BYTES));
     let mut byte = [0];
     while terminal.read(&mut byte)? == 1 && typed.len() < MAX_PASSPHRASE_BYTES {
         match byte[0] {
             b'\n' | b'\r' => {
-                let text = std::str::from_utf8(&typed).map_err(|_| io::Error::other("it is no UTF-8"))?;
+                let text = std::str::from_utf8(&typed).map_err(|_| io::Error::other("what was typed is not UTF-8"))?;
                 return Ok(Some(Zeroizing::new(text.to_owned())));
             }
             3 | 4 => return Ok(None),
@@ -60,6 +69,11 @@ fn line(terminal: &mut impl Read) -> io::Result<Option<Zeroizing<String>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_not_printed() {
+        assert_eq!(printable("a\x1b[2Jb\n"), "a [2Jb ");
+    }
 
     #[test]
     fn a_line_ends_where_it_is_ended() {

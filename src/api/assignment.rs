@@ -1,4 +1,5 @@
-//! What the controller tells a companion: an assignment, in a ConfigMap that bears the name of the companion's account.
+//! An assignment: what the controller tells a companion, as JSON in a ConfigMap that has the name of the companion's
+//! account.
 
 use super::Kind;
 use super::account::{of_host, of_node};
@@ -16,7 +17,7 @@ pub const RESTART_REQUESTED_ANNOTATION: &str = "dockseal.dev/restart-requested-a
 /// takes it away with `--revoke`.
 pub const ENROLLED_ANNOTATION: &str = "dockseal.dev/enrolled";
 
-/// All that is a companion's business.
+/// All hosts and registrations of one companion.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Assignment {
@@ -42,14 +43,14 @@ pub struct AssignedHost {
     pub delivery: Delivery,
     /// TCP port that clients dial, for a daemon that is told no address to listen on.
     pub port: u16,
-    /// Until when dockerd may be restarted: one host of an authority at a time. None: not now. Who asks for it says
-    /// Serving=False, AwaitingTurn, and goes on saying so until the restart is over: any other word gives it back.
+    /// Until when dockerd may be restarted: one host of an authority at a time. None: not now. A companion asks for it
+    /// with Serving=False, AwaitingTurn, until the restart is over; any other reason gives it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Timestamp>,
     /// The user's consent to a restart, as the annotation has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restart_requested_at: Option<String>,
-    /// The object is going, and what was delivered is to go with it.
+    /// The object is being deleted, and what was delivered is to be removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub removing: bool,
     /// The Portainers that the companion registers it in itself.

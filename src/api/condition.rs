@@ -3,9 +3,9 @@
 /// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConditionType {
-    /// The spec makes sense.
+    /// The spec can be used.
     Accepted,
-    /// A sound certificate is stored.
+    /// A valid certificate is stored.
     Issued,
     /// It is on the host.
     Delivered,
@@ -13,7 +13,7 @@ pub enum ConditionType {
     Serving,
     /// Portainer reaches the host.
     Registered,
-    /// All that was asked for.
+    /// Every other condition that applies is true.
     Ready,
 }
 
@@ -27,7 +27,7 @@ impl ConditionType {
         ConditionType::Registered,
         ConditionType::Ready,
     ];
-    /// Those that a companion writes, and nobody else.
+    /// Those that only a companion writes.
     pub const OF_COMPANION: [ConditionType; 2] = [ConditionType::Delivered, ConditionType::Serving];
 
     /// The name in `type:`.
@@ -68,9 +68,9 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The spec makes sense.
+    /// The spec can be used.
     Accepted,
-    /// The spec does not: a field has a value that cannot be used.
+    /// A field of the spec has a value that cannot be used.
     InvalidSpec,
     /// `caRef` names no DockerCA of the namespace.
     AuthorityNotFound,
@@ -78,9 +78,9 @@ reasons! {
     AuthorityNotReady,
     /// A name or address lies outside of the authority's name constraints.
     NotPermitted,
-    /// The Secret of that name belongs to somebody else, or to an older object.
+    /// The Secret of that name belongs to someone else, or to an older object.
     SecretConflict,
-    /// The ConfigMap of that name belongs to somebody else.
+    /// The ConfigMap of that name belongs to someone else.
     ConfigMapConflict,
     /// The Secret with the passphrase, or the key in it, is missing.
     PassphraseNotFound,
@@ -92,7 +92,7 @@ reasons! {
     ExistingNotFound,
     /// The Secret that `existing` names holds no certificate or no key that can be read.
     ExistingUnusable,
-    /// The Secret that `existing` names holds a certificate that is no authority.
+    /// The Secret that `existing` names holds a certificate that is not an authority.
     NotAnAuthority,
     /// It holds an authority that another one signed.
     IntermediateAuthority,
@@ -124,7 +124,7 @@ reasons! {
     IssuerChanged,
     /// The spec asks for other names, usage or key.
     SpecChanged,
-    /// Its time had come.
+    /// The time of its renewal had come.
     Renewal,
     /// The user asked for it.
     Requested,
@@ -142,15 +142,15 @@ reasons! {
     NotDelivered,
     /// The companion has not put it there within ten minutes: it does not run, or cannot reach the API server.
     CompanionSilent,
-    /// No companion is told to deliver it: its namespace or its directory is not listed in the chart.
+    /// No companion delivers it: its namespace or its directory is not listed in the chart.
     NotListed,
     /// No companion is enrolled for the object yet.
     NotEnrolled,
     /// Another object has this host's daemon, or this directory on it.
     HostConflict,
-    /// A name that the companion's account needs belongs to somebody else.
+    /// A name that the companion's account needs belongs to someone else.
     AccountConflict,
-    /// Files that somebody else put there are in the way.
+    /// Files that someone else put there are in the way.
     FileConflict,
     /// The directory cannot be written: it is read-only, full, missing or reached through a link.
     DirectoryUnusable,
@@ -158,37 +158,37 @@ reasons! {
     MaterialUnsound,
     /// What was delivered has been removed.
     Removed,
-    /// The object is going, and what was delivered goes before it.
+    /// The object is being deleted; what was delivered is removed first.
     Removing,
-    /// What was delivered stays on the host, and nobody looks after it any more.
+    /// What was delivered stays on the host, and is no longer updated.
     Retained,
-    /// dockerd serves the certificate, and nobody without one.
+    /// dockerd serves the certificate, and accepts no client without one.
     Serving,
     /// dockerd does not serve the wanted certificate.
     NotServed,
     /// dockerd must be restarted to use the certificate, and the user's consent is needed for it.
     RestartPending,
-    /// Another host of the authority is being restarted; this one's turn comes.
+    /// Another host of the authority is being restarted; this one is next.
     AwaitingTurn,
     /// The host's dockerd is not run by systemd's docker.service and docker.socket.
     UnsupportedHost,
-    /// dockerd's configuration holds settings of others that are in the way.
+    /// dockerd's configuration holds settings of someone else that are in the way.
     DaemonConflict,
     /// daemon.json or the unit of dockerd cannot be read or used.
     DaemonUnusable,
     /// A change was taken back, since dockerd did not serve as wanted after it.
     RolledBack,
-    /// A listener that others made answers clients without a certificate.
+    /// A listener that Dockseal did not make answers clients without a certificate.
     ExposedByOthers,
     /// The listener was closed, since it answered clients without a certificate.
     ExposureClosed,
-    /// Somebody changes the configuration back again and again.
+    /// Someone else changes the configuration back again and again.
     DriftRepeats,
     /// Portainer reaches the host, or every host that the PortainerClient selects.
     Registered,
-    /// Not yet: nobody has looked, or some of the hosts are not.
+    /// Not yet: it was not tried, or some of the hosts are not registered.
     NotRegistered,
-    /// dockerd does not serve the stored certificate yet, so that Portainer would not be let in.
+    /// dockerd does not serve the stored certificate yet, so that it would refuse Portainer.
     AwaitingServing,
     /// The Secret with Portainer's credential is missing, or holds neither apiKey nor username and password.
     CredentialsNotFound,
@@ -222,12 +222,12 @@ reasons! {
     RegistrarNotAllowed,
     /// The environment was removed from Portainer, or is no longer marked as ours.
     Deregistered,
-    /// The object is going, and its environments go before it.
+    /// The object is being deleted; its environments are removed first.
     Deregistering,
     /// Everything that was asked for is there.
     Ready,
     /// A DockerCA that is to be deleted still has hosts or clients; or files that are to be removed are still dockerd's.
     InUse,
-    /// The finalizer let go without its work being done.
+    /// The finalizer was removed without its work being done.
     FinalizerForced,
 }

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = rules::SUBJECT_STAYS, validation = rules::PRIVATE_KEY_STAYS, validation = rules::EXISTING_STAYS)]
 #[x_kube(validation = rules::PASSPHRASE_STAYS, validation = rules::CONSTRAINTS_STAY, validation = rules::SECRET_NAME_STAYS)]
 pub struct DockerCASpec {
-    /// Subject of a new authority. Immutable. Not beside existing.
+    /// Subject of a new authority. Give either subject or existing. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
     /// How long the authority's certificate is valid: hours or days, 1h to 36525d, default 1825d. It is renewed with
@@ -45,12 +45,13 @@ pub struct DockerCASpec {
     /// Private key of a new authority. Default ECDSA 256. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_key: Option<AuthorityKey>,
-    /// Passphrase: the private key is stored as encrypted PKCS#8 (AES-256), and an adopted one is opened with it.
+    /// Passphrase of the private key, which is stored as encrypted PKCS#8 (AES-256); an adopted key is opened with it.
     /// Left out: the key is stored unencrypted in the Secret. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passphrase_secret_ref: Option<SecretKeyRef>,
     /// Adopt an authority made by hand: a Secret with its certificate and private key in PEM, under any key names.
-    /// It is copied once. Instead of subject, duration, privateKey and nameConstraints. Immutable.
+    /// It is copied once, and brings its own subject, duration, privateKey and nameConstraints: leave those out.
+    /// Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub existing: Option<SecretSource>,
     /// Secrets with further certificates that hosts and clients trust besides this authority's. At most 16.
@@ -64,7 +65,8 @@ pub struct DockerCASpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
     pub secret_name: Option<String>,
-    /// Retain (default): the Secret outlives this object. Delete: it goes with it, once no host or client needs it.
+    /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too, once no host or client
+    /// needs it.
     #[serde(default)]
     pub secret_deletion_policy: DeletionPolicy,
 }
@@ -106,7 +108,7 @@ pub struct Subject {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = rules::CONSTRAINTS_SAY)]
 pub struct NameConstraints {
-    /// DNS domains, each with all that is below it. At most 64. Example: [bodkys.house]
+    /// DNS domains, each with all its subdomains. At most 64. Example: [bodkys.house]
     #[serde(rename = "permittedDNSDomains", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),

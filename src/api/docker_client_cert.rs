@@ -31,16 +31,16 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::DURATION, validation = rules::RENEW_BEFORE, validation = rules::SECRET_NAME_STAYS)]
 pub struct DockerClientCertSpec {
-    /// The DockerCA that signs.
+    /// The DockerCA that signs the certificate, in the same namespace.
     pub ca_ref: CaRef,
     /// Common name, CN, 1 to 64 bytes: what dockerd's authorization plugins see as the user. Example: ci
     #[schemars(length(min = 1, max = 64))]
     pub common_name: String,
-    /// How long the certificate is valid: hours or days, 1h to 36525d. Example: 90d
+    /// How long the certificate is valid: hours or days, 1h to 36525d. Default 365d. Example: 90d
     #[serde(default = "year")]
     #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub duration: String,
-    /// How long before its end it is renewed: hours or days, below duration. Default a third of duration. Example: 30d
+    /// How long before its end the certificate is renewed: hours or days, less than duration. Default a third of it. Example: 30d
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub renew_before: Option<String>,
@@ -51,7 +51,7 @@ pub struct DockerClientCertSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
     pub secret_name: Option<String>,
-    /// Retain (default): the Secret outlives this object. Delete: it goes with it.
+    /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too.
     #[serde(default)]
     pub secret_deletion_policy: DeletionPolicy,
 }

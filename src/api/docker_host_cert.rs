@@ -38,10 +38,10 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = rules::DURATION, validation = rules::RENEW_BEFORE, validation = rules::SECRET_NAME_STAYS)]
 #[x_kube(validation = rules::HOST_NAMED, validation = rules::HOSTNAME, validation = rules::HOSTNAME_FITS)]
 pub struct DockerHostCertSpec {
-    /// The DockerCA that signs.
+    /// The DockerCA that signs the certificate, in the same namespace.
     pub ca_ref: CaRef,
-    /// DNS name of the host: common name and first DNS name of the certificate, at most 64 bytes. May be left out
-    /// where there is an address, which is the common name then. Example: pandora.bodkys.house
+    /// DNS name of the host: common name and first DNS name of the certificate, at most 64 bytes. Left out: the first of
+    /// ipAddresses is the common name. Example: pandora.bodkys.house
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 65),
@@ -70,14 +70,14 @@ pub struct DockerHostCertSpec {
     /// true (default): 127.0.0.1 is among the addresses, for clients on the host itself.
     #[serde(default = "yes")]
     pub include_loopback: bool,
-    /// What clients dial.
+    /// Address that clients connect to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
-    /// How long the certificate is valid: hours or days, 1h to 36525d. Example: 365d
+    /// How long the certificate is valid: hours or days, 1h to 36525d. Default 365d. Example: 365d
     #[serde(default = "year")]
     #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub duration: String,
-    /// How long before its end it is renewed: hours or days, below duration. Default a third of duration. Example: 122d
+    /// How long before its end the certificate is renewed: hours or days, less than duration. Default a third of it. Example: 122d
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub renew_before: Option<String>,
@@ -88,26 +88,27 @@ pub struct DockerHostCertSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
     pub secret_name: Option<String>,
-    /// Retain (default): the Secret outlives this object. Delete: it goes with it.
+    /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too.
     #[serde(default)]
     pub secret_deletion_policy: DeletionPolicy,
-    /// How the certificate gets to the host. Left out: nobody delivers it.
+    /// How the certificate gets to the host. Left out: it stays in its Secret and is not delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivery: Option<Delivery>,
-    /// What the host's environment in Portainer is called, where a PortainerClient selects this host.
+    /// Name, group and tags of the host's environment in Portainer, where a PortainerClient selects this host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub portainer: Option<PortainerEnvironment>,
 }
 
-/// What clients dial.
+/// Address that clients connect to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Address {
-    /// Name or IP address; added to the certificate's. Default hostname, or the first address. Example: 1.2.3.4
+    /// Name or IP address, which the certificate gets too. Default hostname, or the first of ipAddresses.
+    /// Example: 1.2.3.4
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 254), regex(pattern = "^[0-9a-zA-Z_:]([-0-9a-zA-Z_.:]*[0-9a-zA-Z_.:])?$"))]
     pub host: Option<String>,
-    /// TCP port, 1 to 65535. Example: 2376
+    /// TCP port, 1 to 65535. Default 2376. Example: 2376
     #[serde(default = "docker_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: i32,
@@ -135,15 +136,16 @@ pub struct Delivery {
     /// Files (default): certificates only. Daemon: certificates, daemon configuration, restart and proof.
     #[serde(default)]
     pub mode: Mode,
-    /// Where ca.pem, NAME.pem and NAME.key go. Example: /etc/docker/certs
+    /// Absolute path of the directory on the host for ca.pem, NAME.pem and NAME.key. Default /etc/docker/certs.
+    /// Example: /srv/certs
     #[serde(default = "certs")]
     #[schemars(length(max = 255), regex(pattern = "^/"))]
     #[x_kube(validation = rules::DIRECTORY)]
     pub directory: String,
-    /// true: files and TLS settings that others put there may be replaced. Default false.
+    /// true: files and TLS settings that someone else put there may be replaced. Default false.
     #[serde(default)]
     pub take_over: bool,
-    /// Retain (default): what was delivered outlives this object. Delete: it is removed with it.
+    /// Retain (default): delivered files and settings stay when this object is deleted. Delete: they are removed too.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
     /// Settings of dockerd, with mode: Daemon.
@@ -151,7 +153,7 @@ pub struct Delivery {
     pub daemon: Option<Daemon>,
 }
 
-/// Who delivers.
+/// Which companion delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Target {
     /// The companion's pod on a node.
@@ -163,7 +165,7 @@ pub enum Target {
 /// How much is delivered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Mode {
-    /// Files alone.
+    /// Certificates alone.
     #[default]
     Files,
     /// Files, dockerd's configuration, restart and proof.
@@ -202,7 +204,7 @@ pub enum Restart {
     Always,
 }
 
-/// What the host's environment in Portainer is called.
+/// Name, group and tags of a host's environment in Portainer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortainerEnvironment {
@@ -218,7 +220,7 @@ pub struct PortainerEnvironment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub group: Option<String>,
-    /// Names of tags. Example: [home]
+    /// Names of tags, at most 64. Example: [home]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 255)))]
     pub tags: Vec<String>,

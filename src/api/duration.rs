@@ -11,7 +11,7 @@ pub const MAX_HOURS: i64 = 876_600;
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DurationError {
     /// Not of the form `8760h` or `365d`.
-    #[error("{0:?} is no duration: write hours or days, like 8760h or 365d")]
+    #[error("{0:?} is not a duration: write hours or days, like 8760h or 365d")]
     Malformed(String),
     /// Over a century, 36525 days.
     #[error("{0} is over a century (36525d)")]

@@ -200,7 +200,7 @@ impl From<DockerCA> for Object {
 
 impl From<DockerHostCert> for Object {
     fn from(object: DockerHostCert) -> Object {
-        let (previous, companion) = object.status.unwrap_or_default().parted();
+        let (previous, companion) = object.status.unwrap_or_default().split();
         let spec = Spec::Host(Box::new(object.spec));
         Object { companion, ..Object::new(Kind::DockerHostCert, object.metadata, spec, previous) }
     }

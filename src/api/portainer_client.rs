@@ -39,16 +39,16 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::DURATION, validation = rules::RENEW_BEFORE, validation = rules::SECRET_NAME_STAYS)]
 pub struct PortainerClientSpec {
-    /// The DockerCA that signs.
+    /// The DockerCA that signs the certificate, in the same namespace.
     pub ca_ref: CaRef,
     /// Common name, CN, 1 to 64 bytes. Example: portainer.bodkys.house
     #[schemars(length(min = 1, max = 64))]
     pub common_name: String,
-    /// How long the certificate is valid: hours or days, 1h to 36525d. Example: 365d
+    /// How long the certificate is valid: hours or days, 1h to 36525d. Default 365d. Example: 365d
     #[serde(default = "year")]
     #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub duration: String,
-    /// How long before its end it is renewed: hours or days, below duration. Default a third of duration. Example: 122d
+    /// How long before its end the certificate is renewed: hours or days, less than duration. Default a third of it. Example: 122d
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 7), regex(pattern = duration::PATTERN))]
     pub renew_before: Option<String>,
@@ -59,7 +59,7 @@ pub struct PortainerClientSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
     pub secret_name: Option<String>,
-    /// Retain (default): the Secret outlives this object. Delete: it goes with it.
+    /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too.
     #[serde(default)]
     pub secret_deletion_policy: DeletionPolicy,
     /// The Portainer server in which hosts are registered. Left out: a certificate and no registration.
@@ -69,7 +69,7 @@ pub struct PortainerClientSpec {
     /// Example: {matchLabels: {site: home}}
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_selector: Option<LabelSelector>,
-    /// What each environment is like.
+    /// Group, tags and TLS of each environment.
     #[serde(default)]
     pub environment: EnvironmentSpec,
     /// Controller (default): the controller calls Portainer. Companion: each node's companion does, for its own host.
@@ -96,7 +96,7 @@ pub struct Server {
     /// How Portainer's own certificate is verified. Left out: by the system's authorities and the name in url.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ServerTls>,
-    /// true: the first administrator of a fresh server is made with the username and password. Default false.
+    /// true: the first administrator of a new server is created with the username and password. Default false.
     #[serde(default)]
     pub initialize_admin: bool,
 }
@@ -112,40 +112,40 @@ impl Server {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerTls {
-    /// Certificates that are trusted for it, instead of the system's.
+    /// Certificates that are trusted for Portainer's own, in PEM, instead of the system's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret_ref: Option<SecretKeyRef>,
-    /// Name in its certificate, where that is not the one in url. Example: localhost
+    /// Name in Portainer's certificate, if it differs from the name in url. Example: localhost
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub server_name: Option<String>,
 }
 
-/// What each environment is like.
+/// Group, tags and TLS of environments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = rules::UNVERIFIED_ACKNOWLEDGED)]
 pub struct EnvironmentSpec {
-    /// Name of an environment group, which must exist. A host's own group goes first. Example: homelab
+    /// Name of an environment group, which must exist. A host's own group is preferred. Example: homelab
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 255))]
     pub group: Option<String>,
-    /// Names of tags, beside each host's own. Example: [home]
+    /// Names of tags, besides each host's own; at most 64. Example: [home]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(max = 255)))]
     pub tags: Vec<String>,
     /// ServerAndClient (default): both sides verify. ClientOnly: Portainer does not verify the host.
     #[serde(default)]
     pub tls_verification: TlsVerification,
-    /// Needed for tlsVerification: ClientOnly. Default false.
+    /// true is required with tlsVerification: ClientOnly, by which anyone can pose as the host. Default false.
     #[serde(default)]
     pub acknowledge_unverified_server: bool,
-    /// Retain (default): environments outlive this object. Delete: they are removed with it or with their host.
+    /// Retain (default): environments stay when this object or their host is deleted. Delete: they are removed too.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }
 
-/// Who verifies whom.
+/// Which side verifies the other's certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TlsVerification {
     /// Portainer verifies the host, the host Portainer.

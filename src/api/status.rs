@@ -27,13 +27,13 @@ pub struct CertificateStatus {
     /// SHA-256 in hex of the public key of the authority that signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer_fingerprint: Option<String>,
-    /// Start of its validity.
+    /// Start of the certificate's validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
-    /// End of its validity.
+    /// End of the certificate's validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Time>,
-    /// When it will be renewed.
+    /// When the certificate will be renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renew_at: Option<Time>,
 }
@@ -42,7 +42,7 @@ pub struct CertificateStatus {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostCertStatus {
-    /// What all kinds report.
+    /// Fields that all kinds have.
     #[serde(flatten)]
     pub certificate: CertificateStatus,
     /// What the companion on the host reports.
@@ -64,7 +64,7 @@ pub struct HostReport {
     /// SHA-256 in hex of the trust bundle (ca.crt) in place on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_bundle: Option<String>,
-    /// When both were put there.
+    /// When certificate and bundle were put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered_at: Option<Time>,
     /// Fingerprint of the certificate that dockerd served when last asked.
@@ -79,7 +79,7 @@ pub struct HostReport {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ControllerStatus {
-    /// What all kinds report.
+    /// Fields that all kinds have.
     #[serde(flatten)]
     pub certificate: CertificateStatus,
     /// Of a host: its environments that the controller registers.
@@ -133,8 +133,8 @@ impl CompanionStatus {
 }
 
 impl HostCertStatus {
-    /// What the controller wrote, and what the companion did.
-    pub fn parted(self) -> (ControllerStatus, CompanionStatus) {
+    /// The controller's part and the companion's part.
+    pub fn split(self) -> (ControllerStatus, CompanionStatus) {
         let mut certificate = self.certificate;
         let (theirs, ours) = certificate.conditions.into_iter().partition(is_of_companion);
         certificate.conditions = ours;
@@ -145,8 +145,8 @@ impl HostCertStatus {
         (ControllerStatus { certificate, environments, ..ControllerStatus::default() }, companion)
     }
 
-    /// Both parts in one.
-    pub fn joined(ours: ControllerStatus, companion: CompanionStatus) -> HostCertStatus {
+    /// One status of both parts.
+    pub fn merged(ours: ControllerStatus, companion: CompanionStatus) -> HostCertStatus {
         let ControllerStatus { mut certificate, mut environments, .. } = ours;
         certificate.conditions.extend(companion.conditions);
         environments.extend(companion.environments);
@@ -168,10 +168,10 @@ pub struct EnvironmentReport {
     /// Who calls Portainer, and writes this: Controller or Companion.
     #[serde(default)]
     pub registrar: Registrar,
-    /// Registered where Portainer reaches the host, else why not.
+    /// Registered if Portainer reaches the host, else why not. Example: HostUnreachable
     #[serde(default)]
     pub reason: String,
-    /// What that means, and what to do.
+    /// What the reason means here, and what to do.
     #[serde(default)]
     pub message: String,
     /// Number that Portainer gave the environment.
@@ -180,7 +180,7 @@ pub struct EnvironmentReport {
     /// InstanceID of that Portainer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// true: somebody else made it, and adoption took it over. It keeps its name and is never removed.
+    /// true: the environment existed before and was adopted. It keeps its name and is never removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
     /// Fingerprint of the client certificate with which Portainer was last proved to reach the host.
@@ -208,15 +208,15 @@ impl EnvironmentReport {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PortainerClientStatus {
-    /// What all kinds report.
+    /// Fields that all kinds have.
     #[serde(flatten)]
     pub certificate: CertificateStatus,
-    /// Its server, where it has one.
+    /// The Portainer server, where spec.server names one.
     #[serde(flatten)]
     pub server: ServerReport,
 }
 
-/// What is known of a Portainer server.
+/// State of a Portainer server.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServerReport {

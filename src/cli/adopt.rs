@@ -1,13 +1,15 @@
-//! `dockseal adopt`: an openssl how-to's directory, or a Portainer, into manifests on standard output. It changes nothing.
+//! `dockseal adopt`: a directory of openssl files, or a Portainer server in; manifests on standard output. It changes
+//! nothing.
 
 use super::args::AdoptArgs;
 use super::exit::{CliError, Exit};
-use super::output::{clean, print_bytes};
+use super::output::print_bytes;
 use super::progress::with_progress;
 use super::source::block_on;
 use crate::adapters::disk::atomic_files::{is_directory, read_text};
 use crate::adapters::disk::import_directory;
 use crate::adapters::portainer::{Access, PortainerApi, PortainerServer, RequestTimeouts, ServerCredential};
+use crate::adapters::terminal::printable;
 use crate::adapters::{Clock, terminal};
 use crate::decide::adoption::openssl::Passphrase;
 use crate::decide::adoption::portainer::{PortainerAdoption, adopt};
@@ -33,7 +35,7 @@ pub fn run(args: &AdoptArgs) -> anyhow::Result<ExitCode> {
 
 fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     if !is_directory(directory) {
-        return Err(CliError::not_found(format!("{} is no directory", directory.display())));
+        return Err(CliError::not_found(format!("{} is not a directory", directory.display())));
     }
     let files = import_directory::read(directory)?;
     if !openssl::hold_certificates(&files) {
@@ -89,7 +91,10 @@ async fn snapshot(portainer: &PortainerApi) -> anyhow::Result<ServerSnapshot> {
     let status = portainer.status().await?;
     let me = portainer.me().await?;
     if !me.is_administrator() {
-        bail!("{} is no administrator of Portainer: it sees no environments but its own", me.username);
+        bail!(
+            "{} is not an administrator of Portainer and sees only its own environments: use an administrator's API key",
+            me.username
+        );
     }
     let (groups, tags) = (portainer.groups().await?, portainer.tags().await?);
     let environments = portainer.environments().await?;
@@ -110,7 +115,7 @@ fn first_line(file: &Path) -> anyhow::Result<Zeroizing<String>> {
 
 fn print(adopted: &Adopted) -> anyhow::Result<ExitCode> {
     for word in &adopted.words {
-        eprintln!("{:<9} {}: {}", word.tone.word(), clean(&word.about), clean(&word.text));
+        eprintln!("{:<9} {}: {}", word.tone.word(), printable(&word.about), printable(&word.text));
     }
     if adopted.manifests.is_empty() {
         eprintln!("dockseal: there is nothing to adopt");

@@ -2,6 +2,7 @@
 
 use super::args::{CompanionArgs, CompanionCommand, InstallArgs};
 use super::logging;
+use super::signals::stop;
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::read_text;
 use crate::adapters::host::system_files;
@@ -19,16 +20,16 @@ use zeroize::Zeroizing;
 /// Exit code where not everything is delivered.
 const NOT_READY: u8 = 4;
 
-/// Runs the companion until SIGTERM or SIGINT, or puts it in place.
+/// Runs the companion until SIGTERM or SIGINT, or installs it.
 pub fn run(args: CompanionArgs) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if let Some(CompanionCommand::Install(args)) = args.command {
-        return runtime.block_on(put_in_place(args));
+        return runtime.block_on(install_here(args));
     }
     logging::start(&args.log);
     runtime.block_on(async {
         let settings = settings(args).await?;
-        Ok(match companion::run(settings, Clock::system(), super::stop()?).await {
+        Ok(match companion::run(settings, Clock::system(), stop()?).await {
             CompanionResult::Delivered | CompanionResult::Stopped => ExitCode::SUCCESS,
             CompanionResult::NotDelivered => ExitCode::from(NOT_READY),
         })
@@ -43,7 +44,7 @@ async fn settings(args: CompanionArgs) -> anyhow::Result<CompanionSettings> {
             config.default_retry = false;
             let namespace = args.namespace.unwrap_or_else(|| config.default_namespace.clone());
             if args.source_namespaces.is_empty() {
-                // As the chart has it before an administrator lists one: it waits, and must not seem broken.
+                // The chart's default, until an administrator lists one: it waits.
                 tracing::warn!(
                     "nothing is delivered here: no namespace is listed in companion.namespaces of the chart"
                 );
@@ -59,11 +60,11 @@ async fn settings(args: CompanionArgs) -> anyhow::Result<CompanionSettings> {
     Ok(CompanionSettings { account, sources, directories, contained, address: args.node_address, once: args.once })
 }
 
-async fn put_in_place(args: InstallArgs) -> anyhow::Result<ExitCode> {
+async fn install_here(args: InstallArgs) -> anyhow::Result<ExitCode> {
     let ca = STANDARD.decode(&args.ca_data).ok().and_then(|pem| String::from_utf8(pem).ok());
     let enrolled = Enrolled {
         server: args.server,
-        ca: ca.context("--ca-data is no PEM in base64: take the whole line that dockseal enroll printed")?,
+        ca: ca.context("--ca-data is not PEM in base64: copy the whole line that dockseal enroll printed")?,
         namespace: args.namespace,
         account: args.account,
         directories: args.directories,
@@ -75,7 +76,7 @@ async fn put_in_place(args: InstallArgs) -> anyhow::Result<ExitCode> {
             println!("dockseal-companion.service runs; what it does: journalctl -u dockseal-companion")
         }
         Installed::WithoutSystemd => println!(
-            "there is no systemd here: have cron run, every ten minutes: {} companion --once",
+            "this host has no systemd: let cron run this every ten minutes: {} companion --once",
             install::PROGRAM
         ),
     }

@@ -7,7 +7,7 @@ use super::object_arg::Reference;
 use super::output::print_bytes;
 use super::progress::with_progress;
 use super::source::{Source, block_on};
-use crate::adapters::disk::credential_files::{self, PrivateTempDir, docker, docker_does};
+use crate::adapters::disk::credential_files::{self, PrivateTempDir, docker, docker_output};
 use crate::api::{Kind, Object, Spec};
 use crate::decide::registration::dialled_url;
 use crate::docker::context::{context, is_context_name};
@@ -19,12 +19,12 @@ use std::process::ExitCode;
 pub fn run(args: &ContextArgs) -> anyhow::Result<ExitCode> {
     if args.output.as_deref() == Some(Path::new("-")) && std::io::stdout().is_terminal() {
         return Err(CliError::usage(
-            "a private key goes to no terminal: give -o FILE, or send standard output elsewhere",
+            "a private key is not printed on a terminal: give -o FILE, or redirect standard output",
         ));
     }
     if !is_context_name(&args.name) {
         return Err(CliError::usage(format!(
-            "{:?} is no name of a context: the Docker CLI takes two or more letters, digits, _ . + and -, and not default",
+            "{:?} is not a context name: the Docker CLI takes two or more letters, digits, _ . + and -, and not default",
             args.name
         )));
     }
@@ -57,10 +57,10 @@ async fn both(args: &ContextArgs) -> anyhow::Result<(Object, Credential)> {
         }
         client => client?,
     };
-    // Every authority has its own; the same name in another namespace is another.
+    // A DockerCA of the same name in another namespace is another authority.
     ensure!(
         client.authority() == host.authority(),
-        "{} and {} have not the same authority: {} would refuse that client",
+        "{} and {} have different authorities: {} would refuse that client",
         client.at,
         host.at,
         args.host
@@ -69,20 +69,20 @@ async fn both(args: &ContextArgs) -> anyhow::Result<(Object, Credential)> {
 }
 
 fn url(host: &Object) -> anyhow::Result<String> {
-    let Spec::Host(spec) = &host.spec else { bail!("{} is no host", host.at) };
+    let Spec::Host(spec) = &host.spec else { bail!("{} is not a host", host.at) };
     dialled_url(spec).with_context(|| format!("{} says no address", host.at))
 }
 
-/// Makes the Docker CLI's context, or updates it. Keys go through standard input, or files of this user alone: never
-/// through arguments, which everybody on the machine reads.
+/// Creates or updates the Docker CLI's context. Keys are passed on standard input or in files of this user alone: never
+/// as arguments, which every user of the machine can read.
 fn install(args: &ContextArgs, url: &str, description: &str, client: &Credential) -> anyhow::Result<()> {
     let name = args.name.as_str();
     let inspected = docker(&["context", "inspect", name, "--format", "{{json .Endpoints.docker.Host}}"], &[])?;
     if !inspected.status.success() {
         let archive = context(name, description, url, client.files(), client.time());
-        docker_does(&["context", "import", name, "-"], &archive)?;
+        docker_output(&["context", "import", name, "-"], &archive)?;
         eprintln!("made the context {name} for {url}: docker --context {name} version");
-        return words_on_docker_host();
+        return warn_of_docker_host();
     }
     let there: Option<String> = serde_json::from_slice(&inspected.stdout).ok();
     let there = there.unwrap_or_default();
@@ -90,22 +90,22 @@ fn install(args: &ContextArgs, url: &str, description: &str, client: &Credential
         there == url || args.force,
         "the Docker CLI has a context {name} for {there}, and this is {url}: choose another name, or give --force"
     );
-    let desk = PrivateTempDir::new()?;
+    let directory = PrivateTempDir::new()?;
     let files = client.files();
     let files = [("ca", files.ca), ("cert", files.cert), ("key", files.key)];
     let mut endpoint = format!("host={url}");
     for (what, bytes) in files {
-        let path = desk.put(&format!("{what}.pem"), bytes)?;
+        let path = directory.put(&format!("{what}.pem"), bytes)?;
         endpoint += &format!(",{what}={}", path.display());
     }
-    docker_does(&["context", "update", name, "--description", description, "--docker", &endpoint], &[])?;
+    docker_output(&["context", "update", name, "--description", description, "--docker", &endpoint], &[])?;
     eprintln!("updated the context {name} for {url}: docker --context {name} version");
-    words_on_docker_host()
+    warn_of_docker_host()
 }
 
-fn words_on_docker_host() -> anyhow::Result<()> {
+fn warn_of_docker_host() -> anyhow::Result<()> {
     if std::env::var_os("DOCKER_HOST").is_some_and(|host| !host.is_empty()) {
-        eprintln!("DOCKER_HOST is set and goes before every context that is in use: unset DOCKER_HOST");
+        eprintln!("DOCKER_HOST is set and overrides every context: unset DOCKER_HOST");
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! `dockseal controller`.
 
 use super::args::ControllerArgs;
+use super::kubeconfig::kubeconfig;
 use super::logging;
+use super::signals::stop;
 use crate::adapters::kube::reader::{KubeReader, ReadError};
 use crate::adapters::{Clock, random};
 use crate::controller::{self, ControllerSettings};
@@ -15,16 +17,16 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     logging::start(&args.log);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
-        // Every failure comes back to the queue, which waits longer each time and says so; nothing waits in silence.
+        let mut config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+        // The work queue retries with backoff and logs it; the client must not retry in silence.
         config.default_retry = false;
-        // One that does not answer may do so yet; one that is too old will never show its watches.
+        // A server that does not answer may come up; one that is too old never has the watches that are needed.
         if let Err(error @ ReadError::TooOld { .. }) = KubeReader::connect(config.clone()).await {
             return Err(error.into());
         }
         let settings = settings(&args, &config);
         let client = Client::try_from(config).context("failed to make a client from the kubeconfig")?;
-        controller::run(client, settings, Clock::system(), super::stop()?).await?;
+        controller::run(client, settings, Clock::system(), stop()?).await?;
         Ok(ExitCode::SUCCESS)
     })
 }

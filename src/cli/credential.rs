@@ -1,4 +1,4 @@
-//! A certificate that is handed out: what its Secret holds, checked to be whole.
+//! A certificate and its key for a user: what the object's Secret holds, checked to be complete.
 
 use super::exit::CliError;
 use super::source::Source;
@@ -8,7 +8,7 @@ use crate::docker::context::ContextFiles;
 use crate::pki::Certificate;
 use crate::pki::material::{Data, read_leaf};
 
-/// A certificate with its key and the authorities that go with it.
+/// A certificate with its key and its trust bundle.
 pub struct Credential {
     /// The object that it is of.
     pub object: Object,
@@ -17,10 +17,10 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// That of an object. A certificate that has ended is handed out with a word: it may be what somebody looks into.
+    /// Reads that of an object. A certificate that has ended is returned too, with a warning on standard error.
     ///
     /// # Errors
-    /// A sentence where there is none yet, or none that is whole.
+    /// A sentence where there is none yet, or where it is damaged.
     pub async fn of(source: &Source, object: Object) -> anyhow::Result<Credential> {
         let data = source.secret(&object).await?;
         let facts = read_leaf(&data);
@@ -28,7 +28,7 @@ impl Credential {
         let Some(certificate) = certificate.filter(|_| facts.copies_match) else {
             let at = object.secret();
             return Err(CliError::not_ready(format!(
-                "what Secret {at} holds is damaged: it is issued anew within a moment"
+                "Secret {at} is damaged; a new certificate is issued within seconds: try again"
             )));
         };
         if Clock::system().now() >= certificate.not_after {
@@ -42,7 +42,7 @@ impl Credential {
         ContextFiles { ca: file("ca.crt"), cert: file("tls.crt"), key: file("tls.key") }
     }
 
-    /// When it was issued, for what bears a date.
+    /// When it was issued, in seconds since 1970, for archives.
     pub fn time(&self) -> u64 {
         u64::try_from(self.certificate.not_before.as_second()).unwrap_or_default()
     }

@@ -1,4 +1,4 @@
-//! What runs on a Docker host beside dockerd: the guard before each of its starts, and the step that works on it.
+//! Commands that systemd runs on a Docker host: the guard before each start of dockerd, and the daemon step.
 
 use crate::adapters::Clock;
 use crate::reconcile::host::daemon;

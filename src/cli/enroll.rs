@@ -1,7 +1,8 @@
-//! `dockseal enroll`: lets one host outside the cluster fetch what is its own, and prints the line to run there.
+//! `dockseal enroll`: allows one host outside the cluster to fetch its own Secret, and prints the command to run there.
 
 use super::args::EnrollArgs;
 use super::exit::CliError;
+use super::kubeconfig::kubeconfig;
 use super::output::print_bytes;
 use super::progress::with_progress;
 use super::source::block_on;
@@ -21,16 +22,16 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-/// A bootstrap token is good for so long.
+/// How long a bootstrap token is valid.
 const BOOTSTRAP_LIFE: SignedDuration = SignedDuration::from_mins(15);
 /// What `companion install` allows unless it is told otherwise.
 const DIRECTORY: &str = "/etc/docker/certs";
-/// The controller makes or removes the account within a moment.
+/// How long the controller may take to create or remove the account.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 pub fn run(args: EnrollArgs) -> anyhow::Result<ExitCode> {
     block_on(async {
-        let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
+        let config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let enrolment = with_progress("the cluster", Enrolment::of(&args, &config, namespace)).await?;
         match args.revoke {
@@ -69,7 +70,7 @@ impl Enrolment {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
         ensure!(
             directory.bytes().all(plain),
-            "spec.delivery.directory of {} holds characters that a shell would read",
+            "spec.delivery.directory of {} holds characters that a shell would interpret: use letters, digits, /, ., _ and -",
             host.at
         );
         Ok(Enrolment { cluster, at: host.at, account, directory })
@@ -80,10 +81,10 @@ impl Enrolment {
     }
 
     async fn enroll(&self, args: &EnrollArgs, config: &Config) -> anyhow::Result<()> {
-        // All that can be wrong is looked at before an account is asked for.
+        // Everything is checked before an account is asked for.
         let server = args.server.clone().unwrap_or_else(|| config.cluster_url.to_string());
         let server = server.trim_end_matches('/');
-        ensure!(is_url(server), "{server:?} is no URL of the form https://ADDRESS:PORT: give --server");
+        ensure!(is_url(server), "{server:?} is not a URL of the form https://ADDRESS:PORT: give --server");
         let ca = STANDARD.encode(authorities(config)?);
         let now = Clock::system().now();
         self.annotate(Some(now.round(k8s_openapi::jiff::Unit::Second)?.to_string())).await?;
@@ -104,7 +105,7 @@ impl Enrolment {
             DIRECTORY => String::new(),
             directory => format!(" --directory {directory}"),
         };
-        eprintln!("Run this on {} as root; the token in it is good for 15 minutes:", self.at.name);
+        eprintln!("Run this on {} as root; the token in it is valid for 15 minutes:", self.at.name);
         let line = Zeroizing::new(format!(
             "dockseal companion install --server {server} --namespace {} --account {}{directory} --ca-data {ca} <<'END'\n{}\nEND\n",
             self.account.namespace,

@@ -8,11 +8,11 @@ pub enum Exit {
     Done,
     /// It could not be done.
     Failed,
-    /// The arguments make no sense, as clap says it too.
+    /// The arguments cannot be used; clap has the same code.
     Usage,
     /// There is no object of that name.
     NotFound,
-    /// Something that was asked about is not Ready.
+    /// An object that was asked for is not Ready.
     NotReady,
 }
 
@@ -44,17 +44,17 @@ pub struct CliError {
 }
 
 impl CliError {
-    /// The arguments make no sense.
+    /// The arguments cannot be used.
     pub fn usage(sentence: impl Into<String>) -> anyhow::Error {
         CliError { exit: Exit::Usage, sentence: sentence.into() }.into()
     }
 
-    /// What was named is not there.
+    /// There is no object of that name.
     pub fn not_found(sentence: impl Into<String>) -> anyhow::Error {
         CliError { exit: Exit::NotFound, sentence: sentence.into() }.into()
     }
 
-    /// What was named is not as far as it has to be.
+    /// The object is not Ready, or has no certificate yet.
     pub fn not_ready(sentence: impl Into<String>) -> anyhow::Error {
         CliError { exit: Exit::NotReady, sentence: sentence.into() }.into()
     }
@@ -65,8 +65,8 @@ pub fn of(error: &anyhow::Error) -> Exit {
     error.downcast_ref::<CliError>().map_or(Exit::Failed, |fault| fault.exit)
 }
 
-/// An error with what caused it, each once: many already have their cause's words in their own.
-pub fn words(error: &anyhow::Error) -> String {
+/// An error and its causes, each once: many errors have their cause in their own text.
+pub fn message(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match () {
         () if said.is_empty() => cause,
         () if said.contains(&cause) => said,
@@ -82,8 +82,8 @@ mod tests {
     fn a_cause_is_said_once() {
         let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let apart = anyhow::Error::from(refused()).context("failed to ask");
-        assert_eq!(words(&apart), "failed to ask: connection refused");
+        assert_eq!(message(&apart), "failed to ask: connection refused");
         let within = anyhow::Error::from(refused()).context("failed to ask: connection refused: is it up?");
-        assert_eq!(words(&within), "failed to ask: connection refused: is it up?");
+        assert_eq!(message(&within), "failed to ask: connection refused: is it up?");
     }
 }

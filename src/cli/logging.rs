@@ -1,6 +1,7 @@
 //! Logs, to standard error.
 
 use super::args::{LogArgs, LogFormat};
+use crate::adapters::terminal;
 use std::io::IsTerminal;
 use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -15,8 +16,7 @@ pub fn start(args: &LogArgs) {
     match args.log_format {
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),
         LogFormat::Text => {
-            let colour =
-                std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+            let colour = std::io::stderr().is_terminal() && terminal::allows_colour();
             registry.with(fmt::layer().with_writer(std::io::stderr).with_ansi(colour)).init();
         }
     }

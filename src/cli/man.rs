@@ -26,7 +26,9 @@ pub fn run(args: &ManArgs, plugin: bool) -> anyhow::Result<ExitCode> {
     };
     match pages.iter().find(|page| name(page) == wanted) {
         Some(page) => print_bytes(&text(page)?)?,
-        None => return Err(CliError::usage(format!("there is no verb {}", args.verb.as_deref().unwrap_or_default()))),
+        None => {
+            return Err(CliError::usage(format!("there is no command {}", args.verb.as_deref().unwrap_or_default())));
+        }
     }
     Ok(Exit::Done.into())
 }

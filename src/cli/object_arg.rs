@@ -1,12 +1,12 @@
-//! KIND/NAME as people type it, to the objects that are meant.
+//! KIND/NAME as users type it in, the objects that it names out.
 
 use super::exit::CliError;
 use crate::api::{Kind, Object};
 
-/// What a word names: a kind, a name, or both.
+/// A name, with a kind or without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The kind, where it is said.
+    /// The kind, where it is given.
     pub kind: Option<Kind>,
     pub name: String,
 }
@@ -15,13 +15,13 @@ impl Reference {
     /// Reads `KIND/NAME` or `NAME`.
     ///
     /// # Errors
-    /// A sentence where the kind is none.
+    /// A sentence where the kind does not exist.
     pub fn parse(text: &str) -> anyhow::Result<Reference> {
         let (kind, name) = match text.split_once('/') {
             None => (None, text),
             Some((word, name)) => match kind(word) {
                 Some(kind) => (Some(kind), name),
-                None => return Err(CliError::usage(format!("{word:?} is no kind: {KINDS}"))),
+                None => return Err(CliError::usage(format!("{word:?} is not a kind: {KINDS}"))),
             },
         };
         if name.is_empty() || name.contains('/') {
@@ -32,10 +32,10 @@ impl Reference {
         Ok(Reference { kind, name: name.to_owned() })
     }
 
-    /// Those of `allowed` that may be meant.
+    /// The kinds of `allowed` that it can name.
     ///
     /// # Errors
-    /// A sentence where the kind is said and is none of them.
+    /// A sentence where another kind is given.
     pub fn kinds(&self, allowed: &[Kind]) -> anyhow::Result<Vec<Kind>> {
         match self.kind {
             None => Ok(allowed.to_vec()),
@@ -44,12 +44,12 @@ impl Reference {
         }
     }
 
-    /// Whether that object is meant.
+    /// Whether it names that object.
     pub fn means(&self, object: &Object) -> bool {
         self.kind.is_none_or(|kind| kind == object.at.kind) && *object.at.name == *self.name
     }
 
-    /// The only one of `found` that is meant.
+    /// The only one of `found` that it names.
     ///
     /// # Errors
     /// A sentence where there is none, or where there are several.
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_kind_has_many_words() {
+    fn a_kind_has_several_spellings() {
         for word in
             ["DockerHostCert", "dockerhostcert", "dockerhostcerts", "dhc", "DHC", "dockerhostcerts.dockseal.dev"]
         {

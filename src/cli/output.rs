@@ -1,4 +1,4 @@
-//! Standard output: how wide it is, whether it is coloured, and printing that forgives a reader who left.
+//! Standard output: its width, its colours, and printing. A reader that closes the pipe is not an error.
 
 use crate::adapters::terminal;
 use anyhow::Context;
@@ -11,21 +11,19 @@ pub struct Output {
     pub colour: bool,
 }
 
-/// What a text is coloured with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
     Green,
     Red,
-    Loud,
+    Alarm,
 }
 
 impl Output {
-    /// Standard output. `NO_COLOR`, and a terminal that is dumb, are heeded.
+    /// Standard output, without colours where `NO_COLOR` is set or the terminal is dumb.
     pub fn standard() -> Output {
         let columns = terminal::size().map(|(columns, _)| columns);
-        let unset = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Output { columns, colour: columns.is_some() && unset && !dumb }
+        Output { columns, colour: columns.is_some() && terminal::allows_colour() && !dumb }
     }
 
     /// A text in that colour, where there are colours.
@@ -34,13 +32,11 @@ impl Output {
             None => return text.to_owned(),
             Some(Colour::Green) => "32",
             Some(Colour::Red) => "31",
-            Some(Colour::Loud) => "1;31",
+            Some(Colour::Alarm) => "1;31",
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
-    /// Prints. A reader who has seen enough, like head, is no fault.
-    ///
     /// # Errors
     /// Where standard output cannot be written.
     pub fn print(&self, text: &str) -> anyhow::Result<()> {
@@ -56,9 +52,4 @@ pub fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(error).context("failed to print"),
         _ => Ok(()),
     }
-}
-
-/// What others wrote cannot move the cursor.
-pub fn clean(text: &str) -> String {
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }

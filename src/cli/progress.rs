@@ -1,4 +1,4 @@
-//! Words for whoever waits at a terminal. Elsewhere nothing is said.
+//! A line for a user who waits at a terminal. Elsewhere nothing is printed.
 
 use std::io::IsTerminal;
 use std::pin::pin;

@@ -1,4 +1,4 @@
-//! `dockseal renew`: asks for new certificates by annotation, and waits for them where that is wanted.
+//! `dockseal renew`: requests new certificates by annotation, and waits for them with `--wait`.
 
 use super::args::RenewArgs;
 use super::args::user_commands::Form;
@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Those whose certificates are made anew on demand. An authority renews itself, with the same key.
+/// Kinds whose certificates are renewed on request. An authority renews itself, with the same key.
 const KINDS: [Kind; 3] = [Kind::DockerHostCert, Kind::DockerClientCert, Kind::PortainerClient];
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -29,13 +29,13 @@ pub fn run(args: &RenewArgs) -> anyhow::Result<ExitCode> {
         if let SourceKind::State(_) = source.place {
             return Err(without_cluster(&objects, &Timestamp::from_second(second)?.to_string()));
         }
-        // A certificate knows the second of its issuance: what is asked for within it would count as done.
+        // A request of the second in which the certificate was issued would count as done.
         let next = Timestamp::from_second(second + 1)?.to_string();
         for object in &objects {
             source.annotate(object, RENEW_REQUESTED_ANNOTATION, &next).await?;
         }
         if !args.wait {
-            print(args, &objects, "its renewal is asked for")?;
+            print(args, &objects, "renewal requested")?;
             return Ok(Exit::Done.into());
         }
         let (renewed, waiting) = with_progress("the new certificates", wait(&source, &objects, args.timeout)).await?;
@@ -43,7 +43,7 @@ pub fn run(args: &RenewArgs) -> anyhow::Result<ExitCode> {
         match waiting.first() {
             None => Ok(Exit::Done.into()),
             Some(first) => Err(CliError::not_ready(format!(
-                "{} of {} have no new certificate after {} seconds, {} first of all: `dockseal status` says why",
+                "{} of {} have no new certificate after {} seconds, for example {}: `dockseal status` says why",
                 waiting.len(),
                 objects.len(),
                 args.timeout.as_secs(),
@@ -87,13 +87,13 @@ async fn wanted(source: &Source, args: &RenewArgs) -> anyhow::Result<Vec<Object>
 fn without_cluster(objects: &[Object], now: &str) -> anyhow::Error {
     let names: Vec<String> = objects.iter().map(|object| object.at.to_string()).collect();
     CliError::usage(format!(
-        "without a cluster the wish goes into the YAML that `dockseal up` reads: under metadata of {} write \
+        "without a cluster, a renewal is requested in the YAML that `dockseal up` reads: under metadata of {} write \
          annotations: {{{RENEW_REQUESTED_ANNOTATION}: \"{now}\"}}; a running `up` sees it at once",
         names.join(", ")
     ))
 }
 
-/// Those with another certificate than before, and those without, when the time is over.
+/// Objects with a new certificate, and those without one when the time is over.
 async fn wait(source: &Source, asked: &[Object], patience: Duration) -> anyhow::Result<(Vec<Object>, Vec<Object>)> {
     let before: HashMap<&ObjectRef, &Option<String>> =
         asked.iter().map(|object| (&object.at, &object.previous.fingerprint)).collect();

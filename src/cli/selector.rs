@@ -31,8 +31,11 @@ fn requirements(text: &str) -> Vec<&str> {
 
 fn requirement(text: &str) -> Result<Expression, String> {
     let text = text.trim();
-    let wrong =
-        || format!("{text:?} is no label: write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b)");
+    let wrong = || {
+        format!(
+            "{text:?} is not a label selector: write key=value, key!=value, key, !key, key in (a,b) or key notin (a,b)"
+        )
+    };
     let key = |text: &str| word(text, "./").filter(|key| !key.is_empty()).ok_or_else(wrong);
     let value = |text: &str| word(text, ".").ok_or_else(wrong);
     if let Some((left, right)) = text.split_once('(') {
@@ -90,7 +93,7 @@ mod tests {
         }
         for wrong in ["", "=x", "site=home,", "site in away", "site of (x)", "site=a b", "site in (a", "a=b=c"] {
             let said = parse(wrong).expect_err(wrong);
-            assert!(said.contains("is no label: write key=value"), "{said}");
+            assert!(said.contains("is not a label selector: write key=value"), "{said}");
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Where the verbs for people look: a cluster, or a state directory of `up`. It gives objects, Secrets and
+//! Where user commands read from: a cluster, or a state directory of `up`. It returns objects and Secrets, sets
 //! annotations, and says what is missing where it cannot.
 
 use super::args::SourceArgs;
 use super::exit::CliError;
+use super::kubeconfig::kubeconfig;
 use super::object_arg::Reference;
 use crate::adapters::disk::atomic_files::is_directory;
 use crate::adapters::disk::store::{read_objects, read_secret};
@@ -17,7 +18,7 @@ use std::path::PathBuf;
 /// Where `up` keeps its state unless it is told otherwise.
 const STATE: &str = "dockseal-state";
 
-/// Where to look, and in which namespace.
+/// Where to read from, and in which namespace.
 pub struct Source {
     pub place: SourceKind,
     /// The one namespace; none: all.
@@ -26,12 +27,12 @@ pub struct Source {
 
 pub enum SourceKind {
     Cluster(KubeReader),
-    /// A state directory, read beside whoever writes it.
+    /// A state directory, which another process may write meanwhile.
     State(PathBuf),
 }
 
 impl Source {
-    /// What the arguments mean. A cluster is asked for its version, so that what is wrong with it is said at once.
+    /// Opens what the arguments name. A cluster is asked for its version, so that a wrong one is reported at once.
     ///
     /// # Errors
     /// A sentence that says what is missing.
@@ -40,7 +41,7 @@ impl Source {
             let (place, namespace) = (SourceKind::State(path), args.namespace.clone());
             return Ok(Source { place, namespace });
         }
-        let config = super::kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await;
+        let config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await;
         let config = match config {
             Err(error) if args.kubeconfig.is_none() && args.context.is_none() && is_directory(STATE.as_ref()) => {
                 return Err(error.context(format!("what `up` keeps here is read with --state {STATE}")));
@@ -72,7 +73,7 @@ impl Source {
         Ok(objects)
     }
 
-    /// The one object that is meant; its kind is one of those.
+    /// The one object that the reference names; its kind is one of those.
     ///
     /// # Errors
     /// A sentence where there is none, or where several are meant.
@@ -104,7 +105,7 @@ impl Source {
     /// What the object's Secret holds. It must be the object's own: another's is no certificate of it.
     ///
     /// # Errors
-    /// A sentence where it is not there yet, or is somebody else's.
+    /// A sentence where it is not there yet, or belongs to another object.
     pub async fn secret(&self, object: &Object) -> anyhow::Result<Data> {
         let at = object.secret();
         let found: Option<StoredItem> = match &self.place {
@@ -139,7 +140,7 @@ impl Source {
         }
     }
 
-    /// Where it looks, for sentences: `namespace home`, `any namespace`, `dockseal-state`.
+    /// Where it reads from, for sentences: `namespace home`, `any namespace`, `dockseal-state`.
     pub fn words(&self) -> String {
         match (&self.place, &self.namespace) {
             (SourceKind::Cluster(_), Some(namespace)) => format!("namespace {namespace}"),
@@ -150,7 +151,7 @@ impl Source {
     }
 }
 
-/// The state directory that is asked for. The environment's counts where it is one and no cluster is asked for.
+/// The state directory that is asked for. `DOCKSEAL_STATE` counts where it is a directory and no cluster is named.
 fn state(args: &SourceArgs) -> Option<PathBuf> {
     if args.state.is_some() {
         return args.state.clone();
@@ -160,11 +161,11 @@ fn state(args: &SourceArgs) -> Option<PathBuf> {
     named.filter(|path| !cluster && is_directory(path))
 }
 
-/// Runs a verb on a runtime of one thread.
+/// Runs a command on a runtime of one thread.
 ///
 /// # Errors
-/// The verb's own.
-pub fn block_on<T>(verb: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+/// The command's own.
+pub fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("failed to start")?.block_on(verb)
+    runtime.context("failed to start")?.block_on(command)
 }

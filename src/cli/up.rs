@@ -7,7 +7,7 @@ use std::process::ExitCode;
 /// Exit code where not everything is Ready in time.
 const NOT_READY: u8 = 4;
 
-/// Runs the door without a cluster.
+/// Runs until everything is Ready (`--once`) or a signal stops it.
 pub fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     let settings =
         UpSettings { files: args.files, state: args.state, once: args.once, timeout: args.timeout, host: args.host };

@@ -3,13 +3,14 @@
 use super::args::{VerdictForm, VerifyArgs};
 use super::exit::{CliError, Exit};
 use super::object_arg::Reference;
-use super::output::{Colour, Output, clean};
+use super::output::{Colour, Output};
 use super::progress::with_progress;
 use super::source::{Source, block_on};
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files;
 use crate::adapters::docker::scan::scan;
 use crate::adapters::net::tls_client::ClientKeyPair;
+use crate::adapters::terminal::printable;
 use crate::api::{Kind, Object, Spec};
 use crate::decide::leaf::desired;
 use crate::decide::registration::desired::dialled;
@@ -41,7 +42,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     Ok(exit(report.result).into())
 }
 
-/// What the worst verdict ends with.
+/// The exit code of the worst verdict.
 fn exit(result: CheckOutcome) -> Exit {
     match result {
         CheckOutcome::Ok => Exit::Done,
@@ -50,7 +51,7 @@ fn exit(result: CheckOutcome) -> Exit {
     }
 }
 
-/// All that is needed to ask, and to judge the answers.
+/// What is scanned, and what is expected of it.
 struct VerifyTarget {
     known: HostFacts,
     address: (String, u16),
@@ -67,7 +68,7 @@ async fn asked(question: &VerifyTarget, clock: &Clock) -> VerifyReport {
 
 /// `HOST:PORT`, `HOST`, `[IPV6]:PORT` or an IPv6 address alone.
 fn parse_address(text: &str) -> anyhow::Result<(String, u16)> {
-    let wrong = || CliError::usage(format!("{text:?} is no address: write HOST:PORT, an IPv6 address in brackets"));
+    let wrong = || CliError::usage(format!("{text:?} is not an address: write HOST:PORT, an IPv6 address in brackets"));
     let text = text.strip_prefix("tcp://").unwrap_or(text).trim_end_matches('/');
     let bare = text.ends_with(']') || text.parse::<std::net::Ipv6Addr>().is_ok();
     let (host, port) = match text.rsplit_once(':') {
@@ -119,7 +120,7 @@ async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timesta
     let source = with_progress("the cluster", Source::open(&args.source)).await?;
     let reference = Reference::parse(args.host.as_deref().unwrap_or_default())?;
     let host = source.object(&reference, &[Kind::DockerHostCert]).await?;
-    let wanted = desired(&host).map_err(|refusal| CliError::not_ready(format!("{}: {}", host.at, refusal.message)))?;
+    let wanted = desired(&host).map_err(|problem| CliError::not_ready(format!("{}: {}", host.at, problem.message)))?;
     let Spec::Host(spec) = &host.spec else { unreachable!("a DockerHostCert has a host's spec") };
     let address = address.or_else(|| dialled(spec)).context("the DockerHostCert names no address: give --address")?;
     let secret = noted(source.secret(&host).await);
@@ -153,7 +154,7 @@ async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timesta
     })
 }
 
-/// A Secret that cannot be read leaves questions open, and is no reason to ask none.
+/// A Secret that cannot be read leaves some checks unknown; the others are done all the same.
 fn noted(secret: anyhow::Result<Data>) -> Option<Data> {
     secret.inspect_err(|error| eprintln!("dockseal: {error:#}")).ok()
 }
@@ -162,7 +163,7 @@ fn pair(data: &Data) -> Option<ClientKeyPair> {
     Some(ClientKeyPair { cert: data.get("tls.crt")?.to_vec(), key: data.get("tls.key")?.to_vec().into() })
 }
 
-/// The client that is named; else one of the same authority, the first that is valid.
+/// The client that is named, else the first valid one of the same authority.
 async fn client(
     source: &Source,
     host: &Object,
@@ -194,16 +195,16 @@ fn read_client(object: &Object, data: Data) -> Option<(String, Certificate, Data
 }
 
 fn print(report: &VerifyReport, form: VerdictForm) -> anyhow::Result<()> {
-    let paper = Output::standard();
+    let output = Output::standard();
     let text = match form {
         VerdictForm::Json => serde_json::to_string_pretty(report)? + "\n",
         VerdictForm::Yaml => serde_saphyr::to_string(report)?,
-        VerdictForm::Table | VerdictForm::Wide => lines(report, form, &paper),
+        VerdictForm::Table | VerdictForm::Wide => lines(report, form, &output),
     };
-    paper.print(&text)
+    output.print(&text)
 }
 
-fn lines(report: &VerifyReport, form: VerdictForm, paper: &Output) -> String {
+fn lines(report: &VerifyReport, form: VerdictForm, output: &Output) -> String {
     let mut text = match &report.host {
         Some(host) => format!("{host} at {}\n", report.address),
         None => format!("{}\n", report.address),
@@ -215,22 +216,22 @@ fn lines(report: &VerifyReport, form: VerdictForm, paper: &Output) -> String {
             ("serial", &served.serial),
             ("fingerprint", &served.fingerprint),
         ];
-        text.extend(served.iter().map(|(name, value)| format!("{:8} {name:<15} {}\n", "", clean(value))));
+        text.extend(served.iter().map(|(name, value)| format!("{:8} {name:<15} {}\n", "", printable(value))));
     }
-    text.extend(report.checks.iter().map(|check| line(check, paper)));
+    text.extend(report.checks.iter().map(|check| line(check, output)));
     text
 }
 
-/// A verdict, and below it what to do.
-fn line(check: &Check, paper: &Output) -> String {
+/// A verdict, and below it the remedy.
+fn line(check: &Check, output: &Output) -> String {
     let colour = match check.result {
         CheckOutcome::Ok => Some(Colour::Green),
         CheckOutcome::Fail => Some(Colour::Red),
-        CheckOutcome::Warning => Some(Colour::Loud),
+        CheckOutcome::Warning => Some(Colour::Alarm),
         CheckOutcome::Unknown => None,
     };
-    let word = paper.coloured(&format!("{:<8}", check.result.word()), colour);
-    let first = format!("{word} {:<15} {}\n", check.id.word(), clean(&check.message));
+    let word = output.coloured(&format!("{:<8}", check.result.word()), colour);
+    let first = format!("{word} {:<15} {}\n", check.id.word(), printable(&check.message));
     match &check.remedy {
         Some(remedy) => format!("{first}{:25}> {remedy}\n", ""),
         None => first,

@@ -125,8 +125,8 @@ fn what_is_left(object: &Object, deliverer: &Deliverer) -> Option<Left> {
     let patience = match deliverer {
         Deliverer::Node(_) | Deliverer::Enrolled if reported => FINALIZER_TIMEOUT,
         Deliverer::Node(_) | Deliverer::Enrolled => progress::REPORT_TIMEOUT,
-        Deliverer::Refused(refusal) if refusal.reason == Reason::StoreFailed => progress::REPORT_TIMEOUT,
-        _ => SignedDuration::ZERO, // nobody is told of it
+        Deliverer::Refused(problem) if problem.reason == Reason::StoreFailed => progress::REPORT_TIMEOUT,
+        _ => SignedDuration::ZERO, // no companion is told of it
     };
     Some(Left { patience, reported })
 }
@@ -243,7 +243,7 @@ mod tests {
             (host(Retain, removed, LATELY, false), node(), DeletionStep::LetGo, false),
             (host(Delete, there, LATELY, true), node(), DeletionStep::DeleteSecret(true), true),
             (host(Retain, there, LONG_AGO, false), node(), DeletionStep::LetGo, true),
-            // Nobody is told of it, so nobody can remove anything.
+            // No companion is told of it, so nothing can be removed.
             (host(Retain, there, LATELY, false), refused(Reason::NotListed), DeletionStep::LetGo, true),
             (host(Retain, None, LATELY, false), refused(Reason::NotListed), DeletionStep::LetGo, false),
             // Its account cannot be kept for a moment, or for good.

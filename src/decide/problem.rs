@@ -1,11 +1,11 @@
-//! A refusal: the user must mend something before Dockseal can go on.
+//! A problem: the user must fix something before Dockseal can go on.
 
 use crate::api::condition::{ConditionType, Reason};
 
-/// What is wrong, and in which condition it shows. It walks on to status; what is stored stays untouched.
+/// What is wrong, and in which condition it shows. It is a value that reaches the status; nothing is written to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// `Accepted` where the spec is at fault, `Issued` where its surroundings are, `Delivered` where nobody delivers.
+    /// `Accepted` where the spec is at fault, `Issued` where other objects are, `Delivered` where it cannot be delivered.
     pub condition: ConditionType,
     /// Reason of the condition that the problem sets to False.
     pub reason: Reason,
@@ -24,12 +24,12 @@ impl Problem {
         Problem::spec(Reason::InvalidSpec, format!("spec.{field}: {message}"))
     }
 
-    /// The surroundings are at fault: no certificate can be issued for now.
+    /// Another object is at fault: no certificate can be issued for now.
     pub fn issue(reason: Reason, message: impl Into<String>) -> Problem {
         Problem { condition: ConditionType::Issued, reason, message: message.into() }
     }
 
-    /// A certificate is issued, and nobody brings it to its host for now.
+    /// A certificate is issued and cannot be delivered for now.
     pub fn delivery(reason: Reason, message: impl Into<String>) -> Problem {
         Problem { condition: ConditionType::Delivered, reason, message: message.into() }
     }

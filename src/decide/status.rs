@@ -29,15 +29,15 @@ impl Verdict {
     }
 }
 
-/// Accepted: false where one of what the user must mend is at fault in the spec.
-pub fn accepted<'a>(refusals: impl IntoIterator<Item = &'a Problem>) -> Verdict {
-    match refusals.into_iter().find(|refusal| refusal.condition == ConditionType::Accepted) {
-        Some(refusal) => Verdict::new(ConditionType::Accepted, false, refusal.reason, &refusal.message),
+/// The Accepted condition: false where one of the problems is in the spec.
+pub fn accepted<'a>(problems: impl IntoIterator<Item = &'a Problem>) -> Verdict {
+    match problems.into_iter().find(|problem| problem.condition == ConditionType::Accepted) {
+        Some(problem) => Verdict::new(ConditionType::Accepted, false, problem.reason, &problem.message),
         None => Verdict::new(ConditionType::Accepted, true, Reason::Accepted, "the spec is accepted"),
     }
 }
 
-/// Adds Ready: true where every verdict holds, else the first that does not.
+/// Adds Ready: true where every verdict holds, else with reason and message of the first that does not.
 pub fn with_ready(mut verdicts: Vec<Verdict>) -> Vec<Verdict> {
     let ready = match verdicts.iter().find(|verdict| !verdict.holds) {
         None => Verdict::new(ConditionType::Ready, true, Reason::Ready, ready_message(&verdicts)),
@@ -52,7 +52,7 @@ fn ready_message(verdicts: &[Verdict]) -> String {
     issued.map(|verdict| verdict.message.clone()).unwrap_or_default()
 }
 
-/// The conditions; an instant of transition stays where the status stays.
+/// The conditions; lastTransitionTime stays where the status stays.
 pub fn conditions<'a>(
     verdicts: impl IntoIterator<Item = &'a Verdict>,
     previous: &[Condition],
@@ -95,7 +95,7 @@ pub fn fault_events(verdicts: &[Verdict], previous: &[Condition]) -> Vec<ObjectE
         .collect()
 }
 
-/// No fault, but a step on the way of every delivery or registration.
+/// Not an error, but a step of every delivery or registration.
 fn passes_by_itself(reason: Reason) -> bool {
     matches!(
         reason,
@@ -108,7 +108,7 @@ fn passes_by_itself(reason: Reason) -> bool {
     )
 }
 
-/// Portainer's own words differ at every try, with numbers of ports in them: its reason says enough.
+/// Messages of Registered are not compared: Portainer's differ at every try, with numbers of ports in them.
 fn reported(type_: ConditionType, verdict: &Verdict, previous: &[Condition]) -> bool {
     previous.iter().any(|condition| {
         condition.type_ == type_.as_str()
@@ -118,7 +118,7 @@ fn reported(type_: ConditionType, verdict: &Verdict, previous: &[Condition]) -> 
     })
 }
 
-/// What a certificate says of itself.
+/// The status fields of a certificate.
 pub fn describe(
     certificate: &Certificate,
     fingerprint: String,

@@ -2,14 +2,14 @@
 
 use zeroize::Zeroizing;
 
-/// A file of an archive.
+/// A file for a tar archive.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// Path in it.
+    /// Relative path, at most 100 bytes.
     pub path: &'a str,
-    /// Permissions.
+    /// Permission bits, such as 0o600.
     pub mode: u32,
-    /// What it holds.
+    /// The content of the file.
     pub bytes: &'a [u8],
 }
 
@@ -28,7 +28,7 @@ pub fn tar(entries: &[Entry<'_>], time: u64) -> Zeroizing<Vec<u8>> {
         header.set_mtime(time);
         header.set_uid(0);
         header.set_gid(0);
-        builder.append_data(&mut header, entry.path, entry.bytes).expect("a short path and memory");
+        builder.append_data(&mut header, entry.path, entry.bytes).expect("a short path; memory takes all");
     }
     Zeroizing::new(builder.into_inner().expect("memory is written"))
 }

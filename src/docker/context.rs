@@ -5,14 +5,14 @@ use super::archive::{Entry, tar};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-/// What a client needs.
+/// The TLS files of a Docker client, PEM.
 #[derive(Clone, Copy)]
 pub struct ContextFiles<'a> {
-    /// The authorities that it verifies the host by.
+    /// The authorities that verify the host.
     pub ca: &'a [u8],
-    /// Its certificate.
+    /// The client certificate.
     pub cert: &'a [u8],
-    /// Its key.
+    /// The key of the client certificate.
     pub key: &'a [u8],
 }
 

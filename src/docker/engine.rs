@@ -1,20 +1,20 @@
-//! What dockerd says of itself in `GET /info` (Docker Engine API, SystemInfo).
+//! What dockerd reports in `GET /info` (Docker Engine API, SystemInfo): the body in, facts out.
 
 use serde::{Deserialize, Serialize};
 
-/// The parts of it that a restart is decided by.
+/// The parts of SystemInfo that decide whether dockerd may be restarted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Engine {
     /// live-restore is on: containers keep running while dockerd restarts.
     pub live_restore: bool,
-    /// It is a node of a swarm, where live-restore keeps dockerd from starting.
+    /// The host is a node of a swarm, where dockerd does not start with live-restore.
     pub swarm: bool,
-    /// Containers that run.
+    /// The number of running containers.
     pub running: u64,
 }
 
 impl Engine {
-    /// Reads the answer's body; none where it is not Docker's.
+    /// Reads the body of the answer; none where it is not Docker's.
     pub fn parse(body: &[u8]) -> Option<Engine> {
         let body: serde_json::Value = serde_json::from_slice(body).ok()?;
         Some(Engine {

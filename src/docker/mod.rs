@@ -1,4 +1,6 @@
-//! What Docker expects: daemon.json, units, listeners and files. No I/O, no policy.
+//! What Docker expects: daemon.json, units, listeners, contexts and the answers of its API. Text and bytes in, facts and
+//! text out; no I/O, no policy.
+#![warn(missing_docs)]
 
 pub mod archive;
 pub mod context;

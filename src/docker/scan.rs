@@ -1,21 +1,21 @@
-//! What a live address answered, question by question: facts without a verdict.
+//! What a live address answered, question by question: facts without a verdict. It asks nobody.
 
 use std::net::SocketAddr;
 
-/// Whether somebody listens.
+/// Whether a server listens on the port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortState {
-    /// At this address.
+    /// A server listens at this address.
     Open(SocketAddr),
     /// The name has no address, and why.
     Unresolved(String),
-    /// The machine is there, and nobody listens.
+    /// The host answers, but no server listens on the port.
     Refused(String),
-    /// No way leads there.
+    /// There is no route to the host.
     NoRoute(String),
-    /// Nobody says anything.
+    /// The host does not answer in time.
     TimedOut(String),
-    /// Anything else.
+    /// Any other error of the connection.
     Failed(String),
 }
 
@@ -24,9 +24,9 @@ pub enum PortState {
 pub enum PlainAnswer {
     /// The answer of a server that speaks TLS: 400, "Client sent an HTTP request to an HTTPS server."
     TlsRequired,
-    /// No word of HTTP: an alert of TLS, or the end of the connection.
+    /// An alert of TLS, or the end of the connection.
     HungUp,
-    /// HTTP, and its status line.
+    /// An answer of HTTP; its status line.
     Answered(String),
     /// Nothing in time, or no connection.
     Silence(String),
@@ -43,31 +43,31 @@ pub enum TlsAnswer {
     NotTls,
     /// Nothing in time, or no connection.
     Silence(String),
-    /// Our own material is of no use: nothing was asked.
+    /// The client certificate or its key cannot be used: nothing was asked.
     Unusable(String),
 }
 
 /// An answer to `GET /_ping`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PingAnswer {
-    /// HTTP's; 0 where it cannot be read.
+    /// The status code of HTTP; 0 where it cannot be read.
     pub status: u16,
-    /// It has Docker's own headers.
+    /// It has a header that only Docker sets: Api-Version, or Server with Docker's name.
     pub is_docker: bool,
-    /// Docker's version, where it says so.
+    /// Docker's version, from the header Server.
     pub version: Option<String>,
 }
 
-/// A version of TLS.
+/// A version of the TLS protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsVersion {
-    /// 1.0, RFC 2246.
+    /// TLS 1.0 (RFC 2246).
     V10,
-    /// 1.1, RFC 4346.
+    /// TLS 1.1 (RFC 4346).
     V11,
-    /// 1.2, RFC 5246.
+    /// TLS 1.2 (RFC 5246).
     V12,
-    /// 1.3, RFC 8446.
+    /// TLS 1.3 (RFC 8446).
     V13,
 }
 
@@ -82,61 +82,61 @@ impl std::fmt::Display for TlsVersion {
     }
 }
 
-/// Whether a version is spoken.
+/// Whether the server speaks a version of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VersionSupport {
-    /// It was agreed on.
+    /// The server agreed to it.
     Yes,
-    /// It was refused, and how.
+    /// The server refused it, and how.
     No(String),
     /// Nothing in time, or no TLS.
     Unknown(String),
 }
 
-/// What listens on the port of plain HTTP beside it.
+/// What listens on port 2375, Docker's port of plain HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlainHttpPort {
-    /// Nobody.
+    /// No server.
     Closed,
-    /// Somebody who did not answer as Docker does.
+    /// A server that does not answer as Docker does.
     Other,
-    /// Docker, without any certificate.
+    /// Docker, which answers without a certificate.
     Docker,
 }
 
-/// All the answers of an open port.
+/// The answers of an open port, one for each question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answers {
-    /// To plain HTTP.
+    /// The answer to plain HTTP.
     pub plain: PlainAnswer,
-    /// To a client without certificate.
+    /// The answer to a client without a certificate.
     pub no_certificate: TlsAnswer,
-    /// To a client with a self-signed certificate.
+    /// The answer to a client with a self-signed certificate.
     pub self_signed: TlsAnswer,
-    /// To a client of an authority that has the name and key identifier of the host's own, and another key; none where
-    /// no certificate was served.
+    /// The answer to a client of an authority that has the name and key identifier of the host's own, but another key;
+    /// none where no certificate was served.
     pub impostor: Option<TlsAnswer>,
-    /// To our client; none where we have no certificate.
+    /// The answer to the client that the host should accept; none where there is none.
     pub our_client: Option<TlsAnswer>,
-    /// What is served, DER, the leaf first.
+    /// The chain that is served, DER, the leaf first.
     pub chain: Vec<Vec<u8>>,
-    /// Why a client that trusts the given authorities alone ends the handshake, names, dates and usage aside.
+    /// Why a client that trusts only the given authorities ends the handshake, apart from names, dates and usage.
     pub distrust: Option<String>,
-    /// The versions of TLS.
+    /// Whether the server speaks each version of TLS.
     pub versions: Vec<(TlsVersion, VersionSupport)>,
-    /// Port 2375; none where that is the port itself.
+    /// What listens on port 2375; none where that is the scanned port.
     pub plain_http_port: Option<PlainHttpPort>,
 }
 
-/// A visit: whether somebody listens, and what they answer.
+/// A scan of one address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScanResult {
-    /// Name or IP address that was dialled.
+    /// The name or IP address that was scanned.
     pub host: String,
-    /// TCP port.
+    /// The TCP port that was scanned.
     pub port: u16,
-    /// Whether somebody listens.
+    /// Whether a server listens there.
     pub port_state: PortState,
-    /// What they answer, where somebody does.
+    /// What it answers; none where no server listens.
     pub answers: Option<Answers>,
 }

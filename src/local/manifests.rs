@@ -1,5 +1,7 @@
-//! YAML files to objects and input Secrets. It checks what the API server's schema would, and says where it is wrong.
+//! YAML files to objects and input Secrets. It checks what the API server's schema would, and names file, line, object
+//! and field of what is wrong.
 
+use super::manifest_error::{ManifestError, field_message};
 use crate::api::{
     API_VERSION, DockerCA, DockerClientCert, DockerHostCert, Kind, NamespacedName, Object, ObjectRef, PortainerClient,
     Spec,
@@ -40,22 +42,10 @@ pub struct Loaded {
     pub inputs: HashMap<NamespacedName, Data>,
 }
 
-/// What is wrong in a file, and where. It never holds a value of a Secret.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{file}:{line}: {message}")]
-pub struct ManifestError {
-    /// As the user named it.
-    pub file: String,
-    /// Line, from 1: of the document, or of the fault itself where the parser knows.
-    pub line: u64,
-    /// Names the object and the field.
-    pub message: String,
-}
-
 /// Reads the files together: references go across them, and no two objects have one name.
 ///
 /// # Errors
-/// The first [`FileFault`].
+/// The first [`ManifestError`].
 pub fn load(texts: &[Text]) -> Result<Loaded, ManifestError> {
     let mut loaded = Loaded::default();
     let mut places = HashMap::new();
@@ -65,8 +55,8 @@ pub fn load(texts: &[Text]) -> Result<Loaded, ManifestError> {
             let fault = |message| ManifestError { file: text.file.clone(), line, message };
             let named = read(&document.value, &mut loaded, &text.file).map_err(fault)?;
             let here = format!("{}:{line}", text.file);
-            if let Some(there) = places.insert(named.clone(), here) {
-                return Err(fault(format!("{named}: it is in {there} already: keep one of the two")));
+            if let Some(first) = places.insert(named.clone(), here) {
+                return Err(fault(format!("{named}: it is in {first} already: keep one of the two")));
             }
         }
     }
@@ -78,27 +68,16 @@ fn documents(text: &Text) -> Result<Vec<Spanned<Value>>, ManifestError> {
         with_snippet: false,
         budget: serde_saphyr::budget! { max_documents: 1_000_000, max_nodes: 50_000_000, max_events: 100_000_000 },
     };
-    let documents: Vec<Spanned<Value>> =
-        serde_saphyr::from_multiple_with_options(&text.text, options).map_err(|error| no_yaml(text, &error))?;
+    let documents: Vec<Spanned<Value>> = serde_saphyr::from_multiple_with_options(&text.text, options)
+        .map_err(|error| ManifestError::not_yaml(&text.file, &text.text, &error))?;
     Ok(documents.into_iter().filter(|document| !document.value.is_null()).collect())
-}
-
-/// The parser may repeat what it stumbled over: not where that may be a passphrase.
-fn no_yaml(text: &Text, error: &serde_saphyr::Error) -> ManifestError {
-    let place = error.location();
-    let line = place.map_or(1, |place| place.line());
-    let message = if text.text.contains("Secret") {
-        let column = place.map_or(1, |place| place.column());
-        format!("it is no YAML, from column {column} on (the file names a Secret, so its text is not repeated here)")
-    } else {
-        format!("it is no YAML: {error}")
-    };
-    ManifestError { file: text.file.clone(), line, message }
 }
 
 /// Reads one document; says which object it is.
 fn read(document: &Value, loaded: &mut Loaded, file: &str) -> Result<String, String> {
-    let Some(fields) = document.as_object() else { return Err(format!("it is no object; accepted are {ACCEPTED}")) };
+    let Some(fields) = document.as_object() else {
+        return Err(format!("not an object with apiVersion and kind; write one of {ACCEPTED}"));
+    };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default();
     let (version, kind) = (text("apiVersion"), text("kind"));
     match (version, Kind::parse(kind)) {
@@ -110,16 +89,16 @@ fn read(document: &Value, loaded: &mut Loaded, file: &str) -> Result<String, Str
         }
         (API_VERSION, Some(kind)) => {
             let object = object(kind, fields)?;
-            let named = named(&object.at);
+            let named = display_name(&object.at);
             loaded.objects.push(LoadedObject { object, file: file.to_owned() });
             Ok(named)
         }
-        _ => Err(format!("kind {kind:?} of apiVersion {version:?} is none that is read here; accepted are {ACCEPTED}")),
+        _ => Err(format!("kind {kind:?} of apiVersion {version:?} is not supported; write one of {ACCEPTED}")),
     }
 }
 
 /// `DockerHostCert default/pandora`.
-pub fn named(at: &ObjectRef) -> String {
+pub fn display_name(at: &ObjectRef) -> String {
     format!("{} {}/{}", at.kind, at.namespace, at.name)
 }
 
@@ -128,20 +107,20 @@ fn place(kind: &str, fields: &Map<String, Value>) -> Result<NamespacedName, Stri
     let text = |name| metadata.and_then(|metadata| metadata.get(name));
     let name = match text("name") {
         Some(Value::String(name)) => name.clone(),
-        Some(_) => return Err(format!("{kind}: metadata.name: it is no text: put it in quotes")),
-        None => return Err(format!("{kind}: metadata.name: it is missing")),
+        Some(_) => return Err(format!("{kind}: metadata.name: must be a string: put it in quotes")),
+        None => return Err(format!("{kind}: metadata.name: this field is required")),
     };
     let namespace = match text("namespace") {
         None | Some(Value::Null) => "default".to_owned(),
         Some(Value::String(namespace)) => namespace.clone(),
-        Some(_) => return Err(format!("{kind} {name}: metadata.namespace: it is no text: put it in quotes")),
+        Some(_) => return Err(format!("{kind} {name}: metadata.namespace: must be a string: put it in quotes")),
     };
     if !is_name(&name, MAX_NAME_BYTES, true) {
-        return Err(format!("{kind} {name:?}: metadata.name: {}", no_name(MAX_NAME_BYTES)));
+        return Err(format!("{kind} {name:?}: metadata.name: {}", name_rule(MAX_NAME_BYTES)));
     }
     if !is_name(&namespace, 63, false) {
         return Err(format!(
-            "{kind} {name}: metadata.namespace: {namespace:?} is no namespace: lower case letters, digits and -"
+            "{kind} {name}: metadata.namespace: {namespace:?} must be lower case letters, digits and -, at most 63"
         ));
     }
     Ok(NamespacedName::new(&namespace, &name))
@@ -156,8 +135,8 @@ fn is_name(text: &str, longest: usize, dots: bool) -> bool {
     text.len() <= longest && bytes.iter().all(|c| inner(*c)) && ends.iter().all(|end| end.is_some_and(|c| plain(*c)))
 }
 
-fn no_name(longest: usize) -> String {
-    format!("it is no name: lower case letters, digits, - and ., at most {longest}")
+fn name_rule(longest: usize) -> String {
+    format!("must be lower case letters, digits, - and ., at most {longest}")
 }
 
 fn object(kind: Kind, fields: &Map<String, Value>) -> Result<Object, String> {
@@ -165,10 +144,10 @@ fn object(kind: Kind, fields: &Map<String, Value>) -> Result<Object, String> {
     let at = ObjectRef::new(kind, &at.namespace, &at.name);
     let mut fields = fields.clone();
     for read_already in ["apiVersion", "kind", "status"] {
-        fields.remove(read_already); // a status in the file is not ours to believe
+        fields.remove(read_already); // a status in the file does not count
     }
     let document = Value::Object(fields);
-    let fault = |message| format!("{}: {message}", named(&at));
+    let fault = |message| format!("{}: {message}", display_name(&at));
     let mut object = match kind {
         Kind::DockerCA => strict::<DockerCA>(document).map(Object::from),
         Kind::DockerHostCert => strict::<DockerHostCert>(document).map(Object::from),
@@ -181,21 +160,21 @@ fn object(kind: Kind, fields: &Map<String, Value>) -> Result<Object, String> {
     Ok(object)
 }
 
-/// Reads every field, and refuses those that are none.
+/// Reads every field, and refuses unknown ones.
 fn strict<T: DeserializeOwned>(document: Value) -> Result<T, String> {
     let mut unknown = Vec::new();
     let mut track = serde_path_to_error::Track::new();
     let reader = serde_path_to_error::Deserializer::new(document, &mut track);
     let read = serde_ignored::deserialize(reader, |path| unknown.push(path.to_string().replace("?.", "")));
-    let object = read.map_err(|error: serde_json::Error| format!("{}: {error}", track.path()))?;
+    let object = read.map_err(|error: serde_json::Error| field_message(&track.path().to_string(), &error))?;
     unknown.retain(|path| !path.starts_with("metadata."));
     if unknown.is_empty() { Ok(object) } else { Err(format!("{}: there is no such field", unknown.join(", "))) }
 }
 
-/// What the schema checks and no later room does.
+/// What the schema checks and nothing after this does.
 fn check(object: &Object) -> Result<(), String> {
     if !is_name(&object.secret_name(), 253, true) {
-        return Err(format!("spec.secretName: {}", no_name(253)));
+        return Err(format!("spec.secretName: {}", name_rule(253)));
     }
     let Spec::Portainer(spec) = &object.spec else { return Ok(()) };
     let Some(selector) = spec.host_selector.clone() else { return Ok(()) };
@@ -214,7 +193,7 @@ fn input(fields: &Map<String, Value>) -> Result<(NamespacedName, Data), String> 
         let entries = match fields.get(field) {
             None | Some(Value::Null) => continue,
             Some(Value::Object(entries)) => entries,
-            Some(_) => return Err(format!("Secret {at}: {field}: it is no map of keys to texts")),
+            Some(_) => return Err(format!("Secret {at}: {field}: must be a map of keys to strings")),
         };
         for (key, value) in entries {
             let bytes = bytes(value, encoded).map_err(|what| format!("Secret {at}: {field}.{key}: {what}"))?;
@@ -225,12 +204,12 @@ fn input(fields: &Map<String, Value>) -> Result<(NamespacedName, Data), String> 
 }
 
 fn bytes(value: &Value, encoded: bool) -> Result<Vec<u8>, &'static str> {
-    let text = value.as_str().ok_or("it is no text: put it in quotes")?;
+    let text = value.as_str().ok_or("must be a string: put it in quotes")?;
     if !encoded {
         return Ok(text.as_bytes().to_vec());
     }
     let compact: String = text.split_whitespace().collect();
-    BASE64_STANDARD.decode(compact).map_err(|_| "it is no base64: plain text goes into stringData")
+    BASE64_STANDARD.decode(compact).map_err(|_| "must be base64: plain text belongs in stringData")
 }
 
 #[cfg(test)]
@@ -266,16 +245,16 @@ spec: {caRef: {name: homelab}, hostname: pandora.bodkys.house}
             ("{name: homelab}", "{name: homelab, kind: x}", format!("{host}spec.caRef.kind: there is no such field")),
             ("hostname: pandora.bodkys.house", "privateKey: {sise: 1}", format!("{host}spec.privateKey.sise: there")),
             ("hostname: pandora.bodkys.house", "address: {prt: 1}", format!("{host}spec.address.prt: there")),
-            ("caRef: {name: homelab}, ", "", format!("{host}spec: missing field `caRef`")),
-            ("hostname: ", "ipAddresses: ", format!("{host}spec.ipAddresses: invalid type")),
-            ("spec:", "spce:", format!("{host}.: missing field `spec`")),
-            ("name: pandora", "name: ../x", "\"../x\": metadata.name: it is no name".to_owned()),
-            ("name: pandora", "name: 7", "DockerHostCert: metadata.name: it is no text".to_owned()),
+            ("caRef: {name: homelab}, ", "", format!("{host}spec.caRef: this field is required")),
+            ("hostname: ", "ipAddresses: ", format!("{host}spec.ipAddresses: must be a list, not the text")),
+            ("spec:", "spce:", format!("{host}spec: this field is required")),
+            ("name: pandora", "name: ../x", "\"../x\": metadata.name: must be lower case".to_owned()),
+            ("name: pandora", "name: 7", "DockerHostCert: metadata.name: must be a string".to_owned()),
             ("name: pandora", "namespace: a.b, name: c", "metadata.namespace: \"a.b\"".to_owned()),
-            ("hostname: ", "secretName: ../../etc, hostname: ", format!("{host}spec.secretName: it is no name")),
-            ("v1alpha1", "v9", "apiVersion \"dockseal.dev/v9\" is none".to_owned()),
+            ("hostname: ", "secretName: ../../etc, hostname: ", format!("{host}spec.secretName: must be lower case")),
+            ("v1alpha1", "v9", "apiVersion \"dockseal.dev/v9\" is not supported".to_owned()),
             ("DockerHostCert", "Deployment", "kind \"Deployment\"".to_owned()),
-            ("metadata: {", "metadata: {{", "homelab.yaml:3: it is no YAML".to_owned()),
+            ("metadata: {", "metadata: {{", "homelab.yaml:3: not valid YAML".to_owned()),
         ] {
             let found = fault(&GOOD.replacen(from, to, 1));
             assert!(found.contains(&expected), "{from} -> {to}: {found}");

@@ -1,10 +1,13 @@
-//! The door without a cluster: YAML files in, Secrets and statuses as files out, by the same hallway as the
-//! controller's. It issues, renews, delivers to this machine and registers in Portainer while it runs.
+//! The front end without a cluster: YAML files in, Secrets and statuses as files of a directory out. While it runs it
+//! issues, renews, delivers to this machine and registers in Portainer, with the same code as the controller. It never
+//! changes the YAML files.
 
 pub mod export;
+pub mod manifest_error;
 pub mod manifests;
 mod registration;
 pub mod runner;
+pub mod state;
 pub mod status_table;
 mod this_host;
 
@@ -16,9 +19,11 @@ use crate::adapters::disk::state_directory::DirectoryError;
 use crate::adapters::disk::store::{DiskStore, EventSink};
 use crate::adapters::disk::watch::FileWatch;
 use k8s_openapi::jiff::Timestamp;
-use manifests::{Loaded, ManifestError, Text, load};
+use manifest_error::ManifestError;
+use manifests::{Loaded, Text, load};
 use parking_lot::Mutex;
-use runner::{RunResult, Runner};
+use runner::Runner;
+use state::RunResult;
 use status_table::{Console, StatusTable};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,13 +32,13 @@ use this_host::HostChanges;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Editors write in several steps.
+/// Editors write a file in several steps.
 const DEBOUNCE: Duration = Duration::from_millis(200);
-/// The longest nap: a clock that was set shows after it.
+/// The longest sleep: afterwards a clock that was set is noticed.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
-/// The longest nap where the system does not tell of changes.
+/// The longest sleep where the system does not report changes of files.
 const UNWATCHED_SLEEP: Duration = Duration::from_secs(5);
-/// The first wait after a failure; it doubles up to [`LONGEST_NAP`].
+/// The first wait after a failure; it doubles up to [`MAX_SLEEP`].
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What `up` is to do.
@@ -54,38 +59,32 @@ pub struct UpSettings {
 pub enum UpResult {
     /// With `once`: everything is Ready.
     Ready,
-    /// With `once`: it is not, and the time is over.
+    /// With `once`: not everything is Ready in time.
     NotReady,
-    /// Somebody asked it to stop.
+    /// SIGINT or SIGTERM was received.
     Stopped,
 }
 
 /// Why `up` or `export` could not begin.
 #[derive(Debug, thiserror::Error)]
 pub enum LocalError {
-    /// A file cannot be read.
     #[error(transparent)]
     Read(#[from] FileError),
-    /// A file holds something wrong.
     #[error(transparent)]
     File(#[from] ManifestError),
-    /// No file holds an object.
     #[error("there is no object of Dockseal in {0}")]
     Nothing(String),
-    /// `--host` names nothing that could be delivered.
     #[error("--host {0}: no file holds a DockerHostCert of that name with spec.delivery")]
     NoHost(String),
-    /// The state directory cannot be used.
     #[error(transparent)]
     Directory(#[from] DirectoryError),
     #[error("failed to listen for signals: {0}")]
     Signals(std::io::Error),
-    /// The output cannot be written.
     #[error("failed to print: {0}")]
     Print(std::io::Error),
 }
 
-/// Runs the door on standard output and standard error, until everything is Ready (`once`) or somebody stops it.
+/// Runs on standard output and standard error, until everything is Ready (`once`) or a signal stops it.
 ///
 /// # Errors
 /// [`LocalError`] where it cannot begin; the state directory is as it was then.
@@ -93,7 +92,7 @@ pub async fn run(settings: UpSettings) -> Result<UpResult, LocalError> {
     run_on(settings, Console::standard(), Clock::system()).await
 }
 
-/// Runs the door on that console and by that clock.
+/// Runs on that console and by that clock.
 ///
 /// # Errors
 /// As [`run`].
@@ -101,28 +100,28 @@ pub async fn run_on(settings: UpSettings, console: Console, clock: Clock) -> Res
     let mut sources = Sources::read(&settings.files)?;
     let loaded = objects(&sources.texts)?;
     let deliverable =
-        |name: &str| loaded.objects.iter().any(|found| this_host::wishes(&found.object, Some(name)).is_some());
+        |name: &str| loaded.objects.iter().any(|found| this_host::delivery_to(&found.object, Some(name)).is_some());
     if let Some(name) = settings.host.as_ref().filter(|name| !deliverable(name)) {
         return Err(LocalError::NoHost(name.clone()));
     }
-    let board = Arc::new(Mutex::new(StatusTable::new(console)));
-    let store = DiskStore::open(&settings.state, events(&board, &clock))?;
-    let mut door = Runner::new(store, clock, Arc::clone(&board), settings.host.clone(), loaded);
+    let table = Arc::new(Mutex::new(StatusTable::new(console)));
+    let store = DiskStore::open(&settings.state, events(&table, &clock))?;
+    let mut runner = Runner::new(store, clock, Arc::clone(&table), settings.host.clone(), loaded);
     let ended = tokio::select! {
         stopped = stop_signal() => stopped?,
         () = deadline(&settings) => UpResult::NotReady,
-        ended = serve(&settings, &mut sources, &mut door, &board) => ended?,
+        ended = serve(&settings, &mut sources, &mut runner) => ended?,
     };
-    board.lock().draw();
+    table.lock().draw();
     Ok(ended)
 }
 
-/// Deeds, each with its time.
-fn events(board: &Arc<Mutex<StatusTable>>, clock: &Clock) -> EventSink {
-    let (board, clock) = (Arc::clone(board), clock.clone());
+/// Prints events, each with its time.
+fn events(table: &Arc<Mutex<StatusTable>>, clock: &Clock) -> EventSink {
+    let (table, clock) = (Arc::clone(table), clock.clone());
     Arc::new(move |line| {
         let now = Timestamp::from_second(clock.now().as_second()).unwrap_or_default();
-        board.lock().say(&format!("{now} {line}"));
+        table.lock().print_event(&format!("{now} {line}"));
     })
 }
 
@@ -143,79 +142,76 @@ async fn deadline(settings: &UpSettings) {
     }
 }
 
-/// Round after round; the files are read again before each.
-async fn serve(
-    settings: &UpSettings,
-    sources: &mut Sources,
-    door: &mut Runner,
-    board: &Mutex<StatusTable>,
-) -> Result<UpResult, LocalError> {
+/// Runs again and again; the files are read again before each run.
+async fn serve(settings: &UpSettings, sources: &mut Sources, runner: &mut Runner) -> Result<UpResult, LocalError> {
     let mut failures = 0;
-    let (mut watch, blind) = FileWatch::over(&settings.files, &door.store().secrets()?);
-    if let Some(why) = &blind {
+    let (mut watch, unwatched) = FileWatch::over(&settings.files, &runner.state().store().secrets()?);
+    if let Some(why) = &unwatched {
         let seconds = UNWATCHED_SLEEP.as_secs();
         let line =
-            format!("changes are looked for every {seconds} seconds, since the system does not tell of them: {why}");
-        board.lock().say(&line);
+            format!("files are checked every {seconds} seconds, since the system does not report their changes: {why}");
+        runner.state().print_event(&line);
     }
-    let mut others = settings.host.as_ref().map(|_| HostChanges::watched());
+    let mut host_changes = settings.host.as_ref().map(|_| HostChanges::watched());
     loop {
-        let round = door.round().await;
-        if let (Some(others), Some(directory)) = (&mut others, door.directory()) {
-            others.keep_to(directory);
+        let result = runner.run_once().await;
+        if let (Some(changes), Some(directory)) = (&mut host_changes, runner.state().directory()) {
+            changes.keep_to(directory);
         }
-        if settings.once && round.ready && !door.is_syncing() {
+        if settings.once && result.ready && !runner.is_syncing() {
             return Ok(UpResult::Ready);
         }
-        failures = if round.failed { failures + 1 } else { 0 };
-        let clock = door.clock().clone();
+        failures = if result.failed { failures + 1 } else { 0 };
+        let clock = runner.state().clock().clone();
         tokio::select! {
-            () = rest(&watch, &clock, &round, failures, blind.is_some()) => {}
-            () = door.synced() => {}
-            () = meddled(others.as_ref()) => sleep(DEBOUNCE).await,
+            () = rest(&watch, &clock, &result, failures, unwatched.is_some()) => {}
+            () = runner.sync_ended() => {}
+            () = host_changed(host_changes.as_ref()) => sleep(DEBOUNCE).await,
         }
         if !settings.state.join("secrets").is_dir() {
-            watch = FileWatch::over(&settings.files, &door.store().secrets()?).0; // the former went with the directory
+            // The watch ended with the directory.
+            watch = FileWatch::over(&settings.files, &runner.state().store().secrets()?).0;
         }
         match sources.changed() {
             Ok(None) => {}
-            Ok(Some(loaded)) => door.take(loaded),
-            Err(error) => board.lock().say(&format!("{error} (the files as they were before hold)")),
+            Ok(Some(loaded)) => runner.take(loaded),
+            Err(error) => runner.state().print_event(&format!("{error} (the files as they were before hold)")),
         }
     }
 }
 
-async fn meddled(others: Option<&HostChanges>) {
-    match others {
-        Some(others) => others.noticed().await,
+async fn host_changed(changes: Option<&HostChanges>) {
+    match changes {
+        Some(changes) => changes.changed().await,
         None => std::future::pending().await,
     }
 }
 
-/// Sleeps until something changed, time is due, a failure may be tried again, or the clock was set back.
-async fn rest(watch: &FileWatch, clock: &Clock, round: &RunResult, failures: u32, blind: bool) {
+/// Sleeps until a file changes, a run is due, a failure may be tried again, or the clock was set back.
+async fn rest(watch: &FileWatch, clock: &Clock, result: &RunResult, failures: u32, unwatched: bool) {
     let begun = clock.now();
-    let requeue_at = round.requeue_at.filter(|requeue_at| *requeue_at > begun); // what is overdue waits for something else, and for no spin
-    let again = (failures > 0).then(|| Instant::now() + backoff(failures));
+    // What is overdue already waits for something else: without this it would be tried without end.
+    let requeue_at = result.requeue_at.filter(|requeue_at| *requeue_at > begun);
+    let retry = (failures > 0).then(|| Instant::now() + backoff(failures));
     loop {
-        let nap = nap(clock.now(), requeue_at, blind);
+        let longest = sleep_time(clock.now(), requeue_at, unwatched);
         tokio::select! {
             () = watch.changed() => return sleep(DEBOUNCE).await,
-            () = sleep_until(again.unwrap_or_else(|| Instant::now() + MAX_SLEEP)) => {}
-            () = sleep(nap) => {}
+            () = sleep_until(retry.unwrap_or_else(|| Instant::now() + MAX_SLEEP)) => {}
+            () = sleep(longest) => {}
         }
-        let (now, tried) = (clock.now(), again.is_some_and(|again| Instant::now() >= again));
-        let overdue = round.requeue_at.is_some() && requeue_at.is_none() && nap >= MAX_SLEEP;
-        if tried || overdue || blind || now < begun || requeue_at.is_some_and(|requeue_at| now >= requeue_at) {
+        let (now, tried) = (clock.now(), retry.is_some_and(|retry| Instant::now() >= retry));
+        let overdue = result.requeue_at.is_some() && requeue_at.is_none() && longest >= MAX_SLEEP;
+        if tried || overdue || unwatched || now < begun || requeue_at.is_some_and(|requeue_at| now >= requeue_at) {
             return;
         }
     }
 }
 
-fn nap(now: Timestamp, requeue_at: Option<Timestamp>, blind: bool) -> Duration {
-    let longest = if blind { UNWATCHED_SLEEP } else { MAX_SLEEP };
+fn sleep_time(now: Timestamp, requeue_at: Option<Timestamp>, unwatched: bool) -> Duration {
+    let longest = if unwatched { UNWATCHED_SLEEP } else { MAX_SLEEP };
     let until = requeue_at.map(|requeue_at| Duration::try_from(now.duration_until(requeue_at)).unwrap_or_default());
-    // An instant after it, so that its time has come then.
+    // A millisecond later, so that it is due then.
     until.map_or(longest, |until| (until + Duration::from_millis(1)).min(longest))
 }
 
@@ -227,25 +223,25 @@ fn backoff(failures: u32) -> Duration {
 struct Sources {
     files: Vec<PathBuf>,
     texts: Vec<Text>,
-    fault: Option<String>,
+    last_error: Option<String>,
 }
 
 impl Sources {
     fn read(files: &[PathBuf]) -> Result<Sources, FileError> {
         let texts = files.iter().map(|file| read(file)).collect::<Result<_, _>>()?;
-        Ok(Sources { files: files.to_vec(), texts, fault: None })
+        Ok(Sources { files: files.to_vec(), texts, last_error: None })
     }
 
-    /// What the files hold now, where it is something else; what is wrong is said once.
+    /// What the files hold now, where they changed; an error is returned once.
     fn changed(&mut self) -> Result<Option<Loaded>, LocalError> {
         match self.reread() {
             Ok(loaded) => {
-                self.fault = None;
+                self.last_error = None;
                 Ok(loaded)
             }
-            Err(error) if self.fault.as_ref() == Some(&error.to_string()) => Ok(None),
+            Err(error) if self.last_error.as_ref() == Some(&error.to_string()) => Ok(None),
             Err(error) => {
-                self.fault = Some(error.to_string());
+                self.last_error = Some(error.to_string());
                 Err(error)
             }
         }
@@ -267,7 +263,7 @@ impl Sources {
     }
 }
 
-/// What is in the files. Where that is no object at all they are being written, for one.
+/// What is in the files. Files without any object are an error: they may be half written.
 fn objects(texts: &[Text]) -> Result<Loaded, LocalError> {
     let loaded = load(texts)?;
     if loaded.objects.is_empty() {

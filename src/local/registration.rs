@@ -1,8 +1,8 @@
 //! Registration without a cluster: PortainerClients and hosts from files in, synced environments and reports out. Each
-//! round refreshes the Portainers that are due and syncs their hosts.
+//! run refreshes the Portainers that are due and syncs their hosts.
 
 use super::manifests::LoadedObject;
-use super::runner::{RunResult, Runner};
+use super::state::{LocalState, RunResult};
 use crate::adapters::DiskStore;
 use crate::api::condition::Reason;
 use crate::api::{Kind, Object, ObjectRef};
@@ -111,7 +111,7 @@ impl PendingSyncs {
     }
 
     /// Waits until a sync has ended.
-    async fn wait(&mut self) {
+    pub async fn wait(&mut self) {
         match self.tasks.join_next().await {
             Some(ended) => self.ended.push(ended.expect("a sync does not panic")),
             None => std::future::pending().await,
@@ -119,64 +119,58 @@ impl PendingSyncs {
     }
 }
 
-impl Runner {
+impl PendingSyncs {
     /// Refreshes every Portainer that is due, and syncs its hosts. True if a status has to be published again.
-    pub async fn register(&mut self, round: &mut RunResult) -> bool {
-        let inventory = Inventory::of(&self.objects);
+    pub async fn register(&mut self, state: &LocalState, result: &mut RunResult) -> bool {
+        let inventory = Inventory::of(&state.objects);
         let mut changed = false;
         for client in inventory.clients.iter().filter(|client| client.has_server()) {
             for turn in 1..=MAX_TURNS {
-                changed |= self.refresh(client).await;
-                let outcome = self.sync_all(&client.at, inventory.syncs(&self.registrations, client)).await;
+                changed |= refresh(state, client).await;
+                let outcome = self.sync_all(state, &client.at, inventory.syncs(&state.registrations, client)).await;
                 changed |= outcome.changed;
-                round.requeue_at = [round.requeue_at, outcome.requeue_at].into_iter().flatten().min();
+                result.requeue_by(outcome.requeue_at);
                 if !outcome.refresh {
                     break;
                 }
                 // At once, but later if Portainer answers each refresh and fails after it.
-                let now = self.ctx.clock.now();
+                let now = state.ctx.clock.now();
                 let wait =
                     if turn < MAX_TURNS { SignedDuration::ZERO } else { retry_delay(Reason::PortainerFailed, turn) };
-                self.registrations.schedule_refresh(&client.at, Some(saturating(now, wait)));
+                state.registrations.schedule_refresh(&client.at, Some(saturating(now, wait)));
             }
-            round.requeue_at =
-                [round.requeue_at, self.registrations.next_refresh(&client.at)].into_iter().flatten().min();
+            result.requeue_by(state.registrations.next_refresh(&client.at));
         }
         changed
     }
 
-    async fn refresh(&mut self, client: &Object) -> bool {
-        if !self.registrations.is_refresh_due(client, self.ctx.clock.now()) {
-            return false;
-        }
-        self.board.lock().draw();
-        self.registrations.refresh(&self.ctx, client).await.changed
-    }
-
     /// Syncs those hosts; waits until all syncs have ended, or none has for a while.
-    async fn sync_all(&mut self, client: &ObjectRef, syncs: Vec<HostSync>) -> SyncOutcome {
+    async fn sync_all(&mut self, state: &LocalState, client: &ObjectRef, syncs: Vec<HostSync>) -> SyncOutcome {
         for sync in syncs {
-            self.visits.begin(&self.ctx, &self.registrations, sync);
+            self.begin(&state.ctx, &state.registrations, sync);
         }
         let mut all = SyncOutcome::default();
-        while let Ok(Some(((of, _), outcome))) = timeout(IDLE_TIMEOUT, self.visits.next()).await {
+        while let Ok(Some(((of, _), outcome))) = timeout(IDLE_TIMEOUT, self.next()).await {
             all.changed |= outcome.changed;
             all.requeue_at = [all.requeue_at, outcome.requeue_at].into_iter().flatten().min();
             all.refresh |= outcome.refresh && of == *client;
             if outcome.refresh && of != *client {
-                self.registrations.schedule_refresh(&of, None);
+                state.registrations.schedule_refresh(&of, None);
             }
         }
         all
     }
 
-    /// A sync runs, or has ended after its round: the statuses do not show its result yet.
+    /// A sync runs, or has ended after its run: the statuses do not show its result yet.
     pub fn is_syncing(&self) -> bool {
-        !self.visits.pending.is_empty()
+        !self.pending.is_empty()
     }
+}
 
-    /// Waits until a sync that no round waited for has ended.
-    pub async fn synced(&mut self) {
-        self.visits.wait().await;
+async fn refresh(state: &LocalState, client: &Object) -> bool {
+    if !state.registrations.is_refresh_due(client, state.ctx.clock.now()) {
+        return false;
     }
+    state.table.lock().draw();
+    state.registrations.refresh(&state.ctx, client).await.changed
 }

@@ -1,16 +1,15 @@
-//! One round over all objects: what stands around each, its walk, and where it stands after it.
+//! One run over all objects: each is reconciled, delivered to this machine and registered; its row of the table shows the result.
 
-use super::manifests::{Loaded, LoadedObject, named};
+use super::manifests::{Loaded, LoadedObject, display_name};
 use super::registration::{Inventory, PendingSyncs};
+use super::state::{LocalState, RunResult};
 use super::status_table::{Row, StatusTable};
-use super::this_host::wishes;
+use super::this_host::delivery_to;
 use crate::adapters::{Clock, DiskStore, StoreError};
 use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, Kind, NamespacedName, Object, ObjectRef, Spec};
 use crate::decide::delivery::Deliverer;
-use crate::reconcile::registration::Registrations;
 use crate::reconcile::{Context, Permit, Reconciled, RelatedState, reconcile};
-use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,34 +18,21 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Walks at a time; their writes are synced together, so more than there are cores.
+/// Reconciles at a time: more than there are cores, since their writes are synced together.
 const MAX_CONCURRENT: usize = 16;
 /// The table is not drawn more often.
-const FRAME: Duration = Duration::from_millis(100);
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What came of a round.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct RunResult {
-    /// When time alone changes something.
-    pub requeue_at: Option<Timestamp>,
-    /// Some walk could not be ended, and is to be tried again.
-    pub failed: bool,
-    pub ready: bool,
-}
-
-/// All objects, and the house that they are walked through.
+/// Runs over all objects, as often as it is told to.
 pub struct Runner {
-    pub(super) ctx: Arc<Context<DiskStore>>,
-    pub(super) objects: Vec<LoadedObject>,
-    pub(super) board: Arc<Mutex<StatusTable>>,
-    pub(super) host: Option<String>,
-    said: HashMap<ObjectRef, String>,
-    pub(super) registrations: Arc<Registrations>,
-    pub(super) visits: PendingSyncs,
+    state: LocalState,
+    pending_syncs: PendingSyncs,
+    /// What was last printed about an object that is not Ready.
+    last_messages: HashMap<ObjectRef, String>,
 }
 
-/// One object on its way.
-struct Errand {
+/// One object that is to be reconciled.
+struct WorkItem {
     index: usize,
     object: Object,
     related: RelatedState,
@@ -55,200 +41,212 @@ struct Errand {
 type ReconcileResult = (usize, Result<Reconciled, StoreError>);
 
 impl Runner {
-    /// A door over that store.
     pub fn new(
         store: DiskStore,
         clock: Clock,
-        board: Arc<Mutex<StatusTable>>,
+        table: Arc<Mutex<StatusTable>>,
         host: Option<String>,
         loaded: Loaded,
     ) -> Runner {
         let ctx = Arc::new(Context::new(store, clock));
-        let mut door = Runner {
-            ctx,
-            objects: Vec::new(),
-            board,
-            host,
-            said: HashMap::new(),
-            registrations: Arc::default(),
-            visits: PendingSyncs::default(),
-        };
-        door.take(loaded);
-        door
+        let state = LocalState { ctx, objects: Vec::new(), table, host, registrations: Arc::default() };
+        let mut runner = Runner { state, pending_syncs: PendingSyncs::default(), last_messages: HashMap::new() };
+        runner.take(loaded);
+        runner
     }
 
-    pub fn store(&self) -> &DiskStore {
-        &self.ctx.store
+    /// The objects, the store, the clock and the table.
+    pub fn state(&self) -> &LocalState {
+        &self.state
     }
 
-    pub fn clock(&self) -> &Clock {
-        &self.ctx.clock
-    }
-
-    /// Takes what the files hold now. Objects that left are no longer looked after; what is stored stays.
+    /// Takes what the files hold now. Objects that are gone from them are no longer reconciled; what is stored stays.
     pub fn take(&mut self, loaded: Loaded) {
         let present: HashSet<&ObjectRef> = loaded.objects.iter().map(|found| &found.object.at).collect();
-        for gone in self.objects.iter().filter(|found| !present.contains(&found.object.at)) {
-            self.said.remove(&gone.object.at);
-            self.registrations.forget(&gone.object.at);
-            self.ctx.authorities.forget(&own_place(&gone.object));
+        for gone in self.state.objects.iter().filter(|found| !present.contains(&found.object.at)) {
+            self.last_messages.remove(&gone.object.at);
+            self.state.registrations.forget(&gone.object.at);
+            self.state.ctx.authorities.forget(&own_name(&gone.object));
         }
-        self.objects = loaded.objects;
-        for client in self.objects.iter().filter(|found| found.object.has_server()) {
-            self.registrations.schedule_refresh(&client.object.at, None); // a Secret may hold another credential now
+        self.state.objects = loaded.objects;
+        for client in self.state.objects.iter().filter(|found| found.object.has_server()) {
+            self.state.registrations.schedule_refresh(&client.object.at, None); // a Secret may hold another credential now
         }
-        for found in &mut self.objects {
-            leave_delivery_out(&mut found.object, self.host.as_deref());
-            (found.object.previous, found.object.companion) = self.ctx.store.status(&found.object.at);
+        for found in &mut self.state.objects {
+            leave_delivery_out(&mut found.object, self.state.host.as_deref());
+            (found.object.previous, found.object.companion) = self.state.ctx.store.status(&found.object.at);
         }
-        self.ctx.store.set_inputs(loaded.inputs);
-        if let Err(error) = self.ctx.store.note_objects(self.objects.iter().map(|found| &found.object)) {
-            self.board.lock().say(&error.to_string());
+        self.state.ctx.store.set_inputs(loaded.inputs);
+        if let Err(error) = self.state.ctx.store.note_objects(self.state.objects.iter().map(|found| &found.object)) {
+            self.state.print_event(&error.to_string());
         }
         let blank = |found: &LoadedObject| Row::new(&found.object.at, self.namespaced(), &Default::default());
-        let rows = self.objects.iter().map(blank).collect();
-        self.board.lock().reset(rows);
+        let rows = self.state.objects.iter().map(blank).collect();
+        self.state.table.lock().reset(rows);
     }
 
     fn namespaced(&self) -> bool {
-        self.objects.iter().any(|found| &*found.object.at.namespace != "default")
+        self.state.objects.iter().any(|found| &*found.object.at.namespace != "default")
     }
 
-    /// Walks every object once, delivers to this machine, and registers in Portainer.
-    pub async fn round(&mut self) -> RunResult {
-        let mut round = self.walk_all().await;
-        if self.deliver(&mut round).await {
-            round = self.walk_again(&round).await;
+    /// Reconciles every object once, delivers to this machine, and registers in Portainer.
+    pub async fn run_once(&mut self) -> RunResult {
+        let mut result = self.reconcile_all().await;
+        if self.state.deliver(&mut result).await {
+            result = self.reconcile_again(&result).await;
         }
-        if self.register(&mut round).await {
-            round = self.walk_again(&round).await;
+        if self.register(&mut result).await {
+            result = self.reconcile_again(&result).await;
         }
-        round
+        result
     }
 
-    async fn walk_again(&mut self, before: &RunResult) -> RunResult {
-        let round = self.walk_all().await;
-        RunResult { requeue_at: [round.requeue_at, before.requeue_at].into_iter().flatten().min(), ..round }
+    /// Registers in Portainer alone; true where a status changed.
+    pub async fn register(&mut self, result: &mut RunResult) -> bool {
+        self.pending_syncs.register(&self.state, result).await
     }
 
-    async fn walk_all(&mut self) -> RunResult {
-        let mut round = RunResult { ready: true, ..RunResult::default() };
-        let mut walks = self.set_out();
+    /// Whether a registration has not ended, or ended after its run: the statuses are older than it.
+    pub fn is_syncing(&self) -> bool {
+        self.pending_syncs.is_syncing()
+    }
+
+    /// Waits until a registration that its run did not wait for has ended.
+    pub async fn sync_ended(&mut self) {
+        self.pending_syncs.wait().await;
+    }
+
+    async fn reconcile_again(&mut self, before: &RunResult) -> RunResult {
+        let mut result = self.reconcile_all().await;
+        result.requeue_by(before.requeue_at);
+        result
+    }
+
+    async fn reconcile_all(&mut self) -> RunResult {
+        let mut result = RunResult { ready: true, ..RunResult::default() };
+        let mut tasks = self.start_all();
         let mut drawn = Instant::now();
-        while let Some(done) = walks.join_next().await {
-            let (index, reconciled) = done.expect("a walk does not panic");
-            self.note(&mut round, index, reconciled);
-            if drawn.elapsed() >= FRAME {
-                self.board.lock().draw();
+        while let Some(done) = tasks.join_next().await {
+            let (index, reconciled) = done.expect("reconciling does not panic");
+            self.note(&mut result, index, reconciled);
+            if drawn.elapsed() >= DRAW_INTERVAL {
+                self.state.table.lock().draw();
                 drawn = Instant::now();
             }
         }
-        self.board.lock().draw();
-        round
+        self.state.table.lock().draw();
+        result
     }
 
-    /// Starts every walk; a leaf's waits for its authority's, and for no other.
-    fn set_out(&mut self) -> JoinSet<ReconcileResult> {
-        let places = Arc::new(Semaphore::new(MAX_CONCURRENT));
-        let mut walks = JoinSet::new();
-        let mut gates = HashMap::new();
+    /// Reconciles each object in a task of its own; a leaf waits for its authority, and for nothing else.
+    fn start_all(&mut self) -> JoinSet<ReconcileResult> {
+        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT));
+        let mut tasks = JoinSet::new();
+        let mut ended = HashMap::new();
         let (authorities, leaves): (Vec<_>, Vec<_>) =
-            self.errands().into_iter().partition(|errand| errand.object.at.kind == Kind::DockerCA);
-        for errand in authorities {
-            let (open, gate) = watch::channel(());
-            gates.insert(own_place(&errand.object), gate);
-            let (ctx, places) = (Arc::clone(&self.ctx), Arc::clone(&places));
-            walks.spawn(async move {
-                let done = go(&ctx, errand, &places).await;
-                drop(open);
+            self.work_items().into_iter().partition(|item| item.object.at.kind == Kind::DockerCA);
+        for item in authorities {
+            let (sender, receiver) = watch::channel(());
+            ended.insert(own_name(&item.object), receiver);
+            let (ctx, permits) = (Arc::clone(&self.state.ctx), Arc::clone(&permits));
+            tasks.spawn(async move {
+                let done = reconcile_item(&ctx, item, &permits).await;
+                drop(sender);
                 done
             });
         }
-        for errand in leaves {
-            let gate = errand.object.authority().and_then(|at| gates.get(&at).cloned());
-            let (ctx, places) = (Arc::clone(&self.ctx), Arc::clone(&places));
-            walks.spawn(async move {
-                if let Some(mut gate) = gate {
-                    while gate.changed().await.is_ok() {}
+        for item in leaves {
+            let authority = item.object.authority().and_then(|at| ended.get(&at).cloned());
+            let (ctx, permits) = (Arc::clone(&self.state.ctx), Arc::clone(&permits));
+            tasks.spawn(async move {
+                if let Some(mut authority) = authority {
+                    while authority.changed().await.is_ok() {} // until its sender is dropped
                 }
-                go(&ctx, errand, &places).await
+                reconcile_item(&ctx, item, &permits).await
             });
         }
-        walks
+        tasks
     }
 
-    fn errands(&mut self) -> Vec<Errand> {
-        let store = &self.ctx.store;
-        for found in &mut self.objects {
-            recall(store, &mut found.object);
+    fn work_items(&mut self) -> Vec<WorkItem> {
+        let LocalState { ctx, objects, registrations, .. } = &mut self.state;
+        for found in objects.iter_mut() {
+            add_remembered(&ctx.store, &mut found.object);
         }
-        let rivals = rivals(&self.objects, store);
-        let authorities: HashSet<NamespacedName> = self
-            .objects
+        let rivals = rivals(objects, &ctx.store);
+        let authorities: HashSet<NamespacedName> = objects
             .iter()
             .filter(|found| found.object.at.kind == Kind::DockerCA)
-            .map(|found| own_place(&found.object))
+            .map(|found| own_name(&found.object))
             .collect();
-        let everything = Inventory::of(&self.objects);
-        let errand = |(index, found): (usize, &LoadedObject)| {
+        let inventory = Inventory::of(objects);
+        let item = |(index, found): (usize, &LoadedObject)| {
             let object = found.object.clone();
             let related = RelatedState {
                 rival: rivals.get(&index).cloned(),
-                registration: everything.registration(&self.registrations, &object),
+                registration: inventory.registration(registrations, &object),
                 authority_exists: object.authority().is_some_and(|at| authorities.contains(&at)),
                 in_use: false,
                 deliverer: if object.delivery().is_some() { Deliverer::Here } else { Deliverer::Nobody },
             };
-            Errand { index, object, related }
+            WorkItem { index, object, related }
         };
-        self.objects.iter().enumerate().map(errand).collect()
+        objects.iter().enumerate().map(item).collect()
     }
 
-    fn note(&mut self, round: &mut RunResult, index: usize, reconciled: Result<Reconciled, StoreError>) {
+    fn note(&mut self, result: &mut RunResult, index: usize, reconciled: Result<Reconciled, StoreError>) {
+        let row = self.row(result, index, reconciled);
+        result.ready &= row.is_ready();
+        let message = (!row.is_ready() && !row.message.is_empty()).then(|| row.message.clone());
+        let LoadedObject { object, file } = &self.state.objects[index];
+        let mut table = self.state.table.lock();
+        table.note(index, row);
+        let before = match &message {
+            Some(message) => self.last_messages.insert(object.at.clone(), message.clone()),
+            None => self.last_messages.remove(&object.at),
+        };
+        if let Some(message) = message.filter(|message| before.as_ref() != Some(message)) {
+            table.print_event(&format!("{file}: {}: {message}", display_name(&object.at)));
+        }
+    }
+
+    /// The object's row after it was reconciled; its status is noted.
+    fn row(&mut self, result: &mut RunResult, index: usize, reconciled: Result<Reconciled, StoreError>) -> Row {
         let namespaced = self.namespaced();
-        let LoadedObject { object, file } = &mut self.objects[index];
+        let LocalState { ctx, objects, .. } = &mut self.state;
+        let object = &mut objects[index].object;
         let mut row = Row::new(&object.at, namespaced, &object.previous);
         match reconciled {
             Ok(reconciled) => {
-                round.requeue_at = [round.requeue_at, reconciled.requeue_at].into_iter().flatten().min();
+                result.requeue_by(reconciled.requeue_at);
                 if let Some(status) = reconciled.status {
                     row = Row::new(&object.at, namespaced, &status);
                     object.previous = status;
                 }
                 if object.companion != CompanionStatus::default() {
-                    object.companion = self.ctx.store.status(&object.at).1; // the walk may have pruned it
+                    object.companion = ctx.store.status(&object.at).1; // it may have been pruned
                 }
             }
             Err(error) => {
-                round.failed = true;
+                result.failed = true;
                 row = Row { ready: "False".into(), reason: "Failed".into(), message: error.to_string(), ..row };
             }
         }
-        round.ready &= row.is_ready();
-        let fault = (!row.is_ready() && !row.message.is_empty()).then(|| row.message.clone());
-        let mut board = self.board.lock();
-        board.note(index, row);
-        let before = match &fault {
-            Some(message) => self.said.insert(object.at.clone(), message.clone()),
-            None => self.said.remove(&object.at),
-        };
-        if let Some(message) = fault.filter(|message| before.as_ref() != Some(message)) {
-            board.say(&format!("{file}: {}: {message}", named(&object.at)));
-        }
+        row
     }
 }
 
-async fn go(ctx: &Context<DiskStore>, errand: Errand, places: &Arc<Semaphore>) -> ReconcileResult {
-    let permit = Permit::take(places).await;
-    let done = match memory_is_sound(&ctx.store, &errand.object) {
-        Ok(()) => reconcile(ctx, &errand.object, &errand.related, &permit).await,
+async fn reconcile_item(ctx: &Context<DiskStore>, item: WorkItem, permits: &Arc<Semaphore>) -> ReconcileResult {
+    let permit = Permit::take(permits).await;
+    let done = match check_remembered(&ctx.store, &item.object) {
+        Ok(()) => reconcile(ctx, &item.object, &item.related, &permit).await,
         Err(error) => Err(error),
     };
-    (errand.index, done)
+    (item.index, done)
 }
 
-/// An authority whose memory cannot be read would be taken for one that never was, and made again.
-fn memory_is_sound(store: &DiskStore, object: &Object) -> Result<(), StoreError> {
+/// Fails where the remembered fingerprint of an authority cannot be read: without it, a new authority would be made.
+fn check_remembered(store: &DiskStore, object: &Object) -> Result<(), StoreError> {
     if object.at.kind != Kind::DockerCA {
         return Ok(());
     }
@@ -261,21 +259,20 @@ fn memory_is_sound(store: &DiskStore, object: &Object) -> Result<(), StoreError>
     store.remembered(&object.at).map(|_| ()).map_err(failed)
 }
 
-fn own_place(object: &Object) -> NamespacedName {
+fn own_name(object: &Object) -> NamespacedName {
     object.at.beside(&object.at.name)
 }
 
 /// Deliveries to other machines do not count in Ready.
 fn leave_delivery_out(object: &mut Object, host: Option<&str>) {
-    let wishes = wishes(object, host);
+    let delivery = delivery_to(object, host);
     if let Spec::Host(spec) = &mut object.spec {
-        spec.delivery = wishes;
+        spec.delivery = delivery;
     }
 }
 
-/// What the state directory knows of a DockerCA goes before what its YAML says. Where it cannot be read, there is no
-/// walk.
-fn recall(store: &DiskStore, object: &mut Object) {
+/// The authority's fingerprint that the state directory remembers replaces the annotation in the YAML.
+fn add_remembered(store: &DiskStore, object: &mut Object) {
     if object.at.kind != Kind::DockerCA {
         return;
     }
@@ -284,17 +281,17 @@ fn recall(store: &DiskStore, object: &mut Object) {
     }
 }
 
-/// The objects that have no right to the Secret they want: by index, with the one that has it. Whoever is named in the
-/// Secret has it, else the first in the files.
+/// Objects whose Secret another object of the files has: by index, with that object. The owner that the Secret names
+/// has it, else the first object in the files.
 fn rivals(objects: &[LoadedObject], store: &DiskStore) -> HashMap<usize, ObjectRef> {
     let mut wanted: HashMap<NamespacedName, Vec<usize>> = HashMap::new();
     for (index, found) in objects.iter().enumerate() {
         wanted.entry(found.object.secret()).or_default().push(index);
     }
     let mut rivals = HashMap::new();
-    for (place, claimants) in wanted.into_iter().filter(|(_, claimants)| claimants.len() > 1) {
-        let named = store.owner(&place);
-        let holder = claimants.iter().find(|index| Some(&objects[**index].object.at) == named.as_ref());
+    for (at, claimants) in wanted.into_iter().filter(|(_, claimants)| claimants.len() > 1) {
+        let owner = store.owner(&at);
+        let holder = claimants.iter().find(|index| Some(&objects[**index].object.at) == owner.as_ref());
         let holder = *holder.unwrap_or(&claimants[0]);
         let others = claimants.into_iter().filter(|index| *index != holder);
         rivals.extend(others.map(|index| (index, objects[holder].object.at.clone())));

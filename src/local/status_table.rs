@@ -1,5 +1,6 @@
-//! Where each object stands: a table that is redrawn on a terminal, and a line for each change elsewhere.
+//! The state of each object: a table that is redrawn on a terminal, and a line for each change elsewhere.
 
+use crate::adapters::terminal::{self, printable};
 use crate::api::ObjectRef;
 use crate::api::condition::ConditionType;
 use crate::api::status::CertificateStatus;
@@ -10,7 +11,7 @@ const GREEN: &str = "\x1b[32m";
 const RED: &str = "\x1b[31m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Where words and tables go.
+/// Where the table and events are printed.
 pub struct Console {
     /// Tables and lines.
     pub out: Box<dyn Write + Send>,
@@ -24,8 +25,8 @@ pub struct Console {
 impl Console {
     /// Standard output and standard error; `NO_COLOR` is heeded.
     pub fn standard() -> Console {
-        let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let size = Box::new(crate::adapters::terminal::size);
+        let size = Box::new(terminal::size);
+        let colour = terminal::allows_colour();
         Console { out: Box::new(std::io::stdout()), err: Box::new(std::io::stderr()), size, colour }
     }
 }
@@ -34,10 +35,9 @@ impl Console {
 pub struct Row {
     /// `Kind/name`, with the namespace where one is not `default`.
     pub name: String,
-    /// `True`, `False`, or `-` before it was looked at.
+    /// `True`, `False`, or `-` before the first run.
     pub ready: String,
     pub expires: String,
-    /// Why it is as it is.
     pub reason: String,
     pub message: String,
 }
@@ -59,7 +59,6 @@ impl Row {
         }
     }
 
-    /// Everything that was asked for is there.
     pub fn is_ready(&self) -> bool {
         self.ready == "True"
     }
@@ -81,21 +80,21 @@ impl StatusTable {
         StatusTable { console, rows: Vec::new(), drawn: 0 }
     }
 
-    /// Shows those objects from now on; whoever was there before keeps its row.
+    /// Shows those objects from now on; an object that was shown before keeps its row.
     pub fn reset(&mut self, rows: Vec<Row>) {
         let known = std::mem::take(&mut self.rows);
         let kept = |row: Row| known.iter().find(|old| old.name == row.name).cloned().unwrap_or(row);
         self.rows = rows.into_iter().map(kept).collect();
     }
 
-    /// Notes how an object stands; it is printed at once where there is no terminal.
+    /// Sets an object's row, which is printed at once where there is no terminal.
     pub fn note(&mut self, index: usize, row: Row) {
         if self.rows[index] == row {
             return;
         }
         if (self.console.size)().is_none() {
             let text = lines(&[&row], usize::MAX).remove(0);
-            let _ = writeln!(self.console.out, "{}", text.trim_end()); // nobody reads it: the work goes on
+            let _ = writeln!(self.console.out, "{}", text.trim_end()); // a closed pipe does not end the work
             let _ = self.console.out.flush();
         }
         self.rows[index] = row;
@@ -111,15 +110,15 @@ impl StatusTable {
         self.drawn = lines.len();
     }
 
-    /// Says a line on standard error, above the table.
-    pub fn say(&mut self, line: &str) {
+    /// Prints a line on standard error, above the table.
+    pub fn print_event(&mut self, line: &str) {
         let wipe = self.wipe();
         if !wipe.is_empty() {
             let _ = write!(self.console.out, "{wipe}");
             let _ = self.console.out.flush();
         }
         self.drawn = 0;
-        let _ = writeln!(self.console.err, "{}", clean(line));
+        let _ = writeln!(self.console.err, "{}", printable(line));
         let _ = self.console.err.flush();
     }
 
@@ -167,7 +166,7 @@ fn lines(rows: &[&Row], columns: usize) -> Vec<String> {
 
 fn line(row: &Row, widths: &[usize; 5], columns: usize) -> String {
     let cells: Vec<String> =
-        row.cells().iter().zip(widths).map(|(cell, width)| format!("{:<width$}", clean(cell))).collect();
+        row.cells().iter().zip(widths).map(|(cell, width)| format!("{:<width$}", printable(cell))).collect();
     cells.join("  ").chars().take(columns).collect()
 }
 
@@ -180,16 +179,11 @@ fn coloured(line: &str, row: &Row) -> String {
     format!("{colour}{line}{PLAIN}")
 }
 
-/// What users wrote cannot move the cursor.
-fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn board(count: usize) -> StatusTable {
+    fn table_of(count: usize) -> StatusTable {
         let console = Console {
             out: Box::new(std::io::sink()),
             err: Box::new(std::io::sink()),
@@ -207,19 +201,14 @@ mod tests {
 
     #[test]
     fn a_table_fits_its_terminal() {
-        let whole = board(3).table(40, 10);
+        let whole = table_of(3).table(40, 10);
         assert_eq!(whole.len(), 4);
         assert!(
             whole[0].starts_with("KIND/NAME         READY") && whole[2].starts_with(RED) && whole[3].starts_with(GREEN)
         );
-        let long = board(100).table(30, 10);
+        let long = table_of(100).table(30, 10);
         assert_eq!(long.len(), 3, "header, the one that is not Ready, and the sum: {long:?}");
         assert_eq!(long[2], "99 of 100 are Ready");
         assert!(long.iter().all(|line| line.chars().count() <= 30 + RED.len() + PLAIN.len()));
-    }
-
-    #[test]
-    fn text_of_users_moves_no_cursor() {
-        assert_eq!(clean("a\x1b[2Jb\n"), "a [2Jb ");
     }
 }

@@ -1,4 +1,4 @@
-//! Files of somebody's openssl evening: names, modes and bytes in, certificates and keys out. It judges nothing.
+//! Files that openssl made by hand: names, modes and bytes in, certificates and keys out. It judges nothing.
 
 use super::certificate::Certificate;
 use super::key::PrivateKey;
@@ -29,13 +29,13 @@ impl std::fmt::Debug for FoundFile {
 pub struct FoundKey {
     /// The file, by its place in the list.
     pub file: usize,
-    /// It is encrypted there.
+    /// The file has it encrypted.
     pub is_encrypted: bool,
-    /// It, or why it cannot be read.
+    /// The key, or why it cannot be read.
     pub key: Result<Arc<PrivateKey>, KeyError>,
 }
 
-/// All that was found.
+/// Certificates and keys of all files.
 #[derive(Debug, Default)]
 pub struct ImportedFiles {
     /// Certificates, each once, with the first file that they are in, by its place in the list.
@@ -46,7 +46,7 @@ pub struct ImportedFiles {
 
 /// Reads all files; encrypted keys are opened with the passphrase.
 pub fn read(files: &[FoundFile], passphrase: Option<&[u8]>) -> ImportedFiles {
-    let mut pile = ImportedFiles::default();
+    let mut imported = ImportedFiles::default();
     for (file, found) in files.iter().enumerate() {
         let mut data = Data::default();
         data.insert(&found.path, found.bytes.to_vec());
@@ -59,13 +59,13 @@ pub fn read(files: &[FoundFile], passphrase: Option<&[u8]>) -> ImportedFiles {
         let mut opened = opened.into_iter();
         for key in keys {
             let is_encrypted = matches!(key, Err(KeyError::PassphraseNeeded | KeyError::TooMany));
-            pile.keys.push(FoundKey { file, is_encrypted, key: opened.next().unwrap_or(key) });
+            imported.keys.push(FoundKey { file, is_encrypted, key: opened.next().unwrap_or(key) });
         }
         for certificate in certificates {
-            if !pile.certificates.iter().any(|(_, known)| known.der == certificate.der) {
-                pile.certificates.push((file, certificate));
+            if !imported.certificates.iter().any(|(_, known)| known.der == certificate.der) {
+                imported.certificates.push((file, certificate));
             }
         }
     }
-    pile
+    imported
 }

@@ -1,4 +1,5 @@
-//! A DockerCA's walk: step by step until nothing is left to do, then the authority is lent to its leaves.
+//! Reconciles a DockerCA: its object in; its Secret and ConfigMap written step by step, its status published, and the
+//! authority cached for its leaves. It never replaces an authority on its own.
 
 use super::authority_cache::CachedAuthority;
 use super::finalizer::in_use;
@@ -9,7 +10,7 @@ use crate::adapters::{Store, StoreError};
 use crate::api::condition::Reason;
 use crate::api::{AUTHORITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use crate::decide::Problem;
-use crate::decide::authority::plan::{AuthoritySecret as Kept, PublicBundle};
+use crate::decide::authority::plan::{AuthoritySecret, PublicBundle};
 use crate::decide::authority::status::{AuthorityOutcome, status};
 use crate::decide::authority::{
     AuthorityPlan, AuthorityStep, DesiredAuthority, ObservedAuthority, Origin, desired, plan,
@@ -32,7 +33,7 @@ const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 type ReadPassphrase = Option<Zeroizing<Vec<u8>>>;
 
-/// Walks a DockerCA; `until`, one that is to be deleted then and signs for its leaves as long as it waits for them.
+/// Reconciles a DockerCA. With `until` it is being deleted, and signs for its leaves until then.
 pub async fn reconcile<S: Store>(
     ctx: &Context<S>,
     object: &Object,
@@ -42,42 +43,50 @@ pub async fn reconcile<S: Store>(
 ) -> Result<Reconciled, StoreError> {
     let desired = match desired(object) {
         Ok(desired) => desired,
-        Err(refusal) => {
-            return end(ctx, object, None, AuthorityOutcome { refusal: Some(refusal), ..AuthorityOutcome::default() })
-                .await;
+        Err(problem) => {
+            return finish_closed(
+                ctx,
+                object,
+                None,
+                AuthorityOutcome { problem: Some(problem), ..AuthorityOutcome::default() },
+            )
+            .await;
         }
     };
     let mut outcome = AuthorityOutcome::default();
     let mut remembered = fingerprint_in(object, AUTHORITY_ANNOTATION);
     for _ in 0..MAX_STEPS {
-        let seen = observe(ctx, object, &desired, related, remembered.clone()).await?;
-        let plan = plan(&desired, &seen.observed, ctx.clock.now());
+        let observation = observe(ctx, object, &desired, related, remembered.clone()).await?;
+        let plan = plan(&desired, &observation.observed, ctx.clock.now());
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
         let step = match plan.step.clone() {
-            // No watch shows a Secret without its label: nobody would hear of its end.
-            AuthorityStep::Keep if seen.secret.as_ref().is_some_and(|secret| !secret.labelled) => {
+            // No watch shows a Secret without its label, so its end would not be noticed: label it.
+            AuthorityStep::Keep if observation.secret.as_ref().is_some_and(|secret| !secret.labelled) => {
                 AuthorityStep::Rebundle
             }
             step => step,
         };
         match step {
             AuthorityStep::Keep => {
-                let mut reconciled = open(ctx, object, &desired, outcome, &plan).await?;
+                let mut reconciled = finish_open(ctx, object, &desired, outcome, &plan).await?;
                 reconciled.requeue_at = reconciled.requeue_at.into_iter().chain(until).min();
                 return Ok(reconciled);
             }
-            AuthorityStep::Refuse(refusal) => {
-                outcome.refusal = Some(refusal);
-                return end(ctx, object, Some(&desired), outcome).await;
+            AuthorityStep::Refuse(problem) => {
+                outcome.problem = Some(problem);
+                return finish_closed(ctx, object, Some(&desired), outcome).await;
             }
             AuthorityStep::Remember(fingerprint) => {
                 ctx.store.remember(object, &fingerprint).await?;
                 remembered = Some(fingerprint);
             }
-            step => outcome.issued_for = apply(ctx, &desired, step, &plan, &seen, permit).await?.or(outcome.issued_for),
+            step => {
+                outcome.issued_for =
+                    apply(ctx, &desired, step, &plan, &observation, permit).await?.or(outcome.issued_for)
+            }
         }
     }
-    // An applied plan is a fixed point: somebody undoes it as it is written.
+    // An applied plan is a fixed point, so someone else changes it back meanwhile.
     Err(StoreError::Changed(desired.secret))
 }
 
@@ -85,8 +94,8 @@ fn fingerprint_in(object: &Object, annotation: &str) -> Option<String> {
     object.annotation(annotation).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
-/// What was read, with what apply needs of it.
-struct Seen {
+/// What was observed, with the objects that apply writes.
+struct Observation {
     observed: ObservedAuthority,
     secret: Option<StoredItem>,
     config_map: Option<StoredItem>,
@@ -99,12 +108,12 @@ async fn observe<S: Store>(
     desired: &DesiredAuthority,
     related: &RelatedState,
     remembered: Option<String>,
-) -> Result<Seen, StoreError> {
+) -> Result<Observation, StoreError> {
     let passphrase = passphrase(ctx, desired).await?;
     let given = passphrase.as_ref().ok().cloned().flatten();
     let secret = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
     let config_map = ctx.store.read(StoredKind::ConfigMaps, &desired.bundle).await?;
-    let stored = kept(object, secret.as_ref(), given.clone()).await;
+    let stored = authority_secret(object, secret.as_ref(), given.clone()).await;
     let observed = ObservedAuthority {
         existing: existing(ctx, desired, &stored, given.clone()).await?,
         trust: trust(ctx, object).await?,
@@ -116,7 +125,7 @@ async fn observe<S: Store>(
         rival: related.rival.clone(),
         stored,
     };
-    Ok(Seen { observed, secret, config_map, passphrase: given })
+    Ok(Observation { observed, secret, config_map, passphrase: given })
 }
 
 /// The passphrase; a line end after it is not part of it, as openssl has it.
@@ -138,21 +147,22 @@ async fn passphrase<S: Store>(
     Ok(Ok(Some(Zeroizing::new(line.to_vec()))))
 }
 
-/// Opening a key takes a moment of a core, so it happens beside everything else.
-async fn kept(object: &Object, secret: Option<&StoredItem>, passphrase: ReadPassphrase) -> Kept {
-    let Some(secret) = secret else { return Kept::Absent };
+/// Decrypting a key takes a moment of a core, so it runs on a thread of its own.
+async fn authority_secret(object: &Object, secret: Option<&StoredItem>, passphrase: ReadPassphrase) -> AuthoritySecret {
+    let Some(secret) = secret else { return AuthoritySecret::Absent };
     if secret.owner.as_ref() != Some(&object.at) {
-        return Kept::Foreign(secret.owner.clone());
+        return AuthoritySecret::Foreign(secret.owner.clone());
     }
     let data = secret.data.clone();
-    let read = beside(move || material::read_authority(&data, passphrase.as_ref().map(|bytes| bytes.as_slice()))).await;
+    let read =
+        on_own_thread(move || material::read_authority(&data, passphrase.as_ref().map(|bytes| bytes.as_slice()))).await;
     match read {
-        Ok(stored) => Kept::Sound(Arc::new(stored)),
-        Err(error) => Kept::Unsound(Arc::new(error), secret.authority.clone()),
+        Ok(stored) => AuthoritySecret::Sound(Arc::new(stored)),
+        Err(error) => AuthoritySecret::Unsound(Arc::new(error), secret.authority.clone()),
     }
 }
 
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     tokio::task::spawn_blocking(work).await.expect("reading and writing keys does not panic")
 }
 
@@ -160,16 +170,16 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) ->
 async fn existing<S: Store>(
     ctx: &Context<S>,
     desired: &DesiredAuthority,
-    stored: &Kept,
+    stored: &AuthoritySecret,
     passphrase: ReadPassphrase,
 ) -> Result<Option<Arc<Contents>>, StoreError> {
     let Origin::Existing(from) = &desired.origin else { return Ok(None) };
-    if matches!(stored, Kept::Sound(_) | Kept::Foreign(_)) {
+    if matches!(stored, AuthoritySecret::Sound(_) | AuthoritySecret::Foreign(_)) {
         return Ok(None);
     }
     let Some(secret) = ctx.store.read(StoredKind::Secrets, from).await? else { return Ok(None) };
     let read = move || material::read_anything(&secret.data, passphrase.as_ref().map(|bytes| bytes.as_slice()));
-    Ok(Some(Arc::new(beside(read).await)))
+    Ok(Some(Arc::new(on_own_thread(read).await)))
 }
 
 async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec<Certificate>, Problem>, StoreError> {
@@ -199,7 +209,7 @@ async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec
 }
 
 /// All of them, or the key under which one cannot be read: were it passed over, hosts would refuse whom they should
-/// trust, and nobody would know why.
+/// trust, without a message.
 fn certificates(data: &Data) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
     for (key, bytes) in data.iter() {
@@ -222,38 +232,38 @@ fn public_bundle(object: &Object, stored: Option<&StoredItem>) -> PublicBundle {
     }
 }
 
-/// Does one step; says why, where a certificate was made.
+/// Applies one step; returns the reason where a certificate was issued.
 async fn apply<S: Store>(
     ctx: &Context<S>,
     desired: &DesiredAuthority,
     step: AuthorityStep,
     plan: &AuthorityPlan,
-    seen: &Seen,
+    observation: &Observation,
     permit: &Permit,
 ) -> Result<Option<Reason>, StoreError> {
     match step {
         AuthorityStep::Make(reason, dates) => {
             let authority = permit.aside(make(ctx, desired, dates)).await;
-            install(ctx, desired, authority, seen).await?;
+            install(ctx, desired, authority, observation).await?;
             Ok(Some(reason))
         }
         AuthorityStep::Adopt(reason, authority) => {
-            install(ctx, desired, authority, seen).await?;
+            install(ctx, desired, authority, observation).await?;
             Ok(Some(reason))
         }
         AuthorityStep::Renew(dates) => {
             let current = plan.current.as_ref().expect("only what is there is renewed");
-            rewrite(ctx, desired, &renewed(current, dates), &plan.bundle, seen).await?;
+            rewrite(ctx, desired, &renewed(current, dates), &plan.bundle, observation).await?;
             Ok(Some(Reason::Renewal))
         }
         AuthorityStep::Rebundle => {
             let current = plan.current.as_ref().expect("only what is there gets a bundle");
-            rewrite(ctx, desired, current, &plan.bundle, seen).await?;
+            rewrite(ctx, desired, current, &plan.bundle, observation).await?;
             Ok(None)
         }
-        AuthorityStep::PublishBundle => publish_bundle(ctx, desired, &plan.bundle, seen).await.map(|()| None),
+        AuthorityStep::PublishBundle => publish_bundle(ctx, desired, &plan.bundle, observation).await.map(|()| None),
         AuthorityStep::Keep | AuthorityStep::Remember(_) | AuthorityStep::Refuse(_) => {
-            unreachable!("the walk does these itself")
+            unreachable!("reconcile does these itself")
         }
     }
 }
@@ -266,21 +276,21 @@ async fn make<S: Store>(ctx: &Context<S>, desired: &DesiredAuthority, dates: Dat
     sign::new_authority(subject, constraints.as_ref(), key, dates, serial()).expect("desired checked the subject")
 }
 
-/// Writes an authority for the first time, or in place of a damaged one that the user gave up.
+/// Writes an authority for the first time, or in place of a lost one that the user replaces.
 async fn install<S: Store>(
     ctx: &Context<S>,
     desired: &DesiredAuthority,
     authority: Authority,
-    seen: &Seen,
+    observation: &Observation,
 ) -> Result<(), StoreError> {
-    let trust = seen.observed.trust.clone().unwrap_or_default();
+    let trust = observation.observed.trust.clone().unwrap_or_default();
     let own = std::iter::once(authority.certificate.clone());
     let bundle = TrustBundle::new(own.chain(trust)).unexpired(ctx.clock.now());
-    let (key, passphrase) = (Arc::clone(&authority.key), seen.passphrase.clone());
+    let (key, passphrase) = (Arc::clone(&authority.key), observation.passphrase.clone());
     let seal = move || material::stored_key(&key, passphrase.as_ref().map(|bytes| bytes.as_slice()), &salt());
-    let key_pem = beside(seal).await;
+    let key_pem = on_own_thread(seal).await;
     let data = material::authority(&authority.certificate, key_pem.as_bytes(), &[], &bundle.to_pem());
-    write(ctx, &item(desired, &authority.certificate, data), seen.secret.as_ref()).await
+    write(ctx, &item(desired, &authority.certificate, data), observation.secret.as_ref()).await
 }
 
 fn renewed(current: &StoredAuthority, dates: Dates) -> StoredAuthority {
@@ -296,7 +306,7 @@ async fn rewrite<S: Store>(
     desired: &DesiredAuthority,
     stored: &StoredAuthority,
     bundle: &TrustBundle,
-    seen: &Seen,
+    observation: &Observation,
 ) -> Result<(), StoreError> {
     let now = ctx.clock.now();
     let certificate = &stored.authority.certificate;
@@ -304,7 +314,7 @@ async fn rewrite<S: Store>(
     let known = [certificate.clone()].into_iter().chain(former.certificates().iter().cloned());
     let bundle = TrustBundle::new(known.chain(bundle.certificates().iter().cloned()));
     let data = material::authority(certificate, &stored.key_pem, former.certificates(), &bundle.to_pem());
-    write(ctx, &item(desired, certificate, data), seen.secret.as_ref()).await
+    write(ctx, &item(desired, certificate, data), observation.secret.as_ref()).await
 }
 
 fn item(desired: &DesiredAuthority, certificate: &Certificate, data: Data) -> NewItem {
@@ -322,14 +332,14 @@ async fn publish_bundle<S: Store>(
     ctx: &Context<S>,
     desired: &DesiredAuthority,
     bundle: &TrustBundle,
-    seen: &Seen,
+    observation: &Observation,
 ) -> Result<(), StoreError> {
     let mut data = Data::default();
     data.insert("ca.crt", bundle.to_pem());
     let at = desired.bundle.clone();
     let owner = desired.object.clone();
     let item = NewItem { shelf: StoredKind::ConfigMaps, at, type_: LEAF_TYPE, owner, authority: None, data };
-    write(ctx, &item, seen.config_map.as_ref()).await
+    write(ctx, &item, observation.config_map.as_ref()).await
 }
 
 async fn write<S: Store>(ctx: &Context<S>, item: &NewItem, there: Option<&StoredItem>) -> Result<(), StoreError> {
@@ -339,7 +349,7 @@ async fn write<S: Store>(ctx: &Context<S>, item: &NewItem, there: Option<&Stored
     }
 }
 
-async fn open<S: Store>(
+async fn finish_open<S: Store>(
     ctx: &Context<S>,
     object: &Object,
     desired: &DesiredAuthority,
@@ -356,15 +366,15 @@ async fn open<S: Store>(
     Ok(reconciled)
 }
 
-async fn end<S: Store>(
+async fn finish_closed<S: Store>(
     ctx: &Context<S>,
     object: &Object,
     desired: Option<&DesiredAuthority>,
     outcome: AuthorityOutcome,
 ) -> Result<Reconciled, StoreError> {
-    // Its leaves say the fault; the way out stands on the authority itself.
-    let fault = |refusal: &Problem| refusal.message.split(". ").next().unwrap_or_default().to_owned();
-    let why = outcome.refusal.as_ref().map(fault).unwrap_or_default();
+    // The leaves' messages have the problem; what to do is in the authority's own.
+    let first_sentence = |problem: &Problem| problem.message.split(". ").next().unwrap_or_default().to_owned();
+    let why = outcome.problem.as_ref().map(first_sentence).unwrap_or_default();
     finish(ctx, object, desired, outcome, CachedAuthority::Closed(why)).await
 }
 
@@ -377,14 +387,14 @@ async fn finish<S: Store>(
 ) -> Result<Reconciled, StoreError> {
     let (status, events) = status(object, desired, &outcome, ctx.clock.now());
     report(ctx, object, &status, &events).await?;
-    // Noted last: were the report to fail after it, the next walk would see no change and the leaves never hear of it.
+    // Cached last: if the report failed after it, the next run would see no change and the leaves would not be requeued.
     let authority_changed = ctx.authorities.note(&object.at.beside(&object.at.name), entry);
     let requeue_at = in_conflict(&outcome).then(|| saturating(ctx.clock.now(), CONFLICT_RECHECK_INTERVAL));
     Ok(Reconciled { requeue_at, status: Some(status), issued: outcome.issued_for, authority_changed })
 }
 
-/// Something of the name that it needs is somebody else's.
+/// A Secret or ConfigMap of its name belongs to another object.
 fn in_conflict(outcome: &AuthorityOutcome) -> bool {
-    let refusals = outcome.refusal.iter().chain(&outcome.notice);
-    refusals.into_iter().any(|refusal| matches!(refusal.reason, Reason::SecretConflict | Reason::ConfigMapConflict))
+    let problems = outcome.problem.iter().chain(&outcome.notice);
+    problems.into_iter().any(|problem| matches!(problem.reason, Reason::SecretConflict | Reason::ConfigMapConflict))
 }

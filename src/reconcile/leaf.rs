@@ -1,4 +1,5 @@
-//! A leaf's walk: facts, plan, at most one certificate, status. Two writes for an issuance, none where nothing is due.
+//! Reconciles a leaf: its object in; at most one certificate issued, and its status published. Two writes for an
+//! issuance, none where nothing is due.
 
 use super::authority_cache::CachedAuthority;
 use super::{Context, Permit, Reconciled, RelatedState, report};
@@ -11,7 +12,7 @@ use crate::decide::Problem;
 use crate::decide::delays::CONFLICT_RECHECK_INTERVAL;
 use crate::decide::delivery::stale_report::applicable;
 use crate::decide::delivery::{Deliverer, DeliveryProgress, StoredCertificate, progress};
-use crate::decide::leaf::plan::{LeafSecret as Kept, Signer, requeue_at};
+use crate::decide::leaf::plan::{LeafSecret, Signer, requeue_at};
 use crate::decide::leaf::status::{LeafOutcome, status};
 use crate::decide::leaf::{AuthorityView, DesiredLeaf, LeafPlan, LeafStep, ObservedLeaf, desired, plan};
 use crate::decide::status::previous_reason;
@@ -32,13 +33,13 @@ pub async fn reconcile<S: Store>(
     let entry = match (related.authority_exists, object.authority()) {
         (true, Some(at)) => match ctx.authorities.find(&at) {
             Some(entry) => Some(entry),
-            None => return Ok(Reconciled::over()), // its DockerCA's own walk comes first, and wakes this one
+            None => return Ok(Reconciled::over()), // its DockerCA is reconciled first, which requeues this one
         },
         _ => None,
     };
     let known = stored(ctx, object).await?;
     match attempt(ctx, object, related, permit, entry.as_ref(), known).await {
-        // What no watch shows: somebody's Secret, or ours without its label.
+        // No watch shows a Secret without our label.
         Err(StoreError::Exists(at)) => {
             let read = ctx.store.read(StoredKind::Secrets, &at).await?;
             attempt(ctx, object, related, permit, entry.as_ref(), read.as_ref().map(StoredLeaf::from)).await
@@ -47,7 +48,7 @@ pub async fn reconcile<S: Store>(
     }
 }
 
-/// The Secret from memory; from the store itself where a conflict was reported, which no watch shows the end of.
+/// The Secret from the cache; from the store itself after a conflict, whose end no watch shows.
 async fn stored<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Option<StoredLeaf>, StoreError> {
     let at = object.secret();
     let known = ctx.store.leaf(&at).await?;
@@ -70,27 +71,27 @@ async fn attempt<S: Store>(
     let observed = observed(object, related, entry, stored.as_ref());
     let desired = match desired(object) {
         Ok(desired) => desired,
-        Err(refusal) => return refused(ctx, object, related, &observed, refusal).await,
+        Err(problem) => return refused(ctx, object, related, &observed, problem).await,
     };
     let LeafPlan { step, current, notice, requeue_at: next } = plan(&desired, &observed, now);
     let bundle = bundle(&step, &observed, entry);
     let mut outcome =
-        LeafOutcome { certificate: current, issuer: issuer(entry), refusal: notice, ..LeafOutcome::default() };
+        LeafOutcome { certificate: current, issuer: issuer(entry), problem: notice, ..LeafOutcome::default() };
     outcome.registration = related.registration.clone();
     let mut next = next;
     match step {
         LeafStep::Keep => {}
-        LeafStep::Refuse(refusal) => {
+        LeafStep::Refuse(problem) => {
             next = next.or(Some(crate::pki::lifecycle::saturating(now, CONFLICT_RECHECK_INTERVAL)));
-            outcome.refusal = Some(refusal);
+            outcome.problem = Some(problem);
         }
         LeafStep::Rebundle => rebundle(ctx, &desired, entry).await?,
         LeafStep::Issue { reason, dates, keep_key } => {
             let Some(CachedAuthority::Open(authority, view)) = entry else {
                 unreachable!("only an open authority signs")
             };
-            let order = Order { desired: &desired, authority, view, dates, keep_key };
-            let certificate = issue(ctx, &order, stored.as_ref(), permit).await?;
+            let request = LeafRequest { desired: &desired, authority, view, dates, keep_key };
+            let certificate = issue(ctx, &request, stored.as_ref(), permit).await?;
             next = requeue_at(&desired, &certificate, &observed, now);
             outcome.certificate = Some(certificate);
             outcome.issued_for = Some(reason);
@@ -100,7 +101,7 @@ async fn attempt<S: Store>(
     if kept != object.companion {
         ctx.store.prune(object, &kept).await?;
     }
-    let progress = arrived(object, &related.deliverer, outcome.certificate.as_ref(), bundle, now);
+    let progress = delivery_progress(object, &related.deliverer, outcome.certificate.as_ref(), bundle, now);
     outcome.delivery = progress.verdict;
     let next = next.into_iter().chain(progress.requeue_at).min();
     let (status, events) = status(object, Some(&desired), &outcome, now);
@@ -108,19 +109,19 @@ async fn attempt<S: Store>(
     Ok(Reconciled { requeue_at: next, status: Some(status), issued: outcome.issued_for, authority_changed: false })
 }
 
-/// Digest of the bundle that is stored once the step is done.
+/// Digest of the bundle that is stored after the step.
 fn bundle(step: &LeafStep, observed: &ObservedLeaf, entry: Option<&CachedAuthority>) -> Option<[u8; 32]> {
     match (step, &observed.stored, entry) {
         (LeafStep::Issue { .. } | LeafStep::Rebundle, _, Some(CachedAuthority::Open(_, view))) => {
             Some(view.bundle_digest)
         }
-        (_, Kept::Ours(facts), _) => Some(facts.bundle_digest),
+        (_, LeafSecret::Ours(facts), _) => Some(facts.bundle_digest),
         _ => None,
     }
 }
 
 /// How far the delivery of what is stored is; where nothing is stored, Issued says enough.
-fn arrived(
+fn delivery_progress(
     object: &Object,
     deliverer: &Deliverer,
     certificate: Option<&Certificate>,
@@ -143,9 +144,9 @@ fn observed(
     stored: Option<&StoredLeaf>,
 ) -> ObservedLeaf {
     let kept = match stored {
-        None => Kept::Absent,
-        Some(stored) if stored.owner.as_ref() == Some(&object.at) => Kept::Ours(stored.facts.clone()),
-        Some(stored) => Kept::Foreign(stored.owner.clone()),
+        None => LeafSecret::Absent,
+        Some(stored) if stored.owner.as_ref() == Some(&object.at) => LeafSecret::Ours(stored.facts.clone()),
+        Some(stored) => LeafSecret::Foreign(stored.owner.clone()),
     };
     let signer = match entry {
         None => Signer::NotFound,
@@ -168,28 +169,28 @@ fn issuer(entry: Option<&CachedAuthority>) -> Option<String> {
     }
 }
 
-/// The spec cannot be used: what is stored stays, and its facts are reported on.
+/// The spec cannot be used: the stored certificate stays and is reported.
 async fn refused<S: Store>(
     ctx: &Context<S>,
     object: &Object,
     related: &RelatedState,
     observed: &ObservedLeaf,
-    refusal: Problem,
+    problem: Problem,
 ) -> Result<Reconciled, StoreError> {
     let certificate = match &observed.stored {
-        Kept::Ours(facts) => facts.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok()),
+        LeafSecret::Ours(facts) => facts.certificate.as_deref().and_then(|der| Certificate::from_der(der).ok()),
         _ => None,
     };
     let requeue_at = certificate.as_ref().map(|certificate| certificate.not_after).filter(|end| *end > ctx.clock.now());
     let registration = related.registration.clone();
-    let outcome = LeafOutcome { certificate, refusal: Some(refusal), registration, ..LeafOutcome::default() };
+    let outcome = LeafOutcome { certificate, problem: Some(problem), registration, ..LeafOutcome::default() };
     let (status, events) = status(object, None, &outcome, ctx.clock.now());
     report(ctx, object, &status, &events).await?;
     Ok(Reconciled { requeue_at, status: Some(status), issued: None, authority_changed: false })
 }
 
 /// What is to be signed, and by whom.
-struct Order<'a> {
+struct LeafRequest<'a> {
     desired: &'a DesiredLeaf,
     authority: &'a Authority,
     view: &'a AuthorityView,
@@ -199,20 +200,20 @@ struct Order<'a> {
 
 async fn issue<S: Store>(
     ctx: &Context<S>,
-    order: &Order<'_>,
+    request: &LeafRequest<'_>,
     stored: Option<&StoredLeaf>,
     permit: &Permit,
 ) -> Result<Certificate, StoreError> {
-    let desired = order.desired;
-    let kept = if order.keep_key { stored_key(ctx, desired).await? } else { None };
+    let desired = request.desired;
+    let kept = if request.keep_key { stored_key(ctx, desired).await? } else { None };
     let key = match kept {
         Some(key) => key,
         None if is_slow(desired.algorithm) => permit.aside(ctx.keys.make(desired.algorithm)).await,
         None => ctx.keys.make(desired.algorithm).await,
     };
-    let signed = order.authority.sign_leaf(&desired.profile, &key, order.dates, serial());
+    let signed = request.authority.sign_leaf(&desired.profile, &key, request.dates, serial());
     let certificate = signed.expect("desired checked the name");
-    let data = material::leaf(&certificate, &key.to_pem(), &order.view.bundle_pem);
+    let data = material::leaf(&certificate, &key.to_pem(), &request.view.bundle_pem);
     write(ctx, desired, data, stored.map(|stored| stored.version.as_str())).await?;
     Ok(certificate)
 }
@@ -230,7 +231,7 @@ async fn rebundle<S: Store>(
     entry: Option<&CachedAuthority>,
 ) -> Result<(), StoreError> {
     let Some(CachedAuthority::Open(_, view)) = entry else { unreachable!("only an open authority has a bundle") };
-    // Memory may lag: what it shows as ours may be gone by now, or somebody else's.
+    // The cache may lag: what it shows as ours may be gone by now, or belong to another object.
     let read = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
     let Some(stored) = read.filter(|stored| stored.owner.as_ref() == Some(&desired.object)) else {
         return Err(StoreError::Changed(desired.secret.clone()));

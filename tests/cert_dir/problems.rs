@@ -61,7 +61,7 @@ fn a_directory_that_others_can_change_is_refused_by_name() {
     for below in ["allowed/certs", "allowed", ""] {
         chown(place.path(below), Some(NOBODY), None).unwrap();
         let refused = open_error(&place).to_string();
-        assert!(refused.contains("belongs to uid 65534, who could exchange what is there: chown 0"), "{refused}");
+        assert!(refused.contains("belongs to uid 65534, who could replace it: chown 0"), "{refused}");
         chown(place.path(below), Some(0), None).unwrap();
     }
     fs::remove_dir(place.certs()).unwrap();
@@ -123,7 +123,7 @@ fn a_file_that_is_not_as_we_wrote_it_is_a_flaw_and_nobody_reads_it() {
             write(file, 0o400);
             fs::hard_link(file, file.with_extension("twin")).unwrap();
         }),
-        ("is no plain file", |file, _| {
+        ("is not a regular file", |file, _| {
             mkfifoat(CWD, file, Mode::from_raw_mode(0o400)).unwrap();
         }),
         ("is a directory", |file, _| fs::create_dir(file).unwrap()),

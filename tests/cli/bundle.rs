@@ -94,7 +94,7 @@ fn it_says_what_it_has_not() {
     ran.ends(1, "failed to read nope.yaml: No such file or directory (os error 2)\n");
     let ran = fixture.on_terminal(80, "", "bundle ci -o -");
     assert_eq!(ran.code, Some(2));
-    assert!(ran.out.contains("a private key goes to no terminal") && !ran.out.contains('\x1f'), "{}", ran.out);
+    assert!(ran.out.contains("a private key is not printed on a terminal") && !ran.out.contains('\x1f'), "{}", ran.out);
     // A Secret that is another's, and one that is damaged.
     std::fs::rename(fixture.path("state/secrets/default/ci-docker-client"), fixture.path("ci")).unwrap();
     fixture.0.run("cp -r state/secrets/default/attic-docker-client state/secrets/default/ci-docker-client").unwrap();

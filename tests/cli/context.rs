@@ -88,7 +88,7 @@ esac
         command.env("PATH", &path).env("XDG_RUNTIME_DIR", fixture.path("run")).env("DOCKER_HOST", "tcp://elsewhere");
         command.output().unwrap().into()
     };
-    run().ends(0, "DOCKER_HOST is set and goes before every context");
+    run().ends(0, "DOCKER_HOST is set and overrides every context");
     fixture.0.write("there", "\"tcp://127.0.0.1:12376\"").unwrap();
     run().ends(0, "updated the context ci");
     let read = |name: &str| std::fs::read_to_string(fixture.path(name)).unwrap();
@@ -119,9 +119,9 @@ spec: {{caRef: {{name: second}}, commonName: stranger}}
         (&["context", "ci", "nope"][..], 3, "there is no DockerHostCert nope"),
         (&["context", "nope", "attic"], 3, "where the client is called otherwise, give --client"),
         (&["context", "ci", "pandora"], 2, "name the namespace with -n"),
-        (&["context", "a b", "attic", "--client", "ci"], 2, "is no name of a context"),
-        (&["context", "default", "attic", "--client", "ci"], 2, "is no name of a context"),
-        (&["context", "stranger", "attic"], 1, "have not the same authority"),
+        (&["context", "a b", "attic", "--client", "ci"], 2, "is not a context name"),
+        (&["context", "default", "attic", "--client", "ci"], 2, "is not a context name"),
+        (&["context", "stranger", "attic"], 1, "have different authorities"),
         (&["context", "ci", "attic", "--install", "-o", "x"], 2, "cannot be used with"),
         (&["context", "ci"], 2, "HOST"),
     ] {
@@ -134,5 +134,5 @@ spec: {{caRef: {{name: second}}, commonName: stranger}}
     assert!(piped.out.starts_with("meta.json\0"), "{piped:?}");
     let ran = fixture.on_terminal(80, "", "context ci attic -o -");
     assert_eq!(ran.code, Some(2));
-    assert!(ran.out.contains("a private key goes to no terminal"), "{}", ran.out);
+    assert!(ran.out.contains("a private key is not printed on a terminal"), "{}", ran.out);
 }

@@ -127,5 +127,5 @@ fn every_command_has_a_manual_page() {
     let own: CommandOutput = fixture.command(&["man"]).output().unwrap().into();
     assert_eq!(own.out, std::fs::read_to_string(fixture.path("man1/dockseal.1")).unwrap());
     let none: CommandOutput = fixture.command(&["man", "nope"]).output().unwrap().into();
-    none.ends(2, "there is no verb nope");
+    none.ends(2, "there is no command nope");
 }

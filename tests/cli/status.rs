@@ -70,16 +70,16 @@ fn objects_are_chosen_by_kind_name_namespace_and_label() {
     for (arguments, code, words) in [
         (&["status", "nope"][..], 3, "there is no object nope in state"),
         (&["status", "dcc/pandora"], 3, "there is no DockerClientCert pandora in state"),
-        (&["status", "-l", "site=moon"], 3, "there is nothing of Dockseal in state that fits"),
+        (&["status", "-l", "site=moon"], 3, "there is no object of Dockseal in state that fits"),
         (&["status", "-l", "site=moon=x"], 2, "is no label"),
-        (&["status", "pod/pandora"], 2, "\"pod\" is no kind"),
+        (&["status", "pod/pandora"], 2, "\"pod\" is not a kind"),
         (&["status", "-n", "a", "-A"], 2, "cannot be used with"),
         (&["status", "-o", "xml"], 2, "invalid value"),
     ] {
         fixture.run(arguments).ends(code, words);
     }
     let empty = fixture.run(&["status", "-n", "moon"]);
-    empty.ends(0, "there is nothing of Dockseal in namespace moon of state");
+    empty.ends(0, "there is no object of Dockseal in namespace moon of state");
     assert_eq!(empty.out, "");
     assert_eq!(names(&json(&fixture.run(&["status", "-n", "moon", "-o", "json"]).out)), Vec::<String>::new());
 }
@@ -210,7 +210,7 @@ fn where_to_look_is_said_or_found_or_asked_for() {
     let hinted: CommandOutput = fixture.command(&["status"]).output().unwrap().into();
     hinted.ends(1, "is read with --state dockseal-state");
     let none: CommandOutput = fixture.command(&["status", "--state", "home"]).output().unwrap().into();
-    none.ends(1, "home is no state directory of dockseal");
+    none.ends(1, "home is not a state directory of dockseal");
     std::fs::remove_file(fixture.path("dockseal-state/objects.json")).unwrap();
     let old: CommandOutput = fixture.command(&["status", "--state", "dockseal-state"]).output().unwrap().into();
     old.ends(1, "does not say which objects it is about: run this version's");

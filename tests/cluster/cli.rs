@@ -37,18 +37,18 @@ async fn people_see_and_renew_and_take_what_the_controller_made() -> anyhow::Res
     let namespace = Namespace::new("verbs").await?;
     let kubeconfig = namespace.cluster.kubeconfig();
     let run = async |arguments: &[&str]| dockseal(&kubeconfig, &[arguments, &["-n", "verbs"]].concat()).await;
-    run(&["status"]).await?.ends(0, "there is nothing of Dockseal in namespace verbs");
+    run(&["status"]).await?.ends(0, "there is no object of Dockseal in namespace verbs");
     namespace.apply(&(homelab(&["pandora", "janus"]) + CLIENT)).await?;
     let unseen = run(&["status", "-o", "wide"]).await?;
     unseen.ends(4, "");
     assert!(
         unseen.out.contains("0 of 4 objects are Ready")
-            && unseen.out.contains("the controller has not looked at it yet"),
+            && unseen.out.contains("the controller has not processed it yet"),
         "{}",
         unseen.out
     );
     let waited = run(&["renew", "pandora", "--wait", "--timeout", "1s"]).await?;
-    waited.ends(4, "1 of 1 have no new certificate after 1 seconds, DockerHostCert/verbs/pandora first of all");
+    waited.ends(4, "1 of 1 have no new certificate after 1 seconds, for example DockerHostCert/verbs/pandora");
     let controller = namespace.controller("verbs").await?;
     namespace.all_ready().await?;
     let page = run(&["status"]).await?;
@@ -84,7 +84,7 @@ async fn people_see_and_renew_and_take_what_the_controller_made() -> anyhow::Res
     ensure!(changed["metadata"]["generation"] != changed["status"]["conditions"][0]["observedGeneration"], "it is new");
     let stale = run(&["status", "janus"]).await?;
     stale.ends(4, "");
-    assert!(stale.out.contains("has not looked at its latest change yet"), "{}", stale.out);
+    assert!(stale.out.contains("has not processed its latest change yet"), "{}", stale.out);
     let bundle = namespace.cluster.dir().join("ci.tar.gz");
     run(&["bundle", "ci", "-o", &bundle.to_string_lossy()]).await?.ends(0, "");
     assert!(std::fs::read(&bundle)?.starts_with(&[0x1f, 0x8b]));

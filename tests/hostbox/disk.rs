@@ -14,7 +14,7 @@ fn small(at: &InstalledHost, directory: &str, size: &str) -> Result<()> {
     Ok(())
 }
 
-const FULL: [&str; 2] = ["there is no room", "free some space"];
+const FULL: [&str; 2] = ["there is no space left", "free some space"];
 const READ_ONLY: [&str; 2] = ["is read-only", "mount it writable"];
 
 fn untouched(at: &InstalledHost, homelab: &Homelab, words: [&str; 2]) -> Result<()> {

@@ -225,7 +225,7 @@ fn bad_lines(outside: &Outside, command: &str, token: &str) -> Result<()> {
         (with_token(&swap("--ca-data", &encoded(b"no certificate"))), "--ca-data holds no certificate"),
         (with_token(&swap("--ca-data", &encoded(&own))), "failed to reach the API server"),
         (with_token(&swap("--server", "https://apiserver.test:1")), "failed to reach the API server"),
-        (with_token(&swap("--server", "http://apiserver.test")), "is no URL of the form https://"),
+        (with_token(&swap("--server", "http://apiserver.test")), "is not a URL of the form https://"),
         (format!("{command} <<'END'\nwrong\nEND\n"), "does not take the token"),
         (with_token(&swap("--account", "host-home.attic")), "does not take the token"),
         (format!("{} </dev/null", swap("--account", "host-home.attic")), "for another account or cluster"),

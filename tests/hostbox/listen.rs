@@ -21,7 +21,7 @@ fn an_address_that_comes_late_is_served_then() -> Result<()> {
     host.reboot()?;
     host.docker_ready()?;
     let said = at.up(&homelab)?;
-    ensure!(!said.holds && said.reason == "NotServed" && said.message.contains("not on this host"), "{said:?}");
+    ensure!(!said.holds && said.reason == "NotServed" && said.message.contains("this host does not have"), "{said:?}");
     let dockerd = at.dockerd()?;
     // A renewal is loaded all the same.
     let renewed = homelab.renewed();

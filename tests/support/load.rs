@@ -8,7 +8,8 @@ use anyhow::{Context as _, ensure};
 use dockseal::adapters::disk::state_directory::DirectoryError;
 use dockseal::adapters::{Clock, DiskStore};
 use dockseal::local::manifests::{Loaded, Text, load};
-use dockseal::local::runner::{RunResult, Runner};
+use dockseal::local::runner::Runner;
+use dockseal::local::state::RunResult;
 use dockseal::local::status_table::{Console, StatusTable};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
@@ -72,7 +73,7 @@ impl Load {
         let offset = Arc::default();
         let portainer = Portainer::start()?;
         let mut door = door(&dir, &offset, &authority_and_hosts(count, &|_| ("127.0.0.1".into(), 2376)))?;
-        ensure!(door.round().await.ready, "not every certificate was issued");
+        ensure!(door.run_once().await.ready, "not every certificate was issued");
         let materials = (0..count).map(|number| material(&dir, number)).collect::<anyhow::Result<Vec<_>>>()?;
         let docker = DockerLike::start_each(&materials[..count - 1])?;
         let last = DockerLike::start(&materials[count - 1])?;
@@ -92,10 +93,10 @@ impl Load {
         let mark = self.portainer.mark();
         let waits = hanging == Hanging::Nobody;
         let walking = tokio::spawn(async move {
-            let mut round = door.round().await;
+            let mut round = door.run_once().await;
             while !round.ready && waits {
-                door.synced().await; // a round waits for nobody who is slow
-                round = door.round().await;
+                door.sync_ended().await; // a round waits for nobody who is slow
+                round = door.run_once().await;
             }
             (door, round)
         });
@@ -122,7 +123,7 @@ impl Load {
             self.offset.fetch_add(i64::try_from(INTERVAL.as_secs())? + 1, Ordering::SeqCst);
             let mark = self.portainer.mark();
             let before = files(&self.dir.path().join("state"))?;
-            let round = door.round().await;
+            let round = door.run_once().await;
             ensure!(round.ready, "something is not Ready any more");
             let begun = Instant::now();
             door.register(&mut RunResult::default()).await; // the look is not due: these are the visits alone
@@ -142,7 +143,7 @@ impl Load {
         let yaml = self.yaml().replace("hostSelector: {}", "hostSelector: {matchLabels: {site: nowhere}}");
         door.take(loaded(&yaml)?);
         while self.portainer.count_since(mark, "PUT", "/api/endpoints/*") < self.count {
-            door.round().await;
+            door.run_once().await;
         }
         let calls = self.portainer.calls_since(mark);
         Ok((calls.len(), most_in_flight(&calls)))

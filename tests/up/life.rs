@@ -72,7 +72,7 @@ async fn a_running_door_puts_right_what_others_do() {
     fixture.write(&format!("{}{}", good(), host("attic", "ipAddresses: [192.168.1.8]")));
     fixture.until("added", || fixture.path("secrets/default/attic-docker-host/tls.crt").exists()).await;
     fixture.write("kind: [");
-    fixture.until("broken", || fixture.err.text().contains("homelab.yaml:1: it is no YAML")).await;
+    fixture.until("broken", || fixture.err.text().contains("homelab.yaml:1: not valid YAML")).await;
     fixture.write("# nothing\n");
     fixture.until("emptied", || fixture.err.text().contains("there is no object of Dockseal in")).await;
     fixture.write(&format!("{}{}", good(), host("cellar", "ipAddresses: [192.168.1.9]")));
@@ -205,7 +205,7 @@ async fn a_state_directory_is_exported_as_manifests() {
     assert!(text.contains("# Secret default/foreign is not Dockseal's"));
     assert_eq!(before, fixture.tree());
     let missing = export(&fixture.root, &mut Vec::new()).unwrap_err().to_string();
-    assert!(missing.contains("is no state directory of dockseal"), "{missing}");
+    assert!(missing.contains("is not a state directory of dockseal"), "{missing}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -360,19 +360,19 @@ async fn a_rotation_that_fails_again_and_again_is_tried_again() {
     for _ in 0..3 {
         let mark = fleet.portainer.mark();
         let uploads = || fleet.portainer.count_since(mark, "POST", "/api/upload/tls/*");
-        let round = fixture.round().await;
+        let round = fixture.run_once().await;
         let tried = uploads();
         assert!((1..=6).contains(&tried), "{tried}");
-        let wait = fixture.clock().now().duration_until(round.requeue_at.expect("it is tried again"));
+        let wait = fixture.state().clock().now().duration_until(round.requeue_at.expect("it is tried again"));
         println!("tried {tried} times, then a rest of {wait}");
         assert!(wait > before && wait < SignedDuration::from_mins(4), "{wait} after {before}");
-        fixture.round().await;
+        fixture.run_once().await;
         assert_eq!(uploads(), tried, "before its time");
         before = wait;
         fleet.later(Duration::from_secs(wait.as_secs().unsigned_abs() + 1));
     }
     fleet.portainer.heal();
-    fixture.round().await;
+    fixture.run_once().await;
     assert_eq!(fleet.id("pandora"), id);
     fleet.is_reached_with_what_is_stored("pandora").await;
 }

@@ -78,7 +78,7 @@ async fn a_secret_that_is_not_ours_stays() {
         std::fs::create_dir_all(door_first.path("secrets/default/pandora-docker-host")).unwrap();
         std::fs::write(door_first.path("secrets/default/pandora-docker-host/tls.crt"), "mine").unwrap();
         door_first.write(&format!("{CA}{}", host("pandora", "hostname: pandora.lan")));
-        door_first.refused(&["belongs to somebody else and stays untouched"]).await;
+        door_first.refused(&["belongs to someone else and stays untouched"]).await;
         assert_eq!(door_first.read("secrets/default/pandora-docker-host/tls.crt"), "mine");
     }
 }
@@ -101,7 +101,7 @@ async fn files_that_cannot_be_used_leave_no_state_directory() {
         ),
         (format!("{CA}{pandora}{pandora}"), "DockerHostCert default/pandora: it is in"),
         (pandora.replace("DockerHostCert", "Deployment"), "kind \"Deployment\""),
-        ("a: [".to_owned(), "homelab.yaml:1: it is no YAML"),
+        ("a: [".to_owned(), "homelab.yaml:1: not valid YAML"),
         ("# nothing\n".to_owned(), "there is no object of Dockseal in"),
     ] {
         let fixture = Fixture::new(&yaml);

@@ -35,11 +35,11 @@ async fn what_is_no_state_directory_is_refused() {
     std::fs::write(fixture.path("letter.txt"), "dear").unwrap();
     let before = fixture.tree();
     let said = error(&fixture).await;
-    assert!(said.contains("holds files and is no state directory of dockseal"), "{said}");
+    assert!(said.contains("holds files and is not a state directory of dockseal"), "{said}");
     assert_eq!(before, fixture.tree());
     std::fs::remove_dir_all(&fixture.state).unwrap();
     std::fs::write(&fixture.state, "").unwrap();
-    assert!(error(&fixture).await.contains("is no directory"));
+    assert!(error(&fixture).await.contains("is not a directory"));
     let mut fixture = Fixture::new(&good());
     fixture.state = fixture.root.join("a/b");
     let said = error(&fixture).await;

@@ -1,6 +1,6 @@
-//! Files that are whole or not there: written aside, synced, and renamed into place. It knows no Secrets.
+//! Files and directories that are complete or absent, even after a crash. It knows no Secrets.
 
-#![expect(clippy::disallowed_methods, reason = "this is the files' door")]
+#![expect(clippy::disallowed_methods, reason = "files are read and written here")]
 
 use super::atomic_write::{self, ASIDE, FileAccess, aside, create_with, sync_directory};
 pub use super::file_error::FileError;
@@ -11,7 +11,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// How often a directory is read again that was replaced meanwhile.
+/// How often a directory is read again because it was replaced meanwhile.
 const MAX_READS: usize = 8;
 
 /// A file to write into a directory.
@@ -29,7 +29,7 @@ fn mode(name: &str) -> u32 {
 /// Reads a text that a user wrote; `-` is standard input.
 ///
 /// # Errors
-/// [`FileError`] where it cannot be read, or is no UTF-8.
+/// [`FileError`] where it cannot be read, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let mut text = Zeroizing::new(String::new());
     let done = if path == Path::new("-") {
@@ -74,7 +74,7 @@ pub fn read_directory(path: &Path) -> Result<Option<Vec<ReadFile>>, FileError> {
             return read.map(Some).map_err(&fail);
         }
     }
-    Err(fail(io::Error::other("it changes all the time")))
+    Err(fail(io::Error::other("it was changed at each of several tries")))
 }
 
 fn identity(path: &Path) -> io::Result<Option<(u64, u64, i64, i64)>> {
@@ -97,7 +97,7 @@ fn read_entries(path: &Path) -> io::Result<Vec<ReadFile>> {
     Ok(files)
 }
 
-/// Names of what is in a directory, sorted; what is not in its place is left out. Empty where there is none.
+/// Names in a directory, sorted, without those that are being written. Empty where there is no directory.
 ///
 /// # Errors
 /// [`FileError`] where it is there and cannot be read.
@@ -142,10 +142,10 @@ pub fn make_root(path: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Takes everybody else's permissions on a directory away.
+/// Removes all permissions of others on a directory.
 ///
 /// # Errors
-/// [`FileError`] where it is not ours to change.
+/// [`FileError`] where it belongs to another user.
 pub fn keep_private(path: &Path) -> Result<(), FileError> {
     fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(FileError::of("restrict", path))
 }
@@ -153,7 +153,7 @@ pub fn keep_private(path: &Path) -> Result<(), FileError> {
 /// Fails where the directory cannot be written, a read-only mount included.
 ///
 /// # Errors
-/// [`FileError`], with what is in the way.
+/// [`FileError`] where it cannot.
 pub fn check_writable(path: &Path) -> Result<(), FileError> {
     let asked = accessat(CWD, path, Access::WRITE_OK | Access::EXEC_OK | Access::READ_OK, AtFlags::EACCESS);
     asked.map_err(|error| FileError::of("write", path)(error.into()))
@@ -163,7 +163,7 @@ fn sync(directory: &Path) -> Result<(), FileError> {
     sync_directory(directory).map_err(FileError::of("sync", directory))
 }
 
-/// Replaces one file at once. A file that holds those bytes already is left alone.
+/// Replaces one file at once. A file that holds those bytes already is not written.
 ///
 /// # Errors
 /// [`FileError`]; what was there is still there then.
@@ -176,7 +176,7 @@ pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
         .map_err(FileError::of("write", path))
 }
 
-/// Writes a file that is nobody's state: what a user asked to have printed into it.
+/// Writes a file of output that a user asked for: not atomic, so that it may be a pipe or a device.
 ///
 /// # Errors
 /// [`FileError`].
@@ -217,7 +217,7 @@ pub fn replace_directory(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileE
     if done.is_ok() {
         sync(parent)?;
     }
-    let _ = fs::remove_dir_all(&aside); // the former one, or the new one that did not find its place
+    let _ = fs::remove_dir_all(&aside); // the former one; the new one where the exchange failed
     done.map_err(FileError::of("write", path))
 }
 

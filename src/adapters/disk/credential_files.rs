@@ -1,7 +1,7 @@
-//! Files that people are handed out, keys among them, and the Docker CLI. Nothing of others is overwritten unless that
-//! is asked for, and no key is ever readable by anyone else, nor an argument of a program.
+//! Files with keys for users, and the Docker CLI. Existing files are replaced only where that is asked for; no key is
+//! ever readable by other users, or an argument of a program.
 
-#![expect(clippy::disallowed_methods, reason = "this is the handouts' door")]
+#![expect(clippy::disallowed_methods, reason = "files for users are written here")]
 
 use super::atomic_write::{self, FileAccess, aside, create_with};
 use super::file_error::FileError;
@@ -14,7 +14,7 @@ use std::process::{Command, Output, Stdio};
 /// Private keys are in all of these files.
 const PRIVATE: FileAccess = FileAccess { mode: 0o600, owner: None };
 
-/// Why something was not handed out.
+/// Why files were not written, or the Docker CLI failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialFileError {
     /// It would overwrite a file.
@@ -24,10 +24,9 @@ pub enum CredentialFileError {
     File(#[from] FileError),
     /// There is no Docker CLI.
     #[error(
-        "failed to run docker: {0}: is the Docker CLI installed? Without it, take the file to where it is: docker context import"
+        "failed to run docker: {0}: is the Docker CLI installed? Without it, give -o FILE and import the file where it is: docker context import"
     )]
     NoDocker(io::Error),
-    /// The Docker CLI says no.
     #[error("docker {what} failed: {said}")]
     Docker { what: String, said: String },
 }
@@ -61,22 +60,22 @@ pub fn is_there(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// A directory of one's own for files that a program is to read; gone when it is dropped.
+/// A private directory for files that a program reads; removed when it is dropped.
 pub struct PrivateTempDir(PathBuf);
 
 impl PrivateTempDir {
-    /// A fresh one, in memory where the user has a directory there.
+    /// A new one, in memory where the user has XDG_RUNTIME_DIR.
     ///
     /// # Errors
     /// [`CredentialFileError`] where it cannot be made.
     pub fn new() -> Result<PrivateTempDir, CredentialFileError> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
-        let path = aside(&runtime.unwrap_or_else(std::env::temp_dir).join("desk"));
+        let path = aside(&runtime.unwrap_or_else(std::env::temp_dir).join("docker"));
         DirBuilder::new().mode(0o700).create(&path).map_err(FileError::of("make", &path))?;
         Ok(PrivateTempDir(path))
     }
 
-    /// Puts a file onto it; where it is.
+    /// Writes a file into it and returns its path.
     ///
     /// # Errors
     /// [`CredentialFileError`] where it cannot be written.
@@ -101,16 +100,16 @@ pub fn docker(arguments: &[&str], input: &[u8]) -> Result<Output, CredentialFile
     let mut command = Command::new("docker");
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(CredentialFileError::NoDocker)?;
-    // It may end without reading it all; then its own words say why. It says little before it has read.
+    // It may end before it has read all, and then prints why.
     let _ = child.stdin.take().map(|mut pipe| pipe.write_all(input));
     child.wait_with_output().map_err(CredentialFileError::NoDocker)
 }
 
-/// Runs the Docker CLI, which has to do it; what it printed.
+/// Runs the Docker CLI, which must succeed, and returns what it printed.
 ///
 /// # Errors
-/// [`CredentialFileError`] with its own words.
-pub fn docker_does(arguments: &[&str], input: &[u8]) -> Result<String, CredentialFileError> {
+/// [`CredentialFileError`] with what it printed.
+pub fn docker_output(arguments: &[&str], input: &[u8]) -> Result<String, CredentialFileError> {
     let output = docker(arguments, input)?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();

@@ -29,6 +29,7 @@ fn advice(error: &io::Error) -> String {
         ErrorKind::PermissionDenied => "run as the user it belongs to, or choose another directory",
         ErrorKind::InvalidInput => "directories cannot be swapped on that file system: choose one on a local disk",
         ErrorKind::NotFound => "make the directory it is to be in",
+        ErrorKind::InvalidData => return "the file is not UTF-8 text".to_owned(),
         _ => return error.to_string(),
     };
     format!("{error}: {way_out}")

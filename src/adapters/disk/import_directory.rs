@@ -1,6 +1,6 @@
-//! A directory that somebody filled by hand: its files, with their permissions. It changes nothing.
+//! A directory in; its files with their permissions out. It changes nothing.
 
-#![expect(clippy::disallowed_methods, reason = "this is those files' door")]
+#![expect(clippy::disallowed_methods, reason = "those files are read here")]
 
 use super::file_error::FileError;
 use crate::pki::import::FoundFile;
@@ -10,11 +10,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// Directories below it that are looked into.
+/// Levels of directories below it that are read.
 const DEPTH: usize = 2;
-/// Larger files are none of openssl's.
+/// Larger files were not made by openssl.
 const MAX_FILE_BYTES: u64 = 1 << 20;
-/// So many files are no how-to's directory.
+/// A directory of certificates has fewer files.
 const MAX_FILES: usize = 2000;
 
 /// Reads the files of a directory and of those in it, by name; hidden ones, large ones and links to directories are

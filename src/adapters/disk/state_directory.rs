@@ -1,6 +1,6 @@
-//! The directory that keeps Secrets and statuses without a cluster: made, recognised, and held by one process.
+//! The state directory: created, recognised, and locked by one process. It reads and writes nothing else in it.
 
-#![expect(clippy::disallowed_methods, reason = "this is the state directory's door")]
+#![expect(clippy::disallowed_methods, reason = "the state directory is opened here")]
 
 use super::atomic_files;
 use super::file_error::FileError;
@@ -12,21 +12,22 @@ const MARKER: &str = "dockseal state directory, version 1\n";
 /// An empty file system has this directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Why a directory cannot keep our state.
+/// Why a directory cannot be the state directory.
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryError {
-    /// It cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    #[error("{0} is no directory: choose another with --state")]
+    #[error("{0} is not a directory: choose another with --state")]
     NoDirectory(PathBuf),
     #[error("{path} belongs to uid {owner}, and this is uid {me}: run as its owner, or choose another with --state")]
-    Foreign { path: PathBuf, owner: u32, me: u32 },
-    #[error("{0} holds files and is no state directory of dockseal: choose an empty one, or a new name, with --state")]
+    OtherOwner { path: PathBuf, owner: u32, me: u32 },
+    #[error(
+        "{0} holds files and is not a state directory of dockseal: choose an empty one, or a new name, with --state"
+    )]
     Occupied(PathBuf),
-    #[error("{0} is no state directory of dockseal: name the one that `dockseal up` wrote with --state")]
+    #[error("{0} is not a state directory of dockseal: name the one that `dockseal up` wrote with --state")]
     Missing(PathBuf),
-    /// It does not say which objects it is about.
+    /// It was written by a version that kept no objects.
     #[error(
         "{0} does not say which objects it is about: run this version's `dockseal up FILE... --once --state {0}` first"
     )]
@@ -39,7 +40,7 @@ pub enum DirectoryError {
     },
 }
 
-/// A state directory that nobody else writes while this value lives.
+/// A state directory that no other process writes while this value lives.
 #[derive(Debug)]
 pub struct StateDirectory {
     pub path: PathBuf,
@@ -47,7 +48,7 @@ pub struct StateDirectory {
 }
 
 impl StateDirectory {
-    /// Opens the directory, made where it is absent, and clears away what an interrupted write left behind.
+    /// Opens the directory, creates it where it is absent, and removes what an interrupted write left behind.
     ///
     /// # Errors
     /// [`DirectoryError`]; the directory is as it was then.
@@ -67,10 +68,10 @@ impl StateDirectory {
         Ok(StateDirectory { path: path.to_owned(), _lock: held })
     }
 
-    /// Checks that a directory is one of ours, to read it beside whoever writes it.
+    /// Checks that a directory is a state directory, before it is read without the lock.
     ///
     /// # Errors
-    /// [`DirectoryError`] where it is none, or cannot be read.
+    /// [`DirectoryError`] where it is not, or cannot be read.
     pub fn recognise(path: &Path) -> Result<(), DirectoryError> {
         if is_marked(path)? { Ok(()) } else { Err(DirectoryError::Missing(path.to_owned())) }
     }
@@ -83,7 +84,7 @@ fn check_owner(path: &Path) -> Result<(), DirectoryError> {
         return Err(DirectoryError::NoDirectory(path.to_owned()));
     }
     if owner != me {
-        return Err(DirectoryError::Foreign { path: path.to_owned(), owner, me });
+        return Err(DirectoryError::OtherOwner { path: path.to_owned(), owner, me });
     }
     Ok(())
 }
@@ -97,7 +98,7 @@ fn check_empty(path: &Path) -> Result<(), DirectoryError> {
     if empty { Ok(()) } else { Err(DirectoryError::Occupied(path.to_owned())) }
 }
 
-/// The lock is the file's own, not a word in it, so that it goes with its process and holding it writes nothing.
+/// The lock is on the open file, so that it ends with the process and writes nothing.
 fn hold(path: &Path, lock: &Path) -> Result<File, DirectoryError> {
     let fail = FileError::of("lock", lock);
     let file = File::open(lock).map_err(&fail)?;

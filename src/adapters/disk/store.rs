@@ -1,4 +1,5 @@
-//! Secrets, bundles and statuses as files of one directory: a Secret is a directory that is replaced as a whole.
+//! The store without a cluster: Secrets, bundles and statuses as files of one directory. A Secret is a directory that is
+//! replaced as a whole.
 
 use super::atomic_files::{self, NewFile};
 use super::file_error::FileError;
@@ -14,11 +15,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// File beside the data that says whose it is.
+/// File beside the data that names its owner.
 const NOTE: &str = ".dockseal.json";
-/// What the user's files held when they were last read.
+/// The objects of the user's files, as they were last read.
 const OBJECTS: &str = "objects.json";
-/// Locks for the statuses: one for each would be kept for ever, and one for all would sync them one by one.
+/// Locks for the statuses: one for each would be kept for ever, and with one for all, syncs would wait for each other.
 const STRIPES: usize = 64;
 
 /// Where lines for the user go, one at a time.
@@ -26,7 +27,7 @@ pub type EventSink = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A store over a directory that no other process writes.
 ///
-/// It watches nothing and retries nothing. Secrets that the user wrote into YAML are served first, as nobody's.
+/// It watches nothing and retries nothing. Secrets that the user wrote into YAML are returned first, without an owner.
 #[derive(Clone)]
 pub struct DiskStore {
     directory: Arc<StateDirectory>,
@@ -35,7 +36,7 @@ pub struct DiskStore {
     events: EventSink,
 }
 
-/// Whose a Secret or ConfigMap is.
+/// The owner of a Secret or ConfigMap.
 #[derive(Debug, Serialize, Deserialize)]
 struct OwnerNote {
     owner: String,
@@ -46,7 +47,7 @@ struct OwnerNote {
 }
 
 impl DiskStore {
-    /// Opens the state directory and holds it; what happens to objects is said through `voice`.
+    /// Opens the state directory and locks it; events of objects go to `events`.
     ///
     /// # Errors
     /// [`DirectoryError`] where it cannot be used; it is as it was then.
@@ -70,12 +71,12 @@ impl DiskStore {
     /// # Errors
     /// [`FileError`] where it cannot be made.
     pub fn secrets(&self) -> Result<PathBuf, FileError> {
-        let path = self.root().join(shelf_name(StoredKind::Secrets));
+        let path = self.root().join(kind_directory(StoredKind::Secrets));
         atomic_files::make_directory(self.root(), &path)?;
         Ok(path)
     }
 
-    /// Keeps what the user's files hold, for whoever reads the directory beside: statuses alone do not say it.
+    /// Keeps the objects of the user's files, for commands that read the directory: statuses alone do not hold them.
     ///
     /// # Errors
     /// [`FileError`] where it cannot be written.
@@ -85,8 +86,7 @@ impl DiskStore {
         atomic_files::replace_file(&self.root().join(OBJECTS), &text)
     }
 
-    /// The status that was last published, and what a companion reported; empty where there is none, or none that can
-    /// be read.
+    /// The status that was last published, and what a companion reported; empty where none can be read.
     pub fn status(&self, at: &ObjectRef) -> (ControllerStatus, CompanionStatus) {
         read_status(self.root(), at)
     }
@@ -96,11 +96,11 @@ impl DiskStore {
     /// # Errors
     /// [`FileError`] where it is noted and cannot be read.
     pub fn remembered(&self, at: &ObjectRef) -> Result<Option<String>, FileError> {
-        let bytes = atomic_files::read(&self.memory_file(at))?;
+        let bytes = atomic_files::read(&self.fingerprint_file(at))?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty()))
     }
 
-    /// Whose the Secret of that name is, without its data.
+    /// The owner of the Secret of that name.
     pub fn owner(&self, at: &NamespacedName) -> Option<ObjectRef> {
         let bytes = atomic_files::read(&self.item_directory(StoredKind::Secrets, at).join(NOTE)).ok().flatten()?;
         read_note(&bytes).and_then(|note| ObjectRef::parse(&note.owner))
@@ -114,7 +114,7 @@ impl DiskStore {
         self.change_status(at, |(published, _)| (published, companion.clone()))
     }
 
-    /// Changes one part of a host's status, as nobody else does at the same time.
+    /// Changes one part of a host's status under its lock.
     fn change_status(
         &self,
         at: &ObjectRef,
@@ -122,7 +122,7 @@ impl DiskStore {
     ) -> Result<(), StoreError> {
         let _alone = self.statuses[stripe(at)].lock();
         let (published, companion) = change(self.status(at));
-        self.write_status(at, &HostCertStatus::joined(published, companion))
+        self.write_status(at, &HostCertStatus::merged(published, companion))
     }
 
     fn write_status(&self, at: &ObjectRef, status: &impl Serialize) -> Result<(), StoreError> {
@@ -143,7 +143,7 @@ impl DiskStore {
         status_file(self.root(), at)
     }
 
-    fn memory_file(&self, at: &ObjectRef) -> PathBuf {
+    fn fingerprint_file(&self, at: &ObjectRef) -> PathBuf {
         debug_assert_eq!(at.kind, Kind::DockerCA, "only authorities are remembered");
         self.root().join("authorities").join(&*at.namespace).join(&*at.name)
     }
@@ -198,8 +198,8 @@ impl DiskStore {
         atomic_files::replace_file(path, text.as_bytes())
     }
 
-    /// Writes beside everything else: a sync takes its time.
-    async fn beside<T: Send + 'static>(
+    /// Writes on a thread of its own: a sync takes its time.
+    async fn on_own_thread<T: Send + 'static>(
         &self,
         work: impl FnOnce(&DiskStore) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -214,12 +214,12 @@ fn stripe(at: &ObjectRef) -> usize {
     usize::try_from(hasher.finish() % STRIPES as u64).unwrap_or_default()
 }
 
-/// One Secret or ConfigMap of ours, for whoever reads the whole directory.
+/// One Secret or ConfigMap of ours, for an export.
 #[derive(Debug)]
 pub struct StoredRecord {
     pub shelf: StoredKind,
     pub at: NamespacedName,
-    /// Whose it is; none where it is not ours, and then it has neither type nor data.
+    /// Its owner; none where it is not ours, and then it has neither type nor data.
     pub owner: Option<String>,
     pub type_: Option<String>,
     /// Fingerprint of the authority in it.
@@ -227,15 +227,15 @@ pub struct StoredRecord {
     pub data: Data,
 }
 
-/// Reads everything that a state directory keeps, Secrets first, beside whoever writes it.
+/// Reads everything that a state directory keeps, Secrets first; another process may write it meanwhile.
 ///
 /// # Errors
-/// [`DirectoryError`] where it is none of ours, or cannot be read.
+/// [`DirectoryError`] where it is not a state directory, or cannot be read.
 pub fn read_all(path: &Path) -> Result<Vec<StoredRecord>, DirectoryError> {
     StateDirectory::recognise(path)?;
     let mut kept = Vec::new();
     for shelf in [StoredKind::Secrets, StoredKind::ConfigMaps] {
-        let shelf_path = path.join(shelf_name(shelf));
+        let shelf_path = path.join(kind_directory(shelf));
         for namespace in atomic_files::names(&shelf_path)? {
             for name in atomic_files::names(&shelf_path.join(&namespace))? {
                 let Some((data, note)) = read_item(&shelf_path.join(&namespace).join(&name))? else { continue };
@@ -254,10 +254,10 @@ pub fn read_all(path: &Path) -> Result<Vec<StoredRecord>, DirectoryError> {
     Ok(kept)
 }
 
-/// Reads the objects that `up` looks after, with where each stands, beside whoever writes the directory.
+/// Reads the objects of `up` with their statuses; another process may write them meanwhile.
 ///
 /// # Errors
-/// [`DirectoryError`] where it is none of ours, cannot be read, or was written by an older version.
+/// [`DirectoryError`] where it is not a state directory, cannot be read, or was written by an older version.
 pub fn read_objects(path: &Path) -> Result<Vec<Object>, DirectoryError> {
     StateDirectory::recognise(path)?;
     let file = path.join(OBJECTS);
@@ -273,7 +273,7 @@ pub fn read_objects(path: &Path) -> Result<Vec<Object>, DirectoryError> {
     objects.ok_or_else(|| DirectoryError::NoObjects(path.to_owned()))
 }
 
-/// Reads a Secret beside whoever writes the directory.
+/// Reads a Secret; another process may write it meanwhile.
 ///
 /// # Errors
 /// [`DirectoryError`] where it is there and cannot be read.
@@ -289,7 +289,7 @@ fn read_status(root: &Path, at: &ObjectRef) -> (ControllerStatus, CompanionStatu
     let text = atomic_files::read(&status_file(root, at)).ok().flatten().unwrap_or_default();
     let text = String::from_utf8(text).unwrap_or_default();
     match at.kind {
-        Kind::DockerHostCert => serde_saphyr::from_str::<HostCertStatus>(&text).unwrap_or_default().parted(),
+        Kind::DockerHostCert => serde_saphyr::from_str::<HostCertStatus>(&text).unwrap_or_default().split(),
         _ => (serde_saphyr::from_str(&text).unwrap_or_default(), CompanionStatus::default()),
     }
 }
@@ -300,10 +300,10 @@ fn status_file(root: &Path, at: &ObjectRef) -> PathBuf {
 }
 
 fn item_directory(root: &Path, shelf: StoredKind, at: &NamespacedName) -> PathBuf {
-    root.join(shelf_name(shelf)).join(&*at.namespace).join(&*at.name)
+    root.join(kind_directory(shelf)).join(&*at.namespace).join(&*at.name)
 }
 
-/// What is there; something other than a directory is somebody else's.
+/// What is there; something other than a directory belongs to someone else.
 fn read_item(path: &Path) -> Result<Option<(Data, Option<OwnerNote>)>, FileError> {
     if path.is_file() {
         return Ok(Some((Data::default(), None)));
@@ -331,7 +331,7 @@ fn stored(data: Data, note: Option<OwnerNote>) -> StoredItem {
 fn note(item: &NewItem) -> Vec<u8> {
     let type_ = (item.shelf == StoredKind::Secrets).then(|| item.type_.to_owned());
     let note = OwnerNote { owner: item.owner.to_string(), type_, authority: item.authority.clone() };
-    serde_json::to_vec(&note).expect("three texts are JSON")
+    serde_json::to_vec(&note).expect("three strings are JSON")
 }
 
 fn files<'a>(item: &'a NewItem, note: &'a [u8]) -> Vec<NewFile<'a>> {
@@ -339,14 +339,14 @@ fn files<'a>(item: &'a NewItem, note: &'a [u8]) -> Vec<NewFile<'a>> {
     data.chain([NewFile { name: NOTE, bytes: note }]).collect()
 }
 
-fn shelf_name(shelf: StoredKind) -> &'static str {
+fn kind_directory(shelf: StoredKind) -> &'static str {
     match shelf {
         StoredKind::Secrets => "secrets",
         StoredKind::ConfigMaps => "configmaps",
     }
 }
 
-/// One step down, and nothing hidden.
+/// A name without steps into other directories, and not hidden.
 fn is_file_name(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\0'])
 }
@@ -368,35 +368,35 @@ impl Store for DiskStore {
 
     async fn create(&self, item: &NewItem) -> Result<(), StoreError> {
         let item = item.clone();
-        self.beside(move |store| store.create_now(&item)).await
+        self.on_own_thread(move |store| store.create_now(&item)).await
     }
 
     async fn replace(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
         let (item, version) = (item.clone(), version.to_owned());
-        self.beside(move |store| store.replace_now(&item, &version)).await
+        self.on_own_thread(move |store| store.replace_now(&item, &version)).await
     }
 
     async fn delete(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
         let (at, version) = (at.clone(), version.to_owned());
-        self.beside(move |store| store.delete_now(shelf, &at, &version)).await
+        self.on_own_thread(move |store| store.delete_now(shelf, &at, &version)).await
     }
 
     async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
         let (at, text) = (object.at.clone(), format!("{fingerprint}\n"));
-        self.beside(move |store| {
-            store.write_text(&store.memory_file(&at), &text).map_err(|error| failed(error, at.to_string()))
+        self.on_own_thread(move |store| {
+            store.write_text(&store.fingerprint_file(&at), &text).map_err(|error| failed(error, at.to_string()))
         })
         .await
     }
 
-    /// Nothing: an object that leaves the files is not deleted, it is no longer looked after.
+    /// Does nothing: an object that is removed from the files is not deleted, only no longer reconciled.
     async fn set_finalizer(&self, _object: &Object, _held: bool) -> Result<(), StoreError> {
         Ok(())
     }
 
     async fn publish(&self, object: &Object, status: &ControllerStatus) -> Result<(), StoreError> {
         let (at, status) = (object.at.clone(), status.clone());
-        self.beside(move |store| match at.kind {
+        self.on_own_thread(move |store| match at.kind {
             Kind::DockerHostCert => store.change_status(&at, |(_, companion)| (status, companion)),
             _ => store.write_status(&at, &status),
         })
@@ -405,10 +405,10 @@ impl Store for DiskStore {
 
     async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
         let (at, kept) = (object.at.clone(), kept.clone());
-        self.beside(move |store| store.report(&at, &kept)).await
+        self.on_own_thread(move |store| store.report(&at, &kept)).await
     }
 
-    /// Deeds alone: the door says what is wrong itself, with the file that the object is in.
+    /// Prints what was done. Warnings are printed by the runner, with the file that the object is in.
     async fn announce(&self, object: &Object, what: &ObjectEvent) {
         if !what.warning {
             (self.events)(&format!("{} {}: {}", object.at, what.reason.as_str(), what.message));

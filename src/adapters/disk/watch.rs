@@ -1,4 +1,4 @@
-//! Changes of files, as soon as the system tells of them. It says that something changed, never what.
+//! Changes of files, as soon as the system reports them: that something changed, never what.
 
 use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
@@ -16,7 +16,7 @@ pub struct FileWatch {
 
 impl FileWatch {
     /// Watches the directories that `files` are in, and everything below `tree`. The second value says why the system
-    /// cannot, where it cannot: then nothing is ever told.
+    /// cannot watch, where it cannot: then no change is reported.
     pub fn over(files: &[PathBuf], tree: &Path) -> (FileWatch, Option<String>) {
         let changed = Arc::new(Notify::new());
         match watcher(files, tree, &changed) {
@@ -25,7 +25,7 @@ impl FileWatch {
         }
     }
 
-    /// Watches nothing yet; see [`Watch::keep_to`]. What ends in one of `silent` is passed over.
+    /// Watches nothing yet; see [`FileWatch::keep_to`]. Paths that end in one of `silent` are ignored.
     pub fn new(silent: &'static [&'static str]) -> FileWatch {
         let changed = Arc::new(Notify::new());
         let told = Arc::clone(&changed);
@@ -38,10 +38,10 @@ impl FileWatch {
         FileWatch { changed, watcher: watcher.ok(), kept: BTreeSet::new() }
     }
 
-    /// From now on watches what lies right in those directories, where they are there, and nothing else. To be called
-    /// again whenever one of them may have been made anew: the system watches directories, not their names. Links are
-    /// followed, so that each directory has one name.
-    #[expect(clippy::disallowed_methods, reason = "this is a door to files")]
+    /// From now on watches the entries of those directories, where they exist, and nothing else. To be called again
+    /// whenever one of them may have been created anew: the system watches directories, not names. Links are followed,
+    /// so that each directory has one name.
+    #[expect(clippy::disallowed_methods, reason = "paths are resolved here")]
     pub fn keep_to(&mut self, directories: impl IntoIterator<Item = PathBuf>) {
         let directories: BTreeSet<PathBuf> =
             directories.into_iter().filter_map(|path| std::fs::canonicalize(path).ok()).collect();
@@ -50,7 +50,7 @@ impl FileWatch {
             let _ = watcher.unwatch(gone);
         }
         for directory in &directories {
-            // One that went meanwhile is made by a delivery, after which this is called again.
+            // A directory that is missing now is created by a delivery, after which this is called again.
             let _ = watcher.watch(directory, RecursiveMode::NonRecursive);
         }
         self.kept = directories;
@@ -77,7 +77,7 @@ fn watcher(files: &[PathBuf], tree: &Path, changed: &Arc<Notify>) -> notify::Res
     Ok(watcher)
 }
 
-/// Our own reading is none.
+/// Reading is not a change.
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),

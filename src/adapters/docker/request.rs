@@ -1,5 +1,5 @@
 //! The questions that pings, probes and scans share: an address or a stream in, dockerd's answer out, within a time and
-//! to a limit. It verifies nobody, and changes nothing.
+//! to a limit. It verifies no certificate, and changes nothing.
 
 use crate::adapters::net::http_get::{HttpAnswer, get};
 use crate::adapters::net::tls_client::tls_handshake;

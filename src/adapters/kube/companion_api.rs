@@ -86,7 +86,7 @@ impl CompanionApi {
             return Ok(CompanionStatus::default());
         }
         let status: HostCertStatus = serde_json::from_value(object.data["status"].clone()).unwrap_or_default();
-        Ok(status.parted().1)
+        Ok(status.split().1)
     }
 
     /// Publishes the companion's part.

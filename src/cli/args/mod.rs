@@ -1,7 +1,9 @@
-//! What was said: arguments and their help. No meaning yet. People's verbs are in `people`, what machines run is here.
+//! Arguments and their help, without any meaning yet. Commands that people type are in `user_commands`, those that
+//! machines run are here.
 
 pub mod adopt;
 pub mod user_commands;
+mod values;
 pub mod verify;
 
 pub use adopt::AdoptArgs;
@@ -13,6 +15,7 @@ use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use values::{absolute, span};
 
 /// Mutual TLS for Docker hosts, run by Kubernetes or by one machine alone.
 #[derive(Debug, Parser)]
@@ -60,7 +63,7 @@ pub fn parse(plugin: bool) -> Args {
 pub enum Command {
     /// Where each object stands, when it expires, and what to do
     Status(StatusArgs),
-    /// Ask a live host what it serves and whom it lets in, with a verdict each
+    /// Ask a live host what it serves and which clients it accepts, with a verdict each
     Verify(VerifyArgs),
     /// Have certificates issued anew, now
     Renew(RenewArgs),
@@ -252,27 +255,6 @@ pub struct EnrollArgs {
     /// Context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     pub context: Option<String>,
-}
-
-/// Reads `60s`, `5m` or `1h`.
-fn span(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no span: write 60s, 5m or 1h");
-    let seconds_each = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        _ => return Err(wrong()),
-    };
-    let count: u32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    Ok(Duration::from_secs(u64::from(count) * seconds_each))
-}
-
-/// Reads an absolute path.
-fn absolute(text: &str) -> Result<String, String> {
-    match text.starts_with('/') {
-        true => Ok(text.to_owned()),
-        false => Err(format!("{text:?} is no absolute path, like /etc/docker/certs")),
-    }
 }
 
 /// Arguments of `dockseal controller`.

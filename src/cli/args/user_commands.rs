@@ -1,5 +1,6 @@
-//! Arguments of the verbs for people: what to look at, and in which form.
+//! Arguments of the commands that people type: objects, where to read them, and the form of the output.
 
+use super::values::span;
 use crate::cli::selector;
 use clap::ValueEnum;
 use kube::core::Selector;
@@ -92,7 +93,7 @@ pub struct RenewArgs {
     #[arg(long)]
     pub wait: bool,
     /// How long --wait waits: seconds, minutes or hours, like 60s, 5m or 1h
-    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = super::span, requires = "wait")]
+    #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span, requires = "wait")]
     pub timeout: Duration,
     /// Form of the output
     #[arg(short, long, value_name = "FORM", default_value = "table")]
@@ -110,7 +111,7 @@ pub struct RenewArgs {
   dockseal bundle dhc/pandora -o - | ssh root@pandora 'mkdir -p /etc/docker/certs && tar -xz -C /etc/docker/certs'
   dockseal bundle ci --install                          # into ~/.docker, for the Docker CLI of this user
 
-The files hold a private key: whoever has a client's is root on every host of its authority.")]
+The files hold a private key: with a client's, anyone is root on every host of its authority.")]
 pub struct BundleArgs {
     /// KIND/NAME or NAME of a DockerClientCert, PortainerClient or DockerHostCert
     #[arg(value_name = "KIND/NAME")]
@@ -135,7 +136,7 @@ pub struct BundleArgs {
   dockseal context ci pandora && docker context import pandora ci.dockercontext
   dockseal context pandora pandora --client ci --install   # from then on: docker -c pandora ps
 
-The file holds a private key: whoever has it is root on every host of the client's authority.")]
+The file holds a private key: with it, anyone is root on every host of the client's authority.")]
 pub struct ContextArgs {
     /// Name of the context, and of the DockerClientCert where --client names no other
     #[arg(value_name = "NAME")]

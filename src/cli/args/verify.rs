@@ -1,6 +1,6 @@
 //! Arguments of `dockseal verify`.
 
-use super::SourceArgs;
+use super::user_commands::SourceArgs;
 use clap::ValueEnum;
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `dockseal status`: the page that people live in.
+//! `dockseal status`: the state of objects, and what to do.
 
 pub mod render;
 pub mod report;
@@ -16,45 +16,45 @@ pub use report::WORDS;
 use report::{ReconcilerKind, StatusReport};
 use std::process::ExitCode;
 
-/// The order of the page: what people have most of comes first.
+/// The order of the table: the most frequent kind first.
 const ORDER: [Kind; 4] = [Kind::DockerHostCert, Kind::DockerCA, Kind::DockerClientCert, Kind::PortainerClient];
 
-/// Prints where each object stands.
+/// Prints the state of each object.
 pub fn run(args: &StatusArgs) -> anyhow::Result<ExitCode> {
-    let paper = Output::standard();
+    let output = Output::standard();
     if args.schema {
-        paper.print(&report::schema())?;
+        output.print(&report::schema())?;
         return Ok(Exit::Done.into());
     }
-    let (objects, watchman, looked_in) = block_on(async {
+    let (objects, reconciler, looked_in) = block_on(async {
         let source = with_progress("the cluster", Source::open(&args.source)).await?;
-        let watchman = match source.place {
+        let reconciler = match source.place {
             SourceKind::Cluster(_) => ReconcilerKind::Controller,
             SourceKind::State(_) => ReconcilerKind::Up,
         };
         let objects = with_progress("the objects", wanted(&source, args)).await?;
-        Ok((objects, watchman, source.words()))
+        Ok((objects, reconciler, source.words()))
     })?;
     if objects.is_empty() {
         return nothing(args, &looked_in);
     }
-    let report = StatusReport::of(&objects, watchman, Clock::system().now());
+    let report = StatusReport::of(&objects, reconciler, Clock::system().now());
     let text = match args.output {
-        Form::Table | Form::Wide => render::page(&report, args.output == Form::Wide, &paper),
+        Form::Table | Form::Wide => render::page(&report, args.output == Form::Wide, &output),
         Form::Json => serde_json::to_string_pretty(&report)? + "\n",
         Form::Yaml => serde_saphyr::to_string(&report)?,
         Form::Name => report.objects.iter().map(|object| object.kubectl_name() + "\n").collect(),
     };
-    paper.print(&text)?;
+    output.print(&text)?;
     if args.output == Form::Name {
         report.objects.iter().filter_map(render::alarm).for_each(|line| eprintln!("{line}"));
     }
     Ok(if report.ready == report.total { Exit::Done.into() } else { Exit::NotReady.into() })
 }
 
-/// Nothing at all is no fault; nothing of what was asked about is one.
+/// No object at all is not an error; none of those that were asked for is one.
 fn nothing(args: &StatusArgs, looked_in: &str) -> anyhow::Result<ExitCode> {
-    let sentence = format!("there is nothing of Dockseal in {looked_in}");
+    let sentence = format!("there is no object of Dockseal in {looked_in}");
     if args.selector.is_some() || !args.objects.is_empty() {
         return Err(CliError::not_found(format!("{sentence} that fits: `dockseal status -A` shows what is there")));
     }

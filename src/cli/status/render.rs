@@ -1,9 +1,10 @@
-//! Where objects stand, as people read it: a line each, cut or wrapped to the terminal. It knows no cluster.
+//! The report as a table: a line for each object, cut or wrapped to the terminal. It reads no cluster.
 
 use super::report::{Mark, ObjectReport, StatusReport};
+use crate::adapters::terminal::printable;
 use crate::api::Kind;
 use crate::cli::object_arg::short;
-use crate::cli::output::{Colour, Output, clean};
+use crate::cli::output::{Colour, Output};
 use k8s_openapi::jiff::tz::TimeZone;
 
 /// Columns that the last one needs at least; where the terminal has not as many left, it goes below its line.
@@ -22,21 +23,21 @@ enum Room {
     Narrow,
 }
 
-pub fn page(report: &StatusReport, wide: bool, paper: &Output) -> String {
-    let mut text = paper.coloured(&header(report), (report.ready == report.total).then_some(Colour::Green)) + "\n";
+pub fn page(report: &StatusReport, wide: bool, output: &Output) -> String {
+    let mut text = output.coloured(&header(report), (report.ready == report.total).then_some(Colour::Green)) + "\n";
     for alarm in report.objects.iter().filter_map(alarm) {
-        for line in wrapped(&alarm, paper.columns.unwrap_or(usize::MAX)) {
-            text += &(paper.coloured(&line, Some(Colour::Loud)) + "\n");
+        for line in wrapped(&alarm, output.columns.unwrap_or(usize::MAX)) {
+            text += &(output.coloured(&line, Some(Colour::Alarm)) + "\n");
         }
     }
     text.push('\n');
     let mut objects: Vec<&ObjectReport> = report.objects.iter().collect();
-    // What needs somebody comes first among its kind: the report has kinds together already.
+    // What is not Ready comes first among its kind; the report is sorted by kind already.
     let order: Vec<&str> = report.objects.iter().map(|object| object.kind.as_str()).collect();
     objects.sort_by_key(|object| (order.iter().position(|kind| *kind == object.kind), object.ready && !object.overdue));
     let table = Table::of(&objects, if wide { Room::Wide } else { Room::Enough });
-    let fits = wide || paper.columns.is_none_or(|columns| table.width() <= columns + 2);
-    text + &if fits { table } else { Table::of(&objects, Room::Narrow) }.print(paper, wide)
+    let fits = wide || output.columns.is_none_or(|columns| table.width() <= columns + 2);
+    text + &if fits { table } else { Table::of(&objects, Room::Narrow) }.print(output, wide)
 }
 
 /// Rows of cells, each with what is wrong.
@@ -65,18 +66,18 @@ impl Table {
         self.widths.iter().map(|width| width + 2).sum()
     }
 
-    fn print(&self, paper: &Output, wide: bool) -> String {
-        let columns = paper.columns.filter(|_| !wide);
-        self.rows.iter().enumerate().map(|(index, row)| self.line(row, index == 0, columns, paper)).collect()
+    fn print(&self, output: &Output, wide: bool) -> String {
+        let columns = output.columns.filter(|_| !wide);
+        self.rows.iter().enumerate().map(|(index, row)| self.line(row, index == 0, columns, output)).collect()
     }
 
     /// One row: its cells, and what is wrong beside them, or below where the terminal is narrow.
-    fn line(&self, (cells, what): &(Vec<Cell>, String), head: bool, columns: Option<usize>, paper: &Output) -> String {
+    fn line(&self, (cells, what): &(Vec<Cell>, String), head: bool, columns: Option<usize>, output: &Output) -> String {
         let mut line = String::new();
         let mut left = columns.unwrap_or(usize::MAX);
         for ((cell, colour), width) in cells.iter().zip(&self.widths) {
             let cut: String = cell.chars().take(left).collect();
-            line += &paper.coloured(&cut, *colour);
+            line += &output.coloured(&cut, *colour);
             line += &" ".repeat((width + 2).min(left) - cut.chars().count());
             left = left.saturating_sub(width + 2);
         }
@@ -103,7 +104,7 @@ fn header(report: &StatusReport) -> String {
     }
 }
 
-/// What is said of a certificate that nobody renewed, whatever else its object says.
+/// The line about a certificate that was not renewed in time, whatever its conditions are.
 pub fn alarm(object: &ObjectReport) -> Option<String> {
     let end = object.expires.as_ref().filter(|_| object.overdue)?;
     let ends = if object.days_left.is_some_and(|days| days < 0) { "ENDED" } else { "ENDS" };
@@ -111,7 +112,7 @@ pub fn alarm(object: &ObjectReport) -> Option<String> {
     Some(format!(
         "!! {}/{}: THE CERTIFICATE {ends} {} ({}) AND WAS NOT RENEWED{due}: see its line",
         short_kind(object),
-        clean(&object.name),
+        printable(&object.name),
         day(end.0),
         left(object),
     ))
@@ -131,8 +132,8 @@ fn heads(spaces: bool, room: Room) -> Vec<&'static str> {
 
 fn cells(object: &ObjectReport, spaces: bool, room: Room) -> Vec<Cell> {
     let plain = |text: String| (text, None);
-    let mut cells = if spaces { vec![plain(clean(&object.namespace))] } else { Vec::new() };
-    cells.push(plain(format!("{}/{}", short_kind(object), clean(&object.name))));
+    let mut cells = if spaces { vec![plain(printable(&object.namespace))] } else { Vec::new() };
+    cells.push(plain(format!("{}/{}", short_kind(object), printable(&object.name))));
     cells.extend([object.issued, object.delivered, object.served].map(word));
     let registered = word(object.registered);
     cells.push(match (object.selected_hosts, object.registered_hosts) {
@@ -141,12 +142,12 @@ fn cells(object: &ObjectReport, spaces: bool, room: Room) -> Vec<Cell> {
     });
     cells.push(expires(object, room));
     if room == Room::Wide {
-        let text = |text: &Option<String>| plain(text.as_deref().map_or("-".into(), clean));
+        let text = |text: &Option<String>| plain(text.as_deref().map_or("-".into(), printable));
         cells.push(plain(object.renew_at.as_ref().map_or("-".into(), |at| day(at.0))));
         cells.extend([text(&object.serial), text(&object.fingerprint)]);
         let ids = object.environments.iter().map(|environment| {
             let id = environment.id.map_or("-".into(), |id| id.to_string());
-            format!("{}:{id}", clean(&environment.portainer_client))
+            format!("{}:{id}", printable(&environment.portainer_client))
         });
         let ids: Vec<String> = ids.collect();
         cells.push(plain(if ids.is_empty() { "-".into() } else { ids.join(",") }));
@@ -161,7 +162,7 @@ fn expires(object: &ObjectReport, room: Room) -> Cell {
         text = format!("{} {text}", day(end.0));
     }
     match object.overdue {
-        true => (text + " !!", Some(Colour::Loud)),
+        true => (text + " !!", Some(Colour::Alarm)),
         false => (text, None),
     }
 }
@@ -180,8 +181,8 @@ fn word(mark: Mark) -> Cell {
 
 fn what(object: &ObjectReport) -> String {
     match (&object.reason, &object.message) {
-        (Some(reason), Some(message)) if !message.is_empty() => clean(&format!("{reason}: {message}")),
-        (Some(reason), _) => clean(reason),
+        (Some(reason), Some(message)) if !message.is_empty() => printable(&format!("{reason}: {message}")),
+        (Some(reason), _) => printable(reason),
         _ => String::new(),
     }
 }
@@ -252,7 +253,7 @@ mod tests {
         }
     }
 
-    fn paper(columns: Option<usize>, colour: bool) -> Output {
+    fn output(columns: Option<usize>, colour: bool) -> Output {
         Output { columns, colour }
     }
 
@@ -260,19 +261,19 @@ mod tests {
     fn a_page_fits_its_terminal_and_is_whole_elsewhere() {
         let objects = vec![object("attic", true), object("pandora", false)];
         let report = StatusReport { version: "v1".into(), ready: 1, total: 2, objects };
-        let whole = page(&report, false, &paper(None, false));
+        let whole = page(&report, false, &output(None, false));
         assert!(whole.starts_with("1 of 2 objects are Ready\n"), "{whole}");
         assert!(whole.contains("NotDelivered: no companion runs on the node attic: kubectl get pods shows [2J why\n"));
-        assert!(whole.find("pandora") < whole.find("dhc/attic"), "what needs somebody comes first");
+        assert!(whole.find("pandora") < whole.find("dhc/attic"), "what is not Ready comes first");
         for columns in [20, 60, 90, 110, 200] {
-            let text = page(&report, false, &paper(Some(columns), false));
+            let text = page(&report, false, &output(Some(columns), false));
             let words: String = text.split_whitespace().collect();
             assert!(words.contains("kubectlgetpodsshows[2Jwhy"), "{columns}: {text}");
             let widest = text.lines().skip(2).map(|line| line.chars().count()).max().unwrap_or_default();
             assert!(widest <= columns, "{columns}: {text}");
         }
         assert!(!whole.contains('\x1b'));
-        let coloured = page(&report, false, &paper(Some(90), true));
+        let coloured = page(&report, false, &output(Some(90), true));
         assert!(coloured.contains("\x1b[32myes\x1b[0m") && coloured.contains("\x1b[31mno\x1b[0m"), "{coloured}");
     }
 
@@ -295,7 +296,7 @@ mod tests {
             ..object("portainer", true)
         };
         let report = StatusReport { version: "v1".into(), ready: 2, total: 2, objects: vec![host, client] };
-        let text = page(&report, true, &paper(None, false));
+        let text = page(&report, true, &output(None, false));
         assert!(text.contains("portainer:3,portainer:-") && text.contains("  3/4  "), "{text}");
     }
 

@@ -15,7 +15,7 @@ pub const DANGER: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// A renewal that is due is done within a moment, and no alarm until then.
 const GRACE: SignedDuration = SignedDuration::from_mins(10);
 
-/// The reason of an object that nobody has looked at yet, or not since its latest change.
+/// The reason of an object that was not processed yet, or not since its latest change.
 const NOT_SEEN: &str = "NotSeen";
 /// The reason of an object that is going.
 const DELETING: &str = "Deleting";
@@ -141,16 +141,17 @@ pub fn schema() -> String {
 
 impl StatusReport {
     /// Where those objects stand at that instant.
-    pub fn of(objects: &[Object], watchman: ReconcilerKind, now: Timestamp) -> StatusReport {
-        let objects: Vec<ObjectReport> = objects.iter().map(|object| ObjectReport::of(object, watchman, now)).collect();
+    pub fn of(objects: &[Object], reconciler: ReconcilerKind, now: Timestamp) -> StatusReport {
+        let objects: Vec<ObjectReport> =
+            objects.iter().map(|object| ObjectReport::of(object, reconciler, now)).collect();
         let ready = objects.iter().filter(|object| object.ready).count();
         StatusReport { version: "v1".into(), ready, total: objects.len(), objects }
     }
 }
 
 impl ObjectReport {
-    fn of(object: &Object, watchman: ReconcilerKind, now: Timestamp) -> ObjectReport {
-        let fault = fault(object, watchman);
+    fn of(object: &Object, reconciler: ReconcilerKind, now: Timestamp) -> ObjectReport {
+        let fault = fault(object, reconciler);
         let status = &object.previous;
         let end = status.not_after.clone();
         ObjectReport {
@@ -223,16 +224,16 @@ fn serving_is_wanted(object: &Object) -> bool {
 
 /// Reason and message of what is wrong: that of Ready, else of another condition that does not count in it, like
 /// Serving where the user restarts dockerd.
-fn fault(object: &Object, watchman: ReconcilerKind) -> Option<(String, String)> {
+fn fault(object: &Object, reconciler: ReconcilerKind) -> Option<(String, String)> {
     if object.deleted.is_some() {
         let message = "it is being deleted, and what its policies say goes before it".to_owned();
         return Some((DELETING.into(), pending(object).unwrap_or(message)));
     }
     let Some(ready) = condition(object, ConditionType::Ready) else {
-        return Some((NOT_SEEN.into(), unseen(watchman, "it")));
+        return Some((NOT_SEEN.into(), unseen(reconciler, "it")));
     };
     if is_stale(object, ready) {
-        return Some((NOT_SEEN.into(), unseen(watchman, "its latest change")));
+        return Some((NOT_SEEN.into(), unseen(reconciler, "its latest change")));
     }
     let others = [ConditionType::Issued, ConditionType::Delivered, ConditionType::Serving, ConditionType::Registered];
     let all = [Some(ready)].into_iter().chain(others.map(|type_| condition(object, type_)));
@@ -246,13 +247,13 @@ fn pending(object: &Object) -> Option<String> {
     Some(ready.message.clone())
 }
 
-fn unseen(watchman: ReconcilerKind, what: &str) -> String {
-    match watchman {
+fn unseen(reconciler: ReconcilerKind, what: &str) -> String {
+    match reconciler {
         ReconcilerKind::Controller => format!(
-            "the controller has not looked at {what} yet: does it run, and does it serve this namespace? kubectl get \
+            "the controller has not processed {what} yet: does it run, and does it serve this namespace? kubectl get \
              pods -A -l app.kubernetes.io/name=dockseal"
         ),
-        ReconcilerKind::Up => format!("`dockseal up` has not looked at {what} yet: is it running?"),
+        ReconcilerKind::Up => format!("`dockseal up` has not processed {what} yet: is it running?"),
     }
 }
 

@@ -166,7 +166,7 @@ impl<'a> Desk<'a> {
     /// The rules of `spec.existing`, as far as they can be asked without a passphrase.
     fn sound(&self, from: &NamespacedName, data: &Data, newest: &Certificate, key: &FoundKey) -> Result<(), Problem> {
         if key.key.is_err() {
-            return adopt::sound(from, newest, self.now);
+            return adopt::check(from, newest, self.now);
         }
         let passphrase = self.wishes.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
         adopt::adopt(from, &read_anything(data, passphrase), self.now).map(drop)

@@ -1,4 +1,4 @@
-//! Which authority a Secret of somebody's openssl evening holds, or why none in it can be adopted.
+//! Contents of a Secret made with openssl in; the authority to adopt, or why there is none, out.
 
 use crate::api::NamespacedName;
 use crate::api::condition::Reason;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 /// Picks the authority out of `contents`: the certificate that a key of the Secret fits and that may sign.
 ///
 /// # Errors
-/// The [`Refusal`] that says what is wrong with what is there.
+/// The [`Problem`] with what the Secret holds.
 pub fn adopt(from: &NamespacedName, contents: &Contents, now: Timestamp) -> Result<Authority, Problem> {
     let pairs = pairs(from, contents)?;
-    let (certificate, key) = the_one(from, &pairs)?;
-    sound(from, certificate, now)?;
+    let (certificate, key) = newest_authority(from, &pairs)?;
+    check(from, certificate, now)?;
     Ok(Authority { certificate: certificate.clone(), key: Arc::clone(key) })
 }
 
@@ -56,22 +56,26 @@ fn weak_key(certificate: &Certificate) -> bool {
     matches!(certificate.algorithm, Some(KeyAlgorithm::Rsa(bits)) if bits < 2048)
 }
 
-/// The refusal of a key that could not be read.
+/// The problem of a key that could not be read.
 pub fn unreadable(from: &NamespacedName, error: &KeyError) -> Problem {
     let (reason, way_out) = match error {
         KeyError::PassphraseNeeded => (Reason::PassphraseNeeded, ": name its Secret in spec.passphraseSecretRef"),
-        KeyError::PassphraseWrong => (Reason::PassphraseWrong, ": mend the Secret that spec.passphraseSecretRef names"),
+        KeyError::PassphraseWrong => {
+            (Reason::PassphraseWrong, ": fix the passphrase in the Secret that spec.passphraseSecretRef names")
+        }
         _ => (Reason::ExistingUnusable, ""),
     };
     Problem::issue(reason, format!("Secret {from}: {error}{way_out}"))
 }
 
 /// The newest certificate of the one authority.
-fn the_one<'a>(from: &NamespacedName, pairs: &[CertificateAndKey<'a>]) -> Result<CertificateAndKey<'a>, Problem> {
+fn newest_authority<'a>(
+    from: &NamespacedName,
+    pairs: &[CertificateAndKey<'a>],
+) -> Result<CertificateAndKey<'a>, Problem> {
     let authorities: Vec<_> = pairs.iter().filter(|(certificate, _)| certificate.is_ca).collect();
     let Some((first, _)) = authorities.first() else {
-        let message =
-            "holds a certificate that is no authority (no CA:TRUE): give the CA's own, not a host's or client's";
+        let message = "holds a certificate that is not an authority (no CA:TRUE): use the CA's certificate, not a host's or a client's";
         return Err(Problem::issue(Reason::NotAnAuthority, format!("Secret {from} {message}")));
     };
     if authorities.iter().any(|(certificate, _)| certificate.public_key != first.public_key) {
@@ -85,8 +89,8 @@ fn the_one<'a>(from: &NamespacedName, pairs: &[CertificateAndKey<'a>]) -> Result
 /// Whether `certificate` is an authority that may be adopted, its key aside.
 ///
 /// # Errors
-/// The [`Refusal`] that says why not.
-pub fn sound(from: &NamespacedName, certificate: &Certificate, now: Timestamp) -> Result<(), Problem> {
+/// The [`Problem`] that says why not.
+pub fn check(from: &NamespacedName, certificate: &Certificate, now: Timestamp) -> Result<(), Problem> {
     let subject = name::display(&certificate.subject);
     let refuse = |reason, message: String| Err(Problem::issue(reason, format!("Secret {from}, {subject}: {message}")));
     if weak_key(certificate) {
@@ -108,7 +112,7 @@ pub fn sound(from: &NamespacedName, certificate: &Certificate, now: Timestamp) -
     if certificate.may_sign == Some(false) {
         return refuse(
             Reason::SigningNotAllowed,
-            "its keyUsage has no keyCertSign, so nobody trusts what it signs".into(),
+            "its keyUsage has no keyCertSign, so certificates that it signs are not trusted".into(),
         );
     }
     if let Some(usages) = &certificate.extended_usage

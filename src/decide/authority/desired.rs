@@ -1,4 +1,4 @@
-//! What a DockerCA asks for: text in, checked values out, or the refusal that names the field.
+//! A DockerCA's spec in; checked values, or the problem that names the field, out.
 
 use crate::api::docker_ca::{DockerCASpec, NameConstraints, Subject};
 use crate::api::{NamespacedName, Object, ObjectRef, Spec, duration};
@@ -48,7 +48,7 @@ pub struct DesiredAuthority {
 /// Reads the spec of a DockerCA.
 ///
 /// # Errors
-/// The [`Refusal`] of the first field that cannot be used.
+/// The [`Problem`] of the first field that cannot be used.
 pub fn desired(object: &Object) -> Result<DesiredAuthority, Problem> {
     let Spec::Authority(spec) = &object.spec else { unreachable!("a leaf is no authority") };
     let reference = spec.passphrase_secret_ref.as_ref();
@@ -124,7 +124,7 @@ fn bounds(subject: &name::DistinguishedName) -> Result<(), Problem> {
     }
     let country = &subject.country;
     if !country.is_empty() && (country.len() != 2 || !country.bytes().all(|b| b.is_ascii_alphabetic())) {
-        return Err(Problem::field("subject.country", format!("{country:?} is no country code of two letters")));
+        return Err(Problem::field("subject.country", format!("{country:?} is not a country code of two letters")));
     }
     Ok(())
 }
@@ -133,7 +133,8 @@ fn checked_constraints(given: &NameConstraints) -> Result<Constraints, Problem> 
     let field = "nameConstraints";
     let domain = |text: &String| dns_name(text, false).map_err(|error| Problem::field(field, error));
     let network = |text: &String| {
-        Subnet::parse(text).ok_or_else(|| Problem::field(field, format!("{text:?} is no network like 192.168.0.0/16")))
+        Subnet::parse(text)
+            .ok_or_else(|| Problem::field(field, format!("{text:?} is not a network like 192.168.0.0/16")))
     };
     let domains: Vec<_> = given.permitted_dns_domains.iter().map(domain).collect::<Result<_, _>>()?;
     let networks: Vec<_> = given.permitted_ip_ranges.iter().map(network).collect::<Result<_, _>>()?;

@@ -21,7 +21,7 @@ const MIN_RENEWAL_GAIN: SignedDuration = SignedDuration::from_hours(1);
 pub enum AuthoritySecret {
     /// There is no such Secret.
     Absent,
-    /// Somebody else's; whose, where that is known.
+    /// It belongs to another object, or to no object: the owner, where it is known.
     Foreign(Option<ObjectRef>),
     /// Ours, and it can sign.
     Sound(Arc<StoredAuthority>),
@@ -105,7 +105,7 @@ pub fn plan(desired: &DesiredAuthority, observed: &ObservedAuthority, now: Times
     match current(desired, observed) {
         Ok(Some(current)) => keep_alive(desired, observed, current, now),
         Ok(None) => resting(create(desired, observed, now).unwrap_or_else(AuthorityStep::Refuse)),
-        Err(refusal) => resting(AuthorityStep::Refuse(refusal)),
+        Err(problem) => resting(AuthorityStep::Refuse(problem)),
     }
 }
 
@@ -127,7 +127,7 @@ fn current(desired: &DesiredAuthority, observed: &ObservedAuthority) -> Result<O
     let replaced = |lost: &Option<&String>| lost.is_some() && observed.replace.as_ref() == *lost;
     match &observed.stored {
         AuthoritySecret::Foreign(owner) => {
-            Err(conflict(&owner.as_ref().map_or("somebody else".into(), ToString::to_string)))
+            Err(conflict(&owner.as_ref().map_or("someone else".into(), ToString::to_string)))
         }
         AuthoritySecret::Sound(stored) => {
             let fingerprint = stored.authority.certificate.key_fingerprint();
@@ -161,15 +161,15 @@ fn lost(known: Option<&String>, what: &str) -> Problem {
 
 /// The stored key does not open.
 fn locked(desired: &DesiredAuthority, observed: &ObservedAuthority, error: &AuthorityError) -> Problem {
-    if let Err(refusal) = &observed.passphrase {
-        return refusal.clone();
+    if let Err(problem) = &observed.passphrase {
+        return problem.clone();
     }
     let secret = &desired.secret;
     let AuthorityError::Key(error) = error else { unreachable!("asked for a locked key") };
     match (error, &desired.passphrase) {
         (KeyError::PassphraseWrong, Some((from, key))) => {
             let message = format!(
-                "the passphrase in Secret {from}, key {key}, does not open tls.key of Secret {secret}: put the one back with which it was made"
+                "the passphrase in Secret {from}, key {key}, does not open tls.key of Secret {secret}: put back the passphrase that the key was stored with"
             );
             Problem::issue(Reason::PassphraseWrong, message)
         }
@@ -208,7 +208,7 @@ fn keep_alive(
     let fingerprint = certificate.key_fingerprint();
     let (bundle, notice) = match &observed.trust {
         Ok(trust) => (bundle(&current, trust, now), None),
-        Err(refusal) => (stored_bundle(&current, now), Some(refusal.clone())),
+        Err(problem) => (stored_bundle(&current, now), Some(problem.clone())),
     };
     let step = if observed.remembered.as_ref() != Some(&fingerprint) {
         AuthorityStep::Remember(fingerprint)
@@ -249,7 +249,7 @@ fn publish(stored: &PublicBundle, bundle: &TrustBundle) -> Option<AuthorityStep>
 
 fn foreign_config_map(desired: &DesiredAuthority, stored: &PublicBundle) -> Option<Problem> {
     (*stored == PublicBundle::Foreign).then(|| {
-        let message = format!("ConfigMap {} belongs to somebody else and stays untouched: delete it", desired.bundle);
+        let message = format!("ConfigMap {} belongs to someone else and stays untouched: delete it", desired.bundle);
         Problem::spec(Reason::ConfigMapConflict, message)
     })
 }
@@ -267,7 +267,7 @@ fn other_wishes(desired: &DesiredAuthority, certificate: &Certificate) -> Option
         return None;
     };
     let message = format!(
-        "it is not that of the authority in Secret {}, which stays as it was made: put it back, or make another DockerCA",
+        "it differs from the authority in Secret {}, which is not changed: put it back, or make another DockerCA",
         desired.secret
     );
     Some(Problem::field(field, message))

@@ -18,7 +18,7 @@ pub struct AuthorityOutcome {
     /// Why one was made just now.
     pub issued_for: Option<Reason>,
     /// What keeps it from signing.
-    pub refusal: Option<Problem>,
+    pub problem: Option<Problem>,
     /// What the user should mend although it works on.
     pub notice: Option<Problem>,
 }
@@ -30,7 +30,7 @@ pub fn status(
     outcome: &AuthorityOutcome,
     now: Timestamp,
 ) -> (ControllerStatus, Vec<ObjectEvent>) {
-    let verdicts = with_ready(vec![accepted(outcome.refusal.iter().chain(&outcome.notice)), issued(object, outcome)]);
+    let verdicts = with_ready(vec![accepted(outcome.problem.iter().chain(&outcome.notice)), issued(object, outcome)]);
     let previous = &object.previous.conditions;
     let mut events = fault_events(&verdicts, previous);
     events.extend(issued_event(object, outcome));
@@ -49,17 +49,17 @@ pub fn status(
 
 fn issued(object: &Object, outcome: &AuthorityOutcome) -> Verdict {
     let secret = object.secret_name();
-    match (&outcome.refusal, &outcome.certificate) {
-        (Some(refusal), _) if refusal.condition == ConditionType::Issued => {
-            Verdict::new(ConditionType::Issued, false, refusal.reason, &refusal.message)
+    match (&outcome.problem, &outcome.certificate) {
+        (Some(problem), _) if problem.condition == ConditionType::Issued => {
+            Verdict::new(ConditionType::Issued, false, problem.reason, &problem.message)
         }
         (_, Some(certificate)) => {
             let message = format!("Secret {secret} is valid until {}", certificate.not_after);
             Verdict::new(ConditionType::Issued, true, Reason::Issued, message)
         }
-        (refusal, None) => {
-            let reason = refusal.as_ref().map_or(Reason::SecretMissing, |refusal| refusal.reason);
-            Verdict::new(ConditionType::Issued, false, reason, "nothing is made until the spec is mended")
+        (problem, None) => {
+            let reason = problem.as_ref().map_or(Reason::SecretMissing, |problem| problem.reason);
+            Verdict::new(ConditionType::Issued, false, reason, "nothing is made until the spec is fixed")
         }
     }
 }

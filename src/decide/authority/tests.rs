@@ -52,7 +52,7 @@ enum Done {
 fn done(plan: &AuthorityPlan) -> Done {
     match (&plan.step, &plan.current) {
         (AuthorityStep::Make(reason, _), None) => Done::Made(*reason),
-        (AuthorityStep::Refuse(refusal), None) => Done::Refused(refusal.reason),
+        (AuthorityStep::Refuse(problem), None) => Done::Refused(problem.reason),
         (step, Some(current))
             if !matches!(step, AuthorityStep::Make(..) | AuthorityStep::Adopt(..) | AuthorityStep::Refuse(_)) =>
         {

@@ -1,6 +1,7 @@
-//! dockerd's configuration as it should be: what others wrote in, what is to stand there out, or what is in the way.
+//! dockerd's configuration as it should be: what others wrote in, the files to write out, or the conflict. It writes
+//! nothing.
 
-use super::restart_policy::serving;
+use super::report::serving;
 use crate::api::condition::Reason;
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted};
@@ -9,12 +10,12 @@ use crate::docker::unit::{self, ExecLine};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// What others wrote, ours left out.
+/// The configuration that others wrote, without Dockseal's files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExistingConfig {
     /// ExecStart of docker.service.
     pub exec: String,
-    /// Drop-ins of docker.service that systemd reads behind ours, and that undo it.
+    /// Drop-ins of docker.service that systemd reads after ours, and that override it.
     pub overruling: Vec<String>,
     /// Variables in it, such as DOCKER_OPTS, by its environment files.
     pub variables: BTreeMap<String, String>,
@@ -28,7 +29,7 @@ pub struct ExistingConfig {
 pub const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 
 impl ExistingConfig {
-    /// The words with which dockerd is started under a configuration of ours, as far as they can be known.
+    /// The command line that starts dockerd under our configuration, as far as it is known.
     pub fn command(&self) -> Vec<String> {
         let variable = |name: &str| self.variables.get(name).cloned();
         let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&variable).taken_over().argv());
@@ -38,14 +39,14 @@ impl ExistingConfig {
 
 /// The CA file that the command line names, or that dockerd looks for where it names none.
 pub fn ca_of_flags(found: &ExistingConfig) -> Option<String> {
-    let read = Read::of(&ExistingConfig { daemon_json: None, ..found.clone() }).ok()?;
+    let read = ParsedConfig::of(&ExistingConfig { daemon_json: None, ..found.clone() }).ok()?;
     let flags = read.whole_command().tls_flags();
     let named = flags.iter().rfind(|flag| flag.name == "tlscacert").and_then(|flag| flag.value.clone());
     let verifies = flags.iter().any(|flag| flag.name == "tlsverify" && flag.value.as_deref() != Some("false"));
     named.or(verifies.then(|| "/root/.docker/ca.pem".into()))
 }
 
-/// The files by which dockerd is told what to do: as they are, or as they should be. None: no file.
+/// The files that configure dockerd: as they are, or as they should be. None: no file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonFiles {
     /// daemon.json.
@@ -56,41 +57,40 @@ pub struct DaemonFiles {
     pub socket: Option<String>,
     /// Our drop-in of docker.socket.
     pub docker_socket: Option<String>,
-    /// Our socket unit starts with the system.
+    /// Our socket unit is enabled.
     pub wanted: bool,
 }
 
-/// What is wished for.
+/// The wanted configuration of dockerd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredConfig {
     /// Addresses to listen on.
     pub listen: Vec<Listen>,
-    /// The files to serve.
+    /// The certificate files to serve.
     pub paths: TlsPaths,
-    /// live-restore is to be on.
+    /// Turn live-restore on.
     pub live_restore: bool,
     /// Settings of others may be replaced.
     pub take_over: bool,
 }
 
-/// The files under which dockerd serves as wished.
+/// The files with which dockerd serves as desired.
 ///
 /// # Errors
-/// Serving=False: DaemonUnusable where something cannot be read, DaemonConflict where it is others' and not ours to
-/// replace.
+/// Serving=False: DaemonUnusable where a file cannot be read, DaemonConflict where settings of others are in the way.
 pub fn served(found: &ExistingConfig, desired: &DesiredConfig) -> Result<DaemonFiles, Verdict> {
-    let read = Read::of(found)?;
-    can_be_told(found)?;
-    let in_the_way = read.in_the_way(Some(&desired.paths));
-    if !in_the_way.is_empty() && !desired.take_over {
+    let read = ParsedConfig::of(found)?;
+    check_in_force(found)?;
+    let conflicts = read.conflicts(Some(&desired.paths));
+    if !conflicts.is_empty() && !desired.take_over {
         let message = format!(
-            "somebody else told dockerd how to listen: {}; set delivery.takeOver: true to have it replaced, or take it out",
-            in_the_way.join(", ")
+            "dockerd is already configured to listen: {}; set delivery.takeOver: true to replace that, or remove it",
+            conflicts.join(", ")
         );
         return Err(serving(Reason::DaemonConflict, message));
     }
     let TlsPaths { ca, cert, key } = &desired.paths;
-    let live_restore = desired.live_restore && !read.says_live_restore(); // both are one too many for dockerd
+    let live_restore = desired.live_restore && !read.has_live_restore_flag(); // dockerd refuses to start with both
     let wanted = Wanted { ca, cert, key, live_restore, drop_hosts: true };
     Ok(DaemonFiles {
         daemon_json: Some(read.json.merged(&wanted).render()),
@@ -101,35 +101,35 @@ pub fn served(found: &ExistingConfig, desired: &DesiredConfig) -> Result<DaemonF
     })
 }
 
-/// Whether our files are what dockerd goes by.
+/// Checks that dockerd reads our files.
 ///
 /// # Errors
-/// Serving=False DaemonConflict, with what is in the way that is not ours to change.
-pub fn can_be_told(found: &ExistingConfig) -> Result<(), Verdict> {
-    let exec = Read::of(&ExistingConfig { daemon_json: None, ..found.clone() })?.whole_command();
+/// Serving=False DaemonConflict, with the setting that overrides our files.
+pub fn check_in_force(found: &ExistingConfig) -> Result<(), Verdict> {
+    let exec = ParsedConfig::of(&ExistingConfig { daemon_json: None, ..found.clone() })?.whole_command();
     if let Some(file) = exec.config_file().filter(|file| file != DAEMON_JSON) {
         let message = format!(
-            "dockerd is started with --config-file={file}: take that out of its command line, so that it reads \
+            "dockerd is started with --config-file={file}: remove that from its command line, so that it reads \
              {DAEMON_JSON}"
         );
         return Err(serving(Reason::DaemonConflict, message));
     }
     let Some(drop_in) = found.overruling.first() else { return Ok(()) };
     let message = format!(
-        "{drop_in} sets what our drop-in sets, and systemd reads it later: take its Exec lines out, or rename it so that \
-         it comes before {}",
+        "{drop_in} sets what Dockseal's drop-in sets, and systemd reads it later: remove its Exec lines, or rename it so \
+         that it comes before {}",
         unit::DROP_IN
     );
     Err(serving(Reason::DaemonConflict, message))
 }
 
-/// The files under which dockerd listens on nothing but its unix socket: what closes a door that others left open.
-/// TLS keys stay as they are.
+/// The files with which dockerd listens only on its unix socket: they close a listener that others left open. TLS
+/// settings stay as they are.
 ///
 /// # Errors
 /// Serving=False DaemonUnusable.
 pub fn closed(found: &ExistingConfig, listen: &[Listen]) -> Result<DaemonFiles, Verdict> {
-    let read = Read::of(found)?;
+    let read = ParsedConfig::of(found)?;
     Ok(DaemonFiles {
         daemon_json: match read.json.hosts() {
             Some(_) => Some(read.json.without_hosts().render()),
@@ -142,12 +142,12 @@ pub fn closed(found: &ExistingConfig, listen: &[Listen]) -> Result<DaemonFiles, 
     })
 }
 
-/// The files after ours are gone. What took a listener of others out stays, so that no door opens by it.
+/// The files after ours are removed. A drop-in that removes a listener of others stays, so that none is opened again.
 ///
 /// # Errors
 /// Serving=False DaemonUnusable.
 pub fn removed(found: &ExistingConfig, paths: &TlsPaths) -> Result<DaemonFiles, Verdict> {
-    let read = Read::of(found)?;
+    let read = ParsedConfig::of(found)?;
     let ours = read.json.tls().paths().as_ref() == Some(paths);
     let daemon_json = match ours {
         true => read.json.without_tls(paths).map(|json| Some(json.render())).unwrap_or(found.daemon_json.clone()),
@@ -162,28 +162,29 @@ pub fn removed(found: &ExistingConfig, paths: &TlsPaths) -> Result<DaemonFiles, 
     })
 }
 
-/// Streams of the file system, and abstract ones.
+/// How unix sockets begin: with a path, or as abstract ones.
 const UNIX: [char; 2] = ['/', '@'];
 
-/// What others wrote, read.
-struct Read {
+/// What others wrote, parsed.
+struct ParsedConfig {
     exec: ExecLine,
     variables: BTreeMap<String, String>,
     streams: Vec<String>,
     json: DaemonJson,
 }
 
-impl Read {
-    fn of(found: &ExistingConfig) -> Result<Read, Verdict> {
+impl ParsedConfig {
+    fn of(found: &ExistingConfig) -> Result<ParsedConfig, Verdict> {
         let unusable = |what: String| serving(Reason::DaemonUnusable, what);
         let bytes = found.daemon_json.as_deref().unwrap_or_default();
         let json = DaemonJson::parse(bytes);
-        let json = json.map_err(|error| unusable(format!("daemon.json is left as it is, since {error}: mend it")))?;
+        let json =
+            json.map_err(|error| unusable(format!("{error}: correct the file; until then it is not changed")))?;
         let exec = ExecLine::parse(&found.exec);
         let exec =
-            exec.map_err(|error| unusable(format!("ExecStart of docker.service is left as it is, since {error}")))?;
+            exec.map_err(|error| unusable(format!("{error}: correct docker.service; until then nothing is changed")))?;
         let streams = found.streams.iter().map(|stream| stream.replace("%t", "/run").replace("%%", "%")).collect();
-        Ok(Read { exec, variables: found.variables.clone(), streams, json })
+        Ok(ParsedConfig { exec, variables: found.variables.clone(), streams, json })
     }
 
     /// The command line as dockerd gets it.
@@ -191,7 +192,7 @@ impl Read {
         self.exec.expanded(&|name| self.variable(name))
     }
 
-    fn says_live_restore(&self) -> bool {
+    fn has_live_restore_flag(&self) -> bool {
         let argv = self.whole_command().argv();
         argv.iter().any(|word| word.split('=').next() == Some("--live-restore"))
     }
@@ -207,7 +208,7 @@ impl Read {
 
     /// The command line without others' listeners, where there are any.
     fn replaced(&self) -> Option<ExecLine> {
-        (!self.flags_in_the_way().is_empty()).then(|| self.command().taken_over())
+        (!self.flag_conflicts().is_empty()).then(|| self.command().taken_over())
     }
 
     fn docker_socket(&self) -> Option<String> {
@@ -216,7 +217,7 @@ impl Read {
         (!others.is_empty()).then(|| unit::docker_socket_drop_in(&unix))
     }
 
-    fn flags_in_the_way(&self) -> Vec<String> {
+    fn flag_conflicts(&self) -> Vec<String> {
         let command = self.command();
         if !command.must_change() {
             return Vec::new();
@@ -227,8 +228,8 @@ impl Read {
         listeners.into_iter().chain(none).chain(tls).collect()
     }
 
-    fn in_the_way(&self, ours: Option<&TlsPaths>) -> Vec<String> {
-        let mut found = self.flags_in_the_way();
+    fn conflicts(&self, ours: Option<&TlsPaths>) -> Vec<String> {
+        let mut found = self.flag_conflicts();
         found.extend(self.json.hosts().map(|_| "hosts in daemon.json".to_owned()));
         let tls = self.json.tls();
         if tls.is_set() && (tls.paths().is_none() || tls.paths().as_ref() != ours) {

@@ -1,112 +1,50 @@
-//! What is to be done to dockerd: facts of the host in, one step and its verdict out. It cannot fail.
+//! The next step for dockerd: the observed host in, one step and its verdict out. It cannot fail, and does nothing.
 
-use super::daemon_config::{self, DaemonFiles, DesiredConfig, ExistingConfig};
+use super::daemon_config::{self, DaemonFiles, DesiredConfig};
 use super::daemon_state::{DaemonState, Rejected, Stage};
 use super::material::anchors_differ;
-use super::restart_policy::{restart_blocker, serving};
+use super::observed::ObservedDaemon;
+use super::report::serving;
+use super::restart_policy::restart_blocker;
 use super::step_request::{StepRequest, listen_addresses};
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::{TlsPaths, enforces_client_auth};
-use crate::docker::engine::Engine;
 use crate::docker::listen::Listen;
 use crate::pki::{Certificate, sha256_hex};
 use k8s_openapi::jiff::Timestamp;
 use std::net::SocketAddr;
 
-/// An address that dockerd should serve, as it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListenerState {
-    /// The address.
-    pub address: SocketAddr,
-    /// It is none of this host's at the moment.
-    pub absent: bool,
-    /// Fingerprint of the leaf that was served.
-    pub leaf: Option<String>,
-    /// The generation whose client certificate was let in.
-    pub accepts: Option<u64>,
-    /// Why nothing was served.
-    pub error: Option<String>,
-}
-
-/// The files that dockerd is to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WantedFiles {
-    /// Their generation.
-    pub generation: u64,
-    /// Fingerprint of the leaf.
-    pub leaf: String,
-    /// Whom the host should trust.
-    pub anchors: Vec<Certificate>,
-}
-
-/// A Docker host as it is.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ObservedDaemon {
-    /// What others wrote.
-    pub found: ExistingConfig,
-    /// What stands there of ours, and daemon.json.
-    pub written: DaemonFiles,
-    /// dockerd runs.
-    pub running: bool,
-    /// systemd has not read all unit files.
-    pub stale: bool,
-    /// The binary that guards dockerd is in its place.
-    pub guarded: bool,
-    /// What dockerd says of itself.
-    pub engine: Option<Engine>,
-    /// TCP listeners that answer without a certificate.
-    pub exposed: Vec<SocketAddr>,
-    /// The addresses that it should serve.
-    pub listeners: Vec<ListenerState>,
-    /// Generation that `current` names.
-    pub current: Option<u64>,
-    /// The files to serve.
-    pub files: Option<WantedFiles>,
-    /// Anchors that dockerd loaded, where that is known.
-    pub loaded: Option<Vec<Certificate>>,
-    /// Anchors in the CA file that others told dockerd to use.
-    pub trusted_before: Vec<Certificate>,
-    /// End of the certificate that is served.
-    pub served_until: Option<Timestamp>,
-    /// It runs this node's pods.
-    pub kubelet: bool,
-    /// systemd tried to start dockerd, and gave up.
-    pub failed: bool,
-    /// A change has begun and not ended.
-    pub unfinished: Option<Stage>,
-}
-
-/// One step.
+/// One step on dockerd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DaemonStep {
     /// Nothing.
     Keep,
-    /// Write these files, restart dockerd now, and look whether its doors are closed.
+    /// Write these files, restart dockerd now, and check that no port answers without a certificate.
     Close(DaemonFiles),
     /// Write these files and have dockerd serve them later.
     Write(DaemonFiles),
-    /// Write these files, restart dockerd, prove it; take all back where it fails. With the flag, dockerd's sockets
-    /// are opened anew.
+    /// Write these files, restart dockerd, check that it serves them; roll back where it does not. With the flag,
+    /// systemd's sockets are restarted too.
     Serve(DaemonFiles, bool),
-    /// Take the unfinished change back.
+    /// Roll back the unfinished change.
     RollBack,
-    /// Take ours away; with the flag, restart dockerd after it.
+    /// Remove our files; with the flag, restart dockerd after that.
     Remove(DaemonFiles, bool),
 }
 
-/// What is to be done, and what is said where nothing else comes of it.
+/// The step, its verdict, and the state to keep.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DaemonPlan {
     /// The step.
     pub step: DaemonStep,
-    /// The condition Serving, if the step does not say more.
+    /// The condition Serving, unless the step gives another.
     pub verdict: Verdict,
-    /// What is remembered from now on.
+    /// The state to store.
     pub state: DaemonState,
 }
 
-/// Where the files of a delivery are, as dockerd is told.
+/// The paths of the delivered files, as dockerd's configuration names them.
 pub fn paths(request: &StepRequest) -> TlsPaths {
     let (directory, name) = (request.host.delivery.directory.trim_end_matches('/'), &request.host.name);
     TlsPaths {
@@ -116,7 +54,7 @@ pub fn paths(request: &StepRequest) -> TlsPaths {
     }
 }
 
-/// Decides.
+/// Plans the next step.
 pub fn plan(request: &StepRequest, observed: &ObservedDaemon, mut state: DaemonState, now: Timestamp) -> DaemonPlan {
     let forgotten = state.forget_if_new(&request.spec(), request.host.restart_requested_at.as_deref());
     let (step, verdict) = match decide(request, observed, &mut state, now) {
@@ -124,7 +62,7 @@ pub fn plan(request: &StepRequest, observed: &ObservedDaemon, mut state: DaemonS
         Err(verdict) => (DaemonStep::Keep, verdict),
     };
     if forgotten {
-        state.drifts.clear(); // what stands there now is what the user wants mended
+        state.drifts.clear(); // the user wants the present configuration corrected
     }
     DaemonPlan { step, verdict, state }
 }
@@ -137,7 +75,10 @@ fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonSt
         listen.map_err(|error| serving(Reason::InvalidSpec, format!("spec.delivery.daemon.listen: {error}")))?;
     let gave_up = observed.unfinished.is_some_and(|stage| stage != Stage::Closing) && observed.failed;
     if observed.unfinished == Some(Stage::RollingBack) || gave_up {
-        return Ok((DaemonStep::RollBack, serving(Reason::RolledBack, "dockerd did not start after a change")));
+        return Ok((
+            DaemonStep::RollBack,
+            serving(Reason::RolledBack, "dockerd did not start after its configuration was changed"),
+        ));
     }
     if request.host.removing {
         return removal(request, observed, state, now);
@@ -149,7 +90,7 @@ fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonSt
     let layout = daemon_config::served(&observed.found, &desired)?;
     keeps_old_clients(request, observed, now)?;
     if observed.files.is_none() {
-        return Err(serving(Reason::NotServed, "there is no certificate to serve yet"));
+        return Err(serving(Reason::NotServed, "there is no certificate on the host yet"));
     }
     drift(request, observed, state, now)?;
     serve(request, observed, state, now, layout)
@@ -157,7 +98,7 @@ fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonSt
 
 fn desired(request: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>) -> DesiredConfig {
     let asked = request.host.delivery.daemon.as_ref().is_some_and(|daemon| daemon.enable_live_restore);
-    // While nobody knows whether this is a swarm node, what stands there stays: dockerd would not start with both.
+    // Unless this is known not to be a swarm node, live-restore is not set: dockerd would not start with both.
     let no_swarm = observed.engine.is_some_and(|engine| !engine.swarm);
     DesiredConfig {
         listen,
@@ -167,7 +108,7 @@ fn desired(request: &StepRequest, observed: &ObservedDaemon, listen: Vec<Listen>
     }
 }
 
-/// A door that stands open to strangers goes before everything else.
+/// A port that answers without a client certificate is closed before everything else.
 fn exposure(
     request: &StepRequest,
     observed: &ObservedDaemon,
@@ -176,7 +117,8 @@ fn exposure(
     listen: &[Listen],
 ) -> Option<Decision> {
     if observed.unfinished == Some(Stage::Closing) && !observed.running {
-        let verdict = serving(Reason::ExposureClosed, "dockerd answered everybody; that is closed");
+        let verdict =
+            serving(Reason::ExposureClosed, "dockerd answered without a client certificate; the port is closed now");
         return Some(daemon_config::closed(&observed.found, listen).map(|layout| (DaemonStep::Close(layout), verdict)));
     }
     let open = observed.exposed.first()?;
@@ -185,36 +127,42 @@ fn exposure(
     let all_ours = observed.exposed.iter().all(ours) && state.configured.is_some();
     if !all_ours && !request.host.delivery.take_over {
         let message = format!(
-            "dockerd answers everybody on {open}, without a certificate: whoever reaches it is root on this host. \
-             Close it, or set delivery.takeOver: true to have it closed"
+            "dockerd answers on {open} without a client certificate: everyone who reaches it has root rights on this host. \
+             Close the port, or set delivery.takeOver: true to have it closed"
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
-    if !all_ours && let Err(verdict) = daemon_config::can_be_told(&observed.found) {
-        let message = format!("dockerd answers everybody on {open}, and that cannot be closed: {}", verdict.message);
+    if !all_ours && let Err(verdict) = daemon_config::check_in_force(&observed.found) {
+        let message = format!(
+            "dockerd answers on {open} without a client certificate, and the port cannot be closed: {}",
+            verdict.message
+        );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
     let layout = match daemon_config::closed(&observed.found, listen) {
         Ok(layout) => layout,
         Err(verdict) => return Some(Err(verdict)),
     };
-    let in_vain = layout == observed.written && !observed.stale && observed.unfinished.is_none();
-    if in_vain && (state.listener_removed || !all_ours) {
+    let ineffective = layout == observed.written && !observed.stale && observed.unfinished.is_none();
+    if ineffective && (state.listener_removed || !all_ours) {
         let message = format!(
-            "dockerd answers everybody on {open}, without a certificate, though its configuration says otherwise: whoever \
-             reaches it is root on this host. Stop dockerd, and find out how it is started"
+            "dockerd answers on {open} without a client certificate, though its configuration demands one: everyone who \
+             reaches it has root rights on this host. Stop dockerd, and find out how it is started"
         );
         return Some(Err(serving(Reason::ExposedByOthers, message)));
     }
-    state.listener_removed |= in_vain; // the guard keeps the listener out whatever daemon.json says
+    state.listener_removed |= ineffective; // from now on the guard keeps the listener closed, whatever daemon.json says
     if all_ours && sound(observed) && state.record_drift(now) {
-        state.listener_removed = true; // what is not sound is counted as that
+        state.listener_removed = true; // an unsound configuration is counted in drift()
     }
-    let verdict = serving(Reason::ExposureClosed, format!("dockerd answered everybody on {open}; that is closed"));
+    let verdict = serving(
+        Reason::ExposureClosed,
+        format!("dockerd answered on {open} without a client certificate; the port is closed now"),
+    );
     Some(Ok((DaemonStep::Close(layout), verdict)))
 }
 
-/// Clients that were let in until now must not be shut out.
+/// Clients that dockerd accepts now must not be refused later.
 fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Timestamp) -> Result<(), Verdict> {
     let before = super::material::valid_keys(&observed.trusted_before, now);
     match before.difference(&request.trusts).next() {
@@ -222,7 +170,7 @@ fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Time
         Some(key) => {
             let message = format!(
                 "dockerd trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients would \
-                 be shut out. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
+                 be refused. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
                 &key[..16]
             );
             Err(serving(Reason::DaemonConflict, message))
@@ -230,7 +178,7 @@ fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Time
     }
 }
 
-/// Somebody undid what keeps strangers out: put right, but not for ever.
+/// Another program undid what demands client certificates: it is corrected, but only a few times a day.
 fn drift(
     request: &StepRequest,
     observed: &ObservedDaemon,
@@ -245,13 +193,13 @@ fn drift(
     if !state.listener_removed {
         return Ok(());
     }
-    let message = "somebody changes dockerd's configuration back again and again (daemon.json or our drop-in): the \
-                   TCP listener is kept out from dockerd's next start on. Find out who does, then change the object's \
-                   spec or set the annotation dockseal.dev/restart-requested-at";
+    let message = "another program changes dockerd's configuration back again and again (daemon.json or Dockseal's \
+                   drop-in): from its next start on, dockerd does not listen on TCP. Find that program, then change \
+                   the object's spec or set the annotation dockseal.dev/restart-requested-at";
     Err(serving(Reason::DriftRepeats, message))
 }
 
-/// What keeps strangers out stands.
+/// The files that demand client certificates are in place.
 fn sound(observed: &ObservedDaemon) -> bool {
     let DaemonFiles { daemon_json, drop_in, socket, .. } = &observed.written;
     drop_in.is_some()
@@ -273,7 +221,7 @@ fn serve(
     }
     let pointed = observed.current == observed.files.as_ref().map(|files| files.generation);
     let Some(why) = unserved(observed, now) else {
-        state.consent = request.host.restart_requested_at.clone(); // one that nothing was left to do for is no other's
+        state.consent = request.host.restart_requested_at.clone(); // a consent that needed no restart permits no later one
         let step = if written && pointed && observed.unfinished.is_none() {
             DaemonStep::Keep
         } else {
@@ -282,18 +230,18 @@ fn serve(
         return Ok((step, serving_verdict(observed)));
     };
     if observed.listeners.iter().all(|listener| listener.absent) && written && pointed {
-        return Err(serving(Reason::NotServed, why)); // dockerd listens there as soon as the address is there
+        return Err(serving(Reason::NotServed, why)); // dockerd listens as soon as the host has the address
     }
     if !observed.running && observed.unfinished != Some(Stage::Restarting) {
-        let message = "dockerd does not run; start it: systemctl start docker";
+        let message = "dockerd is not running; start it: systemctl start docker";
         return Ok((
             if written && pointed { DaemonStep::Keep } else { DaemonStep::Write(layout) },
             serving(Reason::NotServed, message),
         ));
     }
-    // What began may end: dockerd may be down because of it.
-    let hindered = restart_blocker(request, observed, state, now, &why);
-    match hindered.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
+    // A restart that began is finished: dockerd may be down because of it.
+    let blocked = restart_blocker(request, observed, state, now, &why);
+    match blocked.filter(|_| observed.unfinished != Some(Stage::Restarting)) {
         Some(waiting) if written && pointed => Err(waiting),
         Some(waiting) => Ok((DaemonStep::Write(layout), waiting)),
         None => {
@@ -320,7 +268,7 @@ fn anchors_text(anchors: &[Certificate]) -> String {
     anchors.iter().map(Certificate::fingerprint).collect()
 }
 
-/// The memory of an attempt that was taken back, on a host that is by now as it was before.
+/// The record of a change that was rolled back, made when the host is as it was before.
 pub fn attempt(request: &StepRequest, observed: &ObservedDaemon, message: String) -> Option<Rejected> {
     let layout =
         daemon_config::served(&observed.found, &desired(request, observed, listen_addresses(&request.host).ok()?))
@@ -329,33 +277,35 @@ pub fn attempt(request: &StepRequest, observed: &ObservedDaemon, message: String
     Some(Rejected { digest: digest(&layout, observed), files, message })
 }
 
-/// Why dockerd does not serve as it should; none where it does. Begins a sentence.
+/// Why dockerd does not serve as desired, as the beginning of a sentence; none where it does.
 pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
     let files = observed.files.as_ref()?;
     for listener in observed.listeners.iter().filter(|listener| !listener.absent) {
         let address = listener.address;
         match (&listener.leaf, listener.accepts) {
             (None, _) => {
-                let fault = listener.error.as_deref().unwrap_or("it answers nothing");
-                return Some(format!("dockerd does not serve {address} ({fault})"));
+                let error = listener.error.as_deref().unwrap_or("no answer");
+                return Some(format!("dockerd does not serve {address} ({error})"));
             }
             (Some(leaf), _) if *leaf != files.leaf => {
                 return Some(format!("dockerd serves another certificate on {address}"));
             }
-            (Some(_), None) => return Some(format!("dockerd on {address} does not let our own client certificate in")),
+            (Some(_), None) => {
+                return Some(format!("dockerd on {address} does not accept Dockseal's own client certificate"));
+            }
             (Some(_), Some(_)) => {}
         }
     }
     if let Some(listener) = observed.listeners.iter().find(|listener| listener.absent)
         && observed.listeners.iter().all(|listener| listener.absent)
     {
-        return Some(format!("the address of {} is not on this host now", listener.address));
+        return Some(format!("this host does not have the address of {} now", listener.address));
     }
     let loaded = observed.loaded.as_deref().unwrap_or_default();
     anchors_differ(loaded, &files.anchors, now).map(str::to_owned)
 }
 
-/// Serving holds.
+/// Serving=True.
 pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
     let addresses: Vec<String> = observed
         .listeners
@@ -369,14 +319,15 @@ pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
         .filter(|listener| listener.absent)
         .map(|listener| listener.address.to_string())
         .collect();
-    let mut message = format!("dockerd serves the certificate on {}, and nobody without one", addresses.join(" and "));
+    let mut message =
+        format!("dockerd serves the certificate on {}, and refuses clients without one", addresses.join(" and "));
     if !absent.is_empty() {
-        message += &format!("; {} is not on this host now", absent.join(" and "));
+        message += &format!("; this host does not have {} now", absent.join(" and "));
     }
     Verdict::new(ConditionType::Serving, true, Reason::Serving, message)
 }
 
-/// Sockets of systemd's must be closed and opened again, not dockerd alone.
+/// Whether systemd's sockets must be restarted, not only dockerd.
 fn sockets_change(observed: &ObservedDaemon, layout: &DaemonFiles) -> bool {
     observed.written.socket != layout.socket
         || observed.written.docker_socket != layout.docker_socket
@@ -386,13 +337,14 @@ fn sockets_change(observed: &ObservedDaemon, layout: &DaemonFiles) -> bool {
 fn removal(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonState, now: Timestamp) -> Decision {
     let layout = daemon_config::removed(&observed.found, &paths(request))?;
     let gone =
-        Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses what was delivered");
+        Verdict::new(ConditionType::Serving, false, Reason::Removed, "dockerd no longer uses the delivered files");
     *state = DaemonState::default();
     if layout == observed.written && observed.unfinished.is_none() {
         return Ok((DaemonStep::Keep, gone));
     }
-    let hindered = restart_blocker(request, observed, state, now, "what was delivered is removed").is_some();
-    let message = "dockerd's configuration no longer names what was delivered; it listens on TCP until its next start";
-    let verdict = if hindered { Verdict { message: message.into(), ..gone } } else { gone };
-    Ok((DaemonStep::Remove(layout, !hindered && observed.running), verdict))
+    let blocked = restart_blocker(request, observed, state, now, "the delivered files are removed").is_some();
+    let message =
+        "dockerd's configuration no longer names the delivered files; dockerd listens on TCP until its next start";
+    let verdict = if blocked { Verdict { message: message.into(), ..gone } } else { gone };
+    Ok((DaemonStep::Remove(layout, !blocked && observed.running), verdict))
 }

@@ -1,69 +1,70 @@
-//! What the step on a host remembers between two runs: what was taken back, who consented, how often others meddled.
+//! The state that the step on a host keeps between two runs: the change that was rolled back, the consent that was used,
+//! and how often others undid the configuration. It is stored as JSON: names on disk stay.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// As long as drifts are counted.
+/// How long a drift is counted.
 const DAY: SignedDuration = SignedDuration::from_hours(24);
-/// So many drifts in a day are one too many.
-const TOO_OFTEN: usize = 3;
+/// The drift in a day at which the listener is removed.
+const MAX_DRIFTS: usize = 3;
 
 /// How far a change has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
-    /// Files are written; dockerd is what it was.
+    /// Files are written; dockerd is not restarted yet.
     Writing,
-    /// dockerd is being restarted to close a door.
+    /// dockerd is restarted to close a port.
     Closing,
-    /// dockerd is being restarted and proved.
+    /// dockerd is restarted, and what it serves is checked.
     Restarting,
-    /// All is taken back.
+    /// The change is rolled back.
     RollingBack,
 }
 
-/// A change that was taken back.
+/// A change that was rolled back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
-    /// Digest of what was tried.
+    /// Digest of the files of the change.
     pub digest: String,
-    /// Generation of files that was tried.
+    /// The generation of certificate files of the change.
     pub files: Option<u64>,
-    /// Why it was taken back.
+    /// Why it was rolled back.
     pub message: String,
 }
 
-/// All that is remembered.
+/// The stored state of a host's dockerd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DaemonState {
-    /// dockerd was brought to serve for this object, `Kind/namespace/name`.
+    /// The object that dockerd was configured for, `Kind/namespace/name`.
     pub configured: Option<String>,
-    /// [`super::step_request::Order::spec`] then.
+    /// [`super::step_request::StepRequest::spec`] at that time.
     pub spec: String,
-    /// When others undid what keeps the listener closed to strangers.
+    /// When others undid what demands client certificates.
     pub drifts: Vec<Timestamp>,
-    /// What is not tried again.
+    /// The change that is not tried again.
     pub rejected: Option<Rejected>,
-    /// The consent that has been used.
+    /// The consent to a restart that has been used.
     pub consent: Option<String>,
-    /// The listener was taken out, since others undid it too often.
+    /// The listener was removed, since others undid the configuration too often.
     #[serde(rename = "out")]
     pub listener_removed: bool,
 }
 
 impl DaemonState {
-    /// A consent that was not used yet.
+    /// Whether `consent` was not used yet.
     pub fn is_new_consent(&self, consent: Option<&str>) -> bool {
         consent.is_some() && consent != self.consent.as_deref()
     }
 
-    /// Notes a drift; true where it is one too many.
+    /// Counts a drift; true where it is the last that is allowed in a day.
     pub fn record_drift(&mut self, now: Timestamp) -> bool {
         self.drifts.retain(|drift| now.duration_since(*drift) < DAY && *drift <= now);
         self.drifts.push(now);
-        self.drifts.len() >= TOO_OFTEN
+        self.drifts.len() >= MAX_DRIFTS
     }
 
-    /// A new spec or a user's consent ends what was held against the old one; true where there is one.
+    /// Forgets drifts and the rejected change at a new spec or a new consent; true where there is one.
     pub fn forget_if_new(&mut self, spec: &str, consent: Option<&str>) -> bool {
         let news = self.spec != spec || self.is_new_consent(consent);
         if news {

@@ -1,4 +1,4 @@
-//! What is to be done about a host's certificate files: what is there in, one step out.
+//! The next step for a host's certificate files: the directory as it is in, one step out. It touches no file.
 
 use super::material::{Material, valid_keys};
 use crate::api::condition::{ConditionType, Reason};
@@ -6,76 +6,75 @@ use crate::decide::status::Verdict;
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
 
-/// A host's directory as it is.
+/// A host's directory as it was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedFiles {
-    /// Another object that has it.
+    /// Another object that the directory is delivered for.
     pub owner: Option<String>,
-    /// We delivered here before: foreign files are somebody's edits.
+    /// Dockseal delivered here before, so other files are edits of its own.
     pub delivered: bool,
-    /// Generation that the public names show.
+    /// The generation that the public names show.
     pub current: Option<u64>,
-    /// A sound generation that holds what is wanted.
+    /// A sound generation that holds the wanted files.
     pub matching: Option<u64>,
-    /// Public names under which there is something that is not ours.
-    pub foreign: Vec<String>,
+    /// Public names of files that Dockseal did not write.
+    pub others: Vec<String>,
     /// Every public name is our link.
     pub linked: bool,
-    /// Anchors in a foreign ca.pem; none where it cannot be read as such.
+    /// The authorities in such a ca.pem; none where it cannot be read.
     pub trusted_before: Option<Vec<Certificate>>,
 }
 
-/// What is done.
+/// One step on the files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FilesStep {
-    /// Nothing, or a move to a generation that is there.
+    /// Use a generation that exists.
     Use(u64),
-    /// A new generation; with the flag, the files that are there are taken over first.
+    /// Write a new generation; with the flag, take over the existing files first.
     Write(bool),
     /// The user must do something.
     Refuse(Verdict),
 }
 
-/// Decides.
+/// Plans the next step.
 pub fn plan(directory: &str, shown: &ObservedFiles, material: &Material, take_over: bool, now: Timestamp) -> FilesStep {
     let refuse =
         |reason, message: String| FilesStep::Refuse(Verdict::new(ConditionType::Delivered, false, reason, message));
     if let Some(owner) = shown.owner.as_ref().filter(|_| !take_over) {
-        let message = format!(
-            "{directory} holds what was delivered for {owner}: choose another directory, or set delivery.takeOver: true"
-        );
+        let message =
+            format!("{directory} holds the files of {owner}: choose another directory, or set delivery.takeOver: true");
         return refuse(Reason::HostConflict, message);
     }
-    let foreign = !shown.foreign.is_empty() && !shown.delivered;
-    if foreign && !take_over {
+    let others = !shown.others.is_empty() && !shown.delivered;
+    if others && !take_over {
         let message = format!(
-            "{} in {directory} is somebody else's: move it away, or set delivery.takeOver: true to have it replaced",
-            shown.foreign.join(", ")
+            "{} in {directory} was not delivered by Dockseal: move it away, or set delivery.takeOver: true to replace it",
+            shown.others.join(", ")
         );
         return refuse(Reason::FileConflict, message);
     }
-    if foreign && let Some(message) = shuts_out(directory, shown, material, now) {
+    if others && let Some(message) = refuses_old_clients(directory, shown, material, now) {
         return refuse(Reason::FileConflict, message);
     }
     match shown.matching {
-        Some(generation) if !foreign => FilesStep::Use(generation),
-        _ => FilesStep::Write(foreign),
+        Some(generation) if !others => FilesStep::Use(generation),
+        _ => FilesStep::Write(others),
     }
 }
 
-/// Old clients would be refused under the new ca.pem.
-fn shuts_out(directory: &str, shown: &ObservedFiles, material: &Material, now: Timestamp) -> Option<String> {
-    if !shown.foreign.iter().any(|name| name == "ca.pem") {
+/// Why clients that are accepted now would be refused with the new ca.pem.
+fn refuses_old_clients(directory: &str, shown: &ObservedFiles, material: &Material, now: Timestamp) -> Option<String> {
+    if !shown.others.iter().any(|name| name == "ca.pem") {
         return None;
     }
     let Some(before) = &shown.trusted_before else {
-        return Some(format!("{directory}/ca.pem holds no certificate that can be read: move it away"));
+        return Some(format!("{directory}/ca.pem holds no readable certificate: move it away"));
     };
     let (before, after) = (valid_keys(before, now), valid_keys(&material.bundle, now));
     let lost = before.difference(&after).next()?;
     Some(format!(
         "{directory}/ca.pem trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients \
-         would be shut out. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
+         would be refused. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
         &lost[..16]
     ))
 }

@@ -1,4 +1,4 @@
-//! What a Secret holds for a host: bytes in, a pair and a bundle that dockerd can serve out, or why not.
+//! The Secret of a host: bytes in, a key pair and a bundle that dockerd can serve out, or what is wrong with them.
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::status::Verdict;
@@ -10,16 +10,16 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
-/// A certificate, its key, and whom the host trusts; they fit together.
+/// A certificate, its key and the bundle that the host trusts, checked against each other.
 #[derive(Clone)]
 pub struct Material {
-    /// The leaf.
+    /// The host's leaf.
     pub certificate: Certificate,
-    /// Its key, PEM.
+    /// The key of the leaf, PEM.
     pub key_pem: Zeroizing<Vec<u8>>,
     /// The trust bundle, PEM.
     pub bundle_pem: Vec<u8>,
-    /// The same, read.
+    /// The trust bundle, parsed.
     pub bundle: Vec<Certificate>,
 }
 
@@ -30,13 +30,13 @@ impl std::fmt::Debug for Material {
 }
 
 impl Material {
-    /// SHA-256 of the bundle, hex.
+    /// SHA-256 of the bundle's PEM, hex.
     pub fn bundle_digest(&self) -> String {
         hex(&bundle_digest(&self.bundle_pem))
     }
 }
 
-/// Reads a host's Secret. dockerd itself notices neither an end that has passed nor a chain that does not fit.
+/// Reads a host's Secret. dockerd itself detects neither an expired certificate nor one of another authority.
 ///
 /// # Errors
 /// Delivered=False MaterialUnsound, with what is wrong.
@@ -47,13 +47,13 @@ pub fn read(secret: &str, data: &Data, now: Timestamp) -> Result<Material, Verdi
     };
     let bytes = |key: &str| data.get(key).ok_or_else(|| unsound(format!("has no {key}")));
     let certificate = Certificate::from_pem(bytes("tls.crt")?);
-    let certificate = certificate.map_err(|error| unsound(format!("has a tls.crt that is of no use: {error}")))?;
+    let certificate = certificate.map_err(|error| unsound(format!("has a tls.crt that cannot be used: {error}")))?;
     let key_pem = bytes("tls.key")?;
     let key = PrivateKey::from_pem(key_pem, None);
-    let key = key.map_err(|error| unsound(format!("has a tls.key that is of no use: {error}")))?;
+    let key = key.map_err(|error| unsound(format!("has a tls.key that cannot be used: {error}")))?;
     let bundle_pem = bytes("ca.crt")?;
     let bundle = all_from_pem(bundle_pem);
-    let bundle = bundle.map_err(|error| unsound(format!("has a ca.crt that is of no use: {error}")))?;
+    let bundle = bundle.map_err(|error| unsound(format!("has a ca.crt that cannot be used: {error}")))?;
     if key.public_der() != certificate.public_key {
         return Err(unsound("has a tls.key of another certificate".into()));
     }
@@ -80,23 +80,23 @@ fn check(certificate: &Certificate, bundle: &[Certificate], now: Timestamp) -> R
     }
 }
 
-/// SHA-256 of the keys of those that are valid, hex.
+/// SHA-256 of the keys of the valid `anchors`, hex.
 pub fn valid_keys(anchors: &[Certificate], now: Timestamp) -> BTreeSet<String> {
     anchors.iter().filter(|anchor| anchor.is_valid_at(now)).map(Certificate::key_fingerprint).collect()
 }
 
-/// What dockerd loaded is replaced so long before it ends, where what is wanted lasts longer.
-const BEFORE_THE_END: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// How long before the end of a loaded authority it is replaced, where the wanted one lasts longer.
+const RELOAD_BEFORE: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// Why dockerd must load the wanted anchors in place of those that it loaded: a key came, one that is still valid
-/// went, or what it loaded for a key ends soon. None where the loaded ones do as well.
+/// Why dockerd must load the wanted anchors instead of the loaded ones: a key was added, a valid one was removed, or
+/// the loaded certificate of a key ends soon. None where it need not.
 pub fn anchors_differ(loaded: &[Certificate], wanted: &[Certificate], now: Timestamp) -> Option<&'static str> {
     let lacks = |at: Timestamp| !valid_keys(wanted, at).is_subset(&valid_keys(loaded, at));
     if lacks(now) {
-        return Some("dockerd does not trust an authority yet that it should");
+        return Some("dockerd does not yet trust an authority of the bundle");
     }
     if !valid_keys(loaded, now).is_subset(&wanted.iter().map(Certificate::key_fingerprint).collect()) {
-        return Some("dockerd still trusts an authority that it should not");
+        return Some("dockerd still trusts an authority that the bundle no longer holds");
     }
-    lacks(saturating(now, BEFORE_THE_END)).then_some("an authority's certificate that dockerd loaded ends soon")
+    lacks(saturating(now, RELOAD_BEFORE)).then_some("an authority's certificate that dockerd has loaded ends soon")
 }

@@ -1,6 +1,6 @@
-//! What a companion reports: files and dockerd as they are now in, the part of the status that is its own out.
+//! What a companion reports: the outcome of a delivery in, its part of the status out. It publishes nothing.
 
-use super::Material;
+use super::material::Material;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{CompanionStatus, HostReport};
 use crate::decide::status::{Verdict, conditions};
@@ -8,26 +8,31 @@ use crate::pki::lifecycle::whole_seconds;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
-/// What came of a delivery.
+/// The outcome of a delivery.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeliveryOutcome {
-    /// Fingerprint of the leaf and digest of the bundle in place.
+    /// Fingerprint of the leaf and digest of the bundle on the host.
     pub in_place: Option<(String, String)>,
     /// Fingerprint of the leaf that dockerd serves.
     pub served: Option<String>,
-    /// The condition Delivered.
+    /// The verdict of the condition Delivered.
     pub delivered: Option<Verdict>,
-    /// The condition Serving.
+    /// The verdict of the condition Serving.
     pub serving: Option<Verdict>,
 }
 
-/// The files are in place.
+/// Delivered=True.
 pub fn delivered(directory: &str, material: &Material) -> Verdict {
     let message = format!("{directory} holds the certificate, valid until {}", material.certificate.not_after);
     Verdict::new(ConditionType::Delivered, true, Reason::Delivered, message)
 }
 
-/// The report; instants stay where what they are about stays.
+/// Serving=False with a reason and a message.
+pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
+    Verdict::new(ConditionType::Serving, false, reason, message)
+}
+
+/// The report. An instant stays as long as the value that it belongs to.
 pub fn report(
     outcome: &DeliveryOutcome,
     previous: &CompanionStatus,

@@ -1,19 +1,16 @@
-//! May dockerd be restarted now? By the policy, the user's consent, live-restore, and the turn among its authority's
-//! hosts.
+//! Whether dockerd may be restarted now: the policy, the user's consent, live-restore and the turn among its authority's
+//! hosts in, the reason to wait out.
 
+use super::daemon_state::DaemonState;
+use super::observed::ObservedDaemon;
+use super::report::serving;
 use super::step_request::StepRequest;
-use super::{DaemonState, ObservedDaemon};
-use crate::api::condition::{ConditionType, Reason};
+use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Restart;
 use crate::decide::status::Verdict;
 use k8s_openapi::jiff::Timestamp;
 
-/// Serving=False with that reason.
-pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
-    Verdict::new(ConditionType::Serving, false, reason, message)
-}
-
-/// Nothing where it may; else what is waited for. `why` begins a sentence.
+/// What a restart waits for; none where dockerd may be restarted. `why` begins a sentence.
 pub fn restart_blocker(
     request: &StepRequest,
     observed: &ObservedDaemon,
@@ -28,11 +25,11 @@ pub fn restart_blocker(
     let consented = state.is_new_consent(request.host.restart_requested_at.as_deref());
     let held = match daemon.restart {
         _ if (observed.kubelet || request.contained) && !keeps_running => {
-            Some("this dockerd runs the node's pods, and is never restarted without live-restore")
+            Some("dockerd runs this node's pods, so it is never restarted without live-restore")
         }
         _ if consented => None,
         Restart::Never => Some("daemon.restart is Never"),
-        Restart::WhenLiveRestore if !keeps_running && swarm => Some("a swarm node has no live-restore"),
+        Restart::WhenLiveRestore if !keeps_running && swarm => Some("live-restore does not work on a swarm node"),
         Restart::WhenLiveRestore if !keeps_running => Some("live-restore is off, so containers would stop"),
         Restart::WhenLiveRestore | Restart::Always => None,
     };
@@ -48,14 +45,15 @@ fn pending(request: &StepRequest, observed: &ObservedDaemon, why: &str, held: &s
     let by = observed.served_until.map(|end| format!(" before {end}, when the certificate that it serves ends,"));
     let host = &request.host;
     let consent = match host.uid.is_empty() {
-        true => "put the annotation dockseal.dev/restart-requested-at with the time of now on the object".to_owned(),
+        true => "set the annotation dockseal.dev/restart-requested-at of the object to the current time".to_owned(),
         false => format!(
             "kubectl annotate --overwrite -n {} dockerhostcert {} dockseal.dev/restart-requested-at=$(date -u +%FT%TZ)",
             host.namespace, host.name
         ),
     };
     let by = by.unwrap_or_default();
-    let message =
-        format!("{why}, and {held}: restart it{by} with: systemctl restart docker; or consent with: {consent}");
+    let message = format!(
+        "{why}, and {held}: restart it{by} with: systemctl restart docker; or permit one restart with: {consent}"
+    );
     serving(Reason::RestartPending, message)
 }

@@ -1,4 +1,5 @@
-//! What a companion asks of the step that works on dockerd, and what it hears back: plain values, no keys.
+//! The request of a companion to the step that configures dockerd, and its result: values without keys. They are stored
+//! as JSON: names on disk stay.
 
 use super::daemon_state::Rejected;
 use crate::api::AssignedHost;
@@ -9,22 +10,22 @@ use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What is asked.
+/// What the step must do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRequest {
-    /// The DockerHostCert and its wishes.
+    /// The DockerHostCert and its spec.
     pub host: AssignedHost,
-    /// The generation of files that dockerd should serve; none while there is none.
+    /// The generation of files that dockerd should serve; none before the first.
     pub files: Option<u64>,
-    /// SHA-256 of the keys that the host is to trust.
+    /// SHA-256 of the keys of the authorities that the host must trust.
     #[serde(default)]
     pub trusts: BTreeSet<String>,
-    /// The companion itself runs in a container of this dockerd, and would end with it.
+    /// The companion runs in a container of this dockerd, and would stop with it.
     pub contained: bool,
 }
 
 impl StepRequest {
-    /// What tells one spec from another: what is remembered against one is not held against the next.
+    /// The digest of the spec, by which [`super::DaemonState`] notices a new one.
     pub fn spec(&self) -> String {
         let host = &self.host;
         let desired = serde_json::to_string(&host.delivery).unwrap_or_default();
@@ -32,10 +33,10 @@ impl StepRequest {
     }
 }
 
-/// Addresses that a host's dockerd is to listen on.
+/// The addresses that a host's dockerd must listen on.
 ///
 /// # Errors
-/// [`ListenError`] of the first that is none.
+/// [`ListenAddressError`] of the first that cannot be used.
 pub fn listen_addresses(host: &AssignedHost) -> Result<Vec<Listen>, ListenAddressError> {
     let daemon = host.delivery.daemon.clone().unwrap_or_default();
     if daemon.listen.is_empty() {
@@ -44,25 +45,25 @@ pub fn listen_addresses(host: &AssignedHost) -> Result<Vec<Listen>, ListenAddres
     daemon.listen.iter().map(|text| Listen::parse(text)).collect()
 }
 
-/// What is heard back.
+/// What the step did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepResult {
-    /// The order that is answered.
+    /// The request that is answered.
     #[serde(rename = "order")]
     pub request: StepRequest,
-    /// Serving: holds, reason, message.
+    /// The status of the condition Serving.
     pub holds: bool,
-    /// Its reason, by name.
+    /// The name of its reason.
     pub reason: String,
-    /// Its message.
+    /// The message of the condition.
     pub message: String,
     /// Fingerprint of the leaf that dockerd serves.
     pub served: Option<String>,
-    /// Generation whose trust dockerd loaded.
+    /// The generation whose authorities dockerd has loaded.
     pub loaded: Option<u64>,
-    /// What was tried, did not work and was taken back.
+    /// The change that was rolled back.
     pub rejected: Option<Rejected>,
-    /// When to ask again though nothing changes.
+    /// When to run the step again though nothing changes.
     #[serde(rename = "wake")]
     pub requeue_at: Option<Timestamp>,
 }

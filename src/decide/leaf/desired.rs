@@ -1,4 +1,4 @@
-//! What a leaf's spec asks for: text in, checked values out, or the refusal that names the field.
+//! A leaf's spec in; checked values, or the problem that names the field, out.
 
 use super::host_name;
 use crate::api::condition::Reason;
@@ -36,7 +36,7 @@ pub struct DesiredLeaf {
 /// Reads the spec of a leaf.
 ///
 /// # Errors
-/// The [`Refusal`] of the first field that cannot be used.
+/// The [`Problem`] of the first field that cannot be used.
 pub fn desired(object: &Object) -> Result<DesiredLeaf, Problem> {
     let (profile, key, duration, renew_before) = match &object.spec {
         Spec::Host(spec) => (host_profile(object, spec)?, &spec.private_key, &spec.duration, &spec.renew_before),
@@ -65,7 +65,7 @@ pub fn desired(object: &Object) -> Result<DesiredLeaf, Problem> {
 /// Names of Secrets and ConfigMaps have at most 253 bytes (RFC 1123 subdomains).
 ///
 /// # Errors
-/// The refusal of a longer one.
+/// The problem of a longer one.
 pub fn short_enough(name: &str) -> Result<(), Problem> {
     match name.len() {
         0..=253 => Ok(()),
@@ -91,7 +91,7 @@ fn spans(duration: &str, renew_before: Option<&str>) -> Result<(SignedDuration, 
 /// Algorithm and size as one value.
 ///
 /// # Errors
-/// The refusal of a size that the algorithm does not have.
+/// The problem of a size that the algorithm does not have.
 pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm, Problem> {
     match (algorithm, size) {
         (Algorithm::Ecdsa, None | Some(256)) => Ok(KeyAlgorithm::EcdsaP256),
@@ -103,7 +103,7 @@ pub fn algorithm(algorithm: Algorithm, size: Option<i64>) -> Result<KeyAlgorithm
         (_, size) => Err(Problem::field(
             "privateKey.size",
             format!(
-                "{} does not go with the algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none",
+                "{} is not a size of this algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none",
                 size.unwrap_or_default()
             ),
         )),
@@ -160,11 +160,11 @@ fn common_name(spec: &DockerHostCertSpec, names: &[String], addresses: &[IpAddr]
     Ok(name)
 }
 
-/// What clients dial is a name or an address of the certificate, too.
+/// The address that clients connect to is in the certificate, too.
 fn dialled(spec: &DockerHostCertSpec, names: &mut Vec<String>, addresses: &mut Vec<IpAddr>) -> Result<(), Problem> {
     let Some(address) = &spec.address else { return Ok(()) };
     if !(1..=65535).contains(&address.port) {
-        return Err(Problem::field("address.port", format!("{} is no port: 1 to 65535", address.port)));
+        return Err(Problem::field("address.port", format!("{} is not a port, 1 to 65535", address.port)));
     }
     let Some(host) = &address.host else { return Ok(()) };
     match host_name::address(host) {

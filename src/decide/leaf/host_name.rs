@@ -10,7 +10,7 @@ pub fn dns_name(text: &str, wildcard: bool) -> Result<String, String> {
     }
     let labels = if wildcard { name.strip_prefix("*.").unwrap_or(&name) } else { &name };
     if name.len() > 253 || !labels.split('.').all(label) {
-        return Err(format!("{text:?} is no DNS name: letters, digits and hyphens, in parts joined by dots"));
+        return Err(format!("{text:?} is not a DNS name: write letters, digits and hyphens, in parts joined by dots"));
     }
     Ok(name)
 }
@@ -22,10 +22,10 @@ fn label(label: &str) -> bool {
 
 /// Parses an IPv4 or IPv6 address.
 pub fn address(text: &str) -> Result<IpAddr, String> {
-    let address: IpAddr = text.parse().map_err(|_| format!("{text:?} is no IP address"))?;
+    let address: IpAddr = text.parse().map_err(|_| format!("{text:?} is not an IP address"))?;
     match address {
         IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
-            Err(format!("{text:?} is an IPv4 address in IPv6 clothes: write it as IPv4"))
+            Err(format!("{text:?} is an IPv4 address written as IPv6: write it as IPv4"))
         }
         _ => Ok(address),
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 pub enum LeafSecret {
     /// There is no such Secret.
     Absent,
-    /// Somebody else's; whose, where that is known.
+    /// It belongs to another object, or to no object: the owner, where it is known.
     Foreign(Option<ObjectRef>),
     /// It belongs to this object: what it holds.
     Ours(LeafFacts),
@@ -68,20 +68,20 @@ pub enum LeafStep {
     },
     /// Write the bundle anew beside the same pair.
     Rebundle,
-    /// The user must mend something first.
+    /// The user must fix something first.
     Refuse(Problem),
 }
 
-/// The step, the certificate that is there before it, and when to look again.
+/// The step, the certificate that is stored before it, and when to plan again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeafPlan {
     /// The one step to apply now.
     pub step: LeafStep,
     /// The sound certificate that is stored.
     pub current: Option<Certificate>,
-    /// What the user should mend although everything else goes on.
+    /// What the user should fix, although nothing waits for it.
     pub notice: Option<Problem>,
-    /// The next look, if nothing changes.
+    /// When to plan again, if nothing changes.
     pub requeue_at: Option<Timestamp>,
 }
 
@@ -134,7 +134,7 @@ fn claim(desired: &DesiredLeaf, observed: &ObservedLeaf) -> Result<(), Problem> 
     let (whose, way_out) = match (&observed.rival, &observed.stored) {
         (Some(rival), _) => (rival.to_string(), "choose another secretName"),
         (None, LeafSecret::Foreign(Some(owner))) => (owner.to_string(), "choose another secretName"),
-        (None, LeafSecret::Foreign(None)) => ("somebody else".to_owned(), "delete it, or choose another secretName"),
+        (None, LeafSecret::Foreign(None)) => ("someone else".to_owned(), "delete it, or choose another secretName"),
         _ => return Ok(()),
     };
     let message = format!("Secret {} belongs to {whose} and stays untouched: {way_out}", desired.secret);
@@ -175,7 +175,7 @@ fn permitted(desired: &DesiredLeaf, authority: &AuthorityView) -> Result<(), Pro
         }
         (Some(name), _) => name.clone(),
         (None, Some(address)) if address.is_loopback() => {
-            format!("{address} (set includeLoopback: false where nobody dials it)")
+            format!("{address} (set includeLoopback: false if no client connects to it)")
         }
         (None, Some(address)) => address.to_string(),
         (None, None) => return Ok(()),
@@ -268,7 +268,7 @@ fn requested_at(observed: &ObservedLeaf) -> Result<Option<Timestamp>, Problem> {
     let instant: Timestamp = text.parse().map_err(|_| {
         let text: String = text.chars().take(40).collect();
         let message = format!(
-            "annotation dockseal.dev/renew-requested-at: {text:?} is no RFC 3339 instant like 2026-11-22T10:00:00Z"
+            "annotation dockseal.dev/renew-requested-at: {text:?} is not an RFC 3339 time like 2026-11-22T10:00:00Z"
         );
         Problem::spec(Reason::InvalidSpec, message)
     })?;

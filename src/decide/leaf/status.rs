@@ -24,7 +24,7 @@ pub struct LeafOutcome {
     /// Why it was issued just now.
     pub issued_for: Option<Reason>,
     /// What the user must mend.
-    pub refusal: Option<Problem>,
+    pub problem: Option<Problem>,
     /// How far its delivery is, for Ready.
     pub delivery: Option<Verdict>,
     /// How far its registration is.
@@ -39,7 +39,7 @@ pub fn status(
     now: Timestamp,
 ) -> (ControllerStatus, Vec<ObjectEvent>) {
     let mut verdicts =
-        vec![said(object, accepted(&outcome.refusal), outcome.delivery.is_some()), issued(object, outcome, now)];
+        vec![said(object, accepted(&outcome.problem), outcome.delivery.is_some()), issued(object, outcome, now)];
     verdicts.extend(outcome.delivery.clone());
     verdicts.extend(outcome.registration.verdict.clone());
     let verdicts = with_ready(verdicts);
@@ -119,11 +119,11 @@ fn waiting(object: &Object, reason: Reason, message: String, now: Timestamp) -> 
 fn issued(object: &Object, outcome: &LeafOutcome, now: Timestamp) -> Verdict {
     let verdict = |holds, reason, message: String| Verdict::new(ConditionType::Issued, holds, reason, message);
     let secret = object.secret_name();
-    match (&outcome.refusal, &outcome.certificate) {
-        (Some(refusal), _) if refusal.condition == ConditionType::Issued => {
-            verdict(false, refusal.reason, refusal.message.clone())
+    match (&outcome.problem, &outcome.certificate) {
+        (Some(problem), _) if problem.condition == ConditionType::Issued => {
+            verdict(false, problem.reason, problem.message.clone())
         }
-        (Some(refusal), None) => verdict(false, refusal.reason, "nothing is issued until the spec is mended".into()),
+        (Some(problem), None) => verdict(false, problem.reason, "nothing is issued until the spec is fixed".into()),
         (None, None) => verdict(false, Reason::SecretMissing, format!("Secret {secret} is not there yet")),
         (_, Some(certificate)) if now >= certificate.not_after => verdict(
             false,

@@ -134,16 +134,16 @@ fn what_cannot_be_used_is_refused_with_its_field() {
         }),
     ];
     for (number, (field, change)) in table.into_iter().enumerate() {
-        let refusal = desired(&host(change)).expect_err("a refusal");
-        assert_eq!((refusal.condition, refusal.reason), (ConditionType::Accepted, Reason::InvalidSpec), "{number}");
-        assert!(refusal.message.starts_with(field), "{number}: {} is not about {field}", refusal.message);
+        let problem = desired(&host(change)).expect_err("a refusal");
+        assert_eq!((problem.condition, problem.reason), (ConditionType::Accepted, Reason::InvalidSpec), "{number}");
+        assert!(problem.message.starts_with(field), "{number}: {} is not about {field}", problem.message);
     }
     let mut named_ca = host(|_| {});
     named_ca.at.name = "ca".into();
     assert!(desired(&named_ca).expect_err("a refusal").message.starts_with("metadata.name:"));
     for common_name in ["", ".", "a\u{7}", &"ü".repeat(33)] {
-        let refusal = desired(&client(common_name)).expect_err("a refusal");
-        assert!(refusal.message.starts_with("spec.commonName:"), "{common_name:?}");
+        let problem = desired(&client(common_name)).expect_err("a refusal");
+        assert!(problem.message.starts_with("spec.commonName:"), "{common_name:?}");
     }
     assert!(desired(&client("Jörg, CI")).is_ok());
 }
@@ -400,8 +400,8 @@ fn name_constraints_hold_for_names_addresses_and_clients_that_look_like_hosts() 
         case.observed.stored = LeafSecret::Absent;
         let plan = plan(&case.desired, &case.observed, case.now);
         assert_eq!(refused(&plan), outside.map(|_| Reason::NotPermitted), "{outside:?}");
-        if let (Some(outside), LeafStep::Refuse(refusal)) = (outside, &plan.step) {
-            assert!(refusal.message.contains(outside), "{}", refusal.message);
+        if let (Some(outside), LeafStep::Refuse(problem)) = (outside, &plan.step) {
+            assert!(problem.message.contains(outside), "{}", problem.message);
         }
     }
 }

@@ -1,74 +1,26 @@
-//! Verdicts on a live Docker host: what a visit found and what is known of the host in, a line for each question out.
+//! Verdicts on a live Docker host: a scan and what is known of the host in, a verdict on each question out. It asks
+//! nobody.
 
+mod facts;
 pub mod report;
 mod served;
 
+pub use facts::{Client, HostFacts, Renewal, renewal};
 pub use report::{Check, CheckOutcome, Question, VerifyReport};
 
-use crate::decide::leaf::{DesiredLeaf, plan};
 use crate::docker::scan::{
     Answers, PlainAnswer, PlainHttpPort, PortState, ScanResult, TlsAnswer, TlsVersion, VersionSupport,
 };
-use crate::pki::{Certificate, lifecycle, name};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use report::Served;
-use std::net::IpAddr;
+use crate::pki::{Certificate, name};
+use k8s_openapi::jiff::Timestamp;
+use report::{Served, bad, fail, ok, unknown};
 
-/// Our client, as far as there is one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Client {
-    /// There is none, and why.
-    None(String),
-    /// There is one: what it is called, and its certificate.
-    Known(String, Box<Certificate>),
-}
-
-/// A renewal that is due is done within a moment, and no fault until then.
-const GRACE: SignedDuration = SignedDuration::from_mins(10);
-
-/// When the stored certificate is to be renewed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewal {
-    /// When.
-    pub at: Timestamp,
-    /// It is overdue, and a new one would last longer.
-    pub due: bool,
-}
-
-/// When `stored` is to be renewed, and whether it should have been by `now`; its authority is among `trust`.
-pub fn renewal(wanted: &DesiredLeaf, stored: &Certificate, trust: &[Certificate], now: Timestamp) -> Renewal {
-    let issuers = trust.iter().filter(|trusted| stored.is_issued_by(trusted));
-    let bound = issuers.map(|issuer| issuer.not_after).max();
-    let at = plan::renew_at(wanted, stored);
-    let due = now >= lifecycle::saturating(at, GRACE) && plan::is_due(wanted, stored, bound, now);
-    Renewal { at, due }
-}
-
-/// What is known of a host before it is asked. Without a cluster or a state directory most of it is empty.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostFacts {
-    /// Namespace and name of the DockerHostCert.
-    pub host: Option<(String, String)>,
-    /// What clients trust.
-    pub trust: Vec<Certificate>,
-    /// DNS names that its certificate should have.
-    pub dns_names: Vec<String>,
-    /// IP addresses that it should have.
-    pub ip_addresses: Vec<IpAddr>,
-    /// The certificate in its Secret; none where there is no Secret to read.
-    pub stored: Option<Certificate>,
-    /// Renewal of that.
-    pub renewal: Option<Renewal>,
-    /// Our client.
-    pub client: Client,
-}
-
-/// Judges a visit at `now`.
+/// The report on `scan` at `now`.
 pub fn judge(known: &HostFacts, scan: &ScanResult, now: Timestamp) -> VerifyReport {
     let mut checks = vec![port(scan)];
     let leaf = scan.answers.as_ref().and_then(served_leaf);
     if let Some(answers) = &scan.answers {
-        checks.extend(doors(known, answers, now));
+        checks.extend(access(known, answers, now));
         checks.extend(leaf.iter().flat_map(|leaf| served::checks(known, scan, answers, leaf, now)));
         checks.push(versions(&answers.versions));
         checks.extend(answers.plain_http_port.map(plain_port));
@@ -114,50 +66,35 @@ fn address(scan: &ScanResult) -> String {
     }
 }
 
-fn ok(id: Question, message: impl Into<String>) -> Check {
-    Check { id, result: CheckOutcome::Ok, message: message.into(), remedy: None }
-}
-
-fn bad(id: Question, result: CheckOutcome, message: impl Into<String>, remedy: &str) -> Check {
-    Check { id, result, message: message.into(), remedy: Some(remedy.to_owned()) }
-}
-
-fn fail(id: Question, message: impl Into<String>, remedy: &str) -> Check {
-    bad(id, CheckOutcome::Fail, message, remedy)
-}
-
-fn unknown(id: Question, message: impl Into<String>, remedy: &str) -> Check {
-    bad(id, CheckOutcome::Unknown, message, remedy)
-}
-
 fn port(scan: &ScanResult) -> Check {
     let fail = |message: String, remedy| fail(Question::Port, message, remedy);
     match &scan.port_state {
         PortState::Open(at) => ok(Question::Port, format!("{at} is open")),
-        PortState::Unresolved(words) => {
-            fail(format!("the name has no address: {words}"), "mend DNS, or give --address with an IP address")
+        PortState::Unresolved(why) => {
+            fail(format!("the name has no address: {why}"), "fix DNS, or give --address with an IP address")
         }
-        PortState::Refused(words) => fail(
-            format!("the machine is there and nobody listens: {words}"),
-            "start dockerd's TCP listener there, or mend the port in spec.address",
+        PortState::Refused(why) => fail(
+            format!("the host answers, but nobody listens on that port: {why}"),
+            "start dockerd's TCP listener there, or correct the port in spec.address",
         ),
-        PortState::NoRoute(words) => {
-            fail(format!("no way leads there: {words}"), "mend the route, the VPN or the address in spec.address")
+        PortState::NoRoute(why) => {
+            fail(format!("there is no route to the host: {why}"), "fix the route or the VPN, or correct spec.address")
         }
-        PortState::TimedOut(words) => fail(
-            format!("nobody says anything: {words}"),
-            "the machine is off, or a firewall swallows packets: open the port, or mend spec.address",
+        PortState::TimedOut(why) => fail(
+            format!("the host does not answer: {why}"),
+            "the host is off, or a firewall drops the packets: open the port, or correct spec.address",
         ),
-        PortState::Failed(words) => {
-            fail(format!("no connection: {words}"), "look at the network between here and there")
+        PortState::Failed(why) => {
+            fail(format!("the connection fails: {why}"), "check the network between this machine and the host")
         }
     }
 }
 
-const DEMAND: &str = "whoever reaches the port is root there: close it, then have dockerd run with tlsverify";
+const EXPOSED: &str =
+    "everyone who reaches the port has root rights on the host: close it, then run dockerd with tlsverify";
 
-/// Who is let in.
-fn doors(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
+/// Which clients are accepted.
+fn access(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![
         plain_http(&answers.plain),
         refused(Question::NoCertificate, "a client without certificate", &answers.no_certificate),
@@ -173,24 +110,24 @@ fn doors(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
 fn plain_http(plain: &PlainAnswer) -> Check {
     let id = Question::PlainHttp;
     match plain {
-        PlainAnswer::TlsRequired => ok(id, "plain HTTP is refused (400, TLS is spoken here)"),
+        PlainAnswer::TlsRequired => ok(id, "plain HTTP is refused (400: the server demands TLS)"),
         PlainAnswer::HungUp => ok(id, "plain HTTP gets no answer"),
-        PlainAnswer::Answered(words) => fail(id, format!("plain HTTP is answered: {words}"), DEMAND),
-        PlainAnswer::Silence(words) => unknown(id, format!("plain HTTP: {words}"), "ask again; dockerd may hang"),
+        PlainAnswer::Answered(why) => fail(id, format!("plain HTTP is answered: {why}"), EXPOSED),
+        PlainAnswer::Silence(why) => unknown(id, format!("plain HTTP: {why}"), "ask again; dockerd may hang"),
     }
 }
 
 fn refused(id: Question, who: &str, tls: &TlsAnswer) -> Check {
     match tls {
-        TlsAnswer::Refused(words) => ok(id, format!("{who} is refused ({words})")),
-        // What stands in front of Docker may refuse in HTTP.
+        TlsAnswer::Refused(why) => ok(id, format!("{who} is refused ({why})")),
+        // A proxy in front of Docker may refuse in HTTP.
         TlsAnswer::Answered(answer) if !answer.is_docker && matches!(answer.status, 400 | 401 | 403) => {
             ok(id, format!("{who} is refused (HTTP {})", answer.status))
         }
-        TlsAnswer::Answered(answer) => fail(id, format!("{who} is served (HTTP {})", answer.status), DEMAND),
-        TlsAnswer::NotTls => fail(id, "no TLS is spoken here", DEMAND),
-        TlsAnswer::Silence(words) | TlsAnswer::Unusable(words) => {
-            unknown(id, format!("{who}: {words}"), "ask again; dockerd may hang")
+        TlsAnswer::Answered(answer) => fail(id, format!("{who} is served (HTTP {})", answer.status), EXPOSED),
+        TlsAnswer::NotTls => fail(id, "the server does not speak TLS", EXPOSED),
+        TlsAnswer::Silence(why) | TlsAnswer::Unusable(why) => {
+            unknown(id, format!("{who}: {why}"), "ask again; dockerd may hang")
         }
     }
 }
@@ -204,10 +141,10 @@ fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp)
             return unknown(id, format!("whether a client of ours is accepted: {why}"), remedy);
         }
     };
-    let refused = |words: &str| match certificate.is_valid_at(now) {
+    let refused = |why: &str| match certificate.is_valid_at(now) {
         true => fail(
             id,
-            format!("{who} is refused: {words}"),
+            format!("{who} is refused: {why}"),
             "dockerd trusts another ca.pem: deliver this host's files again, and restart dockerd",
         ),
         false => fail(
@@ -220,18 +157,18 @@ fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp)
         Some(TlsAnswer::Answered(answer)) if answer.status == 200 => ok(id, format!("{who} is accepted")),
         Some(TlsAnswer::Answered(answer)) => fail(
             id,
-            format!("{who} is let in, and gets HTTP {}", answer.status),
-            "look at dockerd's log, and at its authorization plugins",
+            format!("{who} is accepted, but gets HTTP {}", answer.status),
+            "read dockerd's log, and check its authorization plugins",
         ),
-        Some(TlsAnswer::Refused(words)) => refused(words),
-        Some(TlsAnswer::NotTls) => fail(id, "no TLS is spoken here", DEMAND),
-        Some(TlsAnswer::Silence(words)) => fail(id, format!("{who} gets no answer: {words}"), "look at dockerd's log"),
-        Some(TlsAnswer::Unusable(words)) => unknown(id, format!("{who}: {words}"), "mend its Secret"),
-        None => unknown(id, format!("{who} was not asked with"), "ask again"),
+        Some(TlsAnswer::Refused(why)) => refused(why),
+        Some(TlsAnswer::NotTls) => fail(id, "the server does not speak TLS", EXPOSED),
+        Some(TlsAnswer::Silence(why)) => fail(id, format!("{who} gets no answer: {why}"), "read dockerd's log"),
+        Some(TlsAnswer::Unusable(why)) => unknown(id, format!("{who}: {why}"), "correct its Secret"),
+        None => unknown(id, format!("the host was not asked with the certificate of {who}"), "ask again"),
     }
 }
 
-/// Who answers, where anybody does.
+/// Which server answers; none where no answer came.
 fn docker(answers: &Answers) -> Option<Check> {
     let id = Question::Docker;
     let clients = answers.our_client.iter().chain([&answers.no_certificate, &answers.self_signed]);
@@ -244,8 +181,8 @@ fn docker(answers: &Answers) -> Option<Check> {
         (true, None) => ok(id, "Docker answers, and does not say its version"),
         (false, _) => fail(
             id,
-            format!("something answers that is not Docker (HTTP {})", answer.status),
-            "mend the address: another server listens there, or a proxy stands in front",
+            format!("a server answers that is not Docker (HTTP {})", answer.status),
+            "correct the address: another server listens there, or a proxy is in front of dockerd",
         ),
     })
 }
@@ -262,22 +199,22 @@ fn versions(spoken: &[(TlsVersion, VersionSupport)]) -> Check {
     let (old, new): (Vec<TlsVersion>, Vec<TlsVersion>) = yes.into_iter().partition(is_old);
     let missing: Vec<TlsVersion> = no.into_iter().filter(|version| !is_old(version)).collect();
     if !old.is_empty() {
-        let remedy = "dockerd speaks neither since 2015: another server stands in front of it; have it refuse them";
-        return fail(id, format!("TLS {} is spoken, which can be broken", list(&old)), remedy);
+        let remedy = "dockerd has spoken neither since 2015: another server is in front of it; configure that server to refuse them";
+        return fail(id, format!("TLS {} is spoken, which attackers can break", list(&old)), remedy);
     }
     let open: Vec<&(TlsVersion, VersionSupport)> =
         spoken.iter().filter(|(_, found)| matches!(found, VersionSupport::Unknown(_))).collect();
-    if let Some((version, VersionSupport::Unknown(words))) = open.first() {
-        return unknown(id, format!("whether TLS {version} is spoken: {words}"), "ask again");
+    if let Some((version, VersionSupport::Unknown(why))) = open.first() {
+        return unknown(id, format!("whether TLS {version} is spoken: {why}"), "ask again");
     }
     match missing.as_slice() {
         [] => ok(id, format!("TLS {} is spoken, and nothing older", list(&new))),
-        missing if new.is_empty() => fail(id, format!("TLS {} is refused", list(missing)), "look at dockerd's log"),
+        missing if new.is_empty() => fail(id, format!("TLS {} is refused", list(missing)), "read dockerd's log"),
         missing => bad(
             id,
             CheckOutcome::Warning,
             format!("TLS {} is refused, {} is spoken", list(missing), list(&new)),
-            "dockerd speaks both: another server stands in front of it",
+            "dockerd speaks both: another server is in front of it",
         ),
     }
 }
@@ -289,13 +226,13 @@ fn plain_port(plain_http_port: PlainHttpPort) -> Check {
         PlainHttpPort::Other => bad(
             id,
             CheckOutcome::Warning,
-            "something listens on port 2375, and it does not answer as Docker does",
-            "see what it is",
+            "a server listens on port 2375, and does not answer as Docker does",
+            "find out which program listens there",
         ),
         PlainHttpPort::Docker => fail(
             id,
             "Docker answers on port 2375, without any certificate",
-            "whoever reaches it is root there: take tcp://…:2375 out of dockerd's hosts, and restart it",
+            "everyone who reaches it has root rights on the host: remove tcp://…:2375 from dockerd's hosts, and restart it",
         ),
     }
 }

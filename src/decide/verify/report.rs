@@ -155,3 +155,19 @@ pub fn schema() -> String {
     let schema = settings.into_generator().into_root_schema_for::<VerifyReport>();
     serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n"
 }
+
+pub(super) fn ok(id: Question, message: impl Into<String>) -> Check {
+    Check { id, result: CheckOutcome::Ok, message: message.into(), remedy: None }
+}
+
+pub(super) fn bad(id: Question, result: CheckOutcome, message: impl Into<String>, remedy: &str) -> Check {
+    Check { id, result, message: message.into(), remedy: Some(remedy.to_owned()) }
+}
+
+pub(super) fn fail(id: Question, message: impl Into<String>, remedy: &str) -> Check {
+    bad(id, CheckOutcome::Fail, message, remedy)
+}
+
+pub(super) fn unknown(id: Question, message: impl Into<String>, remedy: &str) -> Check {
+    bad(id, CheckOutcome::Unknown, message, remedy)
+}

@@ -1,17 +1,16 @@
-//! Verdicts on the certificate that is served, and on the one that is stored.
+//! Verdicts on the certificate that is served, and on the one in the Secret.
 
-use super::{Check, CheckOutcome, HostFacts, Question, Renewal, bad, fail, ok, unknown};
+use super::facts::{HostFacts, Renewal};
+use super::report::{Check, CheckOutcome, Question, bad, fail, ok, unknown};
 use crate::docker::scan::{Answers, ScanResult};
 use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH};
 use crate::pki::{Certificate, name};
 use k8s_openapi::jiff::Timestamp;
 
-/// Within so many days of its end a certificate is worth a word.
+/// Days before its end from which a certificate gets a warning.
 const SOON: i64 = 30;
-/// A chain is followed no further.
 const MAX_CHAIN: usize = 5;
 
-/// All of them, in their order.
 pub(super) fn checks(
     known: &HostFacts,
     scan: &ScanResult,
@@ -32,7 +31,11 @@ pub(super) fn checks(
 fn chain(known: &HostFacts, answers: &Answers, leaf: &Certificate, now: Timestamp) -> Check {
     let id = Question::Chain;
     if known.trust.is_empty() {
-        return unknown(id, "whether its authority is trusted: no trust bundle is known", "give --file ca.pem");
+        return unknown(
+            id,
+            "whether its authority is trusted is not known, since there is no trust bundle",
+            "give --file ca.pem",
+        );
     }
     let files = "dockerd serves another authority's certificate: deliver this host's files, and restart dockerd";
     let Some(anchor) = anchor(known, &answers.chain, leaf) else {
@@ -48,7 +51,7 @@ fn chain(known: &HostFacts, answers: &Answers, leaf: &Certificate, now: Timestam
         return fail(id, message, "renew the authority and deliver the new bundle to hosts and clients");
     }
     match &answers.distrust {
-        Some(words) => fail(id, format!("clients that trust {subject} do not take it: {words}"), files),
+        Some(why) => fail(id, format!("clients that trust {subject} do not accept it: {why}"), files),
         None => ok(id, format!("it is signed by {subject}")),
     }
 }
@@ -82,15 +85,15 @@ fn names(known: &HostFacts, host: &str, leaf: &Certificate) -> Check {
         return ok(id, format!("it names {}", found.join(", ")));
     }
     let has = match (found.is_empty(), &leaf.common_name) {
-        (true, Some(name)) => format!("it has the common name {name} alone, which nobody looks at"),
+        (true, Some(name)) => format!("it has only the common name {name}, which clients ignore"),
         (true, None) => "it has no names at all".to_owned(),
         (false, _) => format!("it names {}", found.join(", ")),
     };
     let remedy = match known.host {
         Some(_) => {
-            "put the name into the DockerHostCert, or dial one that it has; where it is there, deliver and restart dockerd"
+            "add the name to the DockerHostCert, or connect to one that it has; if it has this one, deliver the files and restart dockerd"
         }
-        None => "dial one of its names, or have a certificate made that has this one",
+        None => "connect to one of its names, or issue a certificate that has this one",
     };
     fail(id, format!("it does not name {}: {has}", missing.join(", ")), remedy)
 }
@@ -99,38 +102,38 @@ fn expiry(renewal: Option<Renewal>, leaf: &Certificate, now: Timestamp) -> Check
     let id = Question::Expiry;
     let end = leaf.not_after;
     if now < leaf.not_before {
-        let message = format!("it is valid only from {} on", leaf.not_before);
-        return fail(id, message, "set the clock, here or where it was made");
+        let message = format!("it is not valid before {}", leaf.not_before);
+        return fail(id, message, "correct the clock of this machine, or of the one that issued it");
     }
     if now >= end {
         let remedy = "renew it (dockseal renew), deliver it and restart dockerd";
-        return fail(id, format!("it ended at {end}: no client takes it"), remedy);
+        return fail(id, format!("it ended at {end}: no client accepts it"), remedy);
     }
     let left = now.duration_until(end);
-    let words = match left.as_hours() / 24 {
+    let message = match left.as_hours() / 24 {
         0 => format!("{} hours left, until {end}", left.as_hours()),
         days => format!("{days} days left, until {end}"),
     };
-    // A certificate of a month is always within a month of its end.
+    // A certificate that lasts a month always ends within a month.
     let in_time = renewal.is_some_and(|renewal| now < renewal.at);
     match left.as_hours() <= SOON * 24 && !in_time {
-        true => bad(id, CheckOutcome::Warning, words, "renew it (dockseal renew), deliver it and restart dockerd"),
-        false => ok(id, words),
+        true => bad(id, CheckOutcome::Warning, message, "renew it (dockseal renew), deliver it and restart dockerd"),
+        false => ok(id, message),
     }
 }
 
 fn key_usage(leaf: &Certificate) -> Check {
     let id = Question::KeyUsage;
-    let again = "have it issued again with serverAuth alone: a DockerHostCert's is";
-    let stolen = "so whoever steals its key may be a client of every host";
+    let again = "issue it again with serverAuth alone, as for a DockerHostCert";
+    let stolen = "so a stolen key would be accepted as a client's by every host";
     match &leaf.extended_usage {
         _ if leaf.is_ca => fail(id, "it is an authority's own certificate: its key is on the host", again),
         None => fail(id, format!("it has no extended key usage, {stolen}"), again),
         Some(usages) if !usages.contains(&SERVER_AUTH) => {
-            fail(id, "it has no serverAuth: no client takes it for a server's", again)
+            fail(id, "it has no serverAuth: no client accepts it from a server", again)
         }
         Some(usages) if usages.contains(&CLIENT_AUTH) => {
-            fail(id, format!("it has clientAuth beside serverAuth, {stolen}"), again)
+            fail(id, format!("it has clientAuth in addition to serverAuth, {stolen}"), again)
         }
         Some(_) => ok(id, "serverAuth, and no clientAuth"),
     }
@@ -139,36 +142,35 @@ fn key_usage(leaf: &Certificate) -> Check {
 fn stored_is_served(known: &HostFacts, stored: &Certificate, leaf: &Certificate) -> Check {
     let id = Question::Stored;
     if stored.der == leaf.der {
-        return ok(id, "it is the stored one");
+        return ok(id, "it is the certificate in the Secret");
     }
     let same_authority = known.trust.iter().any(|anchor| leaf.is_issued_by(anchor));
     if same_authority && leaf.not_before < stored.not_before {
         let message = format!(
-            "an older one of ours is served, of {}; the stored one is of {}: dockerd was not restarted yet",
+            "an older certificate is served, issued at {}; the one in the Secret is of {}: dockerd was not restarted yet",
             leaf.not_before, stored.not_before
         );
-        return fail(
-            id,
-            message,
-            "deliver the stored one, and restart dockerd: it reads certificates only when it starts",
-        );
+        return fail(id, message, "deliver the files, and restart dockerd: it reads certificates only when it starts");
     }
     let message = match same_authority {
-        true => "another one of the same authority is served",
-        false => "a certificate is served that is none of ours",
+        true => "another certificate of the same authority is served",
+        false => "the certificate that is served is from another authority",
     };
-    fail(id, message, "deliver this host's files, and restart dockerd; or mend the address")
+    fail(id, message, "deliver this host's files, and restart dockerd; or correct the address")
 }
 
-/// Whether the stored one should have been renewed by now.
+/// Whether the renewal of the certificate in the Secret is late.
 pub(super) fn renewal(known: &HostFacts, renewal: Renewal) -> Check {
     let id = Question::Renewal;
     match (renewal.due, &known.stored) {
         (true, Some(stored)) => fail(
             id,
-            format!("the stored one was to be renewed at {}, and ends at {}", renewal.at, stored.not_after),
-            "see that the controller, or `dockseal up`, runs; `dockseal status` has the reason",
+            format!(
+                "the certificate in the Secret should have been renewed at {}, and ends at {}",
+                renewal.at, stored.not_after
+            ),
+            "check that the controller, or `dockseal up`, runs; `dockseal status` shows the reason",
         ),
-        _ => ok(id, format!("the stored one is renewed at {}", renewal.at)),
+        _ => ok(id, format!("the certificate in the Secret is renewed at {}", renewal.at)),
     }
 }

@@ -180,7 +180,7 @@ fn one_thing_wrong_is_one_verdict() {
             s.known.ip_addresses.push("10.0.0.1".parse().expect("an address"));
         }),
         (Q::Expiry, Fail, "ended at", |s| s.serve_of(Usage::Server, now() - DAY * 20, 19, &NAMES)),
-        (Q::Expiry, Fail, "only from", |s| s.serve_of(Usage::Server, now() + DAY, 19, &NAMES)),
+        (Q::Expiry, Fail, "not valid before", |s| s.serve_of(Usage::Server, now() + DAY, 19, &NAMES)),
         (Q::Expiry, Warning, "30 days left", |s| {
             s.known.renewal = None;
             s.serve_of(Usage::Server, now() - DAY * 20, 50, &NAMES);
@@ -193,7 +193,7 @@ fn one_thing_wrong_is_one_verdict() {
             s.known.renewal = Some(Renewal { at: now() + DAY, due: false });
             s.serve_of(Usage::Server, now() - SignedDuration::from_hours(1), 7, &NAMES);
         }),
-        (Q::Renewal, Fail, "was to be renewed", |s| {
+        (Q::Renewal, Fail, "should have been renewed", |s| {
             s.known.renewal = Some(Renewal { at: now() - DAY, due: true });
         }),
         (Q::KeyUsage, Fail, "no serverAuth", |s| s.serve_of(Usage::Client, now() - DAY, 365, &NAMES)),
@@ -216,16 +216,16 @@ fn one_thing_wrong_is_one_verdict() {
             let older = leaf(&s.authority, Usage::Server, now() - DAY * 60, 365, &NAMES);
             s.answers().chain = vec![older.der];
         }),
-        (Q::Stored, Fail, "another one of the same authority", |s| {
+        (Q::Stored, Fail, "another certificate of the same authority", |s| {
             let newer = leaf(&s.authority, Usage::Server, now() - DAY, 365, &NAMES);
             s.answers().chain = vec![newer.der];
         }),
-        (Q::Stored, Fail, "none of ours", |s| {
+        (Q::Stored, Fail, "from another authority", |s| {
             let foreign = leaf(&authority(now() - DAY * 90, 365), Usage::Server, now() - DAY * 60, 365, &NAMES);
             s.answers().chain = vec![foreign.der];
         }),
         (Q::PlainPort, Fail, "without any certificate", |s| s.answers().plain_http_port = Some(PlainHttpPort::Docker)),
-        (Q::PlainPort, Warning, "something listens", |s| s.answers().plain_http_port = Some(PlainHttpPort::Other)),
+        (Q::PlainPort, Warning, "a server listens", |s| s.answers().plain_http_port = Some(PlainHttpPort::Other)),
     ];
     for (number, (id, result, words, change)) in table.iter().enumerate() {
         let mut scene = sound();
@@ -243,7 +243,10 @@ fn one_thing_wrong_is_one_verdict() {
 fn a_host_whose_certificate_is_a_clients_too_is_told() {
     for (usages, words) in [
         (None, "no extended key usage"),
-        (Some(vec![crate::pki::certificate::SERVER_AUTH, crate::pki::certificate::CLIENT_AUTH]), "clientAuth beside"),
+        (
+            Some(vec![crate::pki::certificate::SERVER_AUTH, crate::pki::certificate::CLIENT_AUTH]),
+            "clientAuth in addition",
+        ),
     ] {
         let scene = sound();
         let mut certificate = scene.known.stored.clone().expect("it is stored");
@@ -260,8 +263,8 @@ fn a_host_whose_certificate_is_a_clients_too_is_told() {
 fn a_closed_port_is_one_verdict_and_says_how_it_is_closed() {
     for (port_state, words) in [
         (PortState::Refused("refused".into()), "nobody listens"),
-        (PortState::NoRoute("no route".into()), "no way leads there"),
-        (PortState::TimedOut("timed out".into()), "nobody says anything"),
+        (PortState::NoRoute("no route".into()), "there is no route"),
+        (PortState::TimedOut("timed out".into()), "does not answer"),
         (PortState::Unresolved("unknown".into()), "has no address"),
     ] {
         let mut scene = sound();
@@ -349,7 +352,7 @@ fn a_renewal_is_overdue_after_ten_minutes_and_never_where_it_would_gain_nothing(
     let issued = now() - DAY * 200;
     let long = authority(issued, 3650);
     let stored = leaf(&long, Usage::Server, issued, 365, &["pandora"]);
-    let at = plan::renew_at(&wanted, &stored);
+    let at = crate::decide::leaf::plan::renew_at(&wanted, &stored);
     assert!(at > now(), "{at}");
     let due = |authority: &Authority, after: SignedDuration| {
         renewal(&wanted, &stored, std::slice::from_ref(&authority.certificate), at + after).due

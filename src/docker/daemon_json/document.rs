@@ -1,4 +1,4 @@
-//! A JSON object as it was written: its members in order, each with its bytes and the space around it.
+//! A JSON object as it was written: bytes in, its members in order with the space around them out, and back.
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -8,10 +8,10 @@ use std::fmt;
 /// A daemon.json as it was written, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaemonJson {
-    /// Up to the brace that opens, with it.
+    /// The text up to the opening brace, with it.
     pub(super) opening: String,
     pub(super) members: Vec<Member>,
-    /// From behind the last value on.
+    /// The text after the last value.
     pub(super) closing: String,
 }
 
@@ -20,7 +20,7 @@ pub struct DaemonJson {
 pub(super) struct Member {
     pub(super) lead: String,
     pub(super) key: String,
-    /// What dockerd takes the key for, see [`folded`].
+    /// The name that dockerd reads, see [`folded`].
     pub(super) name: String,
     pub(super) colon: String,
     pub(super) value: String,
@@ -30,21 +30,21 @@ pub(super) struct Member {
 /// Why a daemon.json cannot be edited.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DaemonJsonError {
-    /// Notepad and PowerShell write these.
+    /// A byte order mark, as Notepad and PowerShell write it.
     #[error("failed to read daemon.json: it begins with a byte order mark; save it as UTF-8 without one")]
     ByteOrderMark,
-    /// Bytes that are not text.
+    /// Bytes that are not UTF-8.
     #[error("failed to read daemon.json: it is not UTF-8 at line {line} column {column}")]
     NotUtf8 {
-        /// From 1.
+        /// Line, from 1.
         line: usize,
-        /// In bytes, from 1.
+        /// Column in bytes, from 1.
         column: usize,
     },
-    /// JSON of another kind.
+    /// JSON, but not an object.
     #[error("failed to read daemon.json: it must be one JSON object, {{ ... }}: {0}")]
     NotAnObject(String),
-    /// Not JSON; the text says where.
+    /// Not JSON; the message says where.
     #[error("failed to read daemon.json: it is not JSON: {0}")]
     Malformed(String),
 }
@@ -61,7 +61,7 @@ impl DaemonJson {
             return Ok(DaemonJson { opening: "{".into(), members: Vec::new(), closing: "}\n".into() });
         }
         let Tokens(tokens) = serde_json::from_str(text).map_err(error)?;
-        Ok(lay_out(text, &tokens))
+        Ok(from_tokens(text, &tokens))
     }
 
     /// The text.
@@ -103,7 +103,7 @@ impl Member {
 
 /// The name that a JSON string holds, folded as encoding/json folds the names of fields: case is ignored, and so are
 /// the two letters outside ASCII whose simple folding is inside, U+017F and U+212A. A name that is not Unicode is
-/// nobody's field.
+/// no field of a struct.
 pub(super) fn folded(key: &str) -> String {
     let name: String = serde_json::from_str(key).unwrap_or_default();
     let fold = |letter: char| match letter {
@@ -166,7 +166,7 @@ fn is_space(letter: char) -> bool {
 }
 
 /// The text around its tokens, which were read from it in this order.
-fn lay_out(text: &str, tokens: &[(&RawValue, &RawValue)]) -> DaemonJson {
+fn from_tokens(text: &str, tokens: &[(&RawValue, &RawValue)]) -> DaemonJson {
     let (opening, mut rest) = text.split_at(text.find('{').map_or(0, |at| at + 1));
     let mut members = Vec::new();
     for (key, value) in tokens {

@@ -1,12 +1,14 @@
-//! Our members in a daemon.json: put in, put right, taken out. What is not ours stays as it was written.
+//! Changes to a daemon.json: the document and the wanted settings in, a changed document out. Other members stay as
+//! they were written.
 
+use super::document::DaemonJson;
 use super::document::Member;
-use super::{DaemonJson, TlsPaths};
+use super::settings::TlsPaths;
 
-/// What a delivery sets or takes out.
+/// The members that a delivery sets or removes.
 const OURS: [&str; 7] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey", "hosts", "live-restore"];
 
-/// What daemon.json shall say.
+/// The settings that daemon.json must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted<'a> {
     /// Absolute path of the trust bundle for clients.
@@ -17,24 +19,24 @@ pub struct Wanted<'a> {
     pub key: &'a str,
     /// true: `live-restore` is set; false: it stays as it is.
     pub live_restore: bool,
-    /// true: `hosts` goes, since socket activation listens.
+    /// true: `hosts` is removed, since systemd's socket listens.
     pub drop_hosts: bool,
 }
 
-/// TLS in daemon.json is another's by now, so nothing of it was taken out.
+/// The TLS settings were changed by someone else, so none was removed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("failed to take TLS out of daemon.json: {key} is {value}, which is not ours")]
+#[error("failed to remove TLS from daemon.json: {key} is {value}, which Dockseal did not set")]
 pub struct NotOurs {
-    /// The member.
+    /// The name of the member.
     pub key: &'static str,
-    /// Its value in JSON.
+    /// The value in JSON.
     pub value: String,
 }
 
 impl DaemonJson {
     /// The text in which dockerd demands client certificates: `tlsverify` and three paths, each once, and no `tls`.
-    /// A member that is there keeps its place, and what already says the same its bytes; new ones come last. Whoever
-    /// writes it asks [`super::tls_enforced()`] first: a member that hides another `tlsverify` inside is not ours to remove.
+    /// A member that exists keeps its place, and its bytes if its value is right; new ones come last. Before the text is
+    /// written, [`super::enforces_client_auth`] must accept it: a nested `tlsverify` is not removed.
     pub fn merged(&self, wanted: &Wanted) -> DaemonJson {
         let mut next = self.clone();
         next.remove("tls");
@@ -71,7 +73,7 @@ impl DaemonJson {
     /// The text without TLS. `hosts` and `live-restore` stay as they are, and so does TLS that names no files.
     ///
     /// # Errors
-    /// [`NotOurs`]: a path is not one of `ours`, so that dockerd's TLS has become somebody else's.
+    /// [`NotOurs`]: a path is not one of `ours`, so someone else has configured TLS.
     pub fn without_tls(&self, ours: &TlsPaths) -> Result<DaemonJson, NotOurs> {
         let mut next = self.clone();
         let paths = [("tlscacert", &ours.ca), ("tlscert", &ours.cert), ("tlskey", &ours.key)];
@@ -79,8 +81,8 @@ impl DaemonJson {
             return Ok(next);
         }
         for (key, path) in paths {
-            let foreign = self.members.iter().find(|member| member.is(key) && !says(&member.value, &quoted(path)));
-            if let Some(member) = foreign {
+            let changed = self.members.iter().find(|member| member.is(key) && !says(&member.value, &quoted(path)));
+            if let Some(member) = changed {
                 return Err(NotOurs { key, value: member.value.clone() });
             }
             next.remove(key);
@@ -90,7 +92,7 @@ impl DaemonJson {
         Ok(next)
     }
 
-    /// The text with the members that are ours to set as they were before, and all others as they are.
+    /// The text with the members of a delivery as they are in `before`, and all others as they are.
     pub fn reverted(&self, before: &DaemonJson) -> DaemonJson {
         let mut next = self.clone();
         for key in OURS {
@@ -102,7 +104,7 @@ impl DaemonJson {
         next
     }
 
-    /// Whether two texts differ in nothing but the members that are ours to set.
+    /// Whether two texts differ only in the members of a delivery.
     pub fn same_but_ours(&self, other: &DaemonJson) -> bool {
         let others = |of: &DaemonJson| {
             let theirs = of.members.iter().filter(|member| !OURS.iter().any(|key| member.is(key)));

@@ -1,7 +1,9 @@
-//! Whether dockerd, started with a daemon.json, is certain to demand client certificates. Whatever is odd is no.
+//! Whether dockerd, started with a daemon.json, is certain to demand client certificates: bytes in, its files or the
+//! doubt out. In doubt the answer is no.
 
+use super::document::{DaemonJson, DaemonJsonError};
 use super::document::{Member, Tokens, folded};
-use super::{DaemonJson, DaemonJsonError, TlsPaths};
+use super::settings::TlsPaths;
 
 const TLS_KEYS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
 
@@ -11,13 +13,13 @@ pub enum NotEnforced {
     /// Not an object in JSON.
     #[error(transparent)]
     Unreadable(#[from] DaemonJsonError),
-    /// A member that has to be there is not.
+    /// A required member is missing.
     #[error("daemon.json does not say {0}")]
     Missing(&'static str),
-    /// dockerd would take the last, readers the first.
+    /// A member appears twice: dockerd uses the last, other readers the first.
     #[error("daemon.json says {0} more than once")]
     Repeated(&'static str),
-    /// Capitals or escapes, which Go reads as the same name.
+    /// A name with capitals or escapes, which Go reads as the same name.
     #[error("daemon.json writes {key} as {written}")]
     Disguised {
         /// The name that dockerd reads.
@@ -25,32 +27,32 @@ pub enum NotEnforced {
         /// The name in JSON.
         written: String,
     },
-    /// dockerd reads members of members as its own in part, in no certain order.
-    #[error("daemon.json says {key} once more, inside of {parent}")]
+    /// A nested member, which dockerd may read as its own, in no certain order.
+    #[error("daemon.json says {key} once more, inside {parent}")]
     Nested {
         /// The name that dockerd reads.
         key: &'static str,
-        /// The member that it is in, in JSON.
+        /// The member that holds it, in JSON.
         parent: String,
     },
     /// Another value than the one that demands certificates.
-    #[error("daemon.json says {key} is {value}, which has to be {wanted}")]
+    #[error("daemon.json says {key} is {value}, which must be {wanted}")]
     Wrong {
-        /// The member.
+        /// The name of the member.
         key: &'static str,
-        /// Its value in JSON.
+        /// The value in JSON.
         value: String,
-        /// In words.
+        /// The required value, in words.
         wanted: &'static str,
     },
 }
 
 /// The files by which dockerd demands and checks client certificates, if it is certain to do so with this daemon.json:
-/// `tlsverify` is true and the three paths are absolute, each said once, plainly. That the files are there is for
-/// the caller to see; dockerd does not start without them.
+/// `tlsverify` is true and the three paths are absolute, each set once and by its plain name. Whether the files exist
+/// is not checked: dockerd does not start without them.
 ///
 /// # Errors
-/// [`Unsealed`]: anything else, with the reason in words.
+/// [`NotEnforced`]: the reason why it is not certain.
 pub fn enforces_client_auth(text: &[u8]) -> Result<TlsPaths, NotEnforced> {
     let document = DaemonJson::parse(text)?;
     nothing_nested(&document)?;

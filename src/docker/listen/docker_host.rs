@@ -15,7 +15,7 @@ pub enum DockerHostVariable {
     Tcp {
         /// An IP address without brackets, or a name, which dockerd resolves.
         host: String,
-        /// Its port; 0 is one that nobody knows before.
+        /// Its port; 0 lets the system choose one.
         port: u16,
     },
     /// A value with which dockerd does not start, or one of another system.

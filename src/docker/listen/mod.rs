@@ -1,4 +1,4 @@
-//! Where dockerd listens: addresses of ours, read and written for systemd, and what others' `-H` values mean.
+//! Where dockerd listens: text of a spec or of `-H` in, addresses and systemd's ListenStream= out.
 
 mod docker_host;
 
@@ -15,20 +15,20 @@ pub struct Listen {
     port: u16,
 }
 
-/// Why a text is no address to listen on.
+/// Why dockerd cannot listen on an address.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ListenAddressError {
-    /// Another form.
+    /// The text is not IP:PORT.
     #[error("failed to read {0:?}: an address to listen on is IP:PORT, such as 192.168.1.7:2376 or [fd00::7]:2376")]
     Malformed(String),
-    /// Port 0 is any port.
-    #[error("failed to read {0:?}: port 0 is none that a client could dial")]
+    /// Port 0, which means any free port.
+    #[error("failed to read {0:?}: no client can connect to port 0; choose another port")]
     PortZero(String),
-    /// fe80::/10 says nothing without the interface.
+    /// fe80::/10, which needs an interface.
     #[error("failed to read {0:?}: a link-local address belongs to one interface; use another address of the host")]
     LinkLocal(String),
-    /// Nobody listens there over TCP.
-    #[error("failed to read {0:?}: multicast and broadcast addresses are not listened on")]
+    /// Not an address of TCP.
+    #[error("failed to read {0:?}: dockerd cannot listen on a multicast or broadcast address")]
     Multicast(String),
 }
 

@@ -1,4 +1,4 @@
-//! An EnvironmentFile= as systemd reads it, asked for one variable.
+//! An EnvironmentFile= as systemd reads it: its text and a name in, the value of that variable out.
 
 /// Names of the variables in a command line, `$NAME` or `${NAME}`.
 pub fn variables(line: &str) -> impl Iterator<Item = &str> {

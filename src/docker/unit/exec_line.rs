@@ -21,23 +21,23 @@ const PREFIXES: [char; 6] = ['@', '-', ':', '+', '!', '|'];
 /// Why a command line cannot be edited.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum ExecError {
-    /// No word at all.
+    /// The command line is empty.
     #[error("failed to read ExecStart: it is empty")]
     Empty,
-    /// `;` between two.
+    /// Two commands with `;` between them.
     #[error("failed to read ExecStart: it holds more than one command")]
     MoreThanOne,
     /// A quote that is not closed; systemd ignores such a line.
     #[error("failed to read ExecStart: a quote is not closed")]
     Unbalanced,
     /// Escapes for bytes that are not UTF-8, or a zero byte, which no argument holds.
-    #[error("failed to read ExecStart: it holds bytes that are no text")]
+    #[error("failed to read ExecStart: it is not UTF-8")]
     NotText,
-    /// A name that a unit could not say, since it begins as a prefix does.
+    /// A program whose name begins like a prefix, which a unit cannot express.
     #[error("failed to read ExecStart: {0:?} is not a program")]
     NotAProgram(String),
-    /// What D-Bus says of it is not known here.
-    #[error("failed to read ExecStart: {0:?} is not known here")]
+    /// An ExecStartEx flag that Dockseal does not know.
+    #[error("failed to read ExecStart: Dockseal does not know the flag {0:?}")]
     UnknownFlag(String),
 }
 
@@ -135,7 +135,7 @@ impl ExecLine {
         self.values("host")
     }
 
-    /// What is said of TLS, in order.
+    /// The flags of TLS, in order.
     pub fn tls_flags(&self) -> Vec<TlsFlag> {
         let tls = |flag: Flag| flag.tls_name().map(|name| TlsFlag { name, value: flag.value.map(|text| plain(&text)) });
         self.flags().into_iter().filter_map(tls).collect()

@@ -1,4 +1,5 @@
-//! systemd's units of Docker: command lines read and changed, and the files that are ours. It starts nothing.
+//! systemd's units of Docker: unit text in, facts, changed command lines and Dockseal's own units out. It starts
+//! nothing.
 
 mod environment;
 mod exec_line;

@@ -1,4 +1,4 @@
-//! systemd's words: a command line taken apart at white space with quotes and escapes removed, and put back.
+//! Quoting of systemd's command lines: text in, words without quotes and escapes out, and back.
 
 /// What ends a word.
 const SPACE: [char; 4] = [' ', '\t', '\n', '\r'];

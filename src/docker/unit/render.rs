@@ -1,4 +1,4 @@
-//! The files that are ours: a socket unit with the guard, and drop-ins for docker.service and docker.socket.
+//! Dockseal's unit files: addresses and a command line in, the text of a socket unit and of drop-ins out.
 
 use super::ExecLine;
 use crate::docker::Listen;

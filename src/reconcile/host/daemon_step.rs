@@ -4,7 +4,7 @@ use super::HostDelivery;
 use crate::adapters::host::system_files;
 use crate::adapters::host::systemd::Systemd;
 use crate::api::condition::Reason;
-use crate::decide::host::restart_policy::serving;
+use crate::decide::host::report::serving;
 use crate::decide::host::step_request::{StepRequest, StepResult};
 use crate::decide::status::Verdict;
 use crate::docker::unit::BINARY;

@@ -94,7 +94,7 @@ fn write(directory: &CertDir, name: &str, material: &Material, probe: &Probe) ->
 
 /// Has the public names show the generation; where dockerd may be using what they show, its own step does.
 fn show(directory: &CertDir, host: &AssignedHost, shown: &ObservedFiles, generation: u64) -> Result<(), Verdict> {
-    let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.foreign.is_empty();
+    let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.others.is_empty();
     if ours_to_move && shown.current != Some(generation) {
         directory.set_current(generation).map_err(refusal)?;
     }
@@ -111,7 +111,7 @@ fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> Observ
     ];
     let ours = owner(host);
     let another = seen.owner.as_ref().filter(|there| there.object != ours.object);
-    let foreign = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
+    let is_other = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
     let trusted = match &seen.ca {
         PublicName::File(bytes) => all_from_pem(bytes).ok(),
         _ => None,
@@ -123,7 +123,7 @@ fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> Observ
         current: seen.current,
         matching: matching.map(|generation| generation.number),
         linked: names.iter().all(|(_, there)| **there == PublicName::Ours),
-        foreign: names.into_iter().filter(|(_, there)| foreign(there)).map(|(name, _)| name).collect(),
+        others: names.into_iter().filter(|(_, there)| is_other(there)).map(|(name, _)| name).collect(),
         trusted_before: trusted,
     }
 }

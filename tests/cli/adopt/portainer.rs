@@ -85,7 +85,7 @@ fn who_may_not_see_them_is_told() -> anyhow::Result<()> {
     };
     let standard = ask(&["--allow-http"], &portainer.add_user("standard", 2));
     assert_eq!((standard.code, standard.out.as_str()), (1, ""));
-    assert!(standard.err.contains("standard is no administrator"), "{}", standard.err);
+    assert!(standard.err.contains("standard is not an administrator"), "{}", standard.err);
     let wrong = ask(&["--allow-http"], "ptr_wrong");
     assert_eq!(wrong.code, 1);
     assert!(wrong.err.contains("it refuses the credential") && !wrong.err.contains("ptr_wrong"), "{}", wrong.err);

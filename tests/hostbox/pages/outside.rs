@@ -54,7 +54,7 @@ fn objects() -> Result<String> {
 fn nas(ada: &Terminal) -> Result<()> {
     ada.host.sh(&format!("systemctl stop docker.socket docker.service; {NAS_LOGIN}"))?;
     let said = ada.types(NAS, "dockseal enroll nas")?;
-    ensure!(said.contains("there is no systemd here"), "{said}");
+    ensure!(said.contains("this host has no systemd"), "{said}");
     let once = "ssh root@nas /usr/local/bin/dockseal companion --once || test $? = 4";
     ada.eventually(|| ada.sh(&format!("{once}; ssh root@nas test -e /volume1/docker/certs/nas.key")))?;
     let mut dockerd = nas_dockerd(ada)?;

@@ -34,8 +34,8 @@ async fn a_certificate_that_does_not_verify_is_told() {
     let (ours, others) = (Signer::new(), Signer::new());
     let address = serve(Some(ours.server("docker.test", None)), DOCKER).await;
     let client = ours.leaf(Usage::Client, "portainer");
-    let foreign = asked(&address, Some(&others), &client).await.unwrap_err();
-    assert!(matches!(foreign, PingError::NotTrusted(_)), "{foreign:?}");
+    let untrusted = asked(&address, Some(&others), &client).await.unwrap_err();
+    assert!(matches!(untrusted, PingError::NotTrusted(_)), "{untrusted:?}");
     let renamed = DockerAddress { host: "localhost".into(), ..address };
     let misnamed = asked(&renamed, Some(&ours), &client).await.unwrap_err();
     assert!(matches!(misnamed, PingError::NotTrusted(_)), "{misnamed:?}");

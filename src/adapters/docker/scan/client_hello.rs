@@ -1,7 +1,7 @@
 //! A hand-written ClientHello of TLS 1.0 or 1.1, which the TLS library does not speak: an address in, whether its server
 //! agrees to that version out. It reads only the server's first record.
 
-use super::super::request::{connect, within};
+use crate::adapters::docker::request::{connect, within};
 use crate::adapters::random;
 use crate::docker::scan::{TlsVersion, VersionSupport};
 use std::io;
@@ -57,7 +57,7 @@ fn support(answer: &[u8], minor: u8) -> VersionSupport {
 /// RFC 2246, 7.4.1.2, in one record.
 fn client_hello(minor: u8, seed: [u8; 16]) -> Vec<u8> {
     let mut body = vec![3, minor];
-    body.extend(seed.into_iter().chain(seed)); // nobody derives a key from it
+    body.extend(seed.into_iter().chain(seed)); // no key is derived from it
     body.push(0); // no session
     body.extend(length(SUITES.len() * 2));
     body.extend(SUITES.iter().flat_map(|suite| suite.to_be_bytes()));

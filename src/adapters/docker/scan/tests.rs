@@ -85,7 +85,7 @@ async fn who_does_not_listen_is_told_apart() {
     assert!(matches!(scanned("224.0.0.1", 2376, None, None).await.port_state, PortState::NoRoute(_)));
 }
 
-/// A full queue swallows whoever comes, as a firewall does.
+/// A full queue drops new connections, as a firewall does.
 #[tokio::test]
 async fn who_swallows_packets_is_told_apart() {
     let socket = tokio::net::TcpSocket::new_v4().unwrap();

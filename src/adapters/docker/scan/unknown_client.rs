@@ -1,7 +1,7 @@
 //! Client certificates made for one scan, which no host trusts: the time in, a key pair out. They are accepted only where
 //! a host does not verify its clients.
 
-use super::ClientKeyPair;
+use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::adapters::random::{quick_key, serial};
 use crate::pki::lifecycle::dates;
 use crate::pki::name::DistinguishedName;

@@ -1,6 +1,6 @@
-//! One opened directory and what is done in it, by descriptor. No link is followed, and no path is asked for twice.
+//! One opened directory and the calls on its entries, by descriptor. It follows no link, and resolves no path twice.
 
-use super::contents::Bytes;
+use super::bytes::Bytes;
 use super::error::{DeliveryError, UnsafePath, failed};
 use super::layout;
 use rustix::fd::OwnedFd;
@@ -14,17 +14,17 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// No file of ours, and none that is taken over, is larger.
+/// The largest file that is read.
 const MAX_BYTES: u64 = 1 << 20;
 const BELOW: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
-/// Whom a directory is safe from.
+/// Which changes by others a directory must exclude.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guard {
-    /// Nobody else can exchange our entries: a sticky directory will do.
-    Passage,
-    /// Nobody else can make entries.
-    Own,
+    /// Others cannot replace our entries: a sticky directory is enough.
+    Replacing,
+    /// Others can make no entries.
+    Writing,
 }
 
 /// An opened directory.
@@ -44,12 +44,11 @@ impl DirHandle {
         Ok(DirHandle { fd: fd.map_err(|error| failed("open", &path, error))?, path })
     }
 
-    /// Where it was found.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where an entry is, to say it; the directory itself where it has no name.
+    /// The path of an entry, for messages; that of the directory itself for an empty name.
     pub(super) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
         if name.as_ref().as_os_str().is_empty() { self.path.clone() } else { self.path.join(name) }
     }
@@ -69,7 +68,7 @@ impl DirHandle {
         }
     }
 
-    /// A directory in it; none where there is nothing.
+    /// A directory in it; none where it is missing.
     pub(super) fn dir(&self, name: impl AsRef<OsStr>) -> Result<Option<DirHandle>, DeliveryError> {
         let name = name.as_ref();
         match self.open(name, path_flags(), 0) {
@@ -88,16 +87,16 @@ impl DirHandle {
         }
     }
 
-    /// The directory above, as the file system has it.
-    pub(super) fn above(&self) -> Result<DirHandle, DeliveryError> {
+    /// The parent directory, as the file system has it.
+    pub(super) fn parent(&self) -> Result<DirHandle, DeliveryError> {
         let fd = fs::openat(&self.fd, "..", path_flags(), Mode::empty()).map_err(self.fail("open", ".."))?;
         Ok(DirHandle { fd, path: self.path.parent().unwrap_or(Path::new("/")).to_owned() })
     }
 
-    /// Fails where others could exchange what is in it.
+    /// Fails where others could make the changes that `guard` excludes.
     pub(super) fn check(&self, guard: Guard) -> Result<(), DeliveryError> {
         let found = self.stat()?;
-        let sticky = guard == Guard::Passage && found.st_mode & 0o1000 != 0;
+        let sticky = guard == Guard::Replacing && found.st_mode & 0o1000 != 0;
         let writable = found.st_mode & 0o022 != 0 && !sticky;
         self.refuse("", others(&found).or(writable.then_some(UnsafePath::Writable { mode: found.st_mode & 0o7777 })))
     }
@@ -106,12 +105,12 @@ impl DirHandle {
         fs::fstat(&self.fd).map_err(|error| failed("look at", &self.path, error))
     }
 
-    /// What the file system of it has left.
-    pub(super) fn room(&self) -> Result<fs::StatVfs, DeliveryError> {
+    /// The free space of its file system.
+    pub(super) fn free_space(&self) -> Result<fs::StatVfs, DeliveryError> {
         fs::fstatvfs(&self.fd).map_err(|error| failed("look at", &self.path, error))
     }
 
-    /// A directory in it, made where there is none, 0755 whatever the umask is, and synced.
+    /// A directory in it, made where it is missing, with mode 0755 whatever the umask is, and synced.
     pub(super) fn make_folder(&self, name: impl AsRef<OsStr>) -> Result<DirHandle, DeliveryError> {
         let name = name.as_ref();
         let made = match fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o755)) {
@@ -120,7 +119,7 @@ impl DirHandle {
         };
         let dir = self.dir(name)?.ok_or_else(|| self.fail("make", name)(Errno::NOENT))?;
         if made {
-            dir.check(Guard::Own).and_then(|()| dir.chmod(0o755)).and_then(|()| self.sync())?;
+            dir.check(Guard::Writing).and_then(|()| dir.chmod(0o755)).and_then(|()| self.sync())?;
         }
         Ok(dir)
     }
@@ -135,13 +134,13 @@ impl DirHandle {
         self.open(".", OFlags::RDONLY | OFlags::DIRECTORY, 0)
     }
 
-    /// Has what is in it survive a power cut.
+    /// Syncs its entries to the disk.
     pub(super) fn sync(&self) -> Result<(), DeliveryError> {
         let done = self.readable().and_then(fs::fsync);
         done.map_err(|error| failed("sync", &self.path, error))
     }
 
-    /// Names of what is in it.
+    /// The names of its entries.
     pub(super) fn names(&self) -> Result<Vec<OsString>, DeliveryError> {
         let fail = |error| failed("read", &self.path, error);
         let mut names = Vec::new();
@@ -155,7 +154,7 @@ impl DirHandle {
         Ok(names)
     }
 
-    /// Writes a new file, and has it survive a power cut.
+    /// Writes a new file, and syncs it to the disk.
     pub(super) fn create(&self, name: &str, mode: u32, bytes: &[u8]) -> Result<(), DeliveryError> {
         let fail = self.fail("write", name);
         let fd = self.open(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode).map_err(&fail)?;
@@ -165,16 +164,16 @@ impl DirHandle {
         written.map_err(|error| fail(Errno::from_io_error(&error).unwrap_or(Errno::IO)))
     }
 
-    /// A file that only we read and write, and that stays open: the lock.
+    /// Opens a file that only its owner reads and writes: the lock.
     pub(super) fn private(&self, name: &str) -> Result<OwnedFd, DeliveryError> {
         let fail = self.fail("open", name);
         let fd = self.open(name, OFlags::RDWR | OFlags::CREATE | OFlags::NONBLOCK, 0o600).map_err(&fail)?;
         let found = fs::fstat(&fd).map_err(&fail)?;
-        self.check_plain(name, &found)?;
+        self.check_regular(name, &found)?;
         self.refuse(name, problem(&found, 0o600)).map(|()| fd)
     }
 
-    /// Reads a plain file; none where there is nothing.
+    /// Reads a regular file; none where it is missing.
     pub(super) fn read(&self, name: &str) -> Result<Option<(Bytes, Stat)>, DeliveryError> {
         let fail = self.fail("read", name);
         let fd = match self.open(name, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY, 0) {
@@ -182,7 +181,7 @@ impl DirHandle {
             done => done.map_err(&fail)?,
         };
         let found = fs::fstat(&fd).map_err(&fail)?;
-        self.check_plain(name, &found)?;
+        self.check_regular(name, &found)?;
         // Of the full size at once: growing would leave copies of a key behind.
         let mut bytes =
             Zeroizing::new(Vec::with_capacity(usize::try_from(MAX_BYTES.min(found.st_size as u64) + 1).unwrap_or(0)));
@@ -194,15 +193,15 @@ impl DirHandle {
         Ok(Some((Bytes(bytes), found)))
     }
 
-    /// Reads a file of a generation; none where there is nothing.
+    /// Reads a file of a generation; none where it is missing.
     pub(super) fn read_own(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
         let linked = (found.st_nlink != 1).then_some(UnsafePath::Links { count: found.st_nlink });
         self.refuse(name, problem(&found, layout::mode(name)).or(linked)).map(|()| Some(bytes))
     }
 
-    /// Reads our marker; none where there is nothing. Where the kernel lets others make hard links to it, that is no
-    /// reason to stop: only its owner writes to it.
+    /// Reads the marker; none where it is missing. Hard links to it, which some kernels let others make, are allowed:
+    /// only its owner writes to it.
     pub(super) fn read_marker(&self, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let Some((bytes, found)) = self.read(name)? else { return Ok(None) };
         self.refuse(name, problem(&found, 0o644)).map(|()| Some(bytes))
@@ -212,16 +211,16 @@ impl DirHandle {
         problem.map_or(Ok(()), |problem| Err(DeliveryError::Insecure { path: self.at(name), problem }))
     }
 
-    fn check_plain(&self, name: &str, found: &Stat) -> Result<(), DeliveryError> {
+    fn check_regular(&self, name: &str, found: &Stat) -> Result<(), DeliveryError> {
         let what = match FileType::from_raw_mode(found.st_mode) {
             FileType::RegularFile => return Ok(()),
             FileType::Directory => "a directory",
-            _ => "no plain file",
+            _ => "not a regular file",
         };
         Err(DeliveryError::InTheWay { path: self.at(name), what })
     }
 
-    /// Where a link points to; none where there is nothing or no link.
+    /// The target of a link; none where there is no link.
     pub(super) fn link(&self, name: impl AsRef<OsStr>) -> Result<Option<PathBuf>, DeliveryError> {
         match fs::readlinkat(&self.fd, name.as_ref(), Vec::new()) {
             Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
@@ -230,7 +229,7 @@ impl DirHandle {
         }
     }
 
-    /// Where a link points to that nobody else can change; an error where another user made it.
+    /// The target of a link that no other user can change; an error where another user made it.
     pub(super) fn trusted_link(&self, name: &OsStr) -> Result<PathBuf, DeliveryError> {
         let fail = self.fail("read", name);
         let fd = fs::openat(&self.fd, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
@@ -249,26 +248,26 @@ impl DirHandle {
         }
     }
 
-    /// Renames an entry, over what is there.
+    /// Renames an entry, over an existing one.
     pub(super) fn rename(&self, name: &str, to: &DirHandle, new: &str) -> Result<(), DeliveryError> {
         fs::renameat(&self.fd, name, &to.fd, new).map_err(to.fail("write", new))
     }
 }
 
-/// Without NOFOLLOW, which would open a link itself and find it no directory.
+/// Without NOFOLLOW, which would open a link itself.
 fn path_flags() -> OFlags {
     OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
-/// Another user's, that is neither ours nor root's.
+/// The owner, where it is neither root nor this process's user.
 fn others(found: &Stat) -> Option<UnsafePath> {
     let wanted = geteuid().as_raw();
     (found.st_uid != 0 && found.st_uid != wanted).then_some(UnsafePath::Owner { uid: found.st_uid, wanted })
 }
 
-/// Why a file may not hold what we wrote to it with at most those permissions.
-fn problem(found: &Stat, most: u32) -> Option<UnsafePath> {
+/// Why others could have changed a file that was written with at most those permissions.
+fn problem(found: &Stat, max_mode: u32) -> Option<UnsafePath> {
     let mode = found.st_mode & 0o7777;
-    let loose = (mode & !most != 0).then_some(UnsafePath::Mode { mode });
+    let loose = (mode & !max_mode != 0).then_some(UnsafePath::Mode { mode });
     others(found).or(loose)
 }

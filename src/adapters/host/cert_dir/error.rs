@@ -1,16 +1,16 @@
-//! Why certificate files cannot be brought to a host, in words that say what to do. It never holds what is in a file.
+//! Why certificate files cannot be delivered, and what to do. An error never holds the content of a file.
 
 use crate::adapters::disk::atomic_files::FileError;
 use rustix::io::Errno;
 use std::path::{Path, PathBuf};
 
-/// Why files could not be looked at or delivered.
+/// Why files could not be read or delivered.
 #[derive(Debug, thiserror::Error)]
 pub enum DeliveryError {
-    /// The directory is none that the administrator lists.
+    /// The directory is not below one that the administrator lists.
     #[error(
-        "{} is not in a directory that certificates may be delivered to on this host ({}): choose one below those, or \
-         have its administrator list it",
+        "{} is not below a directory that certificates may be delivered to on this host ({}): choose one below those, or \
+         ask the administrator to list it",
         directory.display(), listed(roots)
     )]
     Outside {
@@ -19,15 +19,15 @@ pub enum DeliveryError {
         /// What is allowed.
         roots: Vec<PathBuf>,
     },
-    /// A path that leaves open what it means.
-    #[error("{} is no plain path: write it from / on, without . and ..", .0.display())]
+    /// The path is not absolute, or holds `.` or `..`.
+    #[error("{} must be an absolute path without . and ..", .0.display())]
     NotCanonical(PathBuf),
-    /// A name that is no name of an object, is the authority's own, or is too long.
+    /// The name cannot name files: it is not one of an object, or is `ca`, or is too long.
     #[error("{0:?} cannot name certificate files: a name is of a-z, 0-9, - and ., at most 251 bytes, and not ca")]
     Name(String),
-    /// Something else is where a directory or a file should be.
+    /// A file of another type is where a directory or a file should be.
     #[error(
-        "{} is {what}, and nothing is read or written through it: remove it, or choose another directory",
+        "{} is {what}, which is neither read nor written through: remove it, or choose another directory",
         path.display()
     )]
     InTheWay {
@@ -36,7 +36,7 @@ pub enum DeliveryError {
         /// What it is.
         what: &'static str,
     },
-    /// Others could exchange what is there.
+    /// Others could replace the file or directory.
     #[error("{} {problem}", path.display())]
     Insecure {
         /// Where.
@@ -47,8 +47,8 @@ pub enum DeliveryError {
     /// The file system is mounted read-only.
     #[error("the file system of {} is mounted read-only: mount it writable, or choose another directory", .0.display())]
     ReadOnly(PathBuf),
-    /// There is no room left.
-    #[error("there is no room in {}: {why}", path.display())]
+    /// There is no space left.
+    #[error("there is no space left in {}: {why}", path.display())]
     NoSpace {
         /// Where.
         path: PathBuf,
@@ -57,11 +57,11 @@ pub enum DeliveryError {
     },
     /// The kernel, or a sandbox, has no openat2.
     #[error(
-        "the kernel does not offer openat2, without which nobody can be kept from redirecting what is written: use \
-         Linux 5.6 or newer, and a container runtime whose seccomp profile knows that call"
+        "the kernel does not offer openat2, without which other users could redirect writes: use Linux 5.6 or newer, and a \
+         container runtime whose seccomp profile allows that call"
     )]
     OldKernel,
-    /// The directory is another object's.
+    /// Another object's files are delivered to the directory.
     #[error("{} is used by {owner}: choose another directory, or delete that object first", path.display())]
     Claimed {
         /// The directory.
@@ -69,11 +69,11 @@ pub enum DeliveryError {
         /// Whose it is.
         owner: String,
     },
-    /// A public name is somebody else's file.
-    #[error("{} is there already and is not ours: move it away, or set takeOver: true", .0.display())]
+    /// Someone else's file has a public name.
+    #[error("{} exists and was not delivered by Dockseal: move it away, or set takeOver: true", .0.display())]
     FileExists(PathBuf),
-    /// What is there cannot be taken over.
-    #[error("failed to take over {}: it is {what}; put the plain file there", path.display())]
+    /// The existing file cannot be taken over.
+    #[error("failed to take over {}: it is {what}; put a regular file there", path.display())]
     TakeOver {
         /// Which.
         path: PathBuf,
@@ -84,20 +84,20 @@ pub enum DeliveryError {
     #[error("another process is writing in {}: let it end, then try again", .0.display())]
     Busy(PathBuf),
     /// What was read back is not what was written.
-    #[error("{} does not hold what was written to it: check that disk", .0.display())]
+    #[error("{} does not hold what was written to it: check the disk", .0.display())]
     ReadBackDiffers(PathBuf),
     /// There is no such generation.
     #[error("{} is no longer there", .0.display())]
     NoGeneration(PathBuf),
-    /// Anything else that the system says.
+    /// Any other error of the file system.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
-/// What lets others exchange a file or directory.
+/// Why others could replace a file or directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnsafePath {
-    /// It is another user's.
+    /// It belongs to another user.
     Owner {
         /// Whose.
         uid: u32,
@@ -125,11 +125,13 @@ impl std::fmt::Display for UnsafePath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             UnsafePath::Owner { uid, wanted } => {
-                write!(f, "belongs to uid {uid}, who could exchange what is there: chown {wanted} it")
+                write!(f, "belongs to uid {uid}, who could replace it: chown {wanted} it")
             }
             UnsafePath::Writable { mode } => write!(f, "may be written by others (mode {mode:04o}): chmod go-w it"),
             UnsafePath::Mode { mode } => write!(f, "has the permissions {mode:04o}, more than it was written with"),
-            UnsafePath::Links { count } => write!(f, "has {count} hard links, so it may be written under another name"),
+            UnsafePath::Links { count } => {
+                write!(f, "has {count} hard links, so it could be changed under another name")
+            }
         }
     }
 }
@@ -151,7 +153,7 @@ pub(super) fn failed(verb: &'static str, path: &Path, error: Errno) -> DeliveryE
             DeliveryError::NoSpace { path, why: format!("{}: remove some files there", std::io::Error::from(error)) }
         }
         Errno::LOOP => DeliveryError::InTheWay { path, what: "a symbolic link" },
-        Errno::NOTDIR => DeliveryError::InTheWay { path, what: "no directory" },
+        Errno::NOTDIR => DeliveryError::InTheWay { path, what: "not a directory" },
         Errno::ISDIR => DeliveryError::InTheWay { path, what: "a directory" },
         _ => FileError { verb, path: path.display().to_string(), source: error.into() }.into(),
     }

@@ -1,70 +1,74 @@
-//! The three public names: linked to what `current` names, or taken over from somebody else. They never show parts of
-//! two sets, whenever this ends.
+//! The three public names: linked to the current generation, or taken over from someone else. Wherever this is
+//! interrupted, they never show parts of two sets.
 
-use super::contents::{self, Bytes, PublicName};
+use super::bytes::Bytes;
+use super::contents::{self, PublicName};
+use super::dir_handle::DirHandle;
+use super::directory::CertDir;
+use super::error::DeliveryError;
 use super::layout::{self, FileNames};
-use super::write_lock::{GenerationFile, WriteLock, check_room, check_writable};
-use super::{CertDir, DeliveryError, DirHandle};
+use super::state_dir;
+use super::write_lock::{GenerationFile, WriteLock, check_space, check_writable};
 
-/// What a public name may be put over.
+/// Which existing files a public name may replace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overwrite {
-    /// Nothing: a file that is not ours is [`DeliveryError::FileExists`].
+    /// None: someone else's file is [`DeliveryError::FileExists`].
     Never,
-    /// A file that holds what the current generation holds.
+    /// A file with the same content as that of the current generation.
     IfSame,
-    /// Whatever is there, directories excepted.
+    /// Every file and link, but no directory.
     Always,
 }
 
-/// A name to link, and whether something is there already.
+/// A name to link, and whether it exists.
 type Unlinked<'a> = (&'a str, bool);
 
 impl CertDir {
-    /// Makes the public names whose files the current generation has.
+    /// Links the public names to the files of the current generation.
     ///
     /// # Errors
     /// [`DeliveryError::FileExists`], before anything is changed, where one is not ours and `overwrite` does not cover it.
     pub fn link_names(&self, name: &str, overwrite: Overwrite) -> Result<(), DeliveryError> {
         let names = FileNames::of(name)?;
-        let Some(keep) = layout::keep(&self.dir)? else { return Ok(()) };
-        if self.unlinked(&keep, &names, overwrite)?.is_empty() {
+        let Some(state) = state_dir::open(&self.dir)? else { return Ok(()) };
+        if self.unlinked(&state, &names, overwrite)?.is_empty() {
             return Ok(());
         }
         check_writable(&self.dir)?;
-        let turn = WriteLock::make(&self.dir)?;
-        self.link(&turn, &names, overwrite)
+        let lock = WriteLock::make(&self.dir)?;
+        self.link(&lock, &names, overwrite)
     }
 
-    fn link(&self, turn: &WriteLock, names: &FileNames, overwrite: Overwrite) -> Result<(), DeliveryError> {
-        let unlinked = self.unlinked(&turn.keep, names, overwrite)?;
+    fn link(&self, lock: &WriteLock, names: &FileNames, overwrite: Overwrite) -> Result<(), DeliveryError> {
+        let unlinked = self.unlinked(&lock.state, names, overwrite)?;
         for (name, replace) in &unlinked {
             let target = layout::public_target(name);
             match replace {
-                true => turn.replace_link(&self.dir, name, &target)?,
+                true => lock.replace_link(&self.dir, name, &target)?,
                 false if self.dir.make_link(name, &target)? => {}
                 false => return Err(DeliveryError::FileExists(self.dir.at(name))),
             }
         }
-        if unlinked.is_empty() { Ok(()) } else { turn.keep.sync().and_then(|()| self.dir.sync()) }
+        if unlinked.is_empty() { Ok(()) } else { lock.state.sync().and_then(|()| self.dir.sync()) }
     }
 
     fn unlinked<'a>(
         &self,
-        keep: &DirHandle,
+        state: &DirHandle,
         names: &'a FileNames,
         overwrite: Overwrite,
     ) -> Result<Vec<Unlinked<'a>>, DeliveryError> {
         let mut unlinked = Vec::new();
-        let current = match layout::shown(keep) {
+        let current = match state_dir::current_generation(state) {
             Ok(Some(current)) => current,
-            // A generation that others may change is not linked to; the next one heals it.
+            // A generation that others may change is not linked to; the next one replaces it.
             Ok(None) | Err(DeliveryError::Insecure { .. } | DeliveryError::InTheWay { .. }) => return Ok(unlinked),
             Err(error) => return Err(error),
         };
         for name in names.public() {
             if !current.has(name)? {
-                continue; // flawed or not: a link to it is no worse than none
+                continue; // an unsafe file is linked too: without it, dockerd would not start either
             }
             match self.public(name)? {
                 PublicName::Ours => {}
@@ -81,33 +85,32 @@ impl CertDir {
         Ok(unlinked)
     }
 
-    /// Takes the files over that are under the public names: copies them as they are into a generation, moves
-    /// `current` to it, and has the names link to it. What they show is the same before, between and after. None where
-    /// there is nothing to take over.
+    /// Takes over the files that have the public names: copies them into a generation, makes it current, and links the
+    /// names to it. They show the same content before, between and after. None where there is nothing to take over.
     ///
     /// # Errors
-    /// [`DeliveryError::TakeOver`] where one of them is no plain file; nothing is changed then.
+    /// [`DeliveryError::TakeOver`] where one of them is not a regular file; then nothing is changed.
     pub fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
         let names = FileNames::of(name)?;
-        if !self.any_foreign(&names)? {
+        if !self.has_other_files(&names)? {
             return Ok(None);
         }
         check_writable(&self.dir)?;
-        let turn = WriteLock::make(&self.dir)?;
+        let lock = WriteLock::make(&self.dir)?;
         let mut shown = Vec::new();
         for name in names.public() {
-            shown.extend(self.bytes(&turn.keep, name)?.map(|bytes| (name, bytes)));
+            shown.extend(self.bytes(&lock.state, name)?.map(|bytes| (name, bytes)));
         }
         let copy = |(name, bytes)| GenerationFile { name, mode: copy_mode(name, bytes), bytes };
         let files: Vec<_> = shown.iter().map(|(name, bytes)| copy((*name, bytes))).collect();
-        check_room(&self.dir, &files)?;
-        let number = turn.write(&files)?;
-        turn.set_current(number)?;
-        self.link(&turn, &names, Overwrite::IfSame)?;
+        check_space(&self.dir, &files)?;
+        let number = lock.write(&files)?;
+        lock.set_current(number)?;
+        self.link(&lock, &names, Overwrite::IfSame)?;
         Ok(Some(number))
     }
 
-    fn any_foreign(&self, names: &FileNames) -> Result<bool, DeliveryError> {
+    fn has_other_files(&self, names: &FileNames) -> Result<bool, DeliveryError> {
         for name in names.public() {
             if !matches!(self.public(name)?, PublicName::Ours | PublicName::Absent) {
                 return Ok(true);
@@ -121,10 +124,12 @@ impl CertDir {
     }
 
     /// What a public name shows.
-    fn bytes(&self, keep: &DirHandle, name: &str) -> Result<Option<Bytes>, DeliveryError> {
+    fn bytes(&self, state: &DirHandle, name: &str) -> Result<Option<Bytes>, DeliveryError> {
         let what = match self.public(name)? {
             PublicName::Absent => return Ok(None),
-            PublicName::Ours => return layout::shown(keep)?.map_or(Ok(None), |current| current.read_own(name)),
+            PublicName::Ours => {
+                return state_dir::current_generation(state)?.map_or(Ok(None), |current| current.read_own(name));
+            }
             PublicName::File(bytes) => return Ok(Some(bytes)),
             PublicName::Link(target) => format!("a link to {}", target.display()),
             PublicName::Unreadable(why) => format!("not readable ({why})"),
@@ -133,7 +138,7 @@ impl CertDir {
     }
 }
 
-/// What was taken over keeps its content; a certificate file that a key is in as well is nobody else's to read.
+/// Permissions of a file that was taken over: with a private key in it, only its owner reads it.
 pub(super) fn copy_mode(name: &str, bytes: &[u8]) -> u32 {
     let private = b"PRIVATE KEY";
     if bytes.windows(private.len()).any(|window| window == private) { 0o400 } else { layout::mode(name) }

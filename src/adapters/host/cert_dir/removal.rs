@@ -1,4 +1,4 @@
-//! Removal of what is ours in an opened directory, with all that is in it. Links are removed, never followed.
+//! Removal of entries of an opened directory, with all that they hold. It removes links, and never follows one.
 
 use super::dir_handle::DirHandle;
 use super::error::DeliveryError;
@@ -6,11 +6,11 @@ use rustix::fs::{AtFlags, unlinkat};
 use rustix::io::Errno;
 use std::ffi::OsStr;
 
-/// Directories within each other that are removed at most.
+/// How deep directories are removed.
 const MAX_DEPTH: usize = 8;
 
 impl DirHandle {
-    /// Removes an entry and all that is in it; true where there was one.
+    /// Removes an entry and all that it holds; true where there was one.
     pub(super) fn remove(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
         self.remove_to(name.as_ref(), MAX_DEPTH)
     }
@@ -29,7 +29,7 @@ impl DirHandle {
         self.remove_empty(name)
     }
 
-    /// Removes an empty directory; false where it is none, or is not empty.
+    /// Removes an empty directory; false where it is missing or not empty.
     pub(super) fn remove_empty(&self, name: impl AsRef<OsStr>) -> Result<bool, DeliveryError> {
         match unlinkat(&self.fd, name.as_ref(), AtFlags::REMOVEDIR) {
             Ok(()) => Ok(true),

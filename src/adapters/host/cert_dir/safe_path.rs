@@ -1,41 +1,40 @@
-//! The way to a directory: below a root that the administrator lists, over nothing that others could exchange.
+//! Opening a directory by its path: allowed roots and a path in, the directory out. It passes through no directory that
+//! others could replace.
 
 use super::dir_handle::{DirHandle, Guard};
 use super::error::DeliveryError;
 use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
-/// Links of root's that are followed on the way to an allowed root.
+/// Links that are followed up to an allowed root.
 const MAX_LINKS: usize = 16;
 
-/// What is done where a directory is missing.
+/// What to do where a directory is missing.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// It is made.
     Make,
-    /// It is not.
     Leave,
 }
 
 /// Opens `directory`; none where it is missing and not to be made.
 ///
-/// Every directory on the way must be root's or ours, and nobody else may rename in it: it is not writable by others,
-/// or sticky. Up to the allowed root, links are followed that are root's or ours themselves (`/var/run`); from there
-/// on, none. The directory itself must not be writable by others at all.
+/// Every directory of the path must belong to root or to this process's user, and others may not rename in it: it is
+/// not writable by them, or sticky. Up to the allowed root, links of those users are followed (`/var/run`); below it,
+/// none. The directory itself must not be writable by others at all.
 pub(super) fn open(roots: &[PathBuf], directory: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {
     let root = root_of(roots, directory)?;
     let below = directory.strip_prefix(root).unwrap_or(Path::new(""));
-    let Some(mut here) = walk(root, missing)? else { return Ok(None) };
+    let Some(mut here) = open_root(root, missing)? else { return Ok(None) };
     for name in below {
         let next = match (here.dir(name)?, missing) {
             (Some(next), _) => next,
             (None, Missing::Make) => here.make_folder(name)?,
             (None, Missing::Leave) => return Ok(None),
         };
-        next.check(Guard::Passage)?;
+        next.check(Guard::Replacing)?;
         here = next;
     }
-    here.check(Guard::Own)?;
+    here.check(Guard::Writing)?;
     Ok(Some(here))
 }
 
@@ -54,13 +53,13 @@ fn plain(path: &Path) -> Result<(), DeliveryError> {
     if path.is_absolute() && steps { Ok(()) } else { Err(DeliveryError::NotCanonical(path.to_owned())) }
 }
 
-fn walk(root: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {
+fn open_root(root: &Path, missing: Missing) -> Result<Option<DirHandle>, DeliveryError> {
     let mut here = top()?;
     let mut ahead = steps(root);
     let mut links = 0;
     while let Some(name) = ahead.pop() {
         if name == ".." {
-            here = checked(here.above()?)?;
+            here = checked(here.parent()?)?;
             continue;
         }
         here = match here.dir(&name) {
@@ -84,7 +83,7 @@ fn top() -> Result<DirHandle, DeliveryError> {
 }
 
 fn checked(dir: DirHandle) -> Result<DirHandle, DeliveryError> {
-    dir.check(Guard::Passage).map(|()| dir)
+    dir.check(Guard::Replacing).map(|()| dir)
 }
 
 /// The steps of a path, the first one last.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::condition::Reason;
-use crate::decide::host::daemon_config::{ca_of_flags, can_be_told, closed, removed};
+use crate::decide::host::daemon_config::{ca_of_flags, check_in_force, closed, removed};
 use crate::docker::daemon_json::enforces_client_auth;
 
 const OVERRIDE: &str = "/usr/bin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --tlsverify --tlscacert=/srv/ca.pem \
@@ -89,7 +89,7 @@ fn what_cannot_be_read_or_told_is_refused() {
         let refused = served(&found, &desired(&request)).expect_err(words);
         assert!(refused.reason == reason && refused.message.contains(words), "{words}: {refused:?}");
     }
-    assert!(can_be_told(&exec("dockerd -H fd:// --config-file /etc/docker/daemon.json")).is_ok());
+    assert!(check_in_force(&exec("dockerd -H fd:// --config-file /etc/docker/daemon.json")).is_ok());
 }
 
 #[test]

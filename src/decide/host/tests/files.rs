@@ -54,24 +54,24 @@ fn step(take_over: bool, shown: &ObservedFiles) -> String {
 
 #[test]
 fn files_are_written_once_and_others_only_taken_over() {
-    let foreign = |trusted: Option<Vec<Certificate>>| ObservedFiles {
-        foreign: vec!["ca.pem".into(), "pandora.key".into()],
+    let others = |trusted: Option<Vec<Certificate>>| ObservedFiles {
+        others: vec!["ca.pem".into(), "pandora.key".into()],
         trusted_before: trusted,
         ..ObservedFiles::default()
     };
     let known = vec![authority(0, 30).certificate, authority(2, 0).certificate];
     let lost = vec![authority(0, 30).certificate, authority(2, 30).certificate];
     let another = ObservedFiles { owner: Some("DockerHostCert/home/styx".into()), ..ObservedFiles::default() };
-    let key_alone = ObservedFiles { foreign: vec!["pandora.key".into()], ..ObservedFiles::default() };
+    let key_alone = ObservedFiles { others: vec!["pandora.key".into()], ..ObservedFiles::default() };
     let matching = ObservedFiles { matching: Some(3), ..ObservedFiles::default() };
-    let edited = ObservedFiles { delivered: true, matching: Some(3), ..foreign(None) };
+    let edited = ObservedFiles { delivered: true, matching: Some(3), ..others(None) };
     let cases = [
         ("nothing there", ObservedFiles::default(), "write", "write"),
         ("there already", matching, "use 3", "use 3"),
         ("another object's", another, "HostConflict", "write"),
-        ("others' files", foreign(Some(known)), "FileConflict", "take over"),
-        ("clients would be shut out", foreign(Some(lost)), "FileConflict", "FileConflict"),
-        ("an unreadable ca.pem", foreign(None), "FileConflict", "FileConflict"),
+        ("others' files", others(Some(known)), "FileConflict", "take over"),
+        ("clients would be refused", others(Some(lost)), "FileConflict", "FileConflict"),
+        ("an unreadable ca.pem", others(None), "FileConflict", "FileConflict"),
         ("a key alone trusts nobody", key_alone, "FileConflict", "take over"),
         ("ours, edited", edited, "use 3", "use 3"),
     ];

@@ -6,8 +6,9 @@ mod files;
 mod restart_policy;
 
 use super::daemon_config::{DaemonFiles, DesiredConfig, ExistingConfig, served};
-use super::daemon_plan::{ListenerState, ObservedDaemon, WantedFiles, paths};
+use super::daemon_plan::paths;
 use super::daemon_state::DaemonState;
+use super::observed::{ListenerState, ObservedDaemon, WantedFiles};
 use super::step_request::StepRequest;
 use super::{Material, material};
 use crate::api::AssignedHost;
