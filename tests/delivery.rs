@@ -4,7 +4,7 @@
 mod sim;
 
 use dockseal::adapters::store::StoredKind;
-use dockseal::api::account::{PartKey, PartKind, ResourceBody, SeenPart};
+use dockseal::api::account::{ObservedResource, ResourceBody, ResourceKey, ResourceKind};
 use dockseal::api::assignment::{ENROLLED_ANNOTATION, RESTART_REQUESTED_ANNOTATION};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::reference::DeletionPolicy;
@@ -108,12 +108,12 @@ fn delivery(object: &mut Object) -> &mut dockseal::api::docker_host_cert::Delive
     spec.delivery.as_mut().expect("a delivery")
 }
 
-fn role(namespace: &str, account: &str) -> PartKey {
-    PartKey::new(PartKind::Role, namespace, &format!("dockseal-{account}"))
+fn role(namespace: &str, account: &str) -> ResourceKey {
+    ResourceKey::new(ResourceKind::Role, namespace, &format!("dockseal-{account}"))
 }
 
 /// Resource and names of every rule of a Role.
-fn rules(sim: &Simulation, key: &PartKey) -> Vec<(String, Vec<String>)> {
+fn rules(sim: &Simulation, key: &ResourceKey) -> Vec<(String, Vec<String>)> {
     let part = sim.store.open().parts.get(key).cloned();
     let Some(ResourceBody::Role(rules)) = part.map(|part| part.body) else { return Vec::new() };
     let rule = |rule: k8s_openapi::api::rbac::v1::PolicyRule| {
@@ -123,9 +123,9 @@ fn rules(sim: &Simulation, key: &PartKey) -> Vec<(String, Vec<String>)> {
 }
 
 /// What everything that accounts are made of says, without versions.
-fn bodies(sim: &Simulation) -> BTreeMap<PartKey, (Option<String>, bool, String)> {
+fn bodies(sim: &Simulation) -> BTreeMap<ResourceKey, (Option<String>, bool, String)> {
     let tables = sim.store.open();
-    let body = |part: &SeenPart| (part.owner.clone(), part.labelled, format!("{:?}", part.body));
+    let body = |part: &ObservedResource| (part.owner.clone(), part.labelled, format!("{:?}", part.body));
     tables.parts.iter().map(|(key, part)| (key.clone(), body(part))).collect()
 }
 
@@ -283,7 +283,7 @@ fn what_bears_an_accounts_name_and_is_somebody_elses_stays_and_gets_no_rights() 
     let whole = bodies(&settled([authority("1825d"), leaf.clone()]));
     for key in whole.keys().filter(|key| key.account() == Some("node-pandora")) {
         for labelled in [false, true] {
-            let theirs = SeenPart {
+            let theirs = ObservedResource {
                 version: String::new(),
                 owner: None,
                 labelled,
@@ -295,7 +295,7 @@ fn what_bears_an_accounts_name_and_is_somebody_elses_stays_and_gets_no_rights() 
             sim.settle();
             assert_eq!(sim.says(&leaf.at, ConditionType::Ready), "-AccountConflict", "{key}");
             assert_eq!(sim.store.open().parts[key].body, theirs.body);
-            if key.kind == PartKind::ServiceAccount {
+            if key.kind == ResourceKind::ServiceAccount {
                 assert_eq!(rules(&sim, &role("home", "node-pandora")), [], "a stranger gets no rights");
             }
             sim.touch_all();
@@ -321,9 +321,9 @@ fn drift_is_put_right_and_writes_nothing_else() {
     let mut sim = settled([authority("1825d"), leaf.clone()]);
     let whole = bodies(&sim);
     for key in whole.keys() {
-        let edits: [fn(Option<SeenPart>) -> Option<SeenPart>; 3] = [
+        let edits: [fn(Option<ObservedResource>) -> Option<ObservedResource>; 3] = [
             |_| None,
-            |part| part.map(|part| SeenPart { labelled: false, ..part }),
+            |part| part.map(|part| ObservedResource { labelled: false, ..part }),
             |part| {
                 part.map(|mut part| {
                     match &mut part.body {
@@ -460,8 +460,8 @@ fn a_namespace_that_is_going_holds_up_no_other_and_its_finalizers_let_go() {
     assert!(sim.is_ready(&there.at));
     sim.delete(&there.at);
     sim.store.open().going = Some("lab".into());
-    for kind in [PartKind::Role, PartKind::RoleBinding] {
-        let key = PartKey::new(kind, "lab", "dockseal-node-pandora");
+    for kind in [ResourceKind::Role, ResourceKind::RoleBinding] {
+        let key = ResourceKey::new(kind, "lab", "dockseal-node-pandora");
         sim.edit_part(&key, |_| None);
     }
     sim.settle();
@@ -694,7 +694,9 @@ fn perform(sim: &mut Simulation, act: &Act, hosts: &[ObjectRef]) {
         }),
         Act::Drift(number, gone) => {
             let key = sim.store.open().parts.keys().nth(*number).cloned();
-            let edit = |part: Option<SeenPart>| part.filter(|_| !gone).map(|part| SeenPart { labelled: false, ..part });
+            let edit = |part: Option<ObservedResource>| {
+                part.filter(|_| !gone).map(|part| ObservedResource { labelled: false, ..part })
+            };
             key.into_iter().for_each(|key| sim.edit_part(&key, edit));
         }
         Act::Pass(seconds) => sim.pass(SignedDuration::from_secs(*seconds)),
@@ -725,7 +727,7 @@ proptest! {
 /// Every right stands in an assignment, nobody is told to two, and two have neither one daemon, one directory nor a
 /// turn.
 fn assert_lawful(sim: &Simulation, hosts: &[ObjectRef]) {
-    let keys: Vec<PartKey> = sim.store.open().parts.keys().cloned().collect();
+    let keys: Vec<ResourceKey> = sim.store.open().parts.keys().cloned().collect();
     let accounts: BTreeSet<String> = keys.iter().filter_map(|key| key.account()).map(str::to_owned).collect();
     let (mut told, mut turns) = (BTreeSet::new(), 0);
     for account in accounts.iter().filter(|account| *account != "companion-mint") {

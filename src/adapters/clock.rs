@@ -1,4 +1,4 @@
-//! The one place that reads the time of day.
+//! The clock: the only place that reads the time of day.
 
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
@@ -8,8 +8,7 @@ use std::sync::Arc;
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The system's clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the clock's door")]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     pub fn system() -> Clock {
         Clock(Arc::new(Timestamp::now))
     }
@@ -19,7 +18,6 @@ impl Clock {
         Clock(Arc::new(read))
     }
 
-    /// The instant.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }

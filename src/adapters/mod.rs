@@ -1,4 +1,4 @@
-//! The outside itself: clock, entropy, and where Secrets, statuses and accounts are kept. It decides nothing.
+//! The outside: clock, randomness, disk, Docker, hosts, the API server, Portainer and the network. It decides nothing.
 
 pub mod account_store;
 pub mod clock;

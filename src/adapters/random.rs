@@ -1,4 +1,4 @@
-//! Randomness: serial numbers, salts and private keys. Keys that take a while to make hold up nobody.
+//! Randomness: serial numbers, salts and private keys. A key that takes long to make does not block the others.
 
 use crate::pki::encrypted::Salt;
 use crate::pki::sign::Serial;
@@ -17,7 +17,7 @@ pub fn serial() -> Serial {
     Serial(random())
 }
 
-/// A line that no text holds by chance: between the parts of a form.
+/// A line that no text holds by chance: the boundary of a form's parts.
 pub fn boundary() -> String {
     format!("dockseal-{}", crate::pki::hex(&random()))
 }
@@ -27,7 +27,7 @@ pub fn salt() -> Salt {
     Salt { salt: random(), iv: random() }
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is entropy's door")]
+#[expect(clippy::disallowed_methods, reason = "this is the source of randomness")]
 pub(super) fn random() -> [u8; 16] {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).expect(FAILED);
@@ -41,7 +41,7 @@ pub struct KeyGenerator {
 }
 
 impl KeyGenerator {
-    /// A forge that leaves one core to the others.
+    /// Leaves one core to everything else.
     pub fn new() -> KeyGenerator {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         KeyGenerator { slow: Semaphore::new(cores.saturating_sub(1).max(1)) }
@@ -52,12 +52,12 @@ impl KeyGenerator {
         if !is_slow(algorithm) {
             return make(algorithm);
         }
-        let _turn = self.slow.acquire().await.expect("the semaphore is never closed");
+        let _permit = self.slow.acquire().await.expect("the semaphore is never closed");
         tokio::task::spawn_blocking(move || make(algorithm)).await.expect("making a key does not panic")
     }
 }
 
-/// A fresh ECDSA P-256 key, which nobody has to wait for.
+/// A fresh ECDSA P-256 key, which takes no time.
 pub fn quick_key() -> PrivateKey {
     make(KeyAlgorithm::EcdsaP256)
 }
@@ -77,7 +77,7 @@ fn make(algorithm: KeyAlgorithm) -> PrivateKey {
     PrivateKey::from_der(&der(algorithm)).expect("a key that was just made can be read")
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is entropy's door")]
+#[expect(clippy::disallowed_methods, reason = "this is the source of randomness")]
 fn der(algorithm: KeyAlgorithm) -> Zeroizing<Vec<u8>> {
     let ecdsa = |curve| {
         let pair = EcdsaKeyPair::generate(curve).expect(FAILED);

@@ -1,4 +1,5 @@
-//! Where Secrets, bundles and statuses are kept: one contract for the API server, a directory, and a test's memory.
+//! The port for Secrets, bundles and statuses: behind it are the API server, a directory, and a test's simulation. It
+//! decides nothing and retries nothing.
 
 use crate::api::status::{CompanionStatus, ControllerStatus};
 use crate::api::{NamespacedName, Object, ObjectEvent, ObjectRef};
@@ -21,46 +22,41 @@ pub const LEAF_TYPE: &str = "kubernetes.io/tls";
 /// Type of an authority's Secret.
 pub const AUTHORITY_TYPE: &str = "dockseal.dev/ca";
 
-/// Something to write.
+/// A Secret or ConfigMap to be written.
 #[derive(Clone, Debug)]
 pub struct NewItem {
     /// Secret or ConfigMap.
     pub shelf: StoredKind,
-    /// Its namespace and name.
     pub at: NamespacedName,
-    /// Type, of a Secret.
+    /// Type of a Secret.
     pub type_: &'static str,
-    /// Whose it is.
     pub owner: ObjectRef,
-    /// Fingerprint of the authority in it, noted beside.
+    /// Fingerprint of the authority in it, for an annotation.
     pub authority: Option<String>,
-    /// What it holds.
     pub data: Data,
 }
 
-/// Something that is there.
+/// A Secret or ConfigMap as it is stored.
 #[derive(Clone, Debug)]
 pub struct StoredItem {
-    /// Whose it says it is; none where it is not ours.
+    /// The owner that it names; none where it is not ours.
     pub owner: Option<ObjectRef>,
-    /// Fingerprint noted beside.
+    /// Fingerprint of the authority, from the annotation.
     pub authority: Option<String>,
     /// Changes with every change.
     pub version: String,
     /// It carries our label, without which no watch sees it.
     pub labelled: bool,
-    /// What it holds.
     pub data: Data,
 }
 
 /// A leaf's Secret, reduced to facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredLeaf {
-    /// Whose it says it is.
+    /// The owner that it names.
     pub owner: Option<ObjectRef>,
     /// Changes with every change.
     pub version: String,
-    /// What it holds.
     pub facts: LeafFacts,
 }
 
@@ -72,31 +68,26 @@ impl From<&StoredItem> for StoredLeaf {
     }
 }
 
-/// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Something of that name is there already.
-    #[error("{0} is there already")]
+    #[error("{0} exists already")]
     Exists(NamespacedName),
-    /// Somebody else changed it in between.
-    #[error("{0} was changed by somebody else in between")]
+    /// Someone else changed it since it was read.
+    #[error("{0} was changed by someone else since it was read")]
     Changed(NamespacedName),
-    /// The object is gone.
     #[error("{0} is gone")]
     Gone(ObjectRef),
-    /// The clock shows an instant before this program was written: what it would date were of no use.
-    #[error("the clock says {0}, which is past: set it (timedatectl set-ntp true); nothing is dated until then")]
+    /// The clock shows an instant before this program was written.
+    #[error(
+        "the clock of this machine is wrong: it shows {0}; set it (timedatectl set-ntp true). Until then nothing is issued"
+    )]
     ClockBehind(Timestamp),
-    /// The store is out of reach, or refuses.
     #[error("failed to {verb} {object}: {source}")]
     Failed {
-        /// What was tried.
         verb: &'static str,
-        /// On what.
         object: String,
-        /// Why not.
         source: Box<dyn std::error::Error + Send + Sync>,
-        /// When it may be tried again, where the server said so.
+        /// How long the server asks to be left alone.
         retry_after: Option<Duration>,
     },
 }
@@ -111,7 +102,7 @@ impl StoreError {
     }
 }
 
-/// A store. Every call is one request or one directory; nothing is retried in here.
+/// A store. Every call is one request, or one directory.
 pub trait Store: Send + Sync {
     /// Reads a Secret or ConfigMap whole.
     fn read(
@@ -120,18 +111,18 @@ pub trait Store: Send + Sync {
         at: &NamespacedName,
     ) -> impl Future<Output = Result<Option<StoredItem>, StoreError>> + Send;
 
-    /// Reads a leaf's Secret as facts, from memory where the store has them.
+    /// Reads a leaf's Secret as facts, from a cache where the store has one.
     fn leaf(&self, at: &NamespacedName) -> impl Future<Output = Result<Option<StoredLeaf>, StoreError>> + Send {
         async { Ok(self.read(StoredKind::Secrets, at).await?.as_ref().map(StoredLeaf::from)) }
     }
 
-    /// Makes something new; never overwrites.
+    /// Creates an item; never overwrites.
     fn create(&self, item: &NewItem) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Replaces what has that version.
+    /// Replaces the item of that version.
     fn replace(&self, item: &NewItem, version: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Deletes what has that version.
+    /// Deletes the item of that version.
     fn delete(
         &self,
         shelf: StoredKind,
@@ -139,22 +130,21 @@ pub trait Store: Send + Sync {
         version: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Notes on a DockerCA which authority was made for it.
+    /// Annotates a DockerCA with the fingerprint of the authority that was made for it.
     fn remember(&self, object: &Object, fingerprint: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Adds or removes our finalizer.
     fn set_finalizer(&self, object: &Object, held: bool) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Publishes a status.
     fn publish(
         &self,
         object: &Object,
         status: &ControllerStatus,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Takes away what a companion reported, but for that part.
+    /// Removes what a companion reported, except `kept`.
     fn prune(&self, object: &Object, kept: &CompanionStatus) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Tells the user; what cannot be told is logged and forgotten.
+    /// Sends an event; a failure is only logged.
     fn announce(&self, object: &Object, what: &ObjectEvent) -> impl Future<Output = ()> + Send;
 }

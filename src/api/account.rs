@@ -30,7 +30,7 @@ const ROLE_PREFIX: &str = "dockseal-";
 
 /// What one of these objects is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum PartKind {
+pub enum ResourceKind {
     /// The account itself, whose tokens the companion has.
     ServiceAccount,
     /// The companion's assignment, as JSON.
@@ -41,43 +41,43 @@ pub enum PartKind {
     RoleBinding,
 }
 
-impl PartKind {
+impl ResourceKind {
     /// The name in `kind:`.
     pub fn as_str(self) -> &'static str {
         match self {
-            PartKind::ServiceAccount => "ServiceAccount",
-            PartKind::ConfigMap => "ConfigMap",
-            PartKind::Role => "Role",
-            PartKind::RoleBinding => "RoleBinding",
+            ResourceKind::ServiceAccount => "ServiceAccount",
+            ResourceKind::ConfigMap => "ConfigMap",
+            ResourceKind::Role => "Role",
+            ResourceKind::RoleBinding => "RoleBinding",
         }
     }
 }
 
 /// One of these objects by its name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PartKey {
+pub struct ResourceKey {
     /// ServiceAccount, ConfigMap, Role or RoleBinding.
-    pub kind: PartKind,
+    pub kind: ResourceKind,
     /// Namespace and name of the object.
     pub at: NamespacedName,
 }
 
-impl PartKey {
+impl ResourceKey {
     /// The object of that kind, namespace and name.
-    pub fn new(kind: PartKind, namespace: &str, name: &str) -> PartKey {
-        PartKey { kind, at: NamespacedName::new(namespace, name) }
+    pub fn new(kind: ResourceKind, namespace: &str, name: &str) -> ResourceKey {
+        ResourceKey { kind, at: NamespacedName::new(namespace, name) }
     }
 
     /// The account that an object of that name belongs to, if it is ours.
     pub fn account(&self) -> Option<&str> {
         match self.kind {
-            PartKind::ServiceAccount | PartKind::ConfigMap => Some(&self.at.name),
-            PartKind::Role | PartKind::RoleBinding => self.at.name.strip_prefix(ROLE_PREFIX),
+            ResourceKind::ServiceAccount | ResourceKind::ConfigMap => Some(&self.at.name),
+            ResourceKind::Role | ResourceKind::RoleBinding => self.at.name.strip_prefix(ROLE_PREFIX),
         }
     }
 }
 
-impl std::fmt::Display for PartKey {
+impl std::fmt::Display for ResourceKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind.as_str(), self.at)
     }
@@ -92,7 +92,7 @@ pub fn role_name(account: &str) -> String {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AccountResource {
     /// Kind, namespace and name.
-    pub key: PartKey,
+    pub key: ResourceKey,
     /// What stands in its annotation.
     pub owner: String,
     /// What the object has beside its metadata.
@@ -117,7 +117,7 @@ pub enum ResourceBody {
 
 /// One of these objects as it is.
 #[derive(Clone, Debug, PartialEq)]
-pub struct SeenPart {
+pub struct ObservedResource {
     /// `metadata.resourceVersion`, for updates.
     pub version: String,
     /// What stands in its annotation.

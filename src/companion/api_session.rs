@@ -1,5 +1,5 @@
-//! The way in to the API server: a token, the next one in time, and another one where it is refused. What runs by a
-//! token ends with it.
+//! The session with the API server: a token is fetched, replaced in time, and replaced where the server refuses it. What
+//! runs with a token ends with it. Nothing is delivered here.
 
 use super::credentials::Account;
 use super::requests::{CompanionEvent, Retry};
@@ -12,112 +12,112 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
-/// What is done by one token.
-struct Term {
+/// A token, and what runs with it.
+struct TokenTasks {
     api: CompanionApi,
-    until: Timestamp,
+    renew_at: Timestamp,
     tasks: JoinSet<()>,
 }
 
-/// The door.
 pub struct ApiSession {
     account: Account,
     clock: Clock,
     sender: Sender<CompanionEvent>,
-    term: Option<Term>,
-    tries: Retry,
+    current: Option<TokenTasks>,
+    request: Retry,
+    /// The server refused the last token.
     refused: bool,
 }
 
 impl ApiSession {
-    /// Of that account; nobody knocked yet.
+    /// A session without a token.
     pub fn new(account: Account, clock: Clock, sender: Sender<CompanionEvent>) -> ApiSession {
-        ApiSession { account, clock, sender, term: None, tries: Retry::default(), refused: false }
+        ApiSession { account, clock, sender, current: None, request: Retry::default(), refused: false }
     }
 
     /// The API server, while there is a token.
     pub fn api(&self) -> Option<CompanionApi> {
-        self.term.as_ref().map(|term| term.api.clone())
+        self.current.as_ref().map(|current| current.api.clone())
     }
 
-    /// Runs something for as long as the token is used.
+    /// Runs a task for as long as the token is used.
     pub fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
-        self.term.as_mut().map(|term| {
-            while term.tasks.try_join_next().is_some() {} // what ended is forgotten
-            term.tasks.spawn(task)
+        self.current.as_mut().map(|current| {
+            while current.tasks.try_join_next().is_some() {} // drops what ended
+            current.tasks.spawn(task)
         })
     }
 
-    /// Fetches a token where one is needed. It comes as news.
-    pub fn knock(&mut self) {
-        if !self.is_wanted() || !self.tries.begin() {
+    /// Requests a token where one is needed. It comes as an event.
+    pub fn fetch_token(&mut self) {
+        if !self.needs_token() || !self.request.begin() {
             return;
         }
         let (account, clock, sender, refused) =
             (self.account.clone(), self.clock.clone(), self.sender.clone(), self.refused);
         tokio::spawn(async move {
-            let entered = enter(&account, refused, &clock).await;
-            let _ = sender.send(CompanionEvent::Entered(entered)).await;
+            let token = connect(&account, refused, &clock).await;
+            let _ = sender.send(CompanionEvent::Token(token)).await;
         });
     }
 
-    fn is_wanted(&self) -> bool {
-        let due = |term: &Term| self.clock.now() >= term.until;
-        self.refused || self.term.as_ref().is_none_or(due)
+    fn needs_token(&self) -> bool {
+        let due = |current: &TokenTasks| self.clock.now() >= current.renew_at;
+        self.refused || self.current.as_ref().is_none_or(due)
     }
 
-    /// When to knock next, of what the clock does not tell.
+    /// When to request a token again after a failure.
     pub fn next(&self) -> Option<Instant> {
-        self.is_wanted().then(|| self.tries.next()).flatten()
+        self.needs_token().then(|| self.request.next()).flatten()
     }
 
-    /// When the next token is due.
-    pub fn until(&self) -> Option<Timestamp> {
-        self.term.as_ref().map(|term| term.until)
+    /// When the next token is due by the clock.
+    pub fn renew_at(&self) -> Option<Timestamp> {
+        self.current.as_ref().map(|current| current.renew_at)
     }
 
-    /// A token came: true where there is something new to work by.
+    /// A token came, and replaces the one before; or it did not, and the one before is kept.
     ///
     /// # Errors
-    /// What is wrong and what to do; what was there is still there.
-    pub fn entered(&mut self, entered: Result<(CompanionApi, Timestamp), String>) -> Result<(), String> {
-        match entered {
-            Ok((api, until)) => {
-                self.tries.answered();
+    /// What is wrong and what to do.
+    pub fn token(&mut self, token: Result<(CompanionApi, Timestamp), String>) -> Result<(), String> {
+        match token {
+            Ok((api, renew_at)) => {
+                self.request.answered();
                 self.refused = false;
-                let until = until.max(saturating(self.clock.now(), MIN_TOKEN_AGE));
-                self.term = Some(Term { api, until, tasks: JoinSet::new() });
+                let renew_at = renew_at.max(saturating(self.clock.now(), MIN_TOKEN_AGE));
+                self.current = Some(TokenTasks { api, renew_at, tasks: JoinSet::new() });
                 Ok(())
             }
             Err(error) => {
-                self.tries.failed();
+                self.request.failed();
                 Err(error)
             }
         }
     }
 
-    /// The server let us in.
-    pub fn welcome(&mut self) {
+    /// The server answered a request that bore the token.
+    pub fn token_accepted(&mut self) {
         if !self.refused {
-            self.tries.forget_failures();
+            self.request.forget_failures();
         }
     }
 
-    /// The server does not know the token: another one is fetched, after a while.
-    pub fn refuse(&mut self) {
-        if self.term.take().is_some() {
+    /// The server refused the token: another one is fetched, after a delay.
+    pub fn token_refused(&mut self) {
+        if self.current.take().is_some() {
             self.refused = true;
-            self.tries.failed();
+            self.request.failed();
         }
     }
 
-    /// Whether the token is still good is asked at once; until then it is used.
-    pub fn doubt(&mut self) {
+    /// Fetches another token at once, since the account may be gone; until it comes this one is used.
+    pub fn recheck_token(&mut self) {
         self.refused = true;
     }
 }
 
-async fn enter(account: &Account, refused: bool, clock: &Clock) -> Result<(CompanionApi, Timestamp), String> {
+async fn connect(account: &Account, refused: bool, clock: &Clock) -> Result<(CompanionApi, Timestamp), String> {
     let token = account.token(refused, clock).await?;
     let client = client(account.config().clone(), &token.text);
     let client = client.map_err(|error| format!("failed to make a client: {error}"))?;

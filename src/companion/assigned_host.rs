@@ -1,4 +1,4 @@
-//! One host of the assignment: what is wished for, what its Secret holds, what is here, and what was reported of it.
+//! The state of one host of the assignment: its spec, its Secret, what was delivered, and what was published of it.
 
 use super::requests::Retry;
 use crate::api::AssignedHost;
@@ -10,100 +10,94 @@ use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// A host.
 pub struct AssignedHostState {
-    /// The wishes.
     pub assigned: AssignedHost,
-    /// None: not seen yet.
+    /// None: not seen yet. Some(None): there is no Secret.
     pub secret: Option<Option<Arc<Data>>>,
-    /// As it is here; none until something was done or recalled.
+    /// The result of the last delivery; before it, what was published.
     pub status: Option<CompanionStatus>,
-    /// As the API server has it; none where that is not known.
+    /// The status in the API server; none while it is not known.
     pub published: Option<CompanionStatus>,
-    /// What was reported before could not be read when `status` was made: its instants may be older.
-    pub blind: bool,
-    /// Something changed.
+    /// The published status could not be read before `status` was made: its instants may be older.
+    pub unknown_before: bool,
+    /// Something changed since the last delivery.
     pub due: bool,
-    /// It may be registered from here.
+    /// This companion may register it in Portainer.
     pub registers: bool,
-    /// When to look again though nothing changes.
+    /// When to deliver again, if nothing changes.
     pub requeue_at: Option<Timestamp>,
-    /// The watch over its Secret.
+    /// The watch of its Secret.
     pub watch: Option<AbortHandle>,
-    /// Asking what was reported.
-    pub asking: Retry,
-    /// Reporting.
-    pub telling: Retry,
+    pub status_request: Retry,
+    pub publish_request: Retry,
 }
 
 impl AssignedHostState {
-    /// One that nothing is known of.
     pub fn new(assigned: AssignedHost) -> AssignedHostState {
         AssignedHostState {
             assigned,
             secret: None,
             status: None,
             published: None,
-            blind: false,
+            unknown_before: false,
             due: true,
             registers: false,
             requeue_at: None,
             watch: None,
-            asking: Retry::default(),
-            telling: Retry::default(),
+            status_request: Retry::default(),
+            publish_request: Retry::default(),
         }
     }
 
-    /// By another token everything is asked anew.
-    pub fn begin_term(&mut self) {
+    /// With another token every request and watch starts again.
+    pub fn reset_requests(&mut self) {
         self.watch = None;
         self.published = None;
-        self.asking = Retry::default();
-        self.telling = Retry::default();
+        self.status_request = Retry::default();
+        self.publish_request = Retry::default();
     }
 
-    /// It is to be worked on, and all that is needed for it is known.
-    pub fn is_ripe(&self, now: Timestamp) -> bool {
-        let requeue_at =
-            |requeue_at: Timestamp| requeue_at <= now || requeue_at.duration_since(now) > MAX_DELIVERY_DELAY;
-        (self.due || self.requeue_at.is_some_and(requeue_at))
+    /// A delivery is due, and all that it needs is known.
+    pub fn is_deliverable(&self, now: Timestamp) -> bool {
+        let is_due = |at: Timestamp| at <= now || at.duration_since(now) > MAX_DELIVERY_DELAY;
+        (self.due || self.requeue_at.is_some_and(is_due))
             && self.secret.is_some()
-            && (self.status.is_some() || self.blind)
+            && (self.status.is_some() || self.unknown_before)
     }
 
-    /// The Portainers that it is registered in from here.
+    /// The Portainers that this companion registers it in.
     pub fn portainers(&self) -> impl Iterator<Item = &AssignedPortainer> {
         self.assigned.portainers.iter().filter(|_| self.registers && !self.assigned.removing)
     }
 
-    /// There is something to report.
-    pub fn is_untold(&self) -> bool {
+    /// The status differs from the published one.
+    pub fn is_unpublished(&self) -> bool {
         self.status.is_some() && self.published.is_some() && self.status != self.published
     }
 
-    /// Everything was tried and reported.
+    /// It was delivered, or that failed, and the result is published.
     pub fn is_done(&self) -> bool {
         !self.due && self.status.is_some() && self.status == self.published
     }
 
-    /// Everything is as it should be.
+    /// Every condition is True.
     pub fn is_delivered(&self) -> bool {
         let conditions = self.status.iter().flat_map(|status| &status.conditions);
         conditions.clone().count() > 0 && conditions.into_iter().all(|condition| condition.status == "True")
     }
 
-    /// What the API server has of it.
-    pub fn recalled(&mut self, status: CompanionStatus) {
-        self.asking.done();
-        let blind = std::mem::take(&mut self.blind);
-        if self.status.is_none() || blind {
+    /// Takes the status that the API server has.
+    pub fn set_published(&mut self, status: CompanionStatus) {
+        self.status_request.done();
+        let unknown_before = std::mem::take(&mut self.unknown_before);
+        if self.status.is_none() || unknown_before {
             self.status = Some(status.clone());
             self.due = true;
         }
         self.published = Some(status);
     }
 
-    /// Its wishes are these now. True where it begins anew: another object, or another Secret.
+    /// Takes its entry of the assignment. True where it starts again: another object, or another Secret.
     pub fn assign(&mut self, assigned: AssignedHost) -> bool {
         let another = self.assigned.secret_name != assigned.secret_name || self.assigned.uid != assigned.uid;
         if another {

@@ -1,9 +1,10 @@
-//! By which account a companion works: a pod mints tokens of its own node's account, an enrolled host renews its own.
+//! The account of a companion, and its tokens: a pod mints tokens of its node's account, an enrolled host renews the one
+//! in its file. A token never goes into a log.
 
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::FileError;
 use crate::adapters::host::system_files::{self, PathEntry};
-use crate::adapters::kube::companion_api::{client, words};
+use crate::adapters::kube::companion_api::{client, message};
 use crate::adapters::kube::token::{Token, mint};
 use crate::api::account::of_node;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -12,17 +13,16 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// A pod's token of its node's account.
-const NODE_LIFE: SignedDuration = SignedDuration::from_hours(1);
-/// A token of an enrolled host.
-pub const HOST_LIFE: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Of a token of a node's account.
+const NODE_TOKEN_DURATION: SignedDuration = SignedDuration::from_hours(1);
+/// Of a token of an enrolled host.
+pub const HOST_TOKEN_DURATION: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// An account.
 #[derive(Clone, Debug)]
 pub enum Account {
     /// Of the node that this pod runs on.
     Node {
-        /// The API server, as the pod's own account.
+        /// The API server, with the pod's own account.
         config: Config,
         /// Namespace of the accounts.
         namespace: String,
@@ -35,7 +35,6 @@ pub enum Account {
         config: Config,
         /// Namespace of the accounts.
         namespace: String,
-        /// The account.
         name: String,
         /// File of its token.
         token: PathBuf,
@@ -51,7 +50,6 @@ struct SavedToken {
 }
 
 impl Account {
-    /// The API server.
     pub fn config(&self) -> &Config {
         match self {
             Account::Node { config, .. } | Account::Host { config, .. } => config,
@@ -73,7 +71,7 @@ impl Account {
         }
     }
 
-    /// A token to work by; a fresh one, whatever is kept, where the server `refused` the last one.
+    /// A token: where the server `refused` the last one, a new one, whatever is in the file.
     ///
     /// # Errors
     /// What is wrong and what to do, for the log.
@@ -84,13 +82,15 @@ impl Account {
                 let client =
                     Client::try_from(config.clone()).map_err(|error| format!("failed to make a client: {error}"))?;
                 let account = of_node(node);
-                let minted = mint(&client, (namespace, &account), Some(node), NODE_LIFE, clock).await;
+                let minted = mint(&client, (namespace, &account), Some(node), NODE_TOKEN_DURATION, clock).await;
                 minted.map_err(|error| {
-                    let waits = match &error {
-                        kube::Error::Api(_) => "this node has no account until a DockerHostCert names it: ",
+                    let hint = match &error {
+                        kube::Error::Api(_) => {
+                            "this node has no account until a DockerHostCert names it in spec.delivery.nodeName: "
+                        }
                         _ => "",
                     };
-                    format!("{waits}failed to mint a token of {namespace}/{account}: {}", words(&error))
+                    format!("{hint}failed to mint a token of {namespace}/{account}: {}", message(&error))
                 })
             }
             Account::Host { config, namespace, name, token } => {
@@ -114,32 +114,32 @@ async fn host_token(
         return Ok(token);
     }
     let client = client(config.clone(), &token.text).map_err(|error| format!("failed to make a client: {error}"))?;
-    // Asked though it may have ended: whether it has is the server's to say, this host's clock may be wrong.
-    match mint(&client, at, None, HOST_LIFE, clock).await {
+    // Asked even if it seems to have expired: this host's clock may be wrong, and the server knows.
+    match mint(&client, at, None, HOST_TOKEN_DURATION, clock).await {
         Ok(minted) => {
-            // What cannot be kept is good until this process ends.
+            // Without the file the token is used until this process ends.
             let kept = keep(file, &minted);
-            let _ = kept.inspect_err(|error| tracing::error!(%error, "failed to keep this host's new token"));
+            let _ = kept.inspect_err(|error| tracing::error!(%error, "failed to write the new token of this host"));
             Ok(minted)
         }
         Err(error) if is_revoked(&error) => Err(match now >= token.expires {
             true => format!(
-                "this host's token ended at {} (the host was off for longer, or could not reach the API server): run \
-                 dockseal enroll again, on a machine with a kubeconfig, and its line here",
+                "the token of this host expired at {} (the host was off, or could not reach the API server, for too \
+                 long): run dockseal enroll again on a machine with a kubeconfig, and the line that it prints here",
                 token.expires
             ),
             false => format!(
-                "this host is no longer enrolled ({}): run dockseal enroll again, on a machine with a kubeconfig, and \
-                 its line here; or take the companion away: systemctl disable --now dockseal-companion",
-                words(&error)
+                "this host is no longer enrolled ({}): run dockseal enroll again on a machine with a kubeconfig, and the \
+                 line that it prints here; or remove the companion: systemctl disable --now dockseal-companion",
+                message(&error)
             ),
         }),
         Err(error) if now >= token.expires || refused => {
-            Err(format!("failed to renew this host's token: {}", words(&error)))
+            Err(format!("failed to renew the token of this host: {}", message(&error)))
         }
-        // Good for a while yet; it is tried again before it ends.
+        // It is still valid, and renewed later.
         Err(error) => {
-            tracing::warn!(error = words(&error), expires = %token.expires, "failed to renew this host's token");
+            tracing::warn!(error = message(&error), expires = %token.expires, "failed to renew the token of this host");
             let left = token.expires.duration_since(now) / 3;
             Ok(Token { renew_at: crate::pki::lifecycle::saturating(now, left), ..token })
         }
@@ -152,11 +152,14 @@ fn is_revoked(error: &kube::Error) -> bool {
 
 fn read(file: &Path) -> Result<SavedToken, String> {
     let entry = system_files::read(file).map_err(|error| error.to_string())?;
-    let text = entry.bytes().ok_or_else(|| format!("{} is missing: enroll this host again", file.display()))?;
-    serde_json::from_slice(text).map_err(|_| format!("{} cannot be read: enroll this host again", file.display()))
+    let text = entry
+        .bytes()
+        .ok_or_else(|| format!("{} is missing: run dockseal enroll again for this host", file.display()))?;
+    serde_json::from_slice(text)
+        .map_err(|_| format!("failed to read {}: run dockseal enroll again for this host", file.display()))
 }
 
-/// The token that is kept, where one is.
+/// The token in the file; none where there is no file.
 ///
 /// # Errors
 /// What is wrong and what to do.
@@ -167,7 +170,7 @@ pub fn kept(file: &Path) -> Result<Option<Zeroizing<String>>, String> {
     }
 }
 
-/// Keeps a token for its owner alone.
+/// Writes a token to its file, which only root can read.
 ///
 /// # Errors
 /// [`FileError`].

@@ -1,4 +1,5 @@
-//! What changes on this host, and when it is looked at: files of ours, of dockerd, and dockerd itself.
+//! Watches this host: changes of delivered files, of dockerd's configuration and restarts of dockerd come in; when to
+//! check them goes out. It reads and writes none of them.
 
 use crate::adapters::disk::watch::FileWatch;
 use crate::adapters::host::cert_dir::IGNORED_FILES;
@@ -12,24 +13,21 @@ use tokio::time::Instant;
 /// After so many checks files count as changing all the time.
 const MANY_CHECKS: u32 = 20;
 
-/// What is watched, and when there is a look to take.
 pub struct HostWatcher {
     watch: FileWatch,
     daemon: Option<UnitWatch>,
-    /// When to look.
-    look: Option<Instant>,
+    check_at: Option<Instant>,
     last: Option<Instant>,
-    looks: u32,
+    checks: u32,
 }
 
 impl HostWatcher {
-    /// Nothing is watched.
     pub fn new() -> HostWatcher {
-        HostWatcher { watch: FileWatch::new(IGNORED_FILES), daemon: None, look: None, last: None, looks: 0 }
+        HostWatcher { watch: FileWatch::new(IGNORED_FILES), daemon: None, check_at: None, last: None, checks: 0 }
     }
 
-    /// What is watched from now on; with hosts, whether dockerd was restarted, which then serves something else, or
-    /// somebody else's.
+    /// Watches those directories and files from now on and, with `hosts`, restarts of dockerd: it may serve something
+    /// else then.
     pub fn keep_to(&mut self, directories: BTreeSet<PathBuf>, hosts: bool) {
         self.watch.keep_to(directories);
         if self.daemon.is_none() && hosts {
@@ -37,7 +35,7 @@ impl HostWatcher {
         }
     }
 
-    /// Waits for the next change; it is looked at soon.
+    /// Waits for the next change, and schedules a check.
     pub async fn next(&mut self) {
         let restarted = async {
             match &self.daemon {
@@ -49,32 +47,32 @@ impl HostWatcher {
             () = self.watch.changed() => {}
             () = restarted => {}
         }
-        self.hint();
+        self.schedule_check();
     }
 
-    /// When to look, where something changed.
-    pub fn look(&self) -> Option<Instant> {
-        self.look
+    /// When to check, if something changed.
+    pub fn check_at(&self) -> Option<Instant> {
+        self.check_at
     }
 
-    /// Something changed: it is looked at soon, unless it happens all the time.
-    fn hint(&mut self) {
+    /// The check is soon, unless files change all the time.
+    fn schedule_check(&mut self) {
         let now = Instant::now();
-        if self.look.is_some() {
+        if self.check_at.is_some() {
             return;
         }
         if self.last.is_none_or(|last| now.duration_since(last) > QUIET_PERIOD) {
-            self.looks = 0;
+            self.checks = 0;
         }
-        self.looks = self.looks.saturating_add(1);
-        self.look = Some(now + if self.looks > MANY_CHECKS { LONG_DEBOUNCE } else { DEBOUNCE });
+        self.checks = self.checks.saturating_add(1);
+        self.check_at = Some(now + if self.checks > MANY_CHECKS { LONG_DEBOUNCE } else { DEBOUNCE });
     }
 
-    /// Whether it is time; if so, that look is taken.
-    pub fn take_look(&mut self) -> bool {
-        let now = self.look.is_some_and(|look| look <= Instant::now());
+    /// True where a check is due; it no longer is then.
+    pub fn take_check(&mut self) -> bool {
+        let now = self.check_at.is_some_and(|check_at| check_at <= Instant::now());
         if now {
-            (self.look, self.last) = (None, Some(Instant::now()));
+            (self.check_at, self.last) = (None, Some(Instant::now()));
         }
         now
     }

@@ -1,9 +1,11 @@
-//! The host's door: an assignment and Secrets in, files and dockerd's configuration out, and a report. While the API
-//! server is away, what is there stays, and is kept right.
+//! The host's front end. The assignment of this host and its Secrets come in from the API server; files, dockerd's
+//! configuration and a status go out. While the API server is away, what is delivered stays and is kept correct. It
+//! never delivers what this host does not allow, whatever the assignment says.
 //!
 //! ```text
-//!   account --token--> door --term--> errands (watches, questions, reports) --news--> desk --> hallway::delivery
-//!                                                                                    portainer --> hallway::registration
+//!   credentials --token--> api_session --> requests (watches, reads, publishing) --events--> reconciler
+//!                                                                  reconcile::host <-- deliver --'  |
+//!                                             reconcile::registration <-- registration (background) '
 //! ```
 
 mod api_session;
@@ -21,39 +23,37 @@ use reconciler::Reconciler;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// What a companion is told.
+/// How a companion is started.
 #[derive(Clone, Debug)]
 pub struct CompanionSettings {
-    /// By which account it works.
     pub account: Account,
-    /// Namespaces whose objects may be delivered here. Not asked on a host that was enrolled for one object.
+    /// Namespaces whose objects may be delivered here; ignored on a host that was enrolled for one object.
     pub sources: Vec<String>,
     /// Directories that may be delivered to.
     pub directories: Vec<PathBuf>,
-    /// It runs in a container of this host's dockerd.
+    /// It runs in a container of the dockerd that it configures.
     pub contained: bool,
-    /// Where it reaches this host, if not on loopback.
+    /// Address of this host, if dockerd is not reached on loopback.
     pub address: Option<IpAddr>,
-    /// Deliver once and end.
+    /// Deliver once, then end.
     pub once: bool,
 }
 
-/// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompanionResult {
     /// With `once`: everything is delivered.
     Delivered,
-    /// With `once`: not everything is, and why was said.
+    /// With `once`: something is not; the reason was logged.
     NotDelivered,
-    /// Somebody asked it to stop.
+    /// It was asked to stop.
     Stopped,
 }
 
 /// Runs until `stop` is ready, or everything was tried once.
 pub async fn run(settings: CompanionSettings, clock: Clock, stop: impl Future<Output = ()>) -> CompanionResult {
-    let mut desk = Reconciler::new(settings, clock);
+    let mut reconciler = Reconciler::new(settings, clock);
     tokio::select! {
-        ended = desk.run() => ended,
+        ended = reconciler.run() => ended,
         () = stop => CompanionResult::Stopped,
     }
 }

@@ -66,7 +66,7 @@ impl Portainers {
     }
 
     /// Starts all watches again, as another token needs.
-    pub fn begin_term(&mut self) {
+    pub fn reset_requests(&mut self) {
         self.secrets.values_mut().for_each(|secret| secret.watch = None);
     }
 
@@ -103,7 +103,7 @@ impl Portainers {
             let secret = self.secrets.entry(at.clone()).or_default();
             if let (None, Some(api)) = (&secret.watch, api) {
                 let (sender, secret_at) = (self.sender.clone(), at.clone());
-                let event = move |data| CompanionEvent::Kept(secret_at.clone(), data);
+                let event = move |data| CompanionEvent::PortainerSecret(secret_at.clone(), data);
                 secret.watch = spawn(Box::pin(forward(api.secrets(&at), sender, event)));
             }
         }

@@ -1,4 +1,5 @@
-//! What is asked of the API server beside the desk's own work, so that a slow answer never holds a delivery up.
+//! Requests to the API server: each runs as a task of its own and its answer comes back as an event, so that a slow
+//! answer never delays a delivery.
 
 use crate::adapters::kube::companion_api::{ApiError, CompanionApi};
 use crate::api::status::{CompanionStatus, EnvironmentReport};
@@ -10,21 +11,21 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
 
-/// What comes back.
+/// What comes back to the reconciler.
 pub enum CompanionEvent {
-    /// A token was found, or why not; good to work by until then.
-    Entered(Result<(CompanionApi, Timestamp), String>),
-    /// The assignment is this now.
+    /// A token, and when to renew it.
+    Token(Result<(CompanionApi, Timestamp), String>),
+    /// The assignment is there, changed or gone.
     Assignment(Result<Option<Assignment>, ApiError>),
-    /// An object's Secret holds this now.
+    /// The Secret of a host is there, changed or gone.
     Secret(ObjectRef, Result<Option<Data>, ApiError>),
-    /// What an object of that UID was last reported to be.
-    Recalled(ObjectRef, String, Result<CompanionStatus, ApiError>),
-    /// That was reported of an object of that UID, or why not.
-    Told(ObjectRef, String, CompanionStatus, Result<(), ApiError>),
-    /// A Secret of a Portainer's holds this now.
-    Kept(NamespacedName, Result<Option<Data>, ApiError>),
-    /// What is known of a host in the Portainer of a PortainerClient, and when to ask again.
+    /// The status that was last published of an object of that UID.
+    PublishedStatus(ObjectRef, String, Result<CompanionStatus, ApiError>),
+    /// A status of an object of that UID was published, or was not.
+    Published(ObjectRef, String, CompanionStatus, Result<(), ApiError>),
+    /// A Secret of a Portainer is there, changed or gone.
+    PortainerSecret(NamespacedName, Result<Option<Data>, ApiError>),
+    /// How far a host is in the Portainer of a PortainerClient, and when to register it again.
     Registered(ObjectRef, ObjectRef, Box<EnvironmentReport>, Timestamp),
 }
 
@@ -72,28 +73,28 @@ impl Retry {
     }
 }
 
-/// Brings a stream's items as news.
+/// Sends the items of a stream as events.
 pub async fn forward<T>(
     stream: impl Stream<Item = T> + Send,
     sender: Sender<CompanionEvent>,
-    news: impl Fn(T) -> CompanionEvent,
+    event: impl Fn(T) -> CompanionEvent,
 ) {
     let mut stream = std::pin::pin!(stream);
     while let Some(item) = stream.next().await {
-        if sender.send(news(item)).await.is_err() {
+        if sender.send(event(item)).await.is_err() {
             return;
         }
     }
 }
 
-/// Brings what was last reported of an object.
-pub async fn recall(api: CompanionApi, at: ObjectRef, uid: String, sender: Sender<CompanionEvent>) {
+/// Reads the published status of an object.
+pub async fn read_status(api: CompanionApi, at: ObjectRef, uid: String, sender: Sender<CompanionEvent>) {
     let found = api.status(&at, &uid).await;
-    let _ = sender.send(CompanionEvent::Recalled(at, uid, found)).await;
+    let _ = sender.send(CompanionEvent::PublishedStatus(at, uid, found)).await;
 }
 
-/// Reports, and brings what came of it.
-pub async fn tell(
+/// Publishes a status.
+pub async fn publish_status(
     api: CompanionApi,
     at: ObjectRef,
     uid: String,
@@ -101,5 +102,5 @@ pub async fn tell(
     sender: Sender<CompanionEvent>,
 ) {
     let done = api.publish(&at, &uid, &status).await;
-    let _ = sender.send(CompanionEvent::Told(at, uid, status, done)).await;
+    let _ = sender.send(CompanionEvent::Published(at, uid, status, done)).await;
 }

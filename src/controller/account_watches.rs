@@ -3,8 +3,8 @@
 
 use super::informer::{EventHandler, Informers, Listing};
 use super::state::ControllerState;
-use crate::adapters::kube::accounts::{PartResource, part_key, seen_part};
-use crate::api::account::{PartKey, SeenPart};
+use crate::adapters::kube::accounts::{ResourceType, observed_resource, resource_key};
+use crate::api::account::{ObservedResource, ResourceKey};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::runtime::watcher::Config;
@@ -30,19 +30,19 @@ pub fn start(informers: &mut Informers<'_>, scope: &[Option<&str>], ours: &Confi
 struct AccountHandler(Arc<ControllerState>);
 
 impl AccountHandler {
-    fn notice(&self, key: &PartKey, part: Option<SeenPart>) {
-        let account = self.0.accounts.notice(key, part);
+    fn notice(&self, key: &ResourceKey, resource: Option<ObservedResource>) {
+        let account = self.0.accounts.notice(key, resource);
         account.into_iter().for_each(|account| self.0.account_queue.add(account));
     }
 }
 
-impl<K: PartResource> EventHandler<K> for AccountHandler {
+impl<K: ResourceType> EventHandler<K> for AccountHandler {
     fn apply(&mut self, item: K, _listing: bool) {
-        self.notice(&part_key(&item), Some(seen_part(&item)));
+        self.notice(&resource_key(&item), Some(observed_resource(&item)));
     }
 
     fn delete(&mut self, item: K) {
-        self.notice(&part_key(&item), None);
+        self.notice(&resource_key(&item), None);
     }
 
     fn listed(&mut self, list: &Listing) {

@@ -243,7 +243,7 @@ async fn apply<S: Store>(
 ) -> Result<Option<Reason>, StoreError> {
     match step {
         AuthorityStep::Make(reason, dates) => {
-            let authority = permit.aside(make(ctx, desired, dates)).await;
+            let authority = permit.without(make(ctx, desired, dates)).await;
             install(ctx, desired, authority, observation).await?;
             Ok(Some(reason))
         }
@@ -388,7 +388,7 @@ async fn finish<S: Store>(
     let (status, events) = status(object, desired, &outcome, ctx.clock.now());
     report(ctx, object, &status, &events).await?;
     // Cached last: if the report failed after it, the next run would see no change and the leaves would not be requeued.
-    let authority_changed = ctx.authorities.note(&object.at.beside(&object.at.name), entry);
+    let authority_changed = ctx.authorities.put(&object.at.beside(&object.at.name), entry);
     let requeue_at = in_conflict(&outcome).then(|| saturating(ctx.clock.now(), CONFLICT_RECHECK_INTERVAL));
     Ok(Reconciled { requeue_at, status: Some(status), issued: outcome.issued_for, authority_changed })
 }

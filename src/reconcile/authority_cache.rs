@@ -1,4 +1,4 @@
-//! The authorities that can sign, opened once by their own walk and lent to their leaves'.
+//! The authorities, as their own reconcile left them: one that can sign is opened once, and its leaves sign with it.
 
 use crate::api::NamespacedName;
 use crate::decide::leaf::AuthorityView;
@@ -7,12 +7,11 @@ use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// An authority as its last walk left it.
 #[derive(Clone, Debug)]
 pub enum CachedAuthority {
-    /// It signs.
+    /// It can sign.
     Open(Arc<Authority>, Arc<AuthorityView>),
-    /// It does not, and why.
+    /// It cannot sign, and why.
     Closed(String),
 }
 
@@ -21,13 +20,13 @@ pub enum CachedAuthority {
 pub struct AuthorityCache(RwLock<HashMap<NamespacedName, CachedAuthority>>);
 
 impl AuthorityCache {
-    /// The authority, if its DockerCA was walked.
+    /// The authority, if its DockerCA was reconciled.
     pub fn find(&self, at: &NamespacedName) -> Option<CachedAuthority> {
         self.0.read().get(at).cloned()
     }
 
-    /// Notes how an authority is; true where that changes something for its leaves.
-    pub fn note(&self, at: &NamespacedName, entry: CachedAuthority) -> bool {
+    /// Puts in an authority; true where that changes something for its leaves.
+    pub fn put(&self, at: &NamespacedName, entry: CachedAuthority) -> bool {
         let before = self.0.write().insert(at.clone(), entry.clone());
         match (before, entry) {
             (Some(CachedAuthority::Open(_, before)), CachedAuthority::Open(_, now)) => before != now,
@@ -36,7 +35,6 @@ impl AuthorityCache {
         }
     }
 
-    /// Forgets the authority of a DockerCA that is gone.
     pub fn forget(&self, at: &NamespacedName) {
         self.0.write().remove(at);
     }

@@ -1,4 +1,5 @@
-//! Objects that go: what was delivered and their Secret go with them where the policies say so, else everything stays.
+//! Deletes what belongs to a deleted object: the object comes in, and its registrations, delivered files and Secret are
+//! removed where the policies say so; then its finalizer goes. What belongs to someone else is never deleted.
 
 use super::{Context, Reconciled, RelatedState};
 use crate::adapters::store::StoredKind;
@@ -12,18 +13,18 @@ use crate::decide::delivery::Deliverer;
 use crate::decide::leaf;
 use k8s_openapi::jiff::Timestamp;
 
-/// Where an object's walk leads.
+/// How the reconcile of an object goes on.
 #[derive(Clone, Debug)]
 pub enum Finalization {
-    /// On: the object lives.
-    On,
-    /// On until then: it is to be deleted, and others still need it.
-    OnUntil(Timestamp),
-    /// Out: nothing else is to be done.
-    Out(Box<Reconciled>),
+    /// The object is not deleted.
+    Continue,
+    /// It is deleted, but others still need it: reconcile it until then.
+    ContinueUntil(Timestamp),
+    /// There is nothing else to do.
+    Done(Box<Reconciled>),
 }
 
-/// Does what goes with an object's end, or with its finalizer.
+/// Sets the finalizer, or does what is due for a deleted object.
 pub async fn finalize<S: Store>(
     ctx: &Context<S>,
     object: &Object,
@@ -37,34 +38,34 @@ pub async fn finalize<S: Store>(
     };
     let plan = deletion::plan(object, &blockers, ctx.clock.now());
     if plan.orphans {
-        let message = "removed although its environments could not be removed from Portainer: remove them there";
+        let message = "removed, but its environments could not be removed from Portainer: remove them there";
         let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message: message.to_owned() };
         super::report(ctx, object, &object.previous, &[event]).await?;
     }
     if plan.abandons {
-        let who = Deliverer::asked(object).words();
-        let message = format!("removed although {who} has not removed what it delivered, which stays");
+        let who = Deliverer::asked(object).name();
+        let message = format!("removed, but {who} has not removed the delivered files, which stay on the host");
         let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message };
         super::report(ctx, object, &object.previous, &[event]).await?;
     }
     match plan.step {
-        DeletionStep::Live => Ok(Finalization::On),
+        DeletionStep::Live => Ok(Finalization::Continue),
         DeletionStep::SetFinalizer(held) => {
             ctx.store.set_finalizer(object, held).await?;
-            Ok(Finalization::On)
+            Ok(Finalization::Continue)
         }
-        DeletionStep::Gone => Ok(Finalization::Out(Box::new(Reconciled::over()))),
+        DeletionStep::Gone => Ok(Finalization::Done(Box::new(Reconciled::ended()))),
         DeletionStep::DeleteSecret(last) => match delete_secret(ctx, object).await {
             Err(error) if last => {
-                tracing::warn!(object = %object.at, %error, "its Secret stays");
+                tracing::warn!(object = %object.at, %error, "failed to delete its Secret, which stays");
                 give_up(ctx, object).await
             }
             done => {
                 done?;
-                let_go(ctx, object).await
+                release(ctx, object).await
             }
         },
-        DeletionStep::Wait(until) => Ok(Finalization::OnUntil(until)),
+        DeletionStep::Wait(until) => Ok(Finalization::ContinueUntil(until)),
         DeletionStep::WaitForHost(until) => {
             wait(ctx, object, leaf::status::removing(object, ctx.clock.now()), until).await
         }
@@ -72,15 +73,15 @@ pub async fn finalize<S: Store>(
             let status = leaf::status::deregistering(object, &related.registration, ctx.clock.now());
             wait(ctx, object, status, until).await
         }
-        DeletionStep::LetGo => let_go(ctx, object).await,
+        DeletionStep::LetGo => release(ctx, object).await,
         DeletionStep::GiveUp => give_up(ctx, object).await,
     }
 }
 
-/// What the user reads while it waits.
+/// The problem of a DockerCA that waits for its leaves.
 pub fn in_use() -> Problem {
-    let message = "it is to be deleted with its Secret, and waits for the hosts and clients that it signs for: \
-                   delete them first";
+    let message = "this DockerCA is being deleted, and waits for the hosts and clients that it signs for: delete them \
+                   first";
     Problem::spec(Reason::InUse, message)
 }
 
@@ -91,7 +92,11 @@ async fn wait<S: Store>(
     until: Timestamp,
 ) -> Result<Finalization, StoreError> {
     super::report(ctx, object, &status, &[]).await?;
-    Ok(Finalization::Out(Box::new(Reconciled { requeue_at: Some(until), status: Some(status), ..Reconciled::over() })))
+    Ok(Finalization::Done(Box::new(Reconciled {
+        requeue_at: Some(until),
+        status: Some(status),
+        ..Reconciled::ended()
+    })))
 }
 
 async fn delete_secret<S: Store>(ctx: &Context<S>, object: &Object) -> Result<(), StoreError> {
@@ -106,12 +111,12 @@ async fn give_up<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finaliza
     let message = format!("removed without deleting its Secret {}", object.secret_name());
     let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message };
     super::report(ctx, object, &object.previous, &[event]).await?;
-    let_go(ctx, object).await
+    release(ctx, object).await
 }
 
-async fn let_go<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
+async fn release<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
     ctx.store.set_finalizer(object, false).await?;
-    Ok(Finalization::Out(Box::new(Reconciled::over())))
+    Ok(Finalization::Done(Box::new(Reconciled::ended())))
 }
 
 async fn delete<S: Store>(ctx: &Context<S>, object: &Object, shelf: StoredKind, name: &str) -> Result<(), StoreError> {

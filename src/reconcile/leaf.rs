@@ -33,7 +33,7 @@ pub async fn reconcile<S: Store>(
     let entry = match (related.authority_exists, object.authority()) {
         (true, Some(at)) => match ctx.authorities.find(&at) {
             Some(entry) => Some(entry),
-            None => return Ok(Reconciled::over()), // its DockerCA is reconciled first, which requeues this one
+            None => return Ok(Reconciled::ended()), // its DockerCA is reconciled first, which requeues this one
         },
         _ => None,
     };
@@ -208,7 +208,7 @@ async fn issue<S: Store>(
     let kept = if request.keep_key { stored_key(ctx, desired).await? } else { None };
     let key = match kept {
         Some(key) => key,
-        None if is_slow(desired.algorithm) => permit.aside(ctx.keys.make(desired.algorithm)).await,
+        None if is_slow(desired.algorithm) => permit.without(ctx.keys.make(desired.algorithm)).await,
         None => ctx.keys.make(desired.algorithm).await,
     };
     let signed = request.authority.sign_leaf(&desired.profile, &key, request.dates, serial());

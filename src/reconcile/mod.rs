@@ -1,4 +1,6 @@
-//! The hallway: observe, desire, plan, apply, report. The same for every kind and behind every door.
+//! Reconciles one object: what the user wrote and what there is come in; Secrets, files, registrations and a status go
+//! out. The steps are the same behind every front end: observe, desired, plan, apply, status, publish. What should
+//! happen is decided in `decide`; an object of someone else is never overwritten.
 
 pub mod accounts;
 pub mod authority;
@@ -25,82 +27,77 @@ use crate::decide::registration::RegistrationStatus;
 use crate::decide::status::{Verdict, conditions, previous_reason};
 use k8s_openapi::jiff::Timestamp;
 
-/// 2026-01-01T00:00:00Z: no clock that is right shows less.
-const WRITTEN: i64 = 1_767_225_600;
+/// 2026-01-01T00:00:00Z: a clock that shows less is wrong.
+const MIN_UNIX_TIME: i64 = 1_767_225_600;
 
-/// What the rooms share.
+/// What every reconcile needs.
 pub struct Context<S> {
-    /// Where Secrets and statuses are kept.
     pub store: S,
-    /// The time.
     pub clock: Clock,
-    /// Where keys are made.
     pub keys: KeyGenerator,
-    /// The authorities that can sign.
     pub authorities: AuthorityCache,
 }
 
 impl<S: Store> Context<S> {
-    /// A house over that store and clock.
     pub fn new(store: S, clock: Clock) -> Context<S> {
         Context { store, clock, keys: KeyGenerator::new(), authorities: AuthorityCache::default() }
     }
 }
 
-/// What stands around an object.
+/// The state of the objects that an object depends on.
 #[derive(Clone, Debug, Default)]
 pub struct RelatedState {
     /// Another object that has its Secret.
     pub rival: Option<ObjectRef>,
     /// How far its registration in Portainer is.
     pub registration: RegistrationStatus,
-    /// There is a DockerCA of the name in `caRef`.
+    /// The DockerCA in `caRef` exists.
     pub authority_exists: bool,
-    /// A DockerCA still has hosts or clients.
+    /// A DockerCA has hosts or clients.
     pub in_use: bool,
-    /// Who brings a host's certificate there.
+    /// Who delivers a host's certificate.
     pub deliverer: Deliverer,
 }
 
-/// What came of a walk.
+/// What came of a reconcile.
 #[derive(Clone, Debug)]
 pub struct Reconciled {
-    /// When to walk again, if nothing changes.
+    /// When to reconcile again, if nothing changes.
     pub requeue_at: Option<Timestamp>,
-    /// The status as it is now; none while the authority has not been looked at, and for objects that are gone.
+    /// The status as it is now; none before the authority was reconciled, and for an object that is gone.
     pub status: Option<ControllerStatus>,
-    /// Why a certificate was made.
+    /// Why a certificate was issued, if one was.
     pub issued: Option<Reason>,
-    /// An authority changed for its leaves.
+    /// An authority changed in a way that its leaves depend on.
     pub authority_changed: bool,
 }
 
 impl Reconciled {
-    /// One that ends before anything was decided.
-    fn over() -> Reconciled {
+    /// One that ended before anything was decided.
+    fn ended() -> Reconciled {
         Reconciled { requeue_at: None, status: None, issued: None, authority_changed: false }
     }
 }
 
-/// Walks an object through all rooms.
+/// Reconciles an object.
 ///
 /// # Errors
-/// [`StoreError`] where the store fails: to be tried again, nothing half done stands in the way.
+/// [`StoreError`] where the store fails. Try again: what is half done is completed then.
 pub async fn reconcile<S: Store>(
     ctx: &Context<S>,
     object: &Object,
     related: &RelatedState,
     permit: &Permit,
 ) -> Result<Reconciled, StoreError> {
-    // A machine without a battery wakes in 1970, and would replace everything by certificates that have ended.
+    // A machine without a battery starts in 1970, and would replace every certificate by one that has expired.
     let now = ctx.clock.now();
-    if now.as_second() < WRITTEN {
+    if now.as_second() < MIN_UNIX_TIME {
         return Err(StoreError::ClockBehind(now));
     }
     let until = match finalizer::finalize(ctx, object, related).await? {
-        Finalization::Out(reconciled) => return Ok(*reconciled),
-        Finalization::OnUntil(until) => Some(until),
-        Finalization::On => None,
+        Finalization::Done(reconciled) => return Ok(*reconciled),
+        Finalization::ContinueUntil(until) => Some(until),
+        Finalization::Continue => None,
     };
     match object.at.kind {
         Kind::DockerCA => authority::reconcile(ctx, object, related, permit, until).await,
@@ -108,20 +105,20 @@ pub async fn reconcile<S: Store>(
     }
 }
 
-/// Tells the user, once, that an object's walk fails again and again, and why. The next walk that ends well takes it
-/// back. What is stored is what it was. True where the leaves of an authority that was never opened should hear of it.
+/// Says in an object's status, once, that its reconcile fails again and again, and why; the next success removes that.
+/// Nothing else is written. True where the leaves of an authority that was never opened should be reconciled.
 pub async fn report_repeated_failure<S: Store>(ctx: &Context<S>, object: &Object, error: &StoreError) -> bool {
-    let told = previous_reason(&object.previous, ConditionType::Ready) == Some(Reason::StoreFailed.as_str());
-    if !told && object.deleted.is_none() {
+    let reported = previous_reason(&object.previous, ConditionType::Ready) == Some(Reason::StoreFailed.as_str());
+    if !reported && object.deleted.is_none() {
         report_failure(ctx, object, error).await;
     }
     let at = object.at.beside(&object.at.name);
     let unopened = object.at.kind == Kind::DockerCA && ctx.authorities.find(&at).is_none();
-    unopened && ctx.authorities.note(&at, CachedAuthority::Closed(error.to_string()))
+    unopened && ctx.authorities.put(&at, CachedAuthority::Closed(error.to_string()))
 }
 
 async fn report_failure<S: Store>(ctx: &Context<S>, object: &Object, error: &StoreError) {
-    let message = format!("{error}; it is tried again and again");
+    let message = format!("{error}; Dockseal tries again");
     let verdict = Verdict::new(ConditionType::Ready, false, Reason::StoreFailed, message.clone());
     let ready = conditions(&[verdict], &object.previous.conditions, object.generation, ctx.clock.now());
     let others = object.previous.conditions.iter().filter(|known| known.type_ != ConditionType::Ready.as_str());
@@ -129,11 +126,11 @@ async fn report_failure<S: Store>(ctx: &Context<S>, object: &Object, error: &Sto
     status.conditions = others.cloned().chain(ready).collect();
     let event = ObjectEvent { warning: true, reason: Reason::StoreFailed, message };
     if let Err(error) = report(ctx, object, &status, &[event]).await {
-        tracing::warn!(object = %object.at, %error, "failed to say so in its status, too");
+        tracing::warn!(object = %object.at, %error, "failed to publish that in its status");
     }
 }
 
-/// Publishes a status that differs from the last, then tells what happened.
+/// Publishes a status that differs from the last one, then sends the events.
 async fn report<S: Store>(
     ctx: &Context<S>,
     object: &Object,

@@ -1,34 +1,33 @@
-//! A place among those that work at the same time, given up while a slow key is made.
+//! A permit to work at the same time as others. It is given up while a slow key is made, so that nobody waits for that.
 
 use parking_lot::Mutex;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// A place in the queue's working set.
 #[derive(Debug)]
 pub struct Permit {
-    places: Option<Arc<Semaphore>>,
+    permits: Option<Arc<Semaphore>>,
     held: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Permit {
-    /// Waits for a place among `places`.
-    pub async fn take(places: &Arc<Semaphore>) -> Permit {
-        let permit = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
-        Permit { places: Some(Arc::clone(places)), held: Mutex::new(Some(permit)) }
+    /// Waits for one of `permits`.
+    pub async fn take(permits: &Arc<Semaphore>) -> Permit {
+        let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
+        Permit { permits: Some(Arc::clone(permits)), held: Mutex::new(Some(permit)) }
     }
 
-    /// A place where nobody waits for one.
+    /// A permit where there is no limit.
     pub fn unlimited() -> Permit {
-        Permit { places: None, held: Mutex::new(None) }
+        Permit { permits: None, held: Mutex::new(None) }
     }
 
-    /// Runs `work` without the place, and takes one again after it.
-    pub async fn aside<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Runs `work` without the permit, and waits for one after it.
+    pub async fn without<T>(&self, work: impl Future<Output = T>) -> T {
         self.set(None);
         let done = work.await;
-        if let Some(places) = &self.places {
-            self.set(Arc::clone(places).acquire_owned().await.ok());
+        if let Some(permits) = &self.permits {
+            self.set(Arc::clone(permits).acquire_owned().await.ok());
         }
         done
     }

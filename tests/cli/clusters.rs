@@ -116,7 +116,7 @@ fn every_verb_says_what_is_wrong_with_a_cluster() {
     }
     asked(&fixture, &url(server(&[("/version", 200, OLD)])), &["controller"]).ends(1, "is Kubernetes v1.33.2-eks");
     let strange = server(&[("/version", 200, NEW), ("/apis/dockseal.dev", 200, STRANGE)]);
-    asked(&fixture, &url(strange), &["status", "dhc"]).ends(1, "are none that this dockseal");
+    asked(&fixture, &url(strange), &["status", "dhc"]).ends(1, "cannot read the");
     let closed = server(&[("/version", 403, SILENT), ("/apis/dockseal.dev", 404, ""), ("/apis", 200, NO_GROUP)]);
     asked(&fixture, &url(closed), &["status"]).ends(1, "its CRDs are missing");
 }

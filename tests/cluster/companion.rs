@@ -346,10 +346,10 @@ async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cann
     ensure!(said(token(&nowhere, false).await) == Ok(minted.clone()), "what is good for a while yet is used");
     keep(&minted, -1, -2)?;
     let why = said(token(&nowhere, false).await).expect_err("nobody is there");
-    ensure!(why.contains("failed to renew this host's token"), "{why}");
+    ensure!(why.contains("failed to renew the token of this host"), "{why}");
     home.cluster().kubectl(&["-n", fixture::COMPANIONS, "delete", "serviceaccount", &home.account]).await?;
     let deadline = Instant::now() + crate::fixture::SOON;
-    for (expires, words) in [(2, "this host is no longer enrolled"), (-1, "this host's token ended at")] {
+    for (expires, words) in [(2, "this host is no longer enrolled"), (-1, "the token of this host expired at")] {
         keep(&minted, expires, -2)?;
         loop {
             let answer = said(token(&config, true).await);
@@ -383,7 +383,7 @@ async fn once_says_by_its_exit_code_whether_everything_is_delivered() -> anyhow:
     ensure!(home.namespace.get(OBJECT).await?["status"]["host"]["deliveredFingerprint"] == renewed.0.as_str());
     once(0, "").await?;
     home.assignment(&json!({"hosts": []})).await?;
-    once(4, "there is nothing to deliver").await?;
+    once(4, "nothing to deliver").await?;
     drop(proxy);
     once(4, "what is delivered stays").await
 }

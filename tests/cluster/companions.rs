@@ -337,7 +337,10 @@ async fn two_hosts_of_one_node_leave_it_to_one_and_what_stays_is_said() -> anyho
     let told = companion.assigned(|assignment| assignment.hosts.iter().all(|host| host.name == "second")).await?;
     ensure!(told.len() == 1, "{told:?}");
     let stays = fixture.home.event("first", "Retained").await?;
-    ensure!(stays["message"].as_str().is_some_and(|text| text.contains("/etc/docker/certs stays")), "{stays:#}");
+    ensure!(
+        stays["message"].as_str().is_some_and(|text| text.contains("files in /etc/docker/certs stay")),
+        "{stays:#}"
+    );
     fixture.home.until(second, |host| fails(host, "Ready", "NotDelivered")).await?;
     // And to another node: the old one's rights go.
     fixture.home.merge(second, json!({"spec": {"delivery": {"nodeName": "two"}}})).await?;

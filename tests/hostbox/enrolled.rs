@@ -189,7 +189,7 @@ async fn a_host_outside_is_enrolled_served_cut_off_and_revoked() -> Result<()> {
     nothing_is_told(host)?;
     // One that slept for longer than its token.
     host.sh(r#"systemctl stop dockseal-companion; sed -Ei 's/"(expires|renew_at)":"20../"\1":"2020/g; s/"2020[0-9]*-/"2020-/g' /var/lib/dockseal/token.json; systemctl start dockseal-companion"#)?;
-    outside.says("this host's token ended at 2020-")?;
+    outside.says("the token of this host expired at 2020-")?;
     // Enrolled again, it goes on.
     let output = outside.run(&outside.line()?)?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -222,12 +222,12 @@ fn bad_lines(outside: &Outside, command: &str, token: &str) -> Result<()> {
     };
     let rows = [
         (with_token(&swap("--ca-data", "garbage")), "--ca-data is no PEM in base64"),
-        (with_token(&swap("--ca-data", &encoded(b"no certificate"))), "--ca-data holds no certificate"),
+        (with_token(&swap("--ca-data", &encoded(b"no certificate"))), "--ca-data must hold a certificate"),
         (with_token(&swap("--ca-data", &encoded(&own))), "failed to reach the API server"),
         (with_token(&swap("--server", "https://apiserver.test:1")), "failed to reach the API server"),
-        (with_token(&swap("--server", "http://apiserver.test")), "is not a URL of the form https://"),
-        (format!("{command} <<'END'\nwrong\nEND\n"), "does not take the token"),
-        (with_token(&swap("--account", "host-home.attic")), "does not take the token"),
+        (with_token(&swap("--server", "http://apiserver.test")), "must be a URL of the form https://"),
+        (format!("{command} <<'END'\nwrong\nEND\n"), "refuses the token"),
+        (with_token(&swap("--account", "host-home.attic")), "refuses the token"),
         (format!("{} </dev/null", swap("--account", "host-home.attic")), "for another account or cluster"),
         (format!("{} </dev/null", swap("--ca-data", &encoded(&own))), "for another account or cluster"),
     ];

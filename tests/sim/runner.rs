@@ -3,7 +3,7 @@
 use super::store::{Interruption, MemoryStore};
 use dockseal::adapters::store::{StoredItem, StoredKind};
 use dockseal::adapters::{Clock, StoreError};
-use dockseal::api::account::{PartKey, PartKind, ResourceBody, SeenPart};
+use dockseal::api::account::{ObservedResource, ResourceBody, ResourceKey, ResourceKind};
 use dockseal::api::assignment::{ASSIGNMENT_KEY, Assignment};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::docker_host_cert::Mode;
@@ -154,7 +154,11 @@ impl Simulation {
     }
 
     /// Changes one of an account's objects, as another client does; the watch reports it.
-    pub fn edit_part(&mut self, key: &PartKey, change: impl FnOnce(Option<SeenPart>) -> Option<SeenPart>) {
+    pub fn edit_part(
+        &mut self,
+        key: &ResourceKey,
+        change: impl FnOnce(Option<ObservedResource>) -> Option<ObservedResource>,
+    ) {
         self.store.meddle_part(key, change);
         let seen = self.store.open().parts.get(key).filter(|part| part.labelled).cloned();
         self.due_accounts.extend(self.accounts.notice(key, seen));
@@ -162,7 +166,7 @@ impl Simulation {
 
     /// What a companion is told.
     pub fn assignment(&self, account: &str) -> Option<Assignment> {
-        let key = PartKey::new(PartKind::ConfigMap, COMPANIONS, account);
+        let key = ResourceKey::new(ResourceKind::ConfigMap, COMPANIONS, account);
         let part = self.store.open().parts.get(&key).cloned()?;
         let ResourceBody::ConfigMap(data) = part.body else { panic!("a ConfigMap") };
         Some(Assignment::parse(&data[ASSIGNMENT_KEY]).expect("an assignment"))
@@ -272,9 +276,10 @@ impl Simulation {
     /// The watch tells of all that is there of accounts.
     fn watch(&mut self) {
         let parts = self.store.open().parts.clone();
-        let kinds = [PartKind::ServiceAccount, PartKind::ConfigMap, PartKind::Role, PartKind::RoleBinding];
+        let kinds =
+            [ResourceKind::ServiceAccount, ResourceKind::ConfigMap, ResourceKind::Role, ResourceKind::RoleBinding];
         for kind in kinds {
-            let there = |at: &NamespacedName| parts.contains_key(&PartKey { kind, at: at.clone() });
+            let there = |at: &NamespacedName| parts.contains_key(&ResourceKey { kind, at: at.clone() });
             self.due_accounts.extend(self.accounts.keep_only(kind, there));
         }
         for (key, part) in parts.iter().filter(|(_, part)| part.labelled) {

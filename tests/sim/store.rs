@@ -3,7 +3,7 @@
 use dockseal::adapters::account_store::AccountStore;
 use dockseal::adapters::store::{NewItem, StoredItem, StoredKind, StoredLeaf};
 use dockseal::adapters::{Store, StoreError};
-use dockseal::api::account::{AccountResource, PartKey, SeenPart};
+use dockseal::api::account::{AccountResource, ObservedResource, ResourceKey};
 use dockseal::api::assignment::AssignedHost;
 use dockseal::api::status::{CompanionStatus, ControllerStatus};
 use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
@@ -29,7 +29,7 @@ pub struct Tables {
     /// Secrets and ConfigMaps.
     pub things: BTreeMap<(StoredKind, NamespacedName), StoredItem>,
     /// What companions' accounts are made of.
-    pub parts: BTreeMap<PartKey, SeenPart>,
+    pub parts: BTreeMap<ResourceKey, ObservedResource>,
     /// Objects as they were last written.
     pub objects: BTreeMap<ObjectRef, Object>,
     /// Every write: verb and place.
@@ -70,12 +70,16 @@ impl MemoryStore {
     }
 
     /// Puts one of an account's objects there, or takes it away, past the log.
-    pub fn meddle_part(&self, key: &PartKey, change: impl FnOnce(Option<SeenPart>) -> Option<SeenPart>) {
+    pub fn meddle_part(
+        &self,
+        key: &ResourceKey,
+        change: impl FnOnce(Option<ObservedResource>) -> Option<ObservedResource>,
+    ) {
         let mut tables = self.open();
         tables.versions += 1;
         let version = tables.versions.to_string();
         let before = tables.parts.remove(key);
-        let after = change(before).map(|part| (key.clone(), SeenPart { version, ..part }));
+        let after = change(before).map(|part| (key.clone(), ObservedResource { version, ..part }));
         tables.parts.extend(after);
     }
 
@@ -123,7 +127,7 @@ impl Tables {
     fn part(&mut self, part: &AccountResource) -> String {
         self.versions += 1;
         let (version, owner, body) = (self.versions.to_string(), Some(part.owner.clone()), part.body.clone());
-        self.parts.insert(part.key.clone(), SeenPart { version: version.clone(), owner, labelled: true, body });
+        self.parts.insert(part.key.clone(), ObservedResource { version: version.clone(), owner, labelled: true, body });
         version
     }
 
@@ -233,11 +237,11 @@ impl Store for MemoryStore {
 }
 
 impl AccountStore for MemoryStore {
-    async fn find(&self, key: &PartKey) -> Result<Option<SeenPart>, StoreError> {
+    async fn read_resource(&self, key: &ResourceKey) -> Result<Option<ObservedResource>, StoreError> {
         Ok(self.open().parts.get(key).cloned())
     }
 
-    async fn make(&self, part: &AccountResource) -> Result<String, StoreError> {
+    async fn create_resource(&self, part: &AccountResource) -> Result<String, StoreError> {
         self.open().write("make", part.key.to_string(), |tables| {
             if tables.parts.contains_key(&part.key) {
                 return Err(StoreError::Exists(part.key.at.clone()));
@@ -246,7 +250,7 @@ impl AccountStore for MemoryStore {
         })
     }
 
-    async fn amend(&self, part: &AccountResource, version: &str) -> Result<String, StoreError> {
+    async fn replace_resource(&self, part: &AccountResource, version: &str) -> Result<String, StoreError> {
         self.open().write("amend", part.key.to_string(), |tables| match tables.parts.get(&part.key) {
             Some(there) if there.version == version => {
                 assert_eq!(there.owner.as_ref(), Some(&part.owner), "somebody else's {} is overwritten", part.key);
@@ -256,7 +260,7 @@ impl AccountStore for MemoryStore {
         })
     }
 
-    async fn discard(&self, key: &PartKey, version: &str) -> Result<(), StoreError> {
+    async fn delete_resource(&self, key: &ResourceKey, version: &str) -> Result<(), StoreError> {
         self.open().write("discard", key.to_string(), |tables| match tables.parts.get(key) {
             Some(there) if there.version == version => tables.parts.remove(key).map_or(Ok(()), |_| Ok(())),
             _ => Err(StoreError::Changed(key.at.clone())),

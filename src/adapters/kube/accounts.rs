@@ -1,9 +1,12 @@
-//! Companions' accounts in an API server: made and replaced, never applied, so that what is somebody else's stays.
+//! Companions' accounts in an API server: objects are created and replaced at the version that was seen, never applied,
+//! so that an object of someone else is never overwritten.
 
 use super::store::{KubeStore, failed, place, post, within};
 use crate::adapters::account_store::AccountStore;
 use crate::adapters::store::StoreError;
-use crate::api::account::{ACCOUNT_ANNOTATION, AccountResource, PartKey, PartKind, ResourceBody, SeenPart};
+use crate::api::account::{
+    ACCOUNT_ANNOTATION, AccountResource, ObservedResource, ResourceBody, ResourceKey, ResourceKind,
+};
 use crate::api::assignment::AssignedHost;
 use crate::api::{API_VERSION, Kind, MANAGED_LABEL, ObjectEvent};
 use k8s_openapi::NamespaceResourceScope;
@@ -17,7 +20,7 @@ use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
 /// A kind of Kubernetes that accounts are made of.
-pub trait PartResource:
+pub trait ResourceType:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()>
     + Clone
     + Debug
@@ -27,18 +30,16 @@ pub trait PartResource:
     + Send
     + 'static
 {
-    /// Which.
-    const KIND: PartKind;
-    /// What it says.
+    const KIND: ResourceKind;
     fn body(&self) -> ResourceBody;
-    /// Says that instead.
+    /// Replaces the body.
     fn fill(&mut self, body: &ResourceBody);
 }
 
-const OF_THIS_KIND: &str = "an object is filled with what its own kind says";
+const OF_THIS_KIND: &str = "an object is filled with the body of its own kind";
 
-impl PartResource for ServiceAccount {
-    const KIND: PartKind = PartKind::ServiceAccount;
+impl ResourceType for ServiceAccount {
+    const KIND: ResourceKind = ResourceKind::ServiceAccount;
 
     fn body(&self) -> ResourceBody {
         ResourceBody::ServiceAccount { automount: self.automount_service_account_token }
@@ -50,8 +51,8 @@ impl PartResource for ServiceAccount {
     }
 }
 
-impl PartResource for ConfigMap {
-    const KIND: PartKind = PartKind::ConfigMap;
+impl ResourceType for ConfigMap {
+    const KIND: ResourceKind = ResourceKind::ConfigMap;
 
     fn body(&self) -> ResourceBody {
         ResourceBody::ConfigMap(self.data.clone().unwrap_or_default())
@@ -63,8 +64,8 @@ impl PartResource for ConfigMap {
     }
 }
 
-impl PartResource for Role {
-    const KIND: PartKind = PartKind::Role;
+impl ResourceType for Role {
+    const KIND: ResourceKind = ResourceKind::Role;
 
     fn body(&self) -> ResourceBody {
         ResourceBody::Role(self.rules.clone().unwrap_or_default())
@@ -76,8 +77,8 @@ impl PartResource for Role {
     }
 }
 
-impl PartResource for RoleBinding {
-    const KIND: PartKind = PartKind::RoleBinding;
+impl ResourceType for RoleBinding {
+    const KIND: ResourceKind = ResourceKind::RoleBinding;
 
     fn body(&self) -> ResourceBody {
         ResourceBody::RoleBinding(self.role_ref.clone(), self.subjects.clone().unwrap_or_default())
@@ -89,14 +90,12 @@ impl PartResource for RoleBinding {
     }
 }
 
-/// Its name.
-pub fn part_key<K: PartResource>(item: &K) -> PartKey {
-    PartKey { kind: K::KIND, at: place(item.meta()) }
+pub fn resource_key<K: ResourceType>(item: &K) -> ResourceKey {
+    ResourceKey { kind: K::KIND, at: place(item.meta()) }
 }
 
-/// It as it is.
-pub fn seen_part<K: PartResource>(item: &K) -> SeenPart {
-    SeenPart {
+pub fn observed_resource<K: ResourceType>(item: &K) -> ObservedResource {
+    ObservedResource {
         version: item.resource_version().unwrap_or_default(),
         owner: item.annotations().get(ACCOUNT_ANNOTATION).cloned(),
         labelled: item.labels().get(MANAGED_LABEL).is_some_and(|value| value == "true"),
@@ -104,85 +103,91 @@ pub fn seen_part<K: PartResource>(item: &K) -> SeenPart {
     }
 }
 
-fn mark(metadata: &mut ObjectMeta, part: &AccountResource) {
+fn mark(metadata: &mut ObjectMeta, resource: &AccountResource) {
     metadata.labels.get_or_insert_default().insert(MANAGED_LABEL.into(), "true".into());
-    metadata.annotations.get_or_insert_default().insert(ACCOUNT_ANNOTATION.into(), part.owner.clone());
+    metadata.annotations.get_or_insert_default().insert(ACCOUNT_ANNOTATION.into(), resource.owner.clone());
 }
 
 impl KubeStore {
-    fn parts<K: PartResource>(&self, key: &PartKey) -> Api<K> {
+    fn api<K: ResourceType>(&self, key: &ResourceKey) -> Api<K> {
         Api::namespaced(self.client(), &key.at.namespace)
     }
 
-    async fn find_part<K: PartResource>(&self, key: &PartKey) -> kube::Result<Option<SeenPart>> {
-        Ok(self.parts::<K>(key).get_opt(&key.at.name).await?.as_ref().map(seen_part))
+    async fn get_resource<K: ResourceType>(&self, key: &ResourceKey) -> kube::Result<Option<ObservedResource>> {
+        Ok(self.api::<K>(key).get_opt(&key.at.name).await?.as_ref().map(observed_resource))
     }
 
-    async fn make_part<K: PartResource>(&self, part: &AccountResource) -> kube::Result<String> {
+    async fn post_resource<K: ResourceType>(&self, resource: &AccountResource) -> kube::Result<String> {
         let mut item = K::default();
-        item.meta_mut().name = Some(part.key.at.name.to_string());
-        item.meta_mut().namespace = Some(part.key.at.namespace.to_string());
-        mark(item.meta_mut(), part);
-        item.fill(&part.body);
-        let made = self.parts::<K>(&part.key).create(&post(), &item).await?;
+        item.meta_mut().name = Some(resource.key.at.name.to_string());
+        item.meta_mut().namespace = Some(resource.key.at.namespace.to_string());
+        mark(item.meta_mut(), resource);
+        item.fill(&resource.body);
+        let made = self.api::<K>(&resource.key).create(&post(), &item).await?;
         Ok(made.resource_version().unwrap_or_default())
     }
 
-    /// What others added beside stays. None where it has changed.
-    async fn amend_part<K: PartResource>(&self, part: &AccountResource, version: &str) -> kube::Result<Option<String>> {
-        let api = self.parts::<K>(&part.key);
-        let live = api.get_opt(&part.key.at.name).await?;
+    /// Fields that others added stay. None where the version has changed.
+    async fn put_resource<K: ResourceType>(
+        &self,
+        resource: &AccountResource,
+        version: &str,
+    ) -> kube::Result<Option<String>> {
+        let api = self.api::<K>(&resource.key);
+        let live = api.get_opt(&resource.key.at.name).await?;
         let Some(mut live) = live.filter(|live| live.resource_version().as_deref() == Some(version)) else {
             return Ok(None);
         };
-        mark(live.meta_mut(), part);
-        live.fill(&part.body);
-        Ok(Some(api.replace(&part.key.at.name, &post(), &live).await?.resource_version().unwrap_or_default()))
+        mark(live.meta_mut(), resource);
+        live.fill(&resource.body);
+        Ok(Some(api.replace(&resource.key.at.name, &post(), &live).await?.resource_version().unwrap_or_default()))
     }
 
-    async fn discard_part<K: PartResource>(&self, key: &PartKey, version: &str) -> kube::Result<()> {
+    async fn remove_resource<K: ResourceType>(&self, key: &ResourceKey, version: &str) -> kube::Result<()> {
         let exactly = Preconditions { resource_version: Some(version.to_owned()), uid: None };
         let how = DeleteParams::default().preconditions(exactly);
-        self.parts::<K>(key).delete(&key.at.name, &how).await.map(|_| ())
+        self.api::<K>(key).delete(&key.at.name, &how).await.map(|_| ())
     }
 }
 
-/// Does the same for whichever kind it is.
+/// Makes the same call for each kind.
 macro_rules! of_kind {
     ($kind:expr, $store:ident.$call:ident($($argument:expr),*)) => {
         match $kind {
-            PartKind::ServiceAccount => within($store.$call::<ServiceAccount>($($argument),*)).await,
-            PartKind::ConfigMap => within($store.$call::<ConfigMap>($($argument),*)).await,
-            PartKind::Role => within($store.$call::<Role>($($argument),*)).await,
-            PartKind::RoleBinding => within($store.$call::<RoleBinding>($($argument),*)).await,
+            ResourceKind::ServiceAccount => within($store.$call::<ServiceAccount>($($argument),*)).await,
+            ResourceKind::ConfigMap => within($store.$call::<ConfigMap>($($argument),*)).await,
+            ResourceKind::Role => within($store.$call::<Role>($($argument),*)).await,
+            ResourceKind::RoleBinding => within($store.$call::<RoleBinding>($($argument),*)).await,
         }
     };
 }
 
 impl AccountStore for KubeStore {
-    async fn find(&self, key: &PartKey) -> Result<Option<SeenPart>, StoreError> {
-        let found = of_kind!(key.kind, self.find_part(key));
+    async fn read_resource(&self, key: &ResourceKey) -> Result<Option<ObservedResource>, StoreError> {
+        let found = of_kind!(key.kind, self.get_resource(key));
         found.map_err(|error| failed("read", key.to_string(), error))
     }
 
-    async fn make(&self, part: &AccountResource) -> Result<String, StoreError> {
-        match of_kind!(part.key.kind, self.make_part(part)) {
-            Err(kube::Error::Api(status)) if status.is_already_exists() => Err(StoreError::Exists(part.key.at.clone())),
-            made => made.map_err(|error| failed("create", part.key.to_string(), error)),
+    async fn create_resource(&self, resource: &AccountResource) -> Result<String, StoreError> {
+        match of_kind!(resource.key.kind, self.post_resource(resource)) {
+            Err(kube::Error::Api(status)) if status.is_already_exists() => {
+                Err(StoreError::Exists(resource.key.at.clone()))
+            }
+            made => made.map_err(|error| failed("create", resource.key.to_string(), error)),
         }
     }
 
-    async fn amend(&self, part: &AccountResource, version: &str) -> Result<String, StoreError> {
-        match of_kind!(part.key.kind, self.amend_part(part, version)) {
+    async fn replace_resource(&self, resource: &AccountResource, version: &str) -> Result<String, StoreError> {
+        match of_kind!(resource.key.kind, self.put_resource(resource, version)) {
             Ok(Some(version)) => Ok(version),
-            Ok(None) => Err(StoreError::Changed(part.key.at.clone())),
-            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(part.key.at.clone())),
-            Err(error) => Err(failed("replace", part.key.to_string(), error)),
+            Ok(None) => Err(StoreError::Changed(resource.key.at.clone())),
+            Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(resource.key.at.clone())),
+            Err(error) => Err(failed("replace", resource.key.to_string(), error)),
         }
     }
 
-    async fn discard(&self, key: &PartKey, version: &str) -> Result<(), StoreError> {
-        match of_kind!(key.kind, self.discard_part(key, version)) {
+    async fn delete_resource(&self, key: &ResourceKey, version: &str) -> Result<(), StoreError> {
+        match of_kind!(key.kind, self.remove_resource(key, version)) {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             Err(kube::Error::Api(status)) if status.is_conflict() => Err(StoreError::Changed(key.at.clone())),
             done => done.map_err(|error| failed("delete", key.to_string(), error)),

@@ -1,4 +1,5 @@
-//! The API server as a companion may use it: its assignment, the Secrets that it names, and its part of a status.
+//! The API server as far as a companion may use it: its assignment, the Secrets that this names, and the companion's part
+//! of a status.
 
 use super::store::resource;
 use crate::api::assignment::ASSIGNMENT_KEY;
@@ -21,38 +22,36 @@ use zeroize::Zeroizing;
 pub const COMPANION_MANAGER: &str = "dockseal-companion";
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why it was not done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{words}")]
+#[error("{message}")]
 pub struct ApiError {
-    /// The server's words, or why there are none.
-    words: String,
-    /// The server does not know the token, or no longer.
+    /// The server's message, or why there is none.
+    message: String,
+    /// The server refuses the token.
     pub refused: bool,
 }
 
 impl ApiError {
     fn of(error: &kube::Error) -> ApiError {
         let refused = matches!(error, kube::Error::Api(status) if status.code == 401);
-        ApiError { words: words(error), refused }
+        ApiError { message: message(error), refused }
     }
 
-    fn because(words: impl Into<String>) -> ApiError {
-        ApiError { words: words.into(), refused: false }
+    fn because(message: impl Into<String>) -> ApiError {
+        ApiError { message: message.into(), refused: false }
     }
 }
 
-/// An API server, by a companion's token.
+/// An API server, with a companion's token.
 #[derive(Clone)]
 pub struct CompanionApi(Client);
 
 impl CompanionApi {
-    /// Behind that client.
     pub fn new(client: Client) -> CompanionApi {
         CompanionApi(client)
     }
 
-    /// The assignment, now and whenever it changes; an error is followed by further tries.
+    /// The assignment, now and whenever it changes; after an error the watch starts again.
     pub fn assignments(
         &self,
         at: &NamespacedName,
@@ -62,7 +61,7 @@ impl CompanionApi {
             let text = map.data.unwrap_or_default().remove(ASSIGNMENT_KEY).unwrap_or_default();
             serde_json::from_str(&text)
                 .map(Some)
-                .map_err(|error| ApiError::because(format!("the assignment cannot be read: {error}")))
+                .map_err(|error| ApiError::because(format!("failed to read the assignment: {error}")))
         })
     }
 
@@ -74,8 +73,8 @@ impl CompanionApi {
         })
     }
 
-    /// The companion's part of an object's status, as it was last published; nothing where the object of that name is
-    /// another one by now.
+    /// The companion's part of an object's status, as it was last published; empty where the object of that name has
+    /// another UID.
     ///
     /// # Errors
     /// What the API server says.
@@ -114,16 +113,16 @@ async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, 
     }
 }
 
-/// The server's own words. Of an answer that cannot be read nothing is said: it may hold a key.
-pub fn words(error: &kube::Error) -> String {
+/// The server's message. An answer that cannot be read is not shown: it may hold a key.
+pub fn message(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
-        kube::Error::SerdeError(_) => "its answer cannot be read".into(),
+        kube::Error::SerdeError(_) => "the answer of the API server cannot be read".into(),
         error => error.to_string(),
     }
 }
 
-/// One object by its name: what RBAC allows where it names that one alone.
+/// Watches one object by its name: RBAC allows that where a rule names the object.
 fn one<K>(client: &Client, at: &NamespacedName) -> impl Stream<Item = Result<Option<K>, ApiError>> + Send + use<K>
 where
     K: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>,
@@ -133,7 +132,7 @@ where
     let config = watcher::Config::default().fields(&format!("metadata.name={}", at.name)).streaming_lists();
     let mut seen = false;
     watcher(api, config).default_backoff().filter_map(move |event| {
-        let news = match event {
+        let item = match event {
             Ok(Event::Init) => {
                 seen = false;
                 None
@@ -144,18 +143,18 @@ where
             }
             Ok(Event::Delete(_)) => Some(Ok(None)),
             Ok(Event::InitDone) => (!seen).then_some(Ok(None)),
-            Err(error) => Some(Err(fault(&error))),
+            Err(error) => Some(Err(watch_error(&error))),
         };
-        std::future::ready(news)
+        std::future::ready(item)
     })
 }
 
-fn fault(error: &watcher::Error) -> ApiError {
+fn watch_error(error: &watcher::Error) -> ApiError {
     match error {
         watcher::Error::InitialListFailed(error)
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => ApiError::of(error),
-        watcher::Error::WatchError(status) => ApiError { words: status.message.clone(), refused: status.code == 401 },
+        watcher::Error::WatchError(status) => ApiError { message: status.message.clone(), refused: status.code == 401 },
         error => ApiError::because(error.to_string()),
     }
 }
@@ -163,7 +162,7 @@ fn fault(error: &watcher::Error) -> ApiError {
 /// A client that sends a token.
 ///
 /// # Errors
-/// Where no client can be made of the server's address and authority.
+/// Where the server's address or its authorities are invalid.
 pub fn client(mut config: kube::Config, token: &Zeroizing<String>) -> kube::Result<Client> {
     config.auth_info = kube::config::AuthInfo { token: Some(token.as_str().into()), ..Default::default() };
     config.default_retry = false;

@@ -1,84 +1,83 @@
-//! Leaf Secrets as facts: fed by a watch, and by our own writes, whose echo in the watch is no news.
+//! A cache of leaves' Secrets as facts, without keys: filled by a watch and by our own writes, so that the watch shows no
+//! change when it shows what we wrote.
 
 use crate::adapters::store::{StoreError, StoredLeaf};
 use crate::api::{NamespacedName, ObjectRef};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 
-/// What is known of them.
 #[derive(Default)]
-pub struct LeafCache(Mutex<Memory>);
+pub struct LeafCache(Mutex<CachedLeaves>);
 
 #[derive(Default)]
-struct Memory {
+struct CachedLeaves {
     known: HashMap<NamespacedName, StoredLeaf>,
-    /// Those that are being written; true where the watch has told of one meanwhile.
+    /// The Secrets that are being written; true where the watch has shown one meanwhile.
     writing: HashMap<NamespacedName, bool>,
-    /// The version that a walk wrote.
+    /// The versions that the reconciles in progress wrote.
     written: HashMap<NamespacedName, String>,
 }
 
-impl Memory {
-    fn told(&mut self, at: &NamespacedName) {
-        self.writing.entry(at.clone()).and_modify(|told| *told = true);
+impl CachedLeaves {
+    fn shown(&mut self, at: &NamespacedName) {
+        self.writing.entry(at.clone()).and_modify(|shown| *shown = true);
     }
 
     fn forget(&mut self, at: &NamespacedName) -> Option<ObjectRef> {
-        self.told(at);
+        self.shown(at);
         self.known.remove(at).and_then(|known| known.owner)
     }
 }
 
 impl LeafCache {
-    fn open(&self) -> MutexGuard<'_, Memory> {
+    fn open(&self) -> MutexGuard<'_, CachedLeaves> {
         self.0.lock()
     }
 
-    /// One of them.
     pub fn get(&self, at: &NamespacedName) -> Option<StoredLeaf> {
         self.open().known.get(at).cloned()
     }
 
-    /// Takes that version of a Secret from the watch; the owners that it has and had, where that is news.
+    /// The watch shows a version of a Secret; returns the owners that it has and had, if that changes anything.
     pub fn notice(&self, at: NamespacedName, version: &str, read: impl FnOnce() -> StoredLeaf) -> Vec<ObjectRef> {
         if self.open().known.get(&at).is_some_and(|known| known.version == version) {
             return Vec::new();
         }
         let leaf = read();
         let owner = leaf.owner.clone();
-        let mut memory = self.open();
-        memory.told(&at);
-        let before = memory.known.insert(at, leaf).and_then(|known| known.owner);
+        let mut cache = self.open();
+        cache.shown(&at);
+        let before = cache.known.insert(at, leaf).and_then(|known| known.owner);
         let before = before.filter(|before| Some(before) != owner.as_ref());
         owner.into_iter().chain(before).collect()
     }
 
-    /// Takes the end of a Secret from the watch; the owner that it had.
+    /// The watch shows that a Secret is gone; returns the owner that it had.
     pub fn notice_gone(&self, at: &NamespacedName) -> Option<ObjectRef> {
         self.open().forget(at)
     }
 
-    /// Forgets every Secret that is not among those; the owners that they had.
+    /// Forgets the Secrets that are not `there`; returns the owners that they had.
     pub fn keep_only(&self, there: impl Fn(&NamespacedName) -> bool) -> Vec<ObjectRef> {
-        let mut memory = self.open();
-        let gone: Vec<NamespacedName> = memory.known.keys().filter(|at| !there(at)).cloned().collect();
-        gone.iter().filter_map(|at| memory.forget(at)).collect()
+        let mut cache = self.open();
+        let gone: Vec<NamespacedName> = cache.known.keys().filter(|at| !there(at)).cloned().collect();
+        gone.iter().filter_map(|at| cache.forget(at)).collect()
     }
 
-    /// Whether a Secret is still as the walk that ends now wrote it; true as well where it wrote nothing and there is
-    /// nothing.
+    /// Whether a Secret is still as the reconcile that ends now wrote it; true as well where it wrote none and there is
+    /// none.
     pub fn is_as_written(&self, at: &NamespacedName) -> bool {
-        let mut memory = self.open();
-        let written = memory.written.remove(at);
-        memory.known.get(at).map(|known| &known.version) == written.as_ref()
+        let mut cache = self.open();
+        let written = cache.written.remove(at);
+        cache.known.get(at).map(|known| &known.version) == written.as_ref()
     }
 
-    /// Writes, and notes what was written, with the version that the write answers. Where the watch has told of the
-    /// Secret meanwhile, it knows better: of this version, or of what somebody made of it before the answer came.
+    /// Writes, and caches what was written with the version in the answer. Where the watch has shown the Secret meanwhile,
+    /// what it showed is kept: this version, or a later one.
     ///
     /// # Errors
     /// Those of the write.
-    pub async fn noting(
+    pub async fn write(
         &self,
         at: &NamespacedName,
         write: impl Future<Output = Result<Option<String>, StoreError>>,
@@ -86,12 +85,12 @@ impl LeafCache {
     ) -> Result<(), StoreError> {
         self.open().writing.entry(at.clone()).or_default();
         let written = write.await;
-        let mut memory = self.open();
-        let untold = memory.writing.remove(at) == Some(false);
+        let mut cache = self.open();
+        let unseen = cache.writing.remove(at) == Some(false);
         let Some(version) = written? else { return Ok(()) };
-        memory.written.insert(at.clone(), version.clone());
-        if untold {
-            memory.known.insert(at.clone(), leaf(version));
+        cache.written.insert(at.clone(), version.clone());
+        if unseen {
+            cache.known.insert(at.clone(), leaf(version));
         }
         Ok(())
     }
@@ -118,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn the_former_owner_hears_of_the_change() {
+    fn the_former_owner_is_returned_too() {
         let (leaves, none) = (LeafCache::default(), Vec::<String>::new());
         assert_eq!(notice(&leaves, "1", None), none);
         assert_eq!(notice(&leaves, "2", Some("pandora")), ["pandora"]);
@@ -128,12 +127,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_watch_told_during_a_write_is_newer_than_its_answer() {
+    async fn what_the_watch_showed_during_a_write_is_newer_than_its_answer() {
         let leaves = LeafCache::default();
         let known = || leaves.get(&at()).map(|leaf| leaf.version);
         let answer = |version: &str| Ok(Some(version.to_owned()));
         let made = |version: String| leaf(&version, Some("pandora"));
-        leaves.noting(&at(), async { answer("1") }, made).await.expect("it is written");
+        leaves.write(&at(), async { answer("1") }, made).await.expect("it is written");
         assert_eq!(known().as_deref(), Some("1"));
         assert!(leaves.is_as_written(&at()));
         let touched_at_once = async {
@@ -141,17 +140,17 @@ mod tests {
             notice(&leaves, "3", Some("pandora"));
             answer("2")
         };
-        leaves.noting(&at(), touched_at_once, made).await.expect("it is written");
+        leaves.write(&at(), touched_at_once, made).await.expect("it is written");
         assert_eq!(known().as_deref(), Some("3"), "replacing version 2 would fail for ever");
-        assert!(!leaves.is_as_written(&at()), "the walk is followed by another");
+        assert!(!leaves.is_as_written(&at()), "the object is reconciled again");
         let gone_at_once = async {
             leaves.notice_gone(&at());
             answer("4")
         };
-        leaves.noting(&at(), gone_at_once, made).await.expect("it is written");
+        leaves.write(&at(), gone_at_once, made).await.expect("it is written");
         assert_eq!(known(), None, "what is gone would be thought to be there");
         let failed = async { Err(StoreError::Changed(at())) };
-        leaves.noting(&at(), failed, made).await.expect_err("it fails");
+        leaves.write(&at(), failed, made).await.expect_err("it fails");
         assert_eq!(known(), None);
         assert!(leaves.open().writing.is_empty());
     }

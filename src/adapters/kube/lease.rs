@@ -1,4 +1,5 @@
-//! Leadership: one Lease, renewed while it is held, released on a clean end (coordination.k8s.io/v1).
+//! Leadership among the replicas: one Lease (coordination.k8s.io/v1) is acquired, renewed while it is held, and released
+//! on a clean end.
 
 use super::reader::innermost;
 use super::store::FIELD_MANAGER;
@@ -10,14 +11,13 @@ use kube::api::{Api, PostParams};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// A holder that was silent for so long has lost the lease.
-const LEASE: Duration = Duration::from_secs(15);
+/// A holder that did not renew for so long has lost the lease.
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// A holder that could not renew for so long stops by itself, before another may start.
-const DEADLINE: Duration = Duration::from_secs(10);
-/// Between two renewals, and between two looks at another's lease.
-const BEAT: Duration = Duration::from_secs(2);
+const RENEW_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two renewals, and between two reads of another's lease.
+const RENEW_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Our part in a lease.
 pub struct Leadership {
     api: Api<Lease>,
     name: String,
@@ -32,30 +32,30 @@ impl Leadership {
         Leadership { api, name: name.to_owned(), identity: identity.to_owned(), clock }
     }
 
-    /// Waits until the lease is ours; says since when at least, as others see it.
+    /// Waits until the lease is ours; returns the latest instant at which others may have seen it as free.
     pub async fn acquire(&self) -> Instant {
         let mut seen: Option<(LeaseSpec, Instant)> = None;
         loop {
             let asked = Instant::now();
-            match timeout(DEADLINE, self.attempt(&mut seen)).await.map_err(silent).flatten() {
+            match timeout(RENEW_TIMEOUT, self.attempt(&mut seen)).await.map_err(silent).flatten() {
                 Ok(true) => return asked,
                 Ok(false) => {}
                 Err(error) => {
                     tracing::warn!(lease = self.name, error = innermost(&error), "failed to acquire the lease")
                 }
             }
-            sleep(BEAT).await;
+            sleep(RENEW_INTERVAL).await;
         }
     }
 
-    /// Keeps the lease that is ours since then; returns when it is lost. Time counts from when a renewal was asked for:
-    /// others may have seen it then already, however late the answer comes.
+    /// Renews the lease until it is lost. Time counts from when a renewal was sent: others may have seen it from then on,
+    /// however late the answer comes.
     pub async fn hold(&self, since: Instant) {
         let mut renewed = since;
-        while renewed.elapsed() < DEADLINE {
-            sleep(BEAT).await;
+        while renewed.elapsed() < RENEW_TIMEOUT {
+            sleep(RENEW_INTERVAL).await;
             let asked = Instant::now();
-            match timeout(DEADLINE.saturating_sub(renewed.elapsed()), self.renew()).await {
+            match timeout(RENEW_TIMEOUT.saturating_sub(renewed.elapsed()), self.renew()).await {
                 Ok(Ok(true)) => renewed = asked,
                 Ok(Ok(false)) => return,
                 Ok(Err(error)) => {
@@ -66,7 +66,7 @@ impl Leadership {
         }
     }
 
-    /// Gives the lease up, so that another need not wait for its end.
+    /// Gives the lease up, so that another replica need not wait for its end.
     pub async fn release(&self) {
         let release = async {
             if let Some(mut lease) = self.api.get_opt(&self.name).await?.filter(|lease| self.is_ours(lease)) {
@@ -77,7 +77,7 @@ impl Leadership {
             }
             Ok::<(), kube::Error>(())
         };
-        match timeout(DEADLINE, release).await {
+        match timeout(RENEW_TIMEOUT, release).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::warn!(lease = self.name, error = innermost(&error), "failed to release the lease")
@@ -86,8 +86,8 @@ impl Leadership {
         }
     }
 
-    /// Takes a lease that is free, or whose holder was silent for its whole length as seen from here: nobody's clock
-    /// is compared with ours.
+    /// Takes a lease that is free, or that was not renewed for its whole duration as measured here: clocks of two
+    /// machines are never compared.
     async fn attempt(&self, seen: &mut Option<(LeaseSpec, Instant)>) -> kube::Result<bool> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             return self.settle(self.api.create(&post(), &self.ours(None)).await);
@@ -100,7 +100,7 @@ impl Leadership {
         let free = spec.holder_identity.as_deref().is_none_or(str::is_empty) || self.is_ours(&lease);
         let length =
             Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or_default()).unwrap_or_default());
-        if !free && since.elapsed() < length.max(LEASE) {
+        if !free && since.elapsed() < length.max(LEASE_DURATION) {
             return Ok(false);
         }
         self.settle(self.api.replace(&self.name, &post(), &self.ours(Some(lease))).await)
@@ -115,7 +115,7 @@ impl Leadership {
         }
     }
 
-    /// Another was faster: no fault, but not ours either.
+    /// A conflict means that another replica was faster, which is not an error.
     fn settle(&self, written: kube::Result<Lease>) -> kube::Result<bool> {
         match written {
             Ok(_) => Ok(true),
@@ -138,7 +138,7 @@ impl Leadership {
             metadata: metadata.unwrap_or(ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }),
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: Some(LEASE.as_secs() as i32),
+                lease_duration_seconds: Some(LEASE_DURATION.as_secs() as i32),
                 acquire_time: if held { old.acquire_time } else { Some(now.clone()) },
                 renew_time: Some(now),
                 lease_transitions: Some(transitions),

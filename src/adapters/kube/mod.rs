@@ -1,4 +1,5 @@
-//! The cluster as a store: objects, accounts, leases and tokens over the API server.
+//! The API server: objects, Secrets, accounts, leases and tokens are read and written by single requests. Nothing is
+//! retried or decided here.
 
 pub mod accounts;
 pub mod companion_api;

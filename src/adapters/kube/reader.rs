@@ -1,5 +1,5 @@
-//! A cluster as people's commands see it: objects and Secrets read once, an annotation set. It watches nothing, and
-//! says what is missing in words that name the way out.
+//! A cluster as the user's commands see it: objects and Secrets are read once, an annotation is set. Its errors say what is
+//! missing and what to do. It watches nothing.
 
 use super::store::{resource, stored_secret, within};
 use super::token::{Token, mint};
@@ -20,19 +20,17 @@ use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
-/// Who waits at a terminal waits no longer for a connection.
+/// For a connection: a user waits at the terminal.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// Field manager of what people's commands write.
+/// Field manager of what the user's commands write.
 const FIELD_MANAGER: &str = "dockseal";
 /// The oldest API server that Dockseal works with.
 const OLDEST_SUPPORTED: (u32, u32) = (1, 34);
 /// The version of our group that this program speaks.
 const VERSION: &str = "v1alpha1";
 
-/// Why a cluster did not give what was asked for, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Nobody answers.
     #[error(
         "failed to reach the API server {server}: {why}: does the kubeconfig name the right cluster, and is it up?"
     )]
@@ -42,16 +40,13 @@ pub enum ReadError {
         /// The innermost reason.
         why: String,
     },
-    /// It does not take the credentials.
     #[error("the API server {server} refuses the kubeconfig's credentials: log in again, or name another --context")]
     Unauthorized {
         /// Its URL.
         server: String,
     },
-    /// A right is missing.
     #[error("you may not {verb} {resource} in {scope}: ask the cluster's administrator for that right{}", if *.scope == "all namespaces" { ", or name a namespace with -n" } else { "" })]
     Forbidden {
-        /// Which verb.
         verb: &'static str,
         /// On which resource.
         resource: String,
@@ -75,13 +70,12 @@ pub enum ReadError {
         versions: String,
     },
     /// It has them with other fields.
-    #[error("the {kind}s of the cluster {server} are none that this dockseal ({}) can read ({why}): use the dockseal of the version that is installed there", env!("CARGO_PKG_VERSION"))]
+    #[error("this dockseal ({}) cannot read the {kind}s of the cluster {server} ({why}): use the dockseal of the version that is installed there", env!("CARGO_PKG_VERSION"))]
     OtherFields {
         /// Its URL.
         server: String,
         /// Of which kind.
         kind: &'static str,
-        /// The parser's word.
         why: String,
     },
     /// It is too old.
@@ -99,12 +93,12 @@ pub enum ReadError {
         verb: &'static str,
         /// On what.
         object: String,
-        /// The server's own words.
+        /// The server's message.
         why: String,
     },
 }
 
-/// A request that was made, for the words of its failure.
+/// A request, for the message of its failure.
 struct Request<'a> {
     verb: &'static str,
     resource: String,
@@ -119,7 +113,7 @@ pub struct KubeReader {
 }
 
 impl KubeReader {
-    /// Connects, and looks whether the API server is new enough.
+    /// Connects, and checks that the API server is new enough.
     ///
     /// # Errors
     /// [`ReadError`] where it is not, or does not answer.
@@ -200,7 +194,7 @@ impl KubeReader {
         }
     }
 
-    /// One object; none where it is not there.
+    /// One object; none where it does not exist.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -226,7 +220,7 @@ impl KubeReader {
         }
     }
 
-    /// A Secret; none where it is not there.
+    /// A Secret; none where it does not exist.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -242,7 +236,7 @@ impl KubeReader {
         }
     }
 
-    /// Whether a ServiceAccount is there.
+    /// Whether a ServiceAccount exists.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -258,14 +252,19 @@ impl KubeReader {
     ///
     /// # Errors
     /// [`ReadError`].
-    pub async fn token(&self, at: &NamespacedName, life: SignedDuration, clock: &Clock) -> Result<Token, ReadError> {
-        match mint(&self.client, (&at.namespace, &at.name), None, life, clock).await {
+    pub async fn token(
+        &self,
+        at: &NamespacedName,
+        duration: SignedDuration,
+        clock: &Clock,
+    ) -> Result<Token, ReadError> {
+        match mint(&self.client, (&at.namespace, &at.name), None, duration, clock).await {
             Ok(token) => Ok(token),
             Err(error) => Err(self.failure(error, &of_account(at, "create", "serviceaccounts/token")).await),
         }
     }
 
-    /// Sets an annotation, or takes it away.
+    /// Sets an annotation, or removes it.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -314,7 +313,7 @@ impl KubeReader {
         ReadError::Failed { verb: request.verb, object, why: status.message.clone() }
     }
 
-    /// Our kinds are not there: not at all, or in another version.
+    /// Our kinds are missing, or there in another version.
     async fn absent(&self) -> ReadError {
         let server = self.server.clone();
         let groups = within(self.client.list_api_groups()).await.map(|list| list.groups).unwrap_or_default();
@@ -331,12 +330,12 @@ fn of_account<'a>(at: &'a NamespacedName, verb: &'static str, resource: &str) ->
     Request { verb, resource: resource.into(), namespace: Some(&at.namespace), name: Some(&at.name) }
 }
 
-/// A 404 of a resource that is there has a reason and details; that of a path which is none has not.
+/// A 404 for a missing object has details; a 404 for a missing resource has none.
 fn names_an_object(status: &Status) -> bool {
     status.details.as_ref().is_some_and(|details| !details.name.is_empty())
 }
 
-/// The word of what caused it all, like "Connection refused".
+/// The innermost cause, like "Connection refused".
 pub fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

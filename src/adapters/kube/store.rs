@@ -1,4 +1,5 @@
-//! The store in a cluster: Secrets and ConfigMaps by create and replace, statuses by server-side apply.
+//! The store in a cluster: Secrets and ConfigMaps are created and replaced at the version that was seen, statuses are
+//! applied server-side, and events are sent. An object of someone else is never overwritten.
 
 use super::leaf_cache::LeafCache;
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
@@ -28,11 +29,10 @@ pub const FIELD_MANAGER: &str = "dockseal-controller";
 /// No request takes longer; the API server's own limit is 60 seconds.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Secrets, ConfigMaps and statuses in an API server.
 pub struct KubeStore {
     client: Client,
     recorder: Recorder,
-    /// Secrets with our label.
+    /// The Secrets with our label.
     pub leaves: LeafCache,
 }
 
@@ -43,7 +43,7 @@ impl KubeStore {
         KubeStore { recorder: Recorder::new(client.clone(), reporter), client, leaves: LeafCache::default() }
     }
 
-    /// Takes a labelled Secret from the watch; the owners that it has and had, where that is news.
+    /// The watch shows a labelled Secret; returns the owners that it has and had, if that changes anything.
     pub fn notice(&self, secret: Secret) -> Vec<ObjectRef> {
         let at = place(&secret.metadata);
         let version = secret.metadata.resource_version.clone().unwrap_or_default();
@@ -55,14 +55,14 @@ impl KubeStore {
     }
 
     /// Sends an event about an object.
-    pub(super) async fn send(&self, about: &ObjectReference, what: &ObjectEvent) {
-        let type_ = if what.warning { EventType::Warning } else { EventType::Normal };
-        let note = Some(what.message.chars().take(1000).collect());
-        let event =
-            Event { type_, reason: what.reason.as_str().into(), note, action: "Reconcile".into(), secondary: None };
-        if let Err(error) = within(self.recorder.publish(&event, about)).await {
+    pub(super) async fn send(&self, about: &ObjectReference, event: &ObjectEvent) {
+        let type_ = if event.warning { EventType::Warning } else { EventType::Normal };
+        let note = Some(event.message.chars().take(1000).collect());
+        let kube_event =
+            Event { type_, reason: event.reason.as_str().into(), note, action: "Reconcile".into(), secondary: None };
+        if let Err(error) = within(self.recorder.publish(&kube_event, about)).await {
             let name = about.name.as_deref().unwrap_or_default();
-            tracing::warn!(name, reason = what.reason.as_str(), %error, "failed to send an event");
+            tracing::warn!(name, reason = event.reason.as_str(), %error, "failed to send an event");
         }
     }
 
@@ -78,7 +78,7 @@ impl KubeStore {
         Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind))
     }
 
-    async fn noting(
+    async fn write_cached(
         &self,
         item: &NewItem,
         write: impl Future<Output = Result<Option<String>, StoreError>>,
@@ -87,7 +87,7 @@ impl KubeStore {
             return write.await.map(|_| ());
         }
         let leaf = |version| StoredLeaf { owner: Some(item.owner.clone()), version, facts: written_leaf(&item.data) };
-        self.leaves.noting(&item.at, write, leaf).await
+        self.leaves.write(&item.at, write, leaf).await
     }
 
     async fn create_secret(&self, item: &NewItem) -> kube::Result<Option<String>> {
@@ -145,7 +145,7 @@ impl Store for KubeStore {
                 error => failed("create", name(item.shelf, &item.at), error),
             })
         };
-        self.noting(item, create).await
+        self.write_cached(item, create).await
     }
 
     async fn replace(&self, item: &NewItem, version: &str) -> Result<(), StoreError> {
@@ -169,7 +169,7 @@ impl Store for KubeStore {
                 Err(error) => Err(failed("replace", name(item.shelf, &item.at), error)),
             }
         };
-        self.noting(item, replace).await
+        self.write_cached(item, replace).await
     }
 
     async fn delete(&self, shelf: StoredKind, at: &NamespacedName, version: &str) -> Result<(), StoreError> {
@@ -214,7 +214,7 @@ impl Store for KubeStore {
         done.map(|_| ()).map_err(|error| failure_of(object, "publish the status of", error))
     }
 
-    /// By a merge at exactly the version that was seen: an apply removes no field of another's.
+    /// A merge at exactly the version that was seen: an apply cannot remove a field of another manager.
     async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
         let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
         let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
@@ -228,16 +228,18 @@ impl Store for KubeStore {
             Err(kube::Error::Api(status)) if status.is_conflict() => {
                 Err(StoreError::Changed(object.at.beside(&object.at.name)))
             }
-            done => done.map(|_| ()).map_err(|error| failure_of(object, "take back the companion's report on", error)),
+            done => done
+                .map(|_| ())
+                .map_err(|error| failure_of(object, "remove the outdated report of the companion on", error)),
         }
     }
 
-    async fn announce(&self, object: &Object, what: &ObjectEvent) {
-        self.send(&reference(object), what).await;
+    async fn announce(&self, object: &Object, event: &ObjectEvent) {
+        self.send(&reference(object), event).await;
     }
 }
 
-/// A report for a merge: every field that it lacks goes.
+/// A report for a merge: null removes every field that it lacks.
 fn host(report: &HostReport) -> serde_json::Value {
     if *report == HostReport::default() {
         return serde_json::Value::Null;
@@ -258,19 +260,18 @@ pub fn resource(kind: Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()), &plural)
 }
 
-/// Namespace and name out of metadata.
 pub fn place(meta: &ObjectMeta) -> NamespacedName {
     NamespacedName::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
 }
 
-/// The owner that a Secret or ConfigMap names: in its own namespace, else whoever may write in one could have objects
-/// of another looked at.
+/// The owner that a Secret or ConfigMap names, in its own namespace: who may write in one namespace must not cause
+/// work in another.
 pub fn owner(meta: &ObjectMeta) -> Option<ObjectRef> {
     let named = meta.annotations.as_ref()?.get(OWNER_ANNOTATION).and_then(|text| ObjectRef::parse(text));
     named.filter(|owner| meta.namespace.as_deref() == Some(&owner.namespace))
 }
 
-/// Replaces data, label and annotations; what others added beside them stays. None where it has changed.
+/// Replaces data, label and annotations; fields that others added stay. None where the version has changed.
 async fn replace_live<K>(
     api: &Api<K>,
     item: &NewItem,
@@ -308,11 +309,11 @@ pub(super) fn failed(verb: &'static str, object: String, error: kube::Error) -> 
         _ => None,
     };
     let retry_after = seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(u64::from(seconds)));
-    StoreError::Failed { verb, object, source: words(error), retry_after }
+    StoreError::Failed { verb, object, source: message(error), retry_after }
 }
 
-/// The server's own words, without the structure around them.
-fn words(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
+/// The server's message, without the structure around it.
+fn message(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
     match error {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.as_str().into(),
         error => Box::new(error),
@@ -359,7 +360,6 @@ fn texts(data: &Data) -> BTreeMap<String, String> {
     data.iter().map(|(key, bytes)| (key.to_owned(), String::from_utf8_lossy(bytes).into_owned())).collect()
 }
 
-/// A Secret as it is stored.
 pub(super) fn stored_secret(secret: Secret) -> StoredItem {
     let data = secret.data.unwrap_or_default().into_iter().map(|(key, bytes)| (key, bytes.0));
     stored(secret.metadata, data.collect())

@@ -1,4 +1,5 @@
-//! Tokens of ServiceAccounts (authentication.k8s.io/v1, TokenRequest): minted, and when to mint the next.
+//! Tokens of ServiceAccounts (authentication.k8s.io/v1, TokenRequest): one is minted, with the instant at which to mint
+//! the next. A token never goes into a log.
 
 use crate::adapters::Clock;
 use crate::pki::lifecycle::saturating;
@@ -10,17 +11,16 @@ use kube::api::{Api, PostParams};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// The API server answers within this, or not at all.
+/// No answer of the API server takes longer.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A token. Its Debug is redacted, its memory is zeroed.
+/// Its Debug is redacted, its memory is zeroed.
 #[derive(Clone)]
 pub struct Token {
-    /// What is sent.
     pub text: Zeroizing<String>,
-    /// When it ends, by this machine's clock.
+    /// When it expires, by this machine's clock.
     pub expires: Timestamp,
-    /// When the next should be minted: after a third of what the server gave.
+    /// When the next should be minted: after a third of its lifetime.
     pub renew_at: Timestamp,
 }
 
@@ -33,12 +33,12 @@ impl std::fmt::Debug for Token {
 /// Mints a token for an account, bound to a Node where one is given.
 ///
 /// # Errors
-/// What the API server says.
+/// The answer of the API server.
 pub async fn mint(
     client: &Client,
     (namespace, account): (&str, &str),
     node: Option<&str>,
-    life: SignedDuration,
+    lifetime: SignedDuration,
     clock: &Clock,
 ) -> kube::Result<Token> {
     let bound = node.map(|node| BoundObjectReference {
@@ -47,8 +47,11 @@ pub async fn mint(
         name: Some(node.to_owned()),
         uid: None,
     });
-    let spec =
-        TokenRequestSpec { audiences: Vec::new(), expiration_seconds: Some(life.as_secs()), bound_object_ref: bound };
+    let spec = TokenRequestSpec {
+        audiences: Vec::new(),
+        expiration_seconds: Some(lifetime.as_secs()),
+        bound_object_ref: bound,
+    };
     let request = TokenRequest { spec, ..TokenRequest::default() };
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let asked = clock.now();
@@ -58,11 +61,11 @@ pub async fn mint(
     let answer = answer.map_err(late)??;
     let unreadable = || kube::Error::Service("the answer holds no token".into());
     let status = answer.status.ok_or_else(unreadable)?;
-    // By this machine's clock, which may be wrong: what counts is for how long the server gave it.
-    let life = answer.spec.expiration_seconds.map_or(life, SignedDuration::from_secs);
+    // This machine's clock may be wrong: only the lifetime counts.
+    let lifetime = answer.spec.expiration_seconds.map_or(lifetime, SignedDuration::from_secs);
     Ok(Token {
         text: Zeroizing::new(status.token),
-        expires: saturating(asked, life),
-        renew_at: saturating(asked, life / 3),
+        expires: saturating(asked, lifetime),
+        renew_at: saturating(asked, lifetime / 3),
     })
 }

@@ -1,4 +1,4 @@
-//! What the API server told, and what becomes of it; where it told nothing, that is said once.
+//! Handles the events of the API server: each changes the state of the reconciler. An error is logged once.
 
 use super::Reconciler;
 use crate::adapters::kube::companion_api::{ApiError, CompanionApi};
@@ -11,17 +11,16 @@ use std::collections::BTreeMap;
 use tokio::task::AbortHandle;
 
 impl Reconciler {
-    /// Takes in what was told.
-    pub(super) fn take(&mut self, news: CompanionEvent) {
-        match news {
-            CompanionEvent::Entered(entered) => self.enter(entered),
-            CompanionEvent::Assignment(told) => {
-                if let Some(assignment) = self.answered("the assignment", told) {
+    pub(super) fn handle(&mut self, event: CompanionEvent) {
+        match event {
+            CompanionEvent::Token(token) => self.handle_token(token),
+            CompanionEvent::Assignment(answer) => {
+                if let Some(assignment) = self.value_of("the assignment", answer) {
                     self.assign(assignment);
                 }
             }
-            CompanionEvent::Secret(at, told) => {
-                let found = self.answered(&format!("the Secret of {at}"), told);
+            CompanionEvent::Secret(at, answer) => {
+                let found = self.value_of(&format!("the Secret of {at}"), answer);
                 if let Some((data, host)) = found.zip(self.hosts.get_mut(&at))
                     && host.secret.as_ref().map(Option::as_deref) != Some(data.as_ref())
                 {
@@ -29,88 +28,88 @@ impl Reconciler {
                     host.due = true;
                 }
             }
-            CompanionEvent::Kept(at, told) => {
-                if let Some(data) = self.answered(&format!("the Secret {at} of a Portainer"), told) {
+            CompanionEvent::PortainerSecret(at, answer) => {
+                if let Some(data) = self.value_of(&format!("the Secret {at} of a Portainer"), answer) {
                     self.portainers.keep(&at, data);
                 }
             }
             CompanionEvent::Registered(host, client, report, requeue_at) => {
                 self.portainers.registered(host, client, *report, requeue_at)
             }
-            CompanionEvent::Recalled(at, uid, told) => self.recalled(&at, &uid, told),
-            CompanionEvent::Told(at, uid, status, told) => {
-                let done = self.answered(&format!("the report on {at}"), told).is_some();
+            CompanionEvent::PublishedStatus(at, uid, answer) => self.handle_status(&at, &uid, answer),
+            CompanionEvent::Published(at, uid, status, answer) => {
+                let done = self.value_of(&format!("the report on {at}"), answer).is_some();
                 let Some(host) = self.hosts.get_mut(&at).filter(|host| host.assigned.uid == uid) else { return };
                 match done {
                     true => {
-                        host.telling.done();
+                        host.publish_request.done();
                         host.published = Some(status);
                     }
-                    false => host.telling.failed(),
+                    false => host.publish_request.failed(),
                 }
             }
         }
     }
 
-    fn recalled(&mut self, at: &ObjectRef, uid: &str, told: Result<CompanionStatus, ApiError>) {
-        let found = self.answered(&format!("the status of {at}"), told);
+    fn handle_status(&mut self, at: &ObjectRef, uid: &str, answer: Result<CompanionStatus, ApiError>) {
+        let found = self.value_of(&format!("the status of {at}"), answer);
         let Some(host) = self.hosts.get_mut(at).filter(|host| host.assigned.uid == uid) else { return };
         match found {
-            Some(status) => host.recalled(status),
+            Some(status) => host.set_published(status),
             None => {
-                host.asking.failed();
-                host.blind |= host.status.is_none();
+                host.status_request.failed();
+                host.unknown_before |= host.status.is_none();
             }
         }
     }
 
-    fn enter(&mut self, entered: Result<(CompanionApi, Timestamp), String>) {
-        match self.door.entered(entered) {
+    fn handle_token(&mut self, token: Result<(CompanionApi, Timestamp), String>) {
+        match self.session.token(token) {
             Err(error) => {
-                self.complain("token", &format!("{error}; what is delivered stays"));
+                self.report_error("token", &format!("{error}; what is delivered stays"));
             }
             Ok(()) => {
-                self.complaints.remove("token");
-                self.begin_term();
+                self.reported_errors.remove("token");
+                self.reset_requests();
                 let account = &self.settings.account;
                 let at = NamespacedName::new(account.namespace(), &account.name());
-                if let Some(api) = self.door.api() {
-                    self.door.spawn(forward(api.assignments(&at), self.sender.clone(), CompanionEvent::Assignment));
+                if let Some(api) = self.session.api() {
+                    self.session.spawn(forward(api.assignments(&at), self.sender.clone(), CompanionEvent::Assignment));
                 }
             }
         }
     }
 
-    fn begin_term(&mut self) {
-        self.hosts.values_mut().for_each(AssignedHostState::begin_term);
-        self.portainers.begin_term();
+    fn reset_requests(&mut self) {
+        self.hosts.values_mut().for_each(AssignedHostState::reset_requests);
+        self.portainers.reset_requests();
     }
 
-    /// What the API server said; where it did not, why is logged once.
-    fn answered<T>(&mut self, about: &str, told: Result<T, ApiError>) -> Option<T> {
-        match told {
+    /// The value in an answer; an error is logged once, and a refused token replaced.
+    fn value_of<T>(&mut self, about: &str, answer: Result<T, ApiError>) -> Option<T> {
+        match answer {
             Ok(value) => {
-                self.door.welcome();
-                if self.complaints.remove(about).is_some() {
+                self.session.token_accepted();
+                if self.reported_errors.remove(about).is_some() {
                     tracing::info!(about, "the API server answers again");
                 }
                 Some(value)
             }
             Err(error) => {
-                self.complain(about, &error.to_string());
+                self.report_error(about, &error.to_string());
                 if error.refused {
-                    self.door.refuse();
-                    self.begin_term();
+                    self.session.token_refused();
+                    self.reset_requests();
                 }
                 None
             }
         }
     }
 
-    /// Says what is wrong, unless it was the last thing that was said of it.
-    fn complain(&mut self, about: &str, error: &str) {
-        if self.complaints.insert(about.to_owned(), error.to_owned()).as_deref() != Some(error) {
-            tracing::warn!(about, "{error}"); // it is tried again
+    /// Logs an error, unless it is the last one that was logged of the same request.
+    fn report_error(&mut self, about: &str, error: &str) {
+        if self.reported_errors.insert(about.to_owned(), error.to_owned()).as_deref() != Some(error) {
+            tracing::warn!(about, "{error}"); // the request is sent again
         }
     }
 
@@ -118,7 +117,7 @@ impl Reconciler {
         self.assigned = true;
         if assignment.is_none() && !self.hosts.is_empty() {
             tracing::warn!("the assignment is gone: nothing is assigned to {} now", self.settings.account.name());
-            self.door.doubt();
+            self.session.recheck_token();
         }
         let hosts = assignment.unwrap_or_default().hosts;
         let wanted: BTreeMap<ObjectRef, AssignedHost> = hosts.into_iter().map(|host| (host.object(), host)).collect();
@@ -138,6 +137,6 @@ impl Reconciler {
         }
         let of_hosts =
             |about: &String| !about.contains(' ') || self.hosts.keys().any(|at| about.ends_with(&at.to_string()));
-        self.complaints.retain(|about, _| about == "the assignment" || of_hosts(about));
+        self.reported_errors.retain(|about, _| about == "the assignment" || of_hosts(about));
     }
 }

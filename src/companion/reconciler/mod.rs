@@ -1,5 +1,5 @@
-//! The hosts of an assignment, and the one loop that works on them: news, changes on this host and the clock in,
-//! deliveries and reports out. Nothing that the API server is slow with holds a delivery up.
+//! The companion's loop: events of the API server, changes on this host and the clock come in; deliveries, registrations
+//! and published statuses go out. It never waits for the API server.
 
 mod events;
 
@@ -8,7 +8,7 @@ use super::assigned_host::AssignedHostState;
 use super::credentials::Account;
 use super::host_watch::HostWatcher;
 use super::registration::Portainers;
-use super::requests::{CompanionEvent, forward, recall, tell};
+use super::requests::{CompanionEvent, forward, publish_status, read_status};
 use super::{CompanionResult, CompanionSettings};
 use crate::adapters::Clock;
 use crate::adapters::host::cert_dir::watch_paths;
@@ -25,47 +25,47 @@ use std::time::Duration;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep_until};
 
-/// All hosts.
 pub struct Reconciler {
     settings: CompanionSettings,
     clock: Clock,
-    door: ApiSession,
+    session: ApiSession,
     sender: Sender<CompanionEvent>,
-    news: Receiver<CompanionEvent>,
+    events: Receiver<CompanionEvent>,
     hosts: BTreeMap<ObjectRef, AssignedHostState>,
     portainers: Portainers,
+    /// The assignment was read.
     assigned: bool,
-    changes: HostWatcher,
-    complaints: BTreeMap<String, String>,
+    watcher: HostWatcher,
+    /// The last error that was logged of each request.
+    reported_errors: BTreeMap<String, String>,
 }
 
 impl Reconciler {
-    /// An empty one.
     pub fn new(settings: CompanionSettings, clock: Clock) -> Reconciler {
-        let (sender, news) = channel(16);
+        let (sender, events) = channel(16);
         Reconciler {
-            door: ApiSession::new(settings.account.clone(), clock.clone(), sender.clone()),
+            session: ApiSession::new(settings.account.clone(), clock.clone(), sender.clone()),
             portainers: Portainers::new(clock.clone(), sender.clone()),
             settings,
             clock,
             sender,
-            news,
+            events,
             hosts: BTreeMap::new(),
             assigned: false,
-            changes: HostWatcher::new(),
-            complaints: BTreeMap::new(),
+            watcher: HostWatcher::new(),
+            reported_errors: BTreeMap::new(),
         }
     }
 
-    /// Works on; with `once`, until everything was tried.
+    /// Runs for ever; with `once`, until everything was tried.
     pub async fn run(&mut self) -> CompanionResult {
         let end = Instant::now() + ONCE_TIMEOUT;
         loop {
-            self.door.knock();
-            self.ask();
-            self.work().await;
+            self.session.fetch_token();
+            self.send_requests();
+            self.deliver_due().await;
             self.register();
-            self.report();
+            self.publish();
             if self.settings.once
                 && let Some(ended) = self.ended(Instant::now() >= end)
             {
@@ -76,46 +76,43 @@ impl Reconciler {
         }
     }
 
-    /// With `once`: how it ended, if it did.
+    /// With `once`: the result, if it is known.
     fn ended(&self, late: bool) -> Option<CompanionResult> {
-        let shut = self.door.api().is_none() && self.complaints.contains_key("token");
+        let no_token = self.session.api().is_none() && self.reported_errors.contains_key("token");
         let done = self.assigned && self.hosts.values().all(AssignedHostState::is_done);
-        if !(late || shut || done) {
+        if !(late || no_token || done) {
             return None;
         }
-        if self.hosts.is_empty() && !shut {
-            tracing::error!(
-                "there is nothing to deliver: no DockerHostCert is assigned to {}",
-                self.settings.account.name()
-            );
+        if self.hosts.is_empty() && !no_token {
+            tracing::error!("nothing to deliver: no DockerHostCert is assigned to {}", self.settings.account.name());
         }
         if late && !done {
-            tracing::error!("not everything was delivered and reported within {} seconds", ONCE_TIMEOUT.as_secs());
+            tracing::error!("not everything was delivered and published within {} seconds", ONCE_TIMEOUT.as_secs());
         }
-        let whole = done && !self.hosts.is_empty() && self.hosts.values().all(AssignedHostState::is_delivered);
-        Some(if whole { CompanionResult::Delivered } else { CompanionResult::NotDelivered })
+        let delivered = done && !self.hosts.is_empty() && self.hosts.values().all(AssignedHostState::is_delivered);
+        Some(if delivered { CompanionResult::Delivered } else { CompanionResult::NotDelivered })
     }
 
-    /// Has the API server asked for what is not known.
-    fn ask(&mut self) {
-        let Some(api) = self.door.api() else { return };
+    /// Starts the watches and requests for what is not known.
+    fn send_requests(&mut self) {
+        let Some(api) = self.session.api() else { return };
         for (at, host) in &mut self.hosts {
             let (secret, about) = (at.beside(&host.assigned.secret_name), at.clone());
             if host.watch.is_none() {
-                let news = move |news| CompanionEvent::Secret(about.clone(), news);
-                host.watch = self.door.spawn(forward(api.secrets(&secret), self.sender.clone(), news));
+                let event = move |data| CompanionEvent::Secret(about.clone(), data);
+                host.watch = self.session.spawn(forward(api.secrets(&secret), self.sender.clone(), event));
             }
-            if host.published.is_none() && host.asking.begin() {
+            if host.published.is_none() && host.status_request.begin() {
                 let uid = host.assigned.uid.clone();
-                self.door.spawn(recall(api.clone(), at.clone(), uid, self.sender.clone()));
+                self.session.spawn(read_status(api.clone(), at.clone(), uid, self.sender.clone()));
             }
         }
     }
 
-    /// Delivers wherever something changed or is due.
-    async fn work(&mut self) {
+    /// Delivers the hosts of which something changed or that are due.
+    async fn deliver_due(&mut self) {
         let now = self.clock.now();
-        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_ripe(now)) {
+        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_deliverable(now)) {
             let previous = host.status.clone().unwrap_or_default();
             let delivery = HostDelivery {
                 host: host.assigned.clone(),
@@ -137,17 +134,17 @@ impl Reconciler {
             }
             host.status = Some(done.status);
         }
-        self.changes.keep_to(self.watched(), !self.hosts.is_empty());
+        self.watcher.keep_to(self.watched(), !self.hosts.is_empty());
     }
 
-    /// Has hosts registered where that is due, in the background.
+    /// Starts the registrations that are due; they run in the background.
     fn register(&mut self) {
         let nodes = matches!(self.settings.account, Account::Node { .. }) && !self.settings.once;
         for host in self.hosts.values_mut() {
             host.registers = nodes && self.settings.unlisted(&host.assigned).is_none();
         }
-        let api = self.door.api();
-        self.portainers.follow(&self.hosts, api.as_ref(), |watch| self.door.spawn(watch));
+        let api = self.session.api();
+        self.portainers.follow(&self.hosts, api.as_ref(), |watch| self.session.spawn(watch));
         self.portainers.begin(&self.hosts);
         for (at, host) in &mut self.hosts {
             let before = host.status.as_ref().map(|status| status.environments.clone()).unwrap_or_default();
@@ -156,48 +153,51 @@ impl Reconciler {
         }
     }
 
-    /// Has told what is not told yet.
-    fn report(&mut self) {
-        let Some(api) = self.door.api() else { return };
-        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_untold()) {
-            let Some(status) = host.status.clone().filter(|_| host.telling.begin()) else { continue };
+    /// Publishes the statuses that differ from the published ones.
+    fn publish(&mut self) {
+        let Some(api) = self.session.api() else { return };
+        for (at, host) in self.hosts.iter_mut().filter(|(_, host)| host.is_unpublished()) {
+            let Some(status) = host.status.clone().filter(|_| host.publish_request.begin()) else { continue };
             let uid = host.assigned.uid.clone();
-            self.door.spawn(tell(api.clone(), at.clone(), uid, status, self.sender.clone()));
+            self.session.spawn(publish_status(api.clone(), at.clone(), uid, status, self.sender.clone()));
         }
     }
 
-    /// When there is something to do though nothing is told.
+    /// When to go on, if no event comes.
     fn requeue_at(&self) -> Instant {
-        let asked = self.hosts.values().filter(|host| host.published.is_none()).filter_map(|host| host.asking.next());
-        let told = self.hosts.values().filter(|host| host.is_untold()).filter_map(|host| host.telling.next());
-        let api = self.door.api().is_some();
-        let tries = asked.chain(told).filter(|_| api).chain(self.door.next());
-        let looks = tries.chain(self.changes.look()).min();
-        let nap = Instant::now() + self.nap();
-        looks.map_or(nap, |look| look.min(nap))
+        let status_requests =
+            self.hosts.values().filter(|host| host.published.is_none()).filter_map(|host| host.status_request.next());
+        let publish_requests =
+            self.hosts.values().filter(|host| host.is_unpublished()).filter_map(|host| host.publish_request.next());
+        let api = self.session.api().is_some();
+        let requests = status_requests.chain(publish_requests).filter(|_| api).chain(self.session.next());
+        let next = requests.chain(self.watcher.check_at()).min();
+        let longest = Instant::now() + self.sleep_time();
+        next.map_or(longest, |instant| instant.min(longest))
     }
 
-    /// By the clock.
-    fn nap(&self) -> Duration {
+    /// How long to sleep by the clock, which may be set meanwhile.
+    fn sleep_time(&self) -> Duration {
         let now = self.clock.now();
-        let ripe = self.hosts.values().filter(|host| host.secret.is_some()).filter_map(|host| host.requeue_at);
-        let next = ripe.chain(self.door.until().filter(|until| *until > now)).chain(self.portainers.next()).min();
-        let nap = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
-        next.map_or(MAX_SLEEP, nap).min(MAX_SLEEP)
+        let due = self.hosts.values().filter(|host| host.secret.is_some()).filter_map(|host| host.requeue_at);
+        let next =
+            due.chain(self.session.renew_at().filter(|renew_at| *renew_at > now)).chain(self.portainers.next()).min();
+        let until = |at: Timestamp| Duration::try_from(at.duration_since(now)).unwrap_or_default();
+        next.map_or(MAX_SLEEP, until).min(MAX_SLEEP)
     }
 
     async fn wait(&mut self, requeue_at: Instant) {
         tokio::select! {
-            news = self.news.recv() => {
-                news.into_iter().for_each(|news| self.take(news));
-                while let Ok(news) = self.news.try_recv() {
-                    self.take(news);
+            event = self.events.recv() => {
+                event.into_iter().for_each(|event| self.handle(event));
+                while let Ok(event) = self.events.try_recv() {
+                    self.handle(event);
                 }
             }
-            () = self.changes.next() => {}
+            () = self.watcher.next() => {}
             () = sleep_until(requeue_at) => {}
         }
-        if self.changes.take_look() {
+        if self.watcher.take_check() {
             self.hosts.values_mut().for_each(|host| host.due = true);
         }
     }
@@ -212,7 +212,7 @@ impl Reconciler {
 }
 
 impl CompanionSettings {
-    /// Why an object may not be delivered here, whatever the assignment says.
+    /// Why an object may not be delivered here, whatever the assignment says: the host has the last word.
     fn unlisted(&self, host: &AssignedHost) -> Option<String> {
         match &self.account {
             Account::Node { .. } => (!self.sources.contains(&host.namespace)).then(|| {

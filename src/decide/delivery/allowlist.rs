@@ -1,4 +1,5 @@
-//! What the administrator lists, and what a host must have, before a companion is told of it.
+//! What the administrator allows companions to deliver: a host comes in; its deliverer, or the reason why nobody may
+//! deliver it, goes out.
 
 use super::Deliverer;
 use crate::api::Object;
@@ -7,37 +8,37 @@ use crate::api::assignment::ENROLLED_ANNOTATION;
 use crate::api::condition::Reason;
 use crate::decide::Problem;
 
-/// What companions are told of, as the controller's settings say.
+/// What companions may deliver, from the settings of the controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowlist {
-    /// Namespace of the companions' accounts, and of nothing else; none where no companions are served.
+    /// Namespace that holds the companions' accounts and nothing else; none where no companions are served.
     pub companions: Option<String>,
-    /// Namespaces whose objects are delivered to nodes.
+    /// Namespaces whose DockerHostCerts may be delivered to Nodes.
     pub sources: Vec<String>,
-    /// Directories below which nodes are written.
+    /// Absolute paths of the directories on Nodes that may be written to, or below.
     pub directories: Vec<String>,
-    /// Companions on nodes may register their own host in Portainer.
+    /// Companions on Nodes may register their own host in Portainer.
     pub portainer: bool,
 }
 
-/// Who brings a host's certificate there, as far as it alone is concerned.
+/// The deliverer of a host, other hosts of the same account left aside.
 pub fn deliverer(object: &Object, allowlist: &Allowlist) -> Deliverer {
     let asked = Deliverer::asked(object);
-    let refusal = match &asked {
+    let problem = match &asked {
         Deliverer::Node(node) => served(allowlist).and_then(|()| to_node(object, node, allowlist)),
         Deliverer::Enrolled => served(allowlist).and_then(|()| enrolled(object)),
         _ => Ok(()),
     };
-    let refusal = refusal.and_then(|()| object.account().map_or(Ok(()), |account| short_enough(&account)));
-    refusal.map_or_else(Deliverer::Refused, |()| asked)
+    let problem = problem.and_then(|()| object.account().map_or(Ok(()), |account| short_enough(&account)));
+    problem.map_or_else(Deliverer::Refused, |()| asked)
 }
 
 fn served(allowlist: &Allowlist) -> Result<(), Problem> {
     if allowlist.companions.is_some() {
         return Ok(());
     }
-    let message = "this controller serves no companions: an administrator names their namespace with companion.namespace \
-                   in the chart (--companion-namespace)";
+    let message = "this controller serves no companions: an administrator must set companion.namespace in the chart \
+                   (--companion-namespace)";
     Err(Problem::delivery(Reason::NotListed, message))
 }
 
@@ -45,28 +46,30 @@ fn to_node(object: &Object, node: &str, allowlist: &Allowlist) -> Result<(), Pro
     let namespace = &*object.at.namespace;
     if !allowlist.sources.iter().any(|listed| listed == namespace) {
         let message = format!(
-            "nothing is delivered to nodes from the namespace {namespace}: an administrator lists it in \
-             companion.namespaces of the chart (--companion-source-namespace)"
+            "nothing is delivered to nodes from the namespace {namespace}: an administrator must add it \
+             to companion.namespaces of the chart (--companion-source-namespace)"
         );
         return Err(Problem::delivery(Reason::NotListed, message));
     }
     let directory = object.delivery().map(|delivery| delivery.directory.as_str()).unwrap_or_default();
     if !allowlist.directories.iter().any(|root| is_below(directory, root)) {
         let message = format!(
-            "nothing is delivered to nodes into {directory}, which is not below one of {}: an administrator lists \
-             directories in companion.directories of the chart (--companion-directory)",
+            "nothing is delivered to nodes into {directory}, which is not below one of {}: an administrator must add \
+             it to companion.directories of the chart (--companion-directory)",
             allowlist.directories.join(", ")
         );
         return Err(Problem::delivery(Reason::NotListed, message));
     }
     if !is_node_name(node) {
-        let message = format!("spec.delivery.nodeName: {node:?} is no name that a Node can have");
+        let message = format!(
+            "spec.delivery.nodeName: {node:?} cannot be the name of a Node: use lower-case letters, digits, '-' and '.'"
+        );
         return Err(Problem::delivery(Reason::InvalidSpec, message));
     }
     Ok(())
 }
 
-/// At the boundary of a name, and without a step upwards.
+/// Compares whole names of directories; a path with `..` is never below another.
 fn is_below(directory: &str, root: &str) -> bool {
     let plain = !directory.split('/').skip(1).any(|part| matches!(part, "" | "." | ".."));
     let root = root.trim_end_matches('/');
@@ -74,7 +77,7 @@ fn is_below(directory: &str, root: &str) -> bool {
     plain && directory.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// RFC 1123 subdomain, as the account's name has to be one, too.
+/// An RFC 1123 subdomain: the name of the account contains it.
 fn is_node_name(name: &str) -> bool {
     let ends = |byte: Option<char>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     let label = |label: &str| {
@@ -90,21 +93,22 @@ fn enrolled(object: &Object) -> Result<(), Problem> {
     }
     let at = &object.at;
     let message = format!(
-        "no host is enrolled for this object: run dockseal enroll {} -n {} --server URL, and on the host the line that \
+        "no host is enrolled for this object: run dockseal enroll {} -n {} --server URL, then on the host the line that \
          it prints",
         at.name, at.namespace
     );
     Err(Problem::delivery(Reason::NotEnrolled, message))
 }
 
-/// Names in an API server have at most 253 bytes.
+/// A name in Kubernetes has at most 253 bytes.
 fn short_enough(account: &str) -> Result<(), Problem> {
     let name = role_name(account);
     if name.len() <= 253 {
         return Ok(());
     }
-    let message =
-        format!("the companion's Role would be called {name}, which has over 253 bytes: choose a shorter name");
+    let message = format!(
+        "the name of the companion's Role would be {name}, which is longer than 253 bytes: choose a shorter name"
+    );
     Err(Problem::delivery(Reason::InvalidSpec, message))
 }
 

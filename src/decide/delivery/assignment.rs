@@ -1,4 +1,4 @@
-//! What a companion is told of a host.
+//! The entry of a host in the assignment of its companion.
 
 use super::{Allowlist, Deliverer, allowlist};
 use crate::api::assignment::{AssignedHost, RESTART_REQUESTED_ANNOTATION};
@@ -7,20 +7,20 @@ use crate::api::reference::DeletionPolicy;
 use crate::api::{FINALIZER, Object, Spec};
 use k8s_openapi::jiff::Timestamp;
 
-/// Whether a companion may be told of it, as far as it alone is concerned.
-pub fn assignable(object: &Object, listed: &Allowlist) -> bool {
-    let served = matches!(allowlist::deliverer(object, listed), Deliverer::Node(_) | Deliverer::Enrolled);
+/// Whether a host may stand in an assignment, other hosts of the same account left aside.
+pub fn assignable(object: &Object, allowed: &Allowlist) -> bool {
+    let served = matches!(allowlist::deliverer(object, allowed), Deliverer::Node(_) | Deliverer::Enrolled);
     served && (object.deleted.is_none() || is_removing(object))
 }
 
-/// The object is going, and waits for what was delivered to go before it.
+/// The object is deleted, and the delivered files must be removed from the host before it goes.
 pub fn is_removing(object: &Object) -> bool {
     object.deleted.is_some()
         && object.finalizers.iter().any(|held| held == FINALIZER)
         && object.delivery().is_some_and(|delivery| delivery.deletion_policy == DeletionPolicy::Delete)
 }
 
-/// The object in an assignment, with its turn.
+/// The entry of an object, with the end of its turn to restart dockerd. None where it is not delivered.
 pub fn entry(object: &Object, turn: Option<Timestamp>) -> Option<AssignedHost> {
     let Spec::Host(spec) = &object.spec else { return None };
     Some(AssignedHost {

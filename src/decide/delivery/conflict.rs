@@ -1,4 +1,5 @@
-//! Two objects that want one node's daemon, or one directory on it: which of them has it.
+//! Hosts of one account that exclude each other, since they want the same dockerd or the same directory: the hosts come
+//! in; the ones that are not assigned, each with its problem, go out.
 
 use crate::api::assignment::Assignment;
 use crate::api::condition::{ConditionType, Reason};
@@ -7,7 +8,7 @@ use crate::api::{Object, ObjectRef};
 use crate::decide::Problem;
 use std::collections::BTreeMap;
 
-/// Something that one object alone can have.
+/// What only one object of an account can have.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum ExclusiveResource {
     Daemon,
@@ -19,8 +20,8 @@ fn claims(delivery: &Delivery) -> Vec<ExclusiveResource> {
     daemon.into_iter().chain([ExclusiveResource::Directory(delivery.directory.clone())]).collect()
 }
 
-/// The objects of one account that are not told to its companion, each with what to say. What an assignment names
-/// stays with whom it names; else the one that is delivered already goes before the older.
+/// The hosts of one account that are not assigned, each with its problem. The assignment from `before` counts first, then
+/// a host that is delivered already, then the older object.
 pub fn contest(hosts: &[&Object], before: &Assignment) -> BTreeMap<ObjectRef, Problem> {
     let mut hosts = hosts.to_vec();
     hosts.sort_by_key(|host| (!is_delivered(host), host.created, host.at.clone()));
@@ -28,7 +29,7 @@ pub fn contest(hosts: &[&Object], before: &Assignment) -> BTreeMap<ObjectRef, Pr
     loop {
         let losers = losers(&hosts, &held);
         let holders = held.len();
-        held.retain(|_, holder| !losers.contains_key(holder)); // whoever loses elsewhere keeps nothing
+        held.retain(|_, holder| !losers.contains_key(holder)); // a host that loses one resource keeps none
         if held.len() == holders {
             return losers;
         }
@@ -40,7 +41,7 @@ fn is_delivered(host: &Object) -> bool {
     host.companion.host.delivered_fingerprint.is_some() && delivered.is_some_and(|known| known.status == "True")
 }
 
-/// What the assignment says is whose, where it is still wanted.
+/// The resources that the assignment gave to hosts which still want them.
 fn held(hosts: &[&Object], before: &Assignment) -> BTreeMap<ExclusiveResource, ObjectRef> {
     let mut held = BTreeMap::new();
     for host in hosts {
@@ -61,20 +62,24 @@ fn losers(hosts: &[&Object], held: &BTreeMap<ExclusiveResource, ObjectRef>) -> B
             Some((claim.clone(), holder.clone()))
         });
         match lost {
-            Some((claim, holder)) => drop(losers.insert(host.at.clone(), refusal(&claim, &holder))),
+            Some((claim, holder)) => drop(losers.insert(host.at.clone(), problem(&claim, &holder))),
             None => taken.extend(claims.into_iter().map(|claim| (claim, host.at.clone()))),
         }
     }
     losers
 }
 
-fn refusal(claim: &ExclusiveResource, holder: &ObjectRef) -> Problem {
+fn problem(claim: &ExclusiveResource, holder: &ObjectRef) -> Problem {
     let message = match claim {
         ExclusiveResource::Daemon => {
-            format!("{holder} has the daemon of this node: use mode Files here, or delete one of them")
+            format!(
+                "{holder} already configures dockerd on this node: set spec.delivery.mode to Files, or delete one of the two"
+            )
         }
         ExclusiveResource::Directory(directory) => {
-            format!("{holder} has {directory} on this node: choose another directory, or delete one of them")
+            format!(
+                "{holder} already has the directory {directory} on this node: set another spec.delivery.directory, or delete one of the two"
+            )
         }
     };
     Problem::delivery(Reason::HostConflict, message)

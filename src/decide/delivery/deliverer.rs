@@ -1,32 +1,32 @@
-//! Who brings a host's certificate there.
+//! Who delivers the certificate of a host.
 
 use crate::api::Object;
 use crate::api::docker_host_cert::{Delivery, Target};
 use crate::decide::Problem;
 
-/// Who brings it.
+/// The process that writes the files of a host and configures its dockerd.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Deliverer {
-    /// Nobody: its Ready does not wait for it.
+    /// Nobody: the user copies the Secret, and Ready does not wait for a delivery.
     #[default]
     Nobody,
-    /// The companion on that node.
+    /// The companion in the DaemonSet's pod on that Node.
     Node(String),
-    /// The companion that is enrolled for the object.
+    /// The companion on the host that `dockseal enroll` enrolled for the object.
     Enrolled,
-    /// This process, to the machine that it runs on.
+    /// `dockseal up`, to the machine that it runs on.
     Here,
-    /// Nobody, although it is asked for: what the user or the administrator must mend.
+    /// Nobody, although the spec asks for it, and what the user or the administrator must fix.
     Refused(Problem),
 }
 
 impl Deliverer {
-    /// The one that a spec asks for.
+    /// The deliverer that the spec of an object asks for.
     pub fn asked(object: &Object) -> Deliverer {
         object.delivery().map_or(Deliverer::Nobody, Deliverer::of)
     }
 
-    /// The one that a delivery asks for.
+    /// The deliverer that `spec.delivery` asks for.
     pub fn of(delivery: &Delivery) -> Deliverer {
         match (delivery.target, &delivery.node_name) {
             (Some(Target::Node), Some(node)) => Deliverer::Node(node.clone()),
@@ -35,8 +35,8 @@ impl Deliverer {
         }
     }
 
-    /// Who that is, for the middle of a sentence.
-    pub fn words(&self) -> String {
+    /// Its name, for the middle of a sentence.
+    pub fn name(&self) -> String {
         match self {
             Deliverer::Node(node) => format!("the companion on node {node}"),
             Deliverer::Enrolled => "the companion that is enrolled for this object".to_owned(),
@@ -45,17 +45,17 @@ impl Deliverer {
         }
     }
 
-    /// What to look at where it is silent.
+    /// What to check where it does not report.
     pub(super) fn remedy(&self) -> String {
         match self {
             Deliverer::Node(node) => format!(
-                "look whether node {node} is there and Ready, is labelled dockseal.dev/companion=true and runs a pod \
-                 of the DaemonSet dockseal-companion, and what its log says"
+                "check that node {node} is Ready, has the label dockseal.dev/companion=true and runs a pod of the \
+                 DaemonSet dockseal-companion, and read the log of that pod"
             ),
-            Deliverer::Enrolled => "look on the host: systemctl status dockseal-companion, then journalctl -u \
+            Deliverer::Enrolled => "run on the host: systemctl status dockseal-companion, then journalctl -u \
                                   dockseal-companion"
                 .to_owned(),
-            Deliverer::Here => "look at what it printed".to_owned(),
+            Deliverer::Here => "read what it printed".to_owned(),
             Deliverer::Nobody | Deliverer::Refused(_) => String::new(),
         }
     }

@@ -1,5 +1,6 @@
-//! How a host's certificate gets there: who brings it and what they may do, what must become of the host's files and of
-//! its dockerd, and whether it has arrived.
+//! The delivery of a host's certificate, as far as the cluster decides it: a spec, what the administrator allows and what
+//! companions report come in; who delivers, the rights that they need, whose turn it is to restart dockerd, and how far
+//! the delivery is go out. What happens on the host is decided in `decide::host`.
 
 pub mod allowlist;
 pub mod assignment;

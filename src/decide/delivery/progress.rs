@@ -1,5 +1,5 @@
-//! Whether what is stored has arrived on its host, from what the companion reports; nothing there is believed that
-//! does not name the very certificate and bundle.
+//! How far the delivery of a stored certificate is: what the companion reported comes in, a verdict for Ready goes out. A
+//! report counts only for the certificate and the bundle whose fingerprints it names.
 
 use super::Deliverer;
 use crate::api::Object;
@@ -10,30 +10,31 @@ use crate::pki::lifecycle::saturating;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// How long a companion may take.
+/// How long a companion may take to report a delivery.
 pub const REPORT_TIMEOUT: SignedDuration = SignedDuration::from_mins(10);
 
-/// What is stored, and has to arrive.
+/// The certificate and the bundle in the Secret, which are to be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCertificate {
-    /// Fingerprint of the certificate.
+    /// SHA-256 of the certificate's DER, in hex.
     pub fingerprint: String,
-    /// SHA-256 of the bundle, hex.
+    /// SHA-256 of the bundle, in hex.
     pub bundle: String,
     /// When the certificate was issued.
     pub issued_at: Timestamp,
 }
 
-/// How far it is.
+/// How far a delivery is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveryProgress {
-    /// For Ready: of type Delivered or Serving, whose conditions are the companion's own. None where nobody delivers.
+    /// For Ready, of type Delivered or Serving; the companion writes the conditions of these types itself. None where
+    /// nobody delivers.
     pub verdict: Option<Verdict>,
-    /// When a companion that says nothing is late.
+    /// When a companion that has not reported is late.
     pub requeue_at: Option<Timestamp>,
 }
 
-/// Decides at `now`.
+/// How far the delivery of `stored` is at `now`.
 pub fn progress(
     object: &Object,
     deliverer: &Deliverer,
@@ -42,7 +43,7 @@ pub fn progress(
 ) -> DeliveryProgress {
     let verdict = match deliverer {
         Deliverer::Nobody => return DeliveryProgress::default(),
-        Deliverer::Refused(refusal) => Some(Verdict::new(refusal.condition, false, refusal.reason, &refusal.message)),
+        Deliverer::Refused(problem) => Some(Verdict::new(problem.condition, false, problem.reason, &problem.message)),
         _ => reported(object, stored),
     };
     match verdict {
@@ -51,7 +52,7 @@ pub fn progress(
     }
 }
 
-/// What the companion says of what is stored; none where it has not spoken of it yet.
+/// What the companion reported of the stored certificate; none where it has not reported it yet.
 fn reported(object: &Object, stored: &StoredCertificate) -> Option<Verdict> {
     let (companion, host) = (&object.companion, &object.companion.host);
     let delivered = current(object, companion.condition(ConditionType::Delivered)?)?;
@@ -81,7 +82,7 @@ fn current<'a>(object: &Object, condition: &'a Condition) -> Option<&'a Conditio
 
 fn fault(type_: ConditionType, condition: &Condition) -> Verdict {
     let unknown = if type_ == ConditionType::Delivered { Reason::NotDelivered } else { Reason::NotServed };
-    // A companion of another version may have words that this one lacks.
+    // A companion of another version may report a reason that is unknown here.
     let (reason, message) = match Reason::parse(&condition.reason) {
         Some(reason) => (reason, condition.message.clone()),
         None => (unknown, format!("{}: {}", condition.reason, condition.message)),
@@ -91,19 +92,19 @@ fn fault(type_: ConditionType, condition: &Condition) -> Verdict {
 
 fn waiting(object: &Object, deliverer: &Deliverer, stored: &StoredCertificate, now: Timestamp) -> DeliveryProgress {
     let late = saturating(since(object, stored, now), REPORT_TIMEOUT);
-    let who = deliverer.words();
+    let who = deliverer.name();
     let verdict = |reason, message| Some(Verdict::new(ConditionType::Delivered, false, reason, message));
     if now < late {
         let message = format!("waiting for {who}");
         return DeliveryProgress { verdict: verdict(Reason::NotDelivered, message), requeue_at: Some(late) };
     }
     let (minutes, remedy) = (REPORT_TIMEOUT.as_mins(), deliverer.remedy());
-    let message = format!("{who} has not delivered what is stored within {minutes} minutes: {remedy}");
+    let message = format!("{who} has not delivered the stored certificate within {minutes} minutes: {remedy}");
     DeliveryProgress { verdict: verdict(Reason::CompanionSilent, message), requeue_at: None }
 }
 
-/// Since when it is waited for. Ready says it, so that a restart forgets nothing: the instant at which it began to be
-/// False for this is its lastTransitionTime, see [`begins_to_wait`].
+/// Since when the delivery is waited for: the lastTransitionTime of Ready, so that a restart forgets nothing, see
+/// [`begins_to_wait`].
 fn since(object: &Object, stored: &StoredCertificate, now: Timestamp) -> Timestamp {
     match last_ready(object).filter(|ready| is_waiting(ready)) {
         Some(ready) => ready.last_transition_time.0.max(stored.issued_at),
@@ -111,7 +112,7 @@ fn since(object: &Object, stored: &StoredCertificate, now: Timestamp) -> Timesta
     }
 }
 
-/// The wait begins with this verdict of Ready: whatever it said before is over.
+/// Whether the wait for a delivery begins with this verdict of Ready, which then gets a new lastTransitionTime.
 pub fn begins_to_wait(object: &Object, ready: &Verdict) -> bool {
     ready.reason == Reason::NotDelivered && !last_ready(object).is_some_and(is_waiting)
 }

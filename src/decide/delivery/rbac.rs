@@ -1,7 +1,9 @@
-//! An account's objects: what they say for an assignment, and the steps from what is there to that.
+//! The objects of a companion's account: an assignment comes in, the objects with exactly the rights for it go out, and
+//! the steps from what exists to them.
 
 use crate::api::account::{
-    AccountResource, HOST_PREFIX, MINT, NODE_PREFIX, PartKey, PartKind, ResourceBody, SeenPart, role_name,
+    AccountResource, HOST_PREFIX, MINT, NODE_PREFIX, ObservedResource, ResourceBody, ResourceKey, ResourceKind,
+    role_name,
 };
 use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
 use crate::api::{GROUP, ObjectRef};
@@ -10,15 +12,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
-/// What stands in the annotation of an account's objects.
+/// Value of the annotation `dockseal.dev/account` on the objects of an account: NAMESPACE/NAME.
 pub fn owner(companions: &str, account: &str) -> String {
     format!("{companions}/{account}")
 }
 
-/// The objects of the account, for an assignment that names somebody. `readable` are the hosts whose Secret is their
-/// own: a name alone gives no right to read what somebody else keeps under it. Those of a Portainer were looked at
-/// before it came into the assignment.
-pub fn parts(
+/// The objects of an account, for an assignment with at least one host. `readable` are the hosts that own their Secret:
+/// its name alone gives no right to read the Secret of someone else. The Secrets of a Portainer were checked before it
+/// came into the assignment.
+pub fn resources(
     companions: &str,
     account: &str,
     assignment: &Assignment,
@@ -29,36 +31,36 @@ pub fn parts(
     for (namespace, hosts) in by_namespace(assignment) {
         rules.entry(namespace).or_default().extend(host_rules(&hosts, readable));
     }
-    let part = |kind, namespace: &str, name: &str, body| AccountResource {
-        key: PartKey::new(kind, namespace, name),
+    let resource = |kind, namespace: &str, name: &str, body| AccountResource {
+        key: ResourceKey::new(kind, namespace, name),
         owner: owner(companions, account),
         body,
     };
     let role = role_name(account);
-    let mut parts = vec![part(
-        PartKind::ServiceAccount,
+    let mut resources = vec![resource(
+        ResourceKind::ServiceAccount,
         companions,
         account,
         ResourceBody::ServiceAccount { automount: Some(false) },
     )];
     for (namespace, rules) in rules {
-        parts.push(part(PartKind::Role, namespace, &role, ResourceBody::Role(rules)));
-        parts.push(part(PartKind::RoleBinding, namespace, &role, binding(companions, account)));
+        resources.push(resource(ResourceKind::Role, namespace, &role, ResourceBody::Role(rules)));
+        resources.push(resource(ResourceKind::RoleBinding, namespace, &role, binding(companions, account)));
     }
     let data = BTreeMap::from([(ASSIGNMENT_KEY.to_owned(), assignment.to_text())]);
-    parts.push(part(PartKind::ConfigMap, companions, account, ResourceBody::ConfigMap(data)));
-    parts
+    resources.push(resource(ResourceKind::ConfigMap, companions, account, ResourceBody::ConfigMap(data)));
+    resources
 }
 
-/// The Role by which the DaemonSet's account mints tokens of the nodes' accounts. Without any there is none: a rule
-/// without names would be for every account.
-pub fn mint_parts<'a>(companions: &str, accounts: impl IntoIterator<Item = &'a str>) -> Vec<AccountResource> {
+/// The Role by which the DaemonSet's account mints tokens of the nodes' accounts; none without accounts, since a rule
+/// without names would be for all of them.
+pub fn mint_resources<'a>(companions: &str, accounts: impl IntoIterator<Item = &'a str>) -> Vec<AccountResource> {
     let names: BTreeSet<&str> = accounts.into_iter().filter(|account| account.starts_with(NODE_PREFIX)).collect();
     if names.is_empty() {
         return Vec::new();
     }
     let rules = vec![rule("", "serviceaccounts/token", &["create"], names)];
-    let key = PartKey::new(PartKind::Role, companions, &role_name(MINT));
+    let key = ResourceKey::new(ResourceKind::Role, companions, &role_name(MINT));
     vec![AccountResource { key, owner: owner(companions, MINT), body: ResourceBody::Role(rules) }]
 }
 
@@ -70,7 +72,7 @@ fn by_namespace(assignment: &Assignment) -> BTreeMap<&str, Vec<&AssignedHost>> {
     hosts
 }
 
-/// To read its assignment; an enrolled host renews its own token, too.
+/// The rights to read its assignment and, of an enrolled host, to renew its own token.
 fn own_rules(account: &str) -> Vec<PolicyRule> {
     let mut rules = vec![rule("", "configmaps", &["watch"], [account])];
     if account.starts_with(HOST_PREFIX) {
@@ -116,61 +118,65 @@ fn binding(companions: &str, account: &str) -> ResourceBody {
     ResourceBody::RoleBinding(role_ref, vec![subject])
 }
 
-/// One write.
+/// One write of an account's object.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AccountStep {
-    /// Something of that name is somebody else's.
-    Conflict(PartKey),
-    /// Make it.
-    Make(AccountResource),
-    /// Replace what has that version.
-    Amend(AccountResource, String),
-    /// Delete what has that version, and make it.
-    Remake(AccountResource, String),
-    /// Delete what has that version.
-    Drop(PartKey, String),
+    /// An object of that name belongs to someone else; nothing is written.
+    Conflict(ResourceKey),
+    /// Create the object.
+    Create(AccountResource),
+    /// Replace the object of that version.
+    Replace(AccountResource, String),
+    /// Delete the object of that version and create it again.
+    Recreate(AccountResource, String),
+    /// Delete the object of that version.
+    Delete(ResourceKey, String),
 }
 
 impl AccountStep {
-    /// What it is about.
-    pub fn key(&self) -> &PartKey {
+    /// Kind, namespace and name of the object.
+    pub fn key(&self) -> &ResourceKey {
         match self {
-            AccountStep::Conflict(key) | AccountStep::Drop(key, _) => key,
-            AccountStep::Make(part) | AccountStep::Amend(part, _) | AccountStep::Remake(part, _) => &part.key,
+            AccountStep::Conflict(key) | AccountStep::Delete(key, _) => key,
+            AccountStep::Create(part) | AccountStep::Replace(part, _) | AccountStep::Recreate(part, _) => &part.key,
         }
     }
 }
 
-/// The steps from what is there to what is wanted; none where all is as it should be. Rights go before anything is
-/// given, and an assignment is written when the rights for it are there.
-pub fn steps(owner: &str, wanted: &[AccountResource], seen: &HashMap<PartKey, SeenPart>) -> Vec<AccountStep> {
-    let mut unwanted: Vec<(&PartKey, &SeenPart)> = seen
+/// The steps from the objects that exist to the wanted ones; none where nothing differs. Rights are removed before others
+/// are given, and an assignment is written once its rights exist.
+pub fn steps(
+    owner: &str,
+    wanted: &[AccountResource],
+    seen: &HashMap<ResourceKey, ObservedResource>,
+) -> Vec<AccountStep> {
+    let mut unwanted: Vec<(&ResourceKey, &ObservedResource)> = seen
         .iter()
         .filter(|(key, part)| part.owner.as_deref() == Some(owner) && !wanted.iter().any(|wish| wish.key == **key))
         .collect();
     unwanted.sort_by(|one, other| other.0.kind.cmp(&one.0.kind).then_with(|| one.0.cmp(other.0)));
-    let drops = |kinds: [PartKind; 2]| {
+    let drops = |kinds: [ResourceKind; 2]| {
         let unwanted = unwanted.iter().filter(move |(key, _)| kinds.contains(&key.kind));
-        unwanted.map(|(key, part)| AccountStep::Drop((*key).clone(), part.version.clone()))
+        unwanted.map(|(key, part)| AccountStep::Delete((*key).clone(), part.version.clone()))
     };
-    let rights = drops([PartKind::RoleBinding, PartKind::Role]);
-    let rest = drops([PartKind::ConfigMap, PartKind::ServiceAccount]);
-    let wishes = wanted.iter().filter_map(|wish| towards(wish, seen.get(&wish.key)));
-    rights.chain(wishes).chain(rest).collect()
+    let rights = drops([ResourceKind::RoleBinding, ResourceKind::Role]);
+    let rest = drops([ResourceKind::ConfigMap, ResourceKind::ServiceAccount]);
+    let writes = wanted.iter().filter_map(|wanted| write(wanted, seen.get(&wanted.key)));
+    rights.chain(writes).chain(rest).collect()
 }
 
-fn towards(wish: &AccountResource, seen: Option<&SeenPart>) -> Option<AccountStep> {
-    let Some(seen) = seen else { return Some(AccountStep::Make(wish.clone())) };
-    if seen.owner.as_ref() != Some(&wish.owner) {
-        return Some(AccountStep::Conflict(wish.key.clone()));
+fn write(wanted: &AccountResource, seen: Option<&ObservedResource>) -> Option<AccountStep> {
+    let Some(seen) = seen else { return Some(AccountStep::Create(wanted.clone())) };
+    if seen.owner.as_ref() != Some(&wanted.owner) {
+        return Some(AccountStep::Conflict(wanted.key.clone()));
     }
-    match (&wish.body, &seen.body) {
-        (wanted, there) if wanted == there && seen.labelled => None,
-        // A binding keeps its Role for ever.
-        (ResourceBody::RoleBinding(wanted, _), ResourceBody::RoleBinding(there, _)) if wanted != there => {
-            Some(AccountStep::Remake(wish.clone(), seen.version.clone()))
+    match (&wanted.body, &seen.body) {
+        (body, stored) if body == stored && seen.labelled => None,
+        // The Role of a RoleBinding cannot be changed.
+        (ResourceBody::RoleBinding(role, _), ResourceBody::RoleBinding(stored, _)) if role != stored => {
+            Some(AccountStep::Recreate(wanted.clone(), seen.version.clone()))
         }
-        _ => Some(AccountStep::Amend(wish.clone(), seen.version.clone())),
+        _ => Some(AccountStep::Replace(wanted.clone(), seen.version.clone())),
     }
 }
 
@@ -222,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_account_reads_its_assignment_and_its_hosts_and_nothing_else() {
-        let parts = parts("companions", "node-pandora", &assignment(), &all());
+        let parts = resources("companions", "node-pandora", &assignment(), &all());
         assert_eq!(
             told(&parts),
             [
@@ -252,7 +258,7 @@ mod tests {
     #[test]
     fn an_enrolled_host_mints_for_itself_alone() {
         let only = Assignment { hosts: vec![host("home", "one")] };
-        let told = told(&parts("companions", "host-home.one", &only, &BTreeSet::new()));
+        let told = told(&resources("companions", "host-home.one", &only, &BTreeSet::new()));
         assert_eq!(
             told,
             [
@@ -288,7 +294,7 @@ mod tests {
             credentials_secret: "portainer-admin".into(),
             initialize_admin: false,
         }];
-        let secrets = |assignment: &Assignment| told(&parts("companions", "node-a", assignment, &all()))[1].clone();
+        let secrets = |assignment: &Assignment| told(&resources("companions", "node-a", assignment, &all()))[1].clone();
         let three = "home: watch /secrets one-docker-host,portainer-admin,portainer-portainer-client";
         assert_eq!(secrets(&only), three);
         assert_eq!(Assignment::parse(&only.to_text()), Some(only.clone()));
@@ -299,20 +305,20 @@ mod tests {
     #[test]
     fn objects_beside_their_accounts_share_a_role_with_them() {
         let beside = Assignment { hosts: vec![host("companions", "one")] };
-        let parts = parts("companions", "node-pandora", &beside, &BTreeSet::new());
-        assert_eq!(parts.iter().filter(|part| part.key.kind == PartKind::Role).count(), 1);
+        let parts = resources("companions", "node-pandora", &beside, &BTreeSet::new());
+        assert_eq!(parts.iter().filter(|part| part.key.kind == ResourceKind::Role).count(), 1);
         assert_eq!(told(&parts).len(), 2);
     }
 
     #[test]
     fn the_mint_names_nodes_accounts_and_is_gone_without_any() {
-        let mint = mint_parts("companions", ["node-b", "host-home.one", "node-a"]);
+        let mint = mint_resources("companions", ["node-b", "host-home.one", "node-a"]);
         assert_eq!(told(&mint), ["companions: create /serviceaccounts/token node-a,node-b"]);
-        assert_eq!(mint_parts("companions", ["host-home.one"]), []);
+        assert_eq!(mint_resources("companions", ["host-home.one"]), []);
     }
 
-    fn seen(parts: &[AccountResource]) -> HashMap<PartKey, SeenPart> {
-        let seen = |part: &AccountResource| SeenPart {
+    fn seen(parts: &[AccountResource]) -> HashMap<ResourceKey, ObservedResource> {
+        let seen = |part: &AccountResource| ObservedResource {
             version: "7".into(),
             owner: Some(part.owner.clone()),
             labelled: true,
@@ -324,10 +330,10 @@ mod tests {
     fn words(steps: &[AccountStep]) -> Vec<String> {
         let words = |step: &AccountStep| match step {
             AccountStep::Conflict(key) => format!("foreign {key}"),
-            AccountStep::Make(part) => format!("make {}", part.key),
-            AccountStep::Amend(part, _) => format!("amend {}", part.key),
-            AccountStep::Remake(part, _) => format!("remake {}", part.key),
-            AccountStep::Drop(key, _) => format!("drop {key}"),
+            AccountStep::Create(part) => format!("make {}", part.key),
+            AccountStep::Replace(part, _) => format!("amend {}", part.key),
+            AccountStep::Recreate(part, _) => format!("remake {}", part.key),
+            AccountStep::Delete(key, _) => format!("drop {key}"),
         };
         steps.iter().map(words).collect()
     }
@@ -335,7 +341,7 @@ mod tests {
     #[test]
     fn rights_go_first_and_the_assignment_comes_after_them() {
         let owner = "companions/node-pandora";
-        let wanted = parts("companions", "node-pandora", &assignment(), &all());
+        let wanted = resources("companions", "node-pandora", &assignment(), &all());
         let made = words(&steps(owner, &wanted, &HashMap::new()));
         assert_eq!(made.first().map(String::as_str), Some("make ServiceAccount companions/node-pandora"));
         assert_eq!(made.last().map(String::as_str), Some("make ConfigMap companions/node-pandora"));
@@ -346,7 +352,7 @@ mod tests {
         assert!(place("Role lab") < place("ConfigMap") && place("ConfigMap") < place("ServiceAccount"));
         assert_eq!(gone.len(), wanted.len());
         let fewer = Assignment { hosts: vec![host("home", "one")] };
-        let less = words(&steps(owner, &parts("companions", "node-pandora", &fewer, &all()), &seen(&wanted)));
+        let less = words(&steps(owner, &resources("companions", "node-pandora", &fewer, &all()), &seen(&wanted)));
         assert_eq!(
             less,
             [
@@ -361,15 +367,17 @@ mod tests {
     #[test]
     fn what_is_not_ours_stays_and_what_is_edited_is_put_right() {
         let owner = "companions/node-pandora";
-        let wanted = parts("companions", "node-pandora", &assignment(), &all());
-        let role = PartKey::new(PartKind::Role, "home", "dockseal-node-pandora");
-        let binding = PartKey::new(PartKind::RoleBinding, "home", "dockseal-node-pandora");
-        let with = |change: &dyn Fn(&mut HashMap<PartKey, SeenPart>)| {
+        let wanted = resources("companions", "node-pandora", &assignment(), &all());
+        let role = ResourceKey::new(ResourceKind::Role, "home", "dockseal-node-pandora");
+        let binding = ResourceKey::new(ResourceKind::RoleBinding, "home", "dockseal-node-pandora");
+        let with = |change: &dyn Fn(&mut HashMap<ResourceKey, ObservedResource>)| {
             let mut there = seen(&wanted);
             change(&mut there);
             words(&steps(owner, &wanted, &there))
         };
-        let part = |there: &mut HashMap<PartKey, SeenPart>, key: &PartKey, change: fn(&mut SeenPart)| {
+        let part = |there: &mut HashMap<ResourceKey, ObservedResource>,
+                    key: &ResourceKey,
+                    change: fn(&mut ObservedResource)| {
             change(there.get_mut(key).expect("a part"));
         };
         assert_eq!(with(&|there| part(there, &role, |seen| seen.owner = None)), [format!("foreign {role}")]);
@@ -382,15 +390,15 @@ mod tests {
             with(&|there| part(there, &role, |seen| seen.body = ResourceBody::Role(vec![]))),
             [format!("amend {role}")]
         );
-        let other = |seen: &mut SeenPart| {
+        let other = |seen: &mut ObservedResource| {
             let ResourceBody::RoleBinding(role, _) = &mut seen.body else { panic!("a binding") };
             role.name = "cluster-admin".into();
         };
         assert_eq!(with(&|there| part(there, &binding, other)), [format!("remake {binding}")], "roleRef is immutable");
-        let stranger = PartKey::new(PartKind::Role, "attic", "dockseal-node-pandora");
+        let stranger = ResourceKey::new(ResourceKind::Role, "attic", "dockseal-node-pandora");
         assert_eq!(
             with(&|there| {
-                let foreign = SeenPart { owner: None, ..there[&role].clone() };
+                let foreign = ObservedResource { owner: None, ..there[&role].clone() };
                 there.insert(stranger.clone(), foreign);
             }),
             [] as [&str; 0]

@@ -1,4 +1,5 @@
-//! Turns to restart dockerd: one host of an authority at a time, the one that waits longest first.
+//! Turns to restart dockerd: the hosts of an authority that wait come in, the next one goes out. One host restarts at a
+//! time, the one that waits longest first.
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, ObjectRef};
@@ -7,10 +8,10 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 /// How long a turn lasts.
 pub const TURN_DURATION: SignedDuration = SignedDuration::from_mins(10);
-/// How much longer it is nobody else's: for a restart that began at its end, and for clocks that differ.
+/// After the end of a turn, before the next host gets one: a restart may have begun at the end, and clocks differ.
 pub const TURN_GRACE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Since when a host waits for a turn, if it does.
+/// Since when a host waits for a turn; none where it does not.
 pub fn waits_since(object: &Object) -> Option<Timestamp> {
     let serving = object.companion.condition(ConditionType::Serving)?;
     let waits = serving.status == "False" && serving.reason == Reason::AwaitingTurn.as_str();
@@ -22,30 +23,30 @@ pub fn end(now: Timestamp) -> Timestamp {
     whole_seconds(saturating(now, TURN_DURATION))
 }
 
-/// When a turn is another's.
+/// When another host may have the turn after the one that ends at `turn`.
 pub fn over(turn: Timestamp) -> Timestamp {
     saturating(turn, TURN_GRACE)
 }
 
-/// Whether a host keeps the turn that it has.
+/// Whether a host keeps its turn, which ends at `turn`.
 pub fn keeps(object: &Object, turn: Timestamp, now: Timestamp) -> bool {
     waits_since(object).is_some() && now < over(turn)
 }
 
-/// Somebody in the line.
+/// A host that waits for a turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
-    /// Who.
+    /// The DockerHostCert.
     pub at: ObjectRef,
-    /// Since when.
+    /// Since when it waits.
     pub since: Timestamp,
-    /// The last turn that it had, in vain.
+    /// When it last had a turn that it did not use.
     pub last: Option<Timestamp>,
 }
 
-/// Who is first: whoever had a turn in vain goes to the end.
-pub fn first(line: impl IntoIterator<Item = Waiting>) -> Option<ObjectRef> {
-    let waiting = line.into_iter().min_by_key(|waiting| (Some(waiting.since).max(waiting.last), waiting.at.clone()));
+/// The next host: one that did not use its turn goes to the end of the queue.
+pub fn first(queue: impl IntoIterator<Item = Waiting>) -> Option<ObjectRef> {
+    let waiting = queue.into_iter().min_by_key(|waiting| (Some(waiting.since).max(waiting.last), waiting.at.clone()));
     waiting.map(|waiting| waiting.at)
 }
 
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_longest_is_first_and_whoever_had_a_turn_in_vain_goes_to_the_end() {
+    fn the_host_that_waits_longest_is_first_and_one_that_did_not_use_its_turn_last() {
         let waiting = |name: &str, since: i64, last: Option<i64>| Waiting {
             at: ObjectRef::new(Kind::DockerHostCert, "home", name),
             since: at(since),

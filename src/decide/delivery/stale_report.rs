@@ -1,4 +1,4 @@
-//! What a companion reported that no longer applies: it cannot be left to the companion, which may be gone.
+//! The part of a companion's report that still applies: the controller removes the rest, since the companion may be gone.
 
 use super::Deliverer;
 use crate::api::Object;
@@ -6,8 +6,8 @@ use crate::api::condition::ConditionType;
 use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
 
-/// The part of the companion's report that still applies. Where nobody may deliver for now, what was reported stays.
-/// `lent` are the PortainerClients that the companion registers the host for.
+/// The part of the report that still applies; all of it where nobody may deliver for now. `lent` are the names of the
+/// PortainerClients that the companion registers the host for.
 pub fn applicable(object: &Object, deliverer: &Deliverer, lent: &[String]) -> CompanionStatus {
     let mut kept = object.companion.clone();
     kept.environments.retain(|report| lent.contains(&report.portainer_client));
@@ -17,7 +17,7 @@ pub fn applicable(object: &Object, deliverer: &Deliverer, lent: &[String]) -> Co
         (_, Some(delivery)) if delivery.mode == Mode::Daemon => return kept,
         _ => {}
     }
-    // In mode Files dockerd is the user's; what the companion saw it serve is reported for this spec, or is left over.
+    // In mode Files the user configures dockerd: a report of what it serves counts only for this generation.
     let serving = kept.condition(ConditionType::Serving);
     if serving.is_none_or(|serving| serving.observed_generation != Some(object.generation)) {
         kept.conditions.retain(|condition| condition.type_ != ConditionType::Serving.as_str());

@@ -90,7 +90,7 @@ pub fn removing(object: &Object, now: Timestamp) -> ControllerStatus {
     let message = format!(
         "it is to be deleted, and waits for {} to remove what it delivered{said}; the annotation {}=true lets it go \
          at once, and leaves that there",
-        Deliverer::asked(object).words(),
+        Deliverer::asked(object).name(),
         crate::api::FORCE_REMOVE_ANNOTATION
     );
     waiting(object, Reason::Removing, message, now)

@@ -4,7 +4,7 @@
 use super::{AccountPlan, Accounts};
 use crate::adapters::StoreError;
 use crate::adapters::account_store::AccountStore;
-use crate::api::account::{AccountResource, PartKey, PartKind, SeenPart};
+use crate::api::account::{AccountResource, ObservedResource, ResourceKey, ResourceKind};
 use crate::api::condition::Reason;
 use crate::decide::Problem;
 use crate::decide::delivery::rbac::{AccountStep, steps};
@@ -29,9 +29,9 @@ impl Accounts {
         plan: &AccountPlan,
         failures: &mut WriteFailures,
     ) {
-        let steps = match self.open().observed.parts(account) {
-            Some(seen) => steps(&plan.owner, &plan.parts, seen),
-            None => steps(&plan.owner, &plan.parts, &HashMap::new()),
+        let steps = match self.open().observed.resources(account) {
+            Some(seen) => steps(&plan.owner, &plan.resources, seen),
+            None => steps(&plan.owner, &plan.resources, &HashMap::new()),
         };
         failures.extend_conflicts(plan.conflict.as_ref());
         for step in steps {
@@ -39,7 +39,7 @@ impl Accounts {
             match self.execute(ctx, step).await {
                 Ok(Some(conflict)) => {
                     failures.extend_conflicts(Some(&conflict));
-                    if kind == PartKind::ServiceAccount {
+                    if kind == ResourceKind::ServiceAccount {
                         return; // someone else's account must not get rights because of its name
                     }
                 }
@@ -54,21 +54,21 @@ impl Accounts {
         &self,
         ctx: &Context<S>,
         step: AccountStep,
-    ) -> Result<Option<PartKey>, StoreError> {
+    ) -> Result<Option<ResourceKey>, StoreError> {
         match step {
             AccountStep::Conflict(key) => Ok(Some(key)),
-            AccountStep::Make(part) => self.make(ctx, &part).await,
-            AccountStep::Amend(part, version) => {
-                self.write_observed(&part, ctx.store.amend(&part, &version)).await?;
+            AccountStep::Create(resource) => self.make(ctx, &resource).await,
+            AccountStep::Replace(resource, version) => {
+                self.write_observed(&resource, ctx.store.replace_resource(&resource, &version)).await?;
                 Ok(None)
             }
-            AccountStep::Remake(part, version) => {
-                ctx.store.discard(&part.key, &version).await?;
-                self.open().observed.forget(&part.key, &version);
-                self.make(ctx, &part).await
+            AccountStep::Recreate(resource, version) => {
+                ctx.store.delete_resource(&resource.key, &version).await?;
+                self.open().observed.forget(&resource.key, &version);
+                self.make(ctx, &resource).await
             }
-            AccountStep::Drop(key, version) => {
-                ctx.store.discard(&key, &version).await?;
+            AccountStep::Delete(key, version) => {
+                ctx.store.delete_resource(&key, &version).await?;
                 self.open().observed.forget(&key, &version);
                 Ok(None)
             }
@@ -79,16 +79,18 @@ impl Accounts {
     async fn make<S: AccountStore>(
         &self,
         ctx: &Context<S>,
-        part: &AccountResource,
-    ) -> Result<Option<PartKey>, StoreError> {
-        match self.write_observed(part, ctx.store.make(part)).await {
+        resource: &AccountResource,
+    ) -> Result<Option<ResourceKey>, StoreError> {
+        match self.write_observed(resource, ctx.store.create_resource(resource)).await {
             Err(StoreError::Exists(at)) => {
-                let Some(found) = ctx.store.find(&part.key).await? else { return Err(StoreError::Changed(at)) };
-                if found.owner.as_ref() != Some(&part.owner) {
-                    self.open().observed.notice(&part.key, Some(found));
-                    return Ok(Some(part.key.clone()));
+                let Some(found) = ctx.store.read_resource(&resource.key).await? else {
+                    return Err(StoreError::Changed(at));
+                };
+                if found.owner.as_ref() != Some(&resource.owner) {
+                    self.open().observed.notice(&resource.key, Some(found));
+                    return Ok(Some(resource.key.clone()));
                 }
-                self.write_observed(part, ctx.store.amend(part, &found.version)).await.map(|()| None)
+                self.write_observed(resource, ctx.store.replace_resource(resource, &found.version)).await.map(|()| None)
             }
             done => done.map(|()| None),
         }
@@ -97,24 +99,24 @@ impl Accounts {
     /// Writes an object, and remembers it as the watch will show it.
     async fn write_observed(
         &self,
-        part: &AccountResource,
+        resource: &AccountResource,
         write: impl Future<Output = Result<String, StoreError>>,
     ) -> Result<(), StoreError> {
-        self.open().observed.begin(&part.key);
+        self.open().observed.begin(&resource.key);
         let written = write.await;
-        let seen = |version: &String| SeenPart {
+        let seen = |version: &String| ObservedResource {
             version: version.clone(),
-            owner: Some(part.owner.clone()),
+            owner: Some(resource.owner.clone()),
             labelled: true,
-            body: part.body.clone(),
+            body: resource.body.clone(),
         };
-        self.open().observed.end(&part.key, written.as_ref().ok().map(seen));
+        self.open().observed.end(&resource.key, written.as_ref().ok().map(seen));
         written.map(|_| ())
     }
 }
 
 impl WriteFailures {
-    fn extend_conflicts(&mut self, key: Option<&PartKey>) {
+    fn extend_conflicts(&mut self, key: Option<&ResourceKey>) {
         self.faults.extend(key.map(|key| (Arc::clone(&key.at.namespace), conflict_problem(key))));
     }
 
@@ -125,7 +127,7 @@ impl WriteFailures {
     }
 }
 
-fn conflict_problem(key: &PartKey) -> Problem {
+fn conflict_problem(key: &ResourceKey) -> Problem {
     let message = format!(
         "{key} belongs to someone else and is not changed: delete it or rename it, so that Dockseal can create the \
          account of the companion"

@@ -1,4 +1,5 @@
-//! What was decided of companions' accounts: who is told to which, whose turn it is, and why one cannot be made.
+//! The assignments of companions: the hosts of an account come in; which of them it is assigned, each with its turn to
+//! restart dockerd, and the problems of the others go out. Nothing is written here.
 
 use super::HostLookup;
 use super::observed::ObservedAccounts;
@@ -15,26 +16,24 @@ use k8s_openapi::jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-/// Decisions, with what is there.
 pub(super) struct Assignments {
     pub observed: ObservedAccounts,
-    /// What was decided last: it counts before what is stored, which others may have edited.
+    /// The assignments as they were decided last. They count before the stored ones, which others may have edited.
     decided: HashMap<String, Assignment>,
-    /// Hosts that left an assignment which may not be written yet.
+    /// Hosts that left an assignment, which may not be written yet.
     leaving: HashMap<String, Vec<AssignedHost>>,
-    /// Who had no place at the last walk, and why.
+    /// The hosts that were not assigned last, and why.
     losers: HashMap<String, BTreeMap<ObjectRef, Problem>>,
-    /// Why accounts have not what they need, by the namespace in which it is missing.
+    /// What accounts lack, by the namespace in which it is missing.
     faults: HashMap<String, BTreeMap<Arc<str>, Problem>>,
     /// When each host last had a turn.
     turns: HashMap<ObjectRef, Timestamp>,
 }
 
-/// What was decided of an account.
 pub(super) struct Decided {
     pub assignment: Assignment,
     pub requeue_at: Option<Timestamp>,
-    /// Hosts that have a place now and had none, or the other way round, or for another reason.
+    /// Hosts that are assigned now and were not, or the other way round, or are not for another reason.
     pub changed: BTreeSet<ObjectRef>,
 }
 
@@ -53,7 +52,7 @@ impl Assignments {
         self.decided.get(account).or_else(|| self.observed.assignment(account))
     }
 
-    /// Decides who is told to an account.
+    /// Decides which hosts an account is assigned.
     pub fn decide<C: HostLookup>(&mut self, account: &str, hosts: &[&Object], lookup: &C, now: Timestamp) -> Decided {
         let before = self.before(account);
         let losers = contest(hosts, &before);
@@ -61,14 +60,14 @@ impl Assignments {
         for host in hosts.iter().filter(|host| !losers.contains_key(&host.at)) {
             let known = before.find(&host.at);
             if known.is_none() && self.is_held_elsewhere(account, &host.at) {
-                requeue_times.push(saturating(now, HANDOVER_DELAY)); // the other account's rights go first
+                requeue_times.push(saturating(now, HANDOVER_DELAY)); // the other account loses its rights first
                 continue;
             }
             let turn = self.turn(host, known.and_then(|known| known.turn), lookup, now);
-            let waits = rolling_restart::waits_since(host).map(|_| saturating(now, TURN_CHECK_INTERVAL));
-            requeue_times.extend(turn.map(rolling_restart::over).or(waits));
-            let told = known.map(|known| known.portainers.as_slice()).unwrap_or_default();
-            let portainers = lookup.portainers(host, told);
+            let recheck_at = rolling_restart::waits_since(host).map(|_| saturating(now, TURN_CHECK_INTERVAL));
+            requeue_times.extend(turn.map(rolling_restart::over).or(recheck_at));
+            let before = known.map(|known| known.portainers.as_slice()).unwrap_or_default();
+            let portainers = lookup.portainers(host, before);
             entries.extend(entry(host, turn).map(|entry| AssignedHost { portainers, ..entry }));
         }
         entries.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
@@ -79,7 +78,7 @@ impl Assignments {
         }
         self.leaving.entry(account.to_owned()).or_default().extend(left);
         self.decided.insert(account.to_owned(), assignment.clone());
-        // From now on this is what their own walks see; what they saw until now were those.
+        // Their own reconciles see these losers from now on, and saw the ones from before until now.
         let now = contest(hosts, &assignment);
         let last = self.losers.insert(account.to_owned(), now.clone()).unwrap_or_default();
         let known = now.keys().chain(losers.keys()).chain(last.keys());
@@ -93,42 +92,42 @@ impl Assignments {
         decided.any(|(_, assignment)| assignment.find(at).is_some()) || self.observed.is_held_elsewhere(account, at)
     }
 
-    /// What was decided is written: hosts that left, each once.
+    /// The hosts that left, once the assignment is written; each is returned once.
     pub fn take_leaving(&mut self, account: &str) -> Vec<AssignedHost> {
         self.leaving.remove(account).unwrap_or_default()
     }
 
-    /// Forgets an account that has nobody and nothing.
+    /// Forgets an account without hosts and without objects.
     pub fn forget_empty(&mut self, account: &str) {
         let empty = self.decided.get(account).is_none_or(|assignment| assignment.hosts.is_empty());
-        if empty && self.observed.parts(account).is_none() {
+        if empty && self.observed.resources(account).is_none() {
             self.decided.remove(account);
             self.losers.remove(account);
         }
     }
 
-    /// Why an account cannot serve hosts of that namespace.
+    /// What an account lacks for the hosts of that namespace.
     pub fn fault(&self, account: &str, namespace: &str) -> Option<&Problem> {
         let faults = self.faults.get(account)?;
         faults.get(self.observed.companions()).or_else(|| faults.get(namespace))
     }
 
-    /// Notes all that is missing; true where that is news. A failure that is not to be told yet is one that was told
-    /// before, or none.
+    /// Sets what an account lacks; true where that changes anything. A failure that is not `repeated` is left out, unless
+    /// it was reported before.
     pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Problem>, repeated: bool) -> bool {
         let before = self.faults.remove(account).unwrap_or_default();
         faults.retain(|namespace, fault| {
-            let told = before.get(namespace).is_some_and(|known| known.reason == fault.reason);
-            told || repeated || fault.reason != Reason::StoreFailed
+            let reported = before.get(namespace).is_some_and(|known| known.reason == fault.reason);
+            reported || repeated || fault.reason != Reason::StoreFailed
         });
-        let news = before != faults;
+        let changed = before != faults;
         if !faults.is_empty() {
             self.faults.insert(account.to_owned(), faults);
         }
-        news
+        changed
     }
 
-    /// The turn of a host: the one that it had, or a new one where it is the first in the line.
+    /// The turn of a host: the one that it had, or a new one where it is the next.
     fn turn<C: HostLookup>(
         &mut self,
         host: &Object,
@@ -138,7 +137,7 @@ impl Assignments {
     ) -> Option<Timestamp> {
         if let Some(turn) = had {
             let kept = rolling_restart::keeps(host, turn, now);
-            self.turns.insert(host.at.clone(), now); // in vain, perhaps: then others come first
+            self.turns.insert(host.at.clone(), now); // if it was not used, others come first
             return Some(turn).filter(|_| kept);
         }
         rolling_restart::waits_since(host)?;
@@ -149,31 +148,31 @@ impl Assignments {
         Some(rolling_restart::end(now))
     }
 
-    /// Whoever can have an authority's turn now.
+    /// The host of an authority that can have the turn now.
     pub fn next<C: HostLookup>(&self, authority: &NamespacedName, lookup: &C) -> Option<Arc<Object>> {
         let first = self.first(authority, lookup)?;
         if self.is_busy(authority, lookup) { None } else { lookup.host(&first) }
     }
 
-    /// Somebody has the turn: until it is gone from what was decided and from what is stored.
+    /// A host of the authority has the turn, in a decided or in a stored assignment.
     fn is_busy<C: HostLookup>(&self, authority: &NamespacedName, lookup: &C) -> bool {
         let assignments = self.decided.values().chain(self.observed.assignments());
         let mut with_turn = assignments.flat_map(|assignment| &assignment.hosts).filter(|host| host.turn.is_some());
         with_turn.any(|host| match lookup.host(&host.object()).and_then(|object| object.authority()) {
             Some(of) => of == *authority,
-            None => *host.namespace == *authority.namespace, // it is gone, and nobody knows whose it was
+            None => *host.namespace == *authority.namespace, // the object is gone, and with it the name of its authority
         })
     }
 
-    /// The first in the line, among those that their companions were told of.
+    /// The host that waits longest, among those that are assigned.
     fn first<C: HostLookup>(&self, authority: &NamespacedName, lookup: &C) -> Option<ObjectRef> {
         let hosts = lookup.waiting();
         let waiting = hosts.iter().filter(|host| host.authority().as_ref() == Some(authority)).filter_map(|host| {
             let since = rolling_restart::waits_since(host)?;
             let account = host.account()?;
-            let told = self.known(&account).and_then(|known| known.find(&host.at));
-            let able =
-                told.is_some_and(|entry| entry.turn.is_none()) && self.fault(&account, &host.at.namespace).is_none();
+            let assigned = self.known(&account).and_then(|known| known.find(&host.at));
+            let able = assigned.is_some_and(|entry| entry.turn.is_none())
+                && self.fault(&account, &host.at.namespace).is_none();
             able.then(|| Waiting { at: host.at.clone(), since, last: self.turns.get(&host.at).copied() })
         });
         rolling_restart::first(waiting.collect::<Vec<_>>())

@@ -9,14 +9,14 @@ mod observed;
 use super::Context;
 use crate::adapters::StoreError;
 use crate::adapters::account_store::AccountStore;
-use crate::api::account::{AccountResource, MINT, PartKey, PartKind, SeenPart};
+use crate::api::account::{AccountResource, MINT, ObservedResource, ResourceKey, ResourceKind};
 use crate::api::assignment::AssignedPortainer;
 use crate::api::condition::Reason;
 use crate::api::{NamespacedName, Object, ObjectEvent, ObjectRef};
 use crate::decide::delays::CONFLICT_RECHECK_INTERVAL;
 use crate::decide::delivery::assignment::assignable;
 use crate::decide::delivery::conflict::contest;
-use crate::decide::delivery::rbac::{mint_parts, owner, parts};
+use crate::decide::delivery::rbac::{mint_resources, owner, resources};
 use crate::decide::delivery::{Allowlist, Deliverer, allowlist};
 use crate::pki::lifecycle::saturating;
 use apply::WriteFailures;
@@ -62,9 +62,9 @@ pub struct Accounts {
 
 struct AccountPlan {
     owner: String,
-    parts: Vec<AccountResource>,
+    resources: Vec<AccountResource>,
     /// A ServiceAccount of the account's name that is someone else's.
-    conflict: Option<PartKey>,
+    conflict: Option<ResourceKey>,
     requeue_at: Option<Timestamp>,
     changed: BTreeSet<ObjectRef>,
 }
@@ -86,14 +86,15 @@ impl Accounts {
     }
 
     /// The watch shows an object of an account, or that it is gone; returns the account if that changes anything.
-    pub fn notice(&self, key: &PartKey, part: Option<SeenPart>) -> Option<String> {
-        self.open().observed.notice(key, part)
+    pub fn notice(&self, key: &ResourceKey, resource: Option<ObservedResource>) -> Option<String> {
+        self.open().observed.notice(key, resource)
     }
 
     /// Forgets the objects of a kind that are not `there`; returns their accounts.
-    pub fn keep_only(&self, kind: PartKind, there: impl Fn(&NamespacedName) -> bool) -> Vec<String> {
+    pub fn keep_only(&self, kind: ResourceKind, there: impl Fn(&NamespacedName) -> bool) -> Vec<String> {
         let mut assignments = self.open();
-        let gone: Vec<PartKey> = assignments.observed.keys(kind).into_iter().filter(|key| !there(&key.at)).collect();
+        let gone: Vec<ResourceKey> =
+            assignments.observed.keys(kind).into_iter().filter(|key| !there(&key.at)).collect();
         gone.iter().filter_map(|key| assignments.observed.notice(key, None)).collect()
     }
 
@@ -162,7 +163,7 @@ impl Accounts {
     ) -> Result<BTreeSet<ObjectRef>, StoreError> {
         let hidden = self.open().observed.hidden(account);
         for key in hidden {
-            let found = ctx.store.find(&key).await?;
+            let found = ctx.store.read_resource(&key).await?;
             self.open().observed.notice(&key, found);
         }
         let mut readable = BTreeSet::new();
@@ -191,10 +192,10 @@ impl Accounts {
     }
 
     fn plan_mint(&self) -> AccountPlan {
-        let parts = mint_parts(&self.companions, self.open().observed.nodes());
+        let resources = mint_resources(&self.companions, self.open().observed.nodes());
         AccountPlan {
             owner: owner(&self.companions, MINT),
-            parts,
+            resources,
             conflict: None,
             requeue_at: None,
             changed: BTreeSet::new(),
@@ -213,12 +214,12 @@ impl Accounts {
         let decided = assignments.decide(account, &self.assignable_hosts(hosts), lookup, now);
         let wanted = !decided.assignment.hosts.is_empty();
         let conflict = assignments.observed.conflict(account).filter(|_| wanted);
-        let parts = match wanted && conflict.is_none() {
-            true => parts(&self.companions, account, &decided.assignment, readable),
+        let resources = match wanted && conflict.is_none() {
+            true => resources(&self.companions, account, &decided.assignment, readable),
             false => Vec::new(),
         };
         let owner = owner(&self.companions, account);
-        AccountPlan { owner, parts, conflict, requeue_at: decided.requeue_at, changed: decided.changed }
+        AccountPlan { owner, resources, conflict, requeue_at: decided.requeue_at, changed: decided.changed }
     }
 
     /// What follows from what was written, or was not.
@@ -270,7 +271,7 @@ impl Accounts {
             if host.removing || nothing {
                 continue;
             }
-            let (who, directory) = (Deliverer::of(&host.delivery).words(), &host.delivery.directory);
+            let (who, directory) = (Deliverer::of(&host.delivery).name(), &host.delivery.directory);
             let message = format!("{who} no longer delivers it: the files in {directory} stay there");
             let what = ObjectEvent { warning: false, reason: Reason::Retained, message };
             ctx.store.announce_left(&host, &what).await;

@@ -1,6 +1,7 @@
-//! What is there of companions' accounts, as the watch showed it and as it was written. No request is made here.
+//! The objects of companions' accounts, as the watches have shown them or as they were written since. No request is made
+//! here.
 
-use crate::api::account::{MINT, NODE_PREFIX, PartKey, PartKind, ResourceBody, SeenPart, role_name};
+use crate::api::account::{MINT, NODE_PREFIX, ObservedResource, ResourceBody, ResourceKey, ResourceKind, role_name};
 use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
 use crate::api::{Kind, ObjectRef};
 use crate::decide::delivery::rbac::owner;
@@ -10,104 +11,105 @@ use std::collections::{HashMap, HashSet};
 /// The objects of all accounts, by account.
 pub(super) struct ObservedAccounts {
     companions: String,
-    seen: HashMap<String, HashMap<PartKey, SeenPart>>,
-    /// The assignments in them.
+    seen: HashMap<String, HashMap<ResourceKey, ObservedResource>>,
+    /// The assignments in them, by account.
     stored: HashMap<String, Assignment>,
-    /// The objects that stand in an assignment or a Role of ours, each with where.
-    named: HashMap<ObjectRef, HashSet<PartKey>>,
-    /// What is being written; true where the watch has told of it meanwhile.
-    writing: HashMap<PartKey, bool>,
+    /// The DockerHostCerts that an assignment or a Role of ours names, each with the objects that name it.
+    named: HashMap<ObjectRef, HashSet<ResourceKey>>,
+    /// The objects that are being written; true where the watch has shown one meanwhile.
+    writing: HashMap<ResourceKey, bool>,
 }
 
 impl ObservedAccounts {
-    /// Of the accounts in that namespace.
     pub fn of(companions: String) -> ObservedAccounts {
         let (seen, stored, named, writing) = Default::default();
         ObservedAccounts { companions, seen, stored, named, writing }
     }
 
-    /// The namespace of the accounts.
+    /// Namespace of the accounts.
     pub fn companions(&self) -> &str {
         &self.companions
     }
 
-    /// Takes one from the watch, or its end; the account, where that is news.
-    pub fn notice(&mut self, key: &PartKey, part: Option<SeenPart>) -> Option<String> {
+    /// The watch shows an object, or that it is gone; returns its account if that changes anything.
+    pub fn notice(&mut self, key: &ResourceKey, resource: Option<ObservedResource>) -> Option<String> {
         let account = key.account()?.to_owned();
-        let same = match (self.find(key), &part) {
-            (Some(known), Some(part)) => known.version == part.version,
-            (known, part) => known.is_none() && part.is_none(),
+        let same = match (self.find(key), &resource) {
+            (Some(known), Some(resource)) => known.version == resource.version,
+            (known, resource) => known.is_none() && resource.is_none(),
         };
         if same {
             return None;
         }
-        self.writing.entry(key.clone()).and_modify(|told| *told = true);
-        self.put(&account, key, part);
+        self.writing.entry(key.clone()).and_modify(|shown| *shown = true);
+        self.put(&account, key, resource);
         Some(account)
     }
 
-    /// Every object of a kind.
-    pub fn keys(&self, kind: PartKind) -> Vec<PartKey> {
+    pub fn keys(&self, kind: ResourceKind) -> Vec<ResourceKey> {
         let keys = self.seen.values().flat_map(HashMap::keys);
         keys.filter(|key| key.kind == kind).cloned().collect()
     }
 
-    /// One of them is being written.
-    pub fn begin(&mut self, key: &PartKey) {
+    /// An object is about to be written.
+    pub fn begin(&mut self, key: &ResourceKey) {
         self.writing.insert(key.clone(), false);
     }
 
-    /// It was written, so that its echo in the watch is no news. Where the watch has told of it meanwhile, it knows
-    /// better.
-    pub fn end(&mut self, key: &PartKey, part: Option<SeenPart>) {
-        let untold = self.writing.remove(key) == Some(false);
-        if let (true, Some(part), Some(account)) = (untold, part, key.account()) {
-            self.put(account, key, Some(part));
+    /// An object was written, so that the watch shows no change when it shows it. Where the watch has shown it
+    /// meanwhile, that is newer.
+    pub fn end(&mut self, key: &ResourceKey, resource: Option<ObservedResource>) {
+        let unseen = self.writing.remove(key) == Some(false);
+        if let (true, Some(resource), Some(account)) = (unseen, resource, key.account()) {
+            self.put(account, key, Some(resource));
         }
     }
 
-    /// What had that version is gone; nothing newer is forgotten.
-    pub fn forget(&mut self, key: &PartKey, version: &str) {
+    /// The object of that version was deleted; a newer one is not forgotten.
+    pub fn forget(&mut self, key: &ResourceKey, version: &str) {
         let known = self.find(key).is_some_and(|known| known.version == version);
         if let (true, Some(account)) = (known, key.account()) {
             self.put(account, key, None);
         }
     }
 
-    fn put(&mut self, account: &str, key: &PartKey, part: Option<SeenPart>) {
-        if key.kind == PartKind::ConfigMap {
-            let assignment = part.as_ref().filter(|part| self.is_ours(account, part)).and_then(assignment_in);
+    fn put(&mut self, account: &str, key: &ResourceKey, resource: Option<ObservedResource>) {
+        if key.kind == ResourceKind::ConfigMap {
+            let assignment =
+                resource.as_ref().filter(|resource| self.is_ours(account, resource)).and_then(assignment_in);
             match assignment {
                 Some(assignment) => drop(self.stored.insert(account.to_owned(), assignment)),
                 None => drop(self.stored.remove(account)),
             }
         }
-        let before = self.find(key).map(|part| self.names(account, key, part)).unwrap_or_default();
-        let now = part.as_ref().map(|part| self.names(account, key, part)).unwrap_or_default();
+        let before = self.find(key).map(|resource| self.names(account, key, resource)).unwrap_or_default();
+        let now = resource.as_ref().map(|resource| self.names(account, key, resource)).unwrap_or_default();
         self.rename(key, before, now);
-        let parts = self.seen.entry(account.to_owned()).or_default();
-        match part {
-            Some(part) => drop(parts.insert(key.clone(), part)),
-            None => drop(parts.remove(key)),
+        let resources = self.seen.entry(account.to_owned()).or_default();
+        match resource {
+            Some(resource) => drop(resources.insert(key.clone(), resource)),
+            None => drop(resources.remove(key)),
         }
-        if parts.is_empty() {
+        if resources.is_empty() {
             self.seen.remove(account);
         }
     }
 
-    /// The objects that one of ours names.
-    fn names(&self, account: &str, key: &PartKey, part: &SeenPart) -> Vec<ObjectRef> {
-        if !self.is_ours(account, part) {
+    /// The DockerHostCerts that an object of ours names.
+    fn names(&self, account: &str, key: &ResourceKey, resource: &ObservedResource) -> Vec<ObjectRef> {
+        if !self.is_ours(account, resource) {
             return Vec::new();
         }
-        let told = assignment_in(part).unwrap_or_default().hosts;
-        let ruled =
-            rules(part).iter().filter(|rule| is_for_hosts(rule)).flat_map(|rule| rule.resource_names.iter().flatten());
+        let assigned = assignment_in(resource).unwrap_or_default().hosts;
+        let ruled = rules(resource)
+            .iter()
+            .filter(|rule| is_for_hosts(rule))
+            .flat_map(|rule| rule.resource_names.iter().flatten());
         let ruled = ruled.map(|name| ObjectRef::new(Kind::DockerHostCert, &key.at.namespace, name));
-        told.iter().map(AssignedHost::object).chain(ruled).collect()
+        assigned.iter().map(AssignedHost::object).chain(ruled).collect()
     }
 
-    fn rename(&mut self, key: &PartKey, before: Vec<ObjectRef>, now: Vec<ObjectRef>) {
+    fn rename(&mut self, key: &ResourceKey, before: Vec<ObjectRef>, now: Vec<ObjectRef>) {
         for at in before {
             let empty = self.named.get_mut(&at).is_some_and(|keys| keys.remove(key) && keys.is_empty());
             if empty {
@@ -119,85 +121,82 @@ impl ObservedAccounts {
         }
     }
 
-    fn find(&self, key: &PartKey) -> Option<&SeenPart> {
+    fn find(&self, key: &ResourceKey) -> Option<&ObservedResource> {
         self.seen.get(key.account()?)?.get(key)
     }
 
-    fn is_ours(&self, account: &str, part: &SeenPart) -> bool {
-        part.owner.as_ref() == Some(&owner(&self.companions, account))
+    fn is_ours(&self, account: &str, resource: &ObservedResource) -> bool {
+        resource.owner.as_ref() == Some(&owner(&self.companions, account))
     }
 
-    /// The objects of an account, and others of their names.
-    pub fn parts(&self, account: &str) -> Option<&HashMap<PartKey, SeenPart>> {
+    /// The objects of an account, and those of someone else with their names.
+    pub fn resources(&self, account: &str) -> Option<&HashMap<ResourceKey, ObservedResource>> {
         self.seen.get(account)
     }
 
-    /// The assignment that is stored.
     pub fn assignment(&self, account: &str) -> Option<&Assignment> {
         self.stored.get(account)
     }
 
-    /// Every assignment that is stored.
     pub fn assignments(&self) -> impl Iterator<Item = &Assignment> {
         self.stored.values()
     }
 
-    /// The ServiceAccount of that name.
-    fn service_account(&self, account: &str) -> Option<&SeenPart> {
-        self.find(&PartKey::new(PartKind::ServiceAccount, &self.companions, account))
+    fn service_account(&self, account: &str) -> Option<&ObservedResource> {
+        self.find(&ResourceKey::new(ResourceKind::ServiceAccount, &self.companions, account))
     }
 
-    /// The ServiceAccount of that name, where it is somebody else's.
-    pub fn conflict(&self, account: &str) -> Option<PartKey> {
-        let foreign = self.service_account(account).is_some_and(|part| !self.is_ours(account, part));
-        foreign.then(|| PartKey::new(PartKind::ServiceAccount, &self.companions, account))
+    /// The ServiceAccount of that name, where it is someone else's.
+    pub fn conflict(&self, account: &str) -> Option<ResourceKey> {
+        let is_other = self.service_account(account).is_some_and(|resource| !self.is_ours(account, resource));
+        is_other.then(|| ResourceKey::new(ResourceKind::ServiceAccount, &self.companions, account))
     }
 
-    /// Objects of an account's names that are somebody else's and that no watch shows.
-    pub fn hidden(&self, account: &str) -> Vec<PartKey> {
-        let parts = self.seen.get(account).into_iter().flatten();
-        let hidden = parts.filter(|(_, part)| !part.labelled && !self.is_ours(account, part));
+    /// Objects of someone else with the names of an account's, which no watch shows.
+    pub fn hidden(&self, account: &str) -> Vec<ResourceKey> {
+        let resources = self.seen.get(account).into_iter().flatten();
+        let hidden = resources.filter(|(_, resource)| !resource.labelled && !self.is_ours(account, resource));
         hidden.map(|(key, _)| key.clone()).collect()
     }
 
-    /// Nodes' accounts that are there and ours.
+    /// The accounts of nodes that exist and are ours.
     pub fn nodes(&self) -> impl Iterator<Item = &str> {
         let accounts = self.seen.keys().map(String::as_str).filter(|account| account.starts_with(NODE_PREFIX));
-        accounts.filter(|account| self.is_there(account))
+        accounts.filter(|account| self.exists(account))
     }
 
-    fn is_there(&self, account: &str) -> bool {
-        self.service_account(account).is_some_and(|part| self.is_ours(account, part))
+    fn exists(&self, account: &str) -> bool {
+        self.service_account(account).is_some_and(|resource| self.is_ours(account, resource))
     }
 
-    /// Whether the mint names a node's account if, and only if, it is there.
+    /// Whether the Role for minting tokens names a node's account if, and only if, that exists.
     pub fn is_mint_correct(&self, account: &str) -> bool {
-        let mint = self.find(&PartKey::new(PartKind::Role, &self.companions, &role_name(MINT)));
-        let named = mint.is_some_and(|part| rules(part).iter().any(|rule| names(rule, account)));
-        !account.starts_with(NODE_PREFIX) || named == self.is_there(account)
+        let mint = self.find(&ResourceKey::new(ResourceKind::Role, &self.companions, &role_name(MINT)));
+        let named = mint.is_some_and(|resource| rules(resource).iter().any(|rule| names(rule, account)));
+        !account.starts_with(NODE_PREFIX) || named == self.exists(account)
     }
 
-    /// What the assignments that are stored say of a host.
+    /// The entries of a host in the stored assignments.
     pub fn assigned(&self, at: &ObjectRef) -> impl Iterator<Item = &AssignedHost> {
-        let keys = self.named.get(at).into_iter().flatten().filter(|key| key.kind == PartKind::ConfigMap);
+        let keys = self.named.get(at).into_iter().flatten().filter(|key| key.kind == ResourceKind::ConfigMap);
         keys.filter_map(move |key| self.assignment(key.account()?)?.find(at))
     }
 
-    /// Whether another account has rights for an object, or is told of it.
+    /// Whether another account has rights for an object, or is assigned it.
     pub fn is_held_elsewhere(&self, account: &str, at: &ObjectRef) -> bool {
         self.named.get(at).into_iter().flatten().any(|key| key.account() != Some(account))
     }
 }
 
-fn assignment_in(part: &SeenPart) -> Option<Assignment> {
-    match &part.body {
+fn assignment_in(resource: &ObservedResource) -> Option<Assignment> {
+    match &resource.body {
         ResourceBody::ConfigMap(data) => Assignment::parse(data.get(ASSIGNMENT_KEY)?),
         _ => None,
     }
 }
 
-fn rules(part: &SeenPart) -> &[PolicyRule] {
-    match &part.body {
+fn rules(resource: &ObservedResource) -> &[PolicyRule] {
+    match &resource.body {
         ResourceBody::Role(rules) => rules,
         _ => &[],
     }
