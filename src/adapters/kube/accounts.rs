@@ -113,7 +113,7 @@ impl KubeStore {
         Api::namespaced(self.client(), &key.at.namespace)
     }
 
-    async fn read_resource<K: ResourceType>(&self, key: &ResourceKey) -> kube::Result<Option<ObservedResource>> {
+    async fn read_typed<K: ResourceType>(&self, key: &ResourceKey) -> kube::Result<Option<ObservedResource>> {
         Ok(self.api::<K>(key).get_opt(&key.at.name).await?.as_ref().map(observed_resource))
     }
 
@@ -164,7 +164,7 @@ macro_rules! of_kind {
 
 impl AccountStore for KubeStore {
     async fn read_resource(&self, key: &ResourceKey) -> Result<Option<ObservedResource>, StoreError> {
-        let found = of_kind!(key.kind, self.read_resource(key));
+        let found = of_kind!(key.kind, self.read_typed(key));
         found.map_err(|error| failed("read", key.to_string(), error))
     }
 
