@@ -2,7 +2,7 @@
 //! and what is sealed says so to another reader as well.
 #![no_main]
 
-use dockseal::docker::{DaemonJson, TlsPaths, Unsealed, Wanted, sealed};
+use dockseal::docker::{DaemonJson, TlsPaths, NotEnforced, Wanted, enforces_client_auth};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -13,7 +13,7 @@ const OURS: [&str; 5] = ["tls", "tlsverify", "tlscacert", "tlscert", "tlskey"];
 
 fuzz_target!(|input: &[u8]| {
     let Some((how, text)) = input.split_first() else { return };
-    let verdict = sealed(text);
+    let verdict = enforces_client_auth(text);
     if let Ok(paths) = &verdict {
         assert_eq!(as_others_read(text), Some(paths.clone()));
     }
@@ -28,9 +28,9 @@ fuzz_target!(|input: &[u8]| {
     assert_eq!(others(&after.render(), &wanted), others(text, &wanted));
     assert_eq!(DaemonJson::parse(&after.render()).as_ref(), Ok(&after));
     assert_eq!(after.merged(&wanted), after);
-    match sealed(&after.render()) {
+    match enforces_client_auth(&after.render()) {
         Ok(paths) => assert_eq!(paths, ours),
-        Err(reason) => assert!(matches!(reason, Unsealed::Nested { .. }), "{reason}"),
+        Err(reason) => assert!(matches!(reason, NotEnforced::Nested { .. }), "{reason}"),
     }
     let left = after.without_tls(&ours).expect("they are ours").render();
     assert_eq!(others(&left, &wanted), others(text, &wanted));

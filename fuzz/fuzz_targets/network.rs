@@ -1,7 +1,7 @@
 //! Networks of name constraints: read as CIDR notation and nothing else, and they hold the addresses that they say.
 #![no_main]
 
-use dockseal::pki::constraints::{Network, permit, permits_ip};
+use dockseal::pki::constraints::{Subnet, permit, permits_ip};
 use libfuzzer_sys::fuzz_target;
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ fuzz_target!(|input: &[u8]| {
     let mut random = lines.next().unwrap_or_default().iter().copied().chain(std::iter::repeat(0));
     let (v4, v6) =
         ([0; 4].map(|_: u8| random.next().expect("zeroes")), [0; 16].map(|_: u8| random.next().expect("zeroes")));
-    let Some(network) = Network::parse(text) else { return };
+    let Some(network) = Subnet::parse(text) else { return };
     let (address, prefix) = text.split_once('/').expect("a slash");
     let base: IpAddr = address.parse().expect("an address");
     assert_eq!(prefix.parse::<u8>().map(|bits| bits.to_string()).as_deref(), Ok(prefix), "one way to write a prefix");

@@ -28,8 +28,8 @@ fuzz_target!(|input: &[u8]| {
     let Ok(key) = PrivateKey::from_pem(&pem, Some(passphrase)) else { return };
     assert_sound(&key);
     if READ.fetch_add(1, Ordering::Relaxed).is_multiple_of(SEALED) {
-        let sealed = seal(&key.to_pkcs8_der(), passphrase, &Salt { salt: [1; 16], iv: [2; 16] });
-        let opened = PrivateKey::from_pem(sealed.as_bytes(), Some(passphrase)).expect("what was sealed opens");
+        let enforces_client_auth = seal(&key.to_pkcs8_der(), passphrase, &Salt { salt: [1; 16], iv: [2; 16] });
+        let opened = PrivateKey::from_pem(enforces_client_auth.as_bytes(), Some(passphrase)).expect("what was sealed opens");
         assert_eq!(opened.to_pkcs8_der(), key.to_pkcs8_der());
     }
 });

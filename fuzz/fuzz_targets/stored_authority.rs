@@ -1,7 +1,7 @@
 //! An authority's Secret, ours or one to adopt: what is taken is a self-signed authority with its own key, that signs.
 #![no_main]
 
-use dockseal::api::Place;
+use dockseal::api::NamespacedName;
 use dockseal::decide::authority::adopt::adopt;
 use dockseal::pki::certificate::SignatureDigest;
 use dockseal::pki::material::{self, Data, read_anything, read_authority};
@@ -22,7 +22,7 @@ fuzz_target!(|input: &[u8]| {
     }
     for passphrase in [None, Some(passphrase)] {
         stored(&data, passphrase);
-        let from = Place { namespace: "default".into(), name: "old".into() };
+        let from = NamespacedName { namespace: "default".into(), name: "old".into() };
         match adopt(&from, &read_anything(&data, passphrase), now()) {
             Ok(authority) => adopted(&authority),
             Err(refusal) => assert!(refusal.message.contains("default/old"), "{}", refusal.message),

@@ -2,7 +2,7 @@
 #![no_main]
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use dockseal::api::{Object, ObjectRef, Place, Spec};
+use dockseal::api::{Object, ObjectRef, NamespacedName, Spec};
 use dockseal::decide::authority::desired::{Origin, desired as authority};
 use dockseal::decide::leaf::desired as leaf;
 use dockseal::local::manifests::{Text, load};
@@ -44,7 +44,7 @@ fn beside_a_secret(how: &str, before: &str, after: &str) {
             assert!(!said.contains(CANARY) && !said.contains(&BASE64_STANDARD.encode(CANARY)), "{said}");
         }
         Ok(loaded) => {
-            let at = Place { namespace: "default".into(), name: "canary".into() };
+            let at = NamespacedName { namespace: "default".into(), name: "canary".into() };
             assert!(loaded.inputs.contains_key(&at) || after.trim() != "", "the Secret is there");
             assert!(!format!("{loaded:?}").contains(CANARY), "nor is it in what may be logged");
         }
