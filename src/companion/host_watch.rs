@@ -5,7 +5,7 @@ use crate::adapters::disk::watch::FileWatch;
 use crate::adapters::host::cert_dir::IGNORED_FILES;
 use crate::adapters::host::unit_watch::UnitWatch;
 use crate::decide::delays::{BUS_RETRY_INTERVAL, DEBOUNCE, LONG_DEBOUNCE, QUIET_PERIOD};
-use crate::reconcile::host::daemon::SERVICE;
+use crate::docker::unit::SERVICE;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use tokio::time::Instant;

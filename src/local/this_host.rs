@@ -3,6 +3,7 @@
 use super::state::{LocalState, RunResult};
 use crate::adapters::StoreError;
 use crate::adapters::disk::watch::FileWatch;
+use crate::adapters::host::LocalHost;
 use crate::adapters::host::cert_dir::{IGNORED_FILES, watch_paths};
 use crate::adapters::host::system_files;
 use crate::adapters::host::unit_watch::UnitWatch;
@@ -10,7 +11,8 @@ use crate::adapters::store::{Store, StoredKind};
 use crate::api::docker_host_cert::Delivery;
 use crate::api::{Kind, Object, Spec};
 use crate::decide::delivery::assignment::entry;
-use crate::reconcile::host::daemon::{CONFIGURATION, SERVICE};
+use crate::docker::unit::SERVICE;
+use crate::reconcile::host::daemon::CONFIGURATION;
 use crate::reconcile::host::{DeliveryResult, HostDelivery, deliver};
 use k8s_openapi::jiff::Timestamp;
 use std::path::{Path, PathBuf};
@@ -106,7 +108,7 @@ impl LocalState {
             contained: system_files::is_there("/.dockerenv"),
             address: None,
         };
-        Ok(Some(deliver(&delivery, self.clock()).await))
+        Ok(Some(deliver(&LocalHost::new(), &delivery, self.clock()).await))
     }
 
     /// Prints conditions that have become true.

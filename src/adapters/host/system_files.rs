@@ -4,7 +4,6 @@
 
 use crate::adapters::disk::atomic_write::{self, ASIDE, FileAccess, create_file, create_with, sync_directory};
 use crate::adapters::disk::file_error::FileError;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, ErrorKind};
@@ -19,7 +18,7 @@ pub const HOME: &str = "/var/lib/dockseal";
 /// All that a change writes beside others' files, and the way back, take less.
 const ROOM: usize = 256 << 10;
 /// Links behind links that are followed.
-const MAX_LINKS: usize = 8;
+pub(super) const MAX_LINKS: usize = 8;
 
 /// A file, or the link that stands in its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +44,11 @@ impl PathEntry {
     /// A file of root's that everybody may read.
     pub fn public(text: &str) -> PathEntry {
         PathEntry::File { bytes: text.as_bytes().to_vec(), mode: 0o644, uid: 0, gid: 0 }
+    }
+
+    /// A file of root's that only root may read.
+    pub fn private(bytes: Vec<u8>) -> PathEntry {
+        PathEntry::File { bytes, mode: 0o600, uid: 0, gid: 0 }
     }
 
     /// What it holds, if it is a file.
@@ -77,21 +81,6 @@ pub fn read(path: &Path) -> Result<PathEntry, FileError> {
     }
     let bytes = fs::read(path).map_err(fail)?;
     Ok(PathEntry::File { bytes, mode: found.permissions().mode() & 0o7777, uid: found.uid(), gid: found.gid() })
-}
-
-/// Where the links at a path lead in the end: a file that is kept elsewhere stays a link.
-///
-/// # Errors
-/// [`FileError`] as [`read`].
-pub fn behind_links(path: &Path) -> Result<PathBuf, FileError> {
-    let mut path = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        match read(&path)? {
-            PathEntry::Link(to) => path = path.parent().unwrap_or(Path::new("/")).join(to),
-            _ => break,
-        }
-    }
-    Ok(path)
 }
 
 /// Puts that in its place at once; the directory is made where it is missing. What is there already is left alone.
@@ -149,33 +138,11 @@ fn replace(path: &Path, entry: &PathEntry) -> io::Result<()> {
     })
 }
 
-/// Reads a note of ours; none where there is none.
+/// Makes /var/lib/dockseal, which others may pass through and not list.
 ///
 /// # Errors
-/// [`FileError`] where it is there and cannot be read.
-pub fn recall<T: DeserializeOwned>(name: &str) -> Result<Option<T>, FileError> {
-    let path = Path::new(HOME).join(name);
-    match read(&path)? {
-        PathEntry::File { bytes, .. } => serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| FileError::of("read", &path)(io::Error::other(error))),
-        _ => Ok(None),
-    }
-}
-
-/// Keeps a note, for root alone; none takes it away.
-///
-/// # Errors
-/// [`FileError`]; the former one is still there then.
-pub fn keep<T: Serialize>(name: &str, note: Option<&T>) -> Result<(), FileError> {
-    let path = Path::new(HOME).join(name);
-    let Some(note) = note else { return put(&path, &PathEntry::Absent) };
-    make_home()?;
-    let bytes = serde_json::to_vec(note).expect("a note of plain values encodes");
-    put(&path, &PathEntry::File { bytes, mode: 0o600, uid: 0, gid: 0 })
-}
-
-fn make_home() -> Result<(), FileError> {
+/// [`FileError`].
+pub fn make_home() -> Result<(), FileError> {
     let home = Path::new(HOME);
     fs::create_dir_all(home.join("bin")).map_err(FileError::of("make", home))?;
     fs::set_permissions(home, fs::Permissions::from_mode(0o711)).map_err(FileError::of("restrict", home))

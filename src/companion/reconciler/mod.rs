@@ -11,6 +11,7 @@ use super::registration::Portainers;
 use super::requests::{CompanionEvent, forward, publish_status, read_status};
 use super::{CompanionResult, CompanionSettings};
 use crate::adapters::Clock;
+use crate::adapters::host::LocalHost;
 use crate::adapters::host::cert_dir::watch_paths;
 use crate::api::account::of_host;
 use crate::api::docker_host_cert::Mode;
@@ -124,7 +125,7 @@ impl Reconciler {
             };
             let done = match self.settings.unlisted(&host.assigned) {
                 Some(why) => refuse(&delivery, why, &self.clock),
-                None => deliver(&delivery, &self.clock).await,
+                None => deliver(&LocalHost::new(), &delivery, &self.clock).await,
             };
             host.due = false;
             host.requeue_at = Some(done.requeue_at);

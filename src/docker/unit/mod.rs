@@ -12,7 +12,7 @@ pub use environment::{variable, variables};
 pub use exec_line::{ExecError, ExecLine};
 pub use flags::TlsFlag;
 pub use render::{
-    BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, closed_drop_in,
+    BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SERVICE, SOCKET, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, closed_drop_in,
     docker_socket_drop_in, drop_in, socket_unit,
 };
 

@@ -6,6 +6,10 @@ use std::fmt::Write;
 
 /// Our copy of the binary on the host.
 pub const BINARY: &str = "/var/lib/dockseal/bin/dockseal";
+/// dockerd's unit, as Docker's packages have it.
+pub const SERVICE: &str = "docker.service";
+/// The unit of its unix socket.
+pub const SOCKET: &str = "docker.socket";
 /// The socket unit's name.
 pub const SOCKET_NAME: &str = "dockseal-docker.socket";
 /// The socket unit: TCP, handed over to dockerd.

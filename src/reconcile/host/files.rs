@@ -1,9 +1,11 @@
-//! The files of a delivery: looked at, brought whole, shown, and those that nobody uses any more removed.
+//! The files of a delivery: what is in the certificate directory in, a whole set written and shown, and old sets
+//! removed. It never writes over others' files unless it is told to take them over.
 
-use super::{HostDelivery, refusal};
+use super::{HostDelivery, problem};
 use crate::adapters::host::cert_dir::{
-    CertDir, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
+    DeliveryError, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
 };
+use crate::adapters::host::{DeliveryDirectory, Host};
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::adapters::random::{quick_key, serial};
 use crate::api::AssignedHost;
@@ -17,17 +19,17 @@ use crate::pki::{Certificate, lifecycle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 
-/// A client certificate of ours is good for as long as the files that it came with may lie about.
+/// Our client certificate is valid for as long as the files that it came with may be in use.
 const PROBE_LIFE: SignedDuration = SignedDuration::from_hours(36_500 * 24);
 
-/// The files are where they are to be.
+/// The files are in their place.
 #[derive(Clone, Debug)]
 pub(super) struct Placed {
     pub(super) generation: u64,
     pub(super) identity: Option<ClientKeyPair>,
 }
 
-/// A client certificate of our own, by which this host alone lets us in.
+/// A client certificate of our own, which only this host admits.
 struct Probe {
     certificate: Certificate,
     key_pem: zeroize::Zeroizing<String>,
@@ -44,42 +46,55 @@ pub(super) fn owner(host: &AssignedHost) -> Owner {
     Owner { object: host.object().to_string(), uid: host.uid.clone() }
 }
 
-pub(super) fn look(delivery: &HostDelivery) -> Result<Option<DirContents>, Verdict> {
-    let directory = CertDir::find(&delivery.roots, Path::new(&delivery.host.delivery.directory)).map_err(refusal)?;
-    directory.map(|directory| directory.contents(&delivery.host.name)).transpose().map_err(refusal)
+/// Opens the directory of a delivery; None where it is missing.
+pub(super) fn find_directory<H: Host>(host: &H, delivery: &HostDelivery) -> Result<Option<H::Directory>, Verdict> {
+    host.find_directory(&delivery.roots, Path::new(&delivery.host.delivery.directory)).map_err(problem)
 }
 
-pub(super) fn place(delivery: &HostDelivery, material: &Material, now: Timestamp) -> Result<Placed, Verdict> {
-    let host = &delivery.host;
-    let directory = CertDir::open(&delivery.roots, Path::new(&host.delivery.directory)).map_err(refusal)?;
-    let seen = directory.contents(&host.name).map_err(refusal)?;
-    let shown = shown(&seen, host, material);
-    let generation = match plan(&host.delivery.directory, &shown, material, host.delivery.take_over, now) {
-        FilesStep::Refuse(verdict) => return Err(verdict),
-        FilesStep::Use(generation) => {
-            directory.claim(&owner(host), seen.owner.as_ref()).map_err(refusal)?;
-            generation
-        }
-        FilesStep::Write(take_over) => {
-            directory.claim(&owner(host), seen.owner.as_ref()).map_err(refusal)?;
-            if shown.delivered && !shown.linked {
-                // A take-over that was cut off, or somebody's edit: one set again, before that set is another.
-                directory.link_names(&host.name, Overwrite::Always).map_err(refusal)?;
-            }
-            if take_over {
-                directory.take_over(&host.name).map_err(refusal)?;
-            }
-            write(&directory, &host.name, material, &probe(now))?
-        }
+/// Opens the directory of a delivery, and makes it where it is missing.
+pub(super) fn make_directory<H: Host>(host: &H, delivery: &HostDelivery) -> Result<H::Directory, Verdict> {
+    host.make_directory(&delivery.roots, Path::new(&delivery.host.delivery.directory)).map_err(problem)
+}
+
+pub(super) fn place(
+    directory: &impl DeliveryDirectory,
+    host: &AssignedHost,
+    material: &Material,
+    now: Timestamp,
+) -> Result<Placed, Verdict> {
+    let contents = directory.contents(&host.name).map_err(problem)?;
+    let shown = shown(&contents, host, material);
+    let step = plan(&host.delivery.directory, &shown, material, host.delivery.take_over, now);
+    if let FilesStep::Refuse(verdict) = step {
+        return Err(verdict);
+    }
+    directory.claim(&owner(host), contents.owner.as_ref()).map_err(problem)?;
+    let generation = match step {
+        FilesStep::Use(generation) => Ok(generation),
+        step => write(directory, &host.name, material, (&shown, step == FilesStep::Write(true), now)),
     };
-    show(&directory, host, &shown, generation)?;
-    let seen = directory.contents(&host.name).map_err(refusal)?;
-    let identity = seen.generations.iter().find(|there| there.number == generation).and_then(Generation::identity);
+    let generation = generation.map_err(problem)?;
+    show(directory, host, &shown, generation).map_err(problem)?;
+    let contents = directory.contents(&host.name).map_err(problem)?;
+    let identity = contents.generations.iter().find(|there| there.number == generation).and_then(Generation::identity);
     Ok(Placed { generation, identity })
 }
 
-fn write(directory: &CertDir, name: &str, material: &Material, probe: &Probe) -> Result<u64, Verdict> {
-    let certificate = material.certificate.to_pem();
+/// Writes a generation, after others' files were taken over where that is asked.
+fn write(
+    directory: &impl DeliveryDirectory,
+    name: &str,
+    material: &Material,
+    (shown, take_over, now): (&ObservedFiles, bool, Timestamp),
+) -> Result<u64, DeliveryError> {
+    if shown.delivered && !shown.linked {
+        // A take-over that was interrupted, or someone's edit: one set again, before that set is another.
+        directory.link_names(name, Overwrite::Always)?;
+    }
+    if take_over {
+        directory.take_over(name)?;
+    }
+    let (certificate, probe) = (material.certificate.to_pem(), probe(now));
     let probe_pem = probe.certificate.to_pem();
     let ca = [material.bundle_pem.as_slice(), probe_pem.as_bytes()].concat();
     let files = GenerationFiles {
@@ -89,38 +104,43 @@ fn write(directory: &CertDir, name: &str, material: &Material, probe: &Probe) ->
         probe_cert: probe_pem.as_bytes(),
         probe_key: probe.key_pem.as_bytes(),
     };
-    directory.write_generation(name, &files).map_err(refusal)
+    directory.write_generation(name, &files)
 }
 
 /// Has the public names show the generation; where dockerd may be using what they show, its own step does.
-fn show(directory: &CertDir, host: &AssignedHost, shown: &ObservedFiles, generation: u64) -> Result<(), Verdict> {
-    let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.others.is_empty();
+fn show(
+    directory: &impl DeliveryDirectory,
+    host: &AssignedHost,
+    shown: &ObservedFiles,
+    generation: u64,
+) -> Result<(), DeliveryError> {
+    let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.foreign.is_empty();
     if ours_to_move && shown.current != Some(generation) {
-        directory.set_current(generation).map_err(refusal)?;
+        directory.set_current(generation)?;
     }
     let over = if shown.delivered { Overwrite::Always } else { Overwrite::Never };
-    directory.link_names(&host.name, over).map_err(refusal)
+    directory.link_names(&host.name, over)
 }
 
 /// What is in the directory, as the decision needs it.
-fn shown(seen: &DirContents, host: &AssignedHost, material: &Material) -> ObservedFiles {
+fn shown(contents: &DirContents, host: &AssignedHost, material: &Material) -> ObservedFiles {
     let names = [
-        ("ca.pem".to_owned(), &seen.ca),
-        (format!("{}.pem", host.name), &seen.cert),
-        (format!("{}.key", host.name), &seen.key),
+        ("ca.pem".to_owned(), &contents.ca),
+        (format!("{}.pem", host.name), &contents.cert),
+        (format!("{}.key", host.name), &contents.key),
     ];
     let ours = owner(host);
-    let another = seen.owner.as_ref().filter(|there| there.object != ours.object);
-    let is_other = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
-    let trusted = match &seen.ca {
+    let another = contents.owner.as_ref().filter(|there| there.object != ours.object);
+    let foreign = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
+    let trusted = match &contents.ca {
         PublicName::File(bytes) => all_from_pem(bytes).ok(),
         _ => None,
     };
-    let matching = seen.generations.iter().rev().find(|generation| holds(generation, material));
+    let matching = contents.generations.iter().rev().find(|generation| holds(generation, material));
     ObservedFiles {
         owner: another.map(|there| there.object.clone()),
-        delivered: another.is_none() && seen.owner.is_some() && seen.current.is_some(),
-        current: seen.current,
+        delivered: another.is_none() && contents.owner.is_some() && contents.current.is_some(),
+        current: contents.current,
         matching: matching.map(|generation| generation.number),
         linked: names.iter().all(|(_, there)| **there == PublicName::Ours),
         others: names.into_iter().filter(|(_, there)| is_other(there)).map(|(name, _)| name).collect(),
@@ -139,13 +159,11 @@ fn holds(generation: &Generation, material: &Material) -> bool {
         && ca.strip_prefix(material.bundle_pem.as_slice()) == Some(&**probe)
 }
 
-/// Generations that dockerd may still be using stay.
-pub(super) fn retire(delivery: &HostDelivery, keep: &[u64]) -> Result<(), Verdict> {
-    let path = Path::new(&delivery.host.delivery.directory);
-    let Some(directory) = CertDir::find(&delivery.roots, path).map_err(refusal)? else { return Ok(()) };
-    let seen = directory.contents(&delivery.host.name).map_err(refusal)?;
+/// Removes generations but for those in `keep`, which dockerd may still be using, and the one before them.
+pub(super) fn remove_old(directory: &impl DeliveryDirectory, name: &str, keep: &[u64]) -> Result<(), Verdict> {
+    let contents = directory.contents(name).map_err(problem)?;
     let oldest = keep.iter().min().copied().unwrap_or_default();
-    let before = seen.generations.iter().rev().map(|there| there.number).find(|number| *number < oldest);
+    let before = contents.generations.iter().rev().map(|there| there.number).find(|number| *number < oldest);
     let keep: Vec<u64> = keep.iter().copied().chain(before).collect();
-    directory.prune(&keep).map_err(refusal)
+    directory.prune(&keep).map_err(problem)
 }

@@ -1,46 +1,45 @@
-//! A delivery: what the Secret holds becomes files on this host, dockerd serves them, and what came of it is reported.
-//! The same for a companion in a cluster, one outside, and `up --host`.
+//! A delivery: a Secret in; files on this host, a dockerd that serves them, and a status out. The same for a companion
+//! in a cluster, one outside, and `up --host`. It never touches a host that its caller does not list.
 
 pub mod daemon;
+mod daemon_mode;
 mod daemon_step;
 mod files;
+mod files_mode;
 mod removal;
 
 use crate::adapters::Clock;
-use crate::adapters::docker::probe::{self, PlainProbe, TlsProbe};
+use crate::adapters::host::Host;
 use crate::adapters::host::cert_dir::DeliveryError;
 use crate::api::AssignedHost;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::docker_host_cert::Mode;
 use crate::api::status::CompanionStatus;
-use crate::decide::host::report::serving;
-use crate::decide::host::report::{DeliveryOutcome, delivered, report};
-use crate::decide::host::step_request::{StepResult, listen_addresses};
+use crate::decide::host::report::{DeliveryOutcome, report};
 use crate::decide::host::{Material, material};
 use crate::decide::status::Verdict;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::Data;
-use crate::pki::sha256_hex;
-use daemon_step::ask;
-use files::{Placed, look, place, retire};
+use daemon_mode::deliver_to_daemon;
+use files::{Placed, place};
+use files_mode::deliver_files;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use removal::remove;
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What others may have changed without our being told is looked at so often.
+/// How often a host is checked for changes that nobody told us of.
 const CHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
-/// What failed for a reason that may pass is tried again, and what dockerd does not serve yet looked at.
+/// What failed for a reason that may pass is tried again, and dockerd asked again whether it serves.
 const RETRY_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// A host that is delivered to.
 #[derive(Clone, Debug)]
 pub struct HostDelivery {
-    /// The DockerHostCert and its wishes.
+    /// The DockerHostCert and its spec.
     pub host: AssignedHost,
-    /// What its Secret holds, where there is one.
+    /// What its Secret holds; None where there is none.
     pub secret: Option<Arc<Data>>,
     /// Directories that may be delivered to.
     pub roots: Vec<PathBuf>,
@@ -52,21 +51,25 @@ pub struct HostDelivery {
     pub address: Option<IpAddr>,
 }
 
-/// What came of it.
+/// What a delivery ended with.
 #[derive(Clone, Debug)]
 pub struct DeliveryResult {
     /// What is reported from now on.
     pub status: CompanionStatus,
-    /// When to look again though nothing changes.
+    /// When to deliver again though nothing changes.
     pub requeue_at: Timestamp,
 }
 
-/// Delivers. It fails in no other way than that the status says so.
-pub async fn deliver(delivery: &HostDelivery, clock: &Clock) -> DeliveryResult {
+/// What is reported, and when to deliver again.
+type Outcome = Result<(DeliveryOutcome, Option<Timestamp>), Verdict>;
+
+/// Delivers. A failure is in the status.
+pub async fn deliver(host: &impl Host, delivery: &HostDelivery, clock: &Clock) -> DeliveryResult {
     let now = clock.now();
-    let done = match delivery.host.removing {
-        true => remove(delivery, clock).await,
-        false => bring(delivery, clock).await,
+    let done = match (delivery.host.removing, delivery.host.delivery.mode) {
+        (true, _) => remove(host, delivery, clock).await,
+        (false, Mode::Files) => deliver_files(host, delivery, now).await,
+        (false, Mode::Daemon) => deliver_to_daemon(host, delivery, now).await,
     };
     let (outcome, requeue_at) = done.unwrap_or_else(|verdict| {
         let again = verdict.reason == Reason::DirectoryUnusable;
@@ -74,11 +77,11 @@ pub async fn deliver(delivery: &HostDelivery, clock: &Clock) -> DeliveryResult {
         (DeliveryOutcome { delivered: Some(verdict), ..kept }, again.then(|| saturating(now, RETRY_INTERVAL)))
     });
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
-    let look = saturating(now, CHECK_INTERVAL);
-    DeliveryResult { status, requeue_at: requeue_at.map_or(look, |requeue_at| requeue_at.min(look)) }
+    let check = saturating(now, CHECK_INTERVAL);
+    DeliveryResult { status, requeue_at: requeue_at.map_or(check, |requeue_at| requeue_at.min(check)) }
 }
 
-/// What is reported of a host that may not be delivered here; nothing is touched.
+/// Reports that a host may not be delivered here; nothing is touched.
 pub fn refuse(delivery: &HostDelivery, why: String, clock: &Clock) -> DeliveryResult {
     let now = clock.now();
     let outcome = DeliveryOutcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
@@ -86,7 +89,7 @@ pub fn refuse(delivery: &HostDelivery, why: String, clock: &Clock) -> DeliveryRe
     DeliveryResult { status, requeue_at: saturating(now, CHECK_INTERVAL) }
 }
 
-/// What is in place though nothing new could be brought.
+/// What was in place before, where nothing new was delivered.
 fn kept(delivery: &HostDelivery) -> DeliveryOutcome {
     let host = &delivery.previous.host;
     DeliveryOutcome {
@@ -100,7 +103,7 @@ fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
     Verdict::new(ConditionType::Delivered, holds, reason, message)
 }
 
-fn refusal(error: DeliveryError) -> Verdict {
+fn problem(error: DeliveryError) -> Verdict {
     let reason = match error {
         DeliveryError::FileExists(_) | DeliveryError::TakeOver { .. } => Reason::FileConflict,
         DeliveryError::Claimed { .. } => Reason::HostConflict,
@@ -110,150 +113,29 @@ fn refusal(error: DeliveryError) -> Verdict {
     verdict(false, reason, error.to_string())
 }
 
-type Outcomes = Result<(DeliveryOutcome, Option<Timestamp>), Verdict>;
-
-async fn bring(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
-    match brought(delivery, clock).await {
-        Err(verdict) if delivery.host.delivery.mode == Mode::Daemon => still(delivery, verdict).await,
-        outcome => outcome,
-    }
-}
-
-/// Nothing can be brought: a door that stands open is closed all the same.
-async fn still(delivery: &HostDelivery, verdict: Verdict) -> Outcomes {
-    let Ok(answer) = ask(delivery, None, BTreeSet::new()).await else { return Err(verdict) };
-    match answer.reason() {
-        Reason::ExposedByOthers | Reason::ExposureClosed => {
-            let serving = Some(daemon::verdict(&answer));
-            Ok((DeliveryOutcome { delivered: Some(verdict), serving, ..kept(delivery) }, answer.requeue_at))
-        }
-        _ => Err(verdict),
-    }
-}
-
-/// Before anything is written for the first time: whether something of others' is in the way of dockerd's using it.
-async fn could_be_served(delivery: &HostDelivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
-    let said = ask(delivery, None, trusts.clone()).await;
-    let serving = said.map_or_else(|serving| serving, |answer| daemon::verdict(&answer));
-    match serving.reason {
-        Reason::NotServed | Reason::DaemonUnusable => Ok(()), // the files are of use as soon as that has passed
-        _ => Err(serving),
-    }
-}
-
-async fn brought(delivery: &HostDelivery, clock: &Clock) -> Outcomes {
-    let host = &delivery.host;
-    let missing = || verdict(false, Reason::SecretMissing, format!("Secret {} is not there yet", host.secret_name));
-    let secret = delivery.secret.as_ref().ok_or_else(missing)?;
-    let now = clock.now();
-    let material = material::read(&host.secret_name, secret, now)?;
-    let trusts = material::valid_keys(&material.bundle, now);
-    if host.delivery.mode == Mode::Daemon
-        && look(delivery)?.is_none_or(|seen| seen.current.is_none())
-        && let Err(serving) = could_be_served(delivery, &trusts).await
-    {
-        let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
-        let outcome =
-            DeliveryOutcome { delivered: Some(delivered), serving: Some(serving), ..DeliveryOutcome::default() };
-        return Ok((outcome, Some(saturating(now, RETRY_INTERVAL))));
-    }
-    let blocking = (delivery.clone(), material.clone());
-    let placed = tokio::task::spawn_blocking(move || place(&blocking.0, &blocking.1, now));
-    let placed = placed.await.expect("placing files does not panic")?;
-    let outcome = DeliveryOutcome { in_place: Some(in_place(&material)), ..DeliveryOutcome::default() };
-    let directory = &host.delivery.directory;
-    match host.delivery.mode {
-        Mode::Files => {
-            let (serving, served) = look_at_daemon(delivery, &placed, &material).await;
-            let unserved = served.as_ref() != Some(&material.certificate.fingerprint());
-            let outcome =
-                DeliveryOutcome { delivered: Some(delivered(directory, &material)), serving, served, ..outcome };
-            retire(delivery, &[placed.generation])?;
-            Ok((outcome, unserved.then(|| saturating(now, RETRY_INTERVAL)))) // whoever restarts dockerd does not tell us
-        }
-        Mode::Daemon => {
-            let answer = ask(delivery, Some(placed.generation), trusts).await;
-            Ok(daemon_outcome(delivery, &material, placed.generation, answer, outcome, now))
-        }
-    }
+fn read_material(delivery: &HostDelivery, now: Timestamp) -> Result<Material, Verdict> {
+    let name = &delivery.host.secret_name;
+    let missing = || verdict(false, Reason::SecretMissing, format!("Secret {name} is not there yet"));
+    material::read(name, delivery.secret.as_ref().ok_or_else(missing)?, now)
 }
 
 fn in_place(material: &Material) -> (String, String) {
     (material.certificate.fingerprint(), material.bundle_digest())
 }
 
-/// What the step on the host says, as conditions.
-fn daemon_outcome(
+/// Places the files, and gives the directory back.
+async fn place_files<H: Host>(
+    directory: H::Directory,
     delivery: &HostDelivery,
     material: &Material,
-    generation: u64,
-    answer: Result<StepResult, Verdict>,
-    outcome: DeliveryOutcome,
     now: Timestamp,
-) -> (DeliveryOutcome, Option<Timestamp>) {
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(serving) => {
-            // What was begun is to be ended soon.
-            return (
-                DeliveryOutcome { serving: Some(serving), ..kept(delivery) },
-                Some(saturating(now, RETRY_INTERVAL)),
-            );
-        }
-    };
-    let shown = look(delivery).ok().flatten().and_then(|seen| seen.current);
-    let in_place = shown == Some(generation);
-    let verdict = match in_place {
-        true => delivered(&delivery.host.delivery.directory, material),
-        false => verdict(false, Reason::RolledBack, answer.message.clone()),
-    };
-    let keep = [Some(generation), answer.loaded].into_iter().flatten().collect::<Vec<_>>();
-    if answer.holds
-        && let Err(error) = retire(delivery, &keep)
-    {
-        tracing::warn!(error = error.message, "failed to remove old files");
-    }
-    let outcome = match in_place {
-        true => outcome,
-        false => DeliveryOutcome { in_place: kept(delivery).in_place, ..outcome },
-    };
-    let requeue_at = answer.requeue_at;
-    let serving = Some(daemon::verdict(&answer));
-    (DeliveryOutcome { delivered: Some(verdict), serving, served: answer.served, ..outcome }, requeue_at)
+) -> Result<(H::Directory, Placed), Verdict> {
+    let (host, material) = (delivery.host.clone(), material.clone());
+    blocking(move || place(&directory, &host, &material, now).map(|placed| (directory, placed))).await
 }
 
-/// In mode Files dockerd is the user's: it is asked what it serves where it answers at all.
-async fn look_at_daemon(
-    delivery: &HostDelivery,
-    placed: &Placed,
-    material: &Material,
-) -> (Option<Verdict>, Option<String>) {
-    let Some(mut address) =
-        listen_addresses(&delivery.host).ok().and_then(|listen_addresses| Some(listen_addresses.first()?.dial()))
-    else {
-        return (None, None);
-    };
-    if let (true, Some(host)) = (address.ip().is_loopback(), delivery.address) {
-        address.set_ip(host);
-    }
-    if probe::plain(address).await == PlainProbe::Answered {
-        let message =
-            format!("dockerd answers everybody on {address}, without a certificate: whoever reaches it is root here");
-        return (Some(serving(Reason::ExposedByOthers, message)), None);
-    }
-    let answer = probe::tls(address, placed.identity.as_ref()).await;
-    let served = answer.leaf().map(sha256_hex);
-    let wanted = served.as_deref() == Some(&material.certificate.fingerprint());
-    let verdict = match answer {
-        TlsProbe::Answered(_) if wanted => {
-            let message = format!("dockerd serves the certificate on {address}");
-            Some(Verdict::new(ConditionType::Serving, true, Reason::Serving, message))
-        }
-        TlsProbe::Answered(_) | TlsProbe::Refused(Some(_), _) => {
-            let message = format!("dockerd on {address} does not use the delivered files yet: restart it");
-            Some(serving(Reason::NotServed, message))
-        }
-        TlsProbe::Refused(None, _) | TlsProbe::Closed(_) => None,
-    };
-    (verdict, served)
+/// Runs what blocks on a thread of its own.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }

@@ -1,6 +1,6 @@
 //! Journals of version 0.1 are read, and say the same when they are written again.
 
-use super::apply::Journal;
+use super::journal::Journal;
 use serde_json::Value;
 
 #[test]
