@@ -2,6 +2,7 @@
 //! reconciles.
 #![allow(dead_code, reason = "every test binary compiles all of it and uses only a part")]
 
+pub mod host;
 mod runner;
 mod store;
 

@@ -70,11 +70,14 @@ impl<H: Host> DockerHost<'_, H> {
         self.put_text(unit::DOCKER_SOCKET_DROP_IN, files.docker_socket.as_deref())?;
         self.put_daemon_json(files.daemon_json.as_deref())?;
         self.host.reload().await?;
-        self.end_change()?;
-        if restart {
-            self.restart(false).await?;
+        // The journal stays until dockerd was restarted: a step that is killed before that has the next one restart it.
+        if restart && let Err(error) = self.restart(false).await {
+            if self.host.unit(unit::SERVICE).await?.active != "active" {
+                self.end_change()?; // a rollback would have dockerd serve what is removed
+            }
+            return Err(error);
         }
-        Ok(())
+        Ok(self.end_change()?)
     }
 
     /// TLS before the listener. `hosts` goes before the flags come, and others' flags go before our TLS keys come:
