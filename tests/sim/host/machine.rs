@@ -35,8 +35,12 @@ pub struct Machine {
     pub files: BTreeMap<PathBuf, PathEntry>,
     /// Every change that was made.
     pub log: Vec<String>,
+    /// What was written anywhere.
+    pub written: Vec<(PathBuf, PathEntry)>,
     /// How many calls were made.
     pub calls: usize,
+    /// Of calls that ask the same between two changes, the first: its number.
+    pub distinct: BTreeMap<(usize, String), usize>,
     /// What goes wrong.
     pub fault: Option<Fault>,
     /// Since it was started.
@@ -75,7 +79,7 @@ impl Machine {
     /// Removes what only the test's own bookkeeping is for: what was true before is no longer asked for.
     pub fn begin(&mut self) {
         (self.held, self.calls, self.fault) = (None, 0, None);
-        (self.log, self.sets) = Default::default();
+        (self.log, self.sets, self.distinct, self.written) = Default::default();
         self.check("the beginning");
     }
 
@@ -83,6 +87,7 @@ impl Machine {
     pub(super) fn fails(&mut self, what: &str) -> bool {
         let number = self.calls;
         self.calls += 1;
+        self.distinct.entry((self.log.len(), what.to_owned())).or_insert(number);
         let fails = self.fault == Some(Fault::Fail(number));
         if fails {
             self.fault = None;
@@ -214,6 +219,7 @@ impl Machine {
             return;
         }
         self.change(&format!("write {}", path.display()));
+        self.written.push((path.to_owned(), entry.clone()));
         self.set(path, entry.clone());
     }
 
