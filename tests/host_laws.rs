@@ -307,12 +307,15 @@ fn next(host: &SimHost, delivery: &HostDelivery, before: Option<CompanionStatus>
     once(host, &HostDelivery { previous, ..delivery.clone() }).expect("nothing kills it")
 }
 
+/// dockerd's unix sockets, its TCP listeners, the leaf that it serves, and whose clients it accepts.
+type Served = (Vec<String>, Vec<std::net::SocketAddr>, Option<(String, BTreeSet<String>)>);
+
 /// What a story ends with, as far as it is the same each time.
 #[derive(Clone, Debug, PartialEq)]
 struct End {
     configuration: BTreeMap<PathBuf, String>,
     shown: (Option<BTreeSet<String>>, Option<String>),
-    daemon: Option<(Vec<String>, Vec<std::net::SocketAddr>, Option<(String, BTreeSet<String>)>)>,
+    daemon: Option<Served>,
     conditions: Vec<(String, String, String)>,
 }
 

@@ -2,9 +2,9 @@
 
 use super::SimHost;
 use super::machine::Machine;
-use dockseal::adapters::host::CertDirectory;
+use dockseal::adapters::host::DeliveryDirectory;
 use dockseal::adapters::host::cert_dir::{
-    Bytes, DeliveryError, DirContents, Generation, GenerationFiles, Over, Owner, PublicName,
+    Bytes, DeliveryError, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
 };
 use dockseal::adapters::host::system_files::PathEntry;
 use std::path::{Path, PathBuf};
@@ -73,18 +73,20 @@ impl SimDirectory {
         machine.set(self.ours("current"), PathEntry::Link(number.to_string().into()));
     }
 
-    fn link(&self, machine: &mut Machine, name: &str, over: Over) -> Result<(), DeliveryError> {
+    fn link(&self, machine: &mut Machine, name: &str, overwrite: Overwrite) -> Result<(), DeliveryError> {
         let Some(current) = self.current(machine) else { return Ok(()) };
         let inside = |machine: &Machine, name: &str| machine.bytes(&self.ours(current.to_string()).join(name));
         let linked = names(name).into_iter().filter(|name| inside(machine, name).is_some()).collect::<Vec<_>>();
         for name in &linked {
             let fits = match self.public(machine, name) {
                 PublicName::Absent | PublicName::Ours => true,
-                PublicName::File(there) if over == Over::Same => inside(machine, name).as_deref() == Some(&*there),
-                _ => over == Over::Anything,
+                PublicName::File(there) if overwrite == Overwrite::IfSame => {
+                    inside(machine, name).as_deref() == Some(&*there)
+                }
+                _ => overwrite == Overwrite::Always,
             };
             if !fits {
-                return Err(DeliveryError::Taken(self.path.join(name)));
+                return Err(DeliveryError::FileExists(self.path.join(name)));
             }
         }
         for name in &linked {
@@ -100,15 +102,15 @@ impl SimDirectory {
     }
 }
 
-impl CertDirectory for SimDirectory {
-    fn look(&self, name: &str) -> Result<DirContents, DeliveryError> {
+impl DeliveryDirectory for SimDirectory {
+    fn contents(&self, name: &str) -> Result<DirContents, DeliveryError> {
         self.call("look", |machine| {
             let [ca, cert, key] = names(name).map(|name| self.public(machine, &name));
             let generation = |number: u64| {
                 let file = |name: &str| machine.bytes(&self.ours(number.to_string()).join(name)).map(Bytes::from);
                 let [ca, cert, key] = names(name).map(|name| file(&name));
                 let (probe_cert, probe_key) = (file(".probe.pem"), file(".probe.key"));
-                Generation { number, ca, cert, key, probe_cert, probe_key, flaws: Vec::new() }
+                Generation { number, ca, cert, key, probe_cert, probe_key, problems: Vec::new() }
             };
             let owner = machine.bytes(&self.ours("owner")).map(|bytes| {
                 let text = String::from_utf8(bytes).expect("text");
@@ -140,7 +142,7 @@ impl CertDirectory for SimDirectory {
         self.call("write", |machine| Ok(self.write(machine, &files)))
     }
 
-    fn point(&self, generation: u64) -> Result<(), DeliveryError> {
+    fn set_current(&self, generation: u64) -> Result<(), DeliveryError> {
         self.call("point", |machine| {
             if !self.numbers(machine).contains(&generation) {
                 return Err(DeliveryError::NoGeneration(self.ours(generation.to_string())));
@@ -152,8 +154,8 @@ impl CertDirectory for SimDirectory {
         })
     }
 
-    fn link_names(&self, name: &str, over: Over) -> Result<(), DeliveryError> {
-        self.call("link", |machine| self.link(machine, name, over))
+    fn link_names(&self, name: &str, overwrite: Overwrite) -> Result<(), DeliveryError> {
+        self.call("link", |machine| self.link(machine, name, overwrite))
     }
 
     fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
@@ -169,12 +171,12 @@ impl CertDirectory for SimDirectory {
             let copied: Vec<_> = copied.collect();
             let number = self.write(machine, &copied);
             self.move_current(machine, number);
-            self.link(machine, name, Over::Same)?;
+            self.link(machine, name, Overwrite::IfSame)?;
             Ok(Some(number))
         })
     }
 
-    fn retire(&self, keep: &[u64]) -> Result<(), DeliveryError> {
+    fn prune(&self, keep: &[u64]) -> Result<(), DeliveryError> {
         self.call("retire", |machine| {
             let current = self.current(machine);
             let old = |number: &u64| Some(*number) != current && !keep.contains(number);

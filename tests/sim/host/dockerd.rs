@@ -1,7 +1,8 @@
 //! dockerd: what it reads when it starts, when it does not start, and what it answers to whom.
 
 use super::machine::Machine;
-use dockseal::adapters::docker::probe::{Identity, PlainProbe, TlsProbe};
+use dockseal::adapters::docker::probe::{PlainProbe, TlsProbe};
+use dockseal::adapters::net::tls_client::ClientKeyPair;
 use dockseal::docker::daemon_json::DaemonJson;
 use dockseal::docker::engine::Engine;
 use dockseal::docker::listen::{DockerHostVariable, Listen, docker_host};
@@ -179,10 +180,10 @@ impl Machine {
     }
 
     /// With a client certificate, the one who asks has its key.
-    pub fn probe_tls(&self, address: SocketAddr, identity: Option<&Identity>) -> TlsProbe {
+    pub fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>) -> TlsProbe {
         let Some(dockerd) = self.at(address) else { return TlsProbe::Closed("connection refused".into()) };
         let Some(tls) = &dockerd.tls else { return TlsProbe::Refused(None, "it speaks no TLS".into()) };
-        let client = identity.and_then(|identity| Certificate::from_der(&identity.certificate).ok());
+        let client = identity.and_then(|identity| Certificate::from_pem(&identity.cert).ok());
         let admits = |client: &Certificate| {
             let anchors = tls.anchors.iter().flatten();
             anchors.into_iter().any(|anchor| anchor.der == client.der || client.is_issued_by(anchor))

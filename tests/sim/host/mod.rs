@@ -11,12 +11,13 @@ pub use machine::{Fault, Killed, Machine};
 
 use directory::SimDirectory;
 use dockseal::adapters::Clock;
-use dockseal::adapters::disk::atomic_files::FileError;
-use dockseal::adapters::docker::probe::{Identity, PlainProbe, TlsProbe};
+use dockseal::adapters::disk::file_error::FileError;
+use dockseal::adapters::docker::probe::{PlainProbe, TlsProbe};
 use dockseal::adapters::host::Host;
 use dockseal::adapters::host::cert_dir::DeliveryError;
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::adapters::host::systemd::{SystemdError, Unit, Verb};
+use dockseal::adapters::net::tls_client::ClientKeyPair;
 use dockseal::docker::engine::Engine;
 use dockseal::docker::unit;
 use dockseal::reconcile::host::daemon;
@@ -220,7 +221,7 @@ impl Host for SimHost {
         done.unwrap_or_else(|()| closed())
     }
 
-    async fn probe_tls(&self, address: SocketAddr, identity: Option<&Identity>) -> TlsProbe {
+    async fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>) -> TlsProbe {
         let closed = || TlsProbe::Closed("the test has it fail".into());
         let done = self.call("probe", || (), |machine| Ok(machine.probe_tls(address, identity)));
         done.unwrap_or_else(|()| closed())

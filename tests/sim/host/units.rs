@@ -24,7 +24,7 @@ impl Machine {
     /// Reads a unit that was never read.
     fn load(&mut self, name: &str) {
         let files = self.unit_files(name);
-        if !self.loaded.get(name).is_some_and(|loaded| fragment(loaded).is_some()) {
+        if self.loaded.get(name).is_none_or(|loaded| fragment(loaded).is_none()) {
             self.loaded.insert(name.to_owned(), files);
         }
     }
