@@ -64,8 +64,6 @@ const KNOWN_CIRCLES: &[&str] = &[
     "controller/registration_worker.rs controller/secret_refs.rs controller/worker.rs",
     "companion/mod.rs companion/reconciler/mod.rs",
     "reconcile/authority.rs reconcile/finalizer.rs reconcile/leaf.rs reconcile/mod.rs",
-    "reconcile/host/daemon_step.rs reconcile/host/files.rs reconcile/host/mod.rs reconcile/host/removal.rs",
-    "reconcile/host/daemon/apply.rs reconcile/host/daemon/mod.rs reconcile/host/daemon/observe.rs",
     "reconcile/accounts/assignments.rs reconcile/accounts/mod.rs",
 ];
 

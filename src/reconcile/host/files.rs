@@ -125,7 +125,7 @@ fn show(
     shown: &ObservedFiles,
     generation: u64,
 ) -> Result<(), DeliveryError> {
-    let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.foreign.is_empty();
+    let ours_to_move = host.delivery.mode == Mode::Files || shown.current.is_none() && shown.others.is_empty();
     if ours_to_move && shown.current != Some(generation) {
         directory.set_current(generation)?;
     }
@@ -142,7 +142,7 @@ fn shown(contents: &DirContents, host: &AssignedHost, material: &Material) -> Ob
     ];
     let ours = owner(host);
     let another = contents.owner.as_ref().filter(|there| there.object != ours.object);
-    let foreign = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
+    let is_other = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
     let trusted = match &contents.ca {
         PublicName::File(bytes) => all_from_pem(bytes).ok(),
         _ => None,

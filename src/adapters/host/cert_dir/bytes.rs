@@ -12,6 +12,12 @@ impl std::fmt::Debug for Bytes {
     }
 }
 
+impl From<Vec<u8>> for Bytes {
+    fn from(bytes: Vec<u8>) -> Bytes {
+        Bytes(Zeroizing::new(bytes))
+    }
+}
+
 impl std::ops::Deref for Bytes {
     type Target = [u8];
 

@@ -9,31 +9,7 @@ use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::pki::{Certificate, PrivateKey};
 use std::path::PathBuf;
 
-/// What a file holds. Its Debug says how much, its memory is zeroed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Bytes(pub(super) Zeroizing<Vec<u8>>);
-
-impl std::fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} bytes", self.0.len())
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Bytes {
-        Bytes(Zeroizing::new(bytes))
-    }
-}
-
-impl std::ops::Deref for Bytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-/// Which object has a directory.
+/// The object that a directory is delivered for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// `Kind/namespace/name`.

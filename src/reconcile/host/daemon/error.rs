@@ -4,7 +4,7 @@ use crate::adapters::disk::file_error::FileError;
 use crate::adapters::host::cert_dir;
 use crate::adapters::host::systemd::SystemdError;
 use crate::api::condition::Reason;
-use crate::decide::host::restart_policy::serving;
+use crate::decide::host::report::serving;
 use crate::decide::status::Verdict;
 
 /// Why a step failed. What was there is as it was.

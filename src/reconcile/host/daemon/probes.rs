@@ -7,7 +7,7 @@ use crate::adapters::docker::probe::{PlainProbe, TlsProbe};
 use crate::adapters::host::Host;
 use crate::adapters::host::cert_dir::{DirContents, Generation};
 use crate::adapters::net::tls_client::ClientKeyPair;
-use crate::decide::host::daemon_plan::ListenerState;
+use crate::decide::host::observed::ListenerState;
 use crate::decide::host::step_request::listen_addresses;
 use crate::docker::unit;
 use crate::pki::Certificate;
