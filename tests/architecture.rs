@@ -61,8 +61,6 @@ const MEANINGLESS_NAMES: [&str; 8] = ["util", "helper", "common", "misc", "manag
 const KNOWN_CIRCLES: &[&str] = &[
     "decide/adoption/openssl.rs decide/adoption/openssl/leaves.rs",
     "reconcile/authority.rs reconcile/finalizer.rs reconcile/leaf.rs reconcile/mod.rs",
-    "reconcile/host/daemon_step.rs reconcile/host/files.rs reconcile/host/mod.rs reconcile/host/removal.rs",
-    "reconcile/host/daemon/apply.rs reconcile/host/daemon/mod.rs reconcile/host/daemon/observe.rs",
 ];
 
 /// Public type names that are still defined twice. None may be added.

@@ -1,11 +1,10 @@
 //! Mode Daemon: the files are delivered, then the step on dockerd has it serve them. It writes no file of dockerd's
 //! itself.
 
+use super::daemon;
 use super::daemon_step::request_step;
-use super::files::{find_directory, make_directory, remove_old};
-use super::{
-    HostDelivery, Outcome, RETRY_INTERVAL, daemon, in_place, kept, place_files, problem, read_material, verdict,
-};
+use super::delivery::{HostDelivery, Outcome, RETRY_INTERVAL, in_place, kept, problem, read_material, verdict};
+use super::files::{find_directory, make_directory, place_files, remove_old};
 use crate::adapters::host::{DeliveryDirectory, Host};
 use crate::api::condition::Reason;
 use crate::decide::host::Material;

@@ -1,7 +1,7 @@
 //! The step on dockerd, from the side of the delivery that asks for it: a request in a note, a unit of its own that
 //! takes the step, its result in another note. It touches nothing of dockerd's itself.
 
-use super::{HostDelivery, blocking};
+use super::delivery::{HostDelivery, blocking};
 use crate::adapters::host::Host;
 use crate::api::condition::Reason;
 use crate::decide::host::report::serving;

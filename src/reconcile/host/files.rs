@@ -1,7 +1,7 @@
 //! The files of a delivery: what is in the certificate directory in, a whole set written and shown, and old sets
 //! removed. It never writes over others' files unless it is told to take them over.
 
-use super::{HostDelivery, problem};
+use super::delivery::{HostDelivery, blocking, problem};
 use crate::adapters::host::cert_dir::{
     DeliveryError, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
 };
@@ -56,7 +56,18 @@ pub(super) fn make_directory<H: Host>(host: &H, delivery: &HostDelivery) -> Resu
     host.make_directory(&delivery.roots, Path::new(&delivery.host.delivery.directory)).map_err(problem)
 }
 
-pub(super) fn place(
+/// Places the files, and gives the directory back.
+pub(super) async fn place_files<H: Host>(
+    directory: H::Directory,
+    delivery: &HostDelivery,
+    material: &Material,
+    now: Timestamp,
+) -> Result<(H::Directory, Placed), Verdict> {
+    let (host, material) = (delivery.host.clone(), material.clone());
+    blocking(move || place(&directory, &host, &material, now).map(|placed| (directory, placed))).await
+}
+
+fn place(
     directory: &impl DeliveryDirectory,
     host: &AssignedHost,
     material: &Material,

@@ -1,7 +1,7 @@
 //! Mode Files: the files are delivered, and dockerd is the user's. It is asked what it serves, and never changed.
 
-use super::files::{Placed, make_directory, remove_old};
-use super::{HostDelivery, Outcome, RETRY_INTERVAL, in_place, place_files, read_material};
+use super::delivery::{HostDelivery, Outcome, RETRY_INTERVAL, in_place, read_material};
+use super::files::{Placed, make_directory, place_files, remove_old};
 use crate::adapters::docker::probe::{PlainProbe, TlsProbe};
 use crate::adapters::host::Host;
 use crate::api::condition::{ConditionType, Reason};

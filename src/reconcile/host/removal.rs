@@ -1,8 +1,8 @@
 //! The removal of what was delivered, once neither dockerd nor its configuration needs it any more.
 
 use super::daemon_step::request_step;
+use super::delivery::{HostDelivery, Outcome, RETRY_INTERVAL, kept, problem, verdict};
 use super::files::{find_directory, owner};
-use super::{HostDelivery, Outcome, RETRY_INTERVAL, kept, problem, verdict};
 use crate::adapters::Clock;
 use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::host::cert_dir::{DirContents, Generation};
