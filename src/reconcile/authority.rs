@@ -2,8 +2,9 @@
 //! authority cached for its leaves. It never replaces an authority on its own.
 
 use super::authority_cache::CachedAuthority;
+use super::context::{Context, Reconciled, RelatedState, report};
 use super::finalizer::in_use;
-use super::{Context, Permit, Reconciled, RelatedState, report};
+use super::permit::Permit;
 use crate::adapters::random::{salt, serial};
 use crate::adapters::store::{AUTHORITY_TYPE, LEAF_TYPE, NewItem, StoredItem, StoredKind};
 use crate::adapters::{Store, StoreError};

@@ -1,7 +1,7 @@
 //! Deletes what belongs to a deleted object: the object comes in, and its registrations, delivered files and Secret are
 //! removed where the policies say so; then its finalizer goes. What belongs to someone else is never deleted.
 
-use super::{Context, Reconciled, RelatedState};
+use super::context::{Context, Reconciled, RelatedState, report};
 use crate::adapters::store::StoredKind;
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::Reason;
@@ -40,13 +40,13 @@ pub async fn finalize<S: Store>(
     if plan.orphans {
         let message = "removed, but its environments could not be removed from Portainer: remove them there";
         let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message: message.to_owned() };
-        super::report(ctx, object, &object.previous, &[event]).await?;
+        report(ctx, object, &object.previous, &[event]).await?;
     }
     if plan.abandons {
         let who = Deliverer::asked(object).name();
         let message = format!("removed, but {who} has not removed the delivered files, which stay on the host");
         let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message };
-        super::report(ctx, object, &object.previous, &[event]).await?;
+        report(ctx, object, &object.previous, &[event]).await?;
     }
     match plan.step {
         DeletionStep::Live => Ok(Finalization::Continue),
@@ -91,7 +91,7 @@ async fn wait<S: Store>(
     status: ControllerStatus,
     until: Timestamp,
 ) -> Result<Finalization, StoreError> {
-    super::report(ctx, object, &status, &[]).await?;
+    report(ctx, object, &status, &[]).await?;
     Ok(Finalization::Done(Box::new(Reconciled {
         requeue_at: Some(until),
         status: Some(status),
@@ -110,7 +110,7 @@ async fn delete_secret<S: Store>(ctx: &Context<S>, object: &Object) -> Result<()
 async fn give_up<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finalization, StoreError> {
     let message = format!("removed without deleting its Secret {}", object.secret_name());
     let event = ObjectEvent { warning: true, reason: Reason::FinalizerForced, message };
-    super::report(ctx, object, &object.previous, &[event]).await?;
+    report(ctx, object, &object.previous, &[event]).await?;
     release(ctx, object).await
 }
 

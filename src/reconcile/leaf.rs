@@ -2,7 +2,8 @@
 //! issuance, none where nothing is due.
 
 use super::authority_cache::CachedAuthority;
-use super::{Context, Permit, Reconciled, RelatedState, report};
+use super::context::{Context, Reconciled, RelatedState, report};
+use super::permit::Permit;
 use crate::adapters::random::{is_slow, serial};
 use crate::adapters::store::{LEAF_TYPE, NewItem, StoredKind, StoredLeaf};
 use crate::adapters::{Store, StoreError};

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod authority;
 pub mod authority_cache;
+mod context;
 pub mod finalizer;
 pub mod host;
 pub mod leaf;
@@ -12,72 +13,20 @@ pub mod permit;
 pub mod registration;
 
 use authority_cache::CachedAuthority;
+use context::report;
 use finalizer::Finalization;
 
 pub use authority_cache::AuthorityCache;
+pub use context::{Context, Reconciled, RelatedState};
 pub use permit::Permit;
 
-use crate::adapters::random::KeyGenerator;
-use crate::adapters::{Clock, Store, StoreError};
+use crate::adapters::{Store, StoreError};
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::status::ControllerStatus;
-use crate::api::{Kind, Object, ObjectEvent, ObjectRef};
-use crate::decide::delivery::Deliverer;
-use crate::decide::registration::RegistrationStatus;
+use crate::api::{Kind, Object, ObjectEvent};
 use crate::decide::status::{Verdict, conditions, previous_reason};
-use k8s_openapi::jiff::Timestamp;
 
 /// 2026-01-01T00:00:00Z: a clock that shows less is wrong.
 const MIN_UNIX_TIME: i64 = 1_767_225_600;
-
-/// What every reconcile needs.
-pub struct Context<S> {
-    pub store: S,
-    pub clock: Clock,
-    pub keys: KeyGenerator,
-    pub authorities: AuthorityCache,
-}
-
-impl<S: Store> Context<S> {
-    pub fn new(store: S, clock: Clock) -> Context<S> {
-        Context { store, clock, keys: KeyGenerator::new(), authorities: AuthorityCache::default() }
-    }
-}
-
-/// The state of the objects that an object depends on.
-#[derive(Clone, Debug, Default)]
-pub struct RelatedState {
-    /// Another object that has its Secret.
-    pub rival: Option<ObjectRef>,
-    /// How far its registration in Portainer is.
-    pub registration: RegistrationStatus,
-    /// The DockerCA in `caRef` exists.
-    pub authority_exists: bool,
-    /// A DockerCA has hosts or clients.
-    pub in_use: bool,
-    /// Who delivers a host's certificate.
-    pub deliverer: Deliverer,
-}
-
-/// What came of a reconcile.
-#[derive(Clone, Debug)]
-pub struct Reconciled {
-    /// When to reconcile again, if nothing changes.
-    pub requeue_at: Option<Timestamp>,
-    /// The status as it is now; none before the authority was reconciled, and for an object that is gone.
-    pub status: Option<ControllerStatus>,
-    /// Why a certificate was issued, if one was.
-    pub issued: Option<Reason>,
-    /// An authority changed in a way that its leaves depend on.
-    pub authority_changed: bool,
-}
-
-impl Reconciled {
-    /// One that ended before anything was decided.
-    fn ended() -> Reconciled {
-        Reconciled { requeue_at: None, status: None, issued: None, authority_changed: false }
-    }
-}
 
 /// Reconciles an object.
 ///
@@ -128,20 +77,4 @@ async fn report_failure<S: Store>(ctx: &Context<S>, object: &Object, error: &Sto
     if let Err(error) = report(ctx, object, &status, &[event]).await {
         tracing::warn!(object = %object.at, %error, "failed to publish that in its status");
     }
-}
-
-/// Publishes a status that differs from the last one, then sends the events.
-async fn report<S: Store>(
-    ctx: &Context<S>,
-    object: &Object,
-    status: &ControllerStatus,
-    events: &[ObjectEvent],
-) -> Result<(), StoreError> {
-    if *status != object.previous {
-        ctx.store.publish(object, status).await?;
-    }
-    for event in events {
-        ctx.store.announce(object, event).await;
-    }
-    Ok(())
 }
