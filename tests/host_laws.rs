@@ -396,8 +396,12 @@ fn undisturbed(story: &Story) -> Undisturbed {
     let host = SimHost::of(machine, clock());
     let status = next(&host, &story.delivery, None);
     let machine = host.open();
+    let end = end(&machine, &status);
+    if machine.refused_leaf.is_none() {
+        ready(story, &end);
+    }
     Undisturbed {
-        end: end(&machine, &status),
+        end,
         changes: machine.log.len(),
         calls: machine.distinct.values().copied().collect(),
         written: machine.written.clone(),
