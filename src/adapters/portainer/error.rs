@@ -25,7 +25,7 @@ pub enum PortainerError {
     /// The request was sent and no answer came: Portainer may have done it.
     #[error("failed to get an answer from Portainer: it may have carried out the request or not")]
     TimedOut,
-    #[error("failed to log in to Portainer: it refuses the credential")]
+    #[error("failed to log in to Portainer: it rejects the credential")]
     CredentialsRefused,
     /// Portainer accepts no login from this address for an hour.
     #[error("failed to log in to Portainer: it bans this address for an hour because of too many logins")]

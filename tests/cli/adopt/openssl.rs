@@ -172,8 +172,8 @@ fn what_is_insecure_is_said_and_what_is_not_is_not() -> anyhow::Result<()> {
     let server = "subjectAltName=DNS:pandora\\nextendedKeyUsage=serverAuth\\n";
     let said = |script: &str| -> anyhow::Result<CommandOutput> { Ok(adopt(&quick(script)?, &[])) };
     let sound = said(&format!("leaf server pandora '{server}'; leaf cert ci 'extendedKeyUsage=clientAuth\\n'"))?;
-    let own = "insecure  ca.key: the authority's private key is not encrypted: whoever reads the file signs for every \
-               host; spec.passphraseSecretRef has Dockseal keep it encrypted\n";
+    let own = "insecure  ca.key: the authority's private key is not encrypted: anyone who reads the file can sign \
+               for every host; spec.passphraseSecretRef makes Dockseal keep it encrypted\n";
     assert_eq!((sound.code, sound.err.as_str()), (0, own));
     assert!(
         sound.out.contains("kind: DockerHostCert") && sound.out.contains("kind: DockerClientCert"),
