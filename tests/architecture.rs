@@ -57,12 +57,6 @@ const EXCEPTIONS: [(&str, &str, &str); 1] =
 /// Names that do not say what a file is for.
 const MEANINGLESS_NAMES: [&str; 8] = ["util", "helper", "common", "misc", "manager", "handler", "process", "data"];
 
-/// Files that still import each other in a circle, a circle a line. None may be added.
-const KNOWN_CIRCLES: &[&str] = &["decide/adoption/openssl.rs decide/adoption/openssl/leaves.rs"];
-
-/// Public type names that are still defined twice. None may be added.
-const KNOWN_DUPLICATES: &[&str] = &[];
-
 struct Source {
     path: String,
     text: String,
@@ -223,17 +217,8 @@ fn no_files_import_each_other_in_a_circle() {
     let library = product().into_iter().filter(|source| source.path != "main.rs");
     let graph = Graph::new(library.map(|source| (source.path, Module::read(&source.text))));
     let circles = graph.circles();
-    let is_known = |file: &str| KNOWN_CIRCLES.iter().any(|known| known.split(' ').any(|name| name == file));
-    let new: Vec<String> = circles
-        .iter()
-        .filter(|circle| !graph.names(circle).into_iter().all(is_known))
-        .map(|circle| graph.describe(circle))
-        .collect();
-    assert!(new.is_empty(), "these files of src import each other in a circle:\n{}", new.join("\n"));
-    let left: Vec<&str> = circles.iter().flat_map(|circle| graph.names(circle)).collect();
-    let gone: Vec<&str> =
-        KNOWN_CIRCLES.iter().flat_map(|known| known.split(' ')).filter(|file| !left.contains(file)).collect();
-    assert!(gone.is_empty(), "these files are in no circle any more, delete them from KNOWN_CIRCLES: {gone:#?}");
+    let circles: Vec<String> = circles.iter().map(|circle| graph.describe(circle)).collect();
+    assert!(circles.is_empty(), "these files of src import each other in a circle:\n{}", circles.join("\n"));
 }
 
 #[test]
@@ -268,11 +253,7 @@ fn a_public_type_name_is_defined_once() {
         }
     }
     defined.retain(|_, files| files.len() > 1);
-    let known = |name: &String| KNOWN_DUPLICATES.contains(&name.as_str());
-    let new: Vec<_> = defined.iter().filter(|(name, _)| !known(name)).collect();
-    assert!(new.is_empty(), "a type name means one thing; these are defined more than once in src: {new:#?}");
-    let gone: Vec<_> = KNOWN_DUPLICATES.iter().filter(|name| !defined.contains_key(**name)).collect();
-    assert!(gone.is_empty(), "these are defined once, delete them from KNOWN_DUPLICATES: {gone:?}");
+    assert!(defined.is_empty(), "a type name means one thing; these are defined more than once in src: {defined:#?}");
 }
 
 #[test]

@@ -1,47 +1,17 @@
 //! The files of a directory that openssl made in, manifests out. Certificates and keys are paired by their public key, not
 //! by file name.
 
-mod flaws;
+mod authorities;
 mod leaves;
+mod options;
+mod weaknesses;
 
-use super::{Adopted, FindingKind, UniqueNames, object, text_secret};
-use crate::api::{Kind, NamespacedName};
-use crate::decide::Problem;
-use crate::decide::authority::adopt;
-use crate::pki::import::{FoundFile, FoundKey, ImportedFiles, read};
-use crate::pki::material::{Data, read_anything};
-use crate::pki::{Certificate, KeyError, name};
-use base64::{Engine, prelude::BASE64_STANDARD};
+pub use options::{OpensslAdoption, PLACEHOLDER, Passphrase};
+
+use super::Adopted;
+use crate::pki::import::{FoundFile, read};
+use authorities::Adoption;
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Map, Value, json};
-use zeroize::Zeroizing;
-
-/// The command's options.
-#[derive(Clone, Debug, Default)]
-pub struct OpensslAdoption {
-    /// Name for the DockerCA.
-    pub name: Option<String>,
-    /// The passphrase of encrypted keys.
-    pub passphrase: Option<Passphrase>,
-}
-
-/// A passphrase. Its Debug shows nothing.
-#[derive(Clone)]
-pub struct Passphrase {
-    /// The passphrase itself.
-    pub text: Zeroizing<String>,
-    /// It came from a file, so it may be in a manifest.
-    pub is_printed: bool,
-}
-
-impl std::fmt::Debug for Passphrase {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Passphrase(redacted)")
-    }
-}
-
-/// The user replaces this text by the passphrase.
-pub const PLACEHOLDER: &str = "PUT-THE-PASSPHRASE-HERE";
 
 /// The files whose keys are encrypted.
 pub fn encrypted(files: &[FoundFile]) -> Vec<&str> {
@@ -54,188 +24,15 @@ pub fn hold_certificates(files: &[FoundFile]) -> bool {
     !read(files, None).certificates.is_empty()
 }
 
-/// An authority that is adopted.
-struct Taken<'a> {
-    name: String,
-    certificates: Vec<&'a Certificate>,
-}
-
 /// Makes manifests of the certificates and keys in those files, as they are at `now`.
-pub fn adopt(files: &[FoundFile], wishes: &OpensslAdoption, now: Timestamp) -> Adopted {
-    let passphrase = wishes.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
-    let pile = read(files, passphrase);
-    let mut reader =
-        Desk { files, pile: &pile, wishes, now, names: UniqueNames::default(), adopted: Adopted::default() };
-    reader.keys();
-    let taken = reader.authorities();
-    leaves::adopt(&mut reader, &taken);
-    let mut adopted = reader.adopted;
-    adopted.findings.sort_by_key(|word| word.kind);
+pub fn adopt(files: &[FoundFile], options: &OpensslAdoption, now: Timestamp) -> Adopted {
+    let passphrase = options.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
+    let imported = read(files, passphrase);
+    let mut adoption = Adoption::new(files, &imported, options, now);
+    adoption.report_keys();
+    let adopted = adoption.adopt_authorities();
+    leaves::adopt(&mut adoption, &adopted);
+    let mut adopted = adoption.adopted;
+    adopted.findings.sort_by_key(|finding| finding.kind);
     adopted
-}
-
-/// The files, and what is made of them.
-struct Desk<'a> {
-    files: &'a [FoundFile],
-    pile: &'a ImportedFiles,
-    wishes: &'a OpensslAdoption,
-    now: Timestamp,
-    names: UniqueNames,
-    adopted: Adopted,
-}
-
-impl<'a> Desk<'a> {
-    fn path(&self, file: usize) -> &'a str {
-        &self.files[file].path
-    }
-
-    /// Findings about private keys.
-    fn keys(&mut self) {
-        for found in &self.pile.keys {
-            let (path, mode) = (self.path(found.file), self.files[found.file].mode);
-            if mode & 0o077 != 0 {
-                let text = format!("a private key that others on this machine can read (mode {mode:04o}): chmod 600");
-                self.adopted.say(FindingKind::Insecure, path, text);
-            }
-            match &found.key {
-                Err(KeyError::PassphraseNeeded) => {
-                    let text = "the private key is encrypted, and was not opened: give --passphrase-file, or run on a terminal";
-                    self.adopted.say(FindingKind::Note, path, text);
-                }
-                Err(error) => self.adopted.say(FindingKind::LeftOut, path, error.to_string()),
-                Ok(_) => {}
-            }
-        }
-    }
-
-    /// Each authority once: its certificates by their key.
-    fn authorities(&mut self) -> Vec<Taken<'a>> {
-        let pile = self.pile;
-        let mut groups: Vec<Vec<&(usize, Certificate)>> = Vec::new();
-        for found in pile.certificates.iter().filter(|(_, found)| found.is_ca || found.is_issued_by(found)) {
-            match groups.iter_mut().find(|group| group[0].1.public_key == found.1.public_key) {
-                Some(group) => group.push(found),
-                None => groups.push(vec![found]),
-            }
-        }
-        let without_key = groups.iter().filter(|group| self.key_of(&group[0].1).is_none()).count();
-        groups.iter().filter_map(|group| self.authority(group, without_key)).collect()
-    }
-
-    fn key_of(&self, certificate: &Certificate) -> Option<&'a FoundKey> {
-        let fits = |found: &&FoundKey| found.key.as_ref().is_ok_and(|key| key.public_der() == certificate.public_key);
-        self.pile.keys.iter().find(fits)
-    }
-
-    /// The only key that could not be opened: the one that is missing, most likely.
-    fn locked_key(&self) -> Option<&'a FoundKey> {
-        let mut locked = self.pile.keys.iter().filter(|found| found.key.as_ref().is_err_and(is_locked));
-        let first = locked.next()?;
-        locked.next().is_none().then_some(first)
-    }
-
-    fn authority(&mut self, group: &[&'a (usize, Certificate)], without_key: usize) -> Option<Taken<'a>> {
-        let newest = group.iter().max_by_key(|(_, certificate)| certificate.not_after).expect("a group has one");
-        let path = self.path(newest.0);
-        group.iter().for_each(|(file, certificate)| self.flaws(*file, flaws::of_authority(certificate)));
-        let locked = self.locked_key().filter(|_| without_key == 1);
-        let Some(key) = self.key_of(&newest.1).or(locked) else {
-            let subject = name::display(&newest.1.subject);
-            let text = format!(
-                "the private key of {subject} is missing or cannot be opened: an authority cannot sign without it"
-            );
-            self.adopted.say(FindingKind::LeftOut, path, text);
-            return None;
-        };
-        let data = match self.material(group, key) {
-            Ok(data) => data,
-            Err(text) => {
-                self.adopted.say(FindingKind::LeftOut, path, text);
-                return None;
-            }
-        };
-        let from = NamespacedName::new("", path);
-        if let Err(refusal) = self.sound(&from, &data, &newest.1, key) {
-            let text = refusal.message.replacen(&format!("Secret {from}"), "", 1);
-            self.adopted.say(FindingKind::LeftOut, path, text.trim_start_matches([' ', ',', ':']));
-            return None;
-        }
-        let common_name = newest.1.common_name.as_deref().unwrap_or_default();
-        let name = self.names.take(&[self.wishes.name.as_deref().unwrap_or(common_name)], "docker-ca");
-        self.print_authority(&name, &data, key);
-        Some(Taken { name, certificates: group.iter().map(|(_, certificate)| certificate).collect() })
-    }
-
-    /// The rules of `spec.existing`, as far as they can be checked without a passphrase.
-    fn sound(&self, from: &NamespacedName, data: &Data, newest: &Certificate, key: &FoundKey) -> Result<(), Problem> {
-        if key.key.is_err() {
-            return adopt::check(from, newest, self.now);
-        }
-        let passphrase = self.wishes.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
-        adopt::adopt(from, &read_anything(data, passphrase), self.now).map(drop)
-    }
-
-    /// The authority's files: its certificates, and its key as it is.
-    fn material(&self, group: &[&(usize, Certificate)], key: &FoundKey) -> Result<Data, String> {
-        let file = &self.files[key.file];
-        let others = self.pile.keys.iter().filter(|other| other.file == key.file).count() > 1
-            || self
-                .pile
-                .certificates
-                .iter()
-                .any(|(at, other)| *at == key.file && other.public_key != group[0].1.public_key);
-        if others {
-            let text = "holds more than the authority's key: put that into a file of its own";
-            return Err(format!("{} {text}", file.path));
-        }
-        let mut data = Data::default();
-        let pem: String = group.iter().map(|(_, certificate)| certificate.to_pem()).collect();
-        let key_name = file_name(&file.path);
-        let name = Some(file_name(self.path(group[0].0))).filter(|name| *name != key_name);
-        data.insert(&name.unwrap_or_else(|| "ca.crt".to_owned()), pem);
-        data.insert(&key_name, file.bytes.to_vec());
-        Ok(data)
-    }
-
-    fn print_authority(&mut self, name: &str, data: &Data, key: &FoundKey) {
-        let path = self.path(key.file);
-        let (secret, passphrase) = (format!("{name}-openssl"), format!("{name}-passphrase"));
-        let entries: Map<String, Value> =
-            data.iter().map(|(file, bytes)| (file.to_owned(), BASE64_STANDARD.encode(bytes).into())).collect();
-        self.adopted
-            .manifests
-            .push(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": secret }, "data": entries }));
-        let mut spec = json!({ "existing": { "secretRef": { "name": secret } } });
-        if key.is_encrypted {
-            let printed = self.wishes.passphrase.as_ref().filter(|given| given.is_printed && key.key.is_ok());
-            let text = printed.map_or(PLACEHOLDER, |given| given.text.as_str());
-            self.adopted.manifests.push(text_secret(&passphrase, "passphrase", text));
-            spec["passphraseSecretRef"] = json!({ "name": passphrase, "key": "passphrase" });
-            if printed.is_none() {
-                let text = format!("put the passphrase of {path} where {PLACEHOLDER} stands");
-                self.adopted.say(FindingKind::Note, &format!("Secret {passphrase}"), text);
-            }
-        } else {
-            let text = "the authority's private key is not encrypted: anyone who reads the file can sign for every host; \
-                        spec.passphraseSecretRef makes Dockseal keep it encrypted";
-            self.adopted.say(FindingKind::Insecure, path, text);
-        }
-        self.adopted.manifests.push(object(Kind::DockerCA, name, spec));
-    }
-
-    fn flaws(&mut self, file: usize, flaws: Vec<String>) {
-        let path = self.path(file);
-        flaws.into_iter().for_each(|flaw| self.adopted.say(FindingKind::Insecure, path, flaw));
-    }
-}
-
-fn is_locked(error: &KeyError) -> bool {
-    *error == KeyError::PassphraseNeeded
-}
-
-/// The last part of a path, as a Secret's key may be.
-fn file_name(path: &str) -> String {
-    let last = path.rsplit('/').next().unwrap_or(path);
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    last.chars().map(|letter| if plain(letter) { letter } else { '-' }).collect()
 }

@@ -240,7 +240,7 @@ fn what_cannot_be_taken_over_says_why() -> anyhow::Result<()> {
         (
             format!("{server}; ca ca Another"),
             0,
-            "left out  server.pem: it is signed by CN=Docker CA, which is not taken over",
+            "left out  server.pem: it is signed by CN=Docker CA, which is not adopted",
         ),
         (
             format!("{server}; mkdir old; mv server.pem server.key old/; {server} 400"),

@@ -7,55 +7,59 @@ use k8s_openapi::jiff::Timestamp;
 /// A leaf valid for more days is reported (the former limit of the CA/Browser Forum, and that of docker:dind).
 const LONG: i64 = 825;
 
-/// Flaws of an authority that do not prevent its adoption.
+/// Weaknesses of an authority that do not prevent its adoption.
 pub(super) fn of_authority(certificate: &Certificate) -> Vec<String> {
     signature(certificate).into_iter().chain(key(certificate)).collect()
 }
 
-/// Flaws of a host's certificate.
+/// Weaknesses of a host's certificate.
 pub(super) fn of_host(certificate: &Certificate, now: Timestamp) -> Vec<String> {
-    let mut flaws = of_leaf(certificate, now);
+    let mut weaknesses = of_leaf(certificate, now);
     match &certificate.extended_usage {
-        None => flaws.push("no extended key usage: anyone who steals its key can be a client of every host".to_owned()),
+        None => {
+            weaknesses.push("no extended key usage: anyone who steals its key can be a client of every host".to_owned())
+        }
         Some(usages) if !usages.contains(&SERVER_AUTH) => {
-            flaws.push("no serverAuth in its extended key usage: no client accepts it from a server".to_owned());
+            weaknesses.push("no serverAuth in its extended key usage: no client accepts it from a server".to_owned());
         }
         Some(usages) if usages.contains(&CLIENT_AUTH) => {
-            flaws.push(
+            weaknesses.push(
                 "clientAuth beside serverAuth: anyone who steals its key can be a client of every host".to_owned(),
             );
         }
         Some(_) => {}
     }
     if certificate.dns_names.is_empty() && certificate.ip_addresses.is_empty() {
-        flaws.push("a common name and no subjectAltName: clients check only the subjectAltName".to_owned());
+        weaknesses.push("a common name and no subjectAltName: clients check only the subjectAltName".to_owned());
     }
-    flaws
+    weaknesses
 }
 
-/// Flaws of a client's certificate.
+/// Weaknesses of a client's certificate.
 pub(super) fn of_client(certificate: &Certificate, now: Timestamp) -> Vec<String> {
-    let mut flaws = of_leaf(certificate, now);
+    let mut weaknesses = of_leaf(certificate, now);
     match &certificate.extended_usage {
-        None => flaws.push("no extended key usage: anyone who steals its key can pretend to be a host".to_owned()),
+        None => weaknesses.push("no extended key usage: anyone who steals its key can pretend to be a host".to_owned()),
         Some(usages) if usages.contains(&SERVER_AUTH) => {
-            flaws.push("serverAuth beside clientAuth: anyone who steals its key can pretend to be a host".to_owned());
+            weaknesses
+                .push("serverAuth beside clientAuth: anyone who steals its key can pretend to be a host".to_owned());
         }
         Some(_) => {}
     }
-    flaws
+    weaknesses
 }
 
 fn of_leaf(certificate: &Certificate, now: Timestamp) -> Vec<String> {
-    let mut flaws: Vec<String> = signature(certificate).into_iter().chain(key(certificate)).collect();
+    let mut weaknesses: Vec<String> = signature(certificate).into_iter().chain(key(certificate)).collect();
     if now >= certificate.not_after {
-        flaws.push(format!("it expired at {}", certificate.not_after));
+        weaknesses.push(format!("it expired at {}", certificate.not_after));
     }
     let days = certificate.not_before.duration_until(certificate.not_after).as_hours() / 24;
     if days > LONG {
-        flaws.push(format!("valid for {days} days: a stolen key works as long, because dockerd checks no revocations"));
+        weaknesses
+            .push(format!("valid for {days} days: a stolen key works as long, because dockerd checks no revocations"));
     }
-    flaws
+    weaknesses
 }
 
 fn signature(certificate: &Certificate) -> Option<String> {
