@@ -13,7 +13,7 @@ up: rust ## run the main job on examples/homelab.yaml, without a cluster
 	cargo run --quiet --locked -- up examples/homelab.yaml $(UP)
 
 # The tests that need no root, no Go, no Docker and no network.
-QUICK := architecture compatibility crds delivery host_laws lifecycle registration_laws
+QUICK := architecture compatibility crds delivery host_laws lifecycle registration
 QUICK := $(foreach name,$(QUICK),$(if $(wildcard tests/$(name).rs),--test $(name)))
 
 quick: rust ## formatting, clippy, unit tests and simulations: under a minute, for every change

@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 const CERTS: &str = "/etc/docker/certs";
-const OLD: &str = "/root/old";
+const OLD: &str = "/srv/old";
 const DAEMON_JSON: &str = "/etc/docker/daemon.json";
 const SERVICE: &str = "/usr/lib/systemd/system/docker.service";
 const OVERRIDE: &str = "/etc/systemd/system/docker.service.d/override.conf";

@@ -148,7 +148,7 @@ impl Object {
         }
     }
 
-    /// Its environments in Portainer, as its status has them, whoever registers them.
+    /// Its environments in Portainer, as its status has them, for each registrar.
     pub fn environments(&self) -> impl Iterator<Item = &EnvironmentReport> {
         self.previous.environments.iter().chain(&self.companion.environments)
     }

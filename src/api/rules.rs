@@ -33,7 +33,7 @@ macro_rules! unchanged {
 /// Sizes that each algorithm has.
 pub const KEY_SIZE: Rule = (
     "!has(self.size) || (self.algorithm == 'ECDSA' && self.size in [256, 384]) || (self.algorithm == 'RSA' && self.size in [2048, 3072, 4096])",
-    "size goes with the algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none",
+    "size must fit the algorithm: ECDSA 256 or 384, RSA 2048, 3072 or 4096, Ed25519 none",
 );
 /// `duration` of at most a century, where it is optional.
 pub const OPTIONAL_DURATION: Rule =
@@ -89,14 +89,14 @@ pub const HOSTNAME_FITS: Rule = (
     "hostname is over 64 bytes, which no X.509 common name holds: put it into dnsNames beside a shorter hostname",
 );
 /// Each address is one.
-pub const ADDRESSES: Rule = ("self.all(address, isIP(address))", "ipAddresses holds something that is no IP address");
+pub const ADDRESSES: Rule = ("self.all(address, isIP(address))", "ipAddresses must hold IP addresses only");
 /// The name that is the file name of the authority's certificate.
 pub const NOT_CA: Rule =
     ("self.metadata.name != 'ca'", "the name ca is refused: its files would be named as the authority's, ca.pem");
 /// A target Node names its node, and only it.
 pub const NODE_NAMED: Rule = (
     "has(self.nodeName) == (has(self.target) && self.target == 'Node')",
-    "nodeName goes with target: Node, and target: Node needs it",
+    "set nodeName with target: Node, and only then",
 );
 /// Daemon settings take effect in mode Daemon alone.
 pub const DAEMON_MODE: Rule = ("!has(self.daemon) || self.mode == 'Daemon'", "daemon needs mode: Daemon");

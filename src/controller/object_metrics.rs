@@ -154,7 +154,7 @@ fn conditions(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -> 
     gauge(encoder, "condition_reason", "1 for the reason that the condition has now", reasons)
 }
 
-/// Each condition once, whoever wrote it.
+/// Each condition once, whichever field manager wrote it.
 fn reported(object: &Object) -> impl Iterator<Item = (ConditionType, &Condition)> {
     ConditionType::ALL.into_iter().filter_map(|type_| {
         let mut all = object.previous.conditions.iter().chain(&object.companion.conditions);

@@ -77,7 +77,7 @@ pub fn read(path: &Path) -> Result<PathEntry, FileError> {
         return fs::read_link(path).map(PathEntry::Link).map_err(fail);
     }
     if !found.is_file() {
-        return Err(fail(io::Error::other("it is no file")));
+        return Err(fail(io::Error::other("it must be a regular file")));
     }
     let bytes = fs::read(path).map_err(fail)?;
     Ok(PathEntry::File { bytes, mode: found.permissions().mode() & 0o7777, uid: found.uid(), gid: found.gid() })
@@ -113,7 +113,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 /// Whether a file of a usual size could be written there now.
 ///
 /// # Errors
-/// [`FileError`]: no room, a file system that is read-only, a directory that nobody may change.
+/// [`FileError`]: no room, a file system that is read-only, a directory that cannot be changed.
 pub fn room(path: &Path) -> Result<(), FileError> {
     let trial = path.with_file_name(".dockseal-trial");
     let there = path.ancestors().skip(1).find(|directory| directory.is_dir()).unwrap_or(Path::new("/"));

@@ -1,4 +1,4 @@
-//! News of a unit, for as long as somebody wants them: over one connection to the bus, made again where it went.
+//! A unit's name in, a signal for each of its changes out: over one connection to the bus, which is made again when it ends.
 
 use super::systemd::Systemd;
 use futures::StreamExt;

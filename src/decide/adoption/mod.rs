@@ -70,11 +70,11 @@ struct UniqueNames(BTreeSet<String>);
 
 impl UniqueNames {
     /// The first of the names that is still free; else the first with a number.
-    fn take(&mut self, wishes: &[&str], otherwise: &str) -> String {
-        let mut wished: Vec<String> = wishes.iter().map(|wish| slug(wish)).filter(|name| !name.is_empty()).collect();
-        wished.push(otherwise.to_owned());
-        let numbered = (2..).map(|number| format!("{}-{number}", wished[0]));
-        let mut free = wished.iter().take(wishes.len()).cloned().chain(numbered);
+    fn take(&mut self, candidates: &[&str], otherwise: &str) -> String {
+        let mut slugs: Vec<String> = candidates.iter().map(|wish| slug(wish)).filter(|name| !name.is_empty()).collect();
+        slugs.push(otherwise.to_owned());
+        let numbered = (2..).map(|number| format!("{}-{number}", slugs[0]));
+        let mut free = slugs.iter().take(candidates.len()).cloned().chain(numbered);
         let name = free.find(|name| !self.0.contains(name)).expect("numbers do not end");
         self.0.insert(name.clone());
         name

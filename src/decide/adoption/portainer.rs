@@ -40,31 +40,31 @@ pub struct PortainerAdoption {
 }
 
 /// Makes manifests of the server's environments.
-pub fn adopt(snapshot: &ServerSnapshot, wishes: &PortainerAdoption) -> Adopted {
+pub fn adopt(snapshot: &ServerSnapshot, options: &PortainerAdoption) -> Adopted {
     let mut adopted = Adopted::default();
-    let host = server_host(&wishes.url);
+    let host = server_host(&options.url);
     let first = host.split('.').next().filter(|_| host.parse::<IpAddr>().is_err()).unwrap_or_default();
-    let name = UniqueNames::default().take(&[wishes.name.as_deref().unwrap_or(first)], LABEL);
-    server(&mut adopted, snapshot, wishes, &name);
+    let name = UniqueNames::default().take(&[options.name.as_deref().unwrap_or(first)], LABEL);
+    server(&mut adopted, snapshot, options, &name);
     let mut names = UniqueNames::default();
     let mut taken: Vec<&Environment> = Vec::new();
     for environment in snapshot.environments.values() {
-        if let Some(spec) = host_spec(&mut adopted, snapshot, wishes, environment, &taken) {
+        if let Some(spec) = host_spec(&mut adopted, snapshot, options, environment, &taken) {
             print_host(&mut adopted, &mut names, environment, &name, spec);
             taken.push(environment);
         }
     }
     let client = json!({
-        "caRef": { "name": wishes.authority },
+        "caRef": { "name": options.authority },
         "commonName": common_name(&host, &name),
-        "server": server_spec(wishes, &name),
+        "server": server_spec(options, &name),
         "hostSelector": { "matchLabels": { LABEL: name } },
         "adoption": "MatchingURL",
     });
     adopted.manifests.push(object(Kind::PortainerClient, &name, client));
     let text = "the DockerCA is not among these manifests: `dockseal adopt --openssl` makes one of the authority that the \
                 hosts trust now; a new one needs its certificate on every host first";
-    adopted.say(FindingKind::Note, &format!("DockerCA {}", wishes.authority), text);
+    adopted.say(FindingKind::Note, &format!("DockerCA {}", options.authority), text);
     adopted.findings.sort_by_key(|word| word.kind);
     adopted
 }
@@ -90,10 +90,10 @@ fn roots(name: &str) -> String {
 }
 
 /// Findings about the server itself, and its Secrets.
-fn server(adopted: &mut Adopted, snapshot: &ServerSnapshot, wishes: &PortainerAdoption, name: &str) {
-    if wishes.url.starts_with("http://") {
+fn server(adopted: &mut Adopted, snapshot: &ServerSnapshot, options: &PortainerAdoption, name: &str) {
+    if options.url.starts_with("http://") {
         let text = "the credential is sent without encryption: let Portainer serve HTTPS, and remove allowHTTP";
-        adopted.say(FindingKind::Insecure, &wishes.url, text);
+        adopted.say(FindingKind::Insecure, &options.url, text);
     }
     let text = match too_old(&snapshot.version, "29.0.0") {
         true => format!(
@@ -102,27 +102,27 @@ fn server(adopted: &mut Adopted, snapshot: &ServerSnapshot, wishes: &PortainerAd
         ),
         false => format!("Portainer {}", snapshot.version),
     };
-    adopted.say(FindingKind::Note, &wishes.url, text);
-    let key = wishes.printed_key.as_ref().map_or(PLACEHOLDER, |key| key.as_str());
+    adopted.say(FindingKind::Note, &options.url, text);
+    let key = options.printed_key.as_ref().map_or(PLACEHOLDER, |key| key.as_str());
     adopted.manifests.push(text_secret(&credentials(name), "apiKey", key));
-    if wishes.printed_key.is_none() {
+    if options.printed_key.is_none() {
         let text = format!("put an API key of an administrator where {PLACEHOLDER} stands");
         adopted.say(FindingKind::Note, &format!("Secret {}", credentials(name)), text);
     }
-    if let Some(pem) = &wishes.roots_pem {
+    if let Some(pem) = &options.roots_pem {
         adopted.manifests.push(text_secret(&roots(name), "ca.crt", pem));
     }
 }
 
-fn server_spec(wishes: &PortainerAdoption, name: &str) -> Value {
-    let mut server = json!({ "url": wishes.url, "credentialsSecretRef": { "name": credentials(name) } });
-    if wishes.url.starts_with("http://") {
+fn server_spec(options: &PortainerAdoption, name: &str) -> Value {
+    let mut server = json!({ "url": options.url, "credentialsSecretRef": { "name": credentials(name) } });
+    if options.url.starts_with("http://") {
         server["allowHTTP"] = true.into();
     }
-    if wishes.roots_pem.is_some() {
+    if options.roots_pem.is_some() {
         server["tls"]["caSecretRef"] = json!({ "name": roots(name), "key": "ca.crt" });
     }
-    if let Some(server_name) = &wishes.server_name {
+    if let Some(server_name) = &options.server_name {
         server["tls"]["serverName"] = server_name.as_str().into();
     }
     server
@@ -132,7 +132,7 @@ fn server_spec(wishes: &PortainerAdoption, name: &str) -> Value {
 fn host_spec(
     adopted: &mut Adopted,
     snapshot: &ServerSnapshot,
-    wishes: &PortainerAdoption,
+    options: &PortainerAdoption,
     environment: &Environment,
     taken: &[&Environment],
 ) -> Option<Value> {
@@ -145,7 +145,7 @@ fn host_spec(
         }
     };
     transport(adopted, &about, environment, port);
-    let mut spec = json!({ "caRef": { "name": wishes.authority } });
+    let mut spec = json!({ "caRef": { "name": options.authority } });
     match host.parse::<IpAddr>() {
         Ok(address) => spec["ipAddresses"] = vec![address.to_string()].into(),
         Err(_) => spec["hostname"] = host.as_str().into(),
@@ -217,7 +217,7 @@ fn host_and_port(url: &str) -> Option<(String, Option<u16>)> {
 fn transport(adopted: &mut Adopted, about: &str, environment: &Environment, port: Option<u16>) {
     let tls = environment.tls;
     if !tls.on {
-        let text = "no TLS: whoever reaches its port is root there";
+        let text = "no TLS: anyone who reaches its port is root there";
         adopted.say(FindingKind::Insecure, about, text);
     } else if tls.skip_verify {
         let text = "TLS without verification of the host: any machine in between can pretend to be the host";

@@ -28,7 +28,7 @@ fn names_are_kubernetes_own_and_taken_once() {
     assert_eq!(taken, ["pandora", "pandora-lab", "pandora-2", "host", "host-2"]);
 }
 
-fn wishes(url: &str) -> PortainerAdoption {
+fn options(url: &str) -> PortainerAdoption {
     PortainerAdoption {
         name: None,
         authority: "homelab".into(),
@@ -51,7 +51,7 @@ fn of_kind(adopted: &Adopted, kind: &str) -> Option<Value> {
 #[test]
 fn addresses_of_environments_are_read_as_portainer_reads_them() {
     let spec = |url: &str| {
-        let host = of_kind(&adopt(&snapshot(url), &wishes("https://portainer.example")), "DockerHostCert")?;
+        let host = of_kind(&adopt(&snapshot(url), &options("https://portainer.example")), "DockerHostCert")?;
         Some((
             host["spec"]["hostname"].clone(),
             host["spec"]["ipAddresses"][0].clone(),
@@ -73,7 +73,7 @@ fn addresses_of_environments_are_read_as_portainer_reads_them() {
     for url in
         ["unix:///var/run/docker.sock", "npipe:////./pipe/docker_engine", "tcp://", "tcp://a b:1", "tcp://a:x", ""]
     {
-        let adopted = adopt(&snapshot(url), &wishes("https://portainer.example"));
+        let adopted = adopt(&snapshot(url), &options("https://portainer.example"));
         assert_eq!(of_kind(&adopted, "DockerHostCert"), None, "{url}");
         assert!(adopted.findings.iter().any(|word| word.kind == FindingKind::LeftOut), "{url}");
     }
@@ -81,8 +81,8 @@ fn addresses_of_environments_are_read_as_portainer_reads_them() {
 
 #[test]
 fn the_server_is_named_and_reached_as_it_was() {
-    let client = |wishes: &PortainerAdoption| {
-        of_kind(&adopt(&ServerSnapshot::default(), wishes), "PortainerClient").expect("there is one")
+    let client = |options: &PortainerAdoption| {
+        of_kind(&adopt(&ServerSnapshot::default(), options), "PortainerClient").expect("there is one")
     };
     for (url, name, common_name) in [
         ("https://portainer.bodkys.house", "portainer", "portainer.bodkys.house"),
@@ -90,7 +90,7 @@ fn the_server_is_named_and_reached_as_it_was() {
         ("http://[fd00::1]:9000", "portainer", "fd00::1"),
         ("https://nas:9443", "nas", "nas"),
     ] {
-        let client = client(&wishes(url));
+        let client = client(&options(url));
         assert_eq!(client["metadata"]["name"], name, "{url}");
         assert_eq!(client["spec"]["commonName"], common_name, "{url}");
         assert_eq!(client["spec"]["server"]["url"], url);
@@ -100,22 +100,22 @@ fn the_server_is_named_and_reached_as_it_was() {
         roots_pem: Some("PEM".into()),
         server_name: Some("localhost".into()),
         printed_key: Some("ptr_key".to_owned().into()),
-        ..wishes("https://portainer")
+        ..options("https://portainer")
     };
     let tls = json!({ "caSecretRef": { "name": "portainer-server-ca", "key": "ca.crt" }, "serverName": "localhost" });
     assert_eq!(client(&given)["spec"]["server"]["tls"], tls);
-    let key = |wishes: &PortainerAdoption| {
-        let secret = of_kind(&adopt(&ServerSnapshot::default(), wishes), "Secret").expect("there is one");
+    let key = |options: &PortainerAdoption| {
+        let secret = of_kind(&adopt(&ServerSnapshot::default(), options), "Secret").expect("there is one");
         secret["stringData"]["apiKey"].clone()
     };
-    assert_eq!((key(&given), key(&wishes("https://portainer"))), ("ptr_key".into(), PLACEHOLDER.into()));
+    assert_eq!((key(&given), key(&options("https://portainer"))), ("ptr_key".into(), PLACEHOLDER.into()));
 }
 
 #[test]
 fn a_portainer_that_docker_29_left_behind_is_told() {
     let said = |version: &str| {
         let snapshot = ServerSnapshot { version: version.into(), ..ServerSnapshot::default() };
-        adopt(&snapshot, &wishes("https://portainer")).findings.iter().any(|word| word.text.contains("Docker 29"))
+        adopt(&snapshot, &options("https://portainer")).findings.iter().any(|word| word.text.contains("Docker 29"))
     };
     assert!(said("2.21.4") && !said("2.33.5"));
 }

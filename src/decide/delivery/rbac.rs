@@ -329,7 +329,7 @@ mod tests {
 
     fn words(steps: &[AccountStep]) -> Vec<String> {
         let words = |step: &AccountStep| match step {
-            AccountStep::Conflict(key) => format!("foreign {key}"),
+            AccountStep::Conflict(key) => format!("conflict {key}"),
             AccountStep::Create(part) => format!("make {}", part.key),
             AccountStep::Replace(part, _) => format!("amend {}", part.key),
             AccountStep::Recreate(part, _) => format!("remake {}", part.key),
@@ -380,10 +380,10 @@ mod tests {
                     change: fn(&mut ObservedResource)| {
             change(there.get_mut(key).expect("a part"));
         };
-        assert_eq!(with(&|there| part(there, &role, |seen| seen.owner = None)), [format!("foreign {role}")]);
+        assert_eq!(with(&|there| part(there, &role, |seen| seen.owner = None)), [format!("conflict {role}")]);
         assert_eq!(
             with(&|there| part(there, &role, |seen| seen.owner = Some("elsewhere/node-pandora".into()))),
-            [format!("foreign {role}")]
+            [format!("conflict {role}")]
         );
         assert_eq!(with(&|there| part(there, &role, |seen| seen.labelled = false)), [format!("amend {role}")]);
         assert_eq!(

@@ -44,7 +44,7 @@ fn each_docker_host_over_tcp_is_one_and_the_rest_says_why_not() -> anyhow::Resul
     for words in [
         "insecure  http://",
         "insecure  environment My NAS (number 2): TLS without verification of the host",
-        "insecure  environment plain (number 3): no TLS: whoever reaches its port is root there",
+        "insecure  environment plain (number 3): no TLS: anyone who reaches its port is root there",
         "left out  environment local (number 4): it is a socket",
         "left out  environment agent (number 5): it is reached by Portainer's agent",
         "left out  environment edge (number 6): it is reached by an edge agent",

@@ -1,4 +1,4 @@
-//! What is counted of requests, whoever sends them.
+//! What is counted of requests.
 
 use super::*;
 

@@ -113,8 +113,8 @@ fn host_name(adoption: &mut Adoption<'_>, hostname: Option<&str>, address: Optio
     let whole = hostname.unwrap_or(&address);
     let first = whole.split('.').next().filter(|first| hostname.is_some() && *first != "ca").unwrap_or(whole);
     let fallback = format!("{whole}-host");
-    let wishes = if whole == "ca" { [fallback.as_str(), &fallback] } else { [first, whole] };
-    adoption.names.take(&wishes, "host")
+    let candidates = if whole == "ca" { [fallback.as_str(), &fallback] } else { [first, whole] };
+    adoption.names.take(&candidates, "host")
 }
 
 fn client(adoption: &mut Adoption<'_>, path: &str, certificate: &Certificate, authority: &str) {

@@ -1,5 +1,5 @@
 //! The step that works on dockerd: a note with a request in, a note with the result out. It runs on the host, as root,
-//! in a unit of its own, so that it outlives whoever asked for it: observe, plan, one change at a time, prove it, or
+//! in a unit of its own, so that it outlives the process that asked for it: observe, plan, one change at a time, prove it, or
 //! roll it back.
 
 mod apply;
