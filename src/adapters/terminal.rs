@@ -16,7 +16,7 @@ pub fn size() -> Option<(usize, usize)> {
     Some(size.map_or((80, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row))))
 }
 
-/// Whether the environment allows colours: `NO_COLOR` is unset or empty (https://no-color.org).
+/// Whether the environment allows colours: `NO_COLOR` is unset or empty (<https://no-color.org>).
 pub fn allows_colour() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

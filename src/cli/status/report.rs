@@ -132,7 +132,7 @@ pub struct EnvironmentMark {
     pub message: String,
 }
 
-/// The JSON Schema of a [`Report`].
+/// The JSON Schema of a [`StatusReport`].
 pub fn schema() -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
     let schema = settings.into_generator().into_root_schema_for::<StatusReport>();

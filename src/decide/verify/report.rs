@@ -149,7 +149,7 @@ impl Question {
     }
 }
 
-/// The JSON Schema of [`Report`].
+/// The JSON Schema of [`VerifyReport`].
 pub fn schema() -> String {
     let settings = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
     let schema = settings.into_generator().into_root_schema_for::<VerifyReport>();

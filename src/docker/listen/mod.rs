@@ -41,7 +41,7 @@ impl Listen {
     /// Reads `192.168.1.7:2376`, `[fd00::7]:2376` or a port alone, which is all addresses.
     ///
     /// # Errors
-    /// [`ListenError`]: names, zones, port 0, and addresses that nothing can listen on.
+    /// [`ListenAddressError`]: names, zones, port 0, and addresses that nothing can listen on.
     pub fn parse(text: &str) -> Result<Listen, ListenAddressError> {
         let listen = match text.bytes().all(|byte| byte.is_ascii_digit()) {
             true => text.parse().ok().map(Listen::all),
