@@ -66,7 +66,7 @@ fn a_directory_that_others_can_change_is_refused_by_name() {
     }
     fs::remove_dir(place.certs()).unwrap();
     fs::write(place.certs(), "").unwrap();
-    assert!(open_error(&place).to_string().contains("allowed/certs is no directory"));
+    assert!(open_error(&place).to_string().contains("allowed/certs is not a directory"));
 }
 
 type Call = fn(&CertDir) -> Result<(), DeliveryError>;
