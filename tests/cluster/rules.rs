@@ -463,7 +463,7 @@ async fn kubectl_shows_what_the_design_promises() -> anyhow::Result<()> {
     namespace.cluster.kubectl_stdin(&dry_run, EVERYTHING).await?;
     namespace.apply(EVERYTHING).await?;
     let explained = namespace.kubectl(&["explain", "dockerhostcert.spec.delivery"]).await?;
-    for text in ["How the certificate gets to the host", "directory", "directory on the host for ca.pem, NAME.pem and NAME.key"] {
+    for text in ["How the certificate gets to the host", "directory", "Absolute path of the directory on the host"] {
         assert!(explained.contains(text), "{explained}");
     }
     let all = namespace.kubectl(&["get", "dockseal", "-o", "name"]).await?;
