@@ -221,7 +221,7 @@ fn bad_lines(outside: &Outside, command: &str, token: &str) -> Result<()> {
         base64::engine::general_purpose::STANDARD.encode(pem)
     };
     let rows = [
-        (with_token(&swap("--ca-data", "garbage")), "--ca-data is no PEM in base64"),
+        (with_token(&swap("--ca-data", "garbage")), "--ca-data is not PEM in base64"),
         (with_token(&swap("--ca-data", &encoded(b"no certificate"))), "--ca-data must hold a certificate"),
         (with_token(&swap("--ca-data", &encoded(&own))), "failed to reach the API server"),
         (with_token(&swap("--server", "https://apiserver.test:1")), "failed to reach the API server"),
