@@ -102,8 +102,8 @@ impl<H: Host> Worker<'_, H> {
     async fn work(&mut self) -> Result<Verdict, StepError> {
         let mut verdict = None;
         for _ in 0..MAX_CHANGES {
-            self.docker.settle().await?;
-            let observed = self.last.insert(self.docker.observe().await?).clone();
+            let service = self.docker.settled_service().await?;
+            let observed = self.last.insert(self.docker.observe_with(&service).await?).clone();
             let state = self.docker.host.read_note::<DaemonState>(STATE)?.unwrap_or_default();
             let consent = state.consent.clone();
             let plan = plan(self.docker.request, &observed, state, self.docker.clock.now());

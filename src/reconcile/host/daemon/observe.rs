@@ -21,7 +21,14 @@ use std::path::Path;
 impl<H: Host> DockerHost<'_, H> {
     /// Reads everything that a plan needs.
     pub async fn observe(&self) -> Result<ObservedDaemon, StepError> {
-        let (service, socket) = (self.host.unit(unit::SERVICE).await?, self.host.unit(unit::SOCKET).await?);
+        let service = self.host.unit(unit::SERVICE).await?;
+        self.observe_with(&service).await
+    }
+
+    /// As [`DockerHost::observe`], with docker.service as it was a moment ago. A client may start it by its socket at any
+    /// time: it is not looked at twice, else one that starts just now would pass for one that hangs.
+    pub async fn observe_with(&self, service: &Unit) -> Result<ObservedDaemon, StepError> {
+        let socket = self.host.unit(unit::SOCKET).await?;
         if service.stale || socket.stale {
             self.host.reload().await?;
         }
@@ -36,7 +43,7 @@ impl<H: Host> DockerHost<'_, H> {
             trusted_before: self.trusted_before(&found),
             written: self.written()?,
             running,
-            failed: matches!(service.active.as_str(), "failed" | "activating"), // see settle()
+            failed: matches!(service.active.as_str(), "failed" | "activating"), // see settled_service()
             stale: self.host.unit(unit::SOCKET_NAME).await?.stale,
             guarded: self.host.exists(unit::BINARY),
             engine: if running { self.host.probe_engine(Path::new(&unix)).await.ok() } else { None },

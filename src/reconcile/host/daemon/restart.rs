@@ -3,7 +3,7 @@
 use super::docker_host::{DockerHost, PROBE_INTERVAL, START_TIMEOUT};
 use super::error::{RollbackCause, StepError};
 use crate::adapters::host::Host;
-use crate::adapters::host::systemd::{SystemdError, Verb};
+use crate::adapters::host::systemd::{SystemdError, Unit, Verb};
 use crate::decide::host::daemon_plan::unserved;
 use crate::decide::host::observed::ObservedDaemon;
 use crate::docker::engine::Engine;
@@ -18,13 +18,16 @@ const CHECK_INTERVAL: Duration = Duration::from_millis(500);
 const SETTLE_INTERVAL: Duration = Duration::from_millis(200);
 
 impl<H: Host> DockerHost<'_, H> {
-    /// Waits until dockerd runs or does not: one that does not start is tried a few times by systemd.
-    pub async fn settle(&self) -> Result<(), StepError> {
+    /// docker.service, once it runs or does not: one that does not start is tried a few times by systemd.
+    pub async fn settled_service(&self) -> Result<Unit, StepError> {
         let deadline = self.host.uptime() + START_TIMEOUT;
-        while self.host.uptime() < deadline && self.host.unit(unit::SERVICE).await?.active == "activating" {
+        loop {
+            let service = self.host.unit(unit::SERVICE).await?;
+            if service.active != "activating" || self.host.uptime() > deadline {
+                return Ok(service);
+            }
             self.host.sleep(SETTLE_INTERVAL).await;
         }
-        Ok(())
     }
 
     /// Restarts dockerd; with its sockets where they changed, since systemd opens none while it runs.
