@@ -152,7 +152,7 @@ fn what_we_sign_passes_openssl_s_strict_check_and_webpki_under_every_algorithm()
     for algorithm in FAST.into_iter().chain([KeyAlgorithm::Rsa(2048)]) {
         let authority = made(algorithm);
         dir.write("ca.pem", authority.certificate.to_pem());
-        dir.write("new.pem", authority.renew(dates(), serial()).to_pem());
+        dir.write("new.pem", authority.renew(Some(1), dates(), serial()).to_pem());
         let client = LeafProfile {
             common_name: "portainer.bodkys.house".into(),
             dns_names: vec![],
@@ -192,6 +192,81 @@ fn webpki_accepts(issuer: &Certificate, leaf: &Certificate, usage: Usage) -> boo
     leaf.verify_for_usage(webpki::ALL_VERIFICATION_ALGS, &[anchor], &[], now, usage, None, None).is_ok()
 }
 
+/// No constraint of ours is on URIs, so none refuses the one name of a client.
+#[test]
+fn a_client_with_a_uri_passes_under_every_kind_of_name_constraints() {
+    const URI: &str = "dockseal://0123456789abcdef0123456789abcdef/dcc/home/ci";
+    let dir = OpensslDir::new();
+    let networks = ["192.168.0.0/16", "fd00::/8"].map(|network| Subnet::parse(network).unwrap());
+    let domains = ["bodkys.house".to_owned()];
+    let constraints =
+        [None, Some(permit(&domains, &[])), Some(permit(&[], &networks)), Some(permit(&domains, &networks))];
+    for constraints in constraints {
+        let subject = DistinguishedName::of("Docker CA");
+        let ca_key = key(KeyAlgorithm::EcdsaP256);
+        let authority = new_authority(&subject, constraints.as_ref(), ca_key, dates(), serial()).unwrap();
+        let ci =
+            LeafProfile { common_name: "ci".into(), dns_names: vec![], ip_addresses: vec![], usage: Usage::Client };
+        let leaf_key = key(KeyAlgorithm::EcdsaP256);
+        let leaf = authority.sign_client(&ci, URI, &leaf_key, dates(), serial()).unwrap();
+        assert_eq!((leaf.uris.as_slice(), leaf.dns_names.len()), (&[URI.to_owned()][..], 0));
+        dir.write("ca.pem", authority.certificate.to_pem());
+        dir.write("leaf.pem", leaf.to_pem());
+        dir.openssl("verify -x509_strict -purpose sslclient -CAfile ca.pem leaf.pem");
+        let text = dir.openssl("x509 -in leaf.pem -noout -text");
+        let only = format!("X509v3 Subject Alternative Name: \n                URI:{URI}\n");
+        assert!(text.contains(&only), "not critical, and the only name: {text}");
+        assert!(webpki_accepts(&authority.certificate, &leaf, Usage::Client));
+        assert!(authority.sign_client(&ci, "dockseal://ü", &leaf_key, dates(), serial()).is_err());
+    }
+}
+
+/// A rollover's cross certificate: the new authority's name and key, signed by the old one.
+#[test]
+fn the_path_length_leaves_room_for_one_cross_certificate() {
+    let dir = OpensslDir::new();
+    let old = new_authority(&DistinguishedName::of("old"), None, key(KeyAlgorithm::EcdsaP256), dates(), serial());
+    let old = old.unwrap();
+    let kept = old.renew(Some(0), dates(), serial());
+    assert_eq!((old.certificate.path_length, kept.path_length), (Some(1), Some(0)));
+    assert_eq!(old.renew(None, dates(), serial()).path_length, None);
+    dir.write("old.pem", old.certificate.to_pem());
+    dir.write("kept.pem", kept.to_pem());
+    dir.write("old.key", old.key.to_pem());
+    dir.authority("new", "-subj /CN=new");
+    dir.openssl("x509 -x509toreq -in new.pem -signkey new.key -out new.csr");
+    dir.write("cross.ext", "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign\n");
+    dir.openssl("x509 -req -in new.csr -CA old.pem -CAkey old.key -extfile cross.ext -days 30 -out cross.pem");
+    let new_key = PrivateKey::from_pem(&dir.read("new.key"), None).unwrap();
+    let new = Authority { certificate: dir.certificate("new.pem"), key: Arc::new(new_key) };
+    let leaf = new.sign_leaf(&host(&["pandora"], &[]), &key(KeyAlgorithm::EcdsaP256), dates(), serial()).unwrap();
+    dir.write("leaf.pem", leaf.to_pem());
+    dir.openssl("verify -CAfile old.pem -untrusted cross.pem leaf.pem");
+    assert!(!dir.openssl_says("verify -CAfile kept.pem -untrusted cross.pem leaf.pem").0, "pathlen 0 refuses it");
+}
+
+#[test]
+fn the_e_mail_address_of_an_authority_is_an_rfc822_name_too() {
+    let dir = OpensslDir::new();
+    for (address, expected) in [("admin@bodkys.house", true), ("", false), ("admin", false)] {
+        let subject = DistinguishedName { email_address: address.into(), ..DistinguishedName::of("Docker CA") };
+        let authority = new_authority(&subject, None, key(KeyAlgorithm::EcdsaP256), dates(), serial()).unwrap();
+        let renewed = authority.renew(Some(1), dates(), serial());
+        let leaf =
+            authority.sign_leaf(&host(&["pandora"], &[]), &key(KeyAlgorithm::EcdsaP256), dates(), serial()).unwrap();
+        dir.write("leaf.pem", leaf.to_pem());
+        for certificate in [&authority.certificate, &renewed] {
+            dir.write("ca.pem", certificate.to_pem());
+            let text = dir.openssl("x509 -in ca.pem -noout -text");
+            let name = "X509v3 Subject Alternative Name: \n                email:admin@bodkys.house\n";
+            assert_eq!(text.contains(name), expected, "{address:?}: {text}");
+            assert!(expected || !text.contains("Subject Alternative Name"), "{address:?}: {text}");
+            dir.openssl("verify -x509_strict -CAfile ca.pem leaf.pem");
+            assert!(webpki_accepts(certificate, &leaf, Usage::Server));
+        }
+    }
+}
+
 #[test]
 fn an_authority_says_what_it_is() {
     let dir = OpensslDir::new();
@@ -200,7 +275,7 @@ fn an_authority_says_what_it_is() {
     let critical =
         |name: &str, value: &str| text.contains(&format!("X509v3 {name}: critical\n                {value}"));
     assert!(
-        critical("Basic Constraints", "CA:TRUE, pathlen:0") && critical("Key Usage", "Certificate Sign, CRL Sign"),
+        critical("Basic Constraints", "CA:TRUE, pathlen:1") && critical("Key Usage", "Certificate Sign, CRL Sign"),
         "{text}"
     );
     assert!(text.contains("X509v3 Name Constraints: critical"), "{text}");
@@ -222,7 +297,7 @@ fn leaves_verify_under_adopted_authorities_of_any_name() {
         dir.authority("ca", &format!("-multivalue-rdn {encoding} -subj {subject}"));
         let key = PrivateKey::from_pem(&dir.read("ca.key"), None).unwrap();
         let authority = Authority { certificate: dir.certificate("ca.pem"), key: Arc::new(key) };
-        let renewed = authority.renew(dates(), serial());
+        let renewed = authority.renew(Some(1), dates(), serial());
         assert_eq!(renewed.subject, authority.certificate.subject, "{subject}");
         let leaf_key = self::key(KeyAlgorithm::EcdsaP256);
         let leaf = authority.sign_leaf(&host(&["pandora"], &[]), &leaf_key, dates(), serial()).unwrap();
@@ -248,7 +323,7 @@ fn dates_from_1970_to_the_end_of_time_are_written_and_read() {
         ("9998-01-01T00:00:00Z", 876_600),
     ] {
         let wanted = lifecycle::dates(now.parse().unwrap(), SignedDuration::from_hours(hours), None);
-        let read = authority.renew(wanted, serial());
+        let read = authority.renew(Some(1), wanted, serial());
         assert_eq!(read.not_after.as_second(), wanted.not_after.as_second(), "{now}");
         assert_eq!(read.not_before.as_second(), wanted.not_before.as_second().max(0), "{now}");
     }

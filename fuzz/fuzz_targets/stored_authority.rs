@@ -57,7 +57,7 @@ fn adopted(authority: &Authority) {
 /// Whatever an authority's certificate says, it signs a leaf and renews itself.
 fn signs(authority: &Authority) {
     let dates = lifecycle::dates(now(), SignedDuration::from_hours(1), Some(authority.certificate.not_after));
-    let renewed = authority.renew(dates, Serial([2; 16]));
+    let renewed = authority.renew(Some(1), dates, Serial([2; 16]));
     assert!(renewed.is_issued_by(&authority.certificate) && renewed.is_issued_by(&renewed));
     assert_eq!(renewed.name_constraints, authority.certificate.name_constraints);
     assert!(renewed.is_ca);

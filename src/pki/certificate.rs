@@ -66,6 +66,8 @@ pub struct Certificate {
     pub digest: SignatureDigest,
     /// `basicConstraints` has CA:TRUE, so that it may sign certificates.
     pub is_ca: bool,
+    /// `pathLenConstraint` of `basicConstraints`, where there is one.
+    pub path_length: Option<u8>,
     /// `keyUsage`, where there is one: whether it has keyCertSign.
     pub may_sign: Option<bool>,
     /// `extKeyUsage`, where there is one.
@@ -74,6 +76,8 @@ pub struct Certificate {
     pub dns_names: Vec<String>,
     /// IP addresses, in order.
     pub ip_addresses: Vec<IpAddr>,
+    /// URIs in `subjectAltName`, in order.
+    pub uris: Vec<String>,
     /// `nameConstraints`, where there is one.
     pub name_constraints: Option<NameConstraints>,
     /// `subjectKeyIdentifier`, where there is one.
@@ -155,7 +159,8 @@ fn read(der: &[u8]) -> Option<Certificate> {
     let public_key = tbs.public_key.to_der().ok()?;
     let subject = tbs.subject.to_der().ok()?;
     let extensions = tbs.extensions.clone().unwrap_or_default();
-    let (dns_names, ip_addresses) = alternative_names(&extensions)?;
+    let basic = extension::<BasicConstraints>(&extensions)?;
+    let AlternativeNames { dns_names, ip_addresses, uris } = alternative_names(&extensions)?;
     Some(Certificate {
         der: der.to_vec(),
         serial: hex(tbs.serial_number.as_bytes()),
@@ -167,11 +172,13 @@ fn read(der: &[u8]) -> Option<Certificate> {
         algorithm: PublicKeyInfo::from_der(&public_key).ok().and_then(|info| public_algorithm(&info)),
         public_key,
         digest: signature_digest(signed.signature_algorithm.oid),
-        is_ca: extension::<BasicConstraints>(&extensions)?.is_some_and(|basic| basic.ca),
+        is_ca: basic.as_ref().is_some_and(|basic| basic.ca),
+        path_length: basic.and_then(|basic| basic.path_len_constraint),
         may_sign: extension::<KeyUsage>(&extensions)?.map(|usage| usage.key_cert_sign()),
         extended_usage: extension::<ExtendedKeyUsage>(&extensions)?.map(|usage| usage.0),
         dns_names,
         ip_addresses,
+        uris,
         name_constraints: extension::<NameConstraints>(&extensions)?,
         subject_key_id: extension::<SubjectKeyIdentifier>(&extensions)?.map(|id| id.0.as_bytes().to_vec()),
         authority_key_id: extension::<AuthorityKeyIdentifier>(&extensions)?
@@ -193,17 +200,24 @@ where
     }
 }
 
-fn alternative_names(extensions: &Extensions) -> Option<(Vec<String>, Vec<IpAddr>)> {
-    let names = extension::<SubjectAltName>(extensions)?.map(|names| names.0).unwrap_or_default();
-    let (mut dns, mut ip) = (Vec::new(), Vec::new());
-    for name in names {
+#[derive(Default)]
+struct AlternativeNames {
+    dns_names: Vec<String>,
+    ip_addresses: Vec<IpAddr>,
+    uris: Vec<String>,
+}
+
+fn alternative_names(extensions: &Extensions) -> Option<AlternativeNames> {
+    let mut found = AlternativeNames::default();
+    for name in extension::<SubjectAltName>(extensions)?.map(|names| names.0).unwrap_or_default() {
         match name {
-            GeneralName::DnsName(name) => dns.push(name.as_str().to_owned()),
-            GeneralName::IpAddress(bytes) => ip.push(address(bytes.as_bytes())?),
+            GeneralName::DnsName(name) => found.dns_names.push(name.as_str().to_owned()),
+            GeneralName::IpAddress(bytes) => found.ip_addresses.push(address(bytes.as_bytes())?),
+            GeneralName::UniformResourceIdentifier(uri) => found.uris.push(uri.as_str().to_owned()),
             _ => {}
         }
     }
-    Some((dns, ip))
+    Some(found)
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {

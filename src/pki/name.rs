@@ -1,6 +1,6 @@
 //! Distinguished names: fields in, DER out, in the order that openssl writes them.
 
-use der::asn1::{Any, Ia5StringRef, ObjectIdentifier, PrintableStringRef, SetOfVec, Utf8StringRef};
+use der::asn1::{Any, Ia5String, Ia5StringRef, ObjectIdentifier, PrintableStringRef, SetOfVec, Utf8StringRef};
 use der::{Decode, Encode};
 use x509_cert::attr::AttributeTypeAndValue;
 use x509_cert::name::{Name, RdnSequence, RelativeDistinguishedName};
@@ -32,9 +32,9 @@ pub struct DistinguishedName {
     pub email_address: String,
 }
 
-/// A subject cannot be written: country or e-mail address have letters that ASN.1 does not take there.
+/// A name cannot be written: country, e-mail address or URI have letters that ASN.1 does not take there.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("country takes letters only, emailAddress ASCII only")]
+#[error("country takes letters only, emailAddress and URI ASCII only")]
 pub struct NameError;
 
 impl DistinguishedName {
@@ -83,7 +83,47 @@ pub fn common_name(der: &[u8]) -> Option<String> {
     String::from_utf8(value.value().to_vec()).ok()
 }
 
+/// The e-mail addresses in a name's DER that an rfc822Name may hold (RFC 5280, 4.2.1.6): in ASCII, `local@domain`.
+pub fn email_addresses(der: &[u8]) -> Vec<Ia5String> {
+    let Ok(name) = Name::from_der(der) else { return Vec::new() };
+    let values = name.iter().filter(|attribute| attribute.oid == EMAIL).map(|attribute| attribute.value.value());
+    let texts = values.filter_map(|bytes| std::str::from_utf8(bytes).ok().filter(|text| is_mailbox(text)));
+    texts.filter_map(|text| Ia5String::new(text).ok()).collect()
+}
+
+fn is_mailbox(text: &str) -> bool {
+    let parts = text.split_once('@');
+    let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    visible && parts.is_some_and(|(local, domain)| !local.is_empty() && !domain.is_empty() && !domain.contains('@'))
+}
+
 /// A name's DER as text, for messages: `CN=Docker CA,O=Bodky`.
 pub fn display(der: &[u8]) -> String {
     Name::from_der(der).map(|name| name.to_string()).unwrap_or_else(|_| "an unreadable name".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_mailbox_in_the_subject_becomes_an_rfc822_name() {
+        for (address, expected) in [
+            ("admin@bodkys.house", true),
+            ("a.b+c@localhost", true),
+            ("", false),
+            ("admin", false),
+            ("@bodkys.house", false),
+            ("admin@", false),
+            ("two@signs@bodkys.house", false),
+            ("ad min@bodkys.house", false),
+            ("Admin <admin@bodkys.house>", false),
+        ] {
+            let name = DistinguishedName { email_address: address.into(), ..DistinguishedName::of("ca") };
+            let found = email_addresses(&name.to_der().expect("ASCII"));
+            assert_eq!(found.iter().map(|found| found.as_str()).eq([address]), expected, "{address:?}");
+            assert!(expected || found.is_empty(), "{address:?}");
+        }
+        assert!(email_addresses(b"no name").is_empty());
+    }
 }

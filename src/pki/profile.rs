@@ -2,6 +2,7 @@
 
 use super::asn1::PublicKeyInfo;
 use super::certificate::{CLIENT_AUTH, SERVER_AUTH};
+use super::name::NameError;
 use der::asn1::{Ia5String, ObjectIdentifier, OctetString};
 use der::oid::AssociatedOid;
 use der::{Decode, Encode};
@@ -30,20 +31,31 @@ impl Usage {
     }
 }
 
-/// Extensions of an authority: critical CA:TRUE with pathlen 0, keyCertSign and cRLSign, SKI, AKI, name constraints.
-pub fn authority(key_id: &[u8], constraints: Option<&NameConstraints>) -> Extensions {
+/// Path length of a new authority: a later rollover puts one cross certificate between it and a leaf.
+pub const PATH_LENGTH: u8 = 1;
+
+/// Extensions of an authority: critical CA:TRUE with that path length, keyCertSign and cRLSign, SKI, AKI, the subject's
+/// e-mail addresses as rfc822Name (RFC 5280, 4.2.1.6), name constraints.
+pub fn authority(
+    key_id: &[u8],
+    path_length: Option<u8>,
+    emails: &[Ia5String],
+    constraints: Option<&NameConstraints>,
+) -> Extensions {
     let mut extensions = vec![
-        extension(true, &BasicConstraints { ca: true, path_len_constraint: Some(0) }),
+        extension(true, &BasicConstraints { ca: true, path_len_constraint: path_length }),
         extension(true, &KeyUsage(KeyUsages::KeyCertSign | KeyUsages::CRLSign)),
         extension(false, &SubjectKeyIdentifier(octets(key_id))),
         extension(false, &authority_key_id(key_id)),
     ];
+    let emails: Vec<_> = emails.iter().cloned().map(GeneralName::Rfc822Name).collect();
+    extensions.extend(subject_alternative_name(emails));
     extensions.extend(constraints.map(|constraints| extension(true, constraints)));
     extensions
 }
 
 /// Extensions of a leaf: CA:FALSE, digitalSignature (with keyEncipherment for RSA), its usage, names, SKI and AKI.
-pub fn leaf(usage: Usage, dns: &[String], ip: &[IpAddr], key_id: &[u8], issuer_key_id: &[u8], rsa: bool) -> Extensions {
+pub fn leaf(usage: Usage, names: Vec<GeneralName>, key_id: &[u8], issuer_key_id: &[u8], rsa: bool) -> Extensions {
     let mut usages = KeyUsages::DigitalSignature.into();
     if rsa {
         usages |= KeyUsages::KeyEncipherment;
@@ -55,11 +67,13 @@ pub fn leaf(usage: Usage, dns: &[String], ip: &[IpAddr], key_id: &[u8], issuer_k
         extension(false, &SubjectKeyIdentifier(octets(key_id))),
         extension(false, &authority_key_id(issuer_key_id)),
     ];
-    let names = alternative_names(dns, ip);
-    if !names.is_empty() {
-        extensions.push(extension(false, &SubjectAltName(names)));
-    }
+    extensions.extend(subject_alternative_name(names));
     extensions
+}
+
+/// Not critical, since no subject here is empty (RFC 5280, 4.2.1.6); left out where there is no name.
+fn subject_alternative_name(names: Vec<GeneralName>) -> Option<Extension> {
+    (!names.is_empty()).then(|| extension(false, &SubjectAltName(names)))
 }
 
 /// Key identifier of a public key: the first 160 bits of the SHA-256 of its bits (RFC 7093, 2, method 1).
@@ -69,9 +83,18 @@ pub fn key_id(public_key: &[u8]) -> Vec<u8> {
     aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bits).as_ref()[..20].to_vec()
 }
 
-fn alternative_names(dns: &[String], ip: &[IpAddr]) -> Vec<GeneralName> {
+/// Names of a server, for subjectAltName.
+pub fn server_names(dns: &[String], ip: &[IpAddr]) -> Vec<GeneralName> {
     let dns = dns.iter().map(|name| GeneralName::DnsName(Ia5String::new(name).expect("a DNS name is ASCII")));
     dns.chain(ip.iter().map(|address| GeneralName::from(*address))).collect()
+}
+
+/// The one name of a client, for subjectAltName: a URI in ASCII.
+///
+/// # Errors
+/// [`NameError`] where it is not ASCII.
+pub fn client_name(uri: &str) -> Result<Vec<GeneralName>, NameError> {
+    Ia5String::new(uri).map(|uri| vec![GeneralName::UniformResourceIdentifier(uri)]).map_err(|_| NameError)
 }
 
 fn authority_key_id(key_id: &[u8]) -> AuthorityKeyIdentifier {

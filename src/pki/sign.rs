@@ -3,7 +3,7 @@
 use super::asn1::{SignedCertificate, Tbs};
 use super::certificate::Certificate;
 use super::key::{KeyAlgorithm, PrivateKey};
-use super::name::{DistinguishedName, NameError};
+use super::name::{self, DistinguishedName, NameError};
 use super::profile::{self, Usage};
 use der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, UtcTime};
 use der::{Decode, Encode};
@@ -14,6 +14,7 @@ use std::time::Duration;
 use x509_cert::certificate::{Raw, Version};
 use x509_cert::ext::Extensions;
 use x509_cert::ext::pkix::NameConstraints;
+use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::spki::AlgorithmIdentifierRef;
 use x509_cert::time::{Time, Validity};
@@ -66,7 +67,8 @@ pub fn new_authority(
 ) -> Result<Authority, NameError> {
     let subject = subject.to_der()?;
     let key_id = profile::key_id(&key.public_der());
-    let extensions = profile::authority(&key_id, constraints);
+    let emails = name::email_addresses(&subject);
+    let extensions = profile::authority(&key_id, Some(profile::PATH_LENGTH), &emails, constraints);
     let certificate = build(
         &CertificateBody {
             issuer: &subject,
@@ -95,7 +97,7 @@ pub fn self_signed_client(
     let public_key = key.public_der();
     let key_id = profile::key_id(&public_key);
     let rsa = matches!(key.algorithm(), KeyAlgorithm::Rsa(_));
-    let extensions = profile::leaf(Usage::Client, &[], &[], &key_id, &key_id, rsa);
+    let extensions = profile::leaf(Usage::Client, Vec::new(), &key_id, &key_id, rsa);
     Ok(build(
         &CertificateBody { issuer: &subject, subject: &subject, public_key: &public_key, dates, serial, extensions },
         key,
@@ -103,10 +105,12 @@ pub fn self_signed_client(
 }
 
 impl Authority {
-    /// Signs a further certificate for the same key: same subject, same SKI, same name constraints, our profile.
-    pub fn renew(&self, dates: Dates, serial: Serial) -> Certificate {
+    /// Signs a further certificate for the same key: same subject, same SKI, same name constraints, that path length,
+    /// the rest by our profile.
+    pub fn renew(&self, path_length: Option<u8>, dates: Dates, serial: Serial) -> Certificate {
         let old = &self.certificate;
-        let extensions = profile::authority(&self.key_id(), old.name_constraints.as_ref());
+        let emails = name::email_addresses(&old.subject);
+        let extensions = profile::authority(&self.key_id(), path_length, &emails, old.name_constraints.as_ref());
         let public_key = &old.public_key;
         build(
             &CertificateBody { issuer: &old.subject, subject: &old.subject, public_key, dates, serial, extensions },
@@ -125,11 +129,39 @@ impl Authority {
         dates: Dates,
         serial: Serial,
     ) -> Result<Certificate, NameError> {
+        self.sign_named(leaf, profile::server_names(&leaf.dns_names, &leaf.ip_addresses), leaf_key, dates, serial)
+    }
+
+    /// Signs a client's leaf whose one alternative name is `uri`, which says who it is.
+    ///
+    /// The URI is no part of [`LeafProfile`], so no comparison of a profile with a certificate sees it.
+    ///
+    /// # Errors
+    /// [`NameError`].
+    pub fn sign_client(
+        &self,
+        leaf: &LeafProfile,
+        uri: &str,
+        leaf_key: &PrivateKey,
+        dates: Dates,
+        serial: Serial,
+    ) -> Result<Certificate, NameError> {
+        self.sign_named(leaf, profile::client_name(uri)?, leaf_key, dates, serial)
+    }
+
+    fn sign_named(
+        &self,
+        leaf: &LeafProfile,
+        names: Vec<GeneralName>,
+        leaf_key: &PrivateKey,
+        dates: Dates,
+        serial: Serial,
+    ) -> Result<Certificate, NameError> {
         let subject = DistinguishedName::of(&leaf.common_name).to_der()?;
         let public_key = leaf_key.public_der();
         let rsa = matches!(leaf_key.algorithm(), KeyAlgorithm::Rsa(_));
         let key_id = profile::key_id(&public_key);
-        let extensions = profile::leaf(leaf.usage, &leaf.dns_names, &leaf.ip_addresses, &key_id, &self.key_id(), rsa);
+        let extensions = profile::leaf(leaf.usage, names, &key_id, &self.key_id(), rsa);
         let issuer = &self.certificate.subject;
         Ok(build(
             &CertificateBody { issuer, subject: &subject, public_key: &public_key, dates, serial, extensions },

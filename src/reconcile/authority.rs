@@ -11,7 +11,7 @@ use crate::adapters::{Store, StoreError};
 use crate::api::condition::Reason;
 use crate::api::{AUTHORITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use crate::decide::Problem;
-use crate::decide::authority::plan::{AuthoritySecret, PublicBundle};
+use crate::decide::authority::plan::{AuthoritySecret, PublicBundle, path_length};
 use crate::decide::authority::status::{AuthorityOutcome, status};
 use crate::decide::authority::{
     AuthorityPlan, AuthorityStep, DesiredAuthority, ObservedAuthority, Origin, desired, plan,
@@ -254,7 +254,7 @@ async fn apply<S: Store>(
         }
         AuthorityStep::Renew(dates) => {
             let current = plan.current.as_ref().expect("only what is there is renewed");
-            rewrite(ctx, desired, &renewed(current, dates), &plan.bundle, observation).await?;
+            rewrite(ctx, desired, &renewed(desired, current, dates), &plan.bundle, observation).await?;
             Ok(Some(Reason::Renewal))
         }
         AuthorityStep::Rebundle => {
@@ -294,8 +294,8 @@ async fn install<S: Store>(
     write(ctx, &item(desired, &authority.certificate, data), observation.secret.as_ref()).await
 }
 
-fn renewed(current: &StoredAuthority, dates: Dates) -> StoredAuthority {
-    let certificate = current.authority.renew(dates, serial());
+fn renewed(desired: &DesiredAuthority, current: &StoredAuthority, dates: Dates) -> StoredAuthority {
+    let certificate = current.authority.renew(path_length(desired, &current.authority.certificate), dates, serial());
     let former = std::iter::once(current.authority.certificate.clone()).chain(current.former.iter().cloned()).collect();
     let key = Arc::clone(&current.authority.key);
     StoredAuthority { authority: Authority { certificate, key }, former, ..current.clone() }

@@ -66,7 +66,7 @@ fn profiles_are_as_designed() -> anyhow::Result<()> {
     for part in [
         "emailAddress=admin@bodkys.house,CN=Docker CA,OU=Homelab,O=Bodky,L=Saarbrücken,ST=Saarland,C=DE",
         "Version: 3",
-        "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:0",
+        "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:1",
         "X509v3 Key Usage: critical\n                Certificate Sign, CRL Sign",
         "Subject Key Identifier",
         "Authority Key Identifier",
@@ -118,7 +118,7 @@ fn leaves_verify_under_the_old_and_the_renewed_certificate_of_an_authority() -> 
     let issued = Issued::pair("{algorithm: RSA, size: 2048}", "{algorithm: ECDSA}")?;
     let shell = issued.scratch();
     let authority = issued.authority()?;
-    let renewed = under(&authority, authority.renew(now_for_days(3650), serial()));
+    let renewed = under(&authority, authority.renew(None, now_for_days(3650), serial()));
     shell.write("renewed.pem", renewed.certificate.to_pem())?;
     shell.run(&verify("renewed.pem", "renewed.pem", ""))?;
     shell.run(&verify("renewed.pem", &format!("{HOST}/cert.pem"), ""))?;

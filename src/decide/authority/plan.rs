@@ -8,6 +8,7 @@ use crate::decide::Problem;
 use crate::pki::KeyError;
 use crate::pki::lifecycle::{self, issued_at, jitter};
 use crate::pki::material::{AuthorityError, Contents, StoredAuthority};
+use crate::pki::profile::PATH_LENGTH;
 use crate::pki::sign::Dates;
 use crate::pki::{Authority, Certificate, TrustBundle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -280,6 +281,15 @@ fn duration(desired: &DesiredAuthority, certificate: &Certificate) -> SignedDura
         Origin::Existing(_) => {
             issued_at(certificate.not_before).duration_until(certificate.not_after).max(MIN_RENEWAL_GAIN)
         }
+    }
+}
+
+/// Path length of a renewed certificate: one of our own gets the profile's, an adopted one keeps what it has, which its
+/// owner may have meant.
+pub fn path_length(desired: &DesiredAuthority, certificate: &Certificate) -> Option<u8> {
+    match &desired.origin {
+        Origin::New { .. } => Some(PATH_LENGTH),
+        Origin::Existing(_) => certificate.path_length,
     }
 }
 

@@ -294,7 +294,7 @@ fn a_renewal_that_its_authority_bounds_happens_only_where_it_gains_a_tenth() {
     assert_eq!(step.step, LeafStep::Keep, "nothing is gained under the same authority");
     for (gain, renews) in [(days(29), false), (days(30), true)] {
         let later = Authority {
-            certificate: short.renew(lifecycle::dates(made(), days(300) + gain, None), Serial([3; 16])),
+            certificate: short.renew(Some(1), lifecycle::dates(made(), days(300) + gain, None), Serial([3; 16])),
             ..short.clone()
         };
         clamped.observed.signer = view(&later);
