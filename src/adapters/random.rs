@@ -1,5 +1,6 @@
 //! Randomness: serial numbers, salts and private keys. A key that takes long to make does not block the others.
 
+use crate::api::AuthorityIdentity;
 use crate::pki::encrypted::Salt;
 use crate::pki::sign::Serial;
 use crate::pki::{KeyAlgorithm, PrivateKey};
@@ -20,6 +21,11 @@ pub fn serial() -> Serial {
 /// A line that no text holds by chance: the boundary of a form's parts.
 pub fn boundary() -> String {
     format!("dockseal-{}", crate::pki::hex(&random()))
+}
+
+/// A fresh identity of an authority.
+pub fn authority_identity() -> AuthorityIdentity {
+    AuthorityIdentity::new(random())
 }
 
 /// A fresh salt.

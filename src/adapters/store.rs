@@ -2,7 +2,7 @@
 //! decides nothing and retries nothing.
 
 use crate::api::status::{CompanionStatus, ControllerStatus};
-use crate::api::{NamespacedName, Object, ObjectEvent, ObjectRef};
+use crate::api::{AuthorityIdentity, NamespacedName, Object, ObjectEvent, ObjectRef};
 use crate::pki::material::{Data, LeafFacts, read_leaf};
 use k8s_openapi::jiff::Timestamp;
 use std::future::Future;
@@ -33,6 +33,8 @@ pub struct NewItem {
     pub owner: ObjectRef,
     /// Fingerprint of the authority in it, for an annotation.
     pub authority: Option<String>,
+    /// Identity of the authority in it, for an annotation.
+    pub identity: Option<AuthorityIdentity>,
     pub data: Data,
 }
 
@@ -43,6 +45,8 @@ pub struct StoredItem {
     pub owner: Option<ObjectRef>,
     /// Fingerprint of the authority, from the annotation.
     pub authority: Option<String>,
+    /// Identity of the authority, from the annotation.
+    pub identity: Option<AuthorityIdentity>,
     /// Changes with every change.
     pub version: String,
     /// It carries our label, without which no watch sees it.
@@ -130,8 +134,14 @@ pub trait Store: Send + Sync {
         version: &str,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
-    /// Annotates a DockerCA with the fingerprint of the authority that was made for it.
-    fn remember(&self, object: &Object, fingerprint: &str) -> impl Future<Output = Result<(), StoreError>> + Send;
+    /// Annotates a DockerCA with the fingerprint of the authority that was made for it, and with its identity, if one
+    /// is given.
+    fn remember(
+        &self,
+        object: &Object,
+        fingerprint: &str,
+        identity: Option<AuthorityIdentity>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
 
     /// Adds or removes our finalizer.
     fn set_finalizer(&self, object: &Object, held: bool) -> impl Future<Output = Result<(), StoreError>> + Send;

@@ -11,6 +11,7 @@ pub mod docker_client_cert;
 pub mod docker_host_cert;
 pub mod duration;
 pub mod event;
+pub mod identity;
 pub mod key;
 pub mod object;
 pub mod portainer_client;
@@ -24,6 +25,7 @@ pub use docker_ca::{DockerCA, DockerCASpec};
 pub use docker_client_cert::{DockerClientCert, DockerClientCertSpec};
 pub use docker_host_cert::{DockerHostCert, DockerHostCertSpec};
 pub use event::ObjectEvent;
+pub use identity::AuthorityIdentity;
 pub use object::{NamespacedName, Object, ObjectRef, Spec};
 pub use portainer_client::{PortainerClient, PortainerClientSpec};
 
@@ -40,6 +42,8 @@ pub const MANAGED_LABEL: &str = "dockseal.dev/managed";
 pub const OWNER_ANNOTATION: &str = "dockseal.dev/owner";
 /// Annotation on a DockerCA: SHA-256 of the public key of the authority that was made for it, in hex.
 pub const AUTHORITY_ANNOTATION: &str = "dockseal.dev/authority";
+/// Annotation on a DockerCA and on its Secret: the identity of its authority, which renewals and rollovers keep.
+pub const IDENTITY_ANNOTATION: &str = "dockseal.dev/identity";
 /// Annotation by which a user asks for a new authority in place of the lost one that it names.
 pub const REPLACE_AUTHORITY_ANNOTATION: &str = "dockseal.dev/replace-authority";
 /// Annotation by which a user asks for a renewal: an RFC 3339 instant.

@@ -3,7 +3,7 @@
 use super::LocalError;
 use crate::adapters::disk::store::{StoredRecord, read_all};
 use crate::adapters::store::StoredKind;
-use crate::api::{AUTHORITY_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION};
+use crate::api::{AUTHORITY_ANNOTATION, IDENTITY_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::io::Write;
 use std::path::Path;
@@ -58,6 +58,9 @@ fn manifest(item: &StoredRecord, owner: &str) -> Result<Zeroizing<String>, Local
     line(format!("    {}: {}", quoted(OWNER_ANNOTATION), quoted(owner)));
     if let Some(authority) = &item.authority {
         line(format!("    {}: {}", quoted(AUTHORITY_ANNOTATION), quoted(authority)));
+    }
+    if let Some(identity) = &item.identity {
+        line(format!("    {}: {}", quoted(IDENTITY_ANNOTATION), quoted(identity)));
     }
     if let Some(type_) = item.type_.as_deref().filter(|_| item.shelf == StoredKind::Secrets) {
         line(format!("type: {}", quoted(type_)));

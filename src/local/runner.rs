@@ -7,7 +7,7 @@ use super::status_table::{Row, StatusTable};
 use super::this_host::delivery_to;
 use crate::adapters::{Clock, DiskStore, StoreError};
 use crate::api::status::CompanionStatus;
-use crate::api::{AUTHORITY_ANNOTATION, Kind, NamespacedName, Object, ObjectRef, Spec};
+use crate::api::{AUTHORITY_ANNOTATION, IDENTITY_ANNOTATION, Kind, NamespacedName, Object, ObjectRef, Spec};
 use crate::decide::delivery::Deliverer;
 use crate::reconcile::{Context, Permit, Reconciled, RelatedState, reconcile};
 use parking_lot::Mutex;
@@ -245,7 +245,8 @@ async fn reconcile_item(ctx: &Context<DiskStore>, item: WorkItem, permits: &Arc<
     (item.index, done)
 }
 
-/// Fails where the remembered fingerprint of an authority cannot be read: without it, a new authority would be made.
+/// Fails where the remembered fingerprint of an authority cannot be read, or its identity: without them, a new one would
+/// be made.
 fn check_remembered(store: &DiskStore, object: &Object) -> Result<(), StoreError> {
     if object.at.kind != Kind::DockerCA {
         return Ok(());
@@ -256,7 +257,7 @@ fn check_remembered(store: &DiskStore, object: &Object) -> Result<(), StoreError
         source: Box::new(error),
         retry_after: None,
     };
-    store.remembered(&object.at).map(|_| ()).map_err(failed)
+    store.remembered(&object.at).and_then(|_| store.identity(&object.at)).map(|_| ()).map_err(failed)
 }
 
 fn own_name(object: &Object) -> NamespacedName {
@@ -271,13 +272,16 @@ fn leave_delivery_out(object: &mut Object, host: Option<&str>) {
     }
 }
 
-/// The authority's fingerprint that the state directory remembers replaces the annotation in the YAML.
+/// The authority's fingerprint and identity that the state directory remembers replace the annotations in the YAML.
 fn add_remembered(store: &DiskStore, object: &mut Object) {
     if object.at.kind != Kind::DockerCA {
         return;
     }
     if let Ok(Some(fingerprint)) = store.remembered(&object.at) {
         object.annotations.insert(AUTHORITY_ANNOTATION.to_owned(), fingerprint);
+    }
+    if let Ok(Some(identity)) = store.identity(&object.at) {
+        object.annotations.insert(IDENTITY_ANNOTATION.to_owned(), identity);
     }
 }
 

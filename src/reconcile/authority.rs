@@ -5,11 +5,13 @@ use super::authority_cache::CachedAuthority;
 use super::context::{Context, Reconciled, RelatedState, report};
 use super::finalizer::in_use;
 use super::permit::Permit;
-use crate::adapters::random::{salt, serial};
+use crate::adapters::random::{authority_identity, salt, serial};
 use crate::adapters::store::{AUTHORITY_TYPE, LEAF_TYPE, NewItem, StoredItem, StoredKind};
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::Reason;
-use crate::api::{AUTHORITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
+use crate::api::{
+    AUTHORITY_ANNOTATION, AuthorityIdentity, IDENTITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec,
+};
 use crate::decide::Problem;
 use crate::decide::authority::plan::{AuthoritySecret, PublicBundle, path_length};
 use crate::decide::authority::status::{AuthorityOutcome, status};
@@ -55,9 +57,9 @@ pub async fn reconcile<S: Store>(
         }
     };
     let mut outcome = AuthorityOutcome::default();
-    let mut remembered = fingerprint_in(object, AUTHORITY_ANNOTATION);
+    let mut remembered = Remembered::by(object);
     for _ in 0..MAX_STEPS {
-        let observation = observe(ctx, object, &desired, related, remembered.clone()).await?;
+        let observation = observe(ctx, object, &desired, related, &remembered).await?;
         let plan = plan(&desired, &observation.observed, ctx.clock.now());
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
         let step = match plan.step.clone() {
@@ -77,9 +79,9 @@ pub async fn reconcile<S: Store>(
                 outcome.problem = Some(problem);
                 return finish_closed(ctx, object, Some(&desired), outcome).await;
             }
-            AuthorityStep::Remember(fingerprint) => {
-                ctx.store.remember(object, &fingerprint).await?;
-                remembered = Some(fingerprint);
+            AuthorityStep::Remember(fingerprint, identity) => {
+                ctx.store.remember(object, &fingerprint, identity).await?;
+                remembered = remembered.with(fingerprint, identity);
             }
             step => {
                 outcome.issued_for =
@@ -95,6 +97,23 @@ fn fingerprint_in(object: &Object, annotation: &str) -> Option<String> {
     object.annotation(annotation).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 
+/// What the object's annotations say of its authority.
+struct Remembered {
+    fingerprint: Option<String>,
+    identity: Option<AuthorityIdentity>,
+}
+
+impl Remembered {
+    fn by(object: &Object) -> Remembered {
+        let identity = object.annotation(IDENTITY_ANNOTATION).and_then(AuthorityIdentity::parse);
+        Remembered { fingerprint: fingerprint_in(object, AUTHORITY_ANNOTATION), identity }
+    }
+
+    fn with(self, fingerprint: String, identity: Option<AuthorityIdentity>) -> Remembered {
+        Remembered { fingerprint: Some(fingerprint), identity: identity.or(self.identity) }
+    }
+}
+
 /// What was observed, with the objects that apply writes.
 struct Observation {
     observed: ObservedAuthority,
@@ -108,19 +127,22 @@ async fn observe<S: Store>(
     object: &Object,
     desired: &DesiredAuthority,
     related: &RelatedState,
-    remembered: Option<String>,
+    remembered: &Remembered,
 ) -> Result<Observation, StoreError> {
     let passphrase = passphrase(ctx, desired).await?;
     let given = passphrase.as_ref().ok().cloned().flatten();
     let secret = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
     let config_map = ctx.store.read(StoredKind::ConfigMaps, &desired.bundle).await?;
     let stored = authority_secret(object, secret.as_ref(), given.clone()).await;
+    let ours = secret.as_ref().filter(|secret| secret.owner.as_ref() == Some(&object.at));
     let observed = ObservedAuthority {
         existing: existing(ctx, desired, &stored, given.clone()).await?,
         trust: trust(ctx, object).await?,
         bundle: public_bundle(object, config_map.as_ref()),
         passphrase: passphrase.map(|_| ()),
-        remembered,
+        remembered: remembered.fingerprint.clone(),
+        identity_in_secret: ours.and_then(|secret| secret.identity),
+        identity_on_object: remembered.identity,
         replace: fingerprint_in(object, REPLACE_AUTHORITY_ANNOTATION),
         reported: object.previous.fingerprint.clone(),
         rival: related.rival.clone(),
@@ -263,7 +285,7 @@ async fn apply<S: Store>(
             Ok(None)
         }
         AuthorityStep::PublishBundle => publish_bundle(ctx, desired, &plan.bundle, observation).await.map(|()| None),
-        AuthorityStep::Keep | AuthorityStep::Remember(_) | AuthorityStep::Refuse(_) => {
+        AuthorityStep::Keep | AuthorityStep::Remember(..) | AuthorityStep::Refuse(_) => {
             unreachable!("reconcile does these itself")
         }
     }
@@ -291,7 +313,7 @@ async fn install<S: Store>(
     let seal = move || material::stored_key(&key, passphrase.as_ref().map(|bytes| bytes.as_slice()), &salt());
     let key_pem = on_own_thread(seal).await;
     let data = material::authority(&authority.certificate, key_pem.as_bytes(), &[], &bundle.to_pem());
-    write(ctx, &item(desired, &authority.certificate, data), observation.secret.as_ref()).await
+    write(ctx, &item(desired, &authority.certificate, data, observation), observation.secret.as_ref()).await
 }
 
 fn renewed(desired: &DesiredAuthority, current: &StoredAuthority, dates: Dates) -> StoredAuthority {
@@ -315,16 +337,18 @@ async fn rewrite<S: Store>(
     let known = [certificate.clone()].into_iter().chain(former.certificates().iter().cloned());
     let bundle = TrustBundle::new(known.chain(bundle.certificates().iter().cloned()));
     let data = material::authority(certificate, &stored.key_pem, former.certificates(), &bundle.to_pem());
-    write(ctx, &item(desired, certificate, data), observation.secret.as_ref()).await
+    write(ctx, &item(desired, certificate, data, observation), observation.secret.as_ref()).await
 }
 
-fn item(desired: &DesiredAuthority, certificate: &Certificate, data: Data) -> NewItem {
+/// Every write carries the identity; it is made where none is known.
+fn item(desired: &DesiredAuthority, certificate: &Certificate, data: Data, observation: &Observation) -> NewItem {
     NewItem {
         shelf: StoredKind::Secrets,
         at: desired.secret.clone(),
         type_: AUTHORITY_TYPE,
         owner: desired.object.clone(),
         authority: Some(certificate.key_fingerprint()),
+        identity: Some(observation.observed.identity().unwrap_or_else(authority_identity)),
         data,
     }
 }
@@ -339,7 +363,8 @@ async fn publish_bundle<S: Store>(
     data.insert("ca.crt", bundle.to_pem());
     let at = desired.bundle.clone();
     let owner = desired.object.clone();
-    let item = NewItem { shelf: StoredKind::ConfigMaps, at, type_: LEAF_TYPE, owner, authority: None, data };
+    let item =
+        NewItem { shelf: StoredKind::ConfigMaps, at, type_: LEAF_TYPE, owner, authority: None, identity: None, data };
     write(ctx, &item, observation.config_map.as_ref()).await
 }
 
@@ -359,7 +384,7 @@ async fn finish_open<S: Store>(
 ) -> Result<Reconciled, StoreError> {
     let current = plan.current.as_ref().expect("what is kept is there");
     let certificate = current.authority.certificate.clone();
-    let view = AuthorityView::new(certificate.clone(), plan.bundle.to_pem());
+    let view = AuthorityView::new(certificate.clone(), plan.bundle.to_pem()).with_identity(plan.identity);
     outcome.certificate = Some(certificate);
     let entry = CachedAuthority::Open(Arc::new(current.authority.clone()), Arc::new(view));
     let mut reconciled = finish(ctx, object, Some(desired), outcome, entry).await?;

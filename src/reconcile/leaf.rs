@@ -212,11 +212,20 @@ async fn issue<S: Store>(
         None if is_slow(desired.algorithm) => permit.without(ctx.keys.make(desired.algorithm)).await,
         None => ctx.keys.make(desired.algorithm).await,
     };
-    let signed = request.authority.sign_leaf(&desired.profile, &key, request.dates, serial());
-    let certificate = signed.expect("desired checked the name");
+    let certificate = sign(request, &key);
     let data = material::leaf(&certificate, &key.to_pem(), &request.view.bundle_pem);
     write(ctx, desired, data, stored.map(|stored| stored.version.as_str())).await?;
     Ok(certificate)
+}
+
+/// Clients' certificates say whose they are; hosts have their names.
+fn sign(request: &LeafRequest<'_>, key: &PrivateKey) -> Certificate {
+    let LeafRequest { desired, authority, view, dates, .. } = request;
+    let signed = match view.identity.and_then(|identity| identity.client_uri(&desired.object)) {
+        Some(uri) => authority.sign_client(&desired.profile, &uri, key, *dates, serial()),
+        None => authority.sign_leaf(&desired.profile, key, *dates, serial()),
+    };
+    signed.expect("desired checked the name")
 }
 
 async fn stored_key<S: Store>(ctx: &Context<S>, desired: &DesiredLeaf) -> Result<Option<PrivateKey>, StoreError> {
@@ -253,7 +262,8 @@ async fn write<S: Store>(
 ) -> Result<(), StoreError> {
     let at = desired.secret.clone();
     let owner = desired.object.clone();
-    let item = NewItem { shelf: StoredKind::Secrets, at, type_: LEAF_TYPE, owner, authority: None, data };
+    let item =
+        NewItem { shelf: StoredKind::Secrets, at, type_: LEAF_TYPE, owner, authority: None, identity: None, data };
     match version {
         None => ctx.store.create(&item).await,
         Some(version) => ctx.store.replace(&item, version).await,

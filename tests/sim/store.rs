@@ -6,7 +6,8 @@ use dockseal::adapters::{Store, StoreError};
 use dockseal::api::account::{AccountResource, ObservedResource, ResourceKey};
 use dockseal::api::assignment::AssignedHost;
 use dockseal::api::status::{CompanionStatus, ControllerStatus};
-use dockseal::api::{AUTHORITY_ANNOTATION, FINALIZER, Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
+use dockseal::api::{AUTHORITY_ANNOTATION, AuthorityIdentity, FINALIZER, IDENTITY_ANNOTATION, Kind, NamespacedName};
+use dockseal::api::{Object, ObjectEvent, ObjectRef};
 use dockseal::decide::delivery::rolling_restart::waits_since;
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
@@ -94,7 +95,7 @@ impl MemoryStore {
         let mut tables = self.open();
         tables.versions += 1;
         let version = tables.versions.to_string();
-        let stored = StoredItem { labelled: owner.is_some(), owner, authority: None, version, data };
+        let stored = StoredItem { labelled: owner.is_some(), owner, authority: None, identity: None, version, data };
         tables.things.insert((shelf, at.clone()), stored);
     }
 }
@@ -141,6 +142,7 @@ impl Tables {
         let stored = StoredItem {
             owner,
             authority,
+            identity: item.identity,
             version: self.versions.to_string(),
             labelled: true,
             data: item.data.clone(),
@@ -199,10 +201,16 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
+    async fn remember(
+        &self,
+        object: &Object,
+        fingerprint: &str,
+        identity: Option<AuthorityIdentity>,
+    ) -> Result<(), StoreError> {
         self.open().write("remember", object.at.to_string(), |tables| {
             let annotations = &mut tables.object(object)?.annotations;
             annotations.insert(AUTHORITY_ANNOTATION.to_owned(), fingerprint.to_owned());
+            annotations.extend(identity.map(|identity| (IDENTITY_ANNOTATION.to_owned(), identity.to_string())));
             Ok(())
         })
     }

@@ -6,7 +6,7 @@ use super::file_error::FileError;
 use super::state_directory::{DirectoryError, StateDirectory};
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
-use crate::api::{Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
+use crate::api::{AuthorityIdentity, Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
 use crate::pki::material::{self, Data};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -44,6 +44,8 @@ struct OwnerNote {
     type_: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     authority: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    identity: Option<String>,
 }
 
 impl DiskStore {
@@ -100,6 +102,15 @@ impl DiskStore {
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()).filter(|text| !text.is_empty()))
     }
 
+    /// Identity of the authority of a DockerCA, as it is noted.
+    ///
+    /// # Errors
+    /// [`FileError`] where it is noted and cannot be read.
+    pub fn identity(&self, at: &ObjectRef) -> Result<Option<String>, FileError> {
+        let bytes = atomic_files::read(&self.identity_file(at))?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
     /// The owner of the Secret of that name.
     pub fn owner(&self, at: &NamespacedName) -> Option<ObjectRef> {
         let bytes = atomic_files::read(&self.item_directory(StoredKind::Secrets, at).join(NOTE)).ok().flatten()?;
@@ -146,6 +157,11 @@ impl DiskStore {
     fn fingerprint_file(&self, at: &ObjectRef) -> PathBuf {
         debug_assert_eq!(at.kind, Kind::DockerCA, "only authorities are remembered");
         self.root().join("authorities").join(&*at.namespace).join(&*at.name)
+    }
+
+    /// In a directory of its own, which versions before it pass over: `homelab.identity` is a name of another DockerCA.
+    fn identity_file(&self, at: &ObjectRef) -> PathBuf {
+        self.root().join("identities").join(&*at.namespace).join(&*at.name)
     }
 
     fn read_now(&self, shelf: StoredKind, at: &NamespacedName) -> Result<Option<StoredItem>, StoreError> {
@@ -224,6 +240,8 @@ pub struct StoredRecord {
     pub type_: Option<String>,
     /// Fingerprint of the authority in it.
     pub authority: Option<String>,
+    /// Identity of the authority in it.
+    pub identity: Option<String>,
     pub data: Data,
 }
 
@@ -241,12 +259,18 @@ pub fn read_all(path: &Path) -> Result<Vec<StoredRecord>, DirectoryError> {
                 let Some((data, note)) = read_item(&shelf_path.join(&namespace).join(&name))? else { continue };
                 let at = NamespacedName::new(&namespace, &name);
                 kept.push(match note {
-                    Some(OwnerNote { owner, type_, authority }) => {
-                        StoredRecord { shelf, at, owner: Some(owner), type_, authority, data }
+                    Some(OwnerNote { owner, type_, authority, identity }) => {
+                        StoredRecord { shelf, at, owner: Some(owner), type_, authority, identity, data }
                     }
-                    None => {
-                        StoredRecord { shelf, at, owner: None, type_: None, authority: None, data: Data::default() }
-                    }
+                    None => StoredRecord {
+                        shelf,
+                        at,
+                        owner: None,
+                        type_: None,
+                        authority: None,
+                        identity: None,
+                        data: Data::default(),
+                    },
                 });
             }
         }
@@ -324,14 +348,16 @@ fn read_note(bytes: &[u8]) -> Option<OwnerNote> {
 
 fn stored(data: Data, note: Option<OwnerNote>) -> StoredItem {
     let owner = note.as_ref().and_then(|note| ObjectRef::parse(&note.owner));
+    let identity = note.as_ref().and_then(|note| note.identity.as_deref()).and_then(AuthorityIdentity::parse);
     let authority = note.and_then(|note| note.authority);
-    StoredItem { owner, authority, version: material::digest(&data), labelled: true, data }
+    StoredItem { owner, authority, identity, version: material::digest(&data), labelled: true, data }
 }
 
 fn note(item: &NewItem) -> Vec<u8> {
     let type_ = (item.shelf == StoredKind::Secrets).then(|| item.type_.to_owned());
-    let note = OwnerNote { owner: item.owner.to_string(), type_, authority: item.authority.clone() };
-    serde_json::to_vec(&note).expect("three strings are JSON")
+    let (authority, identity) = (item.authority.clone(), item.identity.map(|identity| identity.to_string()));
+    let note = OwnerNote { owner: item.owner.to_string(), type_, authority, identity };
+    serde_json::to_vec(&note).expect("four strings are JSON")
 }
 
 fn files<'a>(item: &'a NewItem, note: &'a [u8]) -> Vec<NewFile<'a>> {
@@ -381,10 +407,19 @@ impl Store for DiskStore {
         self.on_own_thread(move |store| store.delete_now(shelf, &at, &version)).await
     }
 
-    async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
+    async fn remember(
+        &self,
+        object: &Object,
+        fingerprint: &str,
+        identity: Option<AuthorityIdentity>,
+    ) -> Result<(), StoreError> {
         let (at, text) = (object.at.clone(), format!("{fingerprint}\n"));
         self.on_own_thread(move |store| {
-            store.write_text(&store.fingerprint_file(&at), &text).map_err(|error| failed(error, at.to_string()))
+            let identity = identity.map(|identity| (store.identity_file(&at), format!("{identity}\n")));
+            let mut notes = identity.into_iter().chain([(store.fingerprint_file(&at), text)]);
+            notes
+                .try_for_each(|(file, text)| store.write_text(&file, &text))
+                .map_err(|error| failed(error, at.to_string()))
         })
         .await
     }

@@ -6,8 +6,8 @@ use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind,
 use crate::api::ObjectEvent;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
 use crate::api::{
-    API_VERSION, AUTHORITY_ANNOTATION, FINALIZER, GROUP, Kind, MANAGED_LABEL, NamespacedName, OWNER_ANNOTATION, Object,
-    ObjectRef,
+    API_VERSION, AUTHORITY_ANNOTATION, AuthorityIdentity, FINALIZER, GROUP, IDENTITY_ANNOTATION, Kind, MANAGED_LABEL,
+    NamespacedName, OWNER_ANNOTATION, Object, ObjectRef,
 };
 use crate::pki::material::{Data, written_leaf};
 use k8s_openapi::ByteString;
@@ -188,8 +188,15 @@ impl Store for KubeStore {
         }
     }
 
-    async fn remember(&self, object: &Object, fingerprint: &str) -> Result<(), StoreError> {
-        let metadata = json!({ "uid": object.uid, "resourceVersion": object.version, "annotations": { AUTHORITY_ANNOTATION: fingerprint } });
+    async fn remember(
+        &self,
+        object: &Object,
+        fingerprint: &str,
+        identity: Option<AuthorityIdentity>,
+    ) -> Result<(), StoreError> {
+        let mut annotations = BTreeMap::from([(AUTHORITY_ANNOTATION, fingerprint.to_owned())]);
+        annotations.extend(identity.map(|identity| (IDENTITY_ANNOTATION, identity.to_string())));
+        let metadata = json!({ "uid": object.uid, "resourceVersion": object.version, "annotations": annotations });
         self.patch(object, "annotate", json!({ "metadata": metadata })).await
     }
 
@@ -346,6 +353,7 @@ fn mark(metadata: &mut ObjectMeta, item: &NewItem) {
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(OWNER_ANNOTATION.into(), item.owner.to_string());
     annotations.extend(item.authority.iter().map(|authority| (AUTHORITY_ANNOTATION.into(), authority.clone())));
+    annotations.extend(item.identity.map(|identity| (IDENTITY_ANNOTATION.into(), identity.to_string())));
 }
 
 fn has(live: &impl ResourceExt, version: &str) -> bool {
@@ -375,6 +383,7 @@ fn stored(meta: ObjectMeta, data: Data) -> StoredItem {
     StoredItem {
         owner: owner(&meta),
         authority: annotation(AUTHORITY_ANNOTATION),
+        identity: annotation(IDENTITY_ANNOTATION).and_then(|text| AuthorityIdentity::parse(&text)),
         labelled: meta
             .labels
             .as_ref()

@@ -2,8 +2,8 @@
 
 use super::adopt;
 use super::desired::{DesiredAuthority, Origin};
-use crate::api::ObjectRef;
 use crate::api::condition::Reason;
+use crate::api::{AuthorityIdentity, IDENTITY_ANNOTATION, ObjectRef};
 use crate::decide::Problem;
 use crate::pki::KeyError;
 use crate::pki::lifecycle::{self, issued_at, jitter};
@@ -56,12 +56,23 @@ pub struct ObservedAuthority {
     pub trust: Result<Vec<Certificate>, Problem>,
     /// Fingerprint of the authority that was made for the object.
     pub remembered: Option<String>,
+    /// Identity of the authority, where its Secret has one.
+    pub identity_in_secret: Option<AuthorityIdentity>,
+    /// Identity of the authority, where the object has one.
+    pub identity_on_object: Option<AuthorityIdentity>,
     /// The lost one that the user wants replaced.
     pub replace: Option<String>,
     /// Fingerprint in the last status.
     pub reported: Option<String>,
     /// Another object that has the Secret rather than this one.
     pub rival: Option<ObjectRef>,
+}
+
+impl ObservedAuthority {
+    /// The identity that the authority has: the Secret's counts, else the object's. None where one is to be made.
+    pub fn identity(&self) -> Option<AuthorityIdentity> {
+        self.identity_in_secret.or(self.identity_on_object)
+    }
 }
 
 /// What to do next.
@@ -76,10 +87,10 @@ pub enum AuthorityStep {
     Adopt(Reason, Authority),
     /// A further certificate for the same key.
     Renew(Dates),
-    /// Write `ca.crt` of the Secret anew.
+    /// Write `ca.crt` and the identity of the Secret anew.
     Rebundle,
-    /// Note the fingerprint on the object.
-    Remember(String),
+    /// Note the fingerprint on the object, and the identity where it has none.
+    Remember(String, Option<AuthorityIdentity>),
     /// Write the ConfigMap with the public bundle.
     PublishBundle,
     /// The user must fix something first.
@@ -95,6 +106,8 @@ pub struct AuthorityPlan {
     pub current: Option<Arc<StoredAuthority>>,
     /// What hosts and clients are to trust.
     pub bundle: TrustBundle,
+    /// The identity that its Secret has.
+    pub identity: Option<AuthorityIdentity>,
     /// What the user should fix, although the authority signs all the same.
     pub notice: Option<Problem>,
     /// When to plan again, if nothing changes.
@@ -111,7 +124,14 @@ pub fn plan(desired: &DesiredAuthority, observed: &ObservedAuthority, now: Times
 }
 
 fn resting(step: AuthorityStep) -> AuthorityPlan {
-    AuthorityPlan { step, current: None, bundle: TrustBundle::default(), notice: None, requeue_at: None }
+    AuthorityPlan {
+        step,
+        current: None,
+        bundle: TrustBundle::default(),
+        identity: None,
+        notice: None,
+        requeue_at: None,
+    }
 }
 
 /// The authority that is stored, or none where one may be made; lost, it is never silently replaced.
@@ -211,8 +231,12 @@ fn keep_alive(
         Ok(trust) => (bundle(&current, trust, now), None),
         Err(problem) => (stored_bundle(&current, now), Some(problem.clone())),
     };
-    let step = if observed.remembered.as_ref() != Some(&fingerprint) {
-        AuthorityStep::Remember(fingerprint)
+    let identity = observed.identity_in_secret;
+    let noted = observed.remembered.as_ref() == Some(&fingerprint) && observed.identity_on_object.is_some();
+    let step = if identity.is_none() {
+        AuthorityStep::Rebundle // an older version made it: first the Secret, then the object, and no certificate
+    } else if !noted {
+        AuthorityStep::Remember(fingerprint, identity.filter(|_| observed.identity_on_object.is_none()))
     } else if now >= renew_at(desired, certificate) || now < certificate.not_before {
         AuthorityStep::Renew(lifecycle::dates(now, duration(desired, certificate), None))
     } else if bundle.to_pem().as_bytes() != current.bundle {
@@ -220,10 +244,12 @@ fn keep_alive(
     } else {
         publish(&observed.bundle, &bundle).unwrap_or(AuthorityStep::Keep)
     };
-    let notice =
-        notice.or_else(|| foreign_config_map(desired, &observed.bundle)).or_else(|| other_wishes(desired, certificate));
+    let notice = notice
+        .or_else(|| foreign_config_map(desired, &observed.bundle))
+        .or_else(|| other_identity(desired, observed))
+        .or_else(|| other_wishes(desired, certificate));
     let requeue_at = requeue_at(desired, certificate, &bundle, now);
-    AuthorityPlan { step, bundle, notice, requeue_at: Some(requeue_at), current: Some(current) }
+    AuthorityPlan { step, bundle, identity, notice, requeue_at: Some(requeue_at), current: Some(current) }
 }
 
 /// The newest certificate, the earlier ones that still run, and what is trusted besides.
@@ -252,6 +278,20 @@ fn foreign_config_map(desired: &DesiredAuthority, stored: &PublicBundle) -> Opti
     (*stored == PublicBundle::NotOurs).then(|| {
         let message = format!("ConfigMap {} belongs to someone else and stays untouched: delete it", desired.bundle);
         Problem::spec(Reason::ConfigMapConflict, message)
+    })
+}
+
+/// Object and Secret name two identities, and neither is overwritten: the Secret's counts, since it is beside the key.
+fn other_identity(desired: &DesiredAuthority, observed: &ObservedAuthority) -> Option<Problem> {
+    let (stored, noted) = observed.identity_in_secret.zip(observed.identity_on_object)?;
+    let DesiredAuthority { object, secret, .. } = desired;
+    (stored != noted).then(|| {
+        let message = format!(
+            "annotation {IDENTITY_ANNOTATION}: it is {noted}, and that of Secret {secret} is {stored}, which counts: \
+             remove the DockerCA's (without a cluster the file identities/{}/{} in the state directory)",
+            object.namespace, object.name
+        );
+        Problem::spec(Reason::InvalidSpec, message)
     })
 }
 

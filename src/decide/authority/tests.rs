@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::api::condition::Reason;
-use crate::api::{DockerCA, DockerCASpec, Object, docker_ca::Subject};
+use crate::api::{AuthorityIdentity, DockerCA, DockerCASpec, Object, docker_ca::Subject};
 use crate::pki::material::{AuthorityError, StoredAuthority, authority, read_authority, stored_key};
 use crate::pki::sign::{Serial, new_authority};
-use crate::pki::{KeyError, PrivateKey, encrypted::Salt, lifecycle, name};
+use crate::pki::{Certificate, KeyError, PrivateKey, encrypted::Salt, lifecycle, name};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use plan::{AuthoritySecret, PublicBundle};
 use std::sync::Arc;
@@ -60,6 +60,10 @@ fn done(plan: &AuthorityPlan) -> Done {
         }
         other => panic!("no such end: {other:?}"),
     }
+}
+
+fn identities() -> [AuthorityIdentity; 2] {
+    [[1; 16], [2; 16]].map(AuthorityIdentity::new)
 }
 
 /// Ed25519, 32 equal bytes each.
@@ -117,13 +121,16 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
                     existing: None,
                     trust: Ok(Vec::new()),
                     remembered: remembered.clone(),
+                    identity_in_secret: Some(identities()[0]),
+                    identity_on_object: Some(identities()[0]),
                     replace,
                     reported: reported.clone(),
                     rival: None,
                 };
                 let planned = plan(&desired, &observed, now());
                 assert_eq!(done(&planned), expected, "{row}");
-                if let (Done::Kept(fingerprint), AuthorityStep::Remember(noted)) = (done(&planned), &planned.step) {
+                if let (Done::Kept(fingerprint), AuthorityStep::Remember(noted, None)) = (done(&planned), &planned.step)
+                {
                     assert_eq!(*noted, fingerprint, "{row}");
                     assert_ne!(remembered, Some(fingerprint), "{row}");
                 }
@@ -134,4 +141,60 @@ fn an_authority_is_made_once_whatever_is_known_and_stored() {
         }
     }
     assert_eq!(rows, 6 * 81);
+}
+
+/// Two places keep the identity; from each pair the step to the same one in both, and no certificate for any of it.
+#[test]
+fn an_identity_is_made_once_and_neither_place_is_overwritten() {
+    let (this, desired) = (made(KEYS[0]), wanted());
+    let fingerprint = this.authority.certificate.key_fingerprint();
+    let [one, two] = identities();
+    for (in_secret, on_object, known, step, notice) in [
+        (None, None, None, "Rebundle", false),
+        (None, Some(two), Some(two), "Rebundle", false),
+        (Some(one), None, Some(one), "Remember", false),
+        (Some(one), Some(one), Some(one), "PublishBundle", false),
+        (Some(one), Some(two), Some(one), "PublishBundle", true),
+    ] {
+        let observed = ObservedAuthority {
+            stored: AuthoritySecret::Sound(Arc::clone(&this)),
+            bundle: PublicBundle::Absent,
+            passphrase: Ok(()),
+            existing: None,
+            trust: Ok(Vec::new()),
+            remembered: Some(fingerprint.clone()),
+            identity_in_secret: in_secret,
+            identity_on_object: on_object,
+            replace: None,
+            reported: None,
+            rival: None,
+        };
+        let row = format!("{in_secret:?} in the Secret, {on_object:?} on the object");
+        assert_eq!(observed.identity(), known, "{row}");
+        let planned = plan(&desired, &observed, now());
+        assert!(format!("{:?}", planned.step).starts_with(step), "{row}: {:?}", planned.step);
+        assert_eq!(planned.notice.is_some(), notice, "{row}");
+        assert_eq!(planned.identity, in_secret, "{row}");
+        if let AuthorityStep::Remember(_, noted) = planned.step {
+            assert_eq!(noted, Some(one), "{row}");
+        }
+        let unnoted = plan(&desired, &ObservedAuthority { remembered: None, ..observed }, now());
+        if let (AuthorityStep::Remember(noted, identity), Some(_)) = (unnoted.step, on_object) {
+            assert_eq!((noted, identity), (fingerprint.clone(), None), "{row}: the object's stays");
+        }
+    }
+}
+
+#[test]
+fn a_renewal_gives_our_own_path_length_1_and_an_adopted_one_what_it_has() {
+    let certificate = &made(KEYS[0]).authority.certificate;
+    let own = wanted();
+    let adopted = DesiredAuthority { origin: Origin::Existing(own.secret.clone()), ..own.clone() };
+    for (has, own_gets, adopted_gets) in
+        [(Some(0), Some(1), Some(0)), (Some(1), Some(1), Some(1)), (Some(3), Some(1), Some(3)), (None, Some(1), None)]
+    {
+        let certificate = Certificate { path_length: has, ..certificate.clone() };
+        assert_eq!(plan::path_length(&own, &certificate), own_gets, "{has:?}");
+        assert_eq!(plan::path_length(&adopted, &certificate), adopted_gets, "{has:?}");
+    }
 }

@@ -8,6 +8,7 @@ pub mod status;
 pub use desired::{DesiredLeaf, desired};
 pub use plan::{LeafPlan, LeafStep, ObservedLeaf, plan};
 
+use crate::api::AuthorityIdentity;
 use crate::pki::Certificate;
 use crate::pki::material::bundle_digest;
 
@@ -22,13 +23,21 @@ pub struct AuthorityView {
     pub bundle_pem: String,
     /// SHA-256 of the bundle's PEM.
     pub bundle_digest: [u8; 32],
+    /// The authority's identity, for the URI in clients' certificates.
+    pub identity: Option<AuthorityIdentity>,
 }
 
 impl AuthorityView {
     /// The view of an authority whose newest certificate and bundle these are.
     pub fn new(certificate: Certificate, bundle_pem: String) -> AuthorityView {
         let bundle_digest = bundle_digest(bundle_pem.as_bytes());
-        AuthorityView { fingerprint: certificate.key_fingerprint(), certificate, bundle_pem, bundle_digest }
+        let fingerprint = certificate.key_fingerprint();
+        AuthorityView { fingerprint, certificate, bundle_pem, bundle_digest, identity: None }
+    }
+
+    /// The same view, of an authority with that identity.
+    pub fn with_identity(self, identity: Option<AuthorityIdentity>) -> AuthorityView {
+        AuthorityView { identity, ..self }
     }
 }
 
