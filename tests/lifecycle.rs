@@ -7,7 +7,9 @@ use dockseal::adapters::StoreError;
 use dockseal::adapters::random::serial;
 use dockseal::adapters::store::StoredKind;
 use dockseal::api::condition::{ConditionType, Reason};
-use dockseal::api::{AUTHORITY_ANNOTATION, Object, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION, Spec};
+use dockseal::api::{
+    AUTHORITY_ANNOTATION, IDENTITY_ANNOTATION, Object, RENEW_REQUESTED_ANNOTATION, REPLACE_AUTHORITY_ANNOTATION, Spec,
+};
 use dockseal::pki::material::Data;
 use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
@@ -185,6 +187,118 @@ fn an_authority_is_made_once_and_comes_back_only_from_its_backup() {
         }
     }
     assert_eq!(sim.issuances(&homelab()), 1);
+}
+
+fn client(name: &str) -> Object {
+    object("DockerClientCert", name, json!({"caRef": {"name": "homelab"}, "commonName": name}))
+}
+
+/// The identity, which object and Secret both have.
+fn identity(sim: &Simulation) -> String {
+    let noted = sim.object(&homelab()).annotation(IDENTITY_ANNOTATION).map(str::to_owned);
+    let stored = sim.secret(&sim.object(&homelab()).secret()).and_then(|secret| secret.identity);
+    assert_eq!(noted, stored.map(|identity| identity.to_string()));
+    noted.expect("an authority has an identity")
+}
+
+/// What a version without identities left behind, after a restart.
+fn made_before_identities(objects: impl IntoIterator<Item = Object>) -> Simulation {
+    let sim = settled(objects);
+    let at = sim.object(&homelab()).secret();
+    sim.store.meddle(StoredKind::Secrets, &at, |stored| stored.identity = None);
+    sim.store.open().objects.get_mut(&homelab()).unwrap().annotations.remove(IDENTITY_ANNOTATION);
+    sim.restarted()
+}
+
+#[test]
+fn an_identity_is_made_once_and_costs_no_write() {
+    let ci = client("ci");
+    let mut sim = settled([authority("1825d"), ci.clone()]);
+    let writes = ["create home/homelab-docker-ca", "remember DockerCA/home/homelab", "create home/homelab-ca-bundle"];
+    assert_eq!(sim.store.open().log[..3], writes, "as many as without it");
+    let made = identity(&sim);
+    let uri = format!("dockseal://{made}/dcc/home/ci");
+    assert_eq!(sim.certificate(&ci.at).uris, [uri.clone()]);
+    let at = sim.object(&homelab()).secret();
+    type Loss = Box<dyn Fn(&mut Simulation)>;
+    let losses: [(&str, Loss); 5] = [
+        ("renewals of both", Box::new(|sim| sim.pass(days(1300)))),
+        ("loss of the status", Box::new(|sim| sim.edit(&homelab(), |object| object.previous = Default::default()))),
+        ("loss of the annotations", Box::new(|sim| sim.edit(&homelab(), |object| object.annotations.clear()))),
+        (
+            "a backup of the Secret without it",
+            Box::new({
+                let at = at.clone();
+                move |sim| sim.store.meddle(StoredKind::Secrets, &at, |stored| stored.identity = None)
+            }),
+        ),
+        (
+            "replacement after loss of the Secret",
+            Box::new(move |sim| {
+                let lost = sim.object(&homelab()).previous.fingerprint.clone().unwrap();
+                sim.store.open().things.remove(&(StoredKind::Secrets, at.clone())).unwrap();
+                sim.edit(&homelab(), |object| {
+                    object.annotations.insert(REPLACE_AUTHORITY_ANNOTATION.into(), lost);
+                });
+            }),
+        ),
+    ];
+    for (what, lose) in losses {
+        lose(&mut sim);
+        sim.touch_all();
+        sim.settle();
+        assert_eq!(identity(&sim), made, "{what}");
+        assert!(sim.is_ready(&homelab()), "{what}: {:?}", sim.object(&homelab()).previous);
+        assert_eq!(sim.certificate(&ci.at).uris, [uri.clone()], "{what}");
+        sim.assert_sound(&homelab());
+        sim.assert_rests();
+    }
+    assert_eq!(sim.issuances(&homelab()), 3, "made, renewed, replaced");
+}
+
+#[test]
+fn an_upgrade_writes_the_identity_and_issues_nothing_however_a_write_is_cut_off() {
+    let objects = || [authority("1825d"), host("pandora", "365d"), client("ci")];
+    let mut sim = made_before_identities(objects());
+    let before = sim.store.open().log.len();
+    sim.settle();
+    let writes = ["replace home/homelab-docker-ca", "remember DockerCA/home/homelab"];
+    assert_eq!(sim.store.open().log[before..], writes, "once, and nothing else");
+    for nth in 0..2 {
+        for cut in [Interruption::Before, Interruption::After] {
+            let mut sim = made_before_identities(objects());
+            let before: Vec<_> = sim.leaves().iter().map(|leaf| sim.certificate(&leaf.at)).collect();
+            sim.cut_off(nth, cut);
+            sim.settle();
+            identity(&sim);
+            assert!(sim.leaves().iter().map(|leaf| sim.certificate(&leaf.at)).eq(before), "{nth} cut off {cut:?}");
+            assert_eq!(sim.issuances(&homelab()), 1, "{nth} cut off {cut:?}");
+            assert_eq!(sim.store.open().events, [], "{nth} cut off {cut:?}");
+            sim.assert_rests();
+        }
+    }
+}
+
+#[test]
+fn of_two_identities_the_secret_s_counts_and_neither_is_overwritten() {
+    let mut sim = settled([authority("1825d")]);
+    let (made, other) = (identity(&sim), "0f".repeat(16));
+    sim.edit(&homelab(), |object| drop(object.annotations.insert(IDENTITY_ANNOTATION.into(), other.clone())));
+    let ci = client("ci");
+    sim.apply(ci.clone());
+    sim.settle();
+    assert_eq!(sim.says(&homelab(), ConditionType::Accepted), "-InvalidSpec");
+    assert_eq!(sim.object(&homelab()).annotation(IDENTITY_ANNOTATION), Some(&*other));
+    assert_eq!(sim.certificate(&ci.at).uris, [format!("dockseal://{made}/dcc/home/ci")], "it signs all the same");
+    sim.assert_rests();
+    sim.edit(&homelab(), |object| drop(object.annotations.remove(IDENTITY_ANNOTATION)));
+    sim.settle();
+    assert_eq!(identity(&sim), made);
+    assert!(sim.is_ready(&homelab()));
+    // What is no identity is none: it is written anew.
+    sim.edit(&homelab(), |object| drop(object.annotations.insert(IDENTITY_ANNOTATION.into(), "x".into())));
+    sim.settle();
+    assert_eq!(identity(&sim), made);
 }
 
 #[test]
@@ -517,6 +631,7 @@ fn an_adopted_authority_is_copied_once_and_lives_on_however_short_it_was() {
         let end = sim.now().saturating_add(life.min(days(365)) + DAY).unwrap();
         live(&mut sim, end);
         assert_eq!(sim.object(&homelab()).previous.fingerprint, Some(ours));
+        identity(&sim);
     }
 }
 
@@ -763,6 +878,7 @@ proptest! {
         let leaves = [leaves.0, leaves.1, leaves.2];
         let mut sim = settled(std::iter::once(ca).chain(leaves.clone()));
         let fingerprint = sim.object(&homelab()).previous.fingerprint.clone();
+        let made = identity(&sim);
         for act in &acts {
             let before: Vec<_> = leaves.iter().map(|leaf| sim.issuances(&leaf.at)).collect();
             perform(&mut sim, act, &leaves);
@@ -777,5 +893,6 @@ proptest! {
         prop_assert_eq!(sim.object(&homelab()).previous.fingerprint.clone(), fingerprint, "the authority was replaced");
         let recorded = sim.object(&homelab()).annotation(AUTHORITY_ANNOTATION).map(str::to_owned);
         prop_assert_eq!(recorded, sim.object(&homelab()).previous.fingerprint.clone());
+        prop_assert_eq!(identity(&sim), made, "the identity was replaced");
     }
 }

@@ -7,7 +7,7 @@ use crate::api::docker_host_cert::Address;
 use crate::api::key::{Algorithm, RotationPolicy};
 use crate::api::reference::CaRef;
 use crate::api::status::{CompanionStatus, ControllerStatus};
-use crate::api::{DockerClientCertSpec, DockerHostCertSpec, Kind, Object, ObjectRef, Spec};
+use crate::api::{AuthorityIdentity, DockerClientCertSpec, DockerHostCertSpec, Kind, Object, ObjectRef, Spec};
 use crate::decide::Problem;
 use crate::pki::constraints::{Subnet, permit};
 use crate::pki::lifecycle;
@@ -169,6 +169,34 @@ struct Case {
 
 fn leaf(authority: &Authority, desired: &DesiredLeaf, dates: Dates) -> Certificate {
     authority.sign_leaf(&desired.profile, &key(1), dates, Serial([9; 16])).expect("a leaf")
+}
+
+/// A client's certificate without a URI, or with that of another identity, is as good as one with it.
+#[test]
+fn a_uri_is_never_a_reason() {
+    let authority = authority(0, made(), days(1825), None);
+    let wanted = desired(&client("ci")).expect("it is accepted");
+    let dates = lifecycle::dates(made(), days(90), None);
+    let with = |uri| authority.sign_client(&wanted.profile, uri, &key(1), dates, Serial([9; 16])).expect("a leaf");
+    let identity = AuthorityIdentity::new([1; 16]);
+    let uri = identity.client_uri(&wanted.object).expect("a client has one");
+    for certificate in
+        [leaf(&authority, &wanted, dates), with(&uri), with("dockseal://another/dcc/home/ci"), with("x:y")]
+    {
+        for known in [None, Some(identity)] {
+            let view = AuthorityView::new(authority.certificate.clone(), authority.certificate.to_pem());
+            let signer = Signer::Ready(Arc::new(view.with_identity(known)));
+            let observed = ObservedLeaf {
+                stored: LeafSecret::Ours(facts(&certificate, &signer)),
+                signer,
+                rival: None,
+                requested: None,
+                issued_before: true,
+            };
+            let planned = plan(&wanted, &observed, made());
+            assert_eq!(planned.step, LeafStep::Keep, "{:?} under {known:?}", certificate.uris);
+        }
+    }
 }
 
 fn facts(certificate: &Certificate, signer: &Signer) -> LeafFacts {
