@@ -68,6 +68,7 @@ fn profiles_are_as_designed() -> anyhow::Result<()> {
         "Version: 3",
         "X509v3 Basic Constraints: critical\n                CA:TRUE, pathlen:1",
         "X509v3 Key Usage: critical\n                Certificate Sign, CRL Sign",
+        "X509v3 Subject Alternative Name: \n                email:admin@bodkys.house\n",
         "Subject Key Identifier",
         "Authority Key Identifier",
     ] {
@@ -89,7 +90,9 @@ fn profiles_are_as_designed() -> anyhow::Result<()> {
         client.contains("X509v3 Extended Key Usage: \n                TLS Web Client Authentication\n"),
         "{client}"
     );
-    assert!(!client.contains("Subject Alternative Name"), "{client}");
+    let names = client.split("X509v3 Subject Alternative Name: \n").nth(1).and_then(|rest| rest.lines().next());
+    let uri = names.and_then(|names| names.trim().strip_prefix("URI:dockseal://")).map(|uri| uri.split_at(32));
+    assert_eq!(uri.map(|(_, client)| client), Some("/dcc/default/ci"), "{client}");
     Ok(())
 }
 

@@ -200,6 +200,8 @@ async fn a_state_directory_is_exported_as_manifests() {
         ca["metadata"]["annotations"]["dockseal.dev/authority"],
         fixture.read("authorities/default/homelab").trim()
     );
+    let identity = fixture.read("identities/default/homelab");
+    assert_eq!(ca["metadata"]["annotations"]["dockseal.dev/identity"], identity.trim());
     let secret: k8s_openapi::api::core::v1::Secret = serde_json::from_value(secret.clone()).unwrap();
     assert_eq!(secret.data.unwrap()["tls.key"].0, std::fs::read(fixture.path(&format!("{SECRET}/tls.key"))).unwrap());
     assert!(text.contains("# Secret default/foreign is not Dockseal's"));

@@ -179,7 +179,8 @@ fn a_uri_is_never_a_reason() {
     let dates = lifecycle::dates(made(), days(90), None);
     let with = |uri| authority.sign_client(&wanted.profile, uri, &key(1), dates, Serial([9; 16])).expect("a leaf");
     let identity = AuthorityIdentity::new([1; 16]);
-    let uri = identity.client_uri(&wanted.object).expect("a client has one");
+    let ci = ObjectRef::new(Kind::DockerClientCert, "home", "ci");
+    let uri = identity.client_uri(&ci).expect("a client has one");
     for certificate in
         [leaf(&authority, &wanted, dates), with(&uri), with("dockseal://another/dcc/home/ci"), with("x:y")]
     {
