@@ -217,8 +217,8 @@ fn an_identity_is_made_once_and_costs_no_write() {
     let writes = ["create home/homelab-docker-ca", "remember DockerCA/home/homelab", "create home/homelab-ca-bundle"];
     assert_eq!(sim.store.open().log[..3], writes, "as many as without it");
     let made = identity(&sim);
-    let uri = format!("dockseal://{made}/dcc/home/ci");
-    assert_eq!(sim.certificate(&ci.at).uris, [uri.clone()]);
+    let uris = [format!("dockseal://{made}/dcc/home/ci")];
+    assert_eq!(sim.certificate(&ci.at).uris, uris);
     let at = sim.object(&homelab()).secret();
     type Loss = Box<dyn Fn(&mut Simulation)>;
     let losses: [(&str, Loss); 5] = [
@@ -249,7 +249,7 @@ fn an_identity_is_made_once_and_costs_no_write() {
         sim.settle();
         assert_eq!(identity(&sim), made, "{what}");
         assert!(sim.is_ready(&homelab()), "{what}: {:?}", sim.object(&homelab()).previous);
-        assert_eq!(sim.certificate(&ci.at).uris, [uri.clone()], "{what}");
+        assert_eq!(sim.certificate(&ci.at).uris, uris, "{what}");
         sim.assert_sound(&homelab());
         sim.assert_rests();
     }

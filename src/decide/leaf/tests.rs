@@ -14,7 +14,7 @@ use crate::pki::lifecycle;
 use crate::pki::material::LeafFacts;
 use crate::pki::name::DistinguishedName;
 use crate::pki::sign::{Dates, Serial, new_authority};
-use crate::pki::{Authority, Certificate, PrivateKey};
+use crate::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 use x509_cert::ext::pkix::NameConstraints;
@@ -175,7 +175,7 @@ fn leaf(authority: &Authority, desired: &DesiredLeaf, dates: Dates) -> Certifica
 #[test]
 fn a_uri_is_never_a_reason() {
     let authority = authority(0, made(), days(1825), None);
-    let wanted = desired(&client("ci")).expect("it is accepted");
+    let wanted = DesiredLeaf { algorithm: KeyAlgorithm::Ed25519, ..desired(&client("ci")).expect("it is accepted") };
     let dates = lifecycle::dates(made(), days(90), None);
     let with = |uri| authority.sign_client(&wanted.profile, uri, &key(1), dates, Serial([9; 16])).expect("a leaf");
     let identity = AuthorityIdentity::new([1; 16]);
