@@ -44,7 +44,7 @@ pub const LOGIN_RETRY_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// After a ban: Portainer bans for an hour.
 pub const LOGIN_BAN_BACKOFF: Backoff = Backoff::constant(Duration::from_mins(65));
 
-// -- companion ---------------------------------------------------------------------------------------------------------
+// -- companion, some of them `up`'s, too -------------------------------------------------------------------------------
 
 /// Between the tries of a request to the API server.
 pub const REQUEST_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));

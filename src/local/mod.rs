@@ -18,6 +18,8 @@ use crate::adapters::disk::atomic_files::{FileError, read_text};
 use crate::adapters::disk::state_directory::DirectoryError;
 use crate::adapters::disk::store::{DiskStore, EventSink};
 use crate::adapters::disk::watch::FileWatch;
+use crate::decide::backoff::Backoff;
+use crate::decide::delays::{DEBOUNCE, MAX_SLEEP};
 use k8s_openapi::jiff::Timestamp;
 use manifest_error::ManifestError;
 use manifests::{Loaded, Text, load};
@@ -32,14 +34,10 @@ use this_host::HostChanges;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// Editors write a file in several steps.
-const DEBOUNCE: Duration = Duration::from_millis(200);
-/// The longest sleep: afterwards a clock that was set is noticed.
-const MAX_SLEEP: Duration = Duration::from_secs(60);
 /// The longest sleep where the system does not report changes of files.
 const UNWATCHED_SLEEP: Duration = Duration::from_secs(5);
-/// The first wait after a failure; it doubles up to [`MAX_SLEEP`].
-const FIRST_BACKOFF: Duration = Duration::from_secs(1);
+/// After a run that failed.
+const RUN_BACKOFF: Backoff = Backoff::new(Duration::from_secs(1), MAX_SLEEP);
 
 /// What `up` is to do.
 #[derive(Clone, Debug)]
@@ -192,7 +190,7 @@ async fn rest(watch: &FileWatch, clock: &Clock, result: &RunResult, failures: u3
     let begun = clock.now();
     // What is overdue already waits for something else: without this it would be tried without end.
     let requeue_at = result.requeue_at.filter(|requeue_at| *requeue_at > begun);
-    let retry = (failures > 0).then(|| Instant::now() + backoff(failures));
+    let retry = (failures > 0).then(|| Instant::now() + RUN_BACKOFF.delay(failures));
     loop {
         let longest = sleep_time(clock.now(), requeue_at, unwatched);
         tokio::select! {
@@ -213,10 +211,6 @@ fn sleep_time(now: Timestamp, requeue_at: Option<Timestamp>, unwatched: bool) ->
     let until = requeue_at.map(|requeue_at| Duration::try_from(now.duration_until(requeue_at)).unwrap_or_default());
     // A millisecond later, so that it is due then.
     until.map_or(longest, |until| (until + Duration::from_millis(1)).min(longest))
-}
-
-fn backoff(failures: u32) -> Duration {
-    FIRST_BACKOFF.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(MAX_SLEEP)
 }
 
 /// The files as they were last read.
