@@ -97,11 +97,7 @@ impl ControllerState {
             _ => Vec::new(),
         };
         drop(index);
-        let registrations = &self.registrations;
-        pairs.retain(|(client, host)| {
-            registrations.reports().report(client, host).id.is_some()
-                && !registrations.reports().is_deregistered(client, host)
-        });
+        pairs.retain(|(client, host)| self.registrations.reports().has_ours(client, host));
         pairs
     }
 

@@ -145,7 +145,8 @@ impl<'a> RegistrationReports<'a> {
         counts
     }
 
-    fn has_ours(self, client: &Object, host: &Object) -> bool {
+    /// The host has an environment of ours there, as far as is known.
+    pub fn has_ours(self, client: &Object, host: &Object) -> bool {
         !self.is_deregistered(client, host) && self.report(client, host).id.is_some()
     }
 
