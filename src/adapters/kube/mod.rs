@@ -6,5 +6,6 @@ pub mod companion_api;
 pub mod leaf_cache;
 pub mod lease;
 pub mod reader;
+mod status_write;
 pub mod store;
 pub mod token;

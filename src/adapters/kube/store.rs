@@ -1,7 +1,8 @@
 //! The store in a cluster: Secrets and ConfigMaps are created and replaced at the version that was seen, statuses are
-//! applied server-side, and events are sent. An object of someone else is never overwritten.
+//! written at the version that was seen, and events are sent. An object of someone else is never overwritten.
 
 use super::leaf_cache::LeafCache;
+use super::status_write;
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
 use crate::api::ObjectEvent;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
@@ -211,17 +212,10 @@ impl Store for KubeStore {
     }
 
     async fn publish(&self, object: &Object, status: &ControllerStatus) -> Result<(), StoreError> {
-        let at = &object.at;
-        let metadata = json!({ "name": &*at.name, "namespace": &*at.namespace, "uid": object.uid });
-        let patch =
-            json!({ "apiVersion": API_VERSION, "kind": at.kind.as_str(), "metadata": metadata, "status": status });
-        let how = PatchParams::apply(FIELD_MANAGER).force();
-        let api = self.objects(at);
-        let done = within(api.patch_status(&at.name, &how, &Patch::Apply(patch))).await;
-        done.map(|_| ()).map_err(|error| failure_of(object, "publish the status of", error))
+        status_write::publish(self.client.clone(), object, status).await
     }
 
-    /// A merge at exactly the version that was seen: an apply cannot remove a field of another manager.
+    /// A merge at exactly the version that was seen.
     async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
         let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
         let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
@@ -303,7 +297,7 @@ pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) ->
     }
 }
 
-fn failure_of(object: &Object, verb: &'static str, error: kube::Error) -> StoreError {
+pub(super) fn failure_of(object: &Object, verb: &'static str, error: kube::Error) -> StoreError {
     match error {
         kube::Error::Api(status) if status.is_not_found() => StoreError::Gone(object.at.clone()),
         error => failed(verb, object.at.to_string(), error),
