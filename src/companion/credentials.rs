@@ -4,8 +4,8 @@
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::FileError;
 use crate::adapters::host::system_files::{self, PathEntry};
-use crate::adapters::kube::companion_api::{client, message};
-use crate::adapters::kube::token::{Token, mint};
+use crate::adapters::kube::companion_api::client;
+use crate::adapters::kube::token::{MintError, Token, mint};
 use crate::api::account::of_node;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Client, Config};
@@ -83,15 +83,7 @@ impl Account {
                     Client::try_from(config.clone()).map_err(|error| format!("failed to make a client: {error}"))?;
                 let account = of_node(node);
                 let minted = mint(&client, (namespace, &account), Some(node), NODE_TOKEN_DURATION, clock).await;
-                minted.map_err(|error| {
-                    let hint = match &error {
-                        kube::Error::Api(_) => {
-                            "this node has no account until a DockerHostCert names it in spec.delivery.nodeName: "
-                        }
-                        _ => "",
-                    };
-                    format!("{hint}failed to mint a token of {namespace}/{account}: {}", message(&error))
-                })
+                minted.map_err(|error| of_node_token(&MintError::of(&error), node, &format!("{namespace}/{account}")))
             }
             Account::Host { config, namespace, name, token } => {
                 host_token(config, (namespace, name), token, refused, clock).await
@@ -122,32 +114,70 @@ async fn host_token(
             let _ = kept.inspect_err(|error| tracing::error!(%error, "failed to write the new token of this host"));
             Ok(minted)
         }
-        Err(error) if is_revoked(&error) => Err(match now >= token.expires {
-            true => format!(
-                "the token of this host expired at {} (the host was off, or could not reach the API server, for too \
-                 long): run dockseal enroll again on a machine with a kubeconfig, and the line that it prints here",
-                token.expires
-            ),
-            false => format!(
-                "this host is no longer enrolled ({}): run dockseal enroll again on a machine with a kubeconfig, and the \
-                 line that it prints here; or remove the companion: systemctl disable --now dockseal-companion",
-                message(&error)
-            ),
-        }),
-        Err(error) if now >= token.expires || refused => {
-            Err(format!("failed to renew the token of this host: {}", message(&error)))
-        }
-        // It is still valid, and renewed later.
         Err(error) => {
-            tracing::warn!(error = message(&error), expires = %token.expires, "failed to renew the token of this host");
+            let error = MintError::of(&error);
+            let why = of_host_token(&error, Some(token.expires).filter(|expires| now >= *expires));
+            let ended = matches!(error, MintError::Unauthenticated(_) | MintError::NoAccount(_));
+            if ended || now >= token.expires || refused {
+                return Err(why);
+            }
+            // It is still valid, and renewed later.
+            tracing::warn!(error = why, expires = %token.expires, "the token of this host is used until it expires");
             let left = token.expires.duration_since(now) / 3;
             Ok(Token { renew_at: crate::pki::lifecycle::saturating(now, left), ..token })
         }
     }
 }
 
-fn is_revoked(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 404))
+/// What is wrong where a pod gets no token of its node's account, and what to do.
+fn of_node_token(error: &MintError, node: &str, account: &str) -> String {
+    match error {
+        MintError::Unauthenticated(why) => format!(
+            "the API server does not accept this pod's own token ({why}): delete the pod, so that it gets a new one; if \
+             that does not help, compare the clocks of this node and of the API server"
+        ),
+        MintError::Forbidden(why) => format!(
+            "this node has no account until a DockerHostCert names it in spec.delivery.nodeName; where one does, its \
+             condition Delivered says what is missing: failed to mint a token of {account}: {why}"
+        ),
+        MintError::NoAccount(why) => format!(
+            "the account {account} of this node is missing ({why}): the controller makes it again; if it does not, read \
+             the controller's log"
+        ),
+        MintError::NoNode(why) => {
+            format!("the cluster has no Node {node} ({why}): its companion gets a token once the Node is there again")
+        }
+        MintError::Denied(why) => format!("the cluster refuses a token of {account}: {why}"),
+        MintError::Failing(why) => format!("the API server has a fault and mints no token of {account}: {why}"),
+        MintError::Unreachable(why) => format!("failed to reach the API server for a token of {account}: {why}"),
+    }
+}
+
+/// What is wrong where an enrolled host cannot renew its token, and what to do; with the instant at which it `expired`.
+fn of_host_token(error: &MintError, expired: Option<Timestamp>) -> String {
+    match (error, expired) {
+        (MintError::Unauthenticated(_) | MintError::NoAccount(_), Some(expired)) => format!(
+            "the token of this host expired at {expired} (the host was off, or could not reach the API server, for too \
+             long): run dockseal enroll again on a machine with a kubeconfig, and the line that it prints here"
+        ),
+        (MintError::Unauthenticated(why) | MintError::NoAccount(why), None) => format!(
+            "this host is no longer enrolled ({why}): run dockseal enroll again on a machine with a kubeconfig, and the \
+             line that it prints here; or remove the companion: systemctl disable --now dockseal-companion"
+        ),
+        (MintError::Forbidden(why), _) => format!(
+            "failed to renew the token of this host, whose account has no right to it: the condition Delivered of its \
+             DockerHostCert says what is missing, else read the controller's log: {why}"
+        ),
+        (MintError::Denied(why) | MintError::NoNode(why), _) => {
+            format!("failed to renew the token of this host, since the cluster refuses it: {why}")
+        }
+        (MintError::Failing(why), _) => {
+            format!("failed to renew the token of this host, since the API server has a fault: {why}")
+        }
+        (MintError::Unreachable(why), _) => {
+            format!("failed to renew the token of this host, since the API server does not answer: {why}")
+        }
+    }
 }
 
 fn read(file: &Path) -> Result<SavedToken, String> {
@@ -178,4 +208,52 @@ pub fn keep(file: &Path, token: &Token) -> Result<(), FileError> {
     let kept = SavedToken { token: token.text.clone(), expires: token.expires, renew_at: token.renew_at };
     let bytes = serde_json::to_vec(&kept).expect("a token of text and instants encodes");
     system_files::put(file, &PathEntry::File { bytes, mode: 0o600, uid: 0, gid: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers of a real API server (1.34) to a request for a token.
+    fn answer(code: u16, kind: &str, message: &str) -> kube::Error {
+        let status = serde_json::json!({"code": code, "message": message, "details": {"kind": kind}});
+        kube::Error::Api(serde_json::from_value(status).expect("a status"))
+    }
+
+    const RBAC: &str = "serviceaccounts \"node-pandora\" is forbidden: User \"system:serviceaccount:c:dockseal-companion\" \
+                        cannot create resource \"serviceaccounts/token\" in API group \"\" in the namespace \"c\"";
+    const POLICY: &str = "serviceaccounts \"node-pandora\" is forbidden: ValidatingAdmissionPolicy 'dockseal-tokens' with \
+                          binding 'dockseal-tokens' denied request: a companion's token is for the API server only";
+
+    #[test]
+    fn each_cause_has_a_sentence_of_its_own() {
+        let no_account = "this node has no account until a DockerHostCert names it";
+        for (error, of_node, of_host) in [
+            (answer(403, "serviceaccounts", RBAC), no_account, "whose account has no right to it"),
+            (answer(401, "", "Unauthorized"), "does not accept this pod's own token", "is no longer enrolled"),
+            (answer(404, "serviceaccounts", "not found"), "is missing (not found)", "is no longer enrolled"),
+            (answer(404, "nodes", "nodes not found"), "the cluster has no Node pandora", "the cluster refuses it"),
+            (answer(422, "serviceaccounts", POLICY), "the cluster refuses a token", "the cluster refuses it"),
+            (answer(403, "serviceaccounts", POLICY), "the cluster refuses a token", "the cluster refuses it"),
+            (answer(403, "", "admission webhook \"x\" denied the request: no"), "the cluster refuses", "refuses it"),
+            (answer(400, "", "bad"), "the cluster refuses a token", "the cluster refuses it"),
+            (answer(429, "", "too many"), "the API server has a fault", "the API server has a fault"),
+            (answer(500, "", "etcdserver"), "the API server has a fault", "the API server has a fault"),
+            (answer(503, "", "apiserver not ready"), "the API server has a fault", "the API server has a fault"),
+            (kube::Error::Service("refused".into()), "failed to reach the API server", "does not answer"),
+        ] {
+            let error = MintError::of(&error);
+            let said = of_node_token(&error, "pandora", "c/node-pandora");
+            assert!(said.contains(of_node), "{error:?}: {said}");
+            assert_eq!(said.contains(no_account), of_node == no_account, "{error:?}: {said}");
+            let said = of_host_token(&error, None);
+            assert!(said.contains(of_host), "{error:?}: {said}");
+            let expired = of_host_token(&error, Some(Timestamp::UNIX_EPOCH));
+            assert_eq!(
+                expired.contains("expired at 1970-"),
+                said.contains("no longer enrolled"),
+                "{error:?}: {expired}"
+            );
+        }
+    }
 }

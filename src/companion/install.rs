@@ -8,7 +8,7 @@ use crate::adapters::disk::atomic_files::FileError;
 use crate::adapters::host::system_files::{self, PathEntry};
 use crate::adapters::host::systemd::{Systemd, SystemdError, Verb};
 use crate::adapters::kube::companion_api::{client, message};
-use crate::adapters::kube::token::{Token, mint};
+use crate::adapters::kube::token::{MintError, Token, mint};
 use crate::decide::delays::{RIGHTS_RETRY_INTERVAL, RIGHTS_TIMEOUT};
 use crate::pki::certificate::all_from_pem;
 use kube::Config;
@@ -51,6 +51,34 @@ pub enum InstallError {
          prints is valid for 15 minutes: run dockseal enroll again"
     )]
     Refused {
+        /// Its URL.
+        server: String,
+        /// Its message.
+        why: String,
+    },
+    #[error(
+        "the API server at {server} refuses the token for this account: {why}. Nothing was changed. Run the whole line \
+         that dockseal enroll printed for this host; if that was done, the controller has to give the account its \
+         rights: does it run?"
+    )]
+    Forbidden {
+        /// Its URL.
+        server: String,
+        /// Its message.
+        why: String,
+    },
+    #[error("the cluster at {server} refuses the token of this host: {why}. Nothing was changed")]
+    Denied {
+        /// Its URL.
+        server: String,
+        /// Its message.
+        why: String,
+    },
+    #[error(
+        "the API server at {server} has a fault: {why}. Nothing was changed. Run the same line again; it is valid for \
+         15 minutes"
+    )]
+    Failing {
         /// Its URL.
         server: String,
         /// Its message.
@@ -180,12 +208,18 @@ async fn exchange(
             Ok(minted) => return Ok(minted),
             Err(error) => error,
         };
-        let early = matches!(&error, kube::Error::Api(status) if status.code == 403) && Instant::now() < deadline;
-        match error {
-            _ if early => sleep(RIGHTS_RETRY_INTERVAL).await,
-            kube::Error::Api(status) => return Err(InstallError::Refused { server, why: status.message.clone() }),
-            error => return Err(InstallError::Unreachable { server, why: chain(&error) }),
-        }
+        let unreachable = chain(&error);
+        return Err(match MintError::of(&error) {
+            MintError::Forbidden(_) if Instant::now() < deadline => {
+                sleep(RIGHTS_RETRY_INTERVAL).await;
+                continue;
+            }
+            MintError::Unauthenticated(why) | MintError::NoAccount(why) => InstallError::Refused { server, why },
+            MintError::Forbidden(why) => InstallError::Forbidden { server, why },
+            MintError::Denied(why) | MintError::NoNode(why) => InstallError::Denied { server, why },
+            MintError::Failing(why) => InstallError::Failing { server, why },
+            MintError::Unreachable(_) => InstallError::Unreachable { server, why: unreachable },
+        });
     }
 }
 

@@ -307,6 +307,44 @@ async fn tokens_are_renewed_in_time_by_whatever_the_clock_shows() -> anyhow::Res
 }
 
 #[tokio::test]
+async fn why_a_node_gets_no_token_is_said() -> anyhow::Result<()> {
+    let home = HostFixture::new("untold", ChangedBy::Node, "mode: Files").await?;
+    let (cluster, clock) = (home.cluster(), Clock::system());
+    let by = async |token: &str, node: &str| -> anyhow::Result<Result<(), String>> {
+        let kubeconfig = Kubeconfig::read_from(cluster.kubeconfig_with_token("untold", token)?)?;
+        let config = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await?;
+        let account = Account::Node { config, namespace: fixture::COMPANIONS.into(), node: node.into() };
+        Ok(account.token(false, &clock).await.map(drop))
+    };
+    let pod = home.pod_token().await?;
+    let kubectl = async |words: &str| cluster.kubectl(&words.split(' ').collect::<Vec<_>>()).await;
+    let until = async |token: &str, node: &str, words: &str| -> anyhow::Result<()> {
+        let deadline = Instant::now() + crate::fixture::SOON;
+        loop {
+            let said = by(token, node).await?;
+            match &said {
+                Err(why) if why.contains(words) => return Ok(()),
+                _ => ensure!(Instant::now() < deadline, "not {words:?}: {said:?}"),
+            }
+            tokio::time::sleep(SECOND / 5).await;
+        }
+    };
+    ensure!(by(&pod, "untold").await? == Ok(()));
+    until("wrong", "untold", "does not accept this pod's own token").await?;
+    until(&pod, "elsewhere", "no account until a DockerHostCert names it").await?;
+    let companions = fixture::COMPANIONS;
+    kubectl(&format!("-n {companions} create role elsewhere --verb=create --resource=serviceaccounts/token")).await?;
+    let whom = format!("--role=elsewhere --serviceaccount={companions}:dockseal-companion");
+    kubectl(&format!("-n {companions} create rolebinding elsewhere {whom}")).await?;
+    until(&pod, "elsewhere", "is missing").await?;
+    kubectl(&format!("-n {companions} create serviceaccount node-elsewhere")).await?;
+    until(&pod, "elsewhere", "may mint tokens of the account node-untold only").await?;
+    kubectl(&format!("-n {companions} delete rolebinding elsewhere")).await?;
+    kubectl("delete node untold").await?;
+    until(&pod, "untold", "the cluster has no Node untold").await
+}
+
+#[tokio::test]
 async fn an_enrolled_host_renews_its_own_token_and_says_what_to_do_where_it_cannot() -> anyhow::Result<()> {
     let home = HostFixture::new("enrolled", ChangedBy::Host, "mode: Files").await?;
     let minted = home.host_token().await?;

@@ -1,6 +1,7 @@
 //! Tokens of ServiceAccounts (authentication.k8s.io/v1, TokenRequest): one is minted, with the instant at which to mint
 //! the next. A token never goes into a log.
 
+use super::companion_api::message;
 use crate::adapters::Clock;
 use crate::pki::lifecycle::saturating;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
@@ -27,6 +28,42 @@ pub struct Token {
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Token(redacted, until {})", self.expires)
+    }
+}
+
+/// Why the API server mints no token. The text is its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MintError {
+    /// It does not accept the token that asks.
+    Unauthenticated(String),
+    /// The account that asks has no right to.
+    Forbidden(String),
+    /// A policy of the cluster, or the API server itself, refuses what is asked.
+    Denied(String),
+    /// There is no such account.
+    NoAccount(String),
+    /// There is no such Node.
+    NoNode(String),
+    /// It is overloaded or has a fault.
+    Failing(String),
+    /// There is no answer, or none that can be read.
+    Unreachable(String),
+}
+
+impl MintError {
+    pub fn of(error: &kube::Error) -> MintError {
+        let kube::Error::Api(status) = error else { return MintError::Unreachable(message(error)) };
+        let text = status.message.clone();
+        let kind = status.details.as_ref().map(|details| details.kind.as_str()).unwrap_or_default();
+        match status.code {
+            401 => MintError::Unauthenticated(text),
+            // Admission may answer 403, too: only RBAC says of somebody that he cannot do it.
+            403 if !text.contains("denied") => MintError::Forbidden(text),
+            404 if kind == "nodes" => MintError::NoNode(text),
+            404 => MintError::NoAccount(text),
+            408 | 429 | 500.. => MintError::Failing(text),
+            _ => MintError::Denied(text),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use tokio::sync::OnceCell;
 /// Namespace of the companions' accounts.
 pub const COMPANIONS: &str = "dockseal-companions";
 /// What the chart lists.
-const NAMESPACES: &str = "pod,report,listed,away,clock,once,going";
+const NAMESPACES: &str = "pod,report,listed,away,clock,once,going,untold";
 /// What is delivered by and to.
 pub const OBJECT: &str = "dockerhostcert/pandora";
 
