@@ -2,7 +2,7 @@
 //! check them goes out. It reads and writes none of them.
 
 use crate::adapters::disk::watch::FileWatch;
-use crate::adapters::host::cert_dir::IGNORED_FILES;
+use crate::adapters::host::cert_dir::is_ignored;
 use crate::adapters::host::unit_watch::UnitWatch;
 use crate::decide::delays::{BUS_RETRY_INTERVAL, DEBOUNCE, LONG_DEBOUNCE, QUIET_PERIOD};
 use crate::docker::unit::SERVICE;
@@ -23,7 +23,7 @@ pub struct HostWatcher {
 
 impl HostWatcher {
     pub fn new() -> HostWatcher {
-        HostWatcher { watch: FileWatch::new(IGNORED_FILES), daemon: None, check_at: None, last: None, checks: 0 }
+        HostWatcher { watch: FileWatch::new(is_ignored), daemon: None, check_at: None, last: None, checks: 0 }
     }
 
     /// Watches those directories and files from now on and, with `hosts`, restarts of dockerd: it may serve something

@@ -119,6 +119,7 @@ impl Runner {
     async fn reconcile_again(&mut self, before: &RunResult) -> RunResult {
         let mut result = self.reconcile_all().await;
         result.requeue_by(before.requeue_at);
+        result.failed |= before.failed;
         result
     }
 

@@ -48,4 +48,8 @@ impl LocalState {
     pub fn print_event(&self, line: &str) {
         self.table.lock().print_event(line);
     }
+    /// Prints what there is to say `about` something, once until it changes.
+    pub fn print_news(&self, about: &str, line: Option<&str>) {
+        self.table.lock().print_news(about, line);
+    }
 }

@@ -4,6 +4,7 @@ use crate::adapters::terminal::{self, printable};
 use crate::api::ObjectRef;
 use crate::api::condition::ConditionType;
 use crate::api::status::CertificateStatus;
+use std::collections::HashMap;
 use std::io::Write;
 
 const CLEAR_BELOW: &str = "\x1b[J";
@@ -73,11 +74,13 @@ pub struct StatusTable {
     console: Console,
     rows: Vec<Row>,
     drawn: usize,
+    /// The last line that was printed about each thing.
+    last_lines: HashMap<String, String>,
 }
 
 impl StatusTable {
     pub fn new(console: Console) -> StatusTable {
-        StatusTable { console, rows: Vec::new(), drawn: 0 }
+        StatusTable { console, rows: Vec::new(), drawn: 0, last_lines: HashMap::new() }
     }
 
     /// Shows those objects from now on; an object that was shown before keeps its row.
@@ -120,6 +123,17 @@ impl StatusTable {
         self.drawn = 0;
         let _ = writeln!(self.console.err, "{}", printable(line));
         let _ = self.console.err.flush();
+    }
+
+    /// Prints what there is to say `about` something, once until it changes; nothing where there is nothing to say.
+    pub fn print_news(&mut self, about: &str, line: Option<&str>) {
+        let before = match line {
+            Some(line) => self.last_lines.insert(about.to_owned(), line.to_owned()),
+            None => self.last_lines.remove(about),
+        };
+        if let Some(line) = line.filter(|line| before.as_deref() != Some(*line)) {
+            self.print_event(line);
+        }
     }
 
     fn wipe(&self) -> String {
@@ -182,6 +196,8 @@ fn coloured(line: &str, row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use parking_lot::Mutex;
+    use std::sync::Arc;
 
     fn table_of(count: usize) -> StatusTable {
         let console = Console {
@@ -196,7 +212,32 @@ mod tests {
             message: "a\tb".into(),
             ..Row::default()
         };
-        StatusTable { console, rows: (0..count).map(row).collect(), drawn: 0 }
+        StatusTable { console, rows: (0..count).map(row).collect(), drawn: 0, last_lines: HashMap::new() }
+    }
+
+    #[test]
+    fn a_sentence_is_printed_once_until_it_changes() {
+        let printed = Arc::new(Mutex::new(Vec::new()));
+        let mut table = table_of(0);
+        table.console.err = Box::new(Recorded(Arc::clone(&printed)));
+        for line in [Some("full"), Some("full"), Some("fuller"), Some("full"), None, None, Some("full")] {
+            table.print_news("the disk", line);
+            table.print_news("the clock", Some("slow"));
+        }
+        let printed = String::from_utf8(printed.lock().clone()).expect("text");
+        assert_eq!(printed.lines().collect::<Vec<_>>(), ["full", "slow", "fuller", "full", "full"]);
+    }
+
+    struct Recorded(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Recorded {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::state::{LocalState, RunResult};
 use crate::adapters::StoreError;
 use crate::adapters::disk::watch::FileWatch;
 use crate::adapters::host::LocalHost;
-use crate::adapters::host::cert_dir::{IGNORED_FILES, watch_paths};
+use crate::adapters::host::cert_dir::{is_ignored, watch_paths};
 use crate::adapters::host::system_files;
 use crate::adapters::host::unit_watch::UnitWatch;
 use crate::adapters::store::{Store, StoredKind};
@@ -36,7 +36,7 @@ pub struct HostChanges {
 
 impl HostChanges {
     pub fn watched() -> HostChanges {
-        HostChanges { watch: FileWatch::new(IGNORED_FILES), daemon: UnitWatch::of(SERVICE, BUS_RETRY_INTERVAL) }
+        HostChanges { watch: FileWatch::new(is_ignored), daemon: UnitWatch::of(SERVICE, BUS_RETRY_INTERVAL) }
     }
 
     /// Watches that directory and dockerd's configuration. To be called after each run, which may have made them.
@@ -65,23 +65,24 @@ impl LocalState {
     pub async fn deliver(&mut self, result: &mut RunResult) -> bool {
         let Some(index) = self.delivered_here() else { return false };
         let object = self.objects[index].object.clone();
-        match self.deliver_object(&object).await {
+        let done = self.deliver_object(&object).await;
+        self.print_news("delivery", done.as_ref().err().map(ToString::to_string).as_deref());
+        match done {
             Ok(None) => false,
             Ok(Some(done)) => {
                 result.requeue_by(Some(done.requeue_at));
                 let changed = done.status != object.companion;
                 if changed {
                     self.print_conditions(&object, &done);
-                    if let Err(error) = self.store().report(&object.at, &done.status) {
-                        self.print_event(&error.to_string());
-                    }
+                    let reported = self.store().report(&object.at, &done.status);
+                    result.failed |= reported.is_err();
+                    self.print_news("report", reported.err().map(|error| error.to_string()).as_deref());
                     self.objects[index].object.companion = done.status;
                 }
                 changed
             }
-            Err(error) => {
+            Err(_) => {
                 result.failed = true;
-                self.print_event(&error.to_string());
                 false
             }
         }
@@ -115,8 +116,11 @@ impl LocalState {
     fn print_conditions(&self, object: &Object, done: &DeliveryResult) {
         for condition in &done.status.conditions {
             let known = object.companion.conditions.contains(condition);
-            if !known && condition.status == "True" {
-                self.print_event(&format!("{}: {}", object.at.name, condition.message));
+            let line = format!("{}: {}", object.at.name, condition.message);
+            match condition.status.as_str() {
+                "True" if known => {}
+                "True" => self.print_news(&condition.type_, Some(&line)),
+                _ => self.print_news(&condition.type_, None),
             }
         }
     }

@@ -3,8 +3,12 @@
 use crate::fixture::{CA, Fixture, host};
 use dockseal::adapters::Clock;
 use dockseal::local::run_on;
+use notify::Watcher;
+use notify::event::CreateKind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 fn good() -> String {
@@ -104,6 +108,31 @@ async fn a_full_one_keeps_what_it_has_and_goes_on_when_there_is_room() {
     assert!(!fixture.tree().keys().any(|path| path.to_string_lossy().contains(".dockseal-")), "no leftovers");
     std::fs::remove_file(&filler).unwrap();
     fixture.ready().await;
+}
+
+#[tokio::test]
+async fn a_full_one_is_said_once_and_tried_with_rests() {
+    let fixture = Fixture::new(&good());
+    let Some(_small) = SmallFileSystem::mount(&fixture.state) else { return };
+    fixture.ready().await;
+    let mut full = std::fs::File::create(fixture.root.join("state/lost+found")).unwrap();
+    while std::io::Write::write_all(&mut full, &[0; 512]).is_ok() {}
+    fixture.write(&format!("{}{}", good(), host("attic", "hostname: attic.lan")));
+    let tries = Arc::new(AtomicU32::new(0));
+    let (tried, secrets) = (Arc::clone(&tries), fixture.root.join("state/secrets/default"));
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let begun = event.is_ok_and(|event| matches!(event.kind, notify::EventKind::Create(CreateKind::Folder)));
+        tried.fetch_add(u32::from(begun), Ordering::SeqCst);
+    })
+    .unwrap();
+    watcher.watch(&secrets, notify::RecursiveMode::NonRecursive).unwrap();
+    let run = fixture.run(fixture.settings(false, Duration::from_secs(60)), Clock::system());
+    let _ = tokio::time::timeout(Duration::from_secs(6), run).await;
+    let (tries, said) = (tries.load(Ordering::SeqCst), fixture.err.text());
+    assert!((1..=6).contains(&tries), "{tries} tries in six seconds, after rests of 1, 2 and 4: {said}");
+    let mut lines: Vec<&str> = said.lines().filter(|line| line.contains("free some space")).collect();
+    lines.sort_unstable();
+    assert!(!lines.is_empty() && lines.windows(2).all(|two| two[0] != two[1]), "{said}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use super::contents::{self, DirContents, Owner, PublicName};
 use super::dir_handle::DirHandle;
 use super::error::DeliveryError;
-use super::layout::{self, CURRENT, FileNames, LOCK, OWNER, STATE_DIR};
+use super::layout::{self, CURRENT, FileNames, LOCK, OWNER, STAGING_PREFIX, STATE_DIR};
 use super::safe_path::{self, Missing};
 use super::state_dir;
 use super::write_lock::{GenerationFile, WriteLock, check_space, check_writable};
@@ -170,8 +170,11 @@ impl CertDir {
     }
 }
 
-/// Files that reading the directory opens itself, so a watch must ignore them.
-pub const IGNORED_FILES: &[&str] = &[LOCK];
+/// Whether a watch must ignore an entry of that name: reading the directory opens the lock, and a write that fails leaves
+/// nothing.
+pub fn is_ignored(name: &str) -> bool {
+    name == LOCK || name.starts_with(STAGING_PREFIX)
+}
 
 /// The directories to watch for changes: `directory`, the state directory, and the current generation.
 pub fn watch_paths(directory: &Path) -> [PathBuf; 3] {

@@ -31,7 +31,7 @@ mod write_lock;
 
 pub use bytes::Bytes;
 pub use contents::{DirContents, Generation, Owner, PublicName};
-pub use directory::{CertDir, GenerationFiles, IGNORED_FILES, watch_paths};
+pub use directory::{CertDir, GenerationFiles, is_ignored, watch_paths};
 pub use error::{DeliveryError, UnsafePath};
 pub use public_links::Overwrite;
 
