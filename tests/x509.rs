@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 #![allow(clippy::disallowed_methods, reason = "openssl is a program, writes files and knows the time")]
 
+mod go_judge;
 mod openssl;
+#[path = "x509/pem.rs"]
+mod pem;
 
 use dockseal::adapters::random::{KeyGenerator, salt, serial};
 use dockseal::pki::KeyError;

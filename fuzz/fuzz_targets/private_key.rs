@@ -1,8 +1,8 @@
 //! Private keys in PEM, open and encrypted, PKCS#8 and traditional: what is read is a whole key that can be written.
 #![no_main]
 
-use dockseal::pki::encrypted::{Salt, is_encrypted, open, seal};
-use dockseal::pki::{KeyError, PrivateKey};
+use dockseal::pki::encrypted::{Salt, open, seal};
+use dockseal::pki::{KeyError, PrivateKey, pem_blocks};
 use dockseal_fuzz::{assert_sound, parts, pem_of, quick};
 use libfuzzer_sys::fuzz_target;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,10 +18,10 @@ fuzz_target!(|input: &[u8]| {
     if !quick(&pem) {
         return;
     }
-    let blocks = pem::parse_many(&pem).unwrap_or_default();
-    for block in blocks.iter().filter(|block| is_encrypted(block)) {
+    let blocks = pem_blocks::blocks(&pem).unwrap_or_default();
+    for block in blocks.iter().filter(|block| block.is_encrypted() && block.contents.is_ok()) {
         let _ = open(block, passphrase);
-        let closed = PrivateKey::from_block(block.clone(), None);
+        let closed = PrivateKey::from_block(block, None);
         assert_eq!(closed.err(), Some(KeyError::PassphraseNeeded));
     }
     let _ = PrivateKey::from_der(parts.first().copied().unwrap_or_default());

@@ -7,13 +7,13 @@ use super::output::print_bytes;
 use super::progress::with_progress;
 use super::source::block_on;
 use crate::adapters::disk::atomic_files::{is_directory, read_text};
-use crate::adapters::disk::import_directory;
+use crate::adapters::disk::import_directory::{self, ImportDirectory};
 use crate::adapters::portainer::{Access, PortainerApi, PortainerServer, RequestTimeouts, ServerCredential};
 use crate::adapters::terminal::printable;
 use crate::adapters::{Clock, terminal};
 use crate::decide::adoption::openssl::Passphrase;
 use crate::decide::adoption::portainer::{PortainerAdoption, adopt};
-use crate::decide::adoption::{Adopted, openssl};
+use crate::decide::adoption::{Adopted, Finding, FindingKind, openssl};
 use crate::decide::registration::ServerSnapshot;
 use anyhow::{Context, bail};
 use std::path::Path;
@@ -37,8 +37,12 @@ fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
     if !is_directory(directory) {
         return Err(CliError::not_found(format!("{} is not a directory", directory.display())));
     }
-    let files = import_directory::read(directory)?;
-    if !openssl::hold_certificates(&files) {
+    let ImportDirectory { files, skipped } = import_directory::read(directory)?;
+    if let Some(others) = openssl::without_certificates(&files) {
+        let skipped = skipped.iter().map(|(path, why)| format!("{path}: {why}"));
+        others.into_iter().chain(skipped).for_each(|found| {
+            eprintln!("{:<9} {}", FindingKind::LeftOut.as_str(), printable(&found));
+        });
         return Err(CliError::not_found(format!("{} holds no certificate in PEM", directory.display())));
     }
     let encrypted = openssl::encrypted(&files);
@@ -52,7 +56,10 @@ fn of_openssl(directory: &Path, args: &AdoptArgs) -> anyhow::Result<Adopted> {
         }
     };
     let adoption = openssl::OpensslAdoption { name: args.name.clone(), passphrase };
-    Ok(openssl::adopt(&files, &adoption, Clock::system().now()))
+    let mut adopted = openssl::adopt(&files, &adoption, Clock::system().now());
+    let kind = FindingKind::LeftOut;
+    adopted.findings.extend(skipped.into_iter().map(|(about, why)| Finding { kind, about, text: why.to_owned() }));
+    Ok(adopted)
 }
 
 async fn of_portainer(url: &str, args: &AdoptArgs) -> anyhow::Result<Adopted> {

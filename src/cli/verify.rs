@@ -16,8 +16,8 @@ use crate::decide::leaf::desired;
 use crate::decide::registration::desired::dialled;
 use crate::decide::verify::{Check, CheckOutcome, Client, HostFacts, VerifyReport, judge, renewal, report::schema};
 use crate::pki::material::Data;
-use crate::pki::{Certificate, certificate};
-use anyhow::Context;
+use crate::pki::{Certificate, KeyError, PrivateKey, TrustBundle, certificate, file_kind, pem_blocks};
+use anyhow::{Context, bail};
 use k8s_openapi::jiff::Timestamp;
 use std::path::Path;
 use std::process::ExitCode;
@@ -84,22 +84,17 @@ fn parse_address(text: &str) -> anyhow::Result<(String, u16)> {
 }
 
 fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> anyhow::Result<VerifyTarget> {
-    let read = |path: &Path| atomic_files::read_text(path).map(|text| text.as_bytes().to_vec());
-    let trust_pem = read(file)?;
-    let trust = certificate::all_from_pem(&trust_pem).ok().filter(|found| !found.is_empty());
-    let trust = trust.with_context(|| format!("{} holds no certificate in PEM", file.display()))?;
+    let trust = trust_of(file)?;
     let client = match (&args.client_cert, &args.client_key) {
-        (Some(cert), Some(key)) => Some((cert, ClientKeyPair { cert: read(cert)?, key: read(key)?.into() })),
+        (Some(cert), Some(key)) => Some((cert, client_pair(cert, key)?)),
         _ => None,
     };
-    let named = match &client {
-        Some((path, pair)) => {
-            let found = Certificate::from_pem(&pair.cert);
-            let found = found.map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-            Client::Known(path.display().to_string(), Box::new(found))
-        }
-        None => Client::None("none is given with --client-cert and --client-key".to_owned()),
+    let (named, client) = match client {
+        Some((path, (found, pair))) => (Client::Known(path.display().to_string(), Box::new(found)), Some(pair)),
+        None => (Client::None("none is given with --client-cert and --client-key".to_owned()), None),
     };
+    let trust_pem = Some(trust.to_pem().into_bytes());
+    let trust = trust.certificates().to_vec();
     Ok(VerifyTarget {
         known: HostFacts {
             host: None,
@@ -111,9 +106,51 @@ fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> a
             client: named,
         },
         address: address.expect("--file requires --address"),
-        trust_pem: Some(trust_pem),
-        client: client.map(|(_, pair)| pair),
+        trust_pem,
+        client,
     })
+}
+
+/// The certificates in a file. What cannot be read in it is said, and the others count: Docker does the same in silence.
+fn trust_of(file: &Path) -> anyhow::Result<TrustBundle> {
+    let (bytes, name) = (atomic_files::read_bytes(file)?, file.display().to_string());
+    let unreadable = file_kind::unreadable(&name, &bytes);
+    let blocks = pem_blocks::blocks(&bytes).unwrap_or_default();
+    let readable =
+        blocks.iter().filter(|block| block.is_certificate()).filter_map(|block| Certificate::from_block(block).ok());
+    let trust = TrustBundle::new(readable);
+    match (trust.certificates().is_empty(), unreadable.first()) {
+        (true, Some(why)) => bail!("{name} holds no certificate in PEM: {}", printable(why)),
+        (true, None) => bail!("{name} holds no certificate in PEM"),
+        (false, _) => unreadable.iter().for_each(|why| {
+            eprintln!("dockseal: {name}: {}; Docker passes over it without a word", printable(why));
+        }),
+    }
+    Ok(trust)
+}
+
+/// The client's certificate and key in two files.
+fn client_pair(cert_file: &Path, key_file: &Path) -> anyhow::Result<(Certificate, ClientKeyPair)> {
+    let (cert, key) = (atomic_files::read_bytes(cert_file)?, atomic_files::read_bytes(key_file)?);
+    let because = |file: &Path, bytes: &[u8], error: &dyn std::fmt::Display| {
+        let (name, error) = (file.display().to_string(), error.to_string());
+        let why = file_kind::unreadable(&name, bytes).into_iter().next().unwrap_or(error);
+        anyhow::anyhow!("{name}: {}", printable(&why))
+    };
+    let found = Certificate::from_pem(&cert).map_err(|error| because(cert_file, &cert, &error))?;
+    if let Err(error) = PrivateKey::from_pem(&key, None) {
+        return Err(match error {
+            KeyError::PassphraseNeeded => {
+                let name = key_file.display();
+                anyhow::anyhow!(
+                    "{name}: the private key is encrypted, and Docker's clients ask for no passphrase: \
+                     openssl pkey -in {name} -out NEW.key, in a directory that nobody else reads"
+                )
+            }
+            error => because(key_file, &key, &error),
+        });
+    }
+    Ok((found, ClientKeyPair { cert: cert.to_vec(), key: key.to_vec().into() }))
 }
 
 async fn of_host(args: &VerifyArgs, address: Option<(String, u16)>, now: Timestamp) -> anyhow::Result<VerifyTarget> {

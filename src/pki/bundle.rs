@@ -1,6 +1,8 @@
 //! Trust bundles: certificates that are trusted, each once, in a stable order.
 
 use super::certificate::{self, Certificate, CertificateError};
+use super::file_kind::FileKind;
+use super::pem_blocks::{self, PemBlock};
 use k8s_openapi::jiff::Timestamp;
 
 /// Certificates that are trusted. It signs nothing.
@@ -40,5 +42,50 @@ impl TrustBundle {
     /// The bundle in PEM, one certificate after the other.
     pub fn to_pem(&self) -> String {
         self.0.iter().map(Certificate::to_pem).collect()
+    }
+}
+
+/// What Docker trusts in the file that `--tlscacert` names: it reads it as Go's `AppendCertsFromPEM` does, and says
+/// nothing about what it passes over.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DockerTrust {
+    /// The certificates that it trusts and that can be read here, each once.
+    pub certificates: Vec<Certificate>,
+    /// What it passes over, a sentence each.
+    pub skipped: Vec<String>,
+    /// What it may trust and cannot be read here, a sentence each. Where there is one, its trust is not known.
+    pub unknown: Vec<String>,
+}
+
+impl DockerTrust {
+    /// Reads the bytes of a file; `file` is its name, for the sentences.
+    pub fn read(file: &str, bytes: &[u8]) -> DockerTrust {
+        let mut trust = DockerTrust::default();
+        match pem_blocks::exactly(bytes) {
+            Err(limit) => trust.unknown.push(limit.to_string()),
+            Ok(blocks) if blocks.is_empty() => {
+                let kind = FileKind::of(bytes).map(|kind| kind.sentence(file));
+                trust.skipped.push(kind.unwrap_or_else(|| "it holds no certificate in PEM".to_owned()));
+            }
+            Ok(blocks) => blocks.iter().for_each(|block| trust.add(block)),
+        }
+        trust.certificates = TrustBundle::new(trust.certificates).0;
+        trust
+    }
+
+    fn add(&mut self, block: &PemBlock) {
+        let (number, label) = (block.number, &block.label);
+        if let Err(fault) = &block.contents {
+            self.skipped.push(format!("block {number} ({label}): {fault}"));
+        } else if label != "CERTIFICATE" {
+            self.skipped.push(format!("block {number} is a {label}, and Docker reads CERTIFICATE alone"));
+        } else if !block.headers.is_empty() {
+            self.skipped.push(format!("block {number} has headers, and Docker reads certificates without them alone"));
+        } else {
+            match Certificate::from_block(block) {
+                Ok(certificate) => self.certificates.push(certificate),
+                Err(error) => self.unknown.push(error.to_string()),
+            }
+        }
     }
 }

@@ -3,6 +3,7 @@
 use super::asn1::{PublicKeyInfo, SignedCertificate, Tbs};
 use super::key::{KeyAlgorithm, public_algorithm};
 use super::name;
+use super::pem_blocks::{self, PemBlock, PemLimit};
 use super::{encode_pem, hex, sha256_hex};
 use aws_lc_rs::signature::{self as sig, UnparsedPublicKey, VerificationAlgorithm};
 use der::asn1::ObjectIdentifier;
@@ -25,9 +26,20 @@ pub enum CertificateError {
     /// No certificate in PEM.
     #[error("there is no certificate in PEM")]
     Missing,
-    /// Not a certificate in DER or PEM.
+    /// Not a certificate in DER.
     #[error("the certificate cannot be read")]
     Malformed,
+    /// One block of PEM.
+    #[error("block {number}: {why}")]
+    Block {
+        /// Its place in the file, from 1.
+        number: usize,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// More than is read.
+    #[error(transparent)]
+    TooMuch(#[from] PemLimit),
 }
 
 /// How a certificate is signed.
@@ -95,12 +107,24 @@ impl Certificate {
         read(der).ok_or(CertificateError::Malformed)
     }
 
+    /// Reads the certificate in a block of PEM, whatever its label.
+    ///
+    /// # Errors
+    /// [`CertificateError::Block`].
+    pub fn from_block(block: &PemBlock) -> Result<Certificate, CertificateError> {
+        let at = |why: String| CertificateError::Block { number: block.number, why };
+        let der = block.contents.as_ref().map_err(|fault| at(fault.to_string()))?;
+        Certificate::from_der(der).map_err(|error| at(error.to_string()))
+    }
+
     /// Reads the first certificate of `pem`.
     ///
     /// # Errors
     /// [`CertificateError`].
     pub fn from_pem(pem: &[u8]) -> Result<Certificate, CertificateError> {
-        all_from_pem(pem)?.into_iter().next().ok_or(CertificateError::Missing)
+        let blocks = pem_blocks::blocks(pem)?;
+        let first = blocks.iter().find(|block| block.is_certificate());
+        Certificate::from_block(first.ok_or(CertificateError::Missing)?)
     }
 
     /// The certificate in PEM.
@@ -145,11 +169,10 @@ impl Certificate {
 /// Reads every certificate of `pem`, in order; text and other blocks are passed over.
 ///
 /// # Errors
-/// [`CertificateError::Malformed`] where PEM or a certificate in it cannot be read.
+/// [`CertificateError`] of the first block that cannot be read: were it passed over, what it says would be lost.
 pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
-    let blocks = pem::parse_many(pem).map_err(|_| CertificateError::Malformed)?;
-    let ours = blocks.iter().filter(|block| matches!(block.tag(), "CERTIFICATE" | "X509 CERTIFICATE"));
-    ours.map(|block| Certificate::from_der(block.contents())).collect()
+    let blocks = pem_blocks::blocks(pem)?;
+    blocks.iter().filter(|block| block.is_certificate()).map(Certificate::from_block).collect()
 }
 
 fn read(der: &[u8]) -> Option<Certificate> {

@@ -2,6 +2,7 @@
 
 use super::encode_pem;
 use super::key_error::KeyError;
+use super::pem_blocks::PemBlock;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
 use der::Decode;
 use md5::{Digest, Md5};
@@ -25,11 +26,6 @@ pub struct Salt {
     pub iv: [u8; 16],
 }
 
-/// Whether a private key block is encrypted, in either form.
-pub fn is_encrypted(block: &pem::Pem) -> bool {
-    block.tag() == "ENCRYPTED PRIVATE KEY" || block.headers().get("Proc-Type").is_some_and(|p| p.contains("ENCRYPTED"))
-}
-
 /// Encrypts a key's PKCS#8 DER as PKCS#8 PEM: PBES2, PBKDF2 with HMAC-SHA-256, AES-256-CBC. `openssl pkey -passin` reads it.
 pub fn seal(der: &[u8], passphrase: &[u8], salt: &Salt) -> String {
     let invariant = "PBES2 with fixed parameters";
@@ -43,11 +39,12 @@ pub fn seal(der: &[u8], passphrase: &[u8], salt: &Salt) -> String {
 ///
 /// # Errors
 /// [`KeyError::PassphraseWrong`] or [`KeyError::EncryptionUnsupported`].
-pub fn open(block: &pem::Pem, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    if block.tag() == "ENCRYPTED PRIVATE KEY" {
-        return open_pkcs8(block.contents(), passphrase);
+pub fn open(block: &PemBlock, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let contents = block.contents.as_ref().map_err(|_| KeyError::Malformed)?;
+    match block.label.as_str() {
+        "ENCRYPTED PRIVATE KEY" => open_pkcs8(contents, passphrase),
+        _ => open_traditional(block.headers.get("DEK-Info"), contents, passphrase),
     }
-    open_traditional(block, passphrase)
 }
 
 fn open_pkcs8(der: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
@@ -80,11 +77,10 @@ fn affordable(scheme: &EncryptionScheme) -> bool {
 }
 
 /// OpenSSL's PEM encryption: one MD5 round over passphrase and salt, CBC (openssl-format-options(1), EVP_BytesToKey).
-fn open_traditional(block: &pem::Pem, passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-    let info = block.headers().get("DEK-Info").ok_or(KeyError::EncryptionUnsupported)?;
-    let (cipher, iv) = info.split_once(',').ok_or(KeyError::EncryptionUnsupported)?;
+fn open_traditional(info: Option<&String>, data: &[u8], passphrase: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    let (cipher, iv) =
+        info.ok_or(KeyError::EncryptionUnsupported)?.split_once(',').ok_or(KeyError::EncryptionUnsupported)?;
     let iv = unhex(iv.trim()).ok_or(KeyError::EncryptionUnsupported)?;
-    let data = block.contents();
     match cipher.trim() {
         "AES-128-CBC" => decrypt::<cbc::Decryptor<aes::Aes128>>(passphrase, &iv, data),
         "AES-192-CBC" => decrypt::<cbc::Decryptor<aes::Aes192>>(passphrase, &iv, data),

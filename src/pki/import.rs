@@ -42,6 +42,8 @@ pub struct ImportedFiles {
     pub certificates: Vec<(usize, Certificate)>,
     /// Private keys, encrypted ones too.
     pub keys: Vec<FoundKey>,
+    /// What cannot be read: the file, by its place in the list, and what is wrong with it.
+    pub unreadable: Vec<(usize, String)>,
 }
 
 /// Reads all files; encrypted keys are opened with the passphrase.
@@ -50,7 +52,8 @@ pub fn read(files: &[FoundFile], passphrase: Option<&[u8]>) -> ImportedFiles {
     for (file, found) in files.iter().enumerate() {
         let mut data = Data::default();
         data.insert(&found.path, found.bytes.to_vec());
-        let Contents { certificates, keys } = read_anything(&data, None);
+        let Contents { certificates, keys, unreadable } = read_anything(&data, None);
+        imported.unreadable.extend(unreadable.into_iter().map(|(_, why)| (file, why)));
         let locked = keys.iter().any(|key| key.as_ref().is_err_and(|error| *error == KeyError::PassphraseNeeded));
         let opened = match passphrase {
             Some(passphrase) if locked => read_anything(&data, Some(passphrase)).keys,

@@ -1,6 +1,7 @@
 //! Private keys: PEM of any make in, PKCS#8 PEM out. Their bytes appear in no Debug and are zeroed after use.
 
 use super::key_error::KeyError;
+use super::pem_blocks::{self, PemBlock};
 use super::{encode_pem, encrypted};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -114,8 +115,8 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError`]; a passphrase that only seems to fit counts as [`KeyError::PassphraseWrong`].
     pub fn from_pem(pem: &[u8], passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
-        let blocks = pem::parse_many(pem).map_err(|_| KeyError::Malformed)?;
-        let block = blocks.into_iter().find(|block| is_private_key(block.tag())).ok_or(KeyError::Malformed)?;
+        let blocks = pem_blocks::blocks(pem).map_err(|_| KeyError::Malformed)?;
+        let block = blocks.iter().find(|block| block.is_private_key()).ok_or(KeyError::Malformed)?;
         Self::from_block(block, passphrase)
     }
 
@@ -123,12 +124,13 @@ impl PrivateKey {
     ///
     /// # Errors
     /// As [`PrivateKey::from_pem`].
-    pub fn from_block(block: pem::Pem, passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
-        if !encrypted::is_encrypted(&block) {
-            return Self::from_der(&Zeroizing::new(block.into_contents()));
+    pub fn from_block(block: &PemBlock, passphrase: Option<&[u8]>) -> Result<PrivateKey, KeyError> {
+        let contents = block.contents.as_ref().map_err(|_| KeyError::Malformed)?;
+        if !block.is_encrypted() {
+            return Self::from_der(contents);
         }
         let passphrase = passphrase.ok_or(KeyError::PassphraseNeeded)?;
-        let der = encrypted::open(&block, passphrase)?;
+        let der = encrypted::open(block, passphrase)?;
         Self::from_der(&der).map_err(|error| match error {
             KeyError::Malformed => KeyError::PassphraseWrong,
             other => other,
@@ -186,11 +188,6 @@ impl PrivateKey {
             }
         }
     }
-}
-
-/// Whether a PEM block of that tag is a private key.
-pub fn is_private_key(tag: &str) -> bool {
-    matches!(tag, "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY")
 }
 
 /// Algorithm of a public key.

@@ -2,8 +2,10 @@
 
 use super::certificate::{self, Certificate};
 use super::encrypted::{self, Salt};
-use super::key::{PrivateKey, is_private_key};
+use super::file_kind;
+use super::key::PrivateKey;
 use super::key_error::KeyError;
+use super::pem_blocks;
 use super::sha256_hex;
 use super::sign::Authority;
 use std::collections::BTreeMap;
@@ -78,9 +80,9 @@ pub fn read_leaf(data: &Data) -> LeafFacts {
 
 /// The facts of a leaf's Secret that we wrote ourselves: the pair fits, so the key is not read again.
 pub fn written_leaf(data: &Data) -> LeafFacts {
-    let certificate = data.get("tls.crt").and_then(|text| pem::parse(text).ok());
+    let block = data.get("tls.crt").and_then(|text| pem_blocks::blocks(text).ok()?.into_iter().next());
     LeafFacts {
-        certificate: certificate.map(|block| block.into_contents().into_boxed_slice()),
+        certificate: block.and_then(|block| Some(block.contents.ok()?.as_slice().into())),
         bundle_digest: bundle_digest(data.get("ca.crt").unwrap_or_default()),
         copies_match: true,
     }
@@ -190,24 +192,42 @@ pub struct Contents {
     pub certificates: Vec<Certificate>,
     /// The keys, or why one could not be opened.
     pub keys: Vec<Result<Arc<PrivateKey>, KeyError>>,
+    /// What cannot be read: a key of the Secret, and what is wrong with what it holds.
+    pub unreadable: Vec<(String, String)>,
+}
+
+impl Contents {
+    /// What cannot be read, in one line; nothing where there is nothing.
+    pub fn unreadable_text(&self) -> Option<String> {
+        let (key, why) = self.unreadable.first()?;
+        let more = match self.unreadable.len() {
+            1 => String::new(),
+            count => format!(", and {} more", count - 1),
+        };
+        Some(format!("{key}: {why}{more}"))
+    }
 }
 
 /// Decrypting one takes a second or more, and a Secret can hold thousands.
 const MAX_ENCRYPTED: usize = 8;
 
-/// Reads everything in PEM from `data`; what is no PEM is passed over. Of encrypted keys the first few are opened.
+/// Reads everything in PEM from `data`. Of encrypted keys the first few are opened.
 pub fn read_anything(data: &Data, passphrase: Option<&[u8]>) -> Contents {
     let mut contents = Contents::default();
     let mut opened = 0;
-    for (_, bytes) in data.iter() {
-        for block in pem::parse_many(bytes).unwrap_or_default() {
-            if is_private_key(block.tag()) {
-                let encrypted = encrypted::is_encrypted(&block);
-                opened += usize::from(encrypted);
-                let too_many = encrypted && opened > MAX_ENCRYPTED;
-                let key = if too_many { Err(KeyError::TooMany) } else { PrivateKey::from_block(block, passphrase) };
+    for (name, bytes) in data.iter() {
+        let unreadable = file_kind::unreadable(name, bytes).into_iter().map(|why| (name.to_owned(), why));
+        contents.unreadable.extend(unreadable);
+        for block in pem_blocks::blocks(bytes).unwrap_or_default() {
+            if block.contents.is_err() {
+                continue; // said among what is unreadable
+            }
+            if block.is_private_key() {
+                opened += usize::from(block.is_encrypted());
+                let too_many = block.is_encrypted() && opened > MAX_ENCRYPTED;
+                let key = if too_many { Err(KeyError::TooMany) } else { PrivateKey::from_block(&block, passphrase) };
                 contents.keys.push(key.map(Arc::new));
-            } else if let Ok(certificate) = Certificate::from_der(block.contents()) {
+            } else if let Ok(certificate) = Certificate::from_block(&block) {
                 contents.certificates.push(certificate);
             }
         }

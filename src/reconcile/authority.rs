@@ -23,7 +23,7 @@ use crate::decide::leaf::AuthorityView;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::{self, Contents, Data, StoredAuthority};
 use crate::pki::sign::{self, Dates};
-use crate::pki::{Authority, Certificate, TrustBundle, certificate};
+use crate::pki::{Authority, Certificate, TrustBundle, certificate, file_kind};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -32,7 +32,6 @@ use zeroize::Zeroizing;
 const MAX_STEPS: usize = 8;
 /// A leaf's Secret holds the bundle twice, and 1 MiB in all.
 const MAX_TRUST: usize = 384 * 1024;
-const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 type ReadPassphrase = Option<Zeroizing<Vec<u8>>>;
 
@@ -213,9 +212,7 @@ async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec
         let refuse = |what| Ok(Err(Problem::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
         match ctx.store.read(StoredKind::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
             None => return refuse(format!("there is no Secret {from}")),
-            Some(Err(key)) => {
-                return refuse(format!("Secret {from}, key {key}, holds a certificate that cannot be read"));
-            }
+            Some(Err(why)) => return refuse(format!("Secret {from}, {why}")),
             Some(Ok(certificates)) if certificates.is_empty() => {
                 return refuse(format!("Secret {from} holds no certificate in PEM"));
             }
@@ -231,16 +228,14 @@ async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec
     Ok(Ok(trusted.certificates().to_vec()))
 }
 
-/// All of them, or the key under which one cannot be read: were it passed over, hosts would refuse whom they should
-/// trust, without a message.
+/// All of them, or what cannot be read: were it passed over, hosts would refuse whom they should trust, without a message.
 fn certificates(data: &Data) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
     for (key, bytes) in data.iter() {
-        match certificate::all_from_pem(bytes) {
-            Ok(certificates) => found.extend(certificates),
-            Err(_) if bytes.windows(BEGIN.len()).any(|part| part == BEGIN) => return Err(key.to_owned()),
-            Err(_) => {}
+        if let Some(why) = file_kind::unreadable(key, bytes).into_iter().next() {
+            return Err(format!("key {key}: {why}"));
         }
+        found.extend(certificate::all_from_pem(bytes).map_err(|error| format!("key {key}: {error}"))?);
     }
     Ok(found)
 }

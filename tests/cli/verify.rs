@@ -280,3 +280,42 @@ fn what_is_asked_wrongly_ends_with_its_code() -> anyhow::Result<()> {
     assert_eq!(code(&["--file", "objects.yaml", "--address", "127.0.0.1:1"]), Some(1));
     Ok(())
 }
+
+/// A bundle is read block by block, and a file that is none is called what it is.
+#[test]
+fn a_file_that_cannot_be_read_is_called_what_it_is() -> anyhow::Result<()> {
+    let scratch = Scratch::new("odd-files")?;
+    scratch.run(
+        "umask 077; for name in ca two; do openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \
+         -keyout $name.key -out $name.pem -subj /CN=$name -days 9 2>/dev/null; done
+openssl x509 -in ca.pem -outform DER -out ca.der; openssl ec -in ca.key -aes256 -passout pass:x -out locked.key 2>/dev/null
+iconv -t UTF-16 ca.pem >wide.pem; printf 'M\\374ller\\n' | cat - ca.pem >latin1.pem
+sed '3s/./!/' two.pem | cat - ca.pem >damaged.pem; sed '3s/./!/' two.pem >broken.pem; : >empty.pem",
+    )?;
+    let pair = |key: &'static str| ["--client-cert", "ca.pem", "--client-key", key];
+    let no_pair: [&str; 0] = [];
+    for (file, pair, reaches_the_port, words) in [
+        ("ca.pem", no_pair.to_vec(), true, ""),
+        ("latin1.pem", no_pair.to_vec(), true, ""),
+        ("damaged.pem", no_pair.to_vec(), true, "damaged.pem: block 1 (CERTIFICATE) is damaged: the text between"),
+        ("broken.pem", no_pair.to_vec(), false, "holds no certificate in PEM: block 1 (CERTIFICATE) is damaged"),
+        ("ca.der", no_pair.to_vec(), false, "openssl x509 -inform DER -in ca.der -out ca.pem"),
+        ("wide.pem", no_pair.to_vec(), false, "it is text in UTF-16"),
+        ("empty.pem", no_pair.to_vec(), false, "it is an empty file"),
+        ("ca.key", no_pair.to_vec(), false, "holds no certificate in PEM"),
+        ("ca.pem", pair("ca.key").to_vec(), true, ""),
+        ("ca.pem", pair("locked.key").to_vec(), false, "the private key is encrypted, and Docker's clients ask for"),
+        ("ca.pem", pair("ca.der").to_vec(), false, "it is a certificate in DER"),
+    ] {
+        let words_given = [&["--file", file, "--address", "127.0.0.1:1"], pair.as_slice()].concat();
+        let said = verify(scratch.path(), &words_given);
+        let (out, err) = (String::from_utf8(said.stdout)?, String::from_utf8(said.stderr)?);
+        assert_eq!(!out.is_empty(), reaches_the_port, "{words_given:?}: {out}{err}");
+        assert!(err.contains(words) && err.is_empty() == words.is_empty(), "{words_given:?}: {err}");
+        assert!(
+            !err.contains("mend") && !err.contains("Secret") && !err.contains("valid UTF-8"),
+            "{words_given:?}: {err}"
+        );
+    }
+    Ok(())
+}

@@ -41,6 +41,21 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
     Ok(text)
 }
 
+/// Reads a file whatever is in it; `-` is standard input.
+///
+/// # Errors
+/// [`FileError`] where it cannot be read.
+pub fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let mut bytes = Zeroizing::new(Vec::new());
+    let done = if path == Path::new("-") {
+        io::stdin().read_to_end(&mut bytes)
+    } else {
+        File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
+    };
+    done.map_err(FileError::of("read", path))?;
+    Ok(bytes)
+}
+
 /// Reads a file that may be absent.
 ///
 /// # Errors

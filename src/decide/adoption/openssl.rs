@@ -19,9 +19,11 @@ pub fn encrypted(files: &[FoundFile]) -> Vec<&str> {
     keys.iter().filter(|key| key.is_encrypted).map(|key| files[key.file].path.as_str()).collect()
 }
 
-/// Whether there is a certificate among them.
-pub fn hold_certificates(files: &[FoundFile]) -> bool {
-    !read(files, None).certificates.is_empty()
+/// Why there is nothing to adopt: no certificate among the files. What they are instead, where it is known.
+pub fn without_certificates(files: &[FoundFile]) -> Option<Vec<String>> {
+    let imported = read(files, None);
+    let sentences = || imported.unreadable.iter().map(|(file, why)| format!("{}: {why}", files[*file].path)).collect();
+    imported.certificates.is_empty().then(sentences)
 }
 
 /// Makes manifests of the certificates and keys in those files, as they are at `now`.
@@ -29,6 +31,7 @@ pub fn adopt(files: &[FoundFile], options: &OpensslAdoption, now: Timestamp) -> 
     let passphrase = options.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
     let imported = read(files, passphrase);
     let mut adoption = Adoption::new(files, &imported, options, now);
+    adoption.report_unreadable();
     adoption.report_keys();
     let adopted = adoption.adopt_authorities();
     leaves::adopt(&mut adoption, &adopted);

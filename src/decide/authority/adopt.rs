@@ -25,14 +25,15 @@ type CertificateAndKey<'a> = (&'a Certificate, &'a Arc<PrivateKey>);
 
 fn pairs<'a>(from: &NamespacedName, contents: &'a Contents) -> Result<Vec<CertificateAndKey<'a>>, Problem> {
     let refuse = |reason, message: &str| Err(Problem::issue(reason, format!("Secret {from} {message}")));
+    let lacks = |what: &str| {
+        let read = contents.unreadable_text().map(|why| format!(". {why}")).unwrap_or_default();
+        refuse(Reason::ExistingUnusable, &format!("holds no {what}{read}"))
+    };
     if contents.certificates.is_empty() {
-        return refuse(Reason::ExistingUnusable, "holds no certificate in PEM");
+        return lacks("certificate in PEM");
     }
     if contents.keys.is_empty() {
-        return refuse(
-            Reason::ExistingUnusable,
-            "holds no private key in PEM: an authority cannot sign without its own",
-        );
+        return lacks("private key in PEM: an authority cannot sign without its own");
     }
     let keys = || contents.keys.iter().filter_map(|key| key.as_ref().ok());
     let fits = |certificate: &'a Certificate| {

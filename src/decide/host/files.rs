@@ -3,7 +3,7 @@
 use super::material::{Material, valid_keys};
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::status::Verdict;
-use crate::pki::Certificate;
+use crate::pki::DockerTrust;
 use k8s_openapi::jiff::Timestamp;
 
 /// A host's directory as it was observed.
@@ -21,8 +21,8 @@ pub struct ObservedFiles {
     pub others: Vec<String>,
     /// Every public name is our link.
     pub linked: bool,
-    /// The authorities in such a ca.pem; none where it cannot be read.
-    pub trusted_before: Option<Vec<Certificate>>,
+    /// What Docker trusts in such a ca.pem.
+    pub trusted_before: DockerTrust,
 }
 
 /// One step on the files.
@@ -67,10 +67,14 @@ fn refuses_old_clients(directory: &str, shown: &ObservedFiles, material: &Materi
     if !shown.others.iter().any(|name| name == "ca.pem") {
         return None;
     }
-    let Some(before) = &shown.trusted_before else {
-        return Some(format!("{directory}/ca.pem holds no readable certificate: move it away"));
-    };
-    let (before, after) = (valid_keys(before, now), valid_keys(&material.bundle, now));
+    let before = &shown.trusted_before;
+    if let Some(why) = before.unknown.first() {
+        return Some(format!(
+            "{directory}/ca.pem cannot be read, so it is not known whose clients dockerd accepts by it: {why}. Put a \
+             copy in its place that holds what clients need: whom it does not name is refused from then on"
+        ));
+    }
+    let (before, after) = (valid_keys(&before.certificates, now), valid_keys(&material.bundle, now));
     let lost = before.difference(&after).next()?;
     Some(format!(
         "{directory}/ca.pem trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients \

@@ -13,9 +13,8 @@ use crate::api::docker_host_cert::Mode;
 use crate::decide::host::Material;
 use crate::decide::host::files::{FilesStep, ObservedFiles, plan};
 use crate::decide::status::Verdict;
-use crate::pki::certificate::all_from_pem;
 use crate::pki::sign::self_signed_client;
-use crate::pki::{Certificate, lifecycle};
+use crate::pki::{Certificate, DockerTrust, lifecycle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::path::Path;
 
@@ -143,10 +142,6 @@ fn shown(contents: &DirContents, host: &AssignedHost, material: &Material) -> Ob
     let ours = owner(host);
     let another = contents.owner.as_ref().filter(|there| there.object != ours.object);
     let is_other = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
-    let trusted = match &contents.ca {
-        PublicName::File(bytes) => all_from_pem(bytes).ok(),
-        _ => None,
-    };
     let matching = contents.generations.iter().rev().find(|generation| holds(generation, material));
     ObservedFiles {
         owner: another.map(|there| there.object.clone()),
@@ -155,7 +150,18 @@ fn shown(contents: &DirContents, host: &AssignedHost, material: &Material) -> Ob
         matching: matching.map(|generation| generation.number),
         linked: names.iter().all(|(_, there)| **there == PublicName::Ours),
         others: names.into_iter().filter(|(_, there)| is_other(there)).map(|(name, _)| name).collect(),
-        trusted_before: trusted,
+        trusted_before: trusted_before(&contents.ca),
+    }
+}
+
+/// What Docker trusts in someone else's ca.pem.
+fn trusted_before(ca: &PublicName) -> DockerTrust {
+    let unknown = |why: String| DockerTrust { unknown: vec![why], ..DockerTrust::default() };
+    match ca {
+        PublicName::File(bytes) => DockerTrust::read("ca.pem", bytes),
+        PublicName::Link(to) => unknown(format!("it is a symbolic link to {}, which is not followed", to.display())),
+        PublicName::Unreadable(why) => unknown(why.clone()),
+        PublicName::Absent | PublicName::Ours => DockerTrust::default(),
     }
 }
 

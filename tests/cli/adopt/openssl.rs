@@ -253,6 +253,38 @@ fn what_cannot_be_taken_over_says_why() -> anyhow::Result<()> {
             "note      extfile.cnf: it names later, which no",
         ),
         (
+            format!("{server}; openssl x509 -in ca.pem -outform DER -out ca.der; rm ca.pem"),
+            1,
+            "left out  ca.der: it is a certificate in DER, and PEM is needed: openssl x509 -inform DER -in ca.der -out ca.pem",
+        ),
+        (
+            format!("{server}; openssl pkcs12 -export -in server.pem -inkey server.key -passout pass:x -out nas.p12"),
+            0,
+            "left out  nas.p12: it is a PKCS#12 file (.p12, .pfx), and PEM is needed: openssl pkcs12 -in nas.p12",
+        ),
+        (
+            format!("{server}; openssl crl2pkcs7 -nocrl -certfile server.pem -out nas.p7b"),
+            0,
+            "left out  nas.p7b: it is a PKCS#7 file",
+        ),
+        (
+            format!("{server}; iconv -f UTF-8 -t UTF-16 server.pem >nas.pem; rm server.pem"),
+            0,
+            "left out  nas.pem: it is text in UTF-16",
+        ),
+        (
+            format!("{server}; sed -i '3s/./!/' server.pem"),
+            0,
+            "left out  server.pem: block 1 (CERTIFICATE) is damaged: the text between BEGIN and END",
+        ),
+        (
+            format!("{server}; head -n 3 server.pem >nas.pem"),
+            0,
+            "left out  nas.pem: block 1 (CERTIFICATE) is damaged: it has no END line",
+        ),
+        (format!("{server}; ln -s gone.pem nas.pem"), 0, "left out  nas.pem: it is a link to a file that is not there"),
+        (format!("{server}; head -c 2000000 /dev/zero >nas.pem"), 0, "left out  nas.pem: it is larger than 1 MiB"),
+        (
             "cat ca.pem >>ca.key; ca b B; cat b.key >>ca.key".into(),
             0,
             "left out  ca.key: ca.key holds more than the authority's key",

@@ -44,6 +44,14 @@ impl<'a> Adoption<'a> {
         &self.files[file].path
     }
 
+    /// Findings about what no certificate or key could be read from.
+    pub(super) fn report_unreadable(&mut self) {
+        for (file, why) in &self.imported.unreadable {
+            let path = self.path(*file);
+            self.adopted.say(FindingKind::LeftOut, path, why);
+        }
+    }
+
     /// Findings about private keys.
     pub(super) fn report_keys(&mut self) {
         for found in &self.imported.keys {

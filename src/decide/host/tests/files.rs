@@ -6,6 +6,7 @@ use crate::api::status::CompanionStatus;
 use crate::decide::host::files::{FilesStep, ObservedFiles, plan};
 use crate::decide::host::report::{DeliveryOutcome, delivered, report};
 use crate::decide::status::Verdict;
+use crate::pki::DockerTrust;
 
 const DIRECTORY: &str = "/etc/docker/certs";
 
@@ -54,24 +55,28 @@ fn step(take_over: bool, shown: &ObservedFiles) -> String {
 
 #[test]
 fn files_are_written_once_and_others_only_taken_over() {
-    let others = |trusted: Option<Vec<Certificate>>| ObservedFiles {
+    let others = |trusted_before: DockerTrust| ObservedFiles {
         others: vec!["ca.pem".into(), "pandora.key".into()],
-        trusted_before: trusted,
+        trusted_before,
         ..ObservedFiles::default()
     };
-    let known = vec![authority(0, 30).certificate, authority(2, 0).certificate];
-    let lost = vec![authority(0, 30).certificate, authority(2, 30).certificate];
+    let of = |authorities: Vec<Certificate>| DockerTrust { certificates: authorities, ..DockerTrust::default() };
+    let known = of(vec![authority(0, 30).certificate, authority(2, 0).certificate]);
+    let lost = of(vec![authority(0, 30).certificate, authority(2, 30).certificate]);
+    let unknown = DockerTrust { unknown: vec!["block 1".into()], ..known.clone() };
+    let skipped = DockerTrust { skipped: vec!["block 1".into()], ..known.clone() };
     let another = ObservedFiles { owner: Some("DockerHostCert/home/styx".into()), ..ObservedFiles::default() };
     let key_alone = ObservedFiles { others: vec!["pandora.key".into()], ..ObservedFiles::default() };
     let matching = ObservedFiles { matching: Some(3), ..ObservedFiles::default() };
-    let edited = ObservedFiles { delivered: true, matching: Some(3), ..others(None) };
+    let edited = ObservedFiles { delivered: true, matching: Some(3), ..others(unknown.clone()) };
     let cases = [
         ("nothing there", ObservedFiles::default(), "write", "write"),
         ("there already", matching, "use 3", "use 3"),
         ("another object's", another, "HostConflict", "write"),
-        ("others' files", others(Some(known)), "FileConflict", "take over"),
-        ("clients would be refused", others(Some(lost)), "FileConflict", "FileConflict"),
-        ("an unreadable ca.pem", others(None), "FileConflict", "FileConflict"),
+        ("others' files", others(known), "FileConflict", "take over"),
+        ("clients would be refused", others(lost), "FileConflict", "FileConflict"),
+        ("an unreadable ca.pem", others(unknown), "FileConflict", "FileConflict"),
+        ("one with what Docker passes over", others(skipped), "FileConflict", "take over"),
         ("a key alone trusts nobody", key_alone, "FileConflict", "take over"),
         ("ours, edited", edited, "use 3", "use 3"),
     ];
