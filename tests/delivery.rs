@@ -9,7 +9,7 @@ use dockseal::api::assignment::{ENROLLED_ANNOTATION, RESTART_REQUESTED_ANNOTATIO
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::reference::DeletionPolicy;
 use dockseal::api::status::CompanionStatus;
-use dockseal::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object, ObjectRef, Spec};
+use dockseal::api::{FINALIZER, FORCE_REMOVE_ANNOTATION, Object, ObjectName, ObjectRef, Spec};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use serde_json::json;
@@ -671,7 +671,7 @@ fn perform(sim: &mut Simulation, act: &Act, hosts: &[ObjectRef]) {
     let certs = |number: &usize| format!("/etc/docker/certs/{number}");
     match act {
         Act::Move(host, node) => there(host, sim).into_iter().for_each(|at| {
-            sim.edit(&at, |object| delivery(object).node_name = Some(format!("node-{node}")));
+            sim.edit(&at, |object| delivery(object).node_name = Some(ObjectName::joined(&format!("node-{node}"))));
         }),
         Act::Mode(host, daemon) => there(host, sim).into_iter().for_each(|at| {
             use dockseal::api::docker_host_cert::Mode::{Daemon, Files};
@@ -741,7 +741,7 @@ fn assert_lawful(sim: &Simulation, hosts: &[ObjectRef]) {
             assert_eq!(sim.object(&host.object()).account().as_deref(), Some(account.as_str()));
         }
         assert!(daemons <= 1, "{account}: two have the daemon");
-        let named: BTreeSet<&str> = assigned.iter().map(|host| host.name.as_str()).collect();
+        let named: BTreeSet<&str> = assigned.iter().map(|host| &*host.name).collect();
         let rules = rules(sim, &role("home", account));
         let may: Vec<_> =
             rules.iter().filter(|(what, _)| what == "dockerhostcerts/status").flat_map(|(_, names)| names).collect();

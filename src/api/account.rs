@@ -1,6 +1,6 @@
 //! A companion's account: the objects that it is made of, and the rights that it has, as plain values.
 
-use super::NamespacedName;
+use super::{NamespacedName, ObjectName};
 use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 use std::collections::BTreeMap;
 
@@ -63,9 +63,12 @@ pub struct ResourceKey {
 }
 
 impl ResourceKey {
-    /// The object of that kind, namespace and name.
+    /// The object of that kind, in that namespace, of a name that is made of an account's.
+    ///
+    /// # Panics
+    /// Where one of the two is no name.
     pub fn new(kind: ResourceKind, namespace: &str, name: &str) -> ResourceKey {
-        ResourceKey { kind, at: NamespacedName::new(namespace, name) }
+        ResourceKey { kind, at: NamespacedName::new(ObjectName::joined(namespace), ObjectName::joined(name)) }
     }
 
     /// The account that an object of that name belongs to, if it is ours.

@@ -1,10 +1,10 @@
 //! An assignment: what the controller tells a companion, as JSON in a ConfigMap that has the name of the companion's
 //! account.
 
-use super::Kind;
 use super::account::{of_host, of_node};
 use super::docker_host_cert::{Delivery, Target};
 use super::object::{Object, ObjectRef};
+use super::{Kind, ObjectName};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -30,15 +30,15 @@ pub struct Assignment {
 #[serde(rename_all = "camelCase")]
 pub struct AssignedHost {
     /// Namespace of the DockerHostCert and of its Secret.
-    pub namespace: String,
+    pub namespace: ObjectName,
     /// Name of the DockerHostCert.
-    pub name: String,
+    pub name: ObjectName,
     /// Its UID; empty without a cluster.
     pub uid: String,
     /// Its generation, for the conditions' observedGeneration.
     pub generation: i64,
     /// Name of its Secret.
-    pub secret_name: String,
+    pub secret_name: ObjectName,
     /// `spec.delivery` of the DockerHostCert.
     pub delivery: Delivery,
     /// TCP port that clients dial, for a daemon that is told no address to listen on.
@@ -73,9 +73,9 @@ pub struct AssignedPortainer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
     /// Name of the Secret with Portainer's client certificate, in the host's namespace.
-    pub client_secret: String,
+    pub client_secret: ObjectName,
     /// Name of the Secret with the credential, in the host's namespace.
-    pub credentials_secret: String,
+    pub credentials_secret: ObjectName,
     /// The first administrator of a fresh server may be made.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub initialize_admin: bool,
@@ -86,7 +86,7 @@ pub struct AssignedPortainer {
 #[serde(rename_all = "camelCase")]
 pub struct DesiredEnvironment {
     /// Name of the PortainerClient; its namespace is the host's.
-    pub client: String,
+    pub client: ObjectName,
     /// Tag by which the PortainerClient knows its environments.
     pub marker: String,
     /// Name of the environment.

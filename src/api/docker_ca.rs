@@ -1,5 +1,6 @@
 //! DockerCA: an authority that signs the certificates of hosts and clients.
 
+use super::name::ObjectName;
 use super::reference::{DeletionPolicy, SecretKeyRef, SecretSource};
 use super::status::CertificateStatus;
 use super::{duration, key::AuthorityKey, rules};
@@ -63,8 +64,7 @@ pub struct DockerCASpec {
     pub name_constraints: Option<NameConstraints>,
     /// Name of the Secret that holds the authority. Default NAME-docker-ca. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
-    pub secret_name: Option<String>,
+    pub secret_name: Option<ObjectName>,
     /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too, once no host or client
     /// needs it.
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! DockerClientCert: a client certificate for a person or a tool.
 
+use super::name::ObjectName;
 use super::reference::{CaRef, DeletionPolicy};
 use super::status::CertificateStatus;
 use super::{duration, duration::year, key::LeafKey, rules};
@@ -49,8 +50,7 @@ pub struct DockerClientCertSpec {
     pub private_key: LeafKey,
     /// Name of the Secret that holds certificate and key. Default NAME-docker-client. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
-    pub secret_name: Option<String>,
+    pub secret_name: Option<ObjectName>,
     /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too.
     #[serde(default)]
     pub secret_deletion_policy: DeletionPolicy,

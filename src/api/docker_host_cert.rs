@@ -1,5 +1,6 @@
 //! DockerHostCert: the server certificate of a machine that runs dockerd, where it goes and what Portainer calls it.
 
+use super::name::ObjectName;
 use super::reference::{CaRef, DeletionPolicy};
 use super::status::HostCertStatus;
 use super::{duration, duration::year, key::LeafKey, rules};
@@ -86,8 +87,7 @@ pub struct DockerHostCertSpec {
     pub private_key: LeafKey,
     /// Name of the Secret that holds certificate and key. Default NAME-docker-host. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
-    pub secret_name: Option<String>,
+    pub secret_name: Option<ObjectName>,
     /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too.
     #[serde(default)]
     pub secret_deletion_policy: DeletionPolicy,
@@ -131,8 +131,7 @@ pub struct Delivery {
     pub target: Option<Target>,
     /// Name of the Kubernetes Node, with target: Node. Example: pandora
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
-    pub node_name: Option<String>,
+    pub node_name: Option<ObjectName>,
     /// Files (default): certificates only. Daemon: certificates, daemon configuration, restart and proof.
     #[serde(default)]
     pub mode: Mode,

@@ -13,6 +13,7 @@ pub mod duration;
 pub mod event;
 pub mod identity;
 pub mod key;
+pub mod name;
 pub mod object;
 pub mod portainer_client;
 pub mod reference;
@@ -26,7 +27,8 @@ pub use docker_client_cert::{DockerClientCert, DockerClientCertSpec};
 pub use docker_host_cert::{DockerHostCert, DockerHostCertSpec};
 pub use event::ObjectEvent;
 pub use identity::AuthorityIdentity;
-pub use object::{NamespacedName, Object, ObjectRef, Spec};
+pub use name::ObjectName;
+pub use object::{FieldFault, NamespacedName, Object, ObjectRef, Spec};
 pub use portainer_client::{PortainerClient, PortainerClientSpec};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

@@ -4,12 +4,11 @@ use super::docker_host_cert::Delivery;
 use super::status::{CompanionStatus, ControllerStatus, EnvironmentReport, PortainerClientStatus};
 use super::{
     API_VERSION, DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec,
-    Kind, PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
+    Kind, ObjectName, PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// An object, without what others wrote on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,12 +31,23 @@ pub struct Object {
     pub annotations: BTreeMap<String, String>,
     /// `metadata.labels`, which selectors are matched with.
     pub labels: BTreeMap<String, String>,
-    /// What the user wants.
+    /// What the user wants; empty where there is a fault.
     pub spec: Spec,
+    /// Why its spec could not be read.
+    pub fault: Option<FieldFault>,
     /// What was last reported.
     pub previous: ControllerStatus,
     /// What the companion on the host reported; empty for all but hosts.
     pub companion: CompanionStatus,
+}
+
+/// A field that cannot be used, of an object that the schema of an older version let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldFault {
+    /// Path of the field. Example: spec.existing.secretRef.name
+    pub field: String,
+    /// What is wrong with it.
+    pub message: String,
 }
 
 /// The spec of one of the four kinds.
@@ -53,12 +63,35 @@ pub enum Spec {
     Portainer(Box<PortainerClientSpec>),
 }
 
+impl Spec {
+    /// One that nothing is known of.
+    pub fn empty(kind: Kind) -> Spec {
+        match kind {
+            Kind::DockerCA => Spec::Authority(Box::default()),
+            Kind::DockerHostCert => Spec::Host(Box::default()),
+            Kind::DockerClientCert => Spec::Client(Box::default()),
+            Kind::PortainerClient => Spec::Portainer(Box::default()),
+        }
+    }
+
+    /// As the user writes it.
+    pub fn to_json(&self) -> serde_json::Value {
+        let json = match self {
+            Spec::Authority(spec) => serde_json::to_value(spec),
+            Spec::Host(spec) => serde_json::to_value(spec),
+            Spec::Client(spec) => serde_json::to_value(spec),
+            Spec::Portainer(spec) => serde_json::to_value(spec),
+        };
+        json.expect("a spec is JSON")
+    }
+}
+
 impl Object {
     fn new(kind: Kind, meta: ObjectMeta, spec: Spec, mut previous: ControllerStatus) -> Object {
         previous.conditions.shrink_to_fit(); // thousands of them are kept
         let ours = |annotation: &(String, String)| annotation.0.starts_with("dockseal.dev/");
         Object {
-            at: ObjectRef::new(kind, &meta.namespace.unwrap_or_default(), &meta.name.unwrap_or_default()),
+            at: place(kind, &meta),
             uid: meta.uid.unwrap_or_default(),
             version: meta.resource_version.unwrap_or_default(),
             generation: meta.generation.unwrap_or_default(),
@@ -68,6 +101,7 @@ impl Object {
             annotations: meta.annotations.unwrap_or_default().into_iter().filter(ours).collect(),
             labels: meta.labels.unwrap_or_default(),
             spec,
+            fault: None,
             previous,
             companion: CompanionStatus::default(),
         }
@@ -75,12 +109,6 @@ impl Object {
 
     /// The object as its user wrote it: what others wrote on it, and its status, left out.
     pub fn manifest(&self) -> serde_json::Value {
-        let spec = match &self.spec {
-            Spec::Authority(spec) => serde_json::to_value(spec),
-            Spec::Host(spec) => serde_json::to_value(spec),
-            Spec::Client(spec) => serde_json::to_value(spec),
-            Spec::Portainer(spec) => serde_json::to_value(spec),
-        };
         let (name, namespace) = (&*self.at.name, &*self.at.namespace);
         serde_json::json!({
             "apiVersion": API_VERSION,
@@ -88,7 +116,7 @@ impl Object {
             "metadata": {
                 "name": name, "namespace": namespace, "labels": self.labels, "annotations": self.annotations
             },
-            "spec": spec.expect("a spec is JSON"),
+            "spec": self.spec.to_json(),
         })
     }
 
@@ -104,24 +132,30 @@ impl Object {
     }
 
     /// Name of the Secret that the object wants.
-    pub fn secret_name(&self) -> String {
+    pub fn secret_name(&self) -> ObjectName {
         let (given, suffix) = match &self.spec {
             Spec::Authority(spec) => (&spec.secret_name, "docker-ca"),
             Spec::Host(spec) => (&spec.secret_name, "docker-host"),
             Spec::Client(spec) => (&spec.secret_name, "docker-client"),
             Spec::Portainer(spec) => (&spec.secret_name, "portainer-client"),
         };
-        given.clone().unwrap_or_else(|| format!("{}-{suffix}", self.at.name))
+        given.clone().unwrap_or_else(|| ObjectName::joined(&format!("{}-{suffix}", self.at.name)))
     }
 
     /// Where that Secret is.
     pub fn secret(&self) -> NamespacedName {
-        self.at.beside(&self.secret_name())
+        self.at.beside(self.secret_name())
     }
 
-    /// The authority that signs for it; none for an authority.
+    /// Where the ConfigMap with an authority's public bundle is.
+    pub fn bundle(&self) -> NamespacedName {
+        self.at.beside(ObjectName::joined(&format!("{}-ca-bundle", self.at.name)))
+    }
+
+    /// The authority that signs for it; none for an authority, and where it is not known.
     pub fn authority(&self) -> Option<NamespacedName> {
         let name = match &self.spec {
+            _ if self.fault.is_some() => return None,
             Spec::Authority(_) => return None,
             Spec::Host(spec) => &spec.ca_ref.name,
             Spec::Client(spec) => &spec.ca_ref.name,
@@ -165,7 +199,7 @@ impl Object {
 
     /// Secrets that it refers to by name.
     pub fn referenced_secrets(&self) -> Vec<NamespacedName> {
-        let names: Vec<&String> = match &self.spec {
+        let names: Vec<&ObjectName> = match &self.spec {
             Spec::Authority(spec) => {
                 let passphrase = spec.passphrase_secret_ref.iter().map(|reference| &reference.name);
                 let existing = spec.existing.iter().map(|source| &source.secret_ref.name);
@@ -221,20 +255,29 @@ impl From<PortainerClient> for Object {
     }
 }
 
+/// Without a cluster an object may have no namespace yet.
+///
+/// # Panics
+/// Where a name is none: who reads an object checks them first.
+fn place(kind: Kind, meta: &ObjectMeta) -> ObjectRef {
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or("default"), meta.name.as_deref().unwrap_or_default());
+    ObjectRef::new(kind, ObjectName::joined(namespace), ObjectName::joined(name))
+}
+
 /// One object of ours. Cheap to clone, as the indexes do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ObjectRef {
     /// One of the four kinds.
     pub kind: Kind,
     /// `metadata.namespace` of the object.
-    pub namespace: Arc<str>,
+    pub namespace: ObjectName,
     /// `metadata.name` of the object.
-    pub name: Arc<str>,
+    pub name: ObjectName,
 }
 
 impl ObjectRef {
     /// The object of that kind, namespace and name.
-    pub fn new(kind: Kind, namespace: &str, name: &str) -> ObjectRef {
+    pub fn new(kind: Kind, namespace: impl Into<ObjectName>, name: impl Into<ObjectName>) -> ObjectRef {
         ObjectRef { kind, namespace: namespace.into(), name: name.into() }
     }
 
@@ -242,13 +285,18 @@ impl ObjectRef {
     pub fn parse(text: &str) -> Option<ObjectRef> {
         let mut parts = text.split('/');
         let (kind, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
-        let whole = parts.next().is_none() && !namespace.is_empty() && !name.is_empty();
-        whole.then_some(ObjectRef::new(Kind::parse(kind)?, namespace, name))
+        let (namespace, name) = (ObjectName::parse(namespace).ok()?, ObjectName::parse(name).ok()?);
+        parts.next().is_none().then_some(ObjectRef { kind: Kind::parse(kind)?, namespace, name })
+    }
+
+    /// The object of that kind in the same namespace, where the text is a name.
+    pub fn named(&self, kind: Kind, name: &str) -> Option<ObjectRef> {
+        Some(ObjectRef { kind, namespace: self.namespace.clone(), name: ObjectName::parse(name).ok()? })
     }
 
     /// Something in the same namespace.
-    pub fn beside(&self, name: &str) -> NamespacedName {
-        NamespacedName { namespace: Arc::clone(&self.namespace), name: name.into() }
+    pub fn beside(&self, name: impl Into<ObjectName>) -> NamespacedName {
+        NamespacedName { namespace: self.namespace.clone(), name: name.into() }
     }
 }
 
@@ -262,14 +310,14 @@ impl std::fmt::Display for ObjectRef {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NamespacedName {
     /// `metadata.namespace` of it.
-    pub namespace: Arc<str>,
+    pub namespace: ObjectName,
     /// `metadata.name` of it.
-    pub name: Arc<str>,
+    pub name: ObjectName,
 }
 
 impl NamespacedName {
     /// The place of that namespace and name.
-    pub fn new(namespace: &str, name: &str) -> NamespacedName {
+    pub fn new(namespace: impl Into<ObjectName>, name: impl Into<ObjectName>) -> NamespacedName {
         NamespacedName { namespace: namespace.into(), name: name.into() }
     }
 }

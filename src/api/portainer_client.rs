@@ -1,5 +1,6 @@
 //! PortainerClient: the client certificate of a Portainer server, and the hosts that it is to reach.
 
+use super::name::ObjectName;
 use super::reference::{CaRef, DeletionPolicy, SecretKeyRef, SecretRef};
 use super::registrar::Registrar;
 use super::status::PortainerClientStatus;
@@ -57,8 +58,7 @@ pub struct PortainerClientSpec {
     pub private_key: LeafKey,
     /// Name of the Secret that holds certificate and key. Default NAME-portainer-client. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = rules::NAME_PATTERN))]
-    pub secret_name: Option<String>,
+    pub secret_name: Option<ObjectName>,
     /// Retain (default): the Secret stays when this object is deleted. Delete: it is deleted too.
     #[serde(default)]
     pub secret_deletion_policy: DeletionPolicy,

@@ -1,5 +1,6 @@
 //! References from one object to another, always within the namespace.
 
+use super::name::ObjectName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,26 +8,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CaRef {
     /// Name of the DockerCA. Example: homelab
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: ObjectName,
 }
 
 /// A Secret of the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretRef {
     /// Name of the Secret. Example: old-ca
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: ObjectName,
 }
 
 /// One key of a Secret of the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SecretKeyRef {
     /// Name of the Secret. Example: ca-pass
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    pub name: ObjectName,
     /// Key in its data. Example: passphrase
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
 

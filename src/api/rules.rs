@@ -1,8 +1,5 @@
 //! The CEL rules of the schemas, each with the sentence that a user reads when it refuses.
 
-/// Names of Secrets (RFC 1123, subdomains).
-pub const NAME_PATTERN: &str = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$";
-
 /// A rule and its message.
 pub type Rule = (&'static str, &'static str);
 

@@ -6,6 +6,7 @@ use super::signals::stop;
 use crate::adapters::Clock;
 use crate::adapters::disk::atomic_files::read_text;
 use crate::adapters::host::system_files;
+use crate::api::ObjectName;
 use crate::companion::credentials::Account;
 use crate::companion::install::{self, Enrolled, Installed};
 use crate::companion::{self, CompanionResult, CompanionSettings};
@@ -56,6 +57,10 @@ async fn settings(args: CompanionArgs) -> anyhow::Result<CompanionSettings> {
             bail!("give --node in a pod; on a host outside, run dockseal enroll first (no {})", args.config.display())
         }
     };
+    let named = [account.namespace(), &account.name()].map(ObjectName::parse);
+    if let Some(error) = named.into_iter().find_map(Result::err) {
+        bail!("{}/{} cannot be an account: its namespace and name {error}", account.namespace(), account.name());
+    }
     let contained = system_files::is_there("/.dockerenv");
     Ok(CompanionSettings { account, sources, directories, contained, address: args.node_address, once: args.once })
 }

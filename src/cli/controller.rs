@@ -6,6 +6,7 @@ use super::logging;
 use super::signals::stop;
 use crate::adapters::kube::reader::{KubeReader, ReadError};
 use crate::adapters::{Clock, random};
+use crate::api::ObjectName;
 use crate::controller::{self, ControllerSettings};
 use crate::decide::delivery::Allowlist;
 use anyhow::Context;
@@ -24,6 +25,11 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
         if let Err(error @ ReadError::TooOld { .. }) = KubeReader::connect(config.clone()).await {
             return Err(error.into());
         }
+        let companions = args.companion_namespace.as_deref().filter(|name| !name.is_empty());
+        companions
+            .map(ObjectName::parse)
+            .transpose()
+            .context("--companion-namespace is not the name of a namespace")?;
         let settings = settings(&args, &config);
         let client = Client::try_from(config).context("failed to make a client from the kubeconfig")?;
         controller::run(client, settings, Clock::system(), stop()?).await?;

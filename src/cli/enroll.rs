@@ -10,7 +10,7 @@ use crate::adapters::Clock;
 use crate::adapters::kube::reader::KubeReader;
 use crate::api::assignment::ENROLLED_ANNOTATION;
 use crate::api::docker_host_cert::Target;
-use crate::api::{Kind, NamespacedName, ObjectRef};
+use crate::api::{Kind, NamespacedName, ObjectName, ObjectRef};
 use crate::companion::install::is_url;
 use anyhow::{Context, ensure};
 use base64::Engine;
@@ -64,8 +64,8 @@ impl Enrolment {
             "{} is not delivered by an enrolled host: set spec.delivery.target: Enrolled first",
             host.at
         );
-        let account =
-            NamespacedName::new(&args.companion_namespace, &account.context("an enrolled host has an account")?);
+        let account = ObjectName::parse(&account.context("an enrolled host has an account")?)?;
+        let account = NamespacedName::new(&args.companion_namespace, account);
         let directory = delivery.directory;
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
         ensure!(

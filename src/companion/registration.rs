@@ -157,7 +157,7 @@ impl Portainers {
     ) -> Vec<EnvironmentReport> {
         let of = |portainer: &AssignedPortainer| {
             let known = self.hosts.get(&(at.clone(), portainer.object(at))).and_then(|known| known.report.clone());
-            let reported = || before.iter().find(|report| report.portainer_client == portainer.order.client).cloned();
+            let reported = || before.iter().find(|report| *report.portainer_client == *portainer.order.client).cloned();
             known.or_else(reported)
         };
         host.portainers().filter_map(of).collect()
@@ -179,7 +179,7 @@ impl Portainers {
         let found = |secret: &NamespacedName| self.secrets.get(secret)?.data.clone();
         let (pair_data, credential_data) = (found(&pair_at)?, found(&credential_at)?);
         let (data, status) = (host.secret.clone()??, host.status.as_ref()?);
-        let before = status.environments.iter().find(|report| report.portainer_client == portainer.order.client);
+        let before = status.environments.iter().find(|report| *report.portainer_client == *portainer.order.client);
         let before = before.cloned().unwrap_or_else(|| portainer.order.report(Registrar::Companion));
         let served = status.host.served_fingerprint.clone();
         let connection = connection(portainer, pair_data.as_deref(), credential_data.as_deref());
@@ -260,7 +260,7 @@ fn registration_request(
         stored: leaf.fingerprint(),
         proof: served.map_or_else(|| Proof::Not(not_served_yet()), Proof::Serves),
     };
-    let (namespace, desired) = (host.assigned.namespace.clone(), portainer.order.clone());
+    let (namespace, desired) = (host.assigned.namespace.to_string(), portainer.order.clone());
     Ok(RegistrationRequest {
         namespace,
         desired,

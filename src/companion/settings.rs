@@ -36,7 +36,7 @@ impl CompanionSettings {
     /// Why an object may not be delivered here, whatever the assignment says: the host has the last word.
     pub fn unlisted(&self, host: &AssignedHost) -> Option<String> {
         match &self.account {
-            Account::Node { .. } => (!self.sources.contains(&host.namespace)).then(|| {
+            Account::Node { .. } => (!self.sources.iter().any(|listed| *listed == *host.namespace)).then(|| {
                 format!("nothing is delivered to nodes from the namespace {}: an administrator lists namespaces in companion.namespaces of the chart", host.namespace)
             }),
             Account::Host { name, .. } => (*name != of_host(&host.namespace, &host.name))

@@ -30,19 +30,19 @@ pub fn start(informers: &mut Informers<'_>, scope: &[Option<&str>], ours: &Confi
 struct AccountHandler(Arc<ControllerState>);
 
 impl AccountHandler {
-    fn notice(&self, key: &ResourceKey, resource: Option<ObservedResource>) {
-        let account = self.0.accounts.notice(key, resource);
+    fn notice(&self, key: Option<ResourceKey>, resource: Option<ObservedResource>) {
+        let account = key.and_then(|key| self.0.accounts.notice(&key, resource));
         account.into_iter().for_each(|account| self.0.account_queue.add(account));
     }
 }
 
 impl<K: ResourceType> EventHandler<K> for AccountHandler {
     fn apply(&mut self, item: K, _listing: bool) {
-        self.notice(&resource_key(&item), Some(observed_resource(&item)));
+        self.notice(resource_key(&item), Some(observed_resource(&item)));
     }
 
     fn delete(&mut self, item: K) {
-        self.notice(&resource_key(&item), None);
+        self.notice(resource_key(&item), None);
     }
 
     fn listed(&mut self, list: &Listing) {

@@ -2,7 +2,7 @@
 //! affects go out. Nothing is decided here.
 
 use crate::api::status::ControllerStatus;
-use crate::api::{Kind, NamespacedName, Object, ObjectRef, Spec};
+use crate::api::{Kind, NamespacedName, Object, ObjectName, ObjectRef, Spec};
 use crate::decide::delivery::Deliverer;
 use crate::decide::delivery::rolling_restart::waits_since;
 use crate::decide::registration::RegistrationStatus;
@@ -26,7 +26,7 @@ pub struct Index {
     objects: HashMap<ObjectRef, Arc<Object>>,
     claims: HashMap<NamespacedName, Vec<(Option<Timestamp>, ObjectRef)>>, // sorted; nearly always one
     leaves: HashMap<NamespacedName, HashSet<ObjectRef>>,
-    portainers: HashMap<Arc<str>, HashSet<ObjectRef>>,
+    portainers: HashMap<ObjectName, HashSet<ObjectRef>>,
     accounts: HashMap<String, BTreeSet<ObjectRef>>,
     waiting: BTreeSet<ObjectRef>, // for a turn to restart dockerd
 }
@@ -200,9 +200,8 @@ impl Index {
     /// Those, and the ones that its status names.
     pub fn clients_about(&self, host: &Object) -> Vec<Arc<Object>> {
         let mut clients = self.clients_of(host);
-        let named = host
-            .environments()
-            .map(|report| ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client));
+        let named =
+            host.environments().filter_map(|report| host.at.named(Kind::PortainerClient, &report.portainer_client));
         for client in named.filter_map(|at| self.find(&at)) {
             if !clients.iter().any(|known| known.at == client.at) {
                 clients.push(client);

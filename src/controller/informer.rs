@@ -66,7 +66,7 @@ impl<H> Dispatcher<H> {
             }
             Event::Apply(item) | Event::InitApply(item) => {
                 if let Some(listing) = &mut self.listing {
-                    listing.names.insert(place(item.meta()));
+                    listing.names.extend(place(item.meta()));
                 }
                 self.handler.apply(item, self.listing.is_some());
             }

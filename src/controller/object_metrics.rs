@@ -39,8 +39,8 @@ impl std::fmt::Debug for ObjectCollector {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfObject {
     kind: &'static str,
-    namespace: Arc<str>,
-    name: Arc<str>,
+    namespace: String,
+    name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,8 +60,8 @@ struct OfReason {
 /// A host or a PortainerClient, where the metric's name says which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Named {
-    namespace: Arc<str>,
-    name: Arc<str>,
+    namespace: String,
+    name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -201,8 +201,8 @@ fn environments(encoder: &mut DescriptorEncoder<'_>, objects: &ObjectFamilies) -
 /// The environments that are ours or are to be, of PortainerClients that are there; not what else a status reports.
 fn reports<'a>(host: &'a Object, objects: &'a ObjectFamilies) -> impl Iterator<Item = &'a EnvironmentReport> {
     host.environments().filter(|report| {
-        let client = ObjectRef::new(Kind::PortainerClient, &host.at.namespace, &report.portainer_client);
-        report.reason != Reason::Deregistered.as_str() && objects.contains_key(&client)
+        let client = host.at.named(Kind::PortainerClient, &report.portainer_client);
+        report.reason != Reason::Deregistered.as_str() && client.is_some_and(|client| objects.contains_key(&client))
     })
 }
 
@@ -252,11 +252,11 @@ fn gauge<L: EncodeLabelSet>(
 
 fn of_object(object: &Object) -> OfObject {
     let at = &object.at;
-    OfObject { kind: at.kind.as_str(), namespace: at.namespace.clone(), name: at.name.clone() }
+    OfObject { kind: at.kind.as_str(), namespace: at.namespace.to_string(), name: at.name.to_string() }
 }
 
 fn named(at: &ObjectRef) -> Named {
-    Named { namespace: at.namespace.clone(), name: at.name.clone() }
+    Named { namespace: at.namespace.to_string(), name: at.name.to_string() }
 }
 
 fn not_after(object: &Object) -> Option<i64> {

@@ -5,11 +5,14 @@ use super::account_watches;
 use super::informer::{EventHandler, Informers, InitialSync, Listing};
 use super::secret_refs::Queues;
 use super::state::ControllerState;
+use crate::adapters::kube::guard::Guarded;
 use crate::adapters::kube::store::{owner, place};
-use crate::api::{DockerCA, DockerClientCert, DockerHostCert, Kind, MANAGED_LABEL, Object, ObjectRef, PortainerClient};
+use crate::api::{
+    DockerCA, DockerClientCert, DockerHostCert, FieldFault, Kind, MANAGED_LABEL, Object, ObjectRef, PortainerClient,
+};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Config;
 use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
@@ -50,7 +53,7 @@ where
     Object: From<K>,
 {
     let handler = ObjectHandler { state: Arc::clone(state), client: informers.client.clone(), kind };
-    informers.start::<DeserializeGuard<K>>(namespace, Config::default(), handler);
+    informers.start::<Guarded<K>>(namespace, Config::default(), handler);
 }
 
 struct ObjectHandler {
@@ -70,28 +73,27 @@ impl ObjectHandler {
     }
 }
 
-impl<K> EventHandler<DeserializeGuard<K>> for ObjectHandler
+impl<K> EventHandler<Guarded<K>> for ObjectHandler
 where
     K: Resource<DynamicType = ()>,
     Object: From<K>,
 {
-    fn apply(&mut self, item: DeserializeGuard<K>, listing: bool) {
-        match item.0 {
-            Ok(item) => {
-                self.state.put(Object::from(item));
-                if !listing {
-                    self.watch_references(); // else once for all, when the list is complete
-                }
-            }
-            // One object of another version must not stop the watch of all, and is not gone either.
-            Err(error) => {
-                tracing::error!(kind = %self.kind, name = error.metadata.name, error = error.error, "failed to read an object: are the CRDs of this version?")
-            }
+    fn apply(&mut self, item: Guarded<K>, listing: bool) {
+        if place(item.meta()).is_none() {
+            return; // the API server gives no object such a name
+        }
+        let object = item.object();
+        if let Some(FieldFault { field, message }) = &object.fault {
+            tracing::error!(object = %object.at, field, message, "failed to read an object: are the CRDs of this version?");
+        }
+        self.state.put(object);
+        if !listing {
+            self.watch_references(); // else once for all, when the list is complete
         }
     }
 
-    fn delete(&mut self, item: DeserializeGuard<K>) {
-        let at = place(item.meta());
+    fn delete(&mut self, item: Guarded<K>) {
+        let Some(at) = place(item.meta()) else { return };
         self.state.remove(&ObjectRef::new(self.kind, &at.namespace, &at.name));
         self.watch_references();
     }
@@ -116,7 +118,8 @@ impl EventHandler<Secret> for SecretHandler {
     }
 
     fn delete(&mut self, item: Secret) {
-        if let Some(owner) = self.0.ctx.store.leaves.notice_gone(&place(&item.metadata)) {
+        let gone = place(&item.metadata).and_then(|at| self.0.ctx.store.leaves.notice_gone(&at));
+        if let Some(owner) = gone {
             self.0.queue.add(owner);
         }
     }

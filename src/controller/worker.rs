@@ -83,7 +83,7 @@ fn retry<R: QueueReconciler>(reconciler: &Arc<R>, key: R::Key, at_least: Duratio
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Kind, ObjectRef};
+    use crate::api::{Kind, ObjectName, ObjectRef};
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Its first reconcile panics, its second fails, its third succeeds.
@@ -103,7 +103,7 @@ mod tests {
         async fn reconcile(&self, key: &String, _permit: Permit) -> Result<(), StoreError> {
             match self.tries.fetch_add(1, Ordering::SeqCst) {
                 0 => panic!("a bug"),
-                1 => Err(StoreError::Gone(ObjectRef::new(Kind::DockerCA, "home", key))),
+                1 => Err(StoreError::Gone(ObjectRef::new(Kind::DockerCA, "home", ObjectName::joined(key)))),
                 _ => {
                     self.queue.done(key, None, || true);
                     Ok(())

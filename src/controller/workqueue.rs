@@ -211,10 +211,10 @@ impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Kind, ObjectRef};
+    use crate::api::{Kind, ObjectName, ObjectRef};
 
     fn host(name: &str) -> ObjectRef {
-        ObjectRef::new(Kind::DockerHostCert, "home", name)
+        ObjectRef::new(Kind::DockerHostCert, "home", ObjectName::joined(name))
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! A problem: the user must fix something before Dockseal can go on.
 
 use crate::api::condition::{ConditionType, Reason};
+use crate::api::{FieldFault, Object};
 
 /// What is wrong, and in which condition it shows. It is a value that reaches the status; nothing is written to the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,16 @@ impl Problem {
     /// The spec is at fault.
     pub fn spec(reason: Reason, message: impl Into<String>) -> Problem {
         Problem { condition: ConditionType::Accepted, reason, message: message.into() }
+    }
+
+    /// The spec could not be read.
+    ///
+    /// # Errors
+    /// The problem of the field at fault.
+    pub fn of_reading(object: &Object) -> Result<(), Problem> {
+        let Some(FieldFault { field, message }) = &object.fault else { return Ok(()) };
+        let message = format!("{field}: {message}; nothing of this object is changed until that is corrected");
+        Err(Problem::spec(Reason::InvalidSpec, message))
     }
 
     /// A field of the spec has a value that cannot be used.

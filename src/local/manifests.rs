@@ -3,8 +3,8 @@
 
 use super::manifest_error::{ManifestError, field_message};
 use crate::api::{
-    API_VERSION, DockerCA, DockerClientCert, DockerHostCert, Kind, NamespacedName, Object, ObjectRef, PortainerClient,
-    Spec,
+    API_VERSION, DockerCA, DockerClientCert, DockerHostCert, Kind, NamespacedName, Object, ObjectName, ObjectRef,
+    PortainerClient, Spec,
 };
 use crate::pki::material::Data;
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -115,28 +115,15 @@ fn place(kind: &str, fields: &Map<String, Value>) -> Result<NamespacedName, Stri
         Some(Value::String(namespace)) => namespace.clone(),
         Some(_) => return Err(format!("{kind} {name}: metadata.namespace: must be a string: put it in quotes")),
     };
-    if !is_name(&name, MAX_NAME_BYTES, true) {
-        return Err(format!("{kind} {name:?}: metadata.name: {}", name_rule(MAX_NAME_BYTES)));
-    }
-    if !is_name(&namespace, 63, false) {
-        return Err(format!(
-            "{kind} {name}: metadata.namespace: {namespace:?} must be lower case letters, digits and -, at most 63"
-        ));
-    }
-    Ok(NamespacedName::new(&namespace, &name))
-}
-
-/// `^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`, as Kubernetes and the schema have it.
-fn is_name(text: &str, longest: usize, dots: bool) -> bool {
-    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let inner = |c: u8| plain(c) || c == b'-' || (dots && c == b'.');
-    let bytes = text.as_bytes();
-    let ends = [bytes.first(), bytes.last()];
-    text.len() <= longest && bytes.iter().all(|c| inner(*c)) && ends.iter().all(|end| end.is_some_and(|c| plain(*c)))
-}
-
-fn name_rule(longest: usize) -> String {
-    format!("must be lower case letters, digits, - and ., at most {longest}")
+    let parsed = ObjectName::parse(&name).ok().filter(|name| name.len() <= MAX_NAME_BYTES);
+    let parsed = parsed.ok_or_else(|| {
+        format!("{kind} {name:?}: metadata.name: must be lower case letters, digits, - and ., at most {MAX_NAME_BYTES}")
+    })?;
+    let space = ObjectName::parse(&namespace).ok().filter(|space| space.len() <= 63 && !space.contains('.'));
+    let space = space.ok_or_else(|| {
+        format!("{kind} {name}: metadata.namespace: {namespace:?} must be lower case letters, digits and -, at most 63")
+    })?;
+    Ok(NamespacedName::new(space, parsed))
 }
 
 fn object(kind: Kind, fields: &Map<String, Value>) -> Result<Object, String> {
@@ -173,9 +160,6 @@ fn strict<T: DeserializeOwned>(document: Value) -> Result<T, String> {
 
 /// What the schema checks and nothing after this does.
 fn check(object: &Object) -> Result<(), String> {
-    if !is_name(&object.secret_name(), 253, true) {
-        return Err(format!("spec.secretName: {}", name_rule(253)));
-    }
     let Spec::Portainer(spec) = &object.spec else { return Ok(()) };
     let Some(selector) = spec.host_selector.clone() else { return Ok(()) };
     Selector::try_from(selector).map(|_| ()).map_err(|error| format!("spec.hostSelector: {error}"))

@@ -6,7 +6,7 @@ use crate::adapters::store::StoredKind;
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::Reason;
 use crate::api::status::ControllerStatus;
-use crate::api::{Kind, Object, ObjectEvent};
+use crate::api::{Kind, NamespacedName, Object, ObjectEvent};
 use crate::decide::Problem;
 use crate::decide::deletion::{self, DeletionBlockers, DeletionStep};
 use crate::decide::delivery::Deliverer;
@@ -100,9 +100,9 @@ async fn wait<S: Store>(
 }
 
 async fn delete_secret<S: Store>(ctx: &Context<S>, object: &Object) -> Result<(), StoreError> {
-    delete(ctx, object, StoredKind::Secrets, &object.secret_name()).await?;
+    delete(ctx, object, StoredKind::Secrets, &object.secret()).await?;
     if object.at.kind == Kind::DockerCA {
-        delete(ctx, object, StoredKind::ConfigMaps, &format!("{}-ca-bundle", object.at.name)).await?;
+        delete(ctx, object, StoredKind::ConfigMaps, &object.bundle()).await?;
     }
     Ok(())
 }
@@ -119,12 +119,14 @@ async fn release<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Finaliza
     Ok(Finalization::Done(Box::new(Reconciled::ended())))
 }
 
-async fn delete<S: Store>(ctx: &Context<S>, object: &Object, shelf: StoredKind, name: &str) -> Result<(), StoreError> {
-    let at = object.at.beside(name);
-    match ctx.store.read(shelf, &at).await? {
-        Some(stored) if stored.owner.as_ref() == Some(&object.at) => {
-            ctx.store.delete(shelf, &at, &stored.version).await
-        }
+async fn delete<S: Store>(
+    ctx: &Context<S>,
+    object: &Object,
+    shelf: StoredKind,
+    at: &NamespacedName,
+) -> Result<(), StoreError> {
+    match ctx.store.read(shelf, at).await? {
+        Some(stored) if stored.owner.as_ref() == Some(&object.at) => ctx.store.delete(shelf, at, &stored.version).await,
         _ => Ok(()),
     }
 }

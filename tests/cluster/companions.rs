@@ -99,7 +99,7 @@ impl Companion {
 
     /// Reads the Secret, and says that it is there; in mode Daemon, what it says of serving.
     async fn deliver(&self, name: &str, serving: Option<(&str, &str)>) -> anyhow::Result<()> {
-        let hosts = self.assigned(|assignment| assignment.hosts.iter().any(|host| host.name == name)).await?;
+        let hosts = self.assigned(|assignment| assignment.hosts.iter().any(|host| host.name == *name)).await?;
         let host = hosts.iter().find(|host| host.name == name).context("it is told of the host")?;
         let secret = self.home.until(&format!("secret/{}", host.secret_name), |_| true).await?;
         let certificate = dockseal::pki::Certificate::from_pem(&crate::fixture::secret_bytes(&secret, "tls.crt"))?;
@@ -405,10 +405,10 @@ async fn one_host_of_an_authority_at_a_time_has_its_turn() -> anyhow::Result<()>
             controller = fixture.controller("turns").await?;
             controller.ready("leading").await?;
         }
-        let index = names.iter().position(|name| *name == host.name).context("one of them")?;
+        let index = names.iter().position(|name| host.name == **name).context("one of them")?;
         companions[index].deliver(&host.name, Some(("True", "Serving"))).await?;
         companions[index].assigned(|assignment| assignment.hosts.iter().all(|host| host.turn.is_none())).await?;
-        had.push(host.name.clone());
+        had.push(host.name.to_string());
     }
     fixture.home.all_ready().await.map(|_| ())
 }

@@ -7,7 +7,7 @@ use dockseal::api::account::{ObservedResource, ResourceBody, ResourceKey, Resour
 use dockseal::api::assignment::{ASSIGNMENT_KEY, Assignment};
 use dockseal::api::condition::{ConditionType, Reason};
 use dockseal::api::docker_host_cert::Mode;
-use dockseal::api::{Kind, NamespacedName, Object, ObjectRef};
+use dockseal::api::{Kind, NamespacedName, Object, ObjectName, ObjectRef};
 use dockseal::decide::delivery::Allowlist;
 use dockseal::decide::registration::RegistrationStatus;
 use dockseal::decide::status::Verdict;
@@ -376,8 +376,9 @@ impl Simulation {
         let own: Vec<_> = std::iter::once(&ca.authority.certificate).chain(&ca.former).collect();
         let newest = own[0];
         assert!(newest.is_valid_at(self.now()), "the authority is not valid at {}", self.now());
-        let config_map =
-            self.store.open().things[&(StoredKind::ConfigMaps, at.beside(&format!("{}-ca-bundle", at.name)))].clone();
+        let config_map = self.store.open().things
+            [&(StoredKind::ConfigMaps, at.beside(ObjectName::joined(&format!("{}-ca-bundle", at.name))))]
+            .clone();
         assert_eq!(config_map.data.get("ca.crt"), Some(ca.bundle.as_slice()), "the public bundle is another");
         for leaf in self.leaves().iter().filter(|leaf| self.is_ready(&leaf.at)) {
             let data = self.secret(&leaf.secret()).expect("a ready leaf has a Secret").data;

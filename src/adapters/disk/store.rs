@@ -6,7 +6,7 @@ use super::file_error::FileError;
 use super::state_directory::{DirectoryError, StateDirectory};
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
-use crate::api::{AuthorityIdentity, Kind, NamespacedName, Object, ObjectEvent, ObjectRef};
+use crate::api::{AuthorityIdentity, Kind, NamespacedName, Object, ObjectEvent, ObjectName, ObjectRef};
 use crate::pki::material::{self, Data};
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
@@ -257,7 +257,11 @@ pub fn read_all(path: &Path) -> Result<Vec<StoredRecord>, DirectoryError> {
         for namespace in atomic_files::names(&shelf_path)? {
             for name in atomic_files::names(&shelf_path.join(&namespace))? {
                 let Some((data, note)) = read_item(&shelf_path.join(&namespace).join(&name))? else { continue };
-                let at = NamespacedName::new(&namespace, &name);
+                let named = |name: &str| ObjectName::parse(name).ok();
+                let Some(at) = named(&namespace).zip(named(&name)).map(|(of, name)| NamespacedName::new(of, name))
+                else {
+                    continue; // nothing that Dockseal wrote
+                };
                 kept.push(match note {
                     Some(OwnerNote { owner, type_, authority, identity }) => {
                         StoredRecord { shelf, at, owner: Some(owner), type_, authority, identity, data }

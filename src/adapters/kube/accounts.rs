@@ -90,8 +90,9 @@ impl ResourceType for RoleBinding {
     }
 }
 
-pub fn resource_key<K: ResourceType>(item: &K) -> ResourceKey {
-    ResourceKey { kind: K::KIND, at: place(item.meta()) }
+/// None of an object whose name cannot be one of ours (Roles may have a colon in it).
+pub fn resource_key<K: ResourceType>(item: &K) -> Option<ResourceKey> {
+    Some(ResourceKey { kind: K::KIND, at: place(item.meta())? })
 }
 
 pub fn observed_resource<K: ResourceType>(item: &K) -> ObservedResource {
@@ -198,8 +199,8 @@ impl AccountStore for KubeStore {
         let about = ObjectReference {
             api_version: Some(API_VERSION.into()),
             kind: Some(Kind::DockerHostCert.as_str().into()),
-            namespace: Some(host.namespace.clone()),
-            name: Some(host.name.clone()),
+            namespace: Some(host.namespace.to_string()),
+            name: Some(host.name.to_string()),
             uid: Some(host.uid.clone()),
             ..ObjectReference::default()
         };

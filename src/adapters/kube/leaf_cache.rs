@@ -106,12 +106,12 @@ mod tests {
         NamespacedName { namespace: "home".into(), name: "pandora-docker-host".into() }
     }
 
-    fn leaf(version: &str, owner: Option<&str>) -> StoredLeaf {
+    fn leaf(version: &str, owner: Option<&'static str>) -> StoredLeaf {
         let owner = owner.map(|name| ObjectRef::new(Kind::DockerHostCert, "home", name));
         StoredLeaf { owner, version: version.to_owned(), facts: written_leaf(&Data::default()) }
     }
 
-    fn notice(leaves: &LeafCache, version: &str, owner: Option<&str>) -> Vec<String> {
+    fn notice(leaves: &LeafCache, version: &str, owner: Option<&'static str>) -> Vec<String> {
         let owners = leaves.notice(at(), version, || leaf(version, owner));
         owners.into_iter().map(|owner| owner.name.to_string()).collect()
     }

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 pub mod companion_api;
+pub mod guard;
 pub mod leaf_cache;
 pub mod lease;
 pub mod reader;

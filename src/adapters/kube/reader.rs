@@ -1,12 +1,14 @@
 //! A cluster as the user's commands see it: objects and Secrets are read once, an annotation is set. Its errors say what is
 //! missing and what to do. It watches nothing.
 
-use super::store::{resource, stored_secret, within};
+use super::guard::Guarded;
+use super::store::{place, resource, stored_secret, within};
 use super::token::{Token, mint};
 use crate::adapters::Clock;
 use crate::adapters::store::StoredItem;
 use crate::api::{
-    DockerCA, DockerClientCert, DockerHostCert, GROUP, Kind, NamespacedName, Object, ObjectRef, PortainerClient,
+    DockerCA, DockerClientCert, DockerHostCert, GROUP, Kind, NamespacedName, Object, ObjectName, ObjectRef,
+    PortainerClient,
 };
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -180,7 +182,7 @@ impl KubeReader {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
         Object: From<K>,
     {
-        let api: Api<K> = match namespace {
+        let api: Api<Guarded<K>> = match namespace {
             Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
@@ -189,7 +191,9 @@ impl KubeReader {
             how = how.labels_from(selector);
         }
         match within(api.list(&how)).await {
-            Ok(list) => Ok(list.items.into_iter().map(Object::from).collect()),
+            Ok(list) => {
+                Ok(list.items.into_iter().filter(|item| place(item.meta()).is_some()).map(Guarded::object).collect())
+            }
             Err(error) => Err(self.failure_of(error, kind, "list", namespace, None).await),
         }
     }
@@ -212,9 +216,12 @@ impl KubeReader {
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
         Object: From<K>,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        if ObjectName::parse(namespace).and(ObjectName::parse(name)).is_err() {
+            return Ok(None);
+        }
+        let api: Api<Guarded<K>> = Api::namespaced(self.client.clone(), namespace);
         match within(api.get(name)).await {
-            Ok(object) => Ok(Some(object.into())),
+            Ok(object) => Ok(Some(object.object())),
             Err(kube::Error::Api(status)) if status.is_not_found() && names_an_object(&status) => Ok(None),
             Err(error) => Err(self.failure_of(error, kind, "get", Some(namespace), Some(name)).await),
         }

@@ -8,7 +8,7 @@ use crate::api::ObjectEvent;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
 use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, AuthorityIdentity, FINALIZER, GROUP, IDENTITY_ANNOTATION, Kind, MANAGED_LABEL,
-    NamespacedName, OWNER_ANNOTATION, Object, ObjectRef,
+    NamespacedName, OWNER_ANNOTATION, Object, ObjectName, ObjectRef,
 };
 use crate::pki::material::{Data, written_leaf};
 use k8s_openapi::ByteString;
@@ -46,7 +46,7 @@ impl KubeStore {
 
     /// The watch shows a labelled Secret; returns the owners that it has and had, if that changes anything.
     pub fn notice(&self, secret: Secret) -> Vec<ObjectRef> {
-        let at = place(&secret.metadata);
+        let Some(at) = place(&secret.metadata) else { return Vec::new() };
         let version = secret.metadata.resource_version.clone().unwrap_or_default();
         self.leaves.notice(at, &version, || StoredLeaf::from(&stored_secret(secret)))
     }
@@ -261,8 +261,10 @@ pub fn resource(kind: Kind) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()), &plural)
 }
 
-pub fn place(meta: &ObjectMeta) -> NamespacedName {
-    NamespacedName::new(meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+/// Where an object is, if its name can be one of ours.
+pub fn place(meta: &ObjectMeta) -> Option<NamespacedName> {
+    let named = |name: &Option<String>| ObjectName::parse(name.as_deref()?).ok();
+    Some(NamespacedName::new(named(&meta.namespace)?, named(&meta.name)?))
 }
 
 /// The owner that a Secret or ConfigMap names, in its own namespace: who may write in one namespace must not cause
@@ -402,6 +404,8 @@ fn reference(object: &Object) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kube::api::GetParams;
+    use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
     #[test]
     fn an_owner_is_of_its_own_namespace() {
@@ -413,5 +417,26 @@ mod tests {
         };
         assert_eq!(owner(&named("home")), Some(pandora.clone()));
         assert_eq!(owner(&named("elsewhere")), None);
+    }
+
+    proptest! {
+        /// Whatever stands where a name is wanted, a request is for one object of one namespace.
+        #[test]
+        fn no_name_yields_another_path(namespace in hostile(), name in hostile()) {
+            let named = ObjectName::parse(&namespace).ok().zip(ObjectName::parse(&name).ok());
+            if let Some((namespace, name)) = named {
+                let url = <Secret as Resource>::url_path(&(), Some(&namespace));
+                let request = kube::core::Request::new(url).get(&name, &GetParams::default()).expect("a request");
+                prop_assert_eq!(request.uri().path(), format!("/api/v1/namespaces/{namespace}/secrets/{name}"));
+                prop_assert_eq!(request.uri().path().split('/').count(), 7);
+                prop_assert!(!request.uri().path().split('/').any(|segment| segment == "." || segment == ".."));
+                prop_assert_eq!(request.uri().query().unwrap_or_default(), "");
+            }
+        }
+    }
+
+    /// Names, what attackers write for them, and anything.
+    fn hostile() -> impl Strategy<Value = String> {
+        prop_oneof!["[a-z0-9.%/?#-]{0,20}", "[.a/]{1,6}", "([a-z]{1,3}[/?#%&=.;]){1,4}[a-z]{1,3}", any::<String>()]
     }
 }

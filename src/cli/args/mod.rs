@@ -10,6 +10,7 @@ pub use adopt::AdoptArgs;
 pub use user_commands::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
 pub use verify::{VerdictForm, VerifyArgs};
 
+use crate::api::ObjectName;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsStr;
 use std::net::{IpAddr, SocketAddr};
@@ -248,7 +249,7 @@ pub struct EnrollArgs {
     pub namespace: Option<String>,
     /// Namespace of the companions' accounts
     #[arg(long, value_name = "NAME", default_value = "dockseal-companions", env = "DOCKSEAL_COMPANION_NAMESPACE")]
-    pub companion_namespace: String,
+    pub companion_namespace: ObjectName,
     /// Kubeconfig; default KUBECONFIG or ~/.kube/config
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,

@@ -169,7 +169,7 @@ impl ObjectReport {
             days_left: end.as_ref().map(|end| now.duration_until(end.0).as_secs().div_euclid(86_400)),
             expires: end,
             renew_at: status.renew_at.clone(),
-            secret_name: object.secret_name(),
+            secret_name: object.secret_name().to_string(),
             fingerprint: status.fingerprint.clone(),
             serial: status.serial.clone(),
             selected_hosts: status.server.selected,

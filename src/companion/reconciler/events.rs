@@ -3,7 +3,7 @@
 use super::Reconciler;
 use crate::adapters::kube::companion_api::{ApiError, CompanionApi};
 use crate::api::status::CompanionStatus;
-use crate::api::{AssignedHost, Assignment, NamespacedName, ObjectRef};
+use crate::api::{AssignedHost, Assignment, NamespacedName, ObjectName, ObjectRef};
 use crate::companion::assigned_host::AssignedHostState;
 use crate::companion::requests::{CompanionEvent, forward};
 use k8s_openapi::jiff::Timestamp;
@@ -72,7 +72,8 @@ impl Reconciler {
                 self.reported_errors.remove("token");
                 self.reset_requests();
                 let account = &self.settings.account;
-                let at = NamespacedName::new(account.namespace(), &account.name());
+                let at =
+                    NamespacedName::new(ObjectName::joined(account.namespace()), ObjectName::joined(&account.name()));
                 if let Some(api) = self.session.api() {
                     self.session.spawn(forward(api.assignments(&at), self.sender.clone(), CompanionEvent::Assignment));
                 }

@@ -50,15 +50,16 @@ pub struct DesiredAuthority {
 /// # Errors
 /// The [`Problem`] of the first field that cannot be used.
 pub fn desired(object: &Object) -> Result<DesiredAuthority, Problem> {
+    Problem::of_reading(object)?;
     let Spec::Authority(spec) = &object.spec else { unreachable!("a leaf is no authority") };
     let reference = spec.passphrase_secret_ref.as_ref();
-    let bundle = format!("{}-ca-bundle", object.at.name);
-    [&object.secret_name(), &bundle].into_iter().try_for_each(|name| short_enough(name))?;
+    let bundle = object.bundle();
+    [&object.secret_name(), &bundle.name].into_iter().try_for_each(|name| short_enough(name))?;
     Ok(DesiredAuthority {
         object: object.at.clone(),
         origin: origin(object, spec)?,
         secret: object.secret(),
-        bundle: object.at.beside(&bundle),
+        bundle,
         passphrase: reference.map(|reference| (object.at.beside(&reference.name), reference.key.clone())),
     })
 }

@@ -42,7 +42,7 @@ pub fn status(
         // What was known of a lost authority stays, since it says which one is lost.
         _ => CertificateStatus { conditions: Vec::new(), ..object.previous.certificate.clone() },
     };
-    status.secret_name = Some(object.secret_name());
+    status.secret_name = Some(object.secret_name().to_string());
     status.conditions = conditions(&verdicts, previous, object.generation, now);
     (status.into(), events)
 }

@@ -25,7 +25,7 @@ pub struct Allowlist {
 pub fn deliverer(object: &Object, allowlist: &Allowlist) -> Deliverer {
     let asked = Deliverer::asked(object);
     let problem = match &asked {
-        Deliverer::Node(node) => served(allowlist).and_then(|()| to_node(object, node, allowlist)),
+        Deliverer::Node(_) => served(allowlist).and_then(|()| to_node(object, allowlist)),
         Deliverer::Enrolled => served(allowlist).and_then(|()| enrolled(object)),
         _ => Ok(()),
     };
@@ -42,7 +42,7 @@ fn served(allowlist: &Allowlist) -> Result<(), Problem> {
     Err(Problem::delivery(Reason::NotListed, message))
 }
 
-fn to_node(object: &Object, node: &str, allowlist: &Allowlist) -> Result<(), Problem> {
+fn to_node(object: &Object, allowlist: &Allowlist) -> Result<(), Problem> {
     let namespace = &*object.at.namespace;
     if !allowlist.sources.iter().any(|listed| listed == namespace) {
         let message = format!(
@@ -60,12 +60,6 @@ fn to_node(object: &Object, node: &str, allowlist: &Allowlist) -> Result<(), Pro
         );
         return Err(Problem::delivery(Reason::NotListed, message));
     }
-    if !is_node_name(node) {
-        let message = format!(
-            "spec.delivery.nodeName: {node:?} cannot be the name of a Node: use lower-case letters, digits, '-' and '.'"
-        );
-        return Err(Problem::delivery(Reason::InvalidSpec, message));
-    }
     Ok(())
 }
 
@@ -75,16 +69,6 @@ fn is_below(directory: &str, root: &str) -> bool {
     let root = root.trim_end_matches('/');
     let rest = directory.strip_prefix(root);
     plain && directory.starts_with('/') && rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// An RFC 1123 subdomain: the name of the account contains it.
-fn is_node_name(name: &str) -> bool {
-    let ends = |byte: Option<char>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-    let label = |label: &str| {
-        let inside = label.chars().all(|byte| byte == '-' || ends(Some(byte)));
-        inside && ends(label.chars().next()) && ends(label.chars().next_back())
-    };
-    name.split('.').all(label)
 }
 
 fn enrolled(object: &Object) -> Result<(), Problem> {
@@ -116,7 +100,7 @@ fn short_enough(account: &str) -> Result<(), Problem> {
 mod tests {
     use super::*;
     use crate::api::docker_host_cert::{Delivery, Target};
-    use crate::api::{DockerHostCert, DockerHostCertSpec, Spec};
+    use crate::api::{DockerHostCert, DockerHostCertSpec, ObjectName, Spec};
 
     fn allowlist() -> Allowlist {
         Allowlist {
@@ -154,6 +138,10 @@ mod tests {
         }
     }
 
+    fn name(length: usize) -> ObjectName {
+        ObjectName::joined(&"n".repeat(length))
+    }
+
     #[test]
     fn what_is_not_listed_is_not_delivered() {
         use Reason::{InvalidSpec, NotEnrolled, NotListed};
@@ -161,18 +149,15 @@ mod tests {
         let enrol = |object: &mut Object| {
             (delivery(object).target, delivery(object).node_name) = (Some(Target::Enrolled), None);
         };
-        let table: [(Option<Reason>, Change); 11] = [
+        let table: [(Option<Reason>, Change); 8] = [
             (None, |_, _| {}),
             (Some(NotListed), |_, allowlist| allowlist.companions = None),
             (Some(NotListed), |_, allowlist| allowlist.sources = vec!["homes".into()]),
             (Some(NotListed), |_, allowlist| allowlist.sources.clear()),
             (Some(NotListed), |_, allowlist| allowlist.directories.clear()),
-            (None, |object, _| object.at = crate::api::ObjectRef::new(object.at.kind, "home", &"n".repeat(253))),
-            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("n".repeat(240))),
-            (None, |object, _| delivery(object).node_name = Some("n".repeat(239))),
-            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("Pandora".into())),
-            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("a..b".into())),
-            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some("a.-b".into())),
+            (None, |object, _| object.at = crate::api::ObjectRef::new(object.at.kind, "home", name(253))),
+            (Some(InvalidSpec), |object, _| delivery(object).node_name = Some(name(240))),
+            (None, |object, _| delivery(object).node_name = Some(name(239))),
         ];
         for (number, (expected, change)) in table.into_iter().enumerate() {
             assert_eq!(refused(change), expected, "{number}");
@@ -192,7 +177,7 @@ mod tests {
         assert_eq!(
             refused(|object, _| {
                 annotate(object, "yes");
-                object.at = crate::api::ObjectRef::new(object.at.kind, "elsewhere", &"n".repeat(253));
+                object.at = crate::api::ObjectRef::new(object.at.kind, "elsewhere", name(253));
             }),
             Some(InvalidSpec)
         );

@@ -24,8 +24,8 @@ pub fn is_removing(object: &Object) -> bool {
 pub fn entry(object: &Object, turn: Option<Timestamp>) -> Option<AssignedHost> {
     let Spec::Host(spec) = &object.spec else { return None };
     Some(AssignedHost {
-        namespace: object.at.namespace.to_string(),
-        name: object.at.name.to_string(),
+        namespace: object.at.namespace.clone(),
+        name: object.at.name.clone(),
         uid: object.uid.clone(),
         generation: object.generation,
         secret_name: object.secret_name(),

@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::api::assignment::AssignedHost;
     use crate::api::docker_host_cert::Target;
-    use crate::api::{DockerHostCert, DockerHostCertSpec, Kind};
+    use crate::api::{DockerHostCert, DockerHostCertSpec, Kind, ObjectName};
     use crate::decide::delivery::assignment::entry;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
     use k8s_openapi::jiff::Timestamp;
@@ -105,7 +105,7 @@ mod tests {
         };
         let spec = DockerHostCertSpec { delivery: Some(delivery), ..DockerHostCertSpec::default() };
         let mut object = Object::from(DockerHostCert::new(name, spec));
-        object.at = ObjectRef::new(Kind::DockerHostCert, "home", name);
+        object.at = ObjectRef::new(Kind::DockerHostCert, "home", ObjectName::joined(name));
         object.created = Timestamp::from_second(created).ok();
         object
     }

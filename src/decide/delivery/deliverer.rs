@@ -29,7 +29,7 @@ impl Deliverer {
     /// The deliverer that `spec.delivery` asks for.
     pub fn of(delivery: &Delivery) -> Deliverer {
         match (delivery.target, &delivery.node_name) {
-            (Some(Target::Node), Some(node)) => Deliverer::Node(node.clone()),
+            (Some(Target::Node), Some(node)) => Deliverer::Node(node.to_string()),
             (Some(Target::Enrolled), _) => Deliverer::Enrolled,
             _ => Deliverer::Nobody,
         }

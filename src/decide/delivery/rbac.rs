@@ -83,14 +83,14 @@ fn own_rules(account: &str) -> Vec<PolicyRule> {
 
 fn host_rules(hosts: &[&AssignedHost], readable: &BTreeSet<ObjectRef>) -> Vec<PolicyRule> {
     let readable = hosts.iter().filter(|host| readable.contains(&host.object()));
-    let mut secrets: BTreeSet<&str> = readable.map(|host| host.secret_name.as_str()).collect();
+    let mut secrets: BTreeSet<&str> = readable.map(|host| &*host.secret_name).collect();
     let portainers = hosts.iter().flat_map(|host| &host.portainers);
     secrets.extend(portainers.flat_map(|portainer| [&*portainer.client_secret, &*portainer.credentials_secret]));
     let mut rules = Vec::new();
     if !secrets.is_empty() {
         rules.push(rule("", "secrets", &["watch"], secrets));
     }
-    let names: BTreeSet<&str> = hosts.iter().map(|host| host.name.as_str()).collect();
+    let names: BTreeSet<&str> = hosts.iter().map(|host| &*host.name).collect();
     rules.push(rule(GROUP, "dockerhostcerts/status", &["get", "patch"], names));
     rules
 }
@@ -183,17 +183,17 @@ fn write(wanted: &AccountResource, seen: Option<&ObservedResource>) -> Option<Ac
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Kind;
     use crate::api::assignment::{AssignedPortainer, DesiredEnvironment};
     use crate::api::docker_host_cert::Delivery;
+    use crate::api::{Kind, ObjectName};
 
-    fn host(namespace: &str, name: &str) -> AssignedHost {
+    fn host(namespace: &'static str, name: &'static str) -> AssignedHost {
         AssignedHost {
             namespace: namespace.into(),
             name: name.into(),
             uid: String::new(),
             generation: 1,
-            secret_name: format!("{name}-docker-host"),
+            secret_name: ObjectName::joined(&format!("{name}-docker-host")),
             delivery: Delivery::default(),
             port: 2376,
             turn: None,

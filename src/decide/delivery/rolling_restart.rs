@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_host_that_waits_longest_is_first_and_one_that_did_not_use_its_turn_last() {
-        let waiting = |name: &str, since: i64, last: Option<i64>| Waiting {
+        let waiting = |name: &'static str, since: i64, last: Option<i64>| Waiting {
             at: ObjectRef::new(Kind::DockerHostCert, "home", name),
             since: at(since),
             last: last.map(at),

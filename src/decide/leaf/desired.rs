@@ -38,6 +38,7 @@ pub struct DesiredLeaf {
 /// # Errors
 /// The [`Problem`] of the first field that cannot be used.
 pub fn desired(object: &Object) -> Result<DesiredLeaf, Problem> {
+    Problem::of_reading(object)?;
     let (profile, key, duration, renew_before) = match &object.spec {
         Spec::Host(spec) => (host_profile(object, spec)?, &spec.private_key, &spec.duration, &spec.renew_before),
         Spec::Client(spec) => {

@@ -55,7 +55,7 @@ pub fn status(
         describe(certificate, certificate.fingerprint(), issuer, renew_at)
     });
     let mut status = described.unwrap_or_default();
-    status.secret_name = Some(object.secret_name());
+    status.secret_name = Some(object.secret_name().to_string());
     let ours = verdicts.iter().filter(|verdict| !ConditionType::OF_COMPANION.contains(&verdict.condition));
     status.conditions = conditions(ours, &remembered(object, &verdicts), object.generation, now);
     let (environments, server) = (outcome.registration.environments.clone(), outcome.registration.server.clone());

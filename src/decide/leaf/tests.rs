@@ -62,6 +62,7 @@ fn object(spec: Spec) -> Object {
         annotations: Default::default(),
         labels: Default::default(),
         spec,
+        fault: None,
         previous: ControllerStatus::default(),
         companion: CompanionStatus::default(),
     }

@@ -6,7 +6,7 @@ use crate::api::docker_host_cert::DockerHostCertSpec;
 use crate::api::portainer_client::{Adoption, TlsVerification};
 use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
-use crate::api::{Kind, Object, ObjectRef, Spec};
+use crate::api::{Object, ObjectRef, Spec};
 
 pub use crate::api::assignment::DesiredEnvironment;
 
@@ -51,7 +51,7 @@ impl DesiredEnvironment {
         tags.sort();
         tags.dedup();
         Some(DesiredEnvironment {
-            client: client.at.name.to_string(),
+            client: client.at.name.clone(),
             marker: marker(&client.at, authority),
             name: named.name.filter(|name| !name.is_empty()).unwrap_or_else(|| host.at.name.to_string()),
             host: dialled,
@@ -66,7 +66,7 @@ impl DesiredEnvironment {
 
     /// Beginning of the markers of its PortainerClient, which is in that namespace.
     pub fn family(&self, namespace: &str) -> String {
-        marker_family(&ObjectRef::new(Kind::PortainerClient, namespace, &self.client))
+        family(namespace, &self.client)
     }
 
     /// `tcp://host:port`, the form that Portainer stores.
@@ -76,7 +76,7 @@ impl DesiredEnvironment {
 
     /// An empty report of that registrar on this environment.
     pub fn report(&self, registrar: Registrar) -> EnvironmentReport {
-        EnvironmentReport { portainer_client: self.client.clone(), registrar, ..EnvironmentReport::default() }
+        EnvironmentReport { portainer_client: self.client.to_string(), registrar, ..EnvironmentReport::default() }
     }
 }
 
@@ -89,7 +89,11 @@ pub fn marker(client: &ObjectRef, authority: &str) -> String {
 
 /// Beginning of the markers of a PortainerClient, for any authority.
 pub fn marker_family(client: &ObjectRef) -> String {
-    format!("{MARK}{}/{}/", client.namespace, client.name)
+    family(&client.namespace, &client.name)
+}
+
+fn family(namespace: &str, client: &str) -> String {
+    format!("{MARK}{namespace}/{client}/")
 }
 
 /// End of the second tag of an environment that was adopted: such an environment is never deleted.

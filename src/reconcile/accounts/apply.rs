@@ -9,7 +9,6 @@ use crate::api::account::{AccountResource, ObservedResource, ResourceKey, Resour
 use crate::decide::delivery::rbac::{AccountStep, steps};
 use crate::reconcile::Context;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 impl Accounts {
     /// Writes what differs, as far as it can be written: a namespace that is being deleted must not keep the hosts of
@@ -27,7 +26,7 @@ impl Accounts {
         };
         failures.extend_conflicts(plan.conflict.as_ref());
         for step in steps {
-            let (kind, namespace) = (step.key().kind, Arc::clone(&step.key().at.namespace));
+            let (kind, namespace) = (step.key().kind, step.key().at.namespace.clone());
             match self.execute(ctx, step).await {
                 Ok(Some(conflict)) => {
                     failures.extend_conflicts(Some(&conflict));

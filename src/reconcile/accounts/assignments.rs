@@ -5,7 +5,7 @@ use super::host_lookup::HostLookup;
 use super::observed::ObservedAccounts;
 use crate::api::assignment::{AssignedHost, Assignment};
 use crate::api::condition::Reason;
-use crate::api::{NamespacedName, Object, ObjectRef};
+use crate::api::{NamespacedName, Object, ObjectName, ObjectRef};
 use crate::decide::Problem;
 use crate::decide::delays::{HANDOVER_DELAY, TURN_CHECK_INTERVAL};
 use crate::decide::delivery::assignment::entry;
@@ -25,7 +25,7 @@ pub(super) struct Assignments {
     /// The hosts that were not assigned last, and why.
     losers: HashMap<String, BTreeMap<ObjectRef, Problem>>,
     /// What accounts lack, by the namespace in which it is missing.
-    faults: HashMap<String, BTreeMap<Arc<str>, Problem>>,
+    faults: HashMap<String, BTreeMap<ObjectName, Problem>>,
     /// When each host last had a turn.
     turns: HashMap<ObjectRef, Timestamp>,
 }
@@ -114,7 +114,7 @@ impl Assignments {
 
     /// Sets what an account lacks; true where that changes anything. A failure that is not `repeated` is left out, unless
     /// it was reported before.
-    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<Arc<str>, Problem>, repeated: bool) -> bool {
+    pub fn set_faults(&mut self, account: &str, mut faults: BTreeMap<ObjectName, Problem>, repeated: bool) -> bool {
         let before = self.faults.remove(account).unwrap_or_default();
         faults.retain(|namespace, fault| {
             let reported = before.get(namespace).is_some_and(|known| known.reason == fault.reason);

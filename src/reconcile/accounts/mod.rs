@@ -105,7 +105,7 @@ impl Accounts {
         self.open()
             .observed
             .assigned(host)
-            .any(|known| known.portainers.iter().any(|portainer| portainer.order.client == client))
+            .any(|known| known.portainers.iter().any(|portainer| *portainer.order.client == *client))
     }
 
     fn assignable_hosts<'a>(&self, hosts: &'a [Arc<Object>]) -> Vec<&'a Object> {

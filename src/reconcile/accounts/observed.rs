@@ -3,7 +3,7 @@
 
 use crate::api::account::{MINT, NODE_PREFIX, ObservedResource, ResourceBody, ResourceKey, ResourceKind, role_name};
 use crate::api::assignment::{ASSIGNMENT_KEY, AssignedHost, Assignment};
-use crate::api::{Kind, ObjectRef};
+use crate::api::{Kind, ObjectName, ObjectRef};
 use crate::decide::delivery::rbac::owner;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use std::collections::{HashMap, HashSet};
@@ -105,6 +105,7 @@ impl ObservedAccounts {
             .iter()
             .filter(|rule| is_for_hosts(rule))
             .flat_map(|rule| rule.resource_names.iter().flatten());
+        let ruled = ruled.filter_map(|name| ObjectName::parse(name).ok());
         let ruled = ruled.map(|name| ObjectRef::new(Kind::DockerHostCert, &key.at.namespace, name));
         assigned.iter().map(AssignedHost::object).chain(ruled).collect()
     }

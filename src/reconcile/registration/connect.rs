@@ -7,7 +7,7 @@ use crate::adapters::portainer::{Access, RequestTimeouts, ServerCredential};
 use crate::adapters::store::{StoredItem, StoredKind};
 use crate::api::condition::Reason;
 use crate::api::portainer_client::{PortainerClientSpec, Server, TlsVerification};
-use crate::api::{Object, Spec, rules};
+use crate::api::{Object, ObjectName, Spec, rules};
 use crate::decide::registration::RegistrationProblem;
 use crate::pki::material::Data;
 use crate::reconcile::Context;
@@ -88,7 +88,11 @@ async fn roots<S: Store>(
     found.map(Some).ok_or_else(|| RegistrationProblem::new(Reason::CredentialsNotFound, missing()))
 }
 
-async fn secret<S: Store>(ctx: &Context<S>, client: &Object, name: &str) -> Result<StoredItem, RegistrationProblem> {
+async fn secret<S: Store>(
+    ctx: &Context<S>,
+    client: &Object,
+    name: &ObjectName,
+) -> Result<StoredItem, RegistrationProblem> {
     let found = ctx.store.read(StoredKind::Secrets, &client.at.beside(name)).await;
     let found = found.map_err(|error| RegistrationProblem::new(Reason::StoreFailed, error.to_string()))?;
     found.ok_or_else(|| {

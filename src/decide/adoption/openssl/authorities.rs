@@ -119,7 +119,7 @@ impl<'a> Adoption<'a> {
                 return None;
             }
         };
-        let from = NamespacedName::new("", path);
+        let from = NamespacedName::new("files", "adopted");
         if let Err(problem) = self.sound(&from, &data, &newest.1, key) {
             let text = problem.message.replacen(&format!("Secret {from}"), "", 1);
             self.adopted.say(FindingKind::LeftOut, path, text.trim_start_matches([' ', ',', ':']));
