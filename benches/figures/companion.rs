@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use dockseal::adapters::kube::companion_api::{CompanionApi, client};
 use dockseal::api::assignment::account;
 use dockseal::api::docker_host_cert::Target;
-use dockseal::api::{Kind, NamespacedName, ObjectRef};
+use dockseal::api::{Kind, NamespacedName, ObjectName, ObjectRef};
 use dockseal::pki::Certificate;
 use dockseal::pki::material::Data;
 use futures::StreamExt;
@@ -110,8 +110,8 @@ pub async fn many(server: &Server, table: &mut Table, count: usize) -> anyhow::R
     for number in 0..count {
         let api = CompanionApi::new(client(config.clone(), &token)?);
         let (assignment, secret) = (
-            NamespacedName::new(NAMESPACE, &format!("node-{number}")),
-            NamespacedName::new(NAMESPACE, &format!("host-{number}-docker-host")),
+            NamespacedName::new(NAMESPACE, ObjectName::joined(&format!("node-{number}"))),
+            NamespacedName::new(NAMESPACE, ObjectName::joined(&format!("host-{number}-docker-host"))),
         );
         let (assignments, secrets) =
             (api.assignments(&assignment).map(|found| found.is_ok()), api.secrets(&secret).map(|found| found.is_ok()));
