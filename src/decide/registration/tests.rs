@@ -435,7 +435,7 @@ fn an_order_is_what_both_specs_say() {
     assert_eq!((first.tags, first.group), (vec!["home".into(), "media".into()], Some("homelab".into())));
     assert_eq!(
         (first.verify_server, first.adopt, first.marker.as_str()),
-        (false, true, "dockseal//portainer/01234567")
+        (false, true, "dockseal/default/portainer/01234567")
     );
     host.portainer = Some(crate::api::docker_host_cert::PortainerEnvironment {
         name: Some("Pandora".into()),
