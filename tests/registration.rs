@@ -86,6 +86,7 @@ impl Fixture {
             ca: CA.into(),
             accepts: pair(1).certificate,
             reachable_by_portainer: true,
+            exposed: false,
         };
         let portainer = SimPortainer::new(docker);
         portainer.add("attic", "tcp://attic.bodkys.house:2376", vec![1]);
@@ -368,7 +369,8 @@ fn a_host_that_portainer_does_not_reach_is_created_seldom() {
 
 #[test]
 fn nothing_is_created_for_a_host_that_does_not_serve_its_certificate() {
-    let spoil: [Change; 3] = [
+    let spoil: [Change; 4] = [
+        |fixture| fixture.portainer.state().docker.exposed = true,
         |fixture| fixture.portainer.state().docker.serves = "another leaf".into(),
         |fixture| fixture.portainer.state().docker.accepts = b"another".to_vec(),
         |fixture| fixture.portainer.state().docker.url = "tcp://elsewhere:2376".into(),
@@ -382,6 +384,21 @@ fn nothing_is_created_for_a_host_that_does_not_serve_its_certificate() {
         let calls = fixture.portainer.state().calls.clone();
         assert!(!fixture.is_registered() && !calls.iter().any(|call| call.writes()), "{calls:?}");
     }
+}
+
+#[test]
+fn a_host_that_lets_strangers_in_gets_nothing_more_and_is_not_registered_until_it_is_closed() {
+    let mut fixture = renewed();
+    fixture.portainer.state().docker.exposed = true;
+    let calls = fixture.calls_of(|fixture| {
+        for _ in 0..5 {
+            *fixture.now.lock().unwrap() = fixture.run().unwrap();
+        }
+    });
+    assert!(!fixture.is_registered() && !calls.iter().any(|call| call.writes()), "{calls:?}");
+    assert_eq!(fixture.published.as_ref().unwrap().reason, "ExposedByOthers");
+    fixture.portainer.state().docker.exposed = false;
+    fixture.until_registered(2);
 }
 
 #[test]

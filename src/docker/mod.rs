@@ -6,6 +6,7 @@ pub mod archive;
 pub mod context;
 pub mod daemon_json;
 pub mod engine;
+pub mod exposure;
 pub mod listen;
 pub mod scan;
 pub mod unit;

@@ -24,24 +24,30 @@ pub enum PortState {
 pub enum PlainAnswer {
     /// The answer of a server that speaks TLS: 400, "Client sent an HTTP request to an HTTPS server."
     TlsRequired,
-    /// An alert of TLS, or the end of the connection.
+    /// An alert of TLS, the end of the connection, or bytes that are not HTTP.
     HungUp,
     /// An answer of HTTP; its status line.
     Answered(String),
-    /// Nothing in time, or no connection.
+    /// An answer of HTTP that Docker does not give; its status line.
+    NotDocker(String),
+    /// Nothing in time.
     Silence(String),
+    /// No connection, and why.
+    Closed(String),
 }
 
 /// What a client got that speaks TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsAnswer {
-    /// An answer of HTTP.
+    /// An answer, perhaps none of HTTP.
     Answered(PingAnswer),
-    /// No answer: an alert, or the end of the connection.
+    /// The server showed its certificate, and an alert then refuses that of the client.
     Refused(String),
+    /// The connection ended without an answer and without a reason.
+    HungUp,
     /// It does not speak TLS.
     NotTls,
-    /// Nothing in time, or no connection.
+    /// No connection, nothing in time, or an end that has nothing to do with the client certificate.
     Silence(String),
     /// The client certificate or its key cannot be used: nothing was asked.
     Unusable(String),
@@ -54,6 +60,8 @@ pub struct PingAnswer {
     pub status: u16,
     /// It has a header that only Docker sets: Api-Version, or Server with Docker's name.
     pub is_docker: bool,
+    /// It says, as nginx does, that the client certificate is missing or wrong.
+    pub refuses_certificate: bool,
     /// Docker's version, from the header Server.
     pub version: Option<String>,
 }
@@ -104,9 +112,9 @@ pub enum PlainHttpPort {
     Docker,
 }
 
-/// The answers of an open port, one for each question.
+/// What clients got that a Docker host must refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answers {
+pub struct StrangerAnswers {
     /// The answer to plain HTTP.
     pub plain: PlainAnswer,
     /// The answer to a client without a certificate.
@@ -116,6 +124,13 @@ pub struct Answers {
     /// The answer to a client of an authority that has the name and key identifier of the host's own, but another key;
     /// none where no certificate was served.
     pub impostor: Option<TlsAnswer>,
+}
+
+/// The answers of an open port, one for each question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answers {
+    /// The answers to clients that the host must refuse.
+    pub strangers: StrangerAnswers,
     /// The answer to the client that the host should accept; none where there is none.
     pub our_client: Option<TlsAnswer>,
     /// The chain that is served, DER, the leaf first.

@@ -224,7 +224,7 @@ fn tls_without_verification_lets_everybody_in_and_so_does_2375() -> anyhow::Resu
     let (beside, code) = report(dir, &OF_STATE);
     assert_eq!((wrong(&beside), code), (vec![(Question::PlainPort, CheckOutcome::Fail)], 1), "{beside:?}");
     let (plain, code) = report(dir, &[&OF_STATE[..], &["--address", &format!("{ip}:2375")]].concat());
-    assert_eq!((message(&plain, Question::PlainHttp), code), ("plain HTTP is answered: HTTP/1.0 200 OK", 1));
+    assert_eq!((message(&plain, Question::PlainHttp), code), ("plain HTTP is answered (HTTP/1.0 200 OK)", 1));
     for id in [Question::NoCertificate, Question::SelfSigned, Question::OurClient] {
         assert!(wrong(&plain).contains(&(id, CheckOutcome::Fail)), "{plain:?}");
     }

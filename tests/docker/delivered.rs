@@ -5,8 +5,9 @@ use crate::support::ports;
 use crate::support::scratch::Scratch;
 use anyhow::{Context, ensure};
 use dockseal::api::status::HostCertStatus;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 /// A machine that is delivered to.
 struct Host {
@@ -50,12 +51,21 @@ spec: {{caRef: {{name: ca}}, commonName: ci, privateKey: {key}}}
 
     /// Delivers; what is reported then.
     fn up(&self, names: &str) -> anyhow::Result<HostCertStatus> {
+        let output = self.run_up(names)?;
+        ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
+        self.status()
+    }
+
+    fn run_up(&self, names: &str) -> anyhow::Result<Output> {
         self.scratch.write("home.yaml", self.yaml(names))?;
         let output = Command::new(env!("CARGO_BIN_EXE_dockseal"))
-            .args(["up", "home.yaml", "--once", "--host", "pandora"])
+            .args(["up", "home.yaml", "--once", "--host", "pandora", "--timeout", "5s"])
             .current_dir(self.scratch.path())
             .output()?;
-        ensure!(output.status.success(), "up: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(output)
+    }
+
+    fn status(&self) -> anyhow::Result<HostCertStatus> {
         let file = self.scratch.path().join("dockseal-state/status/DockerHostCert/default/pandora.yaml");
         Ok(serde_saphyr::from_str(&std::fs::read_to_string(file)?)?)
     }
@@ -70,10 +80,13 @@ spec: {{caRef: {{name: ca}}, commonName: ci, privateKey: {key}}}
     }
 }
 
-fn serving(status: &HostCertStatus) -> anyhow::Result<&str> {
+fn condition<'a>(status: &'a HostCertStatus, type_: &str) -> anyhow::Result<&'a Condition> {
     let mut conditions = status.certificate.conditions.iter();
-    let serving = conditions.find(|condition| condition.type_ == "Serving").context("nothing is said of Serving")?;
-    Ok(&serving.status)
+    conditions.find(|condition| condition.type_ == type_).with_context(|| format!("nothing is said of {type_}"))
+}
+
+fn serving(status: &HostCertStatus) -> anyhow::Result<&str> {
+    Ok(&condition(status, "Serving")?.status)
 }
 
 #[test]
@@ -111,5 +124,48 @@ fn a_reissue_is_delivered_and_waits_for_the_users_restart() -> anyhow::Result<()
     dockerd.serves(&host.client())?;
     let after = host.up("pandora")?;
     assert_eq!(serving(&after)?, "True");
+    Ok(())
+}
+
+/// Its user writes flags that look right, and everybody is root. What is delivered is no excuse to call that Ready.
+#[test]
+fn a_dockerd_that_lets_everybody_in_is_never_ready() -> anyhow::Result<()> {
+    let host = Host::new("{algorithm: ECDSA}")?;
+    host.up("")?;
+    let at = |name: &str| host.scratch.path().join("certs").join(name).display().to_string();
+    let files = [
+        format!("--tlscacert={}", at("ca.pem")),
+        format!("--tlscert={}", at("pandora.pem")),
+        format!("--tlskey={}", at("pandora.key")),
+    ];
+    let tcp = |port: u16| format!("--host=tcp://127.0.0.1:{port}");
+    let tls = |first: &[&str]| -> Vec<String> {
+        let first = first.iter().map(|word| (*word).to_owned());
+        first.chain(files.clone()).chain([tcp(host.port)]).collect()
+    };
+    for (options, words) in [
+        (tls(&["--tlsverify=false"]), "clients without a certificate"),
+        (tls(&["--tls", "--tlsverify=false"]), "clients without a certificate"),
+        (vec![tcp(host.port), "--tls=false".to_owned()], "plain HTTP"),
+    ] {
+        let dockerd = Dockerd::start_with(host.port, &options)?;
+        let output = host.run_up("")?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        ensure!(!output.status.success(), "{options:?}: {text}");
+        let status = host.status()?;
+        for type_ in ["Serving", "Ready"] {
+            let found = condition(&status, type_)?;
+            assert_eq!((&*found.status, &*found.reason), ("False", "ExposedByOthers"), "{type_}: {options:?}");
+            ensure!(found.message.contains(words) && found.message.contains("tlsverify"), "{}", found.message);
+            ensure!(found.message.contains("root rights"), "{}", found.message);
+        }
+        drop(dockerd);
+    }
+    // --tls alone verifies too, where there is a tlscacert.
+    for options in [tls(&["--tls"]), tls(&["--tlsverify"])] {
+        let _dockerd = Dockerd::start_with(host.port, &options)?;
+        let status = host.up("")?;
+        assert_eq!((serving(&status)?, &*condition(&status, "Ready")?.status), ("True", "True"), "{options:?}");
+    }
     Ok(())
 }

@@ -6,6 +6,7 @@ use dockseal::adapters::portainer::{
     Access, AccessError, ClientPem, Network, PortainerError, PortainerServer, RequestMetrics, Response,
     ServerCredential,
 };
+use dockseal::docker::exposure::Stranger;
 use dockseal::portainer::environment::UP;
 use dockseal::portainer::{
     DOCKER_API, Environment, EnvironmentChange, EnvironmentTls, File, Group, NewEnvironment, SystemStatus, Tag,
@@ -63,6 +64,8 @@ pub struct SimDocker {
     /// The client certificate that it accepts.
     pub accepts: Vec<u8>,
     pub reachable_by_portainer: bool,
+    /// It lets in clients without a certificate.
+    pub exposed: bool,
 }
 
 pub struct SimState {
@@ -456,6 +459,9 @@ impl Network for SimPortainer {
             let docker = &state.docker;
             if docker.url != format!("tcp://{}:{}", address.host, address.port) {
                 return Err(PingError::Closed("connection refused".into()));
+            }
+            if docker.exposed {
+                return Err(PingError::Exposed(([192, 168, 1, 7], address.port).into(), Stranger::NoCertificate));
             }
             if trust.is_some_and(|trust| trust != docker.ca) {
                 return Err(PingError::NotTrusted("unknown issuer".into()));

@@ -30,6 +30,11 @@ impl Dockerd {
         Dockerd::spawn(port, &tls, "API listen on 127.0.0.2")
     }
 
+    /// Starts it with those options, its listeners among them.
+    pub fn start_with(port: u16, options: &[String]) -> anyhow::Result<Dockerd> {
+        Dockerd::spawn(port, options, "API listen on 127.0.0.1")
+    }
+
     /// Starts it without TCP, to load images into.
     pub fn start_local() -> anyhow::Result<Dockerd> {
         Dockerd::spawn(0, &[], "API listen on /")

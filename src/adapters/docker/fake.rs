@@ -12,18 +12,27 @@ const TLS_REQUIRED: &str = "HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP 
 
 /// Answers every client with `answer`, over TLS if there is a `tls`, where plain HTTP gets the answer of Go's TLS servers.
 pub(super) async fn serve(ip: IpAddr, port: u16, tls: Option<ServerConfig>, answer: &'static str) -> u16 {
+    let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
+    accept(ip, port, move |stream| answer_one(stream, acceptor.clone(), answer)).await
+}
+
+/// Has `answer` answer each connection to a port, which is returned.
+pub(super) async fn accept<F, A>(ip: IpAddr, port: u16, answer: F) -> u16
+where
+    F: Fn(TcpStream) -> A + Send + 'static,
+    A: Future<Output = ()> + Send + 'static,
+{
     let listener = TcpListener::bind((ip, port)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let acceptor = tls.map(|config| TlsAcceptor::from(Arc::new(config)));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(answer_one(stream, acceptor.clone(), answer));
+            tokio::spawn(answer(stream));
         }
     });
     port
 }
 
-async fn answer_one(mut stream: TcpStream, acceptor: Option<TlsAcceptor>, answer: &str) {
+async fn answer_one(mut stream: TcpStream, acceptor: Option<TlsAcceptor>, answer: &'static str) {
     let mut first = [0];
     let _ = stream.peek(&mut first).await;
     match acceptor {

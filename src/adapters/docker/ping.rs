@@ -1,17 +1,23 @@
-//! A ping of a Docker host as Portainer makes it: over TLS, with a client certificate in, who answers out. It changes
-//! nothing.
+//! A ping of a Docker host as Portainer makes it: over TLS, with a client certificate in, who answers out. A host that
+//! lets strangers in is not pinged, but told. It changes nothing.
 
+use super::exposure::exposure;
 use super::request::{TIMEOUT, docker_version, may_be_docker, ping_over_tls};
 use crate::adapters::net::http_get::HttpAnswer;
 use crate::adapters::net::tcp::{DialError, dial};
 use crate::adapters::net::tls_client::{ClientKeyPair, client_config, tls_error};
 use crate::adapters::net::tls_verifier::RecordingVerifier;
+use crate::docker::exposure::{Exposure, PLAIN_HTTP_PORT, Stranger};
 use crate::pki::sha256_hex;
 use crate::portainer::sanitize::sanitize;
 use rustls::DEFAULT_VERSIONS;
 use rustls::pki_types::ServerName;
 use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::time::timeout;
+
+const PLAIN_HTTP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where a dockerd listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,16 +55,23 @@ pub enum PingError {
     /// The host does not speak TLS.
     #[error("failed to speak TLS with the host: it does not speak TLS")]
     Plain,
+    /// The host lets in clients that it must refuse.
+    #[error("{0} answers {clients}: whoever reaches it has root rights on the host. {remedy}", clients = .1.clients(), remedy = .1.remedy())]
+    Exposed(SocketAddr, Stranger),
+    /// The host answers, and may let such clients in.
+    #[error("failed to find out whether the host refuses {clients}: {1}", clients = .0.clients())]
+    Uncertain(Stranger, String),
     /// Anything else.
     #[error("failed to ping the host: {0}")]
     Other(String),
 }
 
 /// Pings dockerd at `address` with a client certificate and its key, both PEM. The host is verified by `trust_pem`;
-/// without it, any certificate is accepted.
+/// without it, any certificate is accepted. A host that lets strangers in there, or on Docker's port of plain HTTP, is an
+/// error, whatever it answers to the ping.
 ///
 /// # Errors
-/// Why Docker does not answer within five seconds.
+/// Why Docker does not answer within five seconds, or to whom it does.
 pub async fn docker_ping(
     address: &DockerAddress,
     trust_pem: Option<&[u8]>,
@@ -66,25 +79,48 @@ pub async fn docker_ping(
     key_pem: &[u8],
 ) -> Result<Pinged, PingError> {
     let client = ClientKeyPair { cert: cert_pem.to_vec(), key: key_pem.to_vec().into() };
-    let late = || PingError::Closed(format!("no answer within {} seconds", TIMEOUT.as_secs()));
-    timeout(TIMEOUT, ping(address, trust_pem, &client)).await.unwrap_or_else(|_| Err(late()))
-}
-
-async fn ping(address: &DockerAddress, trust_pem: Option<&[u8]>, client: &ClientKeyPair) -> Result<Pinged, PingError> {
     let verifier = match trust_pem {
         Some(pem) => RecordingVerifier::from_pem(pem)
             .map_err(|why| PingError::Other(format!("the trusted certificates cannot be read: {why}")))?,
         None => RecordingVerifier::accept_any(),
     };
-    let config = client_config(&verifier, Some(client), DEFAULT_VERSIONS).map_err(PingError::Other)?;
+    let config = client_config(&verifier, Some(&client), DEFAULT_VERSIONS).map_err(PingError::Other)?;
     let name = ServerName::try_from(address.host.clone());
     let name = name.map_err(|_| PingError::Other(format!("{} is neither a name nor an IP address", address.host)))?;
     let stream = dial((&address.host, address.port), TIMEOUT).await.map_err(|error| match error {
         DialError::Unresolved(message) => PingError::Unresolved(message),
         DialError::Closed(_, message) => PingError::Closed(message),
     })?;
-    let answer = ping_over_tls(stream, name, config).await.map_err(|error| of_tls(&error))?;
-    let docker_version = version(&answer)?;
+    let at = stream.peer_addr().map_err(|error| PingError::Closed(error.to_string()))?;
+    let pinged = async { pinged(ping_over_tls(stream, name, config).await, &verifier) };
+    let (pinged, (), uncertain) = tokio::try_join!(
+        async { Ok(pinged.await) },
+        no_plain_http(&address.host, at),
+        refuses_strangers(&address.host, at),
+    )?;
+    uncertain.map_or(pinged.clone(), |uncertain| pinged.and(Err(uncertain)))
+}
+
+/// Fails where strangers are let in; the doubt, where that is not certain.
+async fn refuses_strangers(host: &str, at: SocketAddr) -> Result<Option<PingError>, PingError> {
+    match exposure(host, at).await {
+        Exposure::Open(stranger) => Err(PingError::Exposed(at, stranger)),
+        Exposure::Unknown(stranger, why) => Ok(Some(PingError::Uncertain(stranger, why))),
+        Exposure::Closed | Exposure::Unreachable(_) => Ok(None),
+    }
+}
+
+/// Fails where Docker answers on its port of plain HTTP. Many firewalls drop what is sent there.
+async fn no_plain_http(host: &str, at: SocketAddr) -> Result<(), PingError> {
+    let at = SocketAddr::new(at.ip(), PLAIN_HTTP_PORT);
+    match timeout(PLAIN_HTTP_TIMEOUT, exposure(host, at)).await {
+        Ok(Exposure::Open(stranger)) => Err(PingError::Exposed(at, stranger)),
+        _ => Ok(()),
+    }
+}
+
+fn pinged(answer: io::Result<HttpAnswer>, verifier: &RecordingVerifier) -> Result<Pinged, PingError> {
+    let docker_version = version(&answer.map_err(|error| of_tls(&error))?)?;
     let leaf = verifier.leaf().ok_or_else(|| PingError::Other("the host served no certificate".into()))?;
     Ok(Pinged { leaf_fingerprint: sha256_hex(&leaf), docker_version })
 }
@@ -93,6 +129,7 @@ fn of_tls(error: &io::Error) -> PingError {
     match tls_error(error) {
         Some(rustls::Error::InvalidCertificate(_)) => PingError::NotTrusted(sanitize(&error.to_string())),
         Some(rustls::Error::InvalidMessage(_)) => PingError::Plain,
+        None if error.kind() == io::ErrorKind::TimedOut => PingError::Closed(error.to_string()),
         _ => PingError::Refused(sanitize(&error.to_string())),
     }
 }

@@ -14,17 +14,6 @@ use tokio::net::UnixStream;
 
 const NOT_DOCKER: &str = "the answer is not Docker's";
 
-/// What came of plain HTTP.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlainProbe {
-    /// No connection, and why.
-    Closed(String),
-    /// A connection, but no answer of HTTP, or that of a TLS server.
-    Refused,
-    /// Docker's API answered without a certificate.
-    Answered,
-}
-
 /// What came of TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TlsProbe {
@@ -44,18 +33,6 @@ impl TlsProbe {
             TlsProbe::Refused(leaf, _) => leaf.as_deref(),
             TlsProbe::Answered(leaf) => Some(leaf),
         }
-    }
-}
-
-/// Asks over plain HTTP.
-pub async fn plain(address: SocketAddr) -> PlainProbe {
-    let mut stream = match connect(address).await {
-        Ok(stream) => stream,
-        Err(error) => return PlainProbe::Closed(error.to_string()),
-    };
-    match super::request::ping(&mut stream).await {
-        Ok(answer) if may_be_docker(&answer) => PlainProbe::Answered,
-        _ => PlainProbe::Refused,
     }
 }
 

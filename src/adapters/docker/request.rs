@@ -24,6 +24,12 @@ pub(super) async fn within<T>(work: impl Future<Output = io::Result<T>>) -> io::
     timeout(TIMEOUT, work).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// Whether an error is the other side's end of the connection.
+pub(super) fn is_cut(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
+}
+
 /// A TCP connection.
 pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     within(TcpStream::connect(address)).await
@@ -62,6 +68,12 @@ pub(super) fn may_be_docker(answer: &HttpAnswer) -> bool {
 pub(super) fn refuses_plain_http(answer: &HttpAnswer) -> bool {
     let text = String::from_utf8_lossy(&answer.0).to_ascii_lowercase();
     text.contains("http request to an https server") || text.contains("plain http request was sent to https port")
+}
+
+/// Whether a proxy says that the client certificate is missing or wrong, in nginx's words (`ngx_http_request.c`).
+pub(super) fn refuses_certificate(answer: &HttpAnswer) -> bool {
+    let text = String::from_utf8_lossy(&answer.0).to_ascii_lowercase();
+    text.contains("no required ssl certificate was sent") || text.contains("the ssl certificate error")
 }
 
 /// Docker's version, where the answer names it.

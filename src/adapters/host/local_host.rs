@@ -5,9 +5,11 @@ use super::system_files::{self, PathEntry};
 use super::systemd::{Systemd, SystemdError, Unit, Verb};
 use super::{DeliveryDirectory, Host};
 use crate::adapters::disk::file_error::FileError;
-use crate::adapters::docker::probe::{self, PlainProbe, TlsProbe};
+use crate::adapters::docker::exposure::exposure;
+use crate::adapters::docker::probe::{self, TlsProbe};
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::docker::engine::Engine;
+use crate::docker::exposure::Exposure;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -135,8 +137,8 @@ impl Host for LocalHost {
         system_files::variable(name)
     }
 
-    async fn probe_plain(&self, address: SocketAddr) -> PlainProbe {
-        probe::plain(address).await
+    async fn exposure(&self, address: SocketAddr) -> Exposure {
+        exposure("docker", address).await
     }
 
     async fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>) -> TlsProbe {

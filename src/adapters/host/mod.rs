@@ -10,9 +10,10 @@ pub mod unit_watch;
 pub use local_host::LocalHost;
 
 use crate::adapters::disk::file_error::FileError;
-use crate::adapters::docker::probe::{PlainProbe, TlsProbe};
+use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::docker::engine::Engine;
+use crate::docker::exposure::Exposure;
 use cert_dir::{DeliveryError, DirContents, GenerationFiles, Overwrite, Owner};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -120,8 +121,8 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// A variable of our own environment, which is the service's where systemd runs us before it.
     fn variable(&self, name: &str) -> Option<String>;
 
-    /// Sends dockerd plain HTTP.
-    fn probe_plain(&self, address: SocketAddr) -> impl Future<Output = PlainProbe> + Send;
+    /// Whether the listener at an address lets in clients that it must refuse.
+    fn exposure(&self, address: SocketAddr) -> impl Future<Output = Exposure> + Send;
 
     /// Asks dockerd over TLS, with a client certificate or without.
     fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>)

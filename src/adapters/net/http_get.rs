@@ -20,9 +20,11 @@ pub(in crate::adapters) async fn get(
     path: &str,
     limit: u64,
 ) -> io::Result<HttpAnswer> {
-    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await?;
+    // A server that refuses the client may have hung up already; its reason can still be read.
+    let sent = stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n").as_bytes()).await;
     let mut answer = Vec::new();
-    match stream.take(limit).read_to_end(&mut answer).await {
+    let read = stream.take(limit).read_to_end(&mut answer).await;
+    match read.and(sent) {
         // Some servers reset the connection after the answer.
         Err(error) if answer.is_empty() => Err(error),
         _ => Ok(HttpAnswer(answer)),

@@ -111,7 +111,7 @@ impl ServerCertVerifier for RecordingVerifier {
 }
 
 /// The crypto provider of every TLS connection.
-pub(super) fn provider() -> Arc<CryptoProvider> {
+pub(in crate::adapters) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 

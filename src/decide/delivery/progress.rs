@@ -55,6 +55,9 @@ pub fn progress(
 /// What the companion reported of the stored certificate; none where it has not reported it yet.
 fn reported(object: &Object, stored: &StoredCertificate) -> Option<Verdict> {
     let (companion, host) = (&object.companion, &object.companion.host);
+    if let Some(exposed) = exposure(object) {
+        return Some(exposed);
+    }
     let delivered = current(object, companion.condition(ConditionType::Delivered)?)?;
     if delivered.status != "True" {
         return Some(fault(ConditionType::Delivered, delivered));
@@ -73,6 +76,13 @@ fn reported(object: &Object, stored: &StoredCertificate) -> Option<Verdict> {
     }
     let served = host.served_fingerprint.as_ref() == Some(&stored.fingerprint);
     served.then(|| Verdict::new(ConditionType::Serving, true, Reason::Serving, &serving.message))
+}
+
+/// A port that lets strangers in counts in every mode, and before all that is still to come.
+pub fn exposure(object: &Object) -> Option<Verdict> {
+    let serving = object.companion.condition(ConditionType::Serving)?;
+    let exposed = matches!(Reason::parse(&serving.reason), Some(Reason::ExposedByOthers | Reason::ExposureClosed));
+    (serving.status != "True" && exposed).then(|| fault(ConditionType::Serving, serving))
 }
 
 /// A condition about the spec as it is now.
@@ -192,7 +202,7 @@ mod tests {
     #[test]
     fn only_what_is_stored_counts_as_delivered_and_served() {
         type Change = fn(&mut Object);
-        let table: [(&str, Change); 17] = [
+        let table: [(&str, Change); 20] = [
             ("Serving", |_| {}),
             ("-NotDelivered", |object| object.companion = Default::default()),
             ("-NotDelivered", |object| object.companion.host.delivered_fingerprint = Some("older".into())),
@@ -223,6 +233,18 @@ mod tests {
             ("-NotDelivered", |object| object.companion.conditions[0] = condition("Delivered", "False", "OfTomorrow")),
             ("-NotServed", |object| object.companion.conditions[1] = condition("Serving", "False", "OfTomorrow")),
             ("-NotServed", |object| object.companion.conditions[1] = condition("Serving", "Unknown", "NotServed")),
+            // An open port counts in every mode, whatever else is missing.
+            ("-ExposedByOthers", |object| {
+                files(object);
+                object.companion.conditions[1] = condition("Serving", "False", "ExposedByOthers");
+            }),
+            ("-ExposedByOthers", |object| {
+                object.companion.conditions = vec![condition("Serving", "False", "ExposedByOthers")];
+                (object.generation, object.companion.host) = (4, Default::default());
+            }),
+            ("-ExposureClosed", |object| {
+                object.companion.conditions[1] = condition("Serving", "False", "ExposureClosed");
+            }),
             // A fault of the spec before is none of the spec now.
             ("-NotDelivered", |object| {
                 object.companion.conditions[0] = condition("Delivered", "False", "FileConflict");

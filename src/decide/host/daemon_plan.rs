@@ -4,7 +4,7 @@ use super::daemon_config::{self, DaemonFiles, DesiredConfig};
 use super::daemon_state::{DaemonState, Rejected, Stage};
 use super::material::anchors_differ;
 use super::observed::ObservedDaemon;
-use super::report::serving;
+use super::report::{serving, uncertain_exposure};
 use super::restart_policy::restart_blocker;
 use super::step_request::{StepRequest, listen_addresses};
 use crate::api::condition::{ConditionType, Reason};
@@ -305,8 +305,11 @@ pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
     anchors_differ(loaded, &files.anchors, now).map(str::to_owned)
 }
 
-/// Serving=True.
+/// Serving=True, where it is certain that dockerd refuses clients without a certificate.
 pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
+    if let Some((address, why)) = observed.uncertain.first() {
+        return uncertain_exposure(*address, why); // no reason to restart it
+    }
     let addresses: Vec<String> = observed
         .listeners
         .iter()

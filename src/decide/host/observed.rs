@@ -50,6 +50,8 @@ pub struct ObservedDaemon {
     pub engine: Option<Engine>,
     /// TCP listeners that answer without a certificate.
     pub exposed: Vec<SocketAddr>,
+    /// TCP listeners that dockerd should have, of which it is not certain that they refuse such clients, and why.
+    pub uncertain: Vec<(SocketAddr, String)>,
     /// What answers on each address that dockerd should serve.
     pub listeners: Vec<ListenerState>,
     /// The generation that `current` names.

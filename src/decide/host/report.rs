@@ -4,9 +4,11 @@ use super::material::Material;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::{CompanionStatus, HostReport};
 use crate::decide::status::{Verdict, conditions};
+use crate::docker::exposure::Stranger;
 use crate::pki::lifecycle::whole_seconds;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
+use std::net::SocketAddr;
 
 /// The outcome of a delivery.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,6 +32,25 @@ pub fn delivered(directory: &str, material: &Material) -> Verdict {
 /// Serving=False with a reason and a message.
 pub fn serving(reason: Reason, message: impl Into<String>) -> Verdict {
     Verdict::new(ConditionType::Serving, false, reason, message)
+}
+
+/// Serving=False: a listener that is not ours to close lets strangers in.
+pub fn exposed(address: SocketAddr, stranger: Stranger) -> Verdict {
+    let message = format!(
+        "{address} answers {}: whoever reaches it has root rights on this host. {}",
+        stranger.clients(),
+        stranger.remedy()
+    );
+    serving(Reason::ExposedByOthers, message)
+}
+
+/// Serving=False: it could not be found out whether dockerd refuses strangers.
+pub fn uncertain_exposure(address: SocketAddr, why: &str) -> Verdict {
+    let message = format!(
+        "dockerd serves {address}, but whether it refuses clients without a certificate is not certain ({why}); it is \
+         asked again in a minute. If this stays, look for a proxy or a firewall before that port, and at dockerd's log"
+    );
+    serving(Reason::NotServed, message)
 }
 
 /// The report. An instant stays as long as the value that it belongs to.

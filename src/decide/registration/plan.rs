@@ -188,10 +188,17 @@ fn unreached(
 ) -> Option<RegistrationProblem> {
     let moves = !same_address(&environment.url, &desired.url());
     match &input.proof {
-        Proof::Not(problem) if !report.is_registered() || moves || replaced => Some(problem.clone()),
+        Proof::Not(problem) if !report.is_registered() || moves || replaced || is_exposed(problem) => {
+            Some(problem.clone())
+        }
         _ if replaced => unproved(input),
         _ => None,
     }
+}
+
+/// Whoever reaches the host is root there: Portainer is given nothing for it.
+fn is_exposed(problem: &RegistrationProblem) -> bool {
+    matches!(problem.reason, Reason::ExposedByOthers | Reason::ExposureClosed)
 }
 
 /// dockerd does not serve the stored certificate yet.

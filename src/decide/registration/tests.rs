@@ -191,6 +191,11 @@ fn nothing_is_written_for_a_host_that_does_not_answer_unless_portainer_reached_i
     assert_eq!(renewed, upload());
     let moved = next(|case| (case.input.proof, case.desired.port) = (away(), 2377));
     waits(&moved, Reason::HostUnreachable, "does not answer");
+    let exposed = || Proof::Not(RegistrationProblem::new(Reason::ExposedByOthers, "it lets everybody in"));
+    let open = next(|case| case.input.proof = exposed());
+    waits(&open, Reason::ExposedByOthers, "everybody");
+    let open = next(|case| (case.input.proof, case.input.client) = (exposed(), "renewed".into()));
+    waits(&open, Reason::ExposedByOthers, "everybody");
 }
 
 #[test]

@@ -8,8 +8,9 @@ mod served;
 pub use facts::{Client, HostFacts, Renewal, renewal};
 pub use report::{Check, CheckOutcome, Question, VerifyReport};
 
+use crate::docker::exposure::{Admission, Stranger};
 use crate::docker::scan::{
-    Answers, PlainAnswer, PlainHttpPort, PortState, ScanResult, TlsAnswer, TlsVersion, VersionSupport,
+    Answers, PingAnswer, PlainHttpPort, PortState, ScanResult, TlsAnswer, TlsVersion, VersionSupport,
 };
 use crate::pki::{Certificate, name};
 use k8s_openapi::jiff::Timestamp;
@@ -51,9 +52,14 @@ fn served_leaf(answers: &Answers) -> Option<Certificate> {
 }
 
 fn docker_version(answers: &Answers) -> Option<String> {
-    let clients = answers.our_client.iter().chain([&answers.no_certificate, &answers.self_signed]);
-    clients.into_iter().find_map(|tls| match tls {
-        TlsAnswer::Answered(answer) => answer.version.clone(),
+    answered(answers).find_map(|answer| answer.version.clone())
+}
+
+/// What clients were answered, ours first.
+fn answered(answers: &Answers) -> impl Iterator<Item = &PingAnswer> {
+    let strangers = [&answers.strangers.no_certificate, &answers.strangers.self_signed];
+    answers.our_client.iter().chain(strangers).filter_map(|tls| match tls {
+        TlsAnswer::Answered(answer) => Some(answer),
         _ => None,
     })
 }
@@ -93,46 +99,34 @@ fn port(scan: &ScanResult) -> Check {
 const EXPOSED: &str =
     "everyone who reaches the port has root rights on the host: close it, then run dockerd with tlsverify";
 
+const UNCERTAIN: &str =
+    "ask again; if this stays, look for a proxy or a firewall before that port, and at dockerd's log";
+
 /// Which clients are accepted.
 fn access(known: &HostFacts, answers: &Answers, now: Timestamp) -> Vec<Check> {
-    let mut checks = vec![
-        plain_http(&answers.plain),
-        refused(Question::NoCertificate, "a client without certificate", &answers.no_certificate),
-        refused(Question::SelfSigned, "a client with a self-signed certificate", &answers.self_signed),
-    ];
-    let other = "a client of another authority of the same name";
-    checks.extend(answers.impostor.as_ref().map(|tls| refused(Question::OtherAuthority, other, tls)));
-    checks.push(our_client(known, answers.our_client.as_ref(), now));
+    let asked = |stranger| Some(stranger_check(stranger, answers.strangers.admission(stranger)?));
+    let mut checks: Vec<Check> = Stranger::ALL.into_iter().filter_map(asked).collect();
+    checks.push(our_client(known, answers, now));
     checks.extend(docker(answers));
     checks
 }
 
-fn plain_http(plain: &PlainAnswer) -> Check {
-    let id = Question::PlainHttp;
-    match plain {
-        PlainAnswer::TlsRequired => ok(id, "plain HTTP is refused (400: the server demands TLS)"),
-        PlainAnswer::HungUp => ok(id, "plain HTTP gets no answer"),
-        PlainAnswer::Answered(why) => fail(id, format!("plain HTTP is answered: {why}"), EXPOSED),
-        PlainAnswer::Silence(why) => unknown(id, format!("plain HTTP: {why}"), "ask again; dockerd may hang"),
+/// Whether a client is refused that must be.
+fn stranger_check(stranger: Stranger, admission: Admission) -> Check {
+    let (id, who) = match stranger {
+        Stranger::PlainHttp => (Question::PlainHttp, "plain HTTP"),
+        Stranger::NoCertificate => (Question::NoCertificate, "a client without certificate"),
+        Stranger::SelfSigned => (Question::SelfSigned, "a client with a self-signed certificate"),
+        Stranger::Impostor => (Question::OtherAuthority, "a client of another authority of the same name"),
+    };
+    match admission {
+        Admission::Refused(why) => ok(id, format!("{who} is refused ({why})")),
+        Admission::Admitted(why) => fail(id, format!("{who} is answered ({why})"), EXPOSED),
+        Admission::Unknown(why) => unknown(id, format!("whether {who} is refused is not certain: {why}"), UNCERTAIN),
     }
 }
 
-fn refused(id: Question, who: &str, tls: &TlsAnswer) -> Check {
-    match tls {
-        TlsAnswer::Refused(why) => ok(id, format!("{who} is refused ({why})")),
-        // A proxy in front of Docker may refuse in HTTP.
-        TlsAnswer::Answered(answer) if !answer.is_docker && matches!(answer.status, 400 | 401 | 403) => {
-            ok(id, format!("{who} is refused (HTTP {})", answer.status))
-        }
-        TlsAnswer::Answered(answer) => fail(id, format!("{who} is served (HTTP {})", answer.status), EXPOSED),
-        TlsAnswer::NotTls => fail(id, "the server does not speak TLS", EXPOSED),
-        TlsAnswer::Silence(why) | TlsAnswer::Unusable(why) => {
-            unknown(id, format!("{who}: {why}"), "ask again; dockerd may hang")
-        }
-    }
-}
-
-fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp) -> Check {
+fn our_client(known: &HostFacts, answers: &Answers, now: Timestamp) -> Check {
     let id = Question::OurClient;
     let (who, certificate) = match &known.client {
         Client::Known(who, certificate) => (who, certificate),
@@ -153,7 +147,11 @@ fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp)
             "renew the client: dockseal renew",
         ),
     };
-    match our_client {
+    let not_tls = match answers.strangers.admission(Stranger::PlainHttp) {
+        Some(Admission::Admitted(_)) => EXPOSED,
+        _ => "another program listens there: correct the address, or have dockerd listen there with tlsverify",
+    };
+    match &answers.our_client {
         Some(TlsAnswer::Answered(answer)) if answer.status == 200 => ok(id, format!("{who} is accepted")),
         Some(TlsAnswer::Answered(answer)) => fail(
             id,
@@ -161,7 +159,8 @@ fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp)
             "read dockerd's log, and check its authorization plugins",
         ),
         Some(TlsAnswer::Refused(why)) => refused(why),
-        Some(TlsAnswer::NotTls) => fail(id, "the server does not speak TLS", EXPOSED),
+        Some(TlsAnswer::HungUp) => refused("it hangs up"),
+        Some(TlsAnswer::NotTls) => fail(id, "the server does not speak TLS", not_tls),
         Some(TlsAnswer::Silence(why)) => fail(id, format!("{who} gets no answer: {why}"), "read dockerd's log"),
         Some(TlsAnswer::Unusable(why)) => unknown(id, format!("{who}: {why}"), "correct its Secret"),
         None => unknown(id, format!("the host was not asked with the certificate of {who}"), "ask again"),
@@ -171,11 +170,7 @@ fn our_client(known: &HostFacts, our_client: Option<&TlsAnswer>, now: Timestamp)
 /// Which server answers; none where no answer came.
 fn docker(answers: &Answers) -> Option<Check> {
     let id = Question::Docker;
-    let clients = answers.our_client.iter().chain([&answers.no_certificate, &answers.self_signed]);
-    let answer = clients.into_iter().find_map(|tls| match tls {
-        TlsAnswer::Answered(answer) => Some(answer),
-        _ => None,
-    })?;
+    let answer = answered(answers).next()?;
     Some(match (answer.is_docker, &answer.version) {
         (true, Some(version)) => ok(id, format!("Docker {version} answers")),
         (true, None) => ok(id, "Docker answers, and does not say its version"),

@@ -4,7 +4,7 @@ use super::*;
 use crate::adapters::random::quick_key;
 use crate::api::{DockerHostCert, DockerHostCertSpec};
 use crate::decide::leaf::desired;
-use crate::docker::scan::PingAnswer;
+use crate::docker::scan::{PingAnswer, PlainAnswer, StrangerAnswers};
 use crate::pki::lifecycle::dates;
 use crate::pki::name::DistinguishedName;
 use crate::pki::profile::Usage;
@@ -74,7 +74,17 @@ fn refusal() -> TlsAnswer {
 }
 
 fn answer(status: u16, is_docker: bool) -> TlsAnswer {
-    TlsAnswer::Answered(PingAnswer { status, is_docker, version: is_docker.then(|| "27.0.3".to_owned()) })
+    TlsAnswer::Answered(PingAnswer {
+        status,
+        is_docker,
+        refuses_certificate: false,
+        version: is_docker.then(|| "27.0.3".to_owned()),
+    })
+}
+
+/// A proxy that misses a client certificate.
+fn nginx() -> TlsAnswer {
+    TlsAnswer::Answered(PingAnswer { status: 400, is_docker: false, refuses_certificate: true, version: None })
 }
 
 const NAMES: [&str; 2] = ["pandora.bodkys.house", "pandora"];
@@ -84,10 +94,12 @@ fn sound() -> Scene {
     let served = leaf(&authority, Usage::Server, now() - DAY * 30, 365, &NAMES);
     let client = leaf(&authority, Usage::Client, now() - DAY * 30, 365, &[]);
     let answers = Answers {
-        plain: PlainAnswer::TlsRequired,
-        no_certificate: refusal(),
-        self_signed: refusal(),
-        impostor: Some(refusal()),
+        strangers: StrangerAnswers {
+            plain: PlainAnswer::TlsRequired,
+            no_certificate: refusal(),
+            self_signed: refusal(),
+            impostor: Some(refusal()),
+        },
         our_client: Some(answer(200, true)),
         chain: vec![served.der.clone()],
         distrust: None,
@@ -135,16 +147,23 @@ fn one_thing_wrong_is_one_verdict() {
     use CheckOutcome::{Fail, Ok, Unknown, Warning};
     use Question as Q;
     let table: &[(Question, CheckOutcome, &str, Change)] = &[
-        (Q::PlainHttp, Fail, "is answered", |s| s.answers().plain = PlainAnswer::Answered("HTTP/1.1 200 OK".into())),
-        (Q::PlainHttp, Ok, "no answer", |s| s.answers().plain = PlainAnswer::HungUp),
-        (Q::PlainHttp, Unknown, "late", |s| s.answers().plain = PlainAnswer::Silence("late".into())),
-        (Q::NoCertificate, Fail, "is served", |s| s.answers().no_certificate = answer(200, true)),
-        (Q::NoCertificate, Fail, "HTTP 403", |s| s.answers().no_certificate = answer(403, true)),
-        (Q::NoCertificate, Ok, "HTTP 400", |s| s.answers().no_certificate = answer(400, false)),
-        (Q::NoCertificate, Fail, "HTTP 404", |s| s.answers().no_certificate = answer(404, false)),
-        (Q::NoCertificate, Unknown, "late", |s| s.answers().no_certificate = TlsAnswer::Silence("late".into())),
-        (Q::SelfSigned, Fail, "is served", |s| s.answers().self_signed = answer(200, true)),
-        (Q::OtherAuthority, Fail, "is served", |s| s.answers().impostor = Some(answer(200, true))),
+        (Q::PlainHttp, Fail, "is answered", |s| {
+            s.answers().strangers.plain = PlainAnswer::Answered("HTTP/1.1 200 OK".into())
+        }),
+        (Q::PlainHttp, Ok, "hangs up", |s| s.answers().strangers.plain = PlainAnswer::HungUp),
+        (Q::PlainHttp, Unknown, "late", |s| s.answers().strangers.plain = PlainAnswer::Silence("late".into())),
+        (Q::NoCertificate, Fail, "is answered", |s| s.answers().strangers.no_certificate = answer(200, true)),
+        (Q::NoCertificate, Fail, "HTTP 403", |s| s.answers().strangers.no_certificate = answer(403, true)),
+        (Q::NoCertificate, Fail, "HTTP 400", |s| s.answers().strangers.no_certificate = answer(400, false)),
+        (Q::NoCertificate, Ok, "HTTP 400", |s| s.answers().strangers.no_certificate = nginx()),
+        (Q::NoCertificate, Unknown, "hangs up", |s| s.answers().strangers.no_certificate = TlsAnswer::HungUp),
+        (Q::OurClient, Fail, "hangs up", |s| s.answers().our_client = Some(TlsAnswer::HungUp)),
+        (Q::NoCertificate, Fail, "HTTP 404", |s| s.answers().strangers.no_certificate = answer(404, false)),
+        (Q::NoCertificate, Unknown, "late", |s| {
+            s.answers().strangers.no_certificate = TlsAnswer::Silence("late".into())
+        }),
+        (Q::SelfSigned, Fail, "is answered", |s| s.answers().strangers.self_signed = answer(200, true)),
+        (Q::OtherAuthority, Fail, "is answered", |s| s.answers().strangers.impostor = Some(answer(200, true))),
         (Q::OurClient, Fail, "is refused", |s| s.answers().our_client = Some(refusal())),
         (Q::OurClient, Fail, "no answer", |s| s.answers().our_client = Some(TlsAnswer::Silence("late".into()))),
         (Q::OurClient, Fail, "HTTP 403", |s| s.answers().our_client = Some(answer(403, true))),
@@ -283,10 +302,12 @@ fn a_port_without_tls_fails_and_judges_no_certificate() {
     let unknown = |version| (version, VersionSupport::Unknown("it does not speak TLS".to_owned()));
     let versions = [TlsVersion::V10, TlsVersion::V11, TlsVersion::V12, TlsVersion::V13].map(unknown).to_vec();
     *scene.answers() = Answers {
-        plain: PlainAnswer::Answered("HTTP/1.1 200 OK".into()),
-        no_certificate: TlsAnswer::NotTls,
-        self_signed: TlsAnswer::NotTls,
-        impostor: None,
+        strangers: StrangerAnswers {
+            plain: PlainAnswer::Answered("HTTP/1.1 200 OK".into()),
+            no_certificate: TlsAnswer::NotTls,
+            self_signed: TlsAnswer::NotTls,
+            impostor: None,
+        },
         our_client: Some(TlsAnswer::NotTls),
         chain: Vec::new(),
         distrust: None,
@@ -296,8 +317,14 @@ fn a_port_without_tls_fails_and_judges_no_certificate() {
     let report = scene.report();
     let fails = report.checks.iter().filter(|check| check.result == CheckOutcome::Fail).count();
     assert_eq!(fails, 4, "{report:?}");
+    let remedy = |scene: &Scene| scene.check(Question::OurClient).and_then(|check| check.remedy).expect("a remedy");
+    assert!(remedy(&scene).contains("root rights"), "{}", remedy(&scene));
     assert_eq!(report.served, None);
     assert!(!report.checks.iter().any(|check| check.id == Question::Chain));
+    // sshd, say.
+    scene.answers().strangers.plain = PlainAnswer::HungUp;
+    assert!(remedy(&scene).contains("another program"), "{}", remedy(&scene));
+    assert_eq!(scene.check(Question::PlainHttp).map(|check| check.result), Some(CheckOutcome::Unknown));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use crate::decide::host::report::DeliveryOutcome;
 use crate::decide::host::step_request::listen_addresses;
 use crate::decide::status::Verdict;
 use crate::docker::daemon_json::DaemonJson;
+use crate::docker::exposure::Exposure;
 use crate::docker::listen::Listen;
 use crate::docker::unit;
 use crate::pki::lifecycle::saturating;
@@ -78,8 +79,8 @@ async fn user(host: &impl Host, assigned: &AssignedHost, contents: &DirContents)
         let identity = contents.generations.iter().rev().find_map(Generation::identity);
         let answer = host.probe_tls(address, identity.as_ref()).await;
         let serves_ours = answer.leaf().map(sha256_hex).is_some_and(|leaf| is_ours(contents, &leaf));
-        let admits_us = matches!(answer, TlsProbe::Answered(_))
-            && !matches!(host.probe_tls(address, None).await, TlsProbe::Answered(_));
+        let admits_us =
+            matches!(answer, TlsProbe::Answered(_)) && !matches!(host.exposure(address).await, Exposure::Open(_));
         if admits_us || serves_ours {
             return Some(format!("dockerd serves it on {address}"));
         }

@@ -15,11 +15,11 @@ pub fn is_due(request: &RegistrationRequest) -> bool {
     request.input.proof == Proof::Ask && !(proved && request.previous.is_registered())
 }
 
-/// Asks dockerd if that is due, and puts what it serves into the request. If a companion has seen the right certificate,
-/// the first registration asks for Docker's version alone.
+/// Asks dockerd before anything is written, and puts what it serves into the request. If a companion has seen the right
+/// certificate, only the first registration asks: for Docker's version, and whether strangers are let in.
 pub async fn ask_docker(server: &RegistrationServer, request: &mut RegistrationRequest) {
     let first = request.previous.id.is_none() && matches!(request.input.proof, Proof::Serves(_));
-    if !is_due(request) && !first {
+    if request.input.proof != Proof::Ask && !first {
         return;
     }
     let answer = ping(server, request).await;
@@ -33,6 +33,7 @@ pub async fn ask_docker(server: &RegistrationServer, request: &mut RegistrationR
         }
         (Ok(pinged), Proof::Ask) => Proof::Serves(pinged.leaf_fingerprint),
         (Err(error), Proof::Ask) => Proof::Not(unreachable(request, &error)),
+        (Err(error @ PingError::Exposed(..)), _) => Proof::Not(unreachable(request, &error)),
         (_, known) => known.clone(),
     };
 }
@@ -76,7 +77,15 @@ fn too_new(version: &str, pinged: &Pinged) -> RegistrationProblem {
 fn unreachable(request: &RegistrationRequest, error: &PingError) -> RegistrationProblem {
     let url = request.desired.url();
     let reason = match error {
+        PingError::Exposed(..) => return RegistrationProblem::new(Reason::ExposedByOthers, error.to_string()),
         PingError::NotTrusted(_) => Reason::AwaitingServing,
+        PingError::Uncertain(..) => {
+            let message = format!(
+                "Dockseal asked dockerd at {url} before giving it to Portainer: {error}; it is asked again. If this stays, \
+                 look for a proxy or a firewall before that port, and at dockerd's log"
+            );
+            return RegistrationProblem::new(Reason::HostUnreachable, message);
+        }
         _ => Reason::HostUnreachable,
     };
     let message = format!(

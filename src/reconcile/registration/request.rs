@@ -7,6 +7,7 @@ use crate::api::registrar::Registrar;
 use crate::api::status::EnvironmentReport;
 use crate::api::{NamespacedName, Object};
 use crate::decide::delivery::Deliverer;
+use crate::decide::delivery::progress::exposure;
 use crate::decide::leaf::AuthorityView;
 use crate::decide::registration::desired::{RegistrationInput, not_served_yet};
 use crate::decide::registration::{DesiredEnvironment, Proof, RegistrationProblem};
@@ -82,13 +83,21 @@ fn view<S>(ctx: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<Authority
     }
 }
 
-/// What a companion has seen dockerd serve. In mode Files a companion may not see it, and dockerd is asked from here.
+/// What a companion has seen dockerd serve; a host that lets strangers in is not registered. In mode Files a companion may not see it, and dockerd is asked from here.
 fn proof(host: &Object, deliverer: &Deliverer) -> Proof {
     let served = host.companion.host.served_fingerprint.clone();
+    if let (Some(problem), false) = (exposed(host), matches!(deliverer, Deliverer::Nobody | Deliverer::Refused(_))) {
+        return Proof::Not(problem);
+    }
     match (deliverer, served, host.delivery()) {
         (Deliverer::Nobody | Deliverer::Refused(_), ..) => Proof::Ask,
         (_, Some(served), _) => Proof::Serves(served),
         (_, None, Some(delivery)) if delivery.mode == Mode::Daemon => Proof::Not(not_served_yet()),
         (_, None, _) => Proof::Ask,
     }
+}
+
+fn exposed(host: &Object) -> Option<RegistrationProblem> {
+    let verdict = exposure(host)?;
+    Some(RegistrationProblem::new(verdict.reason, verdict.message))
 }

@@ -1,10 +1,11 @@
 //! dockerd: what it reads when it starts, when it does not start, and what it answers to whom.
 
 use super::machine::Machine;
-use dockseal::adapters::docker::probe::{PlainProbe, TlsProbe};
+use dockseal::adapters::docker::probe::TlsProbe;
 use dockseal::adapters::net::tls_client::ClientKeyPair;
 use dockseal::docker::daemon_json::DaemonJson;
 use dockseal::docker::engine::Engine;
+use dockseal::docker::exposure::{Exposure, Stranger};
 use dockseal::docker::listen::{DockerHostVariable, Listen, docker_host};
 use dockseal::docker::unit::{ExecLine, SOCKET, SOCKET_NAME};
 use dockseal::pki::certificate::all_from_pem;
@@ -171,11 +172,13 @@ impl Machine {
         self.dockerd.as_ref().filter(|dockerd| dockerd.tcp.iter().any(|there| overlap(*there, address)))
     }
 
-    pub(super) fn probe_plain(&self, address: SocketAddr) -> PlainProbe {
-        match self.at(address) {
-            None => PlainProbe::Closed("connection refused".into()),
-            Some(dockerd) if dockerd.tls.is_some() => PlainProbe::Refused,
-            Some(_) => PlainProbe::Answered,
+    /// Whether it lets strangers in there.
+    pub fn exposure(&self, address: SocketAddr) -> Exposure {
+        match self.at(address).map(|dockerd| &dockerd.tls) {
+            None => Exposure::Unreachable("connection refused".into()),
+            Some(None) => Exposure::Open(Stranger::PlainHttp),
+            Some(Some(Tls { anchors: None, .. })) => Exposure::Open(Stranger::NoCertificate),
+            Some(Some(_)) => Exposure::Closed,
         }
     }
 

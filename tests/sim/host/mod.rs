@@ -12,13 +12,14 @@ pub use machine::{Fault, Killed, Machine};
 use directory::SimDirectory;
 use dockseal::adapters::Clock;
 use dockseal::adapters::disk::file_error::FileError;
-use dockseal::adapters::docker::probe::{PlainProbe, TlsProbe};
+use dockseal::adapters::docker::probe::TlsProbe;
 use dockseal::adapters::host::Host;
 use dockseal::adapters::host::cert_dir::DeliveryError;
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::adapters::host::systemd::{SystemdError, Unit, Verb};
 use dockseal::adapters::net::tls_client::ClientKeyPair;
 use dockseal::docker::engine::Engine;
+use dockseal::docker::exposure::Exposure;
 use dockseal::docker::unit;
 use dockseal::reconcile::host::daemon;
 use futures::FutureExt;
@@ -215,10 +216,9 @@ impl Host for SimHost {
         self.open().variable(name)
     }
 
-    async fn probe_plain(&self, address: SocketAddr) -> PlainProbe {
-        let closed = || PlainProbe::Closed("the test has it fail".into());
-        let done = self.call("probe", || (), |machine| Ok(machine.probe_plain(address)));
-        done.unwrap_or_else(|()| closed())
+    async fn exposure(&self, address: SocketAddr) -> Exposure {
+        let done = self.call("probe", || (), |machine| Ok(machine.exposure(address)));
+        done.unwrap_or_else(|()| Exposure::Unreachable("the test has it fail".into()))
     }
 
     async fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>) -> TlsProbe {

@@ -1,7 +1,7 @@
 //! A hand-written ClientHello of TLS 1.0 or 1.1, which the TLS library does not speak: an address in, whether its server
 //! agrees to that version out. It reads only the server's first record.
 
-use crate::adapters::docker::request::{connect, within};
+use crate::adapters::docker::request::{connect, is_cut, within};
 use crate::adapters::random;
 use crate::docker::scan::{TlsVersion, VersionSupport};
 use std::io;
@@ -26,12 +26,6 @@ pub(super) async fn offer(address: SocketAddr, version: TlsVersion) -> VersionSu
         Err(error) if is_cut(error.kind()) => VersionSupport::No("it hangs up".into()),
         Err(error) => VersionSupport::Unknown(error.to_string()),
     }
-}
-
-/// Whether an error is the other side's end of the connection.
-pub(super) fn is_cut(kind: io::ErrorKind) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
 /// The first bytes of the answer: those of a record, its handshake message and the version in it.

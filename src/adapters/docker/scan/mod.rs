@@ -2,30 +2,20 @@
 //! question is asked on a connection of its own. It changes nothing, and judges nothing.
 
 mod client_hello;
-mod unknown_client;
 
-use super::request::{
-    TIMEOUT, connect, docker_version, may_be_docker, ping, ping_over_tls, refuses_plain_http, within,
-};
+use super::exposure::{Target, exposure, strangers, tls};
+use super::request::{TIMEOUT, connect, is_cut, within};
 use crate::adapters::Clock;
-use crate::adapters::net::http_get::HttpAnswer;
 use crate::adapters::net::tcp::{DialError, dial};
 use crate::adapters::net::tls_client::{ClientKeyPair, client_config, tls_error, tls_handshake};
 use crate::adapters::net::tls_verifier::RecordingVerifier;
-use crate::docker::scan::{
-    Answers, PingAnswer, PlainAnswer, PlainHttpPort, PortState, ScanResult, TlsAnswer, TlsVersion, VersionSupport,
-};
-use crate::pki::Certificate;
+use crate::docker::exposure::{Exposure, PLAIN_HTTP_PORT};
+use crate::docker::scan::{Answers, PlainHttpPort, PortState, ScanResult, TlsVersion, VersionSupport};
 use crate::portainer::sanitize::sanitize;
-use client_hello::is_cut;
-use rustls::pki_types::ServerName;
 use rustls::version::{TLS12, TLS13};
 use rustls::{CertificateError, ClientConfig, DEFAULT_VERSIONS, SupportedProtocolVersion};
 use std::io;
 use std::net::SocketAddr;
-
-/// Docker's port of plain HTTP.
-const PLAIN_PORT: u16 = 2375;
 
 /// Scans `host`, a name or an IP address without brackets. `trust_pem` are the authorities that it should be verified
 /// by, `client` is a key pair that it should accept.
@@ -57,23 +47,7 @@ async fn port_state(host: &str, port: u16) -> PortState {
     }
 }
 
-/// An open port, and the name by which it is asked.
-struct Target {
-    at: SocketAddr,
-    name: ServerName<'static>,
-}
-
-impl Target {
-    fn of(host: &str, at: SocketAddr) -> Target {
-        // What TLS cannot ask for by name is asked for by address.
-        let name = ServerName::try_from(host.to_owned()).unwrap_or_else(|_| at.ip().into());
-        Target { at, name }
-    }
-}
-
 async fn answers(target: &Target, trust_pem: Option<&[u8]>, client: Option<&ClientKeyPair>, clock: &Clock) -> Answers {
-    let now = clock.now();
-    let unknown = unknown_client::self_signed(now);
     let old = |version| async move { (version, client_hello::offer(target.at, version).await) };
     let new = |version, only| async move { (version, version_support(target, client, only).await) };
     let our_client = async {
@@ -82,10 +56,8 @@ async fn answers(target: &Target, trust_pem: Option<&[u8]>, client: Option<&Clie
             None => None,
         }
     };
-    let ((no_certificate, chain), plain, (self_signed, _), our_client, distrust, plain_http_port, v10, v11, v12, v13) = tokio::join!(
-        tls(target, None),
-        plain(target.at),
-        tls(target, Some(&unknown)),
+    let ((strangers, chain), our_client, distrust, plain_http_port, v10, v11, v12, v13) = tokio::join!(
+        strangers(target, clock.now()),
         our_client,
         distrust(target, trust_pem),
         plain_http_port(target.at),
@@ -94,63 +66,8 @@ async fn answers(target: &Target, trust_pem: Option<&[u8]>, client: Option<&Clie
         new(TlsVersion::V12, &TLS12),
         new(TlsVersion::V13, &TLS13),
     );
-    let leaf = chain.first().and_then(|der| Certificate::from_der(der).ok());
-    let impostor = match leaf {
-        Some(leaf) => Some(tls(target, Some(&unknown_client::impostor(&leaf, now))).await.0),
-        None => None,
-    };
     let versions = vec![v10, v11, v12, v13];
-    Answers { plain, no_certificate, self_signed, impostor, our_client, chain, distrust, versions, plain_http_port }
-}
-
-/// Asks over plain HTTP.
-async fn plain(at: SocketAddr) -> PlainAnswer {
-    match plain_ping(at).await {
-        Ok(answer) if !answer.0.starts_with(b"HTTP/") => PlainAnswer::HungUp,
-        Ok(answer) if answer.status() == Some(400) && refuses_plain_http(&answer) => PlainAnswer::TlsRequired,
-        Ok(answer) => PlainAnswer::Answered(sanitize(answer.status_line())),
-        Err(error) if is_cut(error.kind()) => PlainAnswer::HungUp,
-        Err(error) => PlainAnswer::Silence(error.to_string()),
-    }
-}
-
-async fn plain_ping(at: SocketAddr) -> io::Result<HttpAnswer> {
-    ping(&mut connect(at).await?).await
-}
-
-/// Asks over TLS, with a client certificate or without; any server certificate is accepted. And the chain that was
-/// served, DER.
-async fn tls(target: &Target, client: Option<&ClientKeyPair>) -> (TlsAnswer, Vec<Vec<u8>>) {
-    let verifier = RecordingVerifier::accept_any();
-    let answer = match client_config(&verifier, client, DEFAULT_VERSIONS) {
-        Ok(config) => tls_ping(target, config).await.map_or_else(|error| failed(&error), |answer| answered(&answer)),
-        Err(message) => TlsAnswer::Unusable(message),
-    };
-    (answer, verifier.chain())
-}
-
-async fn tls_ping(target: &Target, config: ClientConfig) -> io::Result<HttpAnswer> {
-    ping_over_tls(connect(target.at).await?, target.name.clone(), config).await
-}
-
-fn answered(answer: &HttpAnswer) -> TlsAnswer {
-    match answer.0.is_empty() {
-        true => TlsAnswer::Refused("it hangs up".into()),
-        false => TlsAnswer::Answered(PingAnswer {
-            status: answer.status().unwrap_or_default(),
-            is_docker: docker_version(answer).is_some() || answer.header("api-version").is_some(),
-            version: docker_version(answer),
-        }),
-    }
-}
-
-fn failed(error: &io::Error) -> TlsAnswer {
-    match tls_error(error) {
-        Some(rustls::Error::InvalidMessage(_)) => TlsAnswer::NotTls,
-        Some(error) => TlsAnswer::Refused(sanitize(&error.to_string())),
-        None if is_cut(error.kind()) => TlsAnswer::Refused("it hangs up".into()),
-        None => TlsAnswer::Silence(sanitize(&error.to_string())),
-    }
+    Answers { strangers, our_client, chain, distrust, versions, plain_http_port }
 }
 
 /// Only a handshake.
@@ -174,10 +91,13 @@ async fn version_support(
     if !verifier.chain().is_empty() {
         return VersionSupport::Yes;
     }
-    match connected.map_err(|error| failed(&error)) {
-        Err(TlsAnswer::Refused(message)) => VersionSupport::No(message),
-        Err(TlsAnswer::Silence(message)) => VersionSupport::Unknown(message),
-        _ => VersionSupport::Unknown("it does not speak TLS".into()),
+    let not_tls = || VersionSupport::Unknown("it does not speak TLS".into());
+    let Err(error) = connected else { return not_tls() };
+    match tls_error(&error) {
+        Some(rustls::Error::InvalidMessage(_)) => not_tls(),
+        Some(error) => VersionSupport::No(sanitize(&error.to_string())),
+        None if is_cut(error.kind()) => VersionSupport::No("it hangs up".into()),
+        None => VersionSupport::Unknown(sanitize(&error.to_string())),
     }
 }
 
@@ -217,13 +137,13 @@ fn is_its_own(error: &CertificateError) -> bool {
 
 async fn plain_http_port(at: SocketAddr) -> Option<PlainHttpPort> {
     let at = match at.port() {
-        PLAIN_PORT => return None,
-        _ => SocketAddr::new(at.ip(), PLAIN_PORT),
+        PLAIN_HTTP_PORT => return None,
+        _ => SocketAddr::new(at.ip(), PLAIN_HTTP_PORT),
     };
-    let Ok(mut stream) = connect(at).await else { return Some(PlainHttpPort::Closed) };
-    Some(match ping(&mut stream).await {
-        Ok(answer) if may_be_docker(&answer) => PlainHttpPort::Docker,
-        _ => PlainHttpPort::Other,
+    Some(match exposure("docker", at).await {
+        Exposure::Unreachable(_) => PlainHttpPort::Closed,
+        Exposure::Open(_) => PlainHttpPort::Docker,
+        Exposure::Unknown(..) | Exposure::Closed => PlainHttpPort::Other,
     })
 }
 

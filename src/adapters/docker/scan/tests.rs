@@ -1,6 +1,7 @@
 use super::*;
 use crate::adapters::docker::fake::{DOCKER, serve};
 use crate::adapters::net::tls_verifier::tests::Signer;
+use crate::docker::scan::{PingAnswer, PlainAnswer, TlsAnswer};
 use crate::pki::profile::Usage;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -19,7 +20,7 @@ async fn scanned(host: &str, port: u16, trust: Option<&Signer>, client: Option<&
 }
 
 fn answered(tls: &TlsAnswer) -> bool {
-    matches!(tls, TlsAnswer::Answered(PingAnswer { status: 200, is_docker: true, version: Some(version) }) if version == "27.0.3")
+    matches!(tls, TlsAnswer::Answered(PingAnswer { status: 200, is_docker: true, version: Some(version), .. }) if version == "27.0.3")
 }
 
 #[tokio::test]
@@ -29,8 +30,12 @@ async fn a_host_that_demands_certificates_answers_ours_alone() {
     let scan = scanned("127.0.0.1", port, Some(&signer), Some(&signer)).await;
     assert_eq!(scan.port_state, PortState::Open((HERE, port).into()));
     let answers = scan.answers.unwrap();
-    assert_eq!(answers.plain, PlainAnswer::TlsRequired);
-    for refused in [&answers.no_certificate, &answers.self_signed, answers.impostor.as_ref().unwrap()] {
+    assert_eq!(answers.strangers.plain, PlainAnswer::TlsRequired);
+    for refused in [
+        &answers.strangers.no_certificate,
+        &answers.strangers.self_signed,
+        answers.strangers.impostor.as_ref().unwrap(),
+    ] {
         assert!(matches!(refused, TlsAnswer::Refused(_)), "{refused:?}");
     }
     assert!(answered(answers.our_client.as_ref().unwrap()), "{:?}", answers.our_client);
@@ -45,7 +50,11 @@ async fn a_host_that_demands_none_answers_everybody() {
     let (our_client, others) = (Signer::new(), Signer::new());
     let port = serve(HERE, 0, Some(others.server("docker.test", None)), DOCKER).await;
     let answers = scanned("127.0.0.1", port, Some(&our_client), None).await.answers.unwrap();
-    for tls in [&answers.no_certificate, &answers.self_signed, answers.impostor.as_ref().unwrap()] {
+    for tls in [
+        &answers.strangers.no_certificate,
+        &answers.strangers.self_signed,
+        answers.strangers.impostor.as_ref().unwrap(),
+    ] {
         assert!(answered(tls), "{tls:?}");
     }
     assert_eq!(answers.our_client, None);
@@ -59,10 +68,16 @@ async fn plain_docker_is_told_from_tls_and_seen_beside_it() {
     assert_eq!(serve(plain_ip, 2375, None, DOCKER).await, 2375);
     let port = serve(plain_ip, 0, Some(signer.server("docker.test", Some(&signer))), DOCKER).await;
     let answers = scanned("127.23.75.1", port, None, None).await.answers.unwrap();
-    assert_eq!((answers.plain, answers.plain_http_port), (PlainAnswer::TlsRequired, Some(PlainHttpPort::Docker)));
+    assert_eq!(
+        (answers.strangers.plain, answers.plain_http_port),
+        (PlainAnswer::TlsRequired, Some(PlainHttpPort::Docker))
+    );
     let answers = scanned("127.23.75.1", 2375, None, None).await.answers.unwrap();
-    assert_eq!((answers.plain, answers.plain_http_port), (PlainAnswer::Answered("HTTP/1.0 200 OK".into()), None));
-    assert_eq!((answers.no_certificate, answers.impostor), (TlsAnswer::NotTls, None));
+    assert_eq!(
+        (answers.strangers.plain, answers.plain_http_port),
+        (PlainAnswer::Answered("HTTP/1.0 200 OK".into()), None)
+    );
+    assert_eq!((answers.strangers.no_certificate, answers.strangers.impostor), (TlsAnswer::NotTls, None));
     assert!(
         answers.versions.iter().all(|(_, spoken)| matches!(spoken, VersionSupport::Unknown(_))),
         "{:?}",
@@ -103,8 +118,12 @@ async fn who_accepts_and_says_nothing_refuses_nobody() {
     let listener = TcpListener::bind((HERE, 0)).await.unwrap();
     let scan = scanned("127.0.0.1", listener.local_addr().unwrap().port(), None, None).await;
     let answers = scan.answers.unwrap();
-    assert!(matches!(answers.plain, PlainAnswer::Silence(_)), "{:?}", answers.plain);
-    assert!(matches!(answers.no_certificate, TlsAnswer::Silence(_)), "{:?}", answers.no_certificate);
+    assert!(matches!(answers.strangers.plain, PlainAnswer::Silence(_)), "{:?}", answers.strangers.plain);
+    assert!(
+        matches!(answers.strangers.no_certificate, TlsAnswer::Silence(_)),
+        "{:?}",
+        answers.strangers.no_certificate
+    );
     assert!(
         answers.versions.iter().all(|(_, spoken)| matches!(spoken, VersionSupport::Unknown(_))),
         "{:?}",

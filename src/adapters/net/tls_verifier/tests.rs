@@ -7,9 +7,11 @@ use crate::pki::name::DistinguishedName;
 use crate::pki::profile::Usage;
 use crate::pki::sign::{Authority, LeafProfile, new_authority};
 use k8s_openapi::jiff::SignedDuration;
-use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
+use rustls::server::WantsServerCert;
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ConfigBuilder, ServerConfig};
 
 /// `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout /dev/null -days 36500
 /// -subj /CN=portainer -addext subjectAltName=DNS:portainer.test`: authority and server at once.
@@ -62,17 +64,28 @@ impl Signer {
 
     /// A server of that name; where there are `clients`, it wants a certificate that they signed.
     pub(in crate::adapters) fn server(&self, name: &str, clients: Option<&Signer>) -> ServerConfig {
-        let pair = self.leaf(Usage::Server, name);
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
         let builder = match clients {
             None => builder.with_no_client_auth(),
-            Some(clients) => {
-                let mut roots = RootCertStore::empty();
-                roots.add(CertificateDer::from_pem_slice(&clients.pem()).unwrap()).unwrap();
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
-                builder.with_client_cert_verifier(verifier.build().unwrap())
-            }
+            Some(clients) => builder.with_client_cert_verifier(clients.clients()),
         };
+        self.serve_by_name(builder, name)
+    }
+
+    /// Whoever has a certificate of it.
+    pub(in crate::adapters) fn clients(&self) -> Arc<dyn ClientCertVerifier> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(&self.pem()).unwrap()).unwrap();
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap()
+    }
+
+    /// A server with those rules.
+    pub(in crate::adapters) fn serve_by(&self, builder: ConfigBuilder<ServerConfig, WantsServerCert>) -> ServerConfig {
+        self.serve_by_name(builder, "docker.test")
+    }
+
+    fn serve_by_name(&self, builder: ConfigBuilder<ServerConfig, WantsServerCert>, name: &str) -> ServerConfig {
+        let pair = self.leaf(Usage::Server, name);
         let chain = vec![CertificateDer::from_pem_slice(&pair.cert).unwrap()];
         builder.with_single_cert(chain, PrivateKeyDer::from_pem_slice(&pair.key).unwrap()).unwrap()
     }

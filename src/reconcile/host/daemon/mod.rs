@@ -15,6 +15,7 @@ mod rollback;
 mod support;
 
 pub use guard::guard;
+pub use probes::dialled;
 
 use crate::adapters::Clock;
 use crate::adapters::disk::file_error::FileError;
@@ -66,7 +67,8 @@ pub async fn step(host: &impl Host, clock: &Clock) -> Result<(), FileError> {
         Err(error) => (Err(error), None),
     };
     let (verdict, failed) = worked.map_or_else(|error| (error.verdict(), true), |verdict| (verdict, false));
-    let again = failed || !verdict.holds && last.as_ref().is_some_and(|last| !last.running);
+    let passes = |last: &ObservedDaemon| !last.running || !last.uncertain.is_empty();
+    let again = failed || !verdict.holds && last.as_ref().is_some_and(passes);
     let listeners = last.map(|last| last.listeners).unwrap_or_default();
     let result = StepResult {
         holds: verdict.holds,

@@ -38,6 +38,7 @@ impl<H: Host> DockerHost<'_, H> {
         let unix = unix.unwrap_or_else(|| "/run/docker.sock".into());
         let running = matches!(service.active.as_str(), "active" | "reloading");
         let (listeners, ends): (Vec<_>, Vec<_>) = self.served_addresses(&contents).await.into_iter().unzip();
+        let (exposed, uncertain) = self.exposures().await?;
         let loaded = listeners.iter().find_map(|listener| listener.accepts);
         Ok(ObservedDaemon {
             trusted_before: self.trusted_before(&found),
@@ -47,7 +48,8 @@ impl<H: Host> DockerHost<'_, H> {
             stale: self.host.unit(unit::SOCKET_NAME).await?.stale,
             guarded: self.host.exists(unit::BINARY),
             engine: if running { self.host.probe_engine(Path::new(&unix)).await.ok() } else { None },
-            exposed: self.exposed().await?,
+            exposed,
+            uncertain,
             current: contents.current,
             loaded: loaded.and_then(|number| files_of(&contents, number)).map(|files| files.anchors),
             listeners,

@@ -3,12 +3,14 @@
 
 use super::docker_host::DockerHost;
 use super::error::StepError;
-use crate::adapters::docker::probe::{PlainProbe, TlsProbe};
+use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::host::Host;
 use crate::adapters::host::cert_dir::{DirContents, Generation};
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::decide::host::observed::ListenerState;
 use crate::decide::host::step_request::listen_addresses;
+use crate::docker::exposure::Exposure;
+use crate::docker::listen::Listen;
 use crate::docker::unit;
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
@@ -18,20 +20,36 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 const MAX_TRIED: usize = 4;
 
 impl<H: Host> DockerHost<'_, H> {
-    /// dockerd's listeners that answer Docker's API without a client certificate.
-    pub async fn exposed(&self) -> Result<Vec<SocketAddr>, StepError> {
-        let mut exposed = Vec::new();
+    /// dockerd's listeners that let strangers in, and those that it should serve and that may do so, with the reason for
+    /// the doubt.
+    pub async fn exposures(&self) -> Result<(Vec<SocketAddr>, Vec<(SocketAddr, String)>), StepError> {
+        let wanted = listen_addresses(&self.request.host).unwrap_or_default();
+        let is_wanted = |address: &SocketAddr| {
+            let at = Listen::parse(&address.to_string()).ok();
+            at.is_some_and(|at| wanted.iter().any(|wanted| wanted.covers(&at) || at.covers(wanted)))
+        };
+        let (mut open, mut uncertain) = (Vec::new(), Vec::new());
         for address in self.host.listeners(unit::SERVICE).await? {
-            for ip in reachable(address.ip()) {
-                let dialled = SocketAddr::new(ip, address.port());
-                let plain = self.host.probe_plain(dialled).await == PlainProbe::Answered;
-                if plain || matches!(self.host.probe_tls(dialled, None).await, TlsProbe::Answered(_)) {
-                    exposed.push(address);
-                    break;
-                }
+            match self.worst_exposure(address).await {
+                Exposure::Open(_) => open.push(address),
+                // Its metrics and a swarm's ports are not the API.
+                Exposure::Unknown(_, why) if is_wanted(&address) => uncertain.push((address, why)),
+                _ => {}
             }
         }
-        Ok(exposed)
+        Ok((open, uncertain))
+    }
+
+    async fn worst_exposure(&self, address: SocketAddr) -> Exposure {
+        let mut worst = Exposure::Closed;
+        for dialled in dialled(address) {
+            match self.host.exposure(dialled).await {
+                Exposure::Open(stranger) => return Exposure::Open(stranger),
+                Exposure::Unknown(stranger, why) => worst = Exposure::Unknown(stranger, why),
+                Exposure::Closed | Exposure::Unreachable(_) => {}
+            }
+        }
+        worst
     }
 
     /// Each address that dockerd should serve, with the end of the certificate that it serves.
@@ -84,10 +102,11 @@ impl<H: Host> DockerHost<'_, H> {
 }
 
 /// Where the host itself reaches a listener.
-fn reachable(ip: IpAddr) -> Vec<IpAddr> {
-    match ip {
+pub fn dialled(listener: SocketAddr) -> Vec<SocketAddr> {
+    let ips = match listener.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into()],
         IpAddr::V6(ip) if ip.is_unspecified() => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
         ip => vec![ip],
-    }
+    };
+    ips.into_iter().map(|ip| SocketAddr::new(ip, listener.port())).collect()
 }

@@ -96,7 +96,10 @@ impl<H: Host> DockerHost<'_, H> {
         let absent = now.listeners.iter().all(|listener| listener.absent);
         let lost = before.filter(|before| engine.running < before.running);
         let lost = lost.map(|before| format!("{} of {} containers run", engine.running, before.running));
-        unserved(now, self.clock.now()).filter(|_| !absent).or(lost)
+        let uncertain = now.uncertain.first().map(|(address, why)| {
+            format!("whether dockerd refuses clients without a certificate on {address} is not certain ({why})")
+        });
+        unserved(now, self.clock.now()).filter(|_| !absent).or(lost).or(uncertain)
     }
 
     /// Whether dockerd answers on its unix socket, soon.

@@ -1,4 +1,4 @@
-//! Client certificates made for one scan, which no host trusts: the time in, a key pair out. They are accepted only where
+//! Client certificates made for one question, which no host trusts: the time in, a key pair out. They are accepted only where
 //! a host does not verify its clients.
 
 use crate::adapters::net::tls_client::ClientKeyPair;
