@@ -13,13 +13,10 @@ use crate::api::docker_host_cert::Mode;
 use crate::decide::host::Material;
 use crate::decide::host::files::{FilesStep, ObservedFiles, plan};
 use crate::decide::status::Verdict;
-use crate::pki::sign::self_signed_client;
+use crate::pki::sign::{Dates, self_signed_client};
 use crate::pki::{Certificate, DockerTrust, lifecycle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::path::Path;
-
-/// Our client certificate is valid for as long as the files that it came with may be in use.
-const PROBE_LIFE: SignedDuration = SignedDuration::from_hours(36_500 * 24);
 
 /// The files are in their place.
 #[derive(Clone, Debug)]
@@ -34,9 +31,11 @@ struct Probe {
     key_pem: zeroize::Zeroizing<String>,
 }
 
-fn probe(now: Timestamp) -> Probe {
+/// It ends with the host's own certificate: its key is root on this host for as long as dockerd has it loaded, and whoever
+/// finds it in an old backup has nothing.
+fn probe(leaf: &Certificate, now: Timestamp) -> Probe {
     let key = quick_key();
-    let dates = lifecycle::dates(now, PROBE_LIFE, None);
+    let dates = Dates { not_after: leaf.not_after, ..lifecycle::dates(now, SignedDuration::ZERO, None) };
     let certificate = self_signed_client("Dockseal's own proof", &key, dates, serial());
     Probe { certificate: certificate.expect("a short name"), key_pem: key.to_pem() }
 }
@@ -104,7 +103,7 @@ fn write(
     if take_over {
         directory.take_over(name)?;
     }
-    let (certificate, probe) = (material.certificate.to_pem(), probe(now));
+    let (certificate, probe) = (material.certificate.to_pem(), probe(&material.certificate, now));
     let probe_pem = probe.certificate.to_pem();
     let ca = [material.bundle_pem.as_slice(), probe_pem.as_bytes()].concat();
     let files = GenerationFiles {
@@ -183,4 +182,19 @@ pub(super) fn remove_old(directory: &impl DeliveryDirectory, name: &str, keep: &
     let before = contents.generations.iter().rev().map(|there| there.number).find(|number| *number < oldest);
     let keep: Vec<u64> = keep.iter().copied().chain(before).collect();
     directory.prune(&keep).map_err(problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_lasts_as_long_as_what_it_came_with() {
+        let at = |text: &str| text.parse::<Timestamp>().expect("an instant");
+        let (now, end) = (at("2026-11-22T10:00:00Z"), at("2027-11-20T09:00:00Z"));
+        let dates = Dates { not_before: at("2026-11-20T09:00:00Z"), not_after: end };
+        let leaf = self_signed_client("pandora", &quick_key(), dates, serial()).expect("a short name");
+        let made = probe(&leaf, now).certificate;
+        assert_eq!((made.not_before, made.not_after), (at("2026-11-22T09:55:00Z"), end));
+    }
 }
