@@ -3,13 +3,15 @@
 #![allow(clippy::field_reassign_with_default, reason = "other fields are the simulation's own")]
 
 mod sim;
+#[path = "host_laws/writers.rs"]
+mod writers;
 
 use dockseal::adapters::Clock;
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::adapters::random::{quick_key, serial};
-use dockseal::api::AssignedHost;
 use dockseal::api::docker_host_cert::{Daemon, Delivery, Mode, Restart};
 use dockseal::api::status::CompanionStatus;
+use dockseal::api::{AssignedHost, HostClaim};
 use dockseal::pki::certificate::all_from_pem;
 use dockseal::pki::material::Data;
 use dockseal::pki::name::DistinguishedName;
@@ -126,6 +128,7 @@ fn delivery(mode: Mode) -> HostDelivery {
         restart_requested_at: None,
         removing: false,
         portainers: Vec::new(),
+        claim: HostClaim::default(),
     };
     let [ours, old] = &*AUTHORITIES;
     HostDelivery {

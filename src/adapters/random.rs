@@ -1,6 +1,7 @@
 //! Randomness: serial numbers, salts and private keys. A key that takes long to make does not block the others.
 
 use crate::api::AuthorityIdentity;
+use crate::api::marker::STATE_PREFIX;
 use crate::pki::encrypted::Salt;
 use crate::pki::sign::Serial;
 use crate::pki::{KeyAlgorithm, PrivateKey};
@@ -26,6 +27,11 @@ pub fn boundary() -> String {
 /// A fresh identity of an authority.
 pub fn authority_identity() -> AuthorityIdentity {
     AuthorityIdentity::new(random())
+}
+
+/// A fresh id of a state directory.
+pub fn state_id() -> String {
+    format!("{STATE_PREFIX}{}", crate::pki::hex(&random()))
 }
 
 /// A fresh salt.

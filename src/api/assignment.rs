@@ -56,6 +56,34 @@ pub struct AssignedHost {
     /// The Portainers that the companion registers it in itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub portainers: Vec<AssignedPortainer>,
+    /// Who delivers, and what of others may be replaced.
+    #[serde(default, skip_serializing_if = "HostClaim::is_empty")]
+    pub claim: HostClaim,
+}
+
+/// Who delivers to a host, with which authority, and what that may replace there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct HostClaim {
+    /// Id of the cluster or of the state directory; none where it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
+    /// The annotation [`super::marker::TAKE_FROM_ANNOTATION`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub take_from: Option<String>,
+    /// Name of the DockerCA that the object names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// SHA-256 of the key of the authority that a user had replaced, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
+}
+
+impl HostClaim {
+    /// Whether an assignment need not mention it.
+    pub fn is_empty(&self) -> bool {
+        *self == HostClaim::default()
+    }
 }
 
 /// One Portainer that a companion registers its host in. Which Secrets it reads is said here; what they hold is not.

@@ -13,6 +13,7 @@ pub mod duration;
 pub mod event;
 pub mod identity;
 pub mod key;
+pub mod marker;
 pub mod name;
 pub mod object;
 pub mod portainer_client;
@@ -21,7 +22,7 @@ pub mod registrar;
 pub mod rules;
 pub mod status;
 
-pub use assignment::{AssignedHost, Assignment};
+pub use assignment::{AssignedHost, Assignment, HostClaim};
 pub use docker_ca::{DockerCA, DockerCASpec};
 pub use docker_client_cert::{DockerClientCert, DockerClientCertSpec};
 pub use docker_host_cert::{DockerHostCert, DockerHostCertSpec};

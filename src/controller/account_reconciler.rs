@@ -6,7 +6,7 @@ use super::worker::{QueueReconciler, UNREPORTED_FAILURES};
 use super::workqueue::WorkQueue;
 use crate::adapters::StoreError;
 use crate::api::assignment::AssignedPortainer;
-use crate::api::{Object, ObjectRef};
+use crate::api::{Kind, NamespacedName, Object, ObjectRef, REPLACE_AUTHORITY_ANNOTATION};
 use crate::reconcile::Permit;
 use crate::reconcile::accounts::HostLookup;
 use std::sync::Arc;
@@ -48,6 +48,16 @@ impl HostLookup for ControllerState {
 
     fn waiting(&self) -> Vec<Arc<Object>> {
         self.index.read().waiting()
+    }
+
+    fn writer(&self) -> Option<String> {
+        self.writer.clone()
+    }
+
+    fn replaced_authority(&self, ca: &NamespacedName) -> Option<String> {
+        let at = ObjectRef::new(Kind::DockerCA, &ca.namespace, &ca.name);
+        let object = self.index.read().find(&at)?;
+        object.annotation(REPLACE_AUTHORITY_ANNOTATION).map(str::to_owned)
     }
 
     fn portainers(&self, host: &Object, assigned: &[AssignedPortainer]) -> Vec<AssignedPortainer> {

@@ -9,8 +9,10 @@ use super::registration_reconciler::RegistrationReconciler;
 use super::state::ControllerState;
 use super::{watches, worker};
 use crate::adapters::Clock;
+use crate::adapters::kube::cluster_id::{ClusterIdError, cluster_uid};
 use crate::adapters::kube::lease::Leadership;
 use crate::adapters::kube::store::KubeStore;
+use crate::api::marker::CLUSTER_PREFIX;
 use crate::decide::delays::LEADER_RESTART_DELAY;
 use crate::decide::delivery::Allowlist;
 use kube::Client;
@@ -90,9 +92,10 @@ impl Replica {
     /// Watches and reconciles until a task ends, which is a bug. Dropped, it stops at once; a write that was under way
     /// is safe, since it names the version that it replaces.
     async fn lead(&self) {
+        let Ok(writer) = self.writer().await else { return };
         let store = KubeStore::new(self.client.clone(), self.settings.identity.clone());
         let (metrics, allowlist) = (Arc::clone(&self.metrics), self.settings.allowlist.clone());
-        let state = Arc::new(ControllerState::new(store, self.clock.clone(), metrics, allowlist));
+        let state = Arc::new(ControllerState::new(store, self.clock.clone(), metrics, allowlist, writer));
         let (index, registrations) = (Arc::clone(&state.index), Arc::clone(&state.registrations));
         self.metrics.set_leader_state(Some(LeaderState { index, registrations }));
         self.health.start();
@@ -109,6 +112,22 @@ impl Replica {
         }
         self.health.ready();
         first_end(&mut tasks).await;
+    }
+
+    /// The id of the cluster, for markers on hosts. An error is logged, and may pass.
+    async fn writer(&self) -> Result<Option<String>, ()> {
+        match cluster_uid(&self.client).await {
+            Ok(uid) => Ok(Some(format!("{CLUSTER_PREFIX}{uid}"))),
+            Err(error @ ClusterIdError::Refused(_)) => {
+                let consequence = "hosts are not marked as this cluster's: another Dockseal could take turns with it";
+                tracing::warn!(%error, consequence, "this cluster has no id");
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::error!(%error, "this cluster's id is not known yet");
+                Err(())
+            }
+        }
     }
 }
 

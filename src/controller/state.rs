@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Shared by the watches and the reconcilers.
 pub struct ControllerState {
+    /// Id of the cluster, for markers on hosts; none where it is not known.
+    pub writer: Option<String>,
     pub ctx: Context<KubeStore>,
     pub index: Arc<RwLock<Index>>,
     pub queue: Arc<WorkQueue<ObjectRef>>,
@@ -33,8 +35,15 @@ pub struct ControllerState {
 
 impl ControllerState {
     /// An empty state; `allowlist` says what companions may deliver.
-    pub fn new(store: KubeStore, clock: Clock, metrics: Arc<Metrics>, allowlist: Allowlist) -> ControllerState {
+    pub fn new(
+        store: KubeStore,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+        allowlist: Allowlist,
+        writer: Option<String>,
+    ) -> ControllerState {
         ControllerState {
+            writer,
             ctx: Context::new(store, clock),
             index: Arc::default(),
             queue: Arc::default(),

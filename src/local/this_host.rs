@@ -2,6 +2,7 @@
 
 use super::state::{LocalState, RunResult};
 use crate::adapters::StoreError;
+use crate::adapters::disk::file_error::FileError;
 use crate::adapters::disk::watch::FileWatch;
 use crate::adapters::host::LocalHost;
 use crate::adapters::host::cert_dir::{is_ignored, watch_paths};
@@ -9,7 +10,7 @@ use crate::adapters::host::system_files;
 use crate::adapters::host::unit_watch::UnitWatch;
 use crate::adapters::store::{Store, StoredKind};
 use crate::api::docker_host_cert::Delivery;
-use crate::api::{Kind, Object, Spec};
+use crate::api::{Kind, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use crate::decide::delivery::assignment::entry;
 use crate::docker::unit::SERVICE;
 use crate::reconcile::host::daemon::CONFIGURATION;
@@ -100,7 +101,9 @@ impl LocalState {
             return Ok(None); // its Issued condition says whose it is
         }
         // No other host waits for this restart.
-        let Some(assigned) = entry(object, Some(Timestamp::MAX)) else { return Ok(None) };
+        let Some(mut assigned) = entry(object, Some(Timestamp::MAX)) else { return Ok(None) };
+        assigned.claim.writer = Some(self.store().writer().map_err(|error| unnamed(object, error))?);
+        assigned.claim.replaces = self.replaced_authority(object);
         let delivery = HostDelivery {
             roots: vec![PathBuf::from(&assigned.delivery.directory)],
             host: assigned,
@@ -110,6 +113,14 @@ impl LocalState {
             address: None,
         };
         Ok(Some(deliver(&LocalHost::new(), &delivery, self.clock()).await))
+    }
+
+    /// The authority that the user had replaced in the object's DockerCA.
+    fn replaced_authority(&self, object: &Object) -> Option<String> {
+        let at = object.authority()?;
+        let is_it = |found: &Object| found.at.kind == Kind::DockerCA && found.at.beside(&found.at.name) == at;
+        let ca = self.objects.iter().map(|found| &found.object).find(|found| is_it(found))?;
+        ca.annotation(REPLACE_AUTHORITY_ANNOTATION).map(str::to_owned)
     }
 
     /// Prints conditions that have become true.
@@ -124,4 +135,9 @@ impl LocalState {
             }
         }
     }
+}
+
+/// Without the directory's id nothing is delivered: another one could not tell whose it is.
+fn unnamed(object: &Object, error: FileError) -> StoreError {
+    StoreError::Failed { verb: "deliver", object: object.at.to_string(), source: Box::new(error), retry_after: None }
 }

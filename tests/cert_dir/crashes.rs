@@ -114,7 +114,7 @@ fn a_removal_that_is_killed_is_ours_until_its_end() {
     let holds = |certs: &Path| {
         let left = tree(certs).into_iter().any(|name| name != ".dockseal" && name != ".dockseal/lock");
         let seen = open(certs).unwrap().contents(NAME).unwrap();
-        assert_eq!(seen.owner.is_some(), left, "{:?}", tree(certs));
+        assert_eq!(seen.marker.is_some(), left, "{:?}", tree(certs));
     };
     let end = |certs: &Path| {
         release(certs).unwrap();

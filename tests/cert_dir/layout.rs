@@ -2,7 +2,8 @@
 
 use super::actor::{needs_root, plays};
 use super::test_dir::*;
-use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite, Owner, PublicName};
+use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, Overwrite, PublicName};
+use dockseal::api::marker::Marker;
 use std::fs;
 use std::path::Path;
 
@@ -62,8 +63,8 @@ fn what_was_written_is_seen() {
     round(&place.certs(), "one", false).unwrap();
     round(&place.certs(), "two", false).unwrap();
     let seen = directory.contents(NAME).unwrap();
-    assert_eq!((seen.owner.as_ref(), seen.current, seen.leftovers), (Some(&owner()), Some(2), false));
-    assert!(names_are_ours(&seen) && seen.is_delivered_by(&owner()));
+    assert_eq!((seen.marker.as_ref(), seen.current, seen.leftovers), (Some(&marker()), Some(2), false));
+    assert!(names_are_ours(&seen) && seen.is_delivered_by(&marker()));
     assert_eq!(seen.generations.iter().map(|generation| generation.number).collect::<Vec<_>>(), [1, 2]);
     let current = seen.current_generation().unwrap();
     assert_eq!((current.number, current.key.as_deref()), (2, Some(&b"two\nkey\n"[..])));
@@ -75,13 +76,37 @@ fn what_was_written_is_seen() {
 fn a_directory_has_one_owner() {
     let place = TestDir::new("owner");
     let directory = place.open();
-    directory.claim(&owner(), None).unwrap();
-    let other = Owner { object: "DockerHostCert/home/other".to_owned(), uid: String::new() };
+    directory.claim(&marker(), None).unwrap();
+    let other = Marker { object: "DockerHostCert/home/other".to_owned(), ..Marker::default() };
     let refused = directory.claim(&other, None).unwrap_err();
     assert!(refused.to_string().contains("DockerHostCert/home/pandora"), "{refused}");
-    directory.claim(&other, Some(&owner())).unwrap();
-    assert_eq!(directory.contents(NAME).unwrap().owner, Some(other));
-    assert!(matches!(directory.claim(&owner(), Some(&owner())), Err(DeliveryError::Claimed { .. })));
+    directory.claim(&other, Some(&marker())).unwrap();
+    assert_eq!(directory.contents(NAME).unwrap().marker, Some(other));
+    assert!(matches!(directory.claim(&marker(), Some(&marker())), Err(DeliveryError::Claimed { .. })));
+}
+
+/// Two processes: the second takes the directory while the first is at work.
+#[test]
+fn who_lost_a_directory_writes_nothing_more() {
+    let place = TestDir::new("lost");
+    let [first, second] = [(); 2].map(|()| place.open());
+    let write = |directory: &CertDir, word: &str| directory.write_generation(NAME, &FileSet::new(word).files());
+    first.claim(&marker(), None).unwrap();
+    first.set_current(write(&first, "one").unwrap()).unwrap();
+    let number = write(&first, "two").unwrap();
+    let other = Marker { writer: Some("state-other".to_owned()), ..marker() };
+    second.claim(&other, Some(&marker())).unwrap();
+    let before = tree(&place.certs());
+    let lost =
+        |done: Result<(), DeliveryError>| assert!(matches!(done, Err(DeliveryError::Claimed { .. })), "{done:?}");
+    lost(first.set_current(number));
+    lost(write(&first, "three").map(drop));
+    lost(first.link_names(NAME, Overwrite::Always));
+    lost(first.prune(&[]));
+    lost(first.release(NAME));
+    lost(first.claim(&marker(), Some(&marker())));
+    assert_eq!(tree(&place.certs()), before);
+    second.set_current(number).unwrap();
 }
 
 #[test]
@@ -146,7 +171,7 @@ fn a_set_that_is_not_whole_is_taken_over_as_it_is() {
     fs::write(place.certs().join("ca.pem"), "old\n").unwrap();
     fs::write(place.certs().join("pandora.pem"), "old\n-----BEGIN PRIVATE KEY-----\n").unwrap();
     let directory = place.open();
-    directory.claim(&owner(), None).unwrap();
+    directory.claim(&marker(), None).unwrap();
     directory.take_over(NAME).unwrap();
     assert_eq!(shown(&place.certs()), ["old"; 2], "no link leads nowhere");
     let copy = place.certs().join(".dockseal/1");
@@ -171,7 +196,7 @@ fn edits_are_put_right() {
         (&seen.ca, &seen.cert, &seen.key),
         (PublicName::File(_), PublicName::Link(_), PublicName::Absent)
     ));
-    assert!(seen.is_delivered_by(&owner()));
+    assert!(seen.is_delivered_by(&marker()));
     round(&place.certs(), "two", false).unwrap();
     assert_eq!(shown(&place.certs()), ["two"; 3]);
     fs::create_dir(broken("ca.pem")).unwrap();

@@ -49,7 +49,7 @@ fn full_disk(certs: &Path) -> Result<(), DeliveryError> {
     let refused = directory.write_generation(NAME, &FileSet::new("three").files()).unwrap_err();
     assert!(matches!(refused, DeliveryError::NoSpace { .. }), "{refused}");
     assert_eq!((facts(certs), shown(certs)), (before, vec!["one".to_owned(); 3]));
-    directory.claim(&owner(), None)?; // nor does what is so already
+    directory.claim(&marker(), None)?; // nor does what is so already
     for (number, word) in [(two, "two"), (1, "one")] {
         directory.set_current(number)?; // a rollback needs no space
         assert_eq!(shown(certs), [word; 3]);

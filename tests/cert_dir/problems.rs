@@ -27,7 +27,7 @@ fn a_linked_directory_is_refused_below_the_root_and_followed_above_where_it_is_r
     symlink("allowed", place.path("relative")).unwrap();
     symlink(place.path("relative/../relative"), place.path("absolute")).unwrap();
     let linked = CertDir::open(&[place.path("absolute")], &place.path("absolute/below")).unwrap();
-    linked.claim(&owner(), None).unwrap();
+    linked.claim(&marker(), None).unwrap();
     assert!(place.path("allowed/below/.dockseal/owner").exists());
 
     let nobody = Some(Uid::from_raw(NOBODY));
@@ -81,7 +81,7 @@ fn our_own_directory_is_never_a_link_and_never_anothers() {
     symlink(&canary.path, &keep).unwrap();
     let all: [(&str, Call); 8] = [
         ("look", |directory| directory.contents(NAME).map(drop)),
-        ("claim", |directory| directory.claim(&owner(), None)),
+        ("claim", |directory| directory.claim(&marker(), None)),
         ("write", |directory| directory.write_generation(NAME, &FileSet::new("one").files()).map(drop)),
         ("point", |directory| directory.set_current(1)),
         ("link", |directory| directory.link_names(NAME, Overwrite::Always)),

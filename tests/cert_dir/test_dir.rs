@@ -1,8 +1,7 @@
 //! A directory to deliver to, sets of files that say what they are, and the order of calls that a companion keeps.
 
-use dockseal::adapters::host::cert_dir::{
-    CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite, Owner, PublicName,
-};
+use dockseal::adapters::host::cert_dir::{CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite, PublicName};
+use dockseal::api::marker::Marker;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -115,8 +114,8 @@ impl FileSet {
     }
 }
 
-pub fn owner() -> Owner {
-    Owner { object: "DockerHostCert/home/pandora".to_owned(), uid: "42".to_owned() }
+pub fn marker() -> Marker {
+    Marker { object: "DockerHostCert/home/pandora".to_owned(), uid: "42".to_owned(), ..Marker::default() }
 }
 
 /// Opens a directory whose parent is allowed.
@@ -128,9 +127,9 @@ pub fn open(certs: &Path) -> Result<CertDir, DeliveryError> {
 pub fn round(certs: &Path, set: &str, take_over: bool) -> Result<(), DeliveryError> {
     let directory = open(certs)?;
     directory.remove_leftovers()?;
-    directory.claim(&owner(), None)?;
+    directory.claim(&marker(), None)?;
     let seen = directory.contents(NAME)?;
-    let over = if seen.is_delivered_by(&owner()) { Overwrite::Always } else { Overwrite::Never };
+    let over = if seen.is_delivered_by(&marker()) { Overwrite::Always } else { Overwrite::Never };
     if over == Overwrite::Always {
         directory.link_names(NAME, over)?; // edits, before `current` moves
     } else if take_over {

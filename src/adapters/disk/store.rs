@@ -4,7 +4,9 @@
 use super::atomic_files::{self, NewFile};
 use super::file_error::FileError;
 use super::state_directory::{DirectoryError, StateDirectory};
+use crate::adapters::random;
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind};
+use crate::api::marker::{STATE_PREFIX, TakeFrom};
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
 use crate::api::{AuthorityIdentity, Kind, NamespacedName, Object, ObjectEvent, ObjectName, ObjectRef};
 use crate::pki::material::{self, Data};
@@ -12,6 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,6 +22,8 @@ use std::sync::Arc;
 const NOTE: &str = ".dockseal.json";
 /// The objects of the user's files, as they were last read.
 const OBJECTS: &str = "objects.json";
+/// The directory's id.
+const WRITER: &str = "writer";
 /// Locks for the statuses: one for each would be kept for ever, and with one for all, syncs would wait for each other.
 const STRIPES: usize = 64;
 
@@ -109,6 +114,19 @@ impl DiskStore {
     pub fn identity(&self, at: &ObjectRef) -> Result<Option<String>, FileError> {
         let bytes = atomic_files::read(&self.identity_file(at))?;
         Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim().to_owned()))
+    }
+
+    /// The directory's id, by which hosts know who delivered; made where there is none.
+    ///
+    /// # Errors
+    /// [`FileError`] where it is noted and cannot be read, or not written.
+    pub fn writer(&self) -> Result<String, FileError> {
+        if let Some(known) = read_writer(self.root())? {
+            return Ok(known);
+        }
+        let made = random::state_id();
+        atomic_files::replace_file(&self.root().join(WRITER), format!("{made}\n").as_bytes())?;
+        Ok(made)
     }
 
     /// The owner of the Secret of that name.
@@ -311,6 +329,19 @@ pub fn read_secret(path: &Path, at: &NamespacedName) -> Result<Option<StoredItem
     }
     let found = read_item(&item_directory(path, StoredKind::Secrets, at))?;
     Ok(found.map(|(data, note)| stored(data, note)))
+}
+
+/// Reads a state directory's id; none where it never delivered to a host.
+///
+/// # Errors
+/// [`FileError`] where it is there and cannot be read.
+pub fn read_writer(path: &Path) -> Result<Option<String>, FileError> {
+    let file = path.join(WRITER);
+    let Some(bytes) = atomic_files::read(&file)? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&bytes).trim().to_owned();
+    let is_id = TakeFrom::parse(&text).is_some_and(|read| read.from == text && text.starts_with(STATE_PREFIX));
+    let broken = || io::Error::other("it holds no id of a state directory: restore it, or remove it");
+    if is_id { Ok(Some(text)) } else { Err(FileError::of("read", &file)(broken())) }
 }
 
 fn read_status(root: &Path, at: &ObjectRef) -> (ControllerStatus, CompanionStatus) {

@@ -1,6 +1,6 @@
 //! The machine that this program runs on, as a [`Host`]. It connects to systemd on the first call that needs it.
 
-use super::cert_dir::{CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite, Owner};
+use super::cert_dir::{CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite};
 use super::system_files::{self, PathEntry};
 use super::systemd::{Systemd, SystemdError, Unit, Verb};
 use super::{DeliveryDirectory, Host};
@@ -8,6 +8,7 @@ use crate::adapters::disk::file_error::FileError;
 use crate::adapters::docker::exposure::exposure;
 use crate::adapters::docker::probe::{self, TlsProbe};
 use crate::adapters::net::tls_client::ClientKeyPair;
+use crate::api::marker::Marker;
 use crate::docker::engine::Engine;
 use crate::docker::exposure::Exposure;
 use std::io;
@@ -167,8 +168,8 @@ impl DeliveryDirectory for CertDir {
         CertDir::contents(self, name)
     }
 
-    fn claim(&self, owner: &Owner, instead_of: Option<&Owner>) -> Result<(), DeliveryError> {
-        CertDir::claim(self, owner, instead_of)
+    fn claim(&self, marker: &Marker, instead_of: Option<&Marker>) -> Result<(), DeliveryError> {
+        CertDir::claim(self, marker, instead_of)
     }
 
     fn write_generation(&self, name: &str, files: &GenerationFiles<'_>) -> Result<u64, DeliveryError> {

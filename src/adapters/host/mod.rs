@@ -12,9 +12,10 @@ pub use local_host::LocalHost;
 use crate::adapters::disk::file_error::FileError;
 use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::net::tls_client::ClientKeyPair;
+use crate::api::marker::Marker;
 use crate::docker::engine::Engine;
 use crate::docker::exposure::Exposure;
-use cert_dir::{DeliveryError, DirContents, GenerationFiles, Overwrite, Owner};
+use cert_dir::{DeliveryError, DirContents, GenerationFiles, Overwrite};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -191,11 +192,11 @@ pub trait DeliveryDirectory: Send + Sync + 'static {
     /// [`DeliveryError`] where our part of it cannot be read, or others could exchange it.
     fn contents(&self, name: &str) -> Result<DirContents, DeliveryError>;
 
-    /// Marks it as `owner`'s; a marker of another owner is replaced only where it is `instead_of`.
+    /// Marks it; another marker is replaced only where it is `instead_of`. Later writes fail once it is another.
     ///
     /// # Errors
     /// [`DeliveryError::Claimed`] where it is another's.
-    fn claim(&self, owner: &Owner, instead_of: Option<&Owner>) -> Result<(), DeliveryError>;
+    fn claim(&self, marker: &Marker, instead_of: Option<&Marker>) -> Result<(), DeliveryError>;
 
     /// Writes a generation, which nobody sees before [`DeliveryDirectory::set_current`].
     ///

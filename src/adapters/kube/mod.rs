@@ -2,6 +2,7 @@
 //! retried or decided here.
 
 pub mod accounts;
+pub mod cluster_id;
 pub mod companion_api;
 pub mod guard;
 pub mod leaf_cache;

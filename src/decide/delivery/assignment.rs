@@ -3,8 +3,9 @@
 use super::{Allowlist, Deliverer, allowlist};
 use crate::api::assignment::{AssignedHost, RESTART_REQUESTED_ANNOTATION};
 use crate::api::docker_host_cert::DockerHostCertSpec;
+use crate::api::marker::TAKE_FROM_ANNOTATION;
 use crate::api::reference::DeletionPolicy;
-use crate::api::{FINALIZER, Object, Spec};
+use crate::api::{FINALIZER, HostClaim, Object, Spec};
 use k8s_openapi::jiff::Timestamp;
 
 /// Whether a host may stand in an assignment, other hosts of the same account left aside.
@@ -35,7 +36,17 @@ pub fn entry(object: &Object, turn: Option<Timestamp>) -> Option<AssignedHost> {
         restart_requested_at: object.annotation(RESTART_REQUESTED_ANNOTATION).map(str::to_owned),
         removing: is_removing(object),
         portainers: Vec::new(),
+        claim: claim(object),
     })
+}
+
+/// What the object itself says of it. Its front end knows the rest.
+fn claim(object: &Object) -> HostClaim {
+    HostClaim {
+        take_from: object.annotation(TAKE_FROM_ANNOTATION).map(str::to_owned),
+        ca: object.authority().map(|ca| ca.name.to_string()),
+        ..HostClaim::default()
+    }
 }
 
 fn port(spec: &DockerHostCertSpec) -> u16 {

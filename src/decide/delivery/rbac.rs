@@ -185,7 +185,7 @@ mod tests {
     use super::*;
     use crate::api::assignment::{AssignedPortainer, DesiredEnvironment};
     use crate::api::docker_host_cert::Delivery;
-    use crate::api::{Kind, ObjectName};
+    use crate::api::{HostClaim, Kind, ObjectName};
 
     fn host(namespace: &'static str, name: &'static str) -> AssignedHost {
         AssignedHost {
@@ -200,6 +200,7 @@ mod tests {
             restart_requested_at: None,
             removing: false,
             portainers: Vec::new(),
+            claim: HostClaim::default(),
         }
     }
 

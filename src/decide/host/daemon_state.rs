@@ -1,6 +1,7 @@
 //! The state that the step on a host keeps between two runs: the change that was rolled back, the consent that was used,
 //! and how often others undid the configuration. It is stored as JSON: names on disk stay.
 
+use crate::api::marker::Taken;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,12 @@ pub struct DaemonState {
     /// The listener was removed, since others undid the configuration too often.
     #[serde(rename = "out")]
     pub listener_removed: bool,
+    /// The cluster or state directory that it was configured by; none from a version before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writer: Option<String>,
+    /// Configurations of others that were replaced because a user asked for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Taken>,
 }
 
 impl DaemonState {
@@ -70,6 +77,8 @@ impl DaemonState {
         if news {
             *self = DaemonState {
                 configured: self.configured.take(),
+                writer: self.writer.take(),
+                taken: std::mem::take(&mut self.taken),
                 spec: spec.to_owned(),
                 consent: self.consent.take(),
                 ..DaemonState::default()

@@ -9,8 +9,6 @@ use k8s_openapi::jiff::Timestamp;
 /// A host's directory as it was observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedFiles {
-    /// Another object that the directory is delivered for.
-    pub owner: Option<String>,
     /// Dockseal delivered here before, so other files are edits of its own.
     pub delivered: bool,
     /// The generation that the public names show.
@@ -40,11 +38,6 @@ pub enum FilesStep {
 pub fn plan(directory: &str, shown: &ObservedFiles, material: &Material, take_over: bool, now: Timestamp) -> FilesStep {
     let refuse =
         |reason, message: String| FilesStep::Refuse(Verdict::new(ConditionType::Delivered, false, reason, message));
-    if let Some(owner) = shown.owner.as_ref().filter(|_| !take_over) {
-        let message =
-            format!("{directory} holds the files of {owner}: choose another directory, or set delivery.takeOver: true");
-        return refuse(Reason::HostConflict, message);
-    }
     let others = !shown.others.is_empty() && !shown.delivered;
     if others && !take_over {
         let message = format!(

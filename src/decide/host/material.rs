@@ -80,6 +80,11 @@ fn check(certificate: &Certificate, bundle: &[Certificate], now: Timestamp) -> R
     }
 }
 
+/// SHA-256 of the key of the authority that signed a leaf, hex; none where it is not among `anchors`.
+pub fn issuer_key(leaf: &Certificate, anchors: &[Certificate]) -> Option<String> {
+    anchors.iter().find(|anchor| leaf.is_issued_by(anchor)).map(Certificate::key_fingerprint)
+}
+
 /// SHA-256 of the keys of the valid `anchors`, hex.
 pub fn valid_keys(anchors: &[Certificate], now: Timestamp) -> BTreeSet<String> {
     anchors.iter().filter(|anchor| anchor.is_valid_at(now)).map(Certificate::key_fingerprint).collect()

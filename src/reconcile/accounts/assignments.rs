@@ -68,7 +68,8 @@ impl Assignments {
             requeue_times.extend(turn.map(rolling_restart::over).or(recheck_at));
             let before = known.map(|known| known.portainers.as_slice()).unwrap_or_default();
             let portainers = lookup.portainers(host, before);
-            entries.extend(entry(host, turn).map(|entry| AssignedHost { portainers, ..entry }));
+            let entry = entry(host, turn).map(|entry| AssignedHost { portainers, ..entry });
+            entries.extend(entry.map(|entry| claimed(entry, host, lookup)));
         }
         entries.sort_by(|one, other| (&one.namespace, &one.name).cmp(&(&other.namespace, &other.name)));
         let assignment = Assignment { hosts: entries };
@@ -177,4 +178,11 @@ impl Assignments {
         });
         rolling_restart::first(waiting.collect::<Vec<_>>())
     }
+}
+
+/// The entry with what the cluster and the host's DockerCA add to its claim.
+fn claimed<C: HostLookup>(mut entry: AssignedHost, host: &Object, lookup: &C) -> AssignedHost {
+    entry.claim.writer = lookup.writer();
+    entry.claim.replaces = host.authority().and_then(|ca| lookup.replaced_authority(&ca));
+    entry
 }

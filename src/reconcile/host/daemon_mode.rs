@@ -4,13 +4,15 @@
 use super::daemon;
 use super::daemon_step::request_step;
 use super::delivery::{HostDelivery, Outcome, RETRY_INTERVAL, in_place, kept, problem, read_material, verdict};
-use super::files::{find_directory, make_directory, place_files, remove_old};
+use super::files::{find_directory, make_directory, marker, place_files, remove_old};
+use crate::adapters::host::cert_dir::DirContents;
 use crate::adapters::host::{DeliveryDirectory, Host};
 use crate::api::condition::Reason;
-use crate::decide::host::Material;
 use crate::decide::host::material::valid_keys;
+use crate::decide::host::ownership::claim_daemon;
 use crate::decide::host::report::{DeliveryOutcome, delivered};
 use crate::decide::host::step_request::StepResult;
+use crate::decide::host::{DaemonState, Material};
 use crate::decide::status::Verdict;
 use crate::pki::lifecycle::saturating;
 use k8s_openapi::jiff::Timestamp;
@@ -18,6 +20,7 @@ use std::collections::BTreeSet;
 
 pub(super) async fn deliver_to_daemon<H: Host>(host: &H, delivery: &HostDelivery, now: Timestamp) -> Outcome {
     match deliver(host, delivery, now).await {
+        Err(verdict) if verdict.reason == Reason::HostConflict => Err(verdict), // its ports are the other's business
         Err(verdict) => close_listeners(host, delivery, verdict).await,
         outcome => outcome,
     }
@@ -40,7 +43,9 @@ async fn deliver<H: Host>(host: &H, delivery: &HostDelivery, now: Timestamp) -> 
     let trusts = valid_keys(&material.bundle, now);
     let directory = find_directory(host, delivery)?;
     let contents = directory.as_ref().map(|directory| directory.contents(&delivery.host.name)).transpose();
-    let first = contents.map_err(problem)?.is_none_or(|contents| contents.current.is_none());
+    let contents = contents.map_err(problem)?.unwrap_or_default();
+    check_owner(host, delivery, &contents, &material)?;
+    let first = contents.current.is_none();
     if first && let Err(serving) = check_first(host, delivery, &trusts).await {
         let delivered = verdict(false, serving.reason, format!("nothing was delivered: {}", serving.message));
         let outcome =
@@ -56,6 +61,19 @@ async fn deliver<H: Host>(host: &H, delivery: &HostDelivery, now: Timestamp) -> 
             (DeliveryOutcome { serving: Some(serving), ..kept(delivery) }, Some(saturating(now, RETRY_INTERVAL)))
         }
     })
+}
+
+/// Before anything is written, notes for the step included: neither the directory nor dockerd is another Dockseal's.
+fn check_owner(
+    host: &impl Host,
+    delivery: &HostDelivery,
+    contents: &DirContents,
+    material: &Material,
+) -> Result<(), Verdict> {
+    marker(contents, &delivery.host, material)?;
+    let state = host.read_note::<DaemonState>(daemon::STATE).ok().flatten().unwrap_or_default(); // else the step fails
+    let allowed = claim_daemon(&state, &delivery.host);
+    allowed.map(drop).map_err(|message| verdict(false, Reason::HostConflict, message))
 }
 
 /// Before anything is written for the first time: whether something of others' keeps dockerd from using it.

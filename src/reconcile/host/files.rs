@@ -2,16 +2,17 @@
 //! removed. It never writes over others' files unless it is told to take them over.
 
 use super::delivery::{HostDelivery, blocking, problem};
-use crate::adapters::host::cert_dir::{
-    DeliveryError, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
-};
+use crate::adapters::host::cert_dir::{DeliveryError, DirContents, Generation, GenerationFiles, Overwrite, PublicName};
 use crate::adapters::host::{DeliveryDirectory, Host};
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::adapters::random::{quick_key, serial};
 use crate::api::AssignedHost;
 use crate::api::docker_host_cert::Mode;
+use crate::api::marker::Marker;
 use crate::decide::host::Material;
 use crate::decide::host::files::{FilesStep, ObservedFiles, plan};
+use crate::decide::host::material::issuer_key;
+use crate::decide::host::ownership::{self, DeliveredAuthority};
 use crate::decide::status::Verdict;
 use crate::pki::sign::{Dates, self_signed_client};
 use crate::pki::{Certificate, DockerTrust, lifecycle};
@@ -40,8 +41,22 @@ fn probe(leaf: &Certificate, now: Timestamp) -> Probe {
     Probe { certificate: certificate.expect("a short name"), key_pem: key.to_pem() }
 }
 
-pub(super) fn owner(host: &AssignedHost) -> Owner {
-    Owner { object: host.object().to_string(), uid: host.uid.clone() }
+/// The marker under which this delivery may write there; nothing is written before.
+pub(super) fn marker(contents: &DirContents, host: &AssignedHost, material: &Material) -> Result<Marker, Verdict> {
+    ownership::claim(contents.marker.as_ref(), &delivered_authority(contents), host, material)
+}
+
+/// The authority of the delivered files.
+fn delivered_authority(contents: &DirContents) -> DeliveredAuthority {
+    if contents.current.is_none() {
+        return DeliveredAuthority::Nothing;
+    }
+    let read = || {
+        let current = contents.current_generation()?;
+        let leaf = Certificate::from_pem(current.cert.as_ref()?).ok()?;
+        issuer_key(&leaf, &all_from_pem(current.ca.as_ref()?).ok()?)
+    };
+    read().map_or(DeliveredAuthority::Unknown, DeliveredAuthority::Key)
 }
 
 /// Opens the directory of a delivery; None where it is missing.
@@ -72,12 +87,13 @@ fn place(
     now: Timestamp,
 ) -> Result<Placed, Verdict> {
     let contents = directory.contents(&host.name).map_err(problem)?;
+    let marker = marker(&contents, host, material)?;
     let shown = shown(&contents, host, material);
     let step = plan(&host.delivery.directory, &shown, material, host.delivery.take_over, now);
     if let FilesStep::Refuse(verdict) = step {
         return Err(verdict);
     }
-    directory.claim(&owner(host), contents.owner.as_ref()).map_err(problem)?;
+    directory.claim(&marker, contents.marker.as_ref()).map_err(problem)?;
     let generation = match step {
         FilesStep::Use(generation) => Ok(generation),
         step => write(directory, &host.name, material, (&shown, step == FilesStep::Write(true), now)),
@@ -138,13 +154,12 @@ fn shown(contents: &DirContents, host: &AssignedHost, material: &Material) -> Ob
         (format!("{}.pem", host.name), &contents.cert),
         (format!("{}.key", host.name), &contents.key),
     ];
-    let ours = owner(host);
-    let another = contents.owner.as_ref().filter(|there| there.object != ours.object);
+    let object = host.object().to_string();
+    let delivered = contents.marker.as_ref().is_some_and(|there| there.object == object) && contents.current.is_some();
     let is_other = |there: &PublicName| !matches!(there, PublicName::Absent | PublicName::Ours);
     let matching = contents.generations.iter().rev().find(|generation| holds(generation, material));
     ObservedFiles {
-        owner: another.map(|there| there.object.clone()),
-        delivered: another.is_none() && contents.owner.is_some() && contents.current.is_some(),
+        delivered,
         current: contents.current,
         matching: matching.map(|generation| generation.number),
         linked: names.iter().all(|(_, there)| **there == PublicName::Ours),

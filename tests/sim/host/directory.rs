@@ -4,15 +4,18 @@ use super::SimHost;
 use super::machine::Machine;
 use dockseal::adapters::host::DeliveryDirectory;
 use dockseal::adapters::host::cert_dir::{
-    Bytes, DeliveryError, DirContents, Generation, GenerationFiles, Overwrite, Owner, PublicName,
+    Bytes, DeliveryError, DirContents, Generation, GenerationFiles, Overwrite, PublicName,
 };
 use dockseal::adapters::host::system_files::PathEntry;
+use dockseal::api::marker::Marker;
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 
 /// An opened directory.
 pub struct SimDirectory {
     pub(super) host: SimHost,
     pub(super) path: PathBuf,
+    claimed: Mutex<Option<Marker>>,
 }
 
 fn names(name: &str) -> [String; 3] {
@@ -20,12 +23,40 @@ fn names(name: &str) -> [String; 3] {
 }
 
 impl SimDirectory {
+    pub(super) fn of(host: &SimHost, path: &Path) -> SimDirectory {
+        SimDirectory { host: host.clone(), path: path.to_owned(), claimed: Mutex::default() }
+    }
+
     fn call<T>(
         &self,
         what: &str,
         work: impl FnOnce(&mut Machine) -> Result<T, DeliveryError>,
     ) -> Result<T, DeliveryError> {
         self.host.call(what, || DeliveryError::Busy(self.path.clone()), work)
+    }
+
+    /// A call that writes: nothing, once the directory is another's.
+    fn write_call<T>(
+        &self,
+        what: &str,
+        work: impl FnOnce(&mut Machine) -> Result<T, DeliveryError>,
+    ) -> Result<T, DeliveryError> {
+        self.call(what, |machine| {
+            let claimed = self.claimed.lock().clone();
+            match self.marker(machine).filter(|there| claimed.is_some_and(|claimed| *there != claimed)) {
+                Some(there) => Err(self.claimed_by(&there)),
+                None => work(machine),
+            }
+        })
+    }
+
+    fn marker(&self, machine: &Machine) -> Option<Marker> {
+        let bytes = machine.bytes(&self.ours("owner"))?;
+        Some(Marker::parse(&String::from_utf8(bytes).expect("text")))
+    }
+
+    fn claimed_by(&self, there: &Marker) -> DeliveryError {
+        DeliveryError::Claimed { path: self.path.clone(), owner: there.object.clone() }
     }
 
     fn ours(&self, name: impl AsRef<Path>) -> PathBuf {
@@ -112,20 +143,19 @@ impl DeliveryDirectory for SimDirectory {
                 let (probe_cert, probe_key) = (file(".probe.pem"), file(".probe.key"));
                 Generation { number, ca, cert, key, probe_cert, probe_key, problems: Vec::new() }
             };
-            let owner = machine.bytes(&self.ours("owner")).map(|bytes| {
-                let text = String::from_utf8(bytes).expect("text");
-                let (object, uid) = text.split_once('\n').expect("two lines");
-                Owner { object: object.to_owned(), uid: uid.to_owned() }
-            });
+            let marker = self.marker(machine);
             let generations = self.numbers(machine).into_iter().map(generation).collect();
-            Ok(DirContents { owner, current: self.current(machine), generations, ca, cert, key, leftovers: false })
+            Ok(DirContents { marker, current: self.current(machine), generations, ca, cert, key, leftovers: false })
         })
     }
 
-    fn claim(&self, owner: &Owner, _: Option<&Owner>) -> Result<(), DeliveryError> {
-        let entry = PathEntry::public(&format!("{}\n{}", owner.object, owner.uid));
+    fn claim(&self, marker: &Marker, instead_of: Option<&Marker>) -> Result<(), DeliveryError> {
         self.call("claim", |machine| {
-            machine.put(&self.ours("owner"), &entry);
+            match self.marker(machine).filter(|there| there != marker) {
+                Some(there) if Some(&there) != instead_of => return Err(self.claimed_by(&there)),
+                _ => machine.put(&self.ours("owner"), &PathEntry::public(&marker.to_text())),
+            }
+            *self.claimed.lock() = Some(marker.clone());
             Ok(())
         })
     }
@@ -139,11 +169,11 @@ impl DeliveryDirectory for SimDirectory {
             (".probe.pem".to_owned(), files.probe_cert.to_vec()),
             (".probe.key".to_owned(), files.probe_key.to_vec()),
         ];
-        self.call("write", |machine| Ok(self.write(machine, &files)))
+        self.write_call("write", |machine| Ok(self.write(machine, &files)))
     }
 
     fn set_current(&self, generation: u64) -> Result<(), DeliveryError> {
-        self.call("point", |machine| {
+        self.write_call("point", |machine| {
             if !self.numbers(machine).contains(&generation) {
                 return Err(DeliveryError::NoGeneration(self.ours(generation.to_string())));
             }
@@ -155,11 +185,11 @@ impl DeliveryDirectory for SimDirectory {
     }
 
     fn link_names(&self, name: &str, overwrite: Overwrite) -> Result<(), DeliveryError> {
-        self.call("link", |machine| self.link(machine, name, overwrite))
+        self.write_call("link", |machine| self.link(machine, name, overwrite))
     }
 
     fn take_over(&self, name: &str) -> Result<Option<u64>, DeliveryError> {
-        self.call("take over", |machine| {
+        self.write_call("take over", |machine| {
             let foreign = |name: &String| !matches!(self.public(machine, name), PublicName::Absent | PublicName::Ours);
             if !names(name).iter().any(foreign) {
                 return Ok(None);
@@ -177,7 +207,7 @@ impl DeliveryDirectory for SimDirectory {
     }
 
     fn prune(&self, keep: &[u64]) -> Result<(), DeliveryError> {
-        self.call("retire", |machine| {
+        self.write_call("retire", |machine| {
             let current = self.current(machine);
             let old = |number: &u64| Some(*number) != current && !keep.contains(number);
             for number in self.numbers(machine).into_iter().filter(old).collect::<Vec<_>>() {
@@ -188,7 +218,7 @@ impl DeliveryDirectory for SimDirectory {
     }
 
     fn release(&self, name: &str) -> Result<(), DeliveryError> {
-        self.call("release", |machine| {
+        self.write_call("release", |machine| {
             for name in names(name) {
                 if self.public(machine, &name) == PublicName::Ours {
                     machine.put(&self.path.join(name), &PathEntry::Absent);

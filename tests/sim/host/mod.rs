@@ -36,17 +36,34 @@ use std::time::Duration;
 pub struct SimHost {
     machine: Arc<Mutex<Machine>>,
     clock: Clock,
+    meanwhile: Arc<Mutex<Option<(usize, Meanwhile)>>>,
 }
+
+/// What happens between two calls.
+type Meanwhile = Box<dyn FnOnce() + Send>;
 
 impl SimHost {
     /// A host of that machine.
     pub fn of(machine: Machine, clock: Clock) -> SimHost {
-        SimHost { machine: Arc::new(Mutex::new(machine)), clock }
+        SimHost { machine: Arc::new(Mutex::new(machine)), clock, meanwhile: Arc::default() }
     }
 
     /// The machine itself, for tests to read and to change.
     pub fn open(&self) -> MutexGuard<'_, Machine> {
         self.machine.lock()
+    }
+
+    /// Has something happen, on a thread of its own, before the call of that number.
+    #[allow(dead_code, reason = "not every test binary uses it")]
+    pub fn at_call(&self, number: usize, happens: impl FnOnce() + Send + 'static) {
+        *self.meanwhile.lock() = Some((number, Box::new(happens)));
+    }
+
+    fn let_others_act(&self) {
+        let due = self.meanwhile.lock().take_if(|(number, _)| *number <= self.open().calls);
+        if let Some((_, happens)) = due {
+            std::thread::spawn(happens).join().expect("it does not panic");
+        }
     }
 
     /// One call: it fails where a test asks for that, and what must hold is checked after it.
@@ -56,6 +73,7 @@ impl SimHost {
         failure: impl FnOnce() -> E,
         work: impl FnOnce(&mut Machine) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.let_others_act();
         let mut machine = self.open();
         if machine.fails(what) {
             return Err(failure());
@@ -90,7 +108,7 @@ impl Host for SimHost {
     fn find_directory(&self, roots: &[PathBuf], path: &Path) -> Result<Option<SimDirectory>, DeliveryError> {
         assert!(roots.iter().any(|root| path.starts_with(root)), "{} is below no root", path.display());
         let there = self.call("open", || DeliveryError::Busy(path.into()), |machine| Ok(machine.is_directory(path)))?;
-        Ok(there.then(|| SimDirectory { host: self.clone(), path: path.to_owned() }))
+        Ok(there.then(|| SimDirectory::of(self, path)))
     }
 
     fn make_directory(&self, _: &[PathBuf], path: &Path) -> Result<SimDirectory, DeliveryError> {
@@ -102,7 +120,7 @@ impl Host for SimHost {
                 Ok(())
             },
         )?;
-        Ok(SimDirectory { host: self.clone(), path: path.to_owned() })
+        Ok(SimDirectory::of(self, path))
     }
 
     fn read(&self, path: &Path) -> Result<PathEntry, FileError> {

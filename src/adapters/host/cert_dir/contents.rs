@@ -6,23 +6,15 @@ use super::error::DeliveryError;
 use super::layout::{self, FileNames};
 use super::state_dir;
 use crate::adapters::net::tls_client::ClientKeyPair;
+use crate::api::marker::Marker;
 use crate::pki::{Certificate, PrivateKey};
 use std::path::PathBuf;
-
-/// The object that a directory is delivered for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// `Kind/namespace/name`.
-    pub object: String,
-    /// Its uid, which differs for an object that was made again.
-    pub uid: String,
-}
 
 /// What was found in a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirContents {
-    /// The owner that the marker names; its uid is empty where the marker is broken.
-    pub owner: Option<Owner>,
+    /// The marker; most of it is empty where it is broken.
+    pub marker: Option<Marker>,
     /// The generation that `current` names, even where it is missing.
     pub current: Option<u64>,
     /// Every whole generation, oldest first.
@@ -43,10 +35,10 @@ impl DirContents {
         self.generations.iter().find(|generation| Some(generation.number) == self.current)
     }
 
-    /// Whether files were delivered here for `owner` before: then another file under a public name is an edit of ours,
-    /// else it is someone else's.
-    pub fn is_delivered_by(&self, owner: &Owner) -> bool {
-        self.owner.as_ref() == Some(owner) && self.current_generation().is_some()
+    /// Whether files were delivered here under that marker before: then another file under a public name is an edit of
+    /// ours, else it is someone else's.
+    pub fn is_delivered_by(&self, marker: &Marker) -> bool {
+        self.marker.as_ref() == Some(marker) && self.current_generation().is_some()
     }
 }
 
@@ -99,7 +91,7 @@ pub(super) fn read_contents(dir: &DirHandle, names: &FileNames) -> Result<DirCon
         ..DirContents::default()
     };
     let Some(state) = state_dir::open(dir)? else { return Ok(contents) };
-    contents.owner = owner(&state)?;
+    contents.marker = marker(&state)?;
     contents.current = state_dir::current(&state)?;
     contents.leftovers = state_dir::leftovers(&state)?.next().is_some();
     for number in state_dir::numbers(&state)? {
@@ -120,11 +112,9 @@ pub(super) fn public_name(dir: &DirHandle, name: &str) -> Result<PublicName, Del
     })
 }
 
-pub(super) fn owner(state: &DirHandle) -> Result<Option<Owner>, DeliveryError> {
-    let Some(bytes) = state.read_marker(layout::OWNER)? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&bytes);
-    let (object, uid) = text.trim_end().split_once('\n').unwrap_or((text.trim_end(), ""));
-    Ok(Some(Owner { object: object.to_owned(), uid: uid.to_owned() }))
+pub(super) fn marker(state: &DirHandle) -> Result<Option<Marker>, DeliveryError> {
+    let bytes = state.read_marker(layout::OWNER)?;
+    Ok(bytes.map(|bytes| Marker::parse(&String::from_utf8_lossy(&bytes))))
 }
 
 fn generation(state: &DirHandle, number: u64, names: &FileNames) -> Result<Option<Generation>, DeliveryError> {

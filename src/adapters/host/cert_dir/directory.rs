@@ -1,12 +1,14 @@
 //! One directory that certificates are delivered to: the steps of a delivery, each done whole or not at all.
 
-use super::contents::{self, DirContents, Owner, PublicName};
+use super::contents::{self, DirContents, PublicName};
 use super::dir_handle::DirHandle;
 use super::error::DeliveryError;
 use super::layout::{self, CURRENT, FileNames, LOCK, OWNER, STAGING_PREFIX, STATE_DIR};
 use super::safe_path::{self, Missing};
 use super::state_dir;
 use super::write_lock::{GenerationFile, WriteLock, check_space, check_writable};
+use crate::api::marker::Marker;
+use parking_lot::Mutex;
 use std::path::{Path, PathBuf};
 
 /// The files of a generation.
@@ -27,6 +29,8 @@ pub struct GenerationFiles<'a> {
 pub struct CertDir {
     pub(super) dir: DirHandle,
     path: PathBuf,
+    /// The marker under which this process writes.
+    claimed: Mutex<Option<Marker>>,
 }
 
 impl CertDir {
@@ -37,7 +41,7 @@ impl CertDir {
     pub fn open(allowed_roots: &[PathBuf], directory: &Path) -> Result<CertDir, DeliveryError> {
         let dir = safe_path::open(allowed_roots, directory, Missing::Make)?;
         let dir = dir.expect("a directory that is missing is made");
-        Ok(CertDir { dir, path: directory.to_owned() })
+        Ok(CertDir::of(dir, directory))
     }
 
     /// As [`CertDir::open`], but makes no directory: none where it is missing.
@@ -46,7 +50,11 @@ impl CertDir {
     /// As [`CertDir::open`].
     pub fn find(allowed_roots: &[PathBuf], directory: &Path) -> Result<Option<CertDir>, DeliveryError> {
         let dir = safe_path::open(allowed_roots, directory, Missing::Leave)?;
-        Ok(dir.map(|dir| CertDir { dir, path: directory.to_owned() }))
+        Ok(dir.map(|dir| CertDir::of(dir, directory)))
+    }
+
+    fn of(dir: DirHandle, directory: &Path) -> CertDir {
+        CertDir { dir, path: directory.to_owned(), claimed: Mutex::default() }
     }
 
     /// The path of a file of a generation.
@@ -63,25 +71,46 @@ impl CertDir {
         contents::read_contents(&self.dir, &FileNames::of(name)?)
     }
 
-    /// Marks the directory as `owner`'s. A marker of another is replaced only where it is `instead_of`.
+    /// Marks the directory. A marker of another is replaced only where it is `instead_of`. Later writes of this value fail
+    /// once the marker is not this one any more.
     ///
     /// # Errors
     /// [`DeliveryError::Claimed`] where it is another's.
-    pub fn claim(&self, owner: &Owner, instead_of: Option<&Owner>) -> Result<(), DeliveryError> {
-        if state_dir::open(&self.dir)?.map_or(Ok(None), |state| contents::owner(&state))?.as_ref() == Some(owner) {
-            return Ok(()); // on a full disk too
+    pub fn claim(&self, marker: &Marker, instead_of: Option<&Marker>) -> Result<(), DeliveryError> {
+        let there = state_dir::open(&self.dir)?.map_or(Ok(None), |state| contents::marker(&state))?;
+        if there.as_ref() != Some(marker) {
+            self.replace_marker(marker, instead_of)?; // what is right is not written, on a full disk
         }
-        let text = format!("{}\n{}\n", owner.object, owner.uid);
-        let marker = GenerationFile { name: OWNER, mode: layout::mode(OWNER), bytes: text.as_bytes() };
-        check_space(&self.dir, std::slice::from_ref(&marker))?;
+        *self.claimed.lock() = Some(marker.clone());
+        Ok(())
+    }
+
+    fn replace_marker(&self, marker: &Marker, instead_of: Option<&Marker>) -> Result<(), DeliveryError> {
+        let text = marker.to_text();
+        let file = GenerationFile { name: OWNER, mode: layout::mode(OWNER), bytes: text.as_bytes() };
+        check_space(&self.dir, std::slice::from_ref(&file))?;
         let lock = WriteLock::make(&self.dir)?;
-        match contents::owner(&lock.state)? {
-            Some(there) if there == *owner => Ok(()),
-            Some(there) if Some(&there) != instead_of => {
-                Err(DeliveryError::Claimed { path: self.path.clone(), owner: there.object })
-            }
-            _ => lock.replace_file(&marker),
+        match contents::marker(&lock.state)? {
+            Some(there) if there == *marker => Ok(()),
+            Some(there) if Some(&there) != instead_of => Err(self.claimed_by(&there)),
+            _ => lock.replace_file(&file),
         }
+    }
+
+    /// The write lock, where the marker is still the one that was claimed.
+    pub(super) fn lock(&self) -> Result<WriteLock, DeliveryError> {
+        let lock = WriteLock::make(&self.dir)?;
+        self.check_claim(&lock).map(|()| lock)
+    }
+
+    fn check_claim(&self, lock: &WriteLock) -> Result<(), DeliveryError> {
+        let Some(claimed) = self.claimed.lock().clone() else { return Ok(()) };
+        let other = contents::marker(&lock.state)?.filter(|there| *there != claimed);
+        other.map_or(Ok(()), |there| Err(self.claimed_by(&there)))
+    }
+
+    fn claimed_by(&self, there: &Marker) -> DeliveryError {
+        DeliveryError::Claimed { path: self.path.clone(), owner: there.object.clone() }
     }
 
     /// Writes a generation and reads it back. The public names show it after [`CertDir::set_current`].
@@ -103,7 +132,7 @@ impl CertDir {
 
     fn write(&self, files: &[GenerationFile<'_>]) -> Result<u64, DeliveryError> {
         check_space(&self.dir, files)?;
-        WriteLock::make(&self.dir)?.write(files)
+        self.lock()?.write(files)
     }
 
     /// Makes the public names show that generation, all at once.
@@ -117,7 +146,7 @@ impl CertDir {
             return Ok(());
         }
         check_writable(&self.dir)?;
-        WriteLock::make(&self.dir)?.set_current(generation)
+        self.lock()?.set_current(generation)
     }
 
     /// Removes every generation that is neither listed nor current, and what interrupted writes left behind. `keep`
@@ -131,7 +160,7 @@ impl CertDir {
         if unused(&there, keep)?.is_empty() {
             return Ok(());
         }
-        let lock = WriteLock::make(&self.dir)?;
+        let lock = self.lock()?;
         lock.prune(unused(&lock.state, keep)?)
     }
 
@@ -142,7 +171,7 @@ impl CertDir {
     pub fn remove_leftovers(&self) -> Result<(), DeliveryError> {
         let there = state_dir::open(&self.dir)?.map(|state| state_dir::leftovers(&state)).transpose()?;
         let any = there.is_some_and(|mut leftovers| leftovers.next().is_some());
-        if any { WriteLock::make(&self.dir)?.remove_leftovers() } else { Ok(()) }
+        if any { self.lock()?.remove_leftovers() } else { Ok(()) }
     }
 
     /// Removes all that was delivered, the marker last. Call it only where no configuration names the files any more:
@@ -153,6 +182,7 @@ impl CertDir {
     pub fn release(&self, name: &str) -> Result<(), DeliveryError> {
         let names = FileNames::of(name)?;
         let Some(lock) = WriteLock::of(&self.dir)? else { return Ok(()) };
+        self.check_claim(&lock)?;
         for name in names.public() {
             if contents::public_name(&self.dir, name)? == PublicName::Ours {
                 self.dir.remove(name)?;

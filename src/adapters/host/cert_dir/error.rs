@@ -62,7 +62,7 @@ pub enum DeliveryError {
     )]
     OldKernel,
     /// Another object's files are delivered to the directory.
-    #[error("{} is used by {owner}: choose another directory, or delete that object first", path.display())]
+    #[error("{} was claimed for {owner} meanwhile: nothing more is written there", path.display())]
     Claimed {
         /// The directory.
         path: PathBuf,

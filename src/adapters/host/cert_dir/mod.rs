@@ -5,7 +5,7 @@
 //!   DIR/ca.pem, NAME.pem, NAME.key   relative links .dockseal/current/...
 //!   DIR/.dockseal/current            a relative link to one generation; one rename moves it
 //!   DIR/.dockseal/<n>/               a generation: ca.pem, NAME.pem, NAME.key, .probe.pem, .probe.key
-//!   DIR/.dockseal/owner              which object the directory is delivered for: Kind/namespace/name, uid
+//!   DIR/.dockseal/owner              the marker: which object the directory is delivered for, by whom (api/marker.rs)
 //!   DIR/.dockseal/lock               locked by the process that writes
 //!   DIR/.dockseal/.aside-*           an unfinished write or removal
 //! ```
@@ -30,7 +30,7 @@ mod state_dir;
 mod write_lock;
 
 pub use bytes::Bytes;
-pub use contents::{DirContents, Generation, Owner, PublicName};
+pub use contents::{DirContents, Generation, PublicName};
 pub use directory::{CertDir, GenerationFiles, is_ignored, watch_paths};
 pub use error::{DeliveryError, UnsafePath};
 pub use public_links::Overwrite;

@@ -36,7 +36,7 @@ impl CertDir {
             return Ok(());
         }
         check_writable(&self.dir)?;
-        let lock = WriteLock::make(&self.dir)?;
+        let lock = self.lock()?;
         self.link(&lock, &names, overwrite)
     }
 
@@ -96,7 +96,7 @@ impl CertDir {
             return Ok(None);
         }
         check_writable(&self.dir)?;
-        let lock = WriteLock::make(&self.dir)?;
+        let lock = self.lock()?;
         let mut shown = Vec::new();
         for name in names.public() {
             shown.extend(self.bytes(&lock.state, name)?.map(|bytes| (name, bytes)));

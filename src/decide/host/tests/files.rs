@@ -65,14 +65,12 @@ fn files_are_written_once_and_others_only_taken_over() {
     let lost = of(vec![authority(0, 30).certificate, authority(2, 30).certificate]);
     let unknown = DockerTrust { unknown: vec!["block 1".into()], ..known.clone() };
     let skipped = DockerTrust { skipped: vec!["block 1".into()], ..known.clone() };
-    let another = ObservedFiles { owner: Some("DockerHostCert/home/styx".into()), ..ObservedFiles::default() };
     let key_alone = ObservedFiles { others: vec!["pandora.key".into()], ..ObservedFiles::default() };
     let matching = ObservedFiles { matching: Some(3), ..ObservedFiles::default() };
     let edited = ObservedFiles { delivered: true, matching: Some(3), ..others(unknown.clone()) };
     let cases = [
         ("nothing there", ObservedFiles::default(), "write", "write"),
         ("there already", matching, "use 3", "use 3"),
-        ("another object's", another, "HostConflict", "write"),
         ("others' files", others(known), "FileConflict", "take over"),
         ("clients would be refused", others(lost), "FileConflict", "FileConflict"),
         ("an unreadable ca.pem", others(unknown), "FileConflict", "FileConflict"),

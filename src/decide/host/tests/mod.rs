@@ -3,6 +3,7 @@
 mod daemon_config;
 mod daemon_plan;
 mod files;
+mod ownership;
 mod restart_policy;
 
 use super::daemon_config::{DaemonFiles, DesiredConfig, ExistingConfig, served};
@@ -11,8 +12,8 @@ use super::daemon_state::DaemonState;
 use super::observed::{ListenerState, ObservedDaemon, WantedFiles};
 use super::step_request::StepRequest;
 use super::{Material, material};
-use crate::api::AssignedHost;
 use crate::api::docker_host_cert::{Daemon, Delivery, Mode, Restart};
+use crate::api::{AssignedHost, HostClaim};
 use crate::docker::engine::Engine;
 use crate::docker::listen::Listen;
 use crate::pki::material::Data;
@@ -88,6 +89,7 @@ fn request() -> StepRequest {
         restart_requested_at: None,
         removing: false,
         portainers: Vec::new(),
+        claim: HostClaim::default(),
     };
     let trusts = material::valid_keys(&good_material().bundle, now());
     StepRequest { host, files: Some(1), trusts, contained: false }

@@ -19,13 +19,17 @@ pub use probes::dialled;
 
 use crate::adapters::Clock;
 use crate::adapters::disk::file_error::FileError;
-use crate::adapters::host::Host;
+use crate::adapters::host::cert_dir::DeliveryError;
+use crate::adapters::host::{DeliveryDirectory, Host};
+use crate::api::AssignedHost;
 use crate::api::condition::{ConditionType, Reason};
+use crate::api::marker::Taken;
 use crate::decide::host::DaemonState;
 use crate::decide::host::daemon_config::DaemonFiles;
 use crate::decide::host::daemon_plan::{DaemonStep, attempt, plan, serving_verdict, unserved};
 use crate::decide::host::daemon_state::Stage;
 use crate::decide::host::observed::ObservedDaemon;
+use crate::decide::host::ownership::{claim_daemon, is_anothers};
 use crate::decide::host::report::serving;
 use crate::decide::host::step_request::{StepRequest, StepResult};
 use crate::decide::status::Verdict;
@@ -50,7 +54,7 @@ pub const REQUEST: &str = "order.json";
 /// Note with the result.
 pub const RESULT: &str = "answer.json";
 /// Note with the [`DaemonState`].
-const STATE: &str = "memory.json";
+pub(super) const STATE: &str = "memory.json";
 /// Changes that one step makes: a listener is closed, then dockerd is made to serve.
 const MAX_CHANGES: usize = 3;
 /// What failed for a reason that may pass is asked for again.
@@ -89,15 +93,30 @@ async fn start<'a, H: Host>(
     clock: &'a Clock,
 ) -> Result<Worker<'a, H>, StepError> {
     check_supported(host).await?;
+    let state = host.read_note::<DaemonState>(STATE)?.unwrap_or_default();
+    let owner = claim_daemon(&state, &request.host);
+    let owner = owner.map_err(|message| StepError::Refused(serving(Reason::HostConflict, message)))?;
     let path = Path::new(&request.host.delivery.directory);
     let directory = host.find_directory(&[path.to_owned()], path)?;
-    Ok(Worker { docker: DockerHost { host, request, clock, directory }, last: None })
+    directory.iter().try_for_each(|directory| hold(directory, &request.host))?;
+    Ok(Worker { docker: DockerHost { host, request, clock, directory }, last: None, owner })
+}
+
+/// Has writes to the directory fail once it is another's.
+fn hold(directory: &impl DeliveryDirectory, host: &AssignedHost) -> Result<(), DeliveryError> {
+    let Some(there) = directory.contents(&host.name)?.marker else { return Ok(()) };
+    match is_anothers(there.writer.as_deref(), host) {
+        true => Err(DeliveryError::Claimed { path: host.delivery.directory.clone().into(), owner: there.object }),
+        false => directory.claim(&there, Some(&there)),
+    }
 }
 
 /// Where a step is, and what it saw last.
 struct Worker<'a, H: Host> {
     docker: DockerHost<'a, H>,
     last: Option<ObservedDaemon>,
+    /// Who configures dockerd from now on, and what was replaced for it.
+    owner: (Option<String>, Vec<Taken>),
 }
 
 impl<H: Host> Worker<'_, H> {
@@ -217,6 +236,8 @@ impl<H: Host> Worker<'_, H> {
         self.save(&DaemonState {
             configured: Some(self.docker.request.host.object().to_string()),
             spec: self.docker.request.spec(),
+            writer: self.owner.0.clone(),
+            taken: self.owner.1.clone(),
             rejected: state.rejected.filter(|_| !proved),
             ..state
         })?;
