@@ -14,6 +14,7 @@ use crate::decide::host::files::{FilesStep, ObservedFiles, plan};
 use crate::decide::host::material::issuer_key;
 use crate::decide::host::ownership::{self, DeliveredAuthority};
 use crate::decide::status::Verdict;
+use crate::pki::certificate::all_from_pem;
 use crate::pki::sign::{Dates, self_signed_client};
 use crate::pki::{Certificate, DockerTrust, lifecycle};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
