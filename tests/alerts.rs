@@ -16,6 +16,7 @@ use dockseal::api::condition::Reason;
 use dockseal::api::{Kind, Object, ObjectRef};
 use dockseal::controller::index::Index;
 use dockseal::controller::metrics::{LeaderState, Metrics};
+use dockseal::controller::workqueue::WorkQueues;
 use dockseal::reconcile::registration::Registrations;
 use helm::render;
 use scratch::Scratch;
@@ -110,7 +111,7 @@ fn alerts_fire_when_they_should_and_not_before() -> anyhow::Result<()> {
     std::fs::write(scratch.path().join("rules.yaml"), rules()?["spec"].to_string())?;
     std::fs::write(scratch.path().join("tests.yaml"), read("tests/alerts/rules.yaml")?)?;
     let checked = promtool(scratch.path(), &["check", "rules", "rules.yaml"], "")?;
-    ensure!(checked.contains("11 rules found"), "{checked}");
+    ensure!(checked.contains("12 rules found"), "{checked}");
     let tested = promtool(scratch.path(), &["test", "rules", "tests.yaml"], "")?;
     ensure!(tested.contains("SUCCESS"), "{tested}");
     Ok(())
@@ -287,7 +288,9 @@ fn measured() -> anyhow::Result<(Metrics, LeaderState)> {
         }
     }
     requests.note(Operation::List, Outcome::Ok, Duration::from_mins(5));
-    let led = LeaderState { index: Arc::new(index.into()), registrations };
+    let queues = WorkQueues::default();
+    queues.objects.add(ObjectRef::new(Kind::DockerCA, "home", "homelab"));
+    let led = LeaderState { index: Arc::new(index.into()), registrations, queues };
     let metrics = Metrics::default();
     metrics.set_leader_state(Some(led.clone()));
     metrics.reconciled("DockerHostCert", Ok(Some(Reason::Renewal)), Duration::from_millis(3));

@@ -4,6 +4,7 @@ pub mod account_store;
 pub mod clock;
 pub mod disk;
 pub mod docker;
+pub mod fair;
 pub mod host;
 pub mod kube;
 pub mod net;

@@ -22,6 +22,12 @@ pub fn of_host(namespace: &str, name: &str) -> String {
     format!("{HOST_PREFIX}{namespace}.{name}")
 }
 
+/// Namespace of the DockerHostCert of an enrolled host's account; none for a node's.
+pub fn namespace_of_host(account: &str) -> Option<&str> {
+    let (namespace, _) = account.strip_prefix(HOST_PREFIX)?.split_once('.')?;
+    Some(namespace)
+}
+
 /// Stands for an account where the rights of the DaemonSet's own are meant, which is no account of ours: to mint
 /// tokens of the nodes' accounts.
 pub const MINT: &str = "companion-mint";

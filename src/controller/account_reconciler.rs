@@ -16,7 +16,7 @@ pub struct AccountReconciler(pub Arc<ControllerState>);
 
 impl QueueReconciler for AccountReconciler {
     type Key = String;
-    const MAX_CONCURRENT: usize = 16;
+    const MAX_CONCURRENT: usize = 32;
 
     fn queue(&self) -> &WorkQueue<String> {
         &self.0.account_queue

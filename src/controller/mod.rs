@@ -25,6 +25,6 @@ mod tombstones;
 mod watch_errors;
 mod watches;
 mod worker;
-mod workqueue;
+pub mod workqueue;
 
 pub use run::{ControllerSettings, run};

@@ -2,6 +2,7 @@
 //! leaves no series. Names, fixed words and numbers go out; nothing secret does.
 
 use super::index::Index;
+use super::workqueue::WorkQueues;
 use crate::adapters::portainer::{BOUNDS, Counts, Durations};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::EnvironmentReport;
@@ -18,12 +19,14 @@ use prometheus_client::registry::Unit;
 use std::collections::BTreeMap;
 use std::fmt::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a leader knows.
 #[derive(Clone)]
 pub struct LeaderState {
     pub index: Arc<RwLock<Index>>,
     pub registrations: Arc<Registrations>,
+    pub queues: WorkQueues,
 }
 
 /// Its state while this replica leads.
@@ -92,6 +95,12 @@ struct OfRequest {
     outcome: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfQueue {
+    queue: &'static str,
+    namespace: Arc<str>,
+}
+
 /// A PortainerClient with a server, when the server was last listed without a problem, and the requests to it.
 struct PortainerMetrics {
     client: Named,
@@ -110,7 +119,8 @@ impl Collector for ObjectCollector {
         conditions(&mut encoder, &objects)?;
         hosts(&mut encoder, &objects)?;
         environments(&mut encoder, &objects)?;
-        servers(&mut encoder, &portainers)
+        servers(&mut encoder, &portainers)?;
+        queues(&mut encoder, leader.as_ref())
     }
 }
 
@@ -235,6 +245,16 @@ fn servers(encoder: &mut DescriptorEncoder<'_>, portainers: &[PortainerMetrics])
     Ok(())
 }
 
+/// A namespace of which nothing waits has no series.
+fn queues(encoder: &mut DescriptorEncoder<'_>, leader: Option<&LeaderState>) -> Result<(), Error> {
+    let oldest = leader.map(|leader| leader.queues.oldest()).unwrap_or_default();
+    let ages = oldest.into_iter().flat_map(|(queue, ages)| {
+        let series = move |(namespace, age): (_, Duration)| (OfQueue { queue, namespace }, age.as_secs() as i64);
+        ages.into_iter().map(series)
+    });
+    gauge(encoder, "oldest_waiting_age", "How long the object has been waiting that waits longest", ages)
+}
+
 /// A gauge with all its series; instants are in seconds since 1970.
 fn gauge<L: EncodeLabelSet>(
     encoder: &mut DescriptorEncoder<'_>,
@@ -242,7 +262,7 @@ fn gauge<L: EncodeLabelSet>(
     help: &str,
     series: impl IntoIterator<Item = (L, i64)>,
 ) -> Result<(), Error> {
-    let unit = name.ends_with("timestamp").then_some(Unit::Seconds);
+    let unit = (name.ends_with("timestamp") || name.ends_with("age")).then_some(Unit::Seconds);
     let mut metric = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
     for (labels, value) in series {
         metric.encode_family(&labels)?.encode_gauge(&value)?;

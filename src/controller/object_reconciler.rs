@@ -13,7 +13,7 @@ pub struct ObjectReconciler(pub Arc<ControllerState>);
 
 impl QueueReconciler for ObjectReconciler {
     type Key = ObjectRef;
-    const MAX_CONCURRENT: usize = 32;
+    const MAX_CONCURRENT: usize = 64;
 
     fn queue(&self) -> &WorkQueue<ObjectRef> {
         &self.0.queue

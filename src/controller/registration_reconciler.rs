@@ -13,7 +13,6 @@ use parking_lot::Mutex;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
 pub struct RegistrationReconciler {
     state: Arc<ControllerState>,
@@ -29,8 +28,8 @@ impl RegistrationReconciler {
 
 impl QueueReconciler for RegistrationReconciler {
     type Key = RegistrationKey;
-    /// Each server has a limit of its own.
-    const MAX_CONCURRENT: usize = Semaphore::MAX_PERMITS;
+    /// Each server has a limit of its own; a server that hangs holds these for minutes.
+    const MAX_CONCURRENT: usize = 128;
     const PANIC_DELAY: Duration = PORTAINER_BACKOFF.longest();
 
     fn queue(&self) -> &WorkQueue<RegistrationKey> {

@@ -97,7 +97,7 @@ impl Replica {
         let (metrics, allowlist) = (Arc::clone(&self.metrics), self.settings.allowlist.clone());
         let state = Arc::new(ControllerState::new(store, self.clock.clone(), metrics, allowlist, writer));
         let (index, registrations) = (Arc::clone(&state.index), Arc::clone(&state.registrations));
-        self.metrics.set_leader_state(Some(LeaderState { index, registrations }));
+        self.metrics.set_leader_state(Some(LeaderState { index, registrations, queues: state.queues() }));
         self.health.start();
         let mut tasks = JoinSet::new();
         let synced = watches::start(&self.client, &self.settings.namespaces, &state, &mut tasks);

@@ -5,7 +5,7 @@ use super::index::Index;
 use super::metrics::Metrics;
 use super::secret_refs::SecretWatches;
 use super::tombstones::Tombstones;
-use super::workqueue::{RegistrationKey, WorkQueue};
+use super::workqueue::{RegistrationKey, WorkQueue, WorkQueues};
 use crate::adapters::Clock;
 use crate::adapters::kube::store::KubeStore;
 use crate::api::{Object, ObjectRef};
@@ -25,7 +25,7 @@ pub struct ControllerState {
     pub index: Arc<RwLock<Index>>,
     pub queue: Arc<WorkQueue<ObjectRef>>,
     pub accounts: Accounts,
-    pub account_queue: WorkQueue<String>,
+    pub account_queue: Arc<WorkQueue<String>>,
     pub registrations: Arc<Registrations>,
     pub registration_queue: Arc<WorkQueue<RegistrationKey>>,
     pub tombstones: Tombstones,
@@ -49,11 +49,20 @@ impl ControllerState {
             queue: Arc::default(),
             registrations: Arc::new(Registrations::new(allowlist.portainer)),
             accounts: Accounts::new(allowlist),
-            account_queue: WorkQueue::default(),
+            account_queue: Arc::default(),
             registration_queue: Arc::default(),
             tombstones: Tombstones::default(),
             secret_watches: SecretWatches::default(),
             metrics,
+        }
+    }
+
+    /// The queues, for those who only add to them or ask how old they are.
+    pub fn queues(&self) -> WorkQueues {
+        WorkQueues {
+            objects: Arc::clone(&self.queue),
+            accounts: Arc::clone(&self.account_queue),
+            registrations: Arc::clone(&self.registration_queue),
         }
     }
 

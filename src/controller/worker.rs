@@ -1,17 +1,15 @@
 //! The worker of a work queue: each key that is due comes in and is reconciled by a task of its own; a key whose
 //! reconcile failed or panicked goes back into the queue after a delay that grows. It knows nothing of what a key names.
 
-use super::workqueue::WorkQueue;
+use super::workqueue::{QueueKey, WorkQueue};
 use crate::adapters::StoreError;
+use crate::adapters::fair::{FairSemaphore, Share};
 use crate::decide::delays::MAX_RETRY_AFTER;
 use crate::reconcile::Permit;
 use futures::FutureExt;
-use std::fmt::Display;
-use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// So many failures in a row are only logged; further ones are reported to the user as well.
@@ -19,9 +17,10 @@ pub const UNREPORTED_FAILURES: u32 = 2;
 
 /// What is done with the keys of one queue.
 pub trait QueueReconciler: Send + Sync + 'static {
-    type Key: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static;
+    type Key: QueueKey;
 
-    /// How many keys are reconciled at the same time, those not counted that have given up their permit.
+    /// How many keys are reconciled at the same time, those not counted that have given up their permit; those of one
+    /// namespace take as many as they leave for others.
     const MAX_CONCURRENT: usize;
     /// The shortest delay after a reconcile that panicked.
     const PANIC_DELAY: Duration = Duration::ZERO;
@@ -35,11 +34,10 @@ pub trait QueueReconciler: Send + Sync + 'static {
 /// Works for ever. Dropped, it stops at once.
 pub async fn run<R: QueueReconciler>(reconciler: R) {
     let reconciler = Arc::new(reconciler);
-    let permits = Arc::new(Semaphore::new(R::MAX_CONCURRENT));
+    let permits = FairSemaphore::new(R::MAX_CONCURRENT, Share::Rest);
     let mut running = JoinSet::new();
     loop {
-        let permit = Permit::take(&permits).await;
-        let key = reconciler.queue().next().await;
+        let (key, permit) = reconciler.queue().next(&permits).await;
         running.spawn(reconcile(Arc::clone(&reconciler), key, permit));
         while running.try_join_next().is_some() {}
     }

@@ -1,14 +1,18 @@
 //! A work queue: keys come in when something changed, is due by the clock, or failed before; each goes out once at a
-//! time. It does nothing with them.
+//! time, in turns of the namespaces. It does nothing with them.
 
+use crate::adapters::fair::{FairSemaphore, RoundRobin};
 use crate::api::ObjectRef;
+use crate::api::account::namespace_of_host;
 use crate::decide::delays::WORK_QUEUE_BACKOFF;
+use crate::reconcile::Permit;
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt::{Display, Formatter};
 use std::hash::Hash;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// A PortainerClient, and a host to be registered; without one, its server is listed.
@@ -33,9 +37,54 @@ impl Display for RegistrationKey {
     }
 }
 
+/// What a work queue holds.
+pub trait QueueKey: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static {
+    /// The namespace whose turn it is, when the key goes out.
+    fn tenant(&self) -> Arc<str>;
+}
+
+impl QueueKey for ObjectRef {
+    fn tenant(&self) -> Arc<str> {
+        Arc::clone(&self.namespace)
+    }
+}
+
+impl QueueKey for RegistrationKey {
+    fn tenant(&self) -> Arc<str> {
+        Arc::clone(&self.client.namespace)
+    }
+}
+
+/// The account of a companion. Those of nodes are the administrator's.
+impl QueueKey for String {
+    fn tenant(&self) -> Arc<str> {
+        Arc::from(namespace_of_host(self).unwrap_or_default())
+    }
+}
+
 pub struct WorkQueue<K> {
     state: Mutex<QueueState<K>>,
     added: Notify,
+}
+
+/// The queues of a leader.
+#[derive(Clone, Default)]
+pub struct WorkQueues {
+    pub objects: Arc<WorkQueue<ObjectRef>>,
+    /// Of companions' accounts.
+    pub accounts: Arc<WorkQueue<String>>,
+    pub registrations: Arc<WorkQueue<RegistrationKey>>,
+}
+
+impl WorkQueues {
+    /// How long the oldest key of each queue and namespace has been waiting.
+    pub fn oldest(&self) -> Vec<(&'static str, BTreeMap<Arc<str>, Duration>)> {
+        vec![
+            ("accounts", self.accounts.oldest()),
+            ("objects", self.objects.oldest()),
+            ("registrations", self.registrations.oldest()),
+        ]
+    }
 }
 
 impl<K> Default for WorkQueue<K> {
@@ -45,10 +94,11 @@ impl<K> Default for WorkQueue<K> {
 }
 
 struct QueueState<K> {
-    ready: VecDeque<K>,
-    /// What is in `ready`.
-    queued: HashSet<K>,
-    in_progress: HashSet<K>,
+    ready: RoundRobin<K>,
+    /// What is in `ready`, and since when.
+    queued: HashMap<K, Instant>,
+    /// Since when each waits, the time in the queue included.
+    in_progress: HashMap<K, Instant>,
     /// Keys in progress that were added meanwhile.
     changed: HashSet<K>,
     /// Keys in progress of which a watch has shown what may be their own write.
@@ -59,7 +109,7 @@ struct QueueState<K> {
     failures: HashMap<K, u32>,
 }
 
-impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
+impl<K: QueueKey> WorkQueue<K> {
     /// Queues a key; one in progress comes again after that.
     pub fn add(&self, key: K) {
         self.state.lock().add(key);
@@ -69,7 +119,7 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     /// Queues a key because of what may be its own write: while it is in progress, [`WorkQueue::done`] decides.
     pub fn add_unless_own_write(&self, key: K) {
         let mut state = self.state.lock();
-        if state.in_progress.contains(&key) {
+        if state.in_progress.contains_key(&key) {
             state.own_writes.insert(key);
             return;
         }
@@ -78,14 +128,17 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
         self.added.notify_one();
     }
 
-    /// The next key; it is in progress until [`WorkQueue::done`] or [`WorkQueue::failed`].
-    pub async fn next(&self) -> K {
+    /// The next key, and a permit of its namespace; it is in progress until [`WorkQueue::done`] or
+    /// [`WorkQueue::failed`]. One waits at a time.
+    pub async fn next(&self, permits: &Arc<FairSemaphore>) -> (K, Permit) {
         loop {
-            let added = self.added.notified();
-            if let Some(key) = self.state.lock().start() {
-                return key;
+            if let Some(started) = self.state.lock().start(|tenant| Permit::try_take(permits, tenant)) {
+                return started;
             }
-            added.await;
+            tokio::select! {
+                () = self.added.notified() => {}
+                () = permits.freed() => {}
+            }
         }
     }
 
@@ -127,8 +180,9 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
     /// Holds a key back, whatever changes, since the server asked for it; [`WorkQueue::release`] ends that.
     pub fn hold(&self, key: &K) {
         let mut state = self.state.lock();
-        state.ready.retain(|ready| ready != key);
-        state.queued.remove(key);
+        if state.queued.remove(key).is_some() {
+            state.ready.remove(&key.tenant(), key);
+        }
         state.held.insert(key.clone());
     }
 
@@ -157,6 +211,17 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
         state.failures.remove(key);
     }
 
+    /// How long the oldest key of each namespace has been waiting, in the queue and in progress.
+    pub fn oldest(&self) -> BTreeMap<Arc<str>, Duration> {
+        let mut oldest: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
+        let state = self.state.lock();
+        for (key, since) in state.queued.iter().chain(&state.in_progress) {
+            let age = oldest.entry(key.tenant()).or_default();
+            *age = since.elapsed().max(*age);
+        }
+        oldest
+    }
+
     /// True where no key is queued or in progress.
     pub fn is_idle(&self) -> bool {
         let state = self.state.lock();
@@ -166,28 +231,39 @@ impl<K: Clone + Eq + Hash + Ord> WorkQueue<K> {
 
 impl<K> Default for QueueState<K> {
     fn default() -> QueueState<K> {
-        let (ready, queued, in_progress, changed, own_writes, held) = Default::default();
+        let (queued, in_progress, changed, own_writes, held) = Default::default();
         let (due, due_of, failures) = (BTreeSet::new(), HashMap::new(), HashMap::new());
-        QueueState { ready, queued, in_progress, changed, own_writes, held, due, due_of, failures }
+        QueueState {
+            ready: RoundRobin::default(),
+            queued,
+            in_progress,
+            changed,
+            own_writes,
+            held,
+            due,
+            due_of,
+            failures,
+        }
     }
 }
 
-impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
+impl<K: QueueKey> QueueState<K> {
     fn add(&mut self, key: K) {
-        if self.in_progress.contains(&key) {
+        if self.in_progress.contains_key(&key) {
             self.changed.insert(key);
         } else if self.held.contains(&key) {
             // It is queued when it is released.
-        } else if self.queued.insert(key.clone()) {
-            self.ready.push_back(key);
+        } else if !self.queued.contains_key(&key) {
+            self.queued.insert(key.clone(), Instant::now());
+            self.ready.push(&key.tenant(), key);
         }
     }
 
-    fn start(&mut self) -> Option<K> {
-        let key = self.ready.pop_front()?;
-        self.queued.remove(&key);
-        self.in_progress.insert(key.clone());
-        Some(key)
+    fn start<P>(&mut self, admit: impl FnMut(&Arc<str>) -> Option<P>) -> Option<(K, P)> {
+        let (key, permit) = self.ready.pop(admit)?;
+        let since = self.queued.remove(&key).unwrap_or_else(Instant::now);
+        self.in_progress.insert(key.clone(), since);
+        Some((key, permit))
     }
 
     fn finish(&mut self, key: &K) {
@@ -211,10 +287,73 @@ impl<K: Clone + Eq + Hash + Ord> QueueState<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::fair::Share;
     use crate::api::{Kind, ObjectName, ObjectRef};
 
     fn host(name: &str) -> ObjectRef {
         ObjectRef::new(Kind::DockerHostCert, "home", ObjectName::joined(name))
+    }
+
+    async fn next(queue: &WorkQueue<ObjectRef>) -> ObjectRef {
+        queue.next(&FairSemaphore::new(1, Share::All)).await.0
+    }
+
+    /// What is reconciled, a key a second in each place, until nothing is left: the second in which each key began.
+    fn simulate(queue: &WorkQueue<ObjectRef>, seconds: impl Fn(&ObjectRef) -> u32) -> HashMap<ObjectRef, u32> {
+        let permits = FairSemaphore::new(8, Share::Rest);
+        let (mut began, mut working) = (HashMap::new(), Vec::new());
+        for now in 0.. {
+            working.retain(|(key, end, _): &(ObjectRef, u32, Permit)| {
+                let ended = *end <= now;
+                if ended {
+                    queue.done(key, None, || true);
+                }
+                !ended
+            });
+            while let Some((key, permit)) = queue.state.lock().start(|tenant| Permit::try_take(&permits, tenant)) {
+                began.insert(key.clone(), now);
+                working.push((key.clone(), now + seconds(&key), permit));
+            }
+            if queue.is_idle() {
+                break;
+            }
+        }
+        began
+    }
+
+    #[test]
+    fn a_namespace_with_thousands_of_keys_delays_no_other() {
+        let queue = WorkQueue::default();
+        let of = |namespace: &str, number: u32| ObjectRef::new(Kind::DockerHostCert, namespace, &number.to_string());
+        (0..2000).for_each(|number| queue.add(of("hostile", number)));
+        (0..8).for_each(|number| queue.add(of("victim", number)));
+        let began = simulate(&queue, |_| 1);
+        assert!((0..8).all(|number| began[&of("victim", number)] < 4), "the victim's turn came after the others'");
+        assert_eq!(began.len(), 2008);
+    }
+
+    #[test]
+    fn a_namespace_whose_keys_hang_keeps_places_free_for_others() {
+        let queue = WorkQueue::default();
+        let of = |namespace: &str, number: u32| ObjectRef::new(Kind::DockerHostCert, namespace, &number.to_string());
+        (0..50).for_each(|number| queue.add(of("hostile", number)));
+        (0..8).for_each(|number| queue.add(of("victim", number)));
+        let began = simulate(&queue, |key| if &*key.namespace == "hostile" { 300 } else { 1 });
+        assert!((0..8).all(|number| began[&of("victim", number)] < 8), "the victim waits for what hangs");
+    }
+
+    #[tokio::test]
+    async fn a_key_waits_from_when_it_came_until_it_is_done() {
+        let queue = WorkQueue::default();
+        queue.add(host("a"));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let key = next(&queue).await;
+        queue.add(ObjectRef::new(Kind::DockerCA, "away", "b"));
+        let oldest = queue.oldest();
+        assert!(oldest["home"] >= Duration::from_millis(20));
+        assert!(oldest["away"] < oldest["home"]);
+        queue.done(&key, None, || true);
+        assert_eq!(queue.oldest().keys().map(|tenant| &**tenant).collect::<Vec<_>>(), ["away"]);
     }
 
     #[tokio::test]
@@ -222,11 +361,11 @@ mod tests {
         let queue = WorkQueue::default();
         queue.add(host("a"));
         queue.add(host("a"));
-        let key = queue.next().await;
-        assert!(tokio::time::timeout(Duration::from_millis(50), queue.next()).await.is_err());
+        let key = next(&queue).await;
+        assert!(tokio::time::timeout(Duration::from_millis(50), next(&queue)).await.is_err());
         queue.add(host("a"));
         queue.done(&key, None, || true);
-        assert_eq!(queue.next().await, host("a"));
+        assert_eq!(next(&queue).await, host("a"));
         queue.done(&key, None, || true);
         assert!(queue.is_idle());
     }
@@ -240,7 +379,7 @@ mod tests {
         queue.enqueue_due(instant(15));
         assert!(queue.is_idle());
         queue.enqueue_due(instant(1_000_000_000));
-        assert_eq!(queue.next().await, host("a"));
+        assert_eq!(next(&queue).await, host("a"));
     }
 
     #[tokio::test]
@@ -248,7 +387,7 @@ mod tests {
         let queue = WorkQueue::default();
         for is_own_write in [true, false] {
             queue.add(host("a"));
-            let key = queue.next().await;
+            let key = next(&queue).await;
             queue.add_unless_own_write(host("a"));
             queue.done(&key, None, || is_own_write);
             assert_eq!(queue.is_idle(), is_own_write);
@@ -263,14 +402,14 @@ mod tests {
         queue.add(host("a"));
         assert!(queue.is_idle());
         queue.release(host("a"));
-        assert_eq!(queue.next().await, host("a"));
+        assert_eq!(next(&queue).await, host("a"));
     }
 
     #[tokio::test]
     async fn a_change_while_the_end_is_judged_is_not_an_own_write() {
         let queue = WorkQueue::default();
         queue.add(host("a"));
-        let key = queue.next().await;
+        let key = next(&queue).await;
         std::thread::scope(|threads| {
             queue.done(&key, None, || {
                 threads.spawn(|| queue.add_unless_own_write(host("a")));

@@ -5,6 +5,7 @@ use super::registration::{Inventory, PendingSyncs};
 use super::state::{LocalState, RunResult};
 use super::status_table::{Row, StatusTable};
 use super::this_host::delivery_to;
+use crate::adapters::fair::{FairSemaphore, Share};
 use crate::adapters::{Clock, DiskStore, StoreError};
 use crate::api::status::CompanionStatus;
 use crate::api::{AUTHORITY_ANNOTATION, IDENTITY_ANNOTATION, Kind, NamespacedName, Object, ObjectRef, Spec};
@@ -14,7 +15,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -141,7 +142,7 @@ impl Runner {
 
     /// Reconciles each object in a task of its own; a leaf waits for its authority, and for nothing else.
     fn start_all(&mut self) -> JoinSet<ReconcileResult> {
-        let permits = Arc::new(Semaphore::new(MAX_CONCURRENT));
+        let permits = FairSemaphore::new(MAX_CONCURRENT, Share::All);
         let mut tasks = JoinSet::new();
         let mut ended = HashMap::new();
         let (authorities, leaves): (Vec<_>, Vec<_>) =
@@ -237,8 +238,8 @@ impl Runner {
     }
 }
 
-async fn reconcile_item(ctx: &Context<DiskStore>, item: WorkItem, permits: &Arc<Semaphore>) -> ReconcileResult {
-    let permit = Permit::take(permits).await;
+async fn reconcile_item(ctx: &Context<DiskStore>, item: WorkItem, permits: &Arc<FairSemaphore>) -> ReconcileResult {
+    let permit = Permit::take(permits, &item.object.at.namespace).await;
     let done = match check_remembered(&ctx.store, &item.object) {
         Ok(()) => reconcile(ctx, &item.object, &item.related, &permit).await,
         Err(error) => Err(error),

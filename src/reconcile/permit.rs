@@ -1,20 +1,27 @@
-//! A permit to work at the same time as others. It is given up while a slow key is made, so that nobody waits for that.
+//! A permit to work at the same time as others, given in turns of the namespaces. It is given up during slow work, so
+//! that nobody waits for that.
 
+use crate::adapters::fair::{FairPermit, FairSemaphore};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 #[derive(Debug)]
 pub struct Permit {
-    permits: Option<Arc<Semaphore>>,
-    held: Mutex<Option<OwnedSemaphorePermit>>,
+    permits: Option<(Arc<FairSemaphore>, Arc<str>)>,
+    held: Mutex<Option<FairPermit>>,
 }
 
 impl Permit {
     /// Waits for one of `permits`.
-    pub async fn take(permits: &Arc<Semaphore>) -> Permit {
-        let permit = Arc::clone(permits).acquire_owned().await.expect("the semaphore is never closed");
-        Permit { permits: Some(Arc::clone(permits)), held: Mutex::new(Some(permit)) }
+    pub async fn take(permits: &Arc<FairSemaphore>, namespace: &Arc<str>) -> Permit {
+        let held = permits.acquire(namespace).await;
+        Permit { permits: Some((Arc::clone(permits), Arc::clone(namespace))), held: Mutex::new(Some(held)) }
+    }
+
+    /// One of `permits`, if there is one for that namespace now.
+    pub fn try_take(permits: &Arc<FairSemaphore>, namespace: &Arc<str>) -> Option<Permit> {
+        let held = permits.try_acquire(namespace)?;
+        Some(Permit { permits: Some((Arc::clone(permits), Arc::clone(namespace))), held: Mutex::new(Some(held)) })
     }
 
     /// A permit where there is no limit.
@@ -26,13 +33,13 @@ impl Permit {
     pub async fn without<T>(&self, work: impl Future<Output = T>) -> T {
         self.set(None);
         let done = work.await;
-        if let Some(permits) = &self.permits {
-            self.set(Arc::clone(permits).acquire_owned().await.ok());
+        if let Some((permits, namespace)) = &self.permits {
+            self.set(Some(permits.acquire(namespace).await));
         }
         done
     }
 
-    fn set(&self, permit: Option<OwnedSemaphorePermit>) {
+    fn set(&self, permit: Option<FairPermit>) {
         *self.held.lock() = permit;
     }
 }
