@@ -41,6 +41,7 @@ fn settings(args: &ControllerArgs, config: &Config) -> ControllerSettings {
     ControllerSettings {
         namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
         admin: args.admin_address,
+        probes: args.probe_address,
         lease_namespace: args.lease_namespace.clone().unwrap_or_else(|| config.default_namespace.clone()),
         allowlist: Allowlist {
             companions: args.companion_namespace.clone().filter(|name| !name.is_empty()),

@@ -1,20 +1,23 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
+use super::exposition::CachedExposition;
 use super::metrics::Metrics;
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
-use axum::routing::get;
+use crate::adapters::net::http_server::{self, HttpAnswer};
+use hyper::StatusCode;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use tokio::net::TcpListener;
 
+const TEXT: &str = "text/plain; charset=utf-8";
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 /// The admin address is taken or not there.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to listen on {address} (--admin-address): {source}")]
+#[error("failed to listen on {address} ({flag}): {source}")]
 pub struct ListenError {
     address: SocketAddr,
+    flag: &'static str,
     source: std::io::Error,
 }
 
@@ -42,12 +45,15 @@ impl Health {
         self.0.store(READY, Ordering::SeqCst);
     }
 
-    fn answer(&self) -> (StatusCode, &'static str) {
-        match self.0.load(Ordering::SeqCst) {
-            STANDING_BY => (StatusCode::OK, "standing by\n"),
-            READY => (StatusCode::OK, "leading\n"),
-            _ => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
-        }
+    fn answer(&self, path: &str) -> Option<HttpAnswer> {
+        let (status, text) = match (path, self.0.load(Ordering::SeqCst)) {
+            ("/healthz", _) => (StatusCode::OK, "ok\n"),
+            ("/readyz", STANDING_BY) => (StatusCode::OK, "standing by\n"),
+            ("/readyz", READY) => (StatusCode::OK, "leading\n"),
+            ("/readyz", _) => (StatusCode::SERVICE_UNAVAILABLE, "starting\n"),
+            _ => return None,
+        };
+        Some((status, TEXT, text.into()))
     }
 }
 
@@ -60,22 +66,33 @@ pub async fn listen(
     metrics: Arc<Metrics>,
     health: Arc<Health>,
 ) -> Result<SocketAddr, ListenError> {
-    let failed = |source| ListenError { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let bound = listener.local_addr().map_err(failed)?;
-    let routes = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(move || async move { health.answer() }))
-        .route("/metrics", get(move || async move { exposition(&metrics) }));
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, routes).await {
-            tracing::error!(%error, "the admin server ended");
+    let (listener, bound) = bind(address, "--admin-address").await?;
+    let exposition = Arc::new(CachedExposition::new(metrics));
+    tokio::spawn(http_server::serve(listener, move |path| {
+        let (health, exposition) = (Arc::clone(&health), Arc::clone(&exposition));
+        async move {
+            match path.as_str() {
+                "/metrics" => Some((StatusCode::OK, OPENMETRICS, exposition.text().await)),
+                path => health.answer(path),
+            }
         }
-    });
+    }));
     Ok(bound)
 }
 
-fn exposition(metrics: &Metrics) -> impl IntoResponse + use<> {
-    let kind = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    (kind, metrics.exposition())
+/// The same without `/metrics`.
+///
+/// # Errors
+/// [`ListenError`].
+pub async fn listen_for_probes(address: SocketAddr, health: Arc<Health>) -> Result<SocketAddr, ListenError> {
+    let (listener, bound) = bind(address, "--probe-address").await?;
+    tokio::spawn(http_server::serve(listener, move |path| std::future::ready(health.answer(&path))));
+    Ok(bound)
+}
+
+async fn bind(address: SocketAddr, flag: &'static str) -> Result<(TcpListener, SocketAddr), ListenError> {
+    let failed = |source| ListenError { address, flag, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
 }

@@ -10,6 +10,7 @@
 mod account_reconciler;
 mod account_watches;
 pub mod admin;
+mod exposition;
 pub mod index;
 mod informer;
 pub mod metrics;

@@ -31,6 +31,8 @@ pub struct ControllerSettings {
     pub namespaces: Vec<String>,
     /// Address of `/healthz`, `/readyz` and `/metrics`.
     pub admin: SocketAddr,
+    /// Another address of `/healthz` and `/readyz`.
+    pub probes: Option<SocketAddr>,
     pub lease_namespace: String,
     /// Its name, in events and in the Lease; no other replica has it.
     pub identity: String,
@@ -51,6 +53,10 @@ pub async fn run(
     let (metrics, health) = (Arc::new(Metrics::default()), Arc::new(Health::default()));
     let address = admin::listen(settings.admin, Arc::clone(&metrics), Arc::clone(&health)).await?;
     tracing::info!(%address, identity = settings.identity, "serving /healthz, /readyz and /metrics");
+    if let Some(probes) = settings.probes {
+        let probes = admin::listen_for_probes(probes, Arc::clone(&health)).await?;
+        tracing::info!(%probes, "serving /healthz and /readyz");
+    }
     let leadership =
         Leadership::new(client.clone(), &settings.lease_namespace, LEASE_NAME, &settings.identity, clock.clone());
     let replica = Replica { client, settings, clock, metrics, health };

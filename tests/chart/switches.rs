@@ -290,7 +290,8 @@ fn network_policies_let_through_what_each_needs() -> anyhow::Result<()> {
         policies.map(|policy| policy["spec"]["ingress"].clone()).collect::<Vec<_>>()
     };
     let admin = json!([{"protocol": "TCP", "port": "admin"}]);
-    assert_eq!(ingress(&chart), [json!([{"ports": admin}]), json!([])]);
+    let probes = json!([{"protocol": "TCP", "port": "probes"}]);
+    assert_eq!(ingress(&chart), [json!([{"ports": admin}, {"ports": probes}]), json!([])]);
     let from = rendered(r#"networkPolicy={"enabled":true,"metricsFrom":[{"namespaceSelector":{}}]}"#)?;
     let peers = &ingress(&from)[0][0]["from"];
     assert_eq!(peers[0], json!({"namespaceSelector": {}}));

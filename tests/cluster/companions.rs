@@ -456,6 +456,7 @@ async fn a_companion_that_says_nothing_for_ten_minutes_is_called_silent() -> any
     let settings = ControllerSettings {
         namespaces: vec![fixture.home.name.clone()],
         admin: ([127, 0, 0, 1], 0).into(),
+        probes: None,
         lease_namespace: fixture.home.name.clone(),
         identity: "silent".into(),
         allowlist: Allowlist {

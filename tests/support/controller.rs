@@ -15,6 +15,7 @@ pub struct Controller {
     child: Child,
     log: PathBuf,
     address: String,
+    probes: String,
 }
 
 impl Controller {
@@ -34,7 +35,7 @@ impl Controller {
         let log = cluster.dir().join(format!("{name}-{}.log", unique()));
         let mut command = Command::new(binary);
         command
-            .args(["controller", "--admin-address", "127.0.0.1:0", "--log-format", "json", "--identity", name])
+            .args(["controller", "--admin-address", "127.0.0.1:0", "--probe-address", "127.0.0.1:0", "--log-format", "json", "--identity", name])
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(arguments)
@@ -43,17 +44,19 @@ impl Controller {
             .stderr(std::fs::File::create(&log)?)
             .process_group(cluster.process_group());
         let child = command.spawn().context("failed to start dockseal controller")?;
-        let mut controller = Controller { child, log, address: String::new() };
-        controller.address = controller.admin_address().await?;
+        let mut controller = Controller { child, log, address: String::new(), probes: String::new() };
+        controller.address = controller.logged("address").await?;
+        controller.probes = controller.logged("probes").await?;
         Ok(controller)
     }
 
-    async fn admin_address(&mut self) -> anyhow::Result<String> {
+    /// An address that it logs at its start.
+    async fn logged(&mut self, field: &str) -> anyhow::Result<String> {
         let deadline = Instant::now() + SOON;
         loop {
             for line in self.log().lines() {
                 let line: serde_json::Value = serde_json::from_str(line).unwrap_or_default();
-                if let Some(address) = line["fields"]["address"].as_str() {
+                if let Some(address) = line["fields"][field].as_str() {
                     return Ok(address.to_owned());
                 }
             }
@@ -71,6 +74,11 @@ impl Controller {
     /// Where it answers, `IP:port`.
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Where it answers nothing but probes.
+    pub fn probes(&self) -> &str {
+        &self.probes
     }
 
     /// Process id.

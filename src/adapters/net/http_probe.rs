@@ -2,7 +2,7 @@
 
 use super::http_get::get;
 use super::tcp::dial;
-use axum::http::Uri;
+use hyper::Uri;
 use std::io;
 use std::time::Duration;
 use tokio::time::timeout;

@@ -2,6 +2,7 @@
 
 pub(in crate::adapters) mod http_get;
 pub mod http_probe;
+pub mod http_server;
 pub(in crate::adapters) mod tcp;
 pub mod tls_client;
 pub(in crate::adapters) mod tls_verifier;

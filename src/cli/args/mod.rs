@@ -106,7 +106,7 @@ pub enum Command {
 pub struct ProbeArgs {
     /// Address, like `http://dockseal-controller.dockseal:8080/readyz`
     #[arg(value_name = "URL")]
-    pub url: axum::http::Uri,
+    pub url: hyper::Uri,
     /// How long it asks: seconds, minutes or hours, like 60s, 5m or 1h
     #[arg(long, value_name = "SPAN", default_value = "60s", value_parser = span)]
     pub timeout: Duration,
@@ -309,6 +309,9 @@ pub struct ControllerArgs {
     /// Address of /healthz, /readyz and /metrics; port 0 takes a free one
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:8080", env = "DOCKSEAL_ADMIN_ADDRESS")]
     pub admin_address: SocketAddr,
+    /// Address of /healthz and /readyz alone, so that whoever asks for metrics delays no probe; port 0 takes a free one
+    #[arg(long, value_name = "IP:PORT", env = "DOCKSEAL_PROBE_ADDRESS")]
+    pub probe_address: Option<SocketAddr>,
     /// How logs are written, to standard error
     #[command(flatten)]
     pub log: LogArgs,

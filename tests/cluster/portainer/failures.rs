@@ -40,6 +40,7 @@ async fn a_controller_comes_back_to_what_failed_and_not_too_soon() -> anyhow::Re
     let settings = ControllerSettings {
         namespaces: vec![namespace.name.clone()],
         admin: ([127, 0, 0, 1], 0).into(),
+        probes: None,
         lease_namespace: namespace.name.clone(),
         identity: "bad-days".into(),
         allowlist: Allowlist::default(),
