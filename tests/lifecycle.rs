@@ -522,6 +522,24 @@ fn two_objects_that_want_one_secret_leave_it_to_one() {
     }
 }
 
+/// Each of a thousand such objects asked for the Secret every minute.
+#[test]
+fn of_many_that_want_a_secret_of_somebody_else_the_first_alone_asks_for_it_each_minute() {
+    let names = ["a", "b", "c", "d"];
+    let spec = |name: &str| json!({"caRef": {"name": "homelab"}, "hostname": name, "secretName": "shared"});
+    let leaves = names.map(|name| object("DockerHostCert", name, spec(name)));
+    let mut sim = settled([authority("1825d")]);
+    let mut foreign = Data::default();
+    foreign.insert("password", b"hunter2".to_vec());
+    sim.store.put(StoredKind::Secrets, &leaves[0].secret(), None, foreign);
+    leaves.iter().for_each(|leaf| sim.apply(leaf.clone()));
+    sim.settle();
+    sim.assert_rests();
+    let soon = sim.now() + SignedDuration::from_mins(2);
+    let asking: Vec<bool> = leaves.iter().map(|leaf| sim.wakes[&leaf.at].is_some_and(|wake| wake <= soon)).collect();
+    assert_eq!(asking, [true, false, false, false]);
+}
+
 #[test]
 fn an_object_made_again_goes_on_with_its_certificate() {
     let leaf = host("pandora", "365d");

@@ -7,7 +7,7 @@ mod openssl;
 #[path = "x509/pem.rs"]
 mod pem;
 
-use dockseal::adapters::random::{KeyGenerator, salt, serial};
+use dockseal::adapters::random::{make_key, salt, serial};
 use dockseal::pki::KeyError;
 use dockseal::pki::certificate::all_from_pem;
 use dockseal::pki::constraints::{Subnet, permit};
@@ -25,8 +25,7 @@ use std::sync::Arc;
 const FAST: [KeyAlgorithm; 3] = [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::Ed25519];
 
 fn key(algorithm: KeyAlgorithm) -> PrivateKey {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(KeyGenerator::new().make(algorithm))
+    make_key(algorithm)
 }
 
 fn dates() -> Dates {

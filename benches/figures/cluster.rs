@@ -4,7 +4,7 @@ use super::server::{CONCURRENCY, Server, difference, words};
 use super::table::{Table, median, raw};
 use crate::support::controller::Controller;
 use dockseal::adapters::Clock;
-use dockseal::adapters::random::{KeyGenerator, serial};
+use dockseal::adapters::random::{make_key, serial};
 use dockseal::adapters::store::LEAF_TYPE;
 use dockseal::api::status::HostCertStatus;
 use dockseal::api::{API_VERSION, DockerHostCert, MANAGED_LABEL, OWNER_ANNOTATION};
@@ -96,9 +96,8 @@ pub fn payload(name: &str, data: &Data) -> Secret {
 
 /// One leaf, for all of them.
 pub async fn leaf() -> Data {
-    let forge = KeyGenerator::new();
     let dates = lifecycle::dates(Clock::system().now(), SignedDuration::from_hours(24), None);
-    let key = forge.make(KeyAlgorithm::EcdsaP256).await;
+    let key = make_key(KeyAlgorithm::EcdsaP256);
     let authority =
         sign::new_authority(&DistinguishedName::of("Bench"), None, key, dates, serial()).expect("a short name");
     let profile = LeafProfile {
@@ -107,7 +106,7 @@ pub async fn leaf() -> Data {
         ip_addresses: vec![[192, 168, 1, 7].into(), [127, 0, 0, 1].into()],
         usage: Usage::Server,
     };
-    let key = forge.make(KeyAlgorithm::EcdsaP256).await;
+    let key = make_key(KeyAlgorithm::EcdsaP256);
     let certificate = authority.sign_leaf(&profile, &key, dates, serial()).expect("a short name");
     material::leaf(&certificate, &key.to_pem(), &authority.certificate.to_pem())
 }

@@ -21,6 +21,7 @@ pub async fn day(server: &Server, table: &mut Table, hosts: usize) -> anyhow::Re
     let settings = ControllerSettings {
         namespaces: vec!["steady".into()],
         admin: ([127, 0, 0, 1], 0).into(),
+        probes: None,
         lease_namespace: "steady".into(),
         identity: "steady".into(),
         allowlist: Default::default(),

@@ -2,6 +2,7 @@
 
 pub mod account_store;
 pub mod clock;
+pub mod descriptors;
 pub mod disk;
 pub mod docker;
 pub mod fair;
@@ -10,6 +11,7 @@ pub mod kube;
 pub mod net;
 pub mod portainer;
 pub mod random;
+pub mod slow_work;
 pub mod store;
 pub mod terminal;
 

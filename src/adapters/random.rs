@@ -1,4 +1,4 @@
-//! Randomness: serial numbers, salts and private keys. A key that takes long to make does not block the others.
+//! Randomness: serial numbers, salts and private keys.
 
 use crate::api::AuthorityIdentity;
 use crate::api::marker::STATE_PREFIX;
@@ -9,7 +9,6 @@ use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{self, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair};
-use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
 const FAILED: &str = "the system's random source answers";
@@ -46,38 +45,9 @@ pub(super) fn random() -> [u8; 16] {
     bytes
 }
 
-/// Makes private keys, RSA ones a few at a time beside everything else: each takes up to seconds of a core.
-#[derive(Debug)]
-pub struct KeyGenerator {
-    slow: Semaphore,
-}
-
-impl KeyGenerator {
-    /// Leaves one core to everything else.
-    pub fn new() -> KeyGenerator {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        KeyGenerator { slow: Semaphore::new(cores.saturating_sub(1).max(1)) }
-    }
-
-    /// Makes a key.
-    pub async fn make(&self, algorithm: KeyAlgorithm) -> PrivateKey {
-        if !is_slow(algorithm) {
-            return make(algorithm);
-        }
-        let _permit = self.slow.acquire().await.expect("the semaphore is never closed");
-        tokio::task::spawn_blocking(move || make(algorithm)).await.expect("making a key does not panic")
-    }
-}
-
 /// A fresh ECDSA P-256 key, which takes no time.
 pub fn quick_key() -> PrivateKey {
-    make(KeyAlgorithm::EcdsaP256)
-}
-
-impl Default for KeyGenerator {
-    fn default() -> KeyGenerator {
-        KeyGenerator::new()
-    }
+    make_key(KeyAlgorithm::EcdsaP256)
 }
 
 /// Whether making a key of that algorithm takes more than a moment.
@@ -85,7 +55,8 @@ pub fn is_slow(algorithm: KeyAlgorithm) -> bool {
     matches!(algorithm, KeyAlgorithm::Rsa(_))
 }
 
-fn make(algorithm: KeyAlgorithm) -> PrivateKey {
+/// Makes a private key: an RSA one takes up to seconds of a core, so it is [`SlowWork`](super::slow_work::SlowWork).
+pub fn make_key(algorithm: KeyAlgorithm) -> PrivateKey {
     PrivateKey::from_der(&der(algorithm)).expect("a key that was just made can be read")
 }
 

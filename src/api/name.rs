@@ -38,6 +38,11 @@ impl ObjectName {
         assert!(is_subdomain(text), "names are put together to a name");
         ObjectName(text.into())
     }
+
+    /// Its text, shared.
+    pub fn shared(&self) -> &Arc<str> {
+        &self.0
+    }
 }
 
 fn is_subdomain(text: &str) -> bool {

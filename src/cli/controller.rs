@@ -5,7 +5,7 @@ use super::kubeconfig::kubeconfig;
 use super::logging;
 use super::signals::stop;
 use crate::adapters::kube::reader::{KubeReader, ReadError};
-use crate::adapters::{Clock, random};
+use crate::adapters::{Clock, descriptors, random};
 use crate::api::ObjectName;
 use crate::controller::{self, ControllerSettings};
 use crate::decide::delivery::Allowlist;
@@ -16,6 +16,7 @@ use std::process::ExitCode;
 /// Runs the controller until SIGTERM or SIGINT.
 pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
     logging::start(&args.log);
+    descriptors::raise_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut config = kubeconfig(args.kubeconfig.as_deref(), args.context.as_deref()).await?;

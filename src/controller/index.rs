@@ -28,6 +28,8 @@ pub struct Index {
     leaves: HashMap<NamespacedName, HashSet<ObjectRef>>,
     portainers: HashMap<ObjectName, HashSet<ObjectRef>>,
     accounts: HashMap<String, BTreeSet<ObjectRef>>,
+    /// Names of Secrets that objects refer to, by namespace, each with these objects.
+    references: HashMap<ObjectName, HashMap<ObjectName, BTreeSet<ObjectRef>>>,
     waiting: BTreeSet<ObjectRef>, // for a turn to restart dockerd
 }
 
@@ -104,6 +106,10 @@ impl Index {
         if let Some(account) = object.account() {
             self.accounts.entry(account).or_default().insert(object.at.clone());
         }
+        for secret in object.referenced_secrets() {
+            let names = self.references.entry(secret.namespace).or_default();
+            names.entry(secret.name).or_default().insert(object.at.clone());
+        }
         self.affected_by(object)
     }
 
@@ -123,12 +129,19 @@ impl Index {
                 hosts.remove(&object.at);
             });
         }
+        for secret in object.referenced_secrets() {
+            drop_from(&mut self.references, &secret.namespace, |names| {
+                drop_from(names, &secret.name, |referrers| {
+                    referrers.remove(&object.at);
+                });
+            });
+        }
         affected
     }
 
     /// The other objects whose reconcile reads this one.
     fn affected_by(&self, object: &Object) -> Vec<ObjectRef> {
-        let mut affected: Vec<ObjectRef> = self.rivals(object).cloned().collect();
+        let mut affected: Vec<ObjectRef> = self.next_in_line(object).cloned().into_iter().collect();
         if object.at.kind == Kind::DockerCA {
             affected.extend(self.leaves_of(&object.at));
         }
@@ -143,10 +156,27 @@ impl Index {
         affected
     }
 
-    fn rivals(&self, object: &Object) -> impl Iterator<Item = &ObjectRef> {
-        let claims = self.claims.get(&object.secret()).into_iter().flatten();
-        let at = object.at.clone();
-        claims.map(|(_, rival)| rival).filter(move |rival| **rival != at)
+    /// The first other object that wants the same Secret. The rest of the line waits for that one, whatever this one does.
+    fn next_in_line(&self, object: &Object) -> Option<&ObjectRef> {
+        let claims = self.claims.get(&object.secret())?;
+        claims.iter().map(|(_, rival)| rival).find(|rival| **rival != object.at)
+    }
+
+    /// The objects that refer to a Secret by name.
+    pub fn referring(&self, secret: &NamespacedName) -> Vec<ObjectRef> {
+        let names = self.references.get(&secret.namespace);
+        names.and_then(|names| names.get(&secret.name)).into_iter().flatten().cloned().collect()
+    }
+
+    /// The names of the Secrets that objects of a namespace refer to.
+    pub fn referenced_in(&self, namespace: &ObjectName) -> Vec<NamespacedName> {
+        let names = self.references.get(namespace).into_iter().flat_map(HashMap::keys);
+        names.map(|name| NamespacedName::new(namespace, name)).collect()
+    }
+
+    /// The namespaces whose objects refer to Secrets by name.
+    pub fn referring_namespaces(&self) -> HashSet<ObjectName> {
+        self.references.keys().cloned().collect()
     }
 
     /// The hosts and clients of a DockerCA.
@@ -258,5 +288,41 @@ where
         if *set == V::default() {
             map.remove(key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn wants(name: &str, second: i64, secret: &str) -> Object {
+        let created = Timestamp::from_second(second).expect("an instant").to_string();
+        let manifest = json!({"apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerClientCert",
+            "metadata": {"namespace": "home", "name": name, "resourceVersion": "1", "creationTimestamp": created},
+            "spec": {"caRef": {"name": "homelab"}, "commonName": name, "secretName": secret}});
+        Object::from_manifest(manifest).expect("it is a DockerClientCert")
+    }
+
+    fn names(affected: &[ObjectRef]) -> Vec<&str> {
+        affected.iter().map(|at| &*at.name).collect()
+    }
+
+    /// Each of many objects that want one Secret woke all the others, whatever it did.
+    #[test]
+    fn of_many_that_want_one_secret_a_change_wakes_the_next_in_line_alone() {
+        let mut index = Index::default();
+        for number in 0..100 {
+            let name = format!("{number:03}");
+            let put = index.put(wants(&name, number, "foreign"));
+            let Affected::Objects(affected) = put else { panic!("a new object affects itself") };
+            assert_eq!(names(&affected), if number == 0 { vec!["000"] } else { vec!["000", &name] });
+        }
+        let first = ObjectRef::new(Kind::DockerClientCert, "home", "000");
+        assert_eq!(names(&index.remove(&first)), ["001"], "the next one has it now");
+        let last = ObjectRef::new(Kind::DockerClientCert, "home", "099");
+        assert_eq!(names(&index.remove(&last)), ["001"]);
+        let older = index.put(wants("older", -1, "foreign"));
+        assert_eq!(older, Affected::Objects(["001", "older"].map(|name| wants(name, 0, "foreign").at).to_vec()));
     }
 }

@@ -1,38 +1,23 @@
-//! The Secrets that DockerCAs and PortainerClients refer to: each is watched by its name, so that no other Secret is
-//! read. A change queues the objects that refer to it.
+//! The Secrets that DockerCAs and PortainerClients refer to: one watch in each namespace where there is such an object
+//! shows the names of its Secrets, not their contents. A change queues the objects that refer to the Secret.
 
 use super::index::Index;
 use super::informer::{Dispatcher, EventHandler, Listing, watch};
-use super::workqueue::{RegistrationKey, WorkQueue};
-use crate::api::{Kind, NamespacedName, Object, ObjectRef};
+use super::workqueue::{RegistrationKey, WorkQueues};
+use crate::adapters::kube::store::place;
+use crate::api::{Kind, NamespacedName, ObjectName, ObjectRef};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 use parking_lot::{Mutex, RwLock};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 
-/// The queues that a Secret's change adds to.
-#[derive(Clone)]
-pub struct Queues {
-    pub objects: Arc<WorkQueue<ObjectRef>>,
-    pub registrations: Arc<WorkQueue<RegistrationKey>>,
-}
-
-impl Queues {
-    fn add(&self, referrer: ObjectRef) {
-        match referrer.kind {
-            Kind::PortainerClient => self.registrations.add(RegistrationKey::server(referrer)),
-            _ => self.objects.add(referrer),
-        }
-    }
-}
-
-/// The watches that run, by Secret. Dropped, they end.
+/// The watches that run, by namespace. Dropped, they end.
 #[derive(Default)]
-pub struct SecretWatches(Mutex<HashMap<NamespacedName, AbortHandle>>);
+pub struct SecretWatches(Mutex<HashMap<ObjectName, AbortHandle>>);
 
 impl Drop for SecretWatches {
     fn drop(&mut self) {
@@ -41,119 +26,129 @@ impl Drop for SecretWatches {
 }
 
 impl SecretWatches {
-    /// Starts and ends watches so that they are those of the Secrets that are referred to now.
-    pub fn update(&self, client: &Client, index: &Arc<RwLock<Index>>, queues: &Queues) {
-        let wanted: HashSet<NamespacedName> = {
-            let index = index.read();
-            referrers(&index).flat_map(|object| object.referenced_secrets()).collect()
-        };
+    /// Starts and ends watches so that they are those of the namespaces in which Secrets are referred to now.
+    pub fn update(&self, client: &Client, index: &Arc<RwLock<Index>>, queues: &WorkQueues) {
         let mut running = self.0.lock();
-        running.retain(|at, watch| {
-            let wanted = wanted.contains(at);
+        let wanted = index.read().referring_namespaces();
+        running.retain(|namespace, watch| {
+            let wanted = wanted.contains(namespace);
             if !wanted {
                 watch.abort();
             }
             wanted
         });
-        for at in wanted {
-            running.entry(at.clone()).or_insert_with(|| {
-                let (index, queues, secret) = (Arc::clone(index), queues.clone(), at.clone());
-                let changed = move || referring(&index, &secret).into_iter().for_each(|object| queues.add(object));
-                tokio::spawn(watch_one(client.clone(), at, changed)).abort_handle()
+        for namespace in wanted {
+            running.entry(namespace.clone()).or_insert_with(|| {
+                let handler = ReferenceHandler { namespace, index: Arc::clone(index), queues: queues.clone() };
+                tokio::spawn(watch_namespace(client.clone(), handler)).abort_handle()
             });
         }
     }
 }
 
-async fn watch_one(client: Client, at: NamespacedName, changed: impl FnMut() + Send) {
-    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &at.namespace);
-    let config = Config::default().fields(&format!("metadata.name={}", at.name));
-    let handler = SecretHandler { at: at.clone(), exists: false, changed };
-    watch(api, config, Dispatcher::new(handler, Some(&at.namespace)), || {}).await;
+async fn watch_namespace(client: Client, handler: ReferenceHandler) {
+    let namespace = handler.namespace.clone();
+    let api: Api<PartialObjectMeta<Secret>> = Api::namespaced(client, &namespace);
+    watch(api, Config::default(), Dispatcher::new(handler, Some(&namespace)), || {}).await;
 }
 
-/// Tells of every change of one Secret, and of its end where a watch that began again no longer shows it.
-struct SecretHandler<F> {
-    at: NamespacedName,
-    exists: bool,
-    changed: F,
+/// Queues the objects that refer to a Secret which changed, or which a list lacks: it may have gone while no watch ran.
+struct ReferenceHandler {
+    namespace: ObjectName,
+    index: Arc<RwLock<Index>>,
+    queues: WorkQueues,
 }
 
-impl<F: FnMut() + Send> EventHandler<PartialObjectMeta<Secret>> for SecretHandler<F> {
-    fn apply(&mut self, _item: PartialObjectMeta<Secret>, _listing: bool) {
-        self.exists = true;
-        (self.changed)();
+impl ReferenceHandler {
+    fn changed(&self, secret: &NamespacedName) {
+        let referring = self.index.read().referring(secret);
+        referring.into_iter().for_each(|object| self.add(object));
     }
 
-    fn delete(&mut self, _item: PartialObjectMeta<Secret>) {
-        self.exists = false;
-        (self.changed)();
-    }
-
-    fn listed(&mut self, list: &Listing) {
-        if self.exists && list.lacks(&self.at) {
-            self.exists = false;
-            (self.changed)();
+    fn add(&self, referrer: ObjectRef) {
+        match referrer.kind {
+            Kind::PortainerClient => self.queues.registrations.add(RegistrationKey::server(referrer)),
+            _ => self.queues.objects.add(referrer),
         }
     }
 }
 
-fn referring(index: &RwLock<Index>, at: &NamespacedName) -> Vec<ObjectRef> {
-    let index = index.read();
-    let refers = |object: &Arc<Object>| object.referenced_secrets().contains(at);
-    referrers(&index).filter(refers).map(|object| object.at.clone()).collect()
-}
+impl EventHandler<PartialObjectMeta<Secret>> for ReferenceHandler {
+    fn apply(&mut self, item: PartialObjectMeta<Secret>, _listing: bool) {
+        place(&item.metadata).iter().for_each(|secret| self.changed(secret));
+    }
 
-/// Objects of the kinds that refer to Secrets by name.
-fn referrers(index: &Index) -> impl Iterator<Item = Arc<Object>> {
-    let kinds = [Kind::DockerCA, Kind::PortainerClient];
-    kinds.into_iter().flat_map(|kind| index.of_kind(kind)).filter_map(|at| index.find(at))
+    fn delete(&mut self, item: PartialObjectMeta<Secret>) {
+        place(&item.metadata).iter().for_each(|secret| self.changed(secret));
+    }
+
+    fn listed(&mut self, list: &Listing) {
+        let referenced = self.index.read().referenced_in(&self.namespace);
+        referenced.iter().filter(|secret| list.lacks(secret)).for_each(|secret| self.changed(secret));
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Object;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
     use kube::runtime::watcher::Event;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use serde_json::json;
+
+    fn authority(name: &str, references: &[&str]) -> Object {
+        let trust: Vec<_> = references.iter().map(|name| json!({"secretRef": {"name": name}})).collect();
+        let manifest = json!({"apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerCA",
+            "metadata": {"namespace": "home", "name": name, "resourceVersion": "1"},
+            "spec": {"subject": {"commonName": name}, "additionalTrust": trust}});
+        Object::from_manifest(manifest).expect("it is a DockerCA")
+    }
+
+    fn secret(name: &str) -> PartialObjectMeta<Secret> {
+        let (name, namespace) = (Some(name.to_owned()), Some("home".to_owned()));
+        let metadata = ObjectMeta { name, namespace, ..ObjectMeta::default() };
+        PartialObjectMeta { metadata, ..PartialObjectMeta::default() }
+    }
 
     #[test]
-    fn a_secret_that_went_while_no_watch_ran_has_changed() {
-        let at = NamespacedName::new("home", "passphrase");
-        let secret = || {
-            let metadata = ObjectMeta {
-                name: Some(at.name.to_string()),
-                namespace: Some(at.namespace.to_string()),
-                ..ObjectMeta::default()
-            };
-            PartialObjectMeta::<Secret> { metadata, ..PartialObjectMeta::default() }
-        };
-        let count = AtomicUsize::new(0);
-        let changed = || {
-            count.fetch_add(1, Ordering::SeqCst);
-        };
-        let mut dispatcher =
-            Dispatcher::new(SecretHandler { at: at.clone(), exists: false, changed }, Some(&at.namespace));
+    fn who_refers_to_a_secret_is_queued_when_it_came_changed_or_went() {
+        let index = Arc::new(RwLock::new(Index::default()));
+        for object in [authority("one", &["shared", "own"]), authority("two", &["shared"])] {
+            index.write().put(object);
+        }
+        let queues = WorkQueues::default();
+        let handler = ReferenceHandler { namespace: "home".into(), index, queues: queues.clone() };
+        let mut dispatcher = Dispatcher::new(handler, Some("home"));
         for (event, expected) in [
-            (Event::Init, 0),
-            (Event::InitDone, 0),
-            (Event::Apply(secret()), 1),
-            (Event::Init, 0),
-            (Event::InitApply(secret()), 1),
-            (Event::InitDone, 0),
-            (Event::Init, 0),
-            (Event::Init, 0),
-            (Event::InitDone, 1),
-            (Event::Init, 0),
-            (Event::InitDone, 0),
-            (Event::Apply(secret()), 1),
-            (Event::Delete(secret()), 1),
-            (Event::Init, 0),
-            (Event::InitDone, 0),
+            (Event::Init, &[][..]),
+            (Event::InitApply(secret("own")), &["one"]),
+            (Event::InitApply(secret("foreign")), &[]),
+            (Event::InitDone, &["one", "two"]), // of the shared one, which is not there
+            (Event::Apply(secret("shared")), &["one", "two"]),
+            (Event::Apply(secret("foreign")), &[]),
+            (Event::Delete(secret("own")), &["one"]),
+            (Event::Init, &[]),
+            (Event::InitApply(secret("shared")), &["one", "two"]),
+            (Event::InitDone, &["one"]),
         ] {
             let what = format!("{event:?}");
             dispatcher.dispatch(event);
-            assert_eq!(count.swap(0, Ordering::SeqCst), expected, "{what}");
+            let queued = queues.objects.drain().into_iter().map(|at| at.name.to_string()).collect::<Vec<_>>();
+            assert_eq!(queued, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn what_nobody_refers_to_any_longer_is_watched_no_more() {
+        let mut index = Index::default();
+        index.put(authority("one", &["shared", "own"]));
+        index.put(authority("two", &["shared"]));
+        let shared = NamespacedName::new("home", "shared");
+        assert_eq!(index.referring(&shared).len(), 2);
+        index.remove(&ObjectRef::new(Kind::DockerCA, "home", "one"));
+        assert_eq!(index.referring(&shared).len(), 1);
+        assert_eq!(index.referenced_in(&"home".into()), [shared]);
+        index.remove(&ObjectRef::new(Kind::DockerCA, "home", "two"));
+        assert!(index.referring_namespaces().is_empty());
     }
 }

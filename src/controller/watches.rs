@@ -3,7 +3,6 @@
 
 use super::account_watches;
 use super::informer::{EventHandler, Informers, InitialSync, Listing};
-use super::secret_refs::Queues;
 use super::state::ControllerState;
 use crate::adapters::kube::guard::Guarded;
 use crate::adapters::kube::store::{owner, place};
@@ -63,12 +62,11 @@ struct ObjectHandler {
 }
 
 impl ObjectHandler {
-    /// Has the Secrets watched that objects refer to now.
+    /// Has the namespaces watched in which objects refer to Secrets now.
     fn watch_references(&self) {
         if matches!(self.kind, Kind::DockerCA | Kind::PortainerClient) {
             let state = &self.state;
-            let (objects, registrations) = (Arc::clone(&state.queue), Arc::clone(&state.registration_queue));
-            state.secret_watches.update(&self.client, &state.index, &Queues { objects, registrations });
+            state.secret_watches.update(&self.client, &state.index, &state.queues());
         }
     }
 }

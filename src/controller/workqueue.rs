@@ -45,13 +45,13 @@ pub trait QueueKey: Clone + Eq + Hash + Ord + Display + Send + Sync + 'static {
 
 impl QueueKey for ObjectRef {
     fn tenant(&self) -> Arc<str> {
-        Arc::clone(&self.namespace)
+        Arc::clone(self.namespace.shared())
     }
 }
 
 impl QueueKey for RegistrationKey {
     fn tenant(&self) -> Arc<str> {
-        Arc::clone(&self.client.namespace)
+        Arc::clone(self.client.namespace.shared())
     }
 }
 
@@ -222,6 +222,14 @@ impl<K: QueueKey> WorkQueue<K> {
         oldest
     }
 
+    /// Takes everything that is queued, in the order of the keys.
+    #[cfg(test)]
+    pub(super) fn drain(&self) -> BTreeSet<K> {
+        let mut state = self.state.lock();
+        state.ready = RoundRobin::default();
+        state.queued.drain().map(|(key, _)| key).collect()
+    }
+
     /// True where no key is queued or in progress.
     pub fn is_idle(&self) -> bool {
         let state = self.state.lock();
@@ -324,7 +332,9 @@ mod tests {
     #[test]
     fn a_namespace_with_thousands_of_keys_delays_no_other() {
         let queue = WorkQueue::default();
-        let of = |namespace: &str, number: u32| ObjectRef::new(Kind::DockerHostCert, namespace, &number.to_string());
+        let of = |namespace: &'static str, number: u32| {
+            ObjectRef::new(Kind::DockerHostCert, namespace, ObjectName::joined(&number.to_string()))
+        };
         (0..2000).for_each(|number| queue.add(of("hostile", number)));
         (0..8).for_each(|number| queue.add(of("victim", number)));
         let began = simulate(&queue, |_| 1);
@@ -335,7 +345,9 @@ mod tests {
     #[test]
     fn a_namespace_whose_keys_hang_keeps_places_free_for_others() {
         let queue = WorkQueue::default();
-        let of = |namespace: &str, number: u32| ObjectRef::new(Kind::DockerHostCert, namespace, &number.to_string());
+        let of = |namespace: &'static str, number: u32| {
+            ObjectRef::new(Kind::DockerHostCert, namespace, ObjectName::joined(&number.to_string()))
+        };
         (0..50).for_each(|number| queue.add(of("hostile", number)));
         (0..8).for_each(|number| queue.add(of("victim", number)));
         let began = simulate(&queue, |key| if &*key.namespace == "hostile" { 300 } else { 1 });

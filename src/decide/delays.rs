@@ -26,6 +26,8 @@ pub const REFRESH_DELAY: Duration = Duration::from_millis(500);
 
 /// Between two checks of an object that belongs to someone else and is in the way: no watch shows it.
 pub const CONFLICT_RECHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+/// The same of an object that is in the way of nobody, since another is before it: that one's end wakes the next in line.
+pub const RIVAL_RECHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 /// Between two checks of a host that waits for its turn to restart dockerd, in case no event wakes it.
 pub const TURN_CHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(5);
 /// Before a host is assigned that another account still has: that account loses its rights first.

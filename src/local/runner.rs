@@ -239,7 +239,7 @@ impl Runner {
 }
 
 async fn reconcile_item(ctx: &Context<DiskStore>, item: WorkItem, permits: &Arc<FairSemaphore>) -> ReconcileResult {
-    let permit = Permit::take(permits, &item.object.at.namespace).await;
+    let permit = Permit::take(permits, item.object.at.namespace.shared()).await;
     let done = match check_remembered(&ctx.store, &item.object) {
         Ok(()) => reconcile(ctx, &item.object, &item.related, &permit).await,
         Err(error) => Err(error),

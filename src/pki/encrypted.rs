@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 
 /// PBKDF2 rounds of what is written; OWASP's figure for HMAC-SHA-256.
 const ROUNDS: u32 = 600_000;
-/// PBKDF2 rounds of what is read at most: above OWASP's highest figure, and a second of a core, some of a small one.
-const MAX_ROUNDS: u32 = 2_000_000;
+/// PBKDF2 rounds of what is read at most: OpenSSL writes 2048, we 600,000. Half a second of a core, more of a small one.
+const MAX_ROUNDS: u32 = 1_000_000;
 /// scrypt memory of what is read at most, in bytes: 128 * N * r. OpenSSL neither writes nor reads more.
 const MAX_SCRYPT_BYTES: u64 = 32 << 20;
 /// scrypt work of what is read at most: the memory, filled p times. About a second of a core.

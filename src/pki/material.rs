@@ -208,10 +208,10 @@ impl Contents {
     }
 }
 
-/// Decrypting one takes a second or more, and a Secret can hold thousands.
-const MAX_ENCRYPTED: usize = 8;
+/// Decrypting one takes half a second or more, a Secret can hold thousands, and an authority has one.
+const MAX_ENCRYPTED: usize = 1;
 
-/// Reads everything in PEM from `data`. Of encrypted keys the first few are opened.
+/// Reads everything in PEM from `data`. Of encrypted keys the first is opened.
 pub fn read_anything(data: &Data, passphrase: Option<&[u8]>) -> Contents {
     let mut contents = Contents::default();
     let mut opened = 0;

@@ -4,6 +4,8 @@
 use super::authority_cache::CachedAuthority;
 use super::context::{Context, Reconciled, RelatedState, report};
 use super::finalizer::in_use;
+use super::leaf;
+use super::opened_secrets::Passphrase;
 use super::permit::Permit;
 use crate::adapters::random::{authority_identity, salt, serial};
 use crate::adapters::store::{AUTHORITY_TYPE, LEAF_TYPE, NewItem, StoredItem, StoredKind};
@@ -18,7 +20,7 @@ use crate::decide::authority::status::{AuthorityOutcome, status};
 use crate::decide::authority::{
     AuthorityPlan, AuthorityStep, DesiredAuthority, ObservedAuthority, Origin, desired, plan,
 };
-use crate::decide::delays::CONFLICT_RECHECK_INTERVAL;
+use crate::decide::delays::{CONFLICT_RECHECK_INTERVAL, RIVAL_RECHECK_INTERVAL};
 use crate::decide::leaf::AuthorityView;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::{self, Contents, Data, StoredAuthority};
@@ -32,8 +34,6 @@ use zeroize::Zeroizing;
 const MAX_STEPS: usize = 8;
 /// A leaf's Secret holds the bundle twice, and 1 MiB in all.
 const MAX_TRUST: usize = 384 * 1024;
-
-type ReadPassphrase = Option<Zeroizing<Vec<u8>>>;
 
 /// Reconciles a DockerCA. With `until` it is being deleted, and signs for its leaves until then.
 pub async fn reconcile<S: Store>(
@@ -58,7 +58,7 @@ pub async fn reconcile<S: Store>(
     let mut outcome = AuthorityOutcome::default();
     let mut remembered = Remembered::by(object);
     for _ in 0..MAX_STEPS {
-        let observation = observe(ctx, object, &desired, related, &remembered).await?;
+        let observation = observe(ctx, object, &desired, related, &remembered, permit).await?;
         let plan = plan(&desired, &observation.observed, ctx.clock.now());
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
         let step = match plan.step.clone() {
@@ -76,7 +76,11 @@ pub async fn reconcile<S: Store>(
             }
             AuthorityStep::Refuse(problem) => {
                 outcome.problem = Some(problem);
-                return finish_closed(ctx, object, Some(&desired), outcome).await;
+                let mut reconciled = finish_closed(ctx, object, Some(&desired), outcome).await?;
+                if related.rival.is_some() {
+                    reconciled.requeue_at = Some(saturating(ctx.clock.now(), RIVAL_RECHECK_INTERVAL));
+                }
+                return Ok(reconciled);
             }
             AuthorityStep::Remember(fingerprint, identity) => {
                 ctx.store.remember(object, &fingerprint, identity).await?;
@@ -118,7 +122,7 @@ struct Observation {
     observed: ObservedAuthority,
     secret: Option<StoredItem>,
     config_map: Option<StoredItem>,
-    passphrase: ReadPassphrase,
+    passphrase: Passphrase,
 }
 
 async fn observe<S: Store>(
@@ -127,15 +131,16 @@ async fn observe<S: Store>(
     desired: &DesiredAuthority,
     related: &RelatedState,
     remembered: &Remembered,
+    permit: &Permit,
 ) -> Result<Observation, StoreError> {
     let passphrase = passphrase(ctx, desired).await?;
     let given = passphrase.as_ref().ok().cloned().flatten();
     let secret = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
     let config_map = ctx.store.read(StoredKind::ConfigMaps, &desired.bundle).await?;
-    let stored = authority_secret(object, secret.as_ref(), given.clone()).await;
+    let stored = authority_secret(ctx, object, secret.as_ref(), given.clone(), permit).await;
     let ours = secret.as_ref().filter(|secret| secret.owner.as_ref() == Some(&object.at));
     let observed = ObservedAuthority {
-        existing: existing(ctx, desired, &stored, given.clone()).await?,
+        existing: existing(ctx, desired, &stored, given.clone(), permit).await?,
         trust: trust(ctx, object).await?,
         bundle: public_bundle(object, config_map.as_ref()),
         passphrase: passphrase.map(|_| ()),
@@ -154,7 +159,7 @@ async fn observe<S: Store>(
 async fn passphrase<S: Store>(
     ctx: &Context<S>,
     desired: &DesiredAuthority,
-) -> Result<Result<ReadPassphrase, Problem>, StoreError> {
+) -> Result<Result<Passphrase, Problem>, StoreError> {
     let Some((from, key)) = &desired.passphrase else { return Ok(Ok(None)) };
     let refuse = |message| Err(Problem::issue(Reason::PassphraseNotFound, message));
     let Some(stored) = ctx.store.read(StoredKind::Secrets, from).await? else {
@@ -169,23 +174,21 @@ async fn passphrase<S: Store>(
     Ok(Ok(Some(Zeroizing::new(line.to_vec()))))
 }
 
-/// Decrypting a key takes a moment of a core, so it runs on a thread of its own.
-async fn authority_secret(object: &Object, secret: Option<&StoredItem>, passphrase: ReadPassphrase) -> AuthoritySecret {
+async fn authority_secret<S>(
+    ctx: &Context<S>,
+    object: &Object,
+    secret: Option<&StoredItem>,
+    passphrase: Passphrase,
+    permit: &Permit,
+) -> AuthoritySecret {
     let Some(secret) = secret else { return AuthoritySecret::Absent };
     if secret.owner.as_ref() != Some(&object.at) {
         return AuthoritySecret::NotOurs(secret.owner.clone());
     }
-    let data = secret.data.clone();
-    let read =
-        on_own_thread(move || material::read_authority(&data, passphrase.as_ref().map(|bytes| bytes.as_slice()))).await;
-    match read {
-        Ok(stored) => AuthoritySecret::Sound(Arc::new(stored)),
-        Err(error) => AuthoritySecret::Unsound(Arc::new(error), secret.authority.clone()),
+    match ctx.opened.read_authority(&ctx.slow, object.at.namespace.shared(), &secret.data, passphrase, permit).await {
+        Ok(stored) => AuthoritySecret::Sound(stored),
+        Err(error) => AuthoritySecret::Unsound(error, secret.authority.clone()),
     }
-}
-
-async fn on_own_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.expect("reading and writing keys does not panic")
 }
 
 /// The Secret to adopt is read only while no authority is stored: it is copied once.
@@ -193,15 +196,17 @@ async fn existing<S: Store>(
     ctx: &Context<S>,
     desired: &DesiredAuthority,
     stored: &AuthoritySecret,
-    passphrase: ReadPassphrase,
+    passphrase: Passphrase,
+    permit: &Permit,
 ) -> Result<Option<Arc<Contents>>, StoreError> {
     let Origin::Existing(from) = &desired.origin else { return Ok(None) };
     if matches!(stored, AuthoritySecret::Sound(_) | AuthoritySecret::NotOurs(_)) {
         return Ok(None);
     }
     let Some(secret) = ctx.store.read(StoredKind::Secrets, from).await? else { return Ok(None) };
-    let read = move || material::read_anything(&secret.data, passphrase.as_ref().map(|bytes| bytes.as_slice()));
-    Ok(Some(Arc::new(on_own_thread(read).await)))
+    Ok(Some(
+        ctx.opened.read_anything(&ctx.slow, desired.object.namespace.shared(), secret.data, passphrase, permit).await,
+    ))
 }
 
 async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec<Certificate>, Problem>, StoreError> {
@@ -261,12 +266,12 @@ async fn apply<S: Store>(
 ) -> Result<Option<Reason>, StoreError> {
     match step {
         AuthorityStep::Make(reason, dates) => {
-            let authority = permit.without(make(ctx, desired, dates)).await;
-            install(ctx, desired, authority, observation).await?;
+            let authority = make(ctx, desired, dates, permit).await;
+            install(ctx, desired, authority, observation, permit).await?;
             Ok(Some(reason))
         }
         AuthorityStep::Adopt(reason, authority) => {
-            install(ctx, desired, authority, observation).await?;
+            install(ctx, desired, authority, observation, permit).await?;
             Ok(Some(reason))
         }
         AuthorityStep::Renew(dates) => {
@@ -286,11 +291,11 @@ async fn apply<S: Store>(
     }
 }
 
-async fn make<S: Store>(ctx: &Context<S>, desired: &DesiredAuthority, dates: Dates) -> Authority {
+async fn make<S: Store>(ctx: &Context<S>, desired: &DesiredAuthority, dates: Dates, permit: &Permit) -> Authority {
     let Origin::New { subject, algorithm, constraints, .. } = &desired.origin else {
         unreachable!("only a new authority is made")
     };
-    let key = ctx.keys.make(*algorithm).await;
+    let key = leaf::make(ctx, desired.object.namespace.shared(), *algorithm, permit).await;
     sign::new_authority(subject, constraints.as_ref(), key, dates, serial()).expect("desired checked the subject")
 }
 
@@ -300,13 +305,19 @@ async fn install<S: Store>(
     desired: &DesiredAuthority,
     authority: Authority,
     observation: &Observation,
+    permit: &Permit,
 ) -> Result<(), StoreError> {
     let trust = observation.observed.trust.clone().unwrap_or_default();
     let own = std::iter::once(authority.certificate.clone());
     let bundle = TrustBundle::new(own.chain(trust)).unexpired(ctx.clock.now());
     let (key, passphrase) = (Arc::clone(&authority.key), observation.passphrase.clone());
-    let seal = move || material::stored_key(&key, passphrase.as_ref().map(|bytes| bytes.as_slice()), &salt());
-    let key_pem = on_own_thread(seal).await;
+    let key_pem = match passphrase {
+        None => key.to_pem(),
+        Some(passphrase) => {
+            let seal = move || material::stored_key(&key, Some(&passphrase), &salt());
+            permit.without(ctx.slow.run(desired.object.namespace.shared(), seal)).await
+        }
+    };
     let data = material::authority(&authority.certificate, key_pem.as_bytes(), &[], &bundle.to_pem());
     write(ctx, &item(desired, &authority.certificate, data, observation), observation.secret.as_ref()).await
 }

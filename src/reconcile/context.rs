@@ -1,7 +1,8 @@
 //! What every reconcile gets and gives: stores, clock and keys, the state of related objects, and what came of it.
 
 use super::authority_cache::AuthorityCache;
-use crate::adapters::random::KeyGenerator;
+use super::opened_secrets::OpenedSecrets;
+use crate::adapters::slow_work::SlowWork;
 use crate::adapters::{Clock, Store, StoreError};
 use crate::api::condition::Reason;
 use crate::api::status::ControllerStatus;
@@ -14,13 +15,15 @@ use k8s_openapi::jiff::Timestamp;
 pub struct Context<S> {
     pub store: S,
     pub clock: Clock,
-    pub keys: KeyGenerator,
+    pub slow: SlowWork,
     pub authorities: AuthorityCache,
+    pub opened: OpenedSecrets,
 }
 
 impl<S: Store> Context<S> {
     pub fn new(store: S, clock: Clock) -> Context<S> {
-        Context { store, clock, keys: KeyGenerator::new(), authorities: AuthorityCache::default() }
+        let (slow, authorities, opened) = Default::default();
+        Context { store, clock, slow, authorities, opened }
     }
 }
 

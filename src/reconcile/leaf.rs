@@ -4,13 +4,13 @@
 use super::authority_cache::CachedAuthority;
 use super::context::{Context, Reconciled, RelatedState, report};
 use super::permit::Permit;
-use crate::adapters::random::{is_slow, serial};
+use crate::adapters::random::{is_slow, make_key, serial};
 use crate::adapters::store::{LEAF_TYPE, NewItem, StoredKind, StoredLeaf};
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::{Object, RENEW_REQUESTED_ANNOTATION};
 use crate::decide::Problem;
-use crate::decide::delays::CONFLICT_RECHECK_INTERVAL;
+use crate::decide::delays::{CONFLICT_RECHECK_INTERVAL, RIVAL_RECHECK_INTERVAL};
 use crate::decide::delivery::stale_report::applicable;
 use crate::decide::delivery::{Deliverer, DeliveryProgress, StoredCertificate, progress};
 use crate::decide::leaf::plan::{LeafSecret, Signer, requeue_at};
@@ -20,7 +20,7 @@ use crate::decide::status::previous_reason;
 use crate::pki::lifecycle::issued_at;
 use crate::pki::material::{self, Data};
 use crate::pki::sign::Dates;
-use crate::pki::{Authority, Certificate, PrivateKey, hex};
+use crate::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey, hex};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub async fn reconcile<S: Store>(
         },
         _ => None,
     };
-    let known = stored(ctx, object).await?;
+    let known = stored(ctx, object, related).await?;
     match attempt(ctx, object, related, permit, entry.as_ref(), known).await {
         // No watch shows a Secret without our label.
         Err(StoreError::Exists(at)) => {
@@ -49,12 +49,17 @@ pub async fn reconcile<S: Store>(
     }
 }
 
-/// The Secret from the cache; from the store itself after a conflict, whose end no watch shows.
-async fn stored<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Option<StoredLeaf>, StoreError> {
+/// The Secret from the cache; from the store itself after a conflict, whose end no watch shows. Of several objects that
+/// want one Secret the first alone asks.
+async fn stored<S: Store>(
+    ctx: &Context<S>,
+    object: &Object,
+    related: &RelatedState,
+) -> Result<Option<StoredLeaf>, StoreError> {
     let at = object.secret();
     let known = ctx.store.leaf(&at).await?;
     let conflict = previous_reason(&object.previous, ConditionType::Issued) == Some(Reason::SecretConflict.as_str());
-    if known.is_some() || !conflict {
+    if known.is_some() || !conflict || related.rival.is_some() {
         return Ok(known);
     }
     Ok(ctx.store.read(StoredKind::Secrets, &at).await?.as_ref().map(StoredLeaf::from))
@@ -83,7 +88,8 @@ async fn attempt<S: Store>(
     match step {
         LeafStep::Keep => {}
         LeafStep::Refuse(problem) => {
-            next = next.or(Some(crate::pki::lifecycle::saturating(now, CONFLICT_RECHECK_INTERVAL)));
+            let recheck = if related.rival.is_some() { RIVAL_RECHECK_INTERVAL } else { CONFLICT_RECHECK_INTERVAL };
+            next = next.or(Some(crate::pki::lifecycle::saturating(now, recheck)));
             outcome.problem = Some(problem);
         }
         LeafStep::Rebundle => rebundle(ctx, &desired, entry).await?,
@@ -209,13 +215,25 @@ async fn issue<S: Store>(
     let kept = if request.keep_key { stored_key(ctx, desired).await? } else { None };
     let key = match kept {
         Some(key) => key,
-        None if is_slow(desired.algorithm) => permit.without(ctx.keys.make(desired.algorithm)).await,
-        None => ctx.keys.make(desired.algorithm).await,
+        None => make(ctx, desired.object.namespace.shared(), desired.algorithm, permit).await,
     };
     let certificate = sign(request, &key);
     let data = material::leaf(&certificate, &key.to_pem(), &request.view.bundle_pem);
     write(ctx, desired, data, stored.map(|stored| stored.version.as_str())).await?;
     Ok(certificate)
+}
+
+/// A new key; a slow one is made without the permit.
+pub(super) async fn make<S>(
+    ctx: &Context<S>,
+    namespace: &Arc<str>,
+    algorithm: KeyAlgorithm,
+    permit: &Permit,
+) -> PrivateKey {
+    match is_slow(algorithm) {
+        true => permit.without(ctx.slow.run(namespace, move || make_key(algorithm))).await,
+        false => make_key(algorithm),
+    }
 }
 
 /// Clients' certificates say whose they are; hosts have their names.

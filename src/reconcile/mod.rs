@@ -9,6 +9,7 @@ mod context;
 pub mod finalizer;
 pub mod host;
 pub mod leaf;
+mod opened_secrets;
 pub mod permit;
 pub mod registration;
 

@@ -2,7 +2,7 @@
 
 use crate::support::scratch::Scratch;
 use anyhow::ensure;
-use dockseal::adapters::random::{KeyGenerator, serial};
+use dockseal::adapters::random::{make_key, serial};
 use dockseal::pki::lifecycle;
 use dockseal::pki::sign::{Dates, LeafProfile};
 use dockseal::pki::{Authority, Certificate, PrivateKey, material};
@@ -99,8 +99,7 @@ spec: {{caRef: {{name: ca}}, commonName: ci, privateKey: {leaf}}}
 
 /// A P-256 key.
 pub fn fresh_key() -> anyhow::Result<PrivateKey> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    Ok(runtime.block_on(KeyGenerator::new().make(dockseal::pki::KeyAlgorithm::EcdsaP256)))
+    Ok(make_key(dockseal::pki::KeyAlgorithm::EcdsaP256))
 }
 
 /// Another authority of the same name and another key.

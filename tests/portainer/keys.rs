@@ -1,7 +1,7 @@
 //! Private keys in the forms in which people have them.
 
 use crate::support::scratch::Scratch;
-use dockseal::adapters::random::KeyGenerator;
+use dockseal::adapters::random::make_key;
 use dockseal::pki::{KeyAlgorithm, PrivateKey};
 
 /// A key and one way to write it.
@@ -23,7 +23,7 @@ pub async fn kinds() -> anyhow::Result<Vec<Kind>> {
     ];
     let mut kinds = vec![];
     for (name, algorithm, traditional) in wanted {
-        let key = KeyGenerator::new().make(algorithm).await;
+        let key = make_key(algorithm);
         let mut pem = key.to_pem().to_string();
         if traditional {
             scratch.write("key.pem", &pem)?;

@@ -35,7 +35,17 @@ impl Controller {
         let log = cluster.dir().join(format!("{name}-{}.log", unique()));
         let mut command = Command::new(binary);
         command
-            .args(["controller", "--admin-address", "127.0.0.1:0", "--probe-address", "127.0.0.1:0", "--log-format", "json", "--identity", name])
+            .args([
+                "controller",
+                "--admin-address",
+                "127.0.0.1:0",
+                "--probe-address",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+                "--identity",
+                name,
+            ])
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(arguments)

@@ -22,6 +22,8 @@ pub struct RequestTimeouts {
     pub connect: Duration,
     /// For an answer.
     pub answer: Duration,
+    /// For the answer to a login, of which there is one at a time for each server.
+    pub login_answer: Duration,
     /// For an answer that Portainer gives after it asked a host: it tries twice, a minute each.
     pub host: Duration,
     /// Between two logins.
@@ -33,6 +35,7 @@ impl Default for RequestTimeouts {
         RequestTimeouts {
             connect: Duration::from_secs(10),
             answer: Duration::from_secs(30),
+            login_answer: Duration::from_secs(10),
             host: Duration::from_secs(150),
             login: Duration::from_secs(60),
         }

@@ -56,7 +56,8 @@ impl Call {
     }
 
     pub(super) fn login(credentials: Zeroizing<Vec<u8>>) -> Call {
-        Call::of_user(Operation::Login, path::AUTH, credentials)
+        let timeout = |timeouts: &RequestTimeouts| timeouts.login_answer;
+        Call { timeout, ..Call::of_user(Operation::Login, path::AUTH, credentials) }
     }
 
     /// Its body is a username and a password.

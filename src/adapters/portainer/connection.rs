@@ -74,6 +74,11 @@ impl ServerAddress {
         })
     }
 
+    /// The same for each way to write its address.
+    pub(super) fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host.trim_end_matches('.').to_ascii_lowercase(), self.port)
+    }
+
     /// Sends once; waits `answer_timeout` for the answer and reads at most `limit` bytes of it.
     pub(super) async fn exchange(
         &self,

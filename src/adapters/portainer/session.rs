@@ -8,6 +8,8 @@ use super::connection::ServerAddress;
 use super::error::{AccessError, PortainerError};
 use crate::portainer::wire;
 use hyper::header::{AUTHORIZATION, HeaderName};
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -16,9 +18,23 @@ use zeroize::Zeroizing;
 /// The header of an API key. Never sent together with a session's token: Portainer then refuses both.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
-/// Held during each login of this process: Portainer counts logins by the address that they come from.
-static LOGINS: Mutex<()> = Mutex::const_new(());
-const MIN_LOGIN_INTERVAL: Duration = Duration::from_millis(150);
+/// A server that is known by two addresses, as with and without TLS, sees twice as many.
+const MIN_LOGIN_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Locks that are held during each login of this process, one for each server: Portainer counts logins by the address
+/// that they come from, and one that hangs must delay no other.
+static LOGINS: LazyLock<LoginLocks> = LazyLock::new(LoginLocks::default);
+
+#[derive(Default)]
+struct LoginLocks(parking_lot::Mutex<HashMap<String, Arc<Mutex<()>>>>);
+
+impl LoginLocks {
+    fn of(&self, server: &ServerAddress) -> Arc<Mutex<()>> {
+        let mut locks = self.0.lock();
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(server.host_and_port()).or_default())
+    }
+}
 
 pub(super) enum Session {
     Key(AuthHeader),
@@ -145,7 +161,8 @@ impl UserSession {
     async fn send_login(&self, server: &ServerAddress, number: u64) -> Result<AuthHeader, PortainerError> {
         let call = Call::login(wire::credentials(&self.username, &self.password));
         let reply = {
-            let _lock = LOGINS.lock().await;
+            let lock = LOGINS.of(server);
+            let _held = lock.lock().await;
             let reply = call.send(server, None).await;
             tokio::time::sleep(MIN_LOGIN_INTERVAL).await;
             reply?

@@ -19,7 +19,7 @@ pub async fn deregister(
     request: &DeregisterRequest,
     report: &EnvironmentReport,
 ) -> Result<Deregistration, RegistrationProblem> {
-    let _name = server.lock_name(&request.desired.name).await;
+    let _name = server.lock_name(namespace, &request.desired.name).await;
     let _permit = server.permit().await;
     let plan = plan_deregistration(request, namespace, &server.snapshot(), report);
     match &plan {

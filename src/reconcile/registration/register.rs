@@ -34,7 +34,7 @@ pub async fn register(
     if let Some(outcome) = without_calls(server, &request) {
         return outcome;
     }
-    let _name = server.lock_name(&request.desired.name).await;
+    let _name = server.lock_name(&request.namespace, &request.desired.name).await;
     let _permit = server.permit().await;
     run_steps(server, &request, clock).await
 }

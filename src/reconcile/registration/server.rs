@@ -85,9 +85,10 @@ impl RegistrationServer {
         self.initialize
     }
 
-    /// Waits until no other sync of this process works on an environment of that name.
-    pub(super) async fn lock_name(&self, name: &str) -> OwnedMutexGuard<()> {
-        let lock = self.names.of(&self.snapshot().instance, name);
+    /// Waits until no other sync of that namespace works on an environment of that name. A server may say that it is
+    /// another one, so namespaces never wait for each other.
+    pub(super) async fn lock_name(&self, namespace: &str, name: &str) -> OwnedMutexGuard<()> {
+        let lock = self.names.of(namespace, &self.snapshot().instance, name);
         lock.lock_owned().await
     }
 
@@ -212,10 +213,25 @@ fn identity(access: &Access, credential: &ServerCredential, initialize: bool) ->
 pub struct NameLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 
 impl NameLocks {
-    /// The lock of a name in a server.
-    fn of(&self, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+    /// The lock of a name in a server, for a namespace.
+    fn of(&self, namespace: &str, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut names = self.0.lock();
         names.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(names.entry(format!("{instance} {name}")).or_default())
+        Arc::clone(names.entry(format!("{namespace} {instance} {name}")).or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server can say that it is another one, and hang.
+    #[test]
+    fn a_name_is_locked_for_its_namespace_alone() {
+        let names = NameLocks::default();
+        let lock = names.of("home", "instance", "pandora");
+        assert!(Arc::ptr_eq(&lock, &names.of("home", "instance", "pandora")));
+        assert!(!Arc::ptr_eq(&lock, &names.of("hostile", "instance", "pandora")));
+        assert!(!Arc::ptr_eq(&lock, &names.of("home", "other", "pandora")));
     }
 }

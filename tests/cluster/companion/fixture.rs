@@ -8,7 +8,7 @@ use crate::support::helm;
 use crate::support::scratch::Scratch;
 use anyhow::{Context, ensure};
 use dockseal::adapters::Clock;
-use dockseal::adapters::random::{KeyGenerator, serial};
+use dockseal::adapters::random::{make_key, serial};
 use dockseal::pki::material::{self, Data};
 use dockseal::pki::name::DistinguishedName;
 use dockseal::pki::profile::Usage;
@@ -163,7 +163,7 @@ impl HostFixture {
     }
 
     async fn leaf(&self) -> anyhow::Result<(Data, Certificate)> {
-        let key = KeyGenerator::new().make(KeyAlgorithm::EcdsaP256).await;
+        let key = make_key(KeyAlgorithm::EcdsaP256);
         let profile = LeafProfile {
             common_name: "pandora.bodkys.house".into(),
             dns_names: vec!["pandora.bodkys.house".into()],
@@ -281,7 +281,7 @@ fn merge(into: &mut Value, more: &Value) {
 }
 
 async fn authority() -> anyhow::Result<Authority> {
-    let key = KeyGenerator::new().make(KeyAlgorithm::EcdsaP256).await;
+    let key = make_key(KeyAlgorithm::EcdsaP256);
     Ok(sign::new_authority(&DistinguishedName::of("Docker CA"), None, key, dates(48), serial())?)
 }
 

@@ -7,7 +7,7 @@ use crate::support::portainer::{Fault, Portainer};
 use anyhow::{Context, ensure};
 use dockseal::adapters::Clock;
 use dockseal::adapters::portainer::{Access, MachineNetwork, Network, RequestTimeouts, ServerCredential};
-use dockseal::adapters::random::{KeyGenerator, serial};
+use dockseal::adapters::random::{make_key, serial};
 use dockseal::api::registrar::Registrar as Who;
 use dockseal::api::status::EnvironmentReport;
 use dockseal::api::{Kind, ObjectRef};
@@ -309,7 +309,7 @@ async fn an_environment_that_is_made_after_all_is_found() -> anyhow::Result<()> 
 }
 
 async fn key() -> PrivateKey {
-    KeyGenerator::new().make(KeyAlgorithm::EcdsaP256).await
+    make_key(KeyAlgorithm::EcdsaP256)
 }
 
 /// An authority.

@@ -140,3 +140,24 @@ async fn the_first_administrator_is_made_once() {
     assert!(matches!(portainer.initialize().await, Err(PortainerError::Forbidden(_))), "a key is no user");
     assert_eq!(fake.lines(), ["GET /api/users/admin/check"]);
 }
+
+/// One lock for all logins of the process let ten servers that do not answer keep every other waiting for minutes.
+#[tokio::test]
+async fn a_login_that_hangs_delays_no_other_server() {
+    let tarpit = Fake::plain(|_| None).await;
+    let patient = {
+        let password = Zeroizing::new(PASSWORD.to_owned());
+        let credential = ServerCredential::Password { username: "admin".into(), password };
+        let timeouts = RequestTimeouts { login_answer: Duration::from_secs(600), ..timeouts() };
+        PortainerApi::new(&Access { timeouts, ..access(format!("http://127.0.0.1:{}", tarpit.port)) }, credential)
+    };
+    let patient = patient.unwrap();
+    let hanging = tokio::spawn(async move { patient.me().await });
+    while tarpit.count(LOGIN) == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let fake = sessions(0).await;
+    let asked = tokio::time::timeout(Duration::from_secs(60), of_user(&fake).me()).await;
+    assert!(asked.expect("it waits for the other server").is_ok());
+    assert!(!hanging.is_finished());
+}
