@@ -19,6 +19,7 @@ pub async fn day(server: &Server, table: &mut Table, hosts: usize) -> anyhow::Re
     let clock = moved(Arc::clone(&offset));
     let (stop, stopped) = oneshot::channel::<()>();
     let settings = ControllerSettings {
+        destinations: dockseal::adapters::net::destinations::Destinations::anywhere(),
         namespaces: vec!["steady".into()],
         admin: ([127, 0, 0, 1], 0).into(),
         probes: None,

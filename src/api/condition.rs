@@ -200,6 +200,8 @@ reasons! {
     NotAdministrator,
     /// Portainer does not answer.
     PortainerUnreachable,
+    /// The controller may not connect to the address of Portainer, or of the host's dockerd.
+    DestinationRefused,
     /// Portainer's own certificate is not trusted, or is another name's.
     PortainerNotTrusted,
     /// Portainer has no administrator yet.

@@ -5,6 +5,7 @@ use super::kubeconfig::kubeconfig;
 use super::logging;
 use super::signals::stop;
 use crate::adapters::kube::reader::{KubeReader, ReadError};
+use crate::adapters::net::destinations::Destinations;
 use crate::adapters::{Clock, descriptors, random};
 use crate::api::ObjectName;
 use crate::controller::{self, ControllerSettings};
@@ -39,7 +40,11 @@ pub fn run(args: ControllerArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn settings(args: &ControllerArgs, config: &Config) -> ControllerSettings {
+    let (server, secure) = (&config.cluster_url, config.cluster_url.scheme_str() == Some("https"));
+    let port = server.port_u16().unwrap_or(if secure { 443 } else { 80 });
+    let api_server = (server.host().unwrap_or_default(), port);
     ControllerSettings {
+        destinations: Destinations::only(args.allowed_destinations.clone(), api_server),
         namespaces: args.namespaces.iter().filter(|name| !name.is_empty()).cloned().collect(),
         admin: args.admin_address,
         probes: args.probe_address,

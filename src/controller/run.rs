@@ -12,6 +12,7 @@ use crate::adapters::Clock;
 use crate::adapters::kube::cluster_id::{ClusterIdError, cluster_uid};
 use crate::adapters::kube::lease::Leadership;
 use crate::adapters::kube::store::KubeStore;
+use crate::adapters::net::destinations::Destinations;
 use crate::api::marker::CLUSTER_PREFIX;
 use crate::decide::delays::LEADER_RESTART_DELAY;
 use crate::decide::delivery::Allowlist;
@@ -38,6 +39,8 @@ pub struct ControllerSettings {
     pub identity: String,
     /// What companions may deliver.
     pub allowlist: Allowlist,
+    /// Where it connects to, beside the API server.
+    pub destinations: Destinations,
 }
 
 /// Runs a controller until `stop` is ready, then releases the lease.
@@ -101,7 +104,9 @@ impl Replica {
         let Ok(writer) = self.writer().await else { return };
         let store = KubeStore::new(self.client.clone(), self.settings.identity.clone());
         let (metrics, allowlist) = (Arc::clone(&self.metrics), self.settings.allowlist.clone());
-        let state = Arc::new(ControllerState::new(store, self.clock.clone(), metrics, allowlist, writer));
+        let destinations = self.settings.destinations.clone();
+        let clock = self.clock.clone();
+        let state = Arc::new(ControllerState::new(store, clock, metrics, allowlist, destinations, writer));
         let (index, registrations) = (Arc::clone(&state.index), Arc::clone(&state.registrations));
         self.metrics.set_leader_state(Some(LeaderState { index, registrations, queues: state.queues() }));
         self.health.start();

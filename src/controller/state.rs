@@ -8,6 +8,8 @@ use super::tombstones::Tombstones;
 use super::workqueue::{RegistrationKey, WorkQueue, WorkQueues};
 use crate::adapters::Clock;
 use crate::adapters::kube::store::KubeStore;
+use crate::adapters::net::destinations::Destinations;
+use crate::adapters::portainer::MachineNetwork;
 use crate::api::{Object, ObjectRef};
 use crate::decide::delays::{DUE_CHECK_INTERVAL, SETTLE_CHECK_INTERVAL};
 use crate::decide::delivery::{Allowlist, Deliverer};
@@ -34,20 +36,22 @@ pub struct ControllerState {
 }
 
 impl ControllerState {
-    /// An empty state; `allowlist` says what companions may deliver.
+    /// An empty state; `allowlist` says what companions may deliver, `destinations` where connections are made to.
     pub fn new(
         store: KubeStore,
         clock: Clock,
         metrics: Arc<Metrics>,
         allowlist: Allowlist,
+        destinations: Destinations,
         writer: Option<String>,
     ) -> ControllerState {
+        let network = Arc::new(MachineNetwork(destinations));
         ControllerState {
             writer,
             ctx: Context::new(store, clock),
             index: Arc::default(),
             queue: Arc::default(),
-            registrations: Arc::new(Registrations::new(allowlist.portainer)),
+            registrations: Arc::new(Registrations::over(network, allowlist.portainer)),
             accounts: Accounts::new(allowlist),
             account_queue: Arc::default(),
             registration_queue: Arc::default(),

@@ -285,6 +285,23 @@ fn network_policies_let_through_what_each_needs() -> anyhow::Result<()> {
         ports(&moved, "dockseal-controller")?,
         set(&["UDP 53", "TCP 53", "TCP 8443", "TCP 2376", "TCP 12376", "TCP 1"])
     );
+    let to = |chart: &[Value], name: &str| -> anyhow::Result<Vec<Value>> {
+        let policy = of_kind(chart, "NetworkPolicy").into_iter().find(|policy| policy["metadata"]["name"] == name);
+        let egress = policy.context("it is there")?["spec"]["egress"].as_array().context("it has rules")?.clone();
+        Ok(egress.iter().map(|rule| rule["to"].clone()).collect())
+    };
+    let anywhere = vec![Value::Null; 3];
+    assert_eq!(
+        (to(&chart, "dockseal-controller")?, to(&chart, "dockseal-companion")?),
+        (anywhere.clone(), anywhere.clone())
+    );
+    let narrow =
+        render(&["--set=networkPolicy.enabled=true,controller.allowedDestinations={192.168.0.0/16,fd00::/8}"])?;
+    let networks = json!([{"ipBlock": {"cidr": "192.168.0.0/16"}}, {"ipBlock": {"cidr": "fd00::/8"}}]);
+    assert_eq!(to(&narrow, "dockseal-controller")?, [Value::Null, Value::Null, networks]);
+    assert_eq!(to(&narrow, "dockseal-companion")?, anywhere);
+    let told = container(only(&narrow, "Deployment")?)["args"].to_string();
+    assert!(told.contains(r#""--allowed-destination=192.168.0.0/16","--allowed-destination=fd00::/8""#), "{told}");
     let ingress = |chart: &[Value]| {
         let policies = of_kind(chart, "NetworkPolicy").into_iter();
         policies.map(|policy| policy["spec"]["ingress"].clone()).collect::<Vec<_>>()
@@ -452,6 +469,15 @@ fn values_that_make_no_sense_are_refused_with_a_sentence() -> anyhow::Result<()>
             "enable the companion, or leave it to the controller",
         ),
         ("companion.enabled=false,companion.namespaces={home}", "nothing would deliver; enable the companion"),
+        (
+            "controller.allowedDestinations=null",
+            "controller.allowedDestinations is empty: no Portainer could be reached",
+        ),
+        (
+            "controller.allowedDestinations={10.0.0.7}",
+            "at '/controller/allowedDestinations/0': '10.0.0.7' does not match",
+        ),
+        ("controller.allowedDestinations={portainer.lan/32}", "at '/controller/allowedDestinations/0'"),
         ("companion.audiences=null", "companion.audiences is empty: every token"),
         ("companion.maxUnavailable=0", "companion.maxUnavailable is 0: no upgrade would ever go on"),
         (

@@ -79,7 +79,14 @@ impl Release {
         let kubeconfig = self.cluster.kubeconfig_with_token("release", token.trim())?;
         let said = pod["containers"][0]["args"].as_array().context("it has arguments")?.iter();
         // What every controller of a test is told.
-        let told = ["controller", "--log-format=", "--log-level=", "--admin-address=", "--probe-address="];
+        let told = [
+            "controller",
+            "--log-format=",
+            "--log-level=",
+            "--admin-address=",
+            "--probe-address=",
+            "--allowed-destination=",
+        ];
         let mut arguments: Vec<&str> = said.filter_map(Value::as_str).collect();
         arguments.retain(|said| !told.iter().any(|told| said.starts_with(told)));
         arguments.push("--lease-namespace=dockseal"); // in a pod it knows that

@@ -454,6 +454,7 @@ async fn a_companion_that_says_nothing_for_ten_minutes_is_called_silent() -> any
     let kubeconfig = kube::config::Kubeconfig::read_from(fixture.home.cluster.kubeconfig())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
     let settings = ControllerSettings {
+        destinations: dockseal::adapters::net::destinations::Destinations::anywhere(),
         namespaces: vec![fixture.home.name.clone()],
         admin: ([127, 0, 0, 1], 0).into(),
         probes: None,

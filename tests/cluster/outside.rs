@@ -2,7 +2,7 @@
 
 use crate::fixture::{Namespace, SOON, base64, homelab, secret_bytes};
 use crate::support::controller::Controller;
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -54,6 +54,40 @@ async fn no_key_and_no_passphrase_is_ever_told() -> anyhow::Result<()> {
             assert!(!text.contains(canary), "{place} tell a secret that begins with {:.12}", canary);
         }
     }
+    Ok(())
+}
+
+/// A tenant names the controller's own machine, in several ways, as a Portainer: nobody is asked, and one reason is told.
+#[tokio::test]
+async fn a_portainer_on_the_controllers_machine_is_not_asked() -> anyhow::Result<()> {
+    let namespace = Namespace::new("inward").await?;
+    let (config, scope) = (namespace.cluster.kubeconfig(), namespace.scope());
+    let arguments = [&scope[..], &["--allowed-destination", "0.0.0.0/0", "--allowed-destination", "::/0"]].concat();
+    let controller = Controller::start(namespace.cluster, &config, "inward", &arguments).await?;
+    let listener = std::net::TcpListener::bind("0.0.0.0:0")?;
+    listener.set_nonblocking(true)?;
+    let port = listener.local_addr()?.port();
+    let secret =
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"}, "data": {"apiKey": base64("ptr_a")}});
+    namespace.create(&secret).await?;
+    namespace.apply(&homelab(&[])).await?;
+    let hosts = ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "2130706433"];
+    for (number, host) in hosts.iter().enumerate() {
+        let server =
+            json!({"url": format!("http://{host}:{port}"), "allowHTTP": true, "credentialsSecretRef": {"name": "key"}});
+        let client = json!({
+            "apiVersion": "dockseal.dev/v1alpha1", "kind": "PortainerClient", "metadata": {"name": format!("inward-{number}")},
+            "spec": {"caRef": {"name": "homelab"}, "commonName": "portainer", "server": server}
+        });
+        namespace.create(&client).await?;
+    }
+    for (number, host) in hosts.iter().enumerate() {
+        let refused = |client: &Value| crate::fixture::fails(client, "Registered", "DestinationRefused");
+        let at = format!("portainerclient/inward-{number}");
+        namespace.until(&at, refused).await.with_context(|| format!("{host}: {}", controller.log()))?;
+    }
+    let asked = listener.accept().map(|(_, from)| from);
+    ensure!(asked.is_err(), "a connection was made: {asked:?}");
     Ok(())
 }
 

@@ -49,6 +49,8 @@ impl Controller {
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .args(arguments)
+            // Portainers and Docker hosts of tests listen on loopback.
+            .env("DOCKSEAL_ALLOWED_DESTINATIONS", "0.0.0.0/0,::/0,127.0.0.0/8,::1/128")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(&log)?)

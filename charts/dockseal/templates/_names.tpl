@@ -116,16 +116,28 @@ metricRelabelings:
 {{- end }}
 {{- end }}
 
-{{/* Whom a pod may talk to: DNS, and anybody on those TCP ports. Takes the policy's values and the ports. */}}
+{{/* Whom a pod may talk to: DNS, anybody on those TCP ports, and on further ones those networks, if any are listed. Takes
+the policy's values, the ports, the further ports and the networks. */}}
 {{- define "dockseal.egress" -}}
+{{- $policy := index . 0 }}
 - ports:
-  {{- range (first .).dnsPorts | uniq }}
+  {{- range $policy.dnsPorts | uniq }}
   - {protocol: UDP, port: {{ int . }}}
   - {protocol: TCP, port: {{ int . }}}
   {{- end }}
 - ports:
-  {{- range last . | uniq }}
+  {{- range index . 1 | uniq }}
   - {protocol: TCP, port: {{ int . }}}
+  {{- end }}
+- ports:
+  {{- range index . 2 | uniq }}
+  - {protocol: TCP, port: {{ int . }}}
+  {{- end }}
+  {{- with index . 3 }}
+  to:
+  {{- range . }}
+  - ipBlock: {cidr: {{ . | quote }}}
+  {{- end }}
   {{- end }}
 {{- end }}
 

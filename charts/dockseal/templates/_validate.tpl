@@ -13,6 +13,9 @@
 {{- if lt $replicas 1 }}
 {{- fail (printf "controller.replicas is %d: nobody would issue and renew; give 1 or more, or uninstall the chart, which keeps Secrets and objects" $replicas) }}
 {{- end }}
+{{- if not .Values.controller.allowedDestinations }}
+{{- fail "controller.allowedDestinations is empty: no Portainer could be reached; list networks like 192.168.0.0/16, or leave it out for all" }}
+{{- end }}
 {{- with .Values.controller.podDisruptionBudget }}
 {{- if .enabled }}
 {{- $minimum := not (kindIs "invalid" .minAvailable) }}
@@ -60,6 +63,7 @@
 {{- end }}
 {{- end }}
 {{- include "dockseal.validateExtra" (dict "at" "controller" "values" .Values.controller "said" (dict
+      "--allowed-destination" "controller.allowedDestinations"
       "--admin-address" "controller.service.port for the Service"
       "--companion-directory" "companion.directories"
       "--companion-namespace" "companion.namespace"

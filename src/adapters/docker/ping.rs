@@ -3,8 +3,9 @@
 
 use super::exposure::exposure;
 use super::request::{TIMEOUT, docker_version, may_be_docker, ping_over_tls};
+use crate::adapters::net::destinations::Destinations;
 use crate::adapters::net::http_get::HttpAnswer;
-use crate::adapters::net::tcp::{DialError, dial};
+use crate::adapters::net::tcp::{DialError, dial_within};
 use crate::adapters::net::tls_client::{ClientKeyPair, client_config, tls_error};
 use crate::adapters::net::tls_verifier::RecordingVerifier;
 use crate::docker::exposure::{Exposure, PLAIN_HTTP_PORT, Stranger};
@@ -46,6 +47,9 @@ pub enum PingError {
     /// No connection, or no answer in time.
     #[error("failed to connect: {0}")]
     Closed(String),
+    /// No connection may be made to its address.
+    #[error("no connection may be made to that address")]
+    NotAllowed,
     /// The host's certificate does not verify.
     #[error("failed to trust the host's certificate: {0}")]
     NotTrusted(String),
@@ -75,8 +79,8 @@ pub enum PingError {
 pub async fn docker_ping(
     address: &DockerAddress,
     trust_pem: Option<&[u8]>,
-    cert_pem: &[u8],
-    key_pem: &[u8],
+    (cert_pem, key_pem): (&[u8], &[u8]),
+    destinations: &Destinations,
 ) -> Result<Pinged, PingError> {
     let client = ClientKeyPair { cert: cert_pem.to_vec(), key: key_pem.to_vec().into() };
     let verifier = match trust_pem {
@@ -87,9 +91,11 @@ pub async fn docker_ping(
     let config = client_config(&verifier, Some(&client), DEFAULT_VERSIONS).map_err(PingError::Other)?;
     let name = ServerName::try_from(address.host.clone());
     let name = name.map_err(|_| PingError::Other(format!("{} is neither a name nor an IP address", address.host)))?;
-    let stream = dial((&address.host, address.port), TIMEOUT).await.map_err(|error| match error {
+    let stream = dial_within(destinations, (&address.host, address.port), TIMEOUT).await;
+    let stream = stream.map_err(|error| match error {
         DialError::Unresolved(message) => PingError::Unresolved(message),
         DialError::Closed(_, message) => PingError::Closed(message),
+        DialError::NotAllowed => PingError::NotAllowed,
     })?;
     let at = stream.peer_addr().map_err(|error| PingError::Closed(error.to_string()))?;
     let pinged = async { pinged(ping_over_tls(stream, name, config).await, &verifier) };
@@ -138,7 +144,10 @@ fn of_tls(error: &io::Error) -> PingError {
 fn version(answer: &HttpAnswer) -> Result<Option<String>, PingError> {
     match answer.status_line().contains(" 200 ") && may_be_docker(answer) {
         true => Ok(docker_version(answer)),
-        false => Err(PingError::Other(format!("it answers: {}", sanitize(answer.status_line())))),
+        false => Err(PingError::Other(match answer.status() {
+            Some(code) => format!("it answers with HTTP status {code}, and not as Docker does"),
+            None => "it does not answer as Docker does".to_owned(),
+        })),
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::{AccessError, PortainerError};
 use super::reply::Reply;
 use super::request_metrics::RequestMetrics;
 use super::session::Session;
+use crate::adapters::net::destinations::Destinations;
 use hyper::StatusCode;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
@@ -34,19 +35,21 @@ impl PortainerApi {
     /// # Errors
     /// Where `access` or the credential cannot be parsed.
     pub fn new(access: &Access, credential: ServerCredential) -> Result<PortainerApi, AccessError> {
-        PortainerApi::with_metrics(access, credential, Arc::default())
+        PortainerApi::with_metrics(access, &Destinations::anywhere(), credential, Arc::default())
     }
 
-    /// The same; its requests are counted in `metrics`.
+    /// The same, which connects to `destinations` alone; its requests are counted in `metrics`.
     ///
     /// # Errors
     /// Where `access` or the credential cannot be parsed.
     pub fn with_metrics(
         access: &Access,
+        destinations: &Destinations,
         credential: ServerCredential,
         metrics: Arc<RequestMetrics>,
     ) -> Result<PortainerApi, AccessError> {
-        let client = Client { server: ServerAddress::new(access, metrics)?, session: Session::new(credential)? };
+        let server = ServerAddress::new(access, destinations.clone(), metrics)?;
+        let client = Client { server, session: Session::new(credential)? };
         Ok(PortainerApi(Arc::new(client)))
     }
 

@@ -5,7 +5,8 @@ use super::access::{Access, RequestTimeouts};
 use super::error::{AccessError, PortainerError};
 use super::reply::Reply;
 use super::request_metrics::RequestMetrics;
-use crate::adapters::net::tcp::dial;
+use crate::adapters::net::destinations::Destinations;
+use crate::adapters::net::tcp::{DialError, dial_within};
 use crate::adapters::net::tls_client::{client_config, tls_error, tls_handshake};
 use crate::adapters::net::tls_verifier::RecordingVerifier;
 use crate::portainer::sanitize::sanitize;
@@ -33,6 +34,7 @@ pub(super) struct ServerAddress {
     /// Path before that of each request, without a slash at the end.
     pub(super) prefix: String,
     tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
+    destinations: Destinations,
     pub(super) timeouts: RequestTimeouts,
     pub(super) metrics: Arc<RequestMetrics>,
 }
@@ -44,7 +46,11 @@ struct OpenConnection {
 }
 
 impl ServerAddress {
-    pub(super) fn new(access: &Access, metrics: Arc<RequestMetrics>) -> Result<ServerAddress, AccessError> {
+    pub(super) fn new(
+        access: &Access,
+        destinations: Destinations,
+        metrics: Arc<RequestMetrics>,
+    ) -> Result<ServerAddress, AccessError> {
         let url: Uri =
             access.url.trim().parse().map_err(|_| bad_url("it must look like https://portainer.example.com:9443"))?;
         let authority = url.authority().ok_or_else(|| bad_url("the host is missing"))?;
@@ -70,6 +76,7 @@ impl ServerAddress {
             timeouts: access.timeouts,
             host,
             tls,
+            destinations,
             metrics,
         })
     }
@@ -94,8 +101,11 @@ impl ServerAddress {
 
     async fn open(&self) -> Result<OpenConnection, PortainerError> {
         let unreachable = |message: String| PortainerError::Unreachable(message);
-        let stream = dial((&self.host, self.port), self.timeouts.connect).await;
-        let stream = stream.map_err(|error| unreachable(error.to_string()))?;
+        let stream = dial_within(&self.destinations, (&self.host, self.port), self.timeouts.connect).await;
+        let stream = stream.map_err(|error| match error {
+            DialError::NotAllowed => PortainerError::NotAllowed,
+            error => unreachable(error.to_string()),
+        })?;
         // Requests are short: send each packet at once.
         let _ = stream.set_nodelay(true);
         let Some((config, name)) = &self.tls else { return begin(stream).await };

@@ -19,6 +19,9 @@ pub enum PortainerError {
     /// There is no connection: Portainer received nothing.
     #[error("failed to reach Portainer: {0}")]
     Unreachable(String),
+    /// No connection may be made to its address: nothing was sent.
+    #[error("failed to reach Portainer: no connection may be made to its address")]
+    NotAllowed,
     /// Its own certificate is not trusted, or has another name: Portainer received nothing.
     #[error("failed to trust Portainer's own certificate: {0}")]
     Untrusted(String),

@@ -6,6 +6,7 @@ use super::client::PortainerApi;
 use super::error::{AccessError, PortainerError};
 use super::request_metrics::RequestMetrics;
 use crate::adapters::docker::ping::{DockerAddress, PingError, Pinged, docker_ping};
+use crate::adapters::net::destinations::Destinations;
 use crate::portainer::{
     Environment, EnvironmentChange, File, Group, NewEnvironment, SystemStatus, Tag, TlsFiles, User,
 };
@@ -91,9 +92,9 @@ pub trait Network: Send + Sync {
     ) -> BoxFuture<'a, Result<Pinged, PingError>>;
 }
 
-/// The network of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MachineNetwork;
+/// The network of this machine, as far as connections may be made in it.
+#[derive(Clone, Debug, Default)]
+pub struct MachineNetwork(pub Destinations);
 
 impl Network for MachineNetwork {
     fn portainer(
@@ -102,15 +103,15 @@ impl Network for MachineNetwork {
         credential: ServerCredential,
         metrics: Arc<RequestMetrics>,
     ) -> Result<Arc<dyn PortainerServer>, AccessError> {
-        Ok(Arc::new(PortainerApi::with_metrics(access, credential, metrics)?))
+        Ok(Arc::new(PortainerApi::with_metrics(access, &self.0, credential, metrics)?))
     }
 
     fn ping_docker<'a>(
         &'a self,
         address: &'a DockerAddress,
         trust: Option<&'a [u8]>,
-        (certificate, key): ClientPem<'a>,
+        client: ClientPem<'a>,
     ) -> BoxFuture<'a, Result<Pinged, PingError>> {
-        Box::pin(docker_ping(address, trust, certificate, key))
+        Box::pin(docker_ping(address, trust, client, &self.0))
     }
 }

@@ -19,7 +19,11 @@ pub(super) struct Reply {
 
 impl Reply {
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, PortainerError> {
-        serde_json::from_slice(&self.body).map_err(|error| PortainerError::Unreadable(sanitize(&error.to_string())))
+        // Not the parser's words, which show what was there instead.
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let what = if error.is_data() { "its JSON is not Portainer's" } else { "it is not JSON" };
+            PortainerError::Unreadable(format!("{what} (line {}, column {})", error.line(), error.column()))
+        })
     }
 
     /// Itself if it is a success, else its error. `has_secret` says of a text whether it holds a secret.
@@ -40,14 +44,15 @@ impl Reply {
         }
     }
 
-    /// Its text, fit for a status and a log.
+    /// Portainer's words, fit for a status and a log; of other servers, the status code's.
     pub(super) fn message(&self, has_secret: impl Fn(&str) -> bool) -> String {
         let text = match self.error_body() {
+            Some(_) if !self.is_portainers() => String::new(),
             Some(ErrorBody { message, details }) if details.is_empty() || details == message => message,
             Some(ErrorBody { message, details }) => format!("{message}: {details}"),
             None if self.redirects => "a redirect to another address".to_owned(),
             None if self.html => "a web page that is not Portainer's".to_owned(),
-            None => String::from_utf8_lossy(&self.body[..self.body.len().min(4096)]).into_owned(),
+            None => String::new(),
         };
         let clean = if has_secret(&text) { String::new() } else { sanitize(&text) };
         match clean.is_empty() {
@@ -58,5 +63,11 @@ impl Reply {
 
     fn error_body(&self) -> Option<ErrorBody> {
         serde_json::from_slice(&self.body).ok().filter(|body: &ErrorBody| !body.message.is_empty())
+    }
+
+    /// Whether an error has the fields of Portainer's and no others, such as those of an API server.
+    fn is_portainers(&self) -> bool {
+        let fields: Option<serde_json::Map<String, serde_json::Value>> = serde_json::from_slice(&self.body).ok();
+        fields.is_some_and(|fields| fields.keys().all(|name| ["message", "details", "err"].contains(&name.as_str())))
     }
 }

@@ -71,7 +71,9 @@ impl Outcome {
         match sent {
             Ok(reply) if reply.status.is_success() => Outcome::Ok,
             Ok(reply) if reply.status == StatusCode::UNAUTHORIZED => Outcome::Unauthorized,
-            Err(PortainerError::Unreachable(_) | PortainerError::Untrusted(_)) => Outcome::Unreachable,
+            Err(PortainerError::Unreachable(_) | PortainerError::NotAllowed | PortainerError::Untrusted(_)) => {
+                Outcome::Unreachable
+            }
             Err(PortainerError::TimedOut) => Outcome::Timeout,
             _ => Outcome::Refused,
         }

@@ -150,7 +150,9 @@ impl UserSession {
             Err(error) => error,
         };
         match error {
-            PortainerError::Unreachable(_) | PortainerError::Untrusted(_) => state.last = None,
+            PortainerError::Unreachable(_) | PortainerError::NotAllowed | PortainerError::Untrusted(_) => {
+                state.last = None;
+            }
             PortainerError::CredentialsRefused => state.refused = true,
             _ => {}
         }

@@ -10,6 +10,7 @@ pub use adopt::AdoptArgs;
 pub use user_commands::{BundleArgs, CompletionsArgs, ContextArgs, ManArgs, RenewArgs, SourceArgs, StatusArgs};
 pub use verify::{VerdictForm, VerifyArgs};
 
+use crate::adapters::net::destinations::Cidr;
 use crate::api::ObjectName;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::ffi::OsStr;
@@ -300,6 +301,18 @@ pub struct ControllerArgs {
     /// the node then reads Portainer's credential
     #[arg(long, env = "DOCKSEAL_COMPANION_PORTAINER")]
     pub companion_portainer: bool,
+    /// Network in which it may connect to Portainer servers and Docker hosts, like 192.168.0.0/16; may be given several
+    /// times; default all. Loopback, link-local and metadata addresses and the API server need one of their own, like
+    /// 127.0.0.0/8
+    #[arg(
+        long = "allowed-destination",
+        value_name = "CIDR",
+        default_value = "0.0.0.0/0,::/0",
+        hide_default_value = true,
+        env = "DOCKSEAL_ALLOWED_DESTINATIONS",
+        value_delimiter = ','
+    )]
+    pub allowed_destinations: Vec<Cidr>,
     /// Namespace of the Lease; default the pod's own, else the context's
     #[arg(long, value_name = "NAME", env = "DOCKSEAL_LEASE_NAMESPACE")]
     pub lease_namespace: Option<String>,

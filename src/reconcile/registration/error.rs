@@ -21,6 +21,12 @@ pub(super) fn server_problem(error: &PortainerError) -> RegistrationProblem {
         PortainerError::Unreachable(cause) => {
             problem(Reason::PortainerUnreachable, format!("Portainer cannot be reached: {cause}"))
         }
+        PortainerError::NotAllowed => problem(
+            Reason::DestinationRefused,
+            "this controller may not connect to the address of spec.server.url: an administrator must add it to \
+             controller.allowedDestinations of the chart (--allowed-destination)"
+                .to_owned(),
+        ),
         PortainerError::TimedOut => {
             problem(Reason::PortainerUnreachable, "Portainer does not answer in time; it is asked again".to_owned())
         }

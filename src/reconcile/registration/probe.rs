@@ -76,6 +76,13 @@ fn too_new(version: &str, pinged: &Pinged) -> RegistrationProblem {
 
 fn unreachable(request: &RegistrationRequest, error: &PingError) -> RegistrationProblem {
     let url = request.desired.url();
+    if *error == PingError::NotAllowed {
+        let message = format!(
+            "this controller may not connect to dockerd at {url}: an administrator must add its address to \
+             controller.allowedDestinations of the chart (--allowed-destination)"
+        );
+        return RegistrationProblem::new(Reason::DestinationRefused, message);
+    }
     let reason = match error {
         PingError::Exposed(..) => return RegistrationProblem::new(Reason::ExposedByOthers, error.to_string()),
         PingError::NotTrusted(_) => Reason::AwaitingServing,

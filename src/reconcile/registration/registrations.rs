@@ -25,7 +25,7 @@ impl Default for Registrations {
 impl Registrations {
     /// `companions_allowed` says whether companions may register their own host.
     pub fn new(companions_allowed: bool) -> Registrations {
-        Registrations::over(Arc::new(MachineNetwork), companions_allowed)
+        Registrations::over(Arc::new(MachineNetwork::default()), companions_allowed)
     }
 
     /// The same, over another network.

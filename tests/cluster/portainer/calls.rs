@@ -93,7 +93,7 @@ impl Registrar {
         let access = Access { url: portainer.url(), roots: None, server_name: None, timeouts };
         let credential = ServerCredential::ApiKey(Zeroizing::new(portainer.admin_key().to_owned()));
         let way = Connection { access, credential, initialize: false, client_pair: pair.clone() };
-        let network: Arc<dyn Network> = Arc::new(MachineNetwork);
+        let network: Arc<dyn Network> = Arc::new(MachineNetwork::default());
         let server = RegistrationServer::new(&network, way, Arc::new(NameLocks::default()), Arc::default())?;
         Ok(Registrar { server, request: site.request(&pair.fingerprint), clock: Clock::system() })
     }

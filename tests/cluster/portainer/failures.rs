@@ -38,6 +38,7 @@ async fn a_controller_comes_back_to_what_failed_and_not_too_soon() -> anyhow::Re
     let kubeconfig = kube::config::Kubeconfig::read_from(namespace.cluster.kubeconfig())?;
     let config = kube::Config::from_custom_kubeconfig(kubeconfig, &Default::default()).await?;
     let settings = ControllerSettings {
+        destinations: dockseal::adapters::net::destinations::Destinations::anywhere(),
         namespaces: vec![namespace.name.clone()],
         admin: ([127, 0, 0, 1], 0).into(),
         probes: None,

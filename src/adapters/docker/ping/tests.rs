@@ -12,7 +12,7 @@ async fn serve(tls: Option<ServerConfig>, answer: &'static str) -> DockerAddress
 
 async fn asked(address: &DockerAddress, trust: Option<&Signer>, client: &Pair) -> Result<Pinged, PingError> {
     let trust = trust.map(Signer::pem);
-    docker_ping(address, trust.as_deref(), &client.cert, &client.key).await
+    docker_ping(address, trust.as_deref(), (&client.cert, &client.key), &Destinations::anywhere()).await
 }
 
 #[tokio::test]
@@ -65,10 +65,12 @@ async fn what_is_no_docker_over_tls_is_told() {
     assert!(matches!(asked(&unknown, None, &client).await, Err(PingError::Unresolved(_))));
     let other = serve(Some(signer.server("docker.test", Some(&signer))), "HTTP/1.0 403 Forbidden\r\n\r\nno").await;
     let said = asked(&other, Some(&signer), &client).await;
-    assert_eq!(said, Err(PingError::Other("it answers: HTTP/1.0 403 Forbidden".into())));
-    let keyless = docker_ping(&other, None, &client.cert, &client.cert).await;
+    assert_eq!(said, Err(PingError::Other("it answers with HTTP status 403, and not as Docker does".into())));
+    let anywhere = Destinations::anywhere();
+    let keyless = docker_ping(&other, None, (&client.cert, &client.cert), &anywhere).await;
     assert_eq!(keyless, Err(PingError::Other("the client's key cannot be read".into())));
-    let unpaired = docker_ping(&other, None, &client.cert, &signer.leaf(Usage::Client, "x").key).await.unwrap_err();
+    let another = signer.leaf(Usage::Client, "x").key;
+    let unpaired = docker_ping(&other, None, (&client.cert, &another), &anywhere).await.unwrap_err();
     assert!(matches!(unpaired, PingError::Other(_)), "{unpaired:?}");
 }
 

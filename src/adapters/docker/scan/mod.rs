@@ -44,6 +44,7 @@ async fn port_state(host: &str, port: u16) -> PortState {
         }
         Err(DialError::Closed(TimedOut, message)) => PortState::TimedOut(message),
         Err(DialError::Closed(_, message)) => PortState::Failed(message),
+        Err(DialError::NotAllowed) => PortState::Failed(DialError::NotAllowed.to_string()),
     }
 }
 

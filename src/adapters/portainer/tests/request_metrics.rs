@@ -1,6 +1,7 @@
 //! What is counted of requests.
 
 use super::*;
+use crate::adapters::net::destinations::Destinations;
 
 fn counted(url: String, metrics: &Arc<RequestMetrics>, user: bool) -> PortainerApi {
     let password = Zeroizing::new(PASSWORD.to_owned());
@@ -8,7 +9,7 @@ fn counted(url: String, metrics: &Arc<RequestMetrics>, user: bool) -> PortainerA
         true => ServerCredential::Password { username: "admin".into(), password },
         false => ServerCredential::ApiKey(Zeroizing::new(KEY.to_owned())),
     };
-    PortainerApi::with_metrics(&access(url), credential, Arc::clone(metrics)).unwrap()
+    PortainerApi::with_metrics(&access(url), &Destinations::anywhere(), credential, Arc::clone(metrics)).unwrap()
 }
 
 fn of(metrics: &RequestMetrics) -> Vec<(&'static str, &'static str, u64)> {

@@ -1,6 +1,9 @@
 //! What is asked, and what is made of the answers.
 
 use super::*;
+use crate::adapters::docker::ping::{DockerAddress, PingError};
+use crate::adapters::net::destinations::Destinations;
+use crate::pki::profile::Usage;
 
 const PEM: &str = "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n";
 
@@ -85,7 +88,7 @@ async fn what_is_not_there_is_none_where_portainer_says_so() {
     assert_eq!(portainer.snapshot(7).await, Err(PortainerError::NotFound));
     // Such as a proxy without a way to Portainer: it says nothing about environments.
     let (_fake, portainer) = always(404, "404 page not found").await;
-    let nowhere = PortainerError::Refused { status: 404, message: "404 page not found".into() };
+    let nowhere = PortainerError::Refused { status: 404, message: "Not Found".into() };
     assert_eq!(portainer.environment(7).await, Err(nowhere.clone()));
     assert_eq!(portainer.delete(7).await, Err(nowhere));
 }
@@ -122,6 +125,63 @@ async fn a_ping_is_answered_by_docker_or_not() {
     };
     let (_fake, portainer) = answering(page).await;
     assert_eq!(portainer.ping(7).await, refused(502, "a web page that is not Portainer's"));
+}
+
+#[tokio::test]
+async fn only_portainers_own_words_are_told() {
+    const SECRET: &str = "instance-credential";
+    for (status, body, said) in [
+        (400, r#"{"message":"Invalid request","details":"no name"}"#, "Invalid request: no name"),
+        (500, r#"{"message":"Unable to create proxy"}"#, "Unable to create proxy"),
+        (400, r#"{"kind":"Status","apiVersion":"v1","message":"instance-credential"}"#, "Bad Request"),
+        (418, r#"{"message":{"a":"instance-credential"}}"#, "I'm a teapot"),
+        (500, r#"["instance-credential"]"#, "Internal Server Error"),
+        (500, r#""instance-credential""#, "Internal Server Error"),
+        (500, "instance-credential", "Internal Server Error"),
+        (404, "instance-credential", "Not Found"),
+        (599, "instance-credential", "no message"),
+    ] {
+        let (_fake, portainer) = always(status, body).await;
+        let refused = portainer.tags().await;
+        assert_eq!(refused, Err(PortainerError::Refused { status, message: said.into() }), "{body}");
+    }
+    for body in ["instance-credential", r#"{"Version":["instance-credential"]}"#, r#"[{"ID":"instance-credential"}]"#] {
+        let (_fake, portainer) = always(200, body).await;
+        for error in [portainer.tags().await.map(drop), portainer.status().await.map(drop)] {
+            let Err(error) = error else { continue };
+            assert!(!format!("{error} {error:?}").contains(SECRET), "{error:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_no_connection_may_be_made_nothing_is_sent() {
+    let networks = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()];
+    let network = MachineNetwork(Destinations::only(networks, ("192.0.2.1", 443)));
+    let (fake, _) = always(200, "[]").await;
+    let key = || ServerCredential::ApiKey(Zeroizing::new(KEY.to_owned()));
+    for host in ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"] {
+        let access = access(format!("http://{host}:{}", fake.port));
+        let portainer = network.portainer(&access, key(), Arc::default()).unwrap();
+        let refused = portainer.tags().await.map(drop);
+        assert!(
+            matches!(refused, Err(PortainerError::NotAllowed | PortainerError::Unreachable(_))),
+            "{host}: {refused:?}"
+        );
+        let address = DockerAddress { host: host.trim_matches(['[', ']']).into(), port: fake.port };
+        let signer = Signer::new();
+        let pair = signer.leaf(Usage::Client, "portainer");
+        let refused = network.ping_docker(&address, None, (&pair.cert, &pair.key)).await;
+        let nameless = matches!(&refused, Err(PingError::Other(why)) if why.contains("neither a name"));
+        assert!(
+            nameless || matches!(refused, Err(PingError::NotAllowed | PingError::Unresolved(_))),
+            "{host}: {refused:?}"
+        );
+    }
+    assert!(fake.lines().is_empty());
+    let access = access(format!("http://127.0.0.1:{}", fake.port));
+    let refused = network.portainer(&access, key(), Arc::default()).unwrap().tags().await.map(drop);
+    assert_eq!(refused, Err(PortainerError::NotAllowed));
 }
 
 #[tokio::test]
