@@ -25,8 +25,9 @@ test: rust go tools kubernetes helm hostbox promtool ## run every test
 	@tests/needs.sh image
 	@tests/run.sh
 
-test-long: rust tools hostbox image ## the tests that take minutes: a kill at each system call, a dockerd that hangs, a second build
+test-long: rust go tools kubernetes hostbox image ## the tests that take minutes: a kill at each system call, a dockerd that hangs, a second build, a hostile tenant
 	HOSTBOX_CUTS_EVERY=1 cargo test --locked --no-fail-fast --test hostbox --test image -- --include-ignored
+	cargo test --locked --test cluster -- --ignored --nocapture hostile
 
 test-portainer: rust ## run the Portainer contract on a real server: PORTAINER_URL=http://host:9000 PORTAINER_API_KEY=ptr_...
 	@test -n "$${PORTAINER_URL:-}" -a -n "$${PORTAINER_API_KEY:-}" || { echo "name a Portainer to test on, one for tests only: PORTAINER_URL=http://host:9000 (plain HTTP) and PORTAINER_API_KEY of an administrator" >&2; exit 1; }

@@ -16,6 +16,7 @@ mod companion;
 mod companions;
 mod faults;
 mod fixture;
+mod hostile;
 mod isolation;
 mod main_job;
 mod node;

@@ -33,8 +33,11 @@ impl Controller {
         arguments: &[&str],
     ) -> anyhow::Result<Self> {
         let log = cluster.dir().join(format!("{name}-{}.log", unique()));
-        let mut command = Command::new(binary);
+        // With few files to open, as systemd starts services: the controller raises that itself.
+        let mut command = Command::new("sh");
         command
+            .args(["-c", r#"ulimit -S -n 128; exec "$0" "$@""#])
+            .arg(binary)
             .args([
                 "controller",
                 "--admin-address",
@@ -100,15 +103,12 @@ impl Controller {
 
     /// GET of a path of its admin server: status and body.
     pub async fn get(&self, path: &str) -> anyhow::Result<(u16, String)> {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(&self.address).await?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        Ok((status, body))
+        ask(&self.address, path).await
+    }
+
+    /// GET of a path of its probes' address.
+    pub async fn probe(&self, path: &str) -> anyhow::Result<(u16, String)> {
+        ask(&self.probes, path).await
     }
 
     /// Waits until `/readyz` says so, as leader or as stand-by.
@@ -149,6 +149,19 @@ impl Drop for Controller {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// GET of a path: status and body.
+async fn ask(address: &str, path: &str) -> anyhow::Result<(u16, String)> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split_whitespace().nth(1).and_then(|code| code.parse().ok()).unwrap_or_default();
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+    Ok((status, body))
 }
 
 fn unique() -> usize {
