@@ -209,7 +209,7 @@ fn switches_take_away_what_they_say() -> anyhow::Result<()> {
     let without = render(&["--set=companion.enabled=false"])?;
     assert!(of_kind(&without, "DaemonSet").is_empty());
     assert!(!without.iter().any(|object| place(object).ends_with(":dockseal-companion")), "its account is there");
-    assert_eq!(of_kind(&without, "ValidatingAdmissionPolicy").len(), 3, "enrolled hosts are held to them, too");
+    assert_eq!(of_kind(&without, "ValidatingAdmissionPolicy").len(), 4, "enrolled hosts are held to them, too");
     let namespaces = |arguments: &[&str]| anyhow::Ok(of_kind(&render(arguments)?, "Namespace").len());
     assert_eq!(namespaces(&[])?, 1, "Helm makes the release's");
     assert_eq!(namespaces(&["--set=controller.createNamespace=true"])?, 2);

@@ -25,6 +25,7 @@ const HOST_ONLY: &str = "a companion may change host and conditions only";
 const OWN_ENVIRONMENTS: &str = "a companion may change those that it registers itself only";
 const TWO_CONDITIONS: &str = "a companion may change Delivered and Serving only";
 const NAMESPACE_NOT_LISTED: &str = "nothing is delivered to nodes from the namespace ";
+const NOT_ENROLLING: &str = "the annotation dockseal.dev/enrolled is for dockseal enroll";
 const DIRECTORY_NOT_LISTED: &str = "which is not below one of /etc/docker/certs, /srv/docker";
 
 /// A watch as the companion's: it begins with what there is.
@@ -530,6 +531,7 @@ fn users() -> Vec<Row> {
     let who = "admin";
     let into = |directory: &str| host("home", "new", to_node("pandora", Some(directory)));
     let old = format!("{OURS}/away/dockerhostcerts/old");
+    let store = format!("{OURS}/lab/dockerhostcerts/store");
     let change = |path: &str, spec: Value| merge(path, json!({"spec": spec}));
     let finalizers = |path: &str| merge(path, json!({"metadata": {"finalizers": []}}));
     vec![
@@ -579,6 +581,15 @@ fn users() -> Vec<Row> {
         ("controller", merge(&old, json!({"metadata": {"annotations": {"a": "b"}}})).dry(), YES),
         (who, delete(&old), YES),
         ("controller", finalizers(&old), YES),
+        // who says that a host is enrolled
+        ("tina", enrolled(&store, json!("2026-11-22T10:00:00Z")), Some(NOT_ENROLLING)),
+        ("tina", enrolled(&store, json!("yes")), Some(NOT_ENROLLING)),
+        ("tina", enrolled(&store, Value::Null), YES),
+        ("tina", host_enrolled("lab", "out"), Some(NOT_ENROLLING)),
+        ("tina", host("lab", "out", json!({"target": "Enrolled", "directory": "/opt"})), YES),
+        ("tina", merge(&store, json!({"metadata": {"annotations": {"a": "b"}}})).dry(), YES),
+        (who, enrolled(&store, json!("2026-11-22T10:00:00Z")), YES),
+        (who, host_enrolled("lab", "out"), YES),
         (who, get(&old), Some("not found")),
     ]
 }
@@ -600,6 +611,21 @@ fn status(namespace: &str, name: &str) -> String {
 fn host(namespace: &str, name: &str, delivery: Value) -> Ask {
     let spec = json!({"caRef": {"name": "homelab"}, "hostname": "new.bodkys.house", "delivery": delivery});
     let object = json!({"apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerHostCert", "metadata": {"name": name}, "spec": spec});
+    post(&format!("{OURS}/{namespace}/dockerhostcerts"), object).dry()
+}
+
+/// Says, or says no longer, that a host is enrolled for an object; not stored.
+fn enrolled(path: &str, value: Value) -> Ask {
+    merge(path, json!({"metadata": {"annotations": {"dockseal.dev/enrolled": value}}})).dry()
+}
+
+/// A new DockerHostCert that says so from its beginning, not stored.
+fn host_enrolled(namespace: &str, name: &str) -> Ask {
+    let spec =
+        json!({"caRef": {"name": "homelab"}, "hostname": "new.bodkys.house", "delivery": {"target": "Enrolled"}});
+    let metadata = json!({"name": name, "annotations": {"dockseal.dev/enrolled": "yes"}});
+    let object =
+        json!({"apiVersion": "dockseal.dev/v1alpha1", "kind": "DockerHostCert", "metadata": metadata, "spec": spec});
     post(&format!("{OURS}/{namespace}/dockerhostcerts"), object).dry()
 }
 

@@ -58,6 +58,7 @@ impl Fixture {
         fixture.controller().await?;
         fixture.pods().await?;
         fixture.companions().await?;
+        fixture.tenant().await?;
         Ok(fixture)
     }
 
@@ -129,6 +130,14 @@ impl Fixture {
             self.allowed("controller", &ask).await?;
         }
         Ok(())
+    }
+
+    /// Tina, who writes the four kinds in the namespace lab and nothing else.
+    async fn tenant(&mut self) -> anyhow::Result<()> {
+        self.cluster.kubectl(&["-n", "lab", "create", "serviceaccount", "tina"]).await?;
+        let whom = ["--clusterrole=dockseal-edit", "--serviceaccount=lab:tina"];
+        self.cluster.kubectl(&[&["-n", "lab", "create", "rolebinding", "tina"][..], &whom].concat()).await?;
+        self.mint("admin", "tina", "lab", "tina", json!({})).await
     }
 
     /// A pod of the DaemonSet on each node, as its controller would make it, and the token that kubelet would mount.
