@@ -25,21 +25,19 @@ fn crds_and_the_charts_are_what_the_code_generates() -> anyhow::Result<()> {
 }
 
 #[test]
-fn every_field_of_a_spec_has_a_text_and_every_list_and_text_a_bound() -> anyhow::Result<()> {
+fn every_field_has_a_text_and_every_list_map_and_text_a_bound() -> anyhow::Result<()> {
     for (file, definition) in dockseal::api::definitions() {
         let schema = serde_json::to_value(definition)?["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take();
         let mut faults = Vec::new();
-        walk("spec", &schema["properties"]["spec"], &mut faults);
+        for part in ["spec", "status"] {
+            walk(part, &schema["properties"][part], &mut faults);
+        }
         assert!(faults.is_empty(), "{file}: {faults:#?}");
     }
     Ok(())
 }
 
-/// A label selector is Kubernetes' own and has texts and no bounds.
 fn walk(path: &str, schema: &Value, faults: &mut Vec<String>) {
-    if path.ends_with("hostSelector") {
-        return;
-    }
     if schema["description"].as_str().is_none_or(str::is_empty) && !path.ends_with("[]") {
         faults.push(format!("{path} has no description"));
     }
@@ -52,6 +50,18 @@ fn walk(path: &str, schema: &Value, faults: &mut Vec<String>) {
             faults.push(format!("{path} has no maxItems"));
         }
         walk(&format!("{path}[]"), &schema["items"], faults);
+    }
+    if !schema["additionalProperties"].is_null() {
+        if schema["maxProperties"].is_null() {
+            faults.push(format!("{path} has no maxProperties"));
+        }
+        walk(&format!("{path}[]"), &schema["additionalProperties"], faults);
+    }
+    let typed = schema["type"].as_str().is_some_and(|type_| {
+        type_ != "object" || !schema["properties"].is_null() || !schema["additionalProperties"].is_null()
+    });
+    if !typed || !schema["x-kubernetes-preserve-unknown-fields"].is_null() {
+        faults.push(format!("{path} takes anything"));
     }
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         walk(&format!("{path}.{name}"), property, faults);
@@ -70,5 +80,28 @@ fn examples_can_all_be_applied_to_one_namespace() -> anyhow::Result<()> {
         }
     }
     assert!(seen.len() > 10, "{seen:?}");
+    Ok(())
+}
+
+#[test]
+fn every_annotation_of_an_object_is_among_those_that_are_read() -> anyhow::Result<()> {
+    let on_what_we_write = ["dockseal.dev/owner", "dockseal.dev/account"];
+    let mut found = BTreeSet::new();
+    let mut directories = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path)?;
+            let constants = text.lines().filter(|line| line.contains("_ANNOTATION: &str = "));
+            found.extend(constants.filter_map(|line| line.split('"').nth(1)).map(str::to_owned));
+        }
+    }
+    found.retain(|name| !on_what_we_write.contains(&name.as_str()));
+    let read: BTreeSet<_> = dockseal::api::READ_ANNOTATIONS.into_iter().map(str::to_owned).collect();
+    assert_eq!(found, read, "no other annotation is kept: READ_ANNOTATIONS in src/api/mod.rs");
     Ok(())
 }

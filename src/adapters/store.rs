@@ -68,6 +68,9 @@ impl From<&StoredItem> for StoredLeaf {
     fn from(stored: &StoredItem) -> StoredLeaf {
         let mut facts = read_leaf(&stored.data);
         facts.copies_match &= stored.labelled; // a Secret without its label is written again
+        if stored.owner.is_none() {
+            facts.certificate = None; // nothing is decided by it, and thousands of them may be there
+        }
         StoredLeaf { owner: stored.owner.clone(), version: stored.version.clone(), facts }
     }
 }

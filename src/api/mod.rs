@@ -20,7 +20,9 @@ pub mod portainer_client;
 pub mod reference;
 pub mod registrar;
 pub mod rules;
+pub mod schema;
 pub mod status;
+pub mod text;
 
 pub use assignment::{AssignedHost, Assignment, HostClaim};
 pub use docker_ca::{DockerCA, DockerCASpec};
@@ -55,6 +57,17 @@ pub const RENEW_REQUESTED_ANNOTATION: &str = "dockseal.dev/renew-requested-at";
 pub const FORCE_REMOVE_ANNOTATION: &str = "dockseal.dev/force-remove";
 /// Finalizer of objects whose deletion removes something else: Secret, delivered files or environments.
 pub const FINALIZER: &str = "dockseal.dev/secret";
+
+/// The annotations of objects that are read; no other is kept.
+pub const READ_ANNOTATIONS: [&str; 7] = [
+    AUTHORITY_ANNOTATION,
+    IDENTITY_ANNOTATION,
+    REPLACE_AUTHORITY_ANNOTATION,
+    RENEW_REQUESTED_ANNOTATION,
+    FORCE_REMOVE_ANNOTATION,
+    assignment::RESTART_REQUESTED_ANNOTATION,
+    assignment::ENROLLED_ANNOTATION,
+];
 
 /// One of the four kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -2,13 +2,18 @@
 
 use super::docker_host_cert::Delivery;
 use super::status::{CompanionStatus, ControllerStatus, EnvironmentReport, PortainerClientStatus};
+use super::text::clean;
 use super::{
     API_VERSION, DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec,
-    Kind, ObjectName, PortainerClient, PortainerClientSpec, reference::DeletionPolicy,
+    Kind, ObjectName, PortainerClient, PortainerClientSpec, READ_ANNOTATIONS, reference::DeletionPolicy,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+
+/// Bytes of an annotation that is read: the longest is a fingerprint or an instant.
+const MAX_ANNOTATION: usize = 256;
 
 /// An object, without what others wrote on it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +32,7 @@ pub struct Object {
     pub deleted: Option<Timestamp>,
     /// Finalizers, all of them.
     pub finalizers: Vec<String>,
-    /// Annotations below `dockseal.dev/` alone, by their full name.
+    /// Those of [`READ_ANNOTATIONS`] that it has.
     pub annotations: BTreeMap<String, String>,
     /// `metadata.labels`, which selectors are matched with.
     pub labels: BTreeMap<String, String>,
@@ -89,7 +94,6 @@ impl Spec {
 impl Object {
     fn new(kind: Kind, meta: ObjectMeta, spec: Spec, mut previous: ControllerStatus) -> Object {
         previous.conditions.shrink_to_fit(); // thousands of them are kept
-        let ours = |annotation: &(String, String)| annotation.0.starts_with("dockseal.dev/");
         Object {
             at: place(kind, &meta),
             uid: meta.uid.unwrap_or_default(),
@@ -98,7 +102,7 @@ impl Object {
             created: meta.creation_timestamp.map(|time| time.0),
             deleted: meta.deletion_timestamp.map(|time| time.0),
             finalizers: meta.finalizers.unwrap_or_default(),
-            annotations: meta.annotations.unwrap_or_default().into_iter().filter(ours).collect(),
+            annotations: meta.annotations.unwrap_or_default().into_iter().filter_map(read_annotation).collect(),
             labels: meta.labels.unwrap_or_default(),
             spec,
             fault: None,
@@ -253,6 +257,14 @@ impl From<PortainerClient> for Object {
         let previous = ControllerStatus { certificate, server, ..ControllerStatus::default() };
         Object::new(Kind::PortainerClient, object.metadata, Spec::Portainer(Box::new(object.spec)), previous)
     }
+}
+
+/// An annotation that is read. One that is too long to mean anything is cut: it is still there, and wrong.
+fn read_annotation((name, mut value): (String, String)) -> Option<(String, String)> {
+    if let Cow::Owned(cleaned) = clean(&value, MAX_ANNOTATION) {
+        value = cleaned;
+    }
+    READ_ANNOTATIONS.contains(&name.as_str()).then_some((name, value))
 }
 
 /// Without a cluster an object may have no namespace yet.

@@ -7,7 +7,7 @@ use super::status::PortainerClientStatus;
 use super::{duration, duration::year, key::LeafKey, rules};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 /// Portainer's client certificate, and the hosts that it reaches with it.
@@ -68,6 +68,7 @@ pub struct PortainerClientSpec {
     /// Labels of the DockerHostCerts to register. Left out: none. {}: every one of the namespace.
     /// Example: {matchLabels: {site: home}}
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounded_selector")]
     pub host_selector: Option<LabelSelector>,
     /// Group, tags and TLS of each environment.
     #[serde(default)]
@@ -78,6 +79,54 @@ pub struct PortainerClientSpec {
     /// Never (default). MatchingURL: an environment of the same URL is taken over, its name kept.
     #[serde(default)]
     pub adoption: Adoption,
+}
+
+/// The schema of Kubernetes' own LabelSelector, with bounds: the controller keeps one for each PortainerClient, and asks
+/// it about each host.
+fn bounded_selector(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "nullable": true,
+        "properties": {
+            "matchLabels": {
+                "description": "Labels that a host must have, with exactly these values. At most 64. Example: {site: home}",
+                "type": "object",
+                "maxProperties": 64,
+                "additionalProperties": { "type": "string", "maxLength": 63 },
+                "x-kubernetes-validations": [
+                    { "rule": rules::LABEL_KEYS.0, "message": rules::LABEL_KEYS.1 },
+                ],
+            },
+            "matchExpressions": {
+                "description": "Conditions that a host must meet, all of them. At most 64.",
+                "type": "array",
+                "maxItems": 64,
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "key": {
+                            "description": "Key of the label. Example: site",
+                            "type": "string",
+                            "maxLength": 317,
+                        },
+                        "operator": {
+                            "description": "In or NotIn (one of values), Exists or DoesNotExist (without values).",
+                            "type": "string",
+                            "maxLength": 16,
+                        },
+                        "values": {
+                            "description": "Values of the label, for In and NotIn. At most 64. Example: [home, attic]",
+                            "type": "array",
+                            "nullable": true,
+                            "maxItems": 64,
+                            "items": { "type": "string", "maxLength": 63 },
+                        },
+                    },
+                    "required": ["key", "operator"],
+                },
+            },
+        },
+    })
 }
 
 /// A Portainer server.

@@ -102,6 +102,8 @@ pub const DIRECTORY: Rule = (
     "!self.contains('//') && !self.matches('(^|/)[.]{1,2}(/|$)') && (size(self) == 1 || !self.endsWith('/'))",
     "directory is an absolute path without //, . or .. and without a slash at its end",
 );
+/// Keys of labels are bounded, which a schema cannot say of a map.
+pub const LABEL_KEYS: Rule = ("self.all(key, size(key) <= 317)", "keys of labels have at most 317 bytes");
 /// Plain HTTP is asked for.
 pub const HTTP_ALLOWED: Rule = (
     "self.url.startsWith('https://') || (has(self.allowHTTP) && self.allowHTTP)",

@@ -3,8 +3,9 @@
 use super::condition::{ConditionType, Reason};
 use super::registrar::Registrar;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::ops::{Deref, DerefMut};
 
 /// Status of an authority or of a certificate.
@@ -13,28 +14,35 @@ use std::ops::{Deref, DerefMut};
 pub struct CertificateStatus {
     /// Accepted, Issued, Delivered, Serving, Registered and Ready, each only where it applies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(schema_with = "bounded_conditions")]
     pub conditions: Vec<Condition>,
     /// Name of the Secret that holds the certificate and its key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 317))]
     pub secret_name: Option<String>,
     /// Serial number of the certificate, in hex.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub serial: Option<String>,
     /// SHA-256 in hex: of an authority's public key (SubjectPublicKeyInfo), of a leaf certificate's DER.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub fingerprint: Option<String>,
     /// SHA-256 in hex of the public key of the authority that signed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub issuer_fingerprint: Option<String>,
     /// Start of the certificate's validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub not_before: Option<Time>,
     /// End of the certificate's validity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub not_after: Option<Time>,
     /// When the certificate will be renewed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub renew_at: Option<Time>,
 }
 
@@ -50,7 +58,10 @@ pub struct HostCertStatus {
     pub host: Option<HostReport>,
     /// The host's environments, one for each PortainerClient that selects it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["portainerClient"]))]
+    #[schemars(
+        length(max = 32),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["portainerClient"])
+    )]
     pub environments: Vec<EnvironmentReport>,
 }
 
@@ -60,18 +71,23 @@ pub struct HostCertStatus {
 pub struct HostReport {
     /// Fingerprint of the certificate in place on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub delivered_fingerprint: Option<String>,
     /// SHA-256 in hex of the trust bundle (ca.crt) in place on the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub delivered_bundle: Option<String>,
     /// When certificate and bundle were put there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub delivered_at: Option<Time>,
     /// Fingerprint of the certificate that dockerd served when last asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub served_fingerprint: Option<String>,
     /// When dockerd was first seen to serve it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub served_at: Option<Time>,
 }
 
@@ -164,36 +180,44 @@ fn is_of_companion(condition: &Condition) -> bool {
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentReport {
     /// Name of the PortainerClient.
+    #[schemars(length(max = 253))]
     pub portainer_client: String,
     /// Who calls Portainer, and writes this: Controller or Companion.
     #[serde(default)]
     pub registrar: Registrar,
     /// Registered if Portainer reaches the host, else why not. Example: HostUnreachable
     #[serde(default)]
+    #[schemars(length(max = 128))]
     pub reason: String,
     /// What the reason means here, and what to do.
     #[serde(default)]
+    #[schemars(length(max = 2048))]
     pub message: String,
     /// Number that Portainer gave the environment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<i64>,
     /// InstanceID of that Portainer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub instance_id: Option<String>,
     /// true: the environment existed before and was adopted. It keeps its name and is never removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
     /// Fingerprint of the client certificate with which Portainer was last proved to reach the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub client_fingerprint: Option<String>,
     /// SHA-256 in hex of the trust bundle that Portainer then verified the host by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub trust_bundle: Option<String>,
     /// Fingerprint of the host's certificate that Portainer was last proved to reach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
     pub proved_fingerprint: Option<String>,
     /// When that was proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
     pub proved_at: Option<Time>,
 }
 
@@ -228,8 +252,27 @@ pub struct ServerReport {
     pub registered: Option<i64>,
     /// Version of the Portainer server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub version: Option<String>,
     /// InstanceID of the Portainer server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
     pub instance_id: Option<String>,
+}
+
+/// The schema of Kubernetes' own Condition, with bounds.
+fn bounded_conditions(generator: &mut SchemaGenerator) -> Schema {
+    let mut condition = Condition::json_schema(generator);
+    for (field, most) in [("type", 316), ("status", 16), ("reason", 128), ("message", 2048), ("lastTransitionTime", 64)]
+    {
+        let field = condition.pointer_mut(&format!("/properties/{field}")).and_then(Value::as_object_mut);
+        field.expect("a condition has this field").insert("maxLength".into(), most.into());
+    }
+    json_schema!({
+        "type": "array",
+        "items": condition,
+        "maxItems": 16,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
+    })
 }

@@ -3,6 +3,7 @@
 use crate::api::ObjectEvent;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
+use crate::api::text::{MAX_MESSAGE, clean};
 use crate::decide::Problem;
 use crate::pki::Certificate;
 use crate::pki::lifecycle::whole_seconds;
@@ -18,14 +19,15 @@ pub struct Verdict {
     pub holds: bool,
     /// Reason of the condition and of its event.
     pub reason: Reason,
-    /// Says what is wrong and what to do.
+    /// Says what is wrong and what to do: one line of at most [`MAX_MESSAGE`] bytes.
     pub message: String,
 }
 
 impl Verdict {
-    /// A condition with its status, reason and message.
+    /// A condition with its status, reason and message, whoever's words are in that: it is cleaned and cut here.
     pub fn new(condition: ConditionType, holds: bool, reason: Reason, message: impl Into<String>) -> Verdict {
-        Verdict { condition, holds, reason, message: message.into() }
+        let message = clean(&message.into(), MAX_MESSAGE).into_owned();
+        Verdict { condition, holds, reason, message }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::api::account::{
     ACCOUNT_ANNOTATION, AccountResource, ObservedResource, ResourceBody, ResourceKey, ResourceKind,
 };
 use crate::api::assignment::AssignedHost;
+use crate::api::text::clean;
 use crate::api::{API_VERSION, Kind, MANAGED_LABEL, ObjectEvent};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, ServiceAccount};
@@ -36,6 +37,8 @@ pub trait ResourceType:
     fn fill(&mut self, body: &ResourceBody);
 }
 
+/// Bytes of the annotation that names an account: a namespace and a name.
+const MAX_OWNER: usize = 512;
 const OF_THIS_KIND: &str = "an object is filled with the body of its own kind";
 
 impl ResourceType for ServiceAccount {
@@ -95,12 +98,15 @@ pub fn resource_key<K: ResourceType>(item: &K) -> Option<ResourceKey> {
     Some(ResourceKey { kind: K::KIND, at: place(item.meta())? })
 }
 
+/// Of an object without our annotation, or with more in it than we write, the body is not kept: it is only told that it
+/// is there.
 pub fn observed_resource<K: ResourceType>(item: &K) -> ObservedResource {
+    let owned = item.annotations().contains_key(ACCOUNT_ANNOTATION);
     ObservedResource {
         version: item.resource_version().unwrap_or_default(),
-        owner: item.annotations().get(ACCOUNT_ANNOTATION).cloned(),
+        owner: item.annotations().get(ACCOUNT_ANNOTATION).map(|owner| clean(owner, MAX_OWNER).into_owned()),
         labelled: item.labels().get(MANAGED_LABEL).is_some_and(|value| value == "true"),
-        body: item.body(),
+        body: if owned { item.body() } else { K::default().body() },
     }
 }
 

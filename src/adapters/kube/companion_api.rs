@@ -3,6 +3,7 @@
 
 use super::store::resource;
 use crate::api::assignment::ASSIGNMENT_KEY;
+use crate::api::schema::fit_status;
 use crate::api::status::{CompanionStatus, HostCertStatus};
 use crate::api::{API_VERSION, Assignment, NamespacedName, ObjectRef};
 use crate::pki::material::Data;
@@ -94,6 +95,8 @@ impl CompanionApi {
     /// What the API server says.
     pub async fn publish(&self, at: &ObjectRef, uid: &str, status: &CompanionStatus) -> Result<(), ApiError> {
         let metadata = json!({ "name": &*at.name, "namespace": &*at.namespace, "uid": uid });
+        let mut status = json!(status);
+        fit_status(at.kind, &mut status); // one over the schema's bounds would be refused whole
         let patch =
             json!({ "apiVersion": API_VERSION, "kind": at.kind.as_str(), "metadata": metadata, "status": status });
         let how = PatchParams::apply(COMPANION_MANAGER).force();

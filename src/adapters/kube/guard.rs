@@ -1,7 +1,7 @@
 //! An object of ours as the API server gives it: as it is read, or without its spec and with the field that is at fault.
 //! One object that cannot be read neither ends a watch nor spoils a list.
 
-use crate::api::{FieldFault, Kind, Object, Spec};
+use crate::api::{FieldFault, Kind, Object, Spec, schema};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use serde::de::{DeserializeOwned, Error};
@@ -22,12 +22,16 @@ where
 {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Guarded<K>, D::Error> {
         let mut document = Value::deserialize(from)?;
-        let fault = match read::<K>(&document) {
+        let kind = Kind::parse(&K::kind(&())).ok_or_else(|| D::Error::custom("it is of no kind of ours"))?;
+        schema::fit_status(kind, &mut document["status"]);
+        let fault = match schema::over_bound(kind, &document).map_or_else(|| read::<K>(&document), Err) {
             Ok(item) => return Ok(Guarded { item, fault: None }),
             Err(fault) => fault,
         };
-        let kind = Kind::parse(&K::kind(&())).ok_or_else(|| D::Error::custom("it is of no kind of ours"))?;
         document["spec"] = Spec::empty(kind).to_json();
+        if fault.field.starts_with("metadata.") {
+            (document["metadata"]["labels"], document["metadata"]["finalizers"]) = (Value::Null, Value::Null);
+        }
         let item = read(&document).or_else(|_| {
             document["status"] = Value::Null;
             read(&document)

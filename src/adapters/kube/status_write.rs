@@ -7,6 +7,7 @@
 
 use super::store::{FIELD_MANAGER, failure_of, post, resource, within};
 use crate::adapters::StoreError;
+use crate::api::schema::fit_status;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
 use crate::api::{Kind, Object};
 use kube::Client;
@@ -58,12 +59,18 @@ async fn write(
     body.metadata.uid = Some(object.uid.clone());
     body.metadata.resource_version = Some(seen.version.clone());
     if seen.companion == CompanionStatus::default() {
-        body.data = json!({ "status": status });
+        body.data = json!({ "status": fitted(object.at.kind, json!(status)) });
         return within(api.replace_status(name, &post(), &body)).await.map(drop);
     }
-    body.data = json!({ "status": merge_patch(seen, status) });
+    body.data = json!({ "status": fitted(object.at.kind, merge_patch(seen, status)) });
     let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
     within(api.patch_status(name, &how, &Patch::Merge(&body))).await.map(drop)
+}
+
+/// Within the bounds of the schema: one that is over them would be refused whole.
+fn fitted(kind: Kind, mut status: Value) -> Value {
+    fit_status(kind, &mut status);
+    status
 }
 
 /// Null takes a field away. The companion's report of the host is not named, so it stays; lists are replaced whole.

@@ -6,6 +6,7 @@ use super::status_write;
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
 use crate::api::ObjectEvent;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
+use crate::api::text::{MAX_MESSAGE, clean};
 use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, AuthorityIdentity, FINALIZER, GROUP, IDENTITY_ANNOTATION, Kind, MANAGED_LABEL,
     NamespacedName, OWNER_ANNOTATION, Object, ObjectName, ObjectRef,
@@ -58,7 +59,7 @@ impl KubeStore {
     /// Sends an event about an object.
     pub(super) async fn send(&self, about: &ObjectReference, event: &ObjectEvent) {
         let type_ = if event.warning { EventType::Warning } else { EventType::Normal };
-        let note = Some(event.message.chars().take(1000).collect());
+        let note = Some(clean(&event.message, MAX_MESSAGE).into_owned());
         let kube_event =
             Event { type_, reason: event.reason.as_str().into(), note, action: "Reconcile".into(), secondary: None };
         if let Err(error) = within(self.recorder.publish(&kube_event, about)).await {

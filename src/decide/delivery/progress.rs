@@ -44,7 +44,7 @@ pub fn progress(
     let verdict = match deliverer {
         Deliverer::Nobody => return DeliveryProgress::default(),
         Deliverer::Refused(problem) => Some(Verdict::new(problem.condition, false, problem.reason, &problem.message)),
-        _ => reported(object, stored),
+        _ => reported(object, deliverer, stored),
     };
     match verdict {
         Some(verdict) => DeliveryProgress { verdict: Some(verdict), requeue_at: None },
@@ -53,14 +53,14 @@ pub fn progress(
 }
 
 /// What the companion reported of the stored certificate; none where it has not reported it yet.
-fn reported(object: &Object, stored: &StoredCertificate) -> Option<Verdict> {
+fn reported(object: &Object, deliverer: &Deliverer, stored: &StoredCertificate) -> Option<Verdict> {
     let (companion, host) = (&object.companion, &object.companion.host);
     if let Some(exposed) = exposure(object) {
         return Some(exposed);
     }
     let delivered = current(object, companion.condition(ConditionType::Delivered)?)?;
     if delivered.status != "True" {
-        return Some(fault(ConditionType::Delivered, delivered));
+        return Some(fault(ConditionType::Delivered, deliverer, delivered));
     }
     let there = host.delivered_fingerprint.as_ref() == Some(&stored.fingerprint)
         && host.delivered_bundle.as_ref() == Some(&stored.bundle);
@@ -72,7 +72,7 @@ fn reported(object: &Object, stored: &StoredCertificate) -> Option<Verdict> {
     }
     let serving = current(object, companion.condition(ConditionType::Serving)?)?;
     if serving.status != "True" {
-        return Some(fault(ConditionType::Serving, serving));
+        return Some(fault(ConditionType::Serving, deliverer, serving));
     }
     let served = host.served_fingerprint.as_ref() == Some(&stored.fingerprint);
     served.then(|| Verdict::new(ConditionType::Serving, true, Reason::Serving, &serving.message))
@@ -90,12 +90,17 @@ fn current<'a>(object: &Object, condition: &'a Condition) -> Option<&'a Conditio
     Some(condition).filter(|condition| condition.observed_generation == Some(object.generation))
 }
 
-fn fault(type_: ConditionType, condition: &Condition) -> Verdict {
+/// The words are the companion's, and are told as such: the host that it runs on may be someone else's by now.
+fn fault(type_: ConditionType, deliverer: &Deliverer, condition: &Condition) -> Verdict {
     let unknown = if type_ == ConditionType::Delivered { Reason::NotDelivered } else { Reason::NotServed };
     // A companion of another version may report a reason that is unknown here.
     let (reason, message) = match Reason::parse(&condition.reason) {
         Some(reason) => (reason, condition.message.clone()),
         None => (unknown, format!("{}: {}", condition.reason, condition.message)),
+    };
+    let message = match deliverer {
+        Deliverer::Here => message,
+        _ => format!("the companion says: {message}"),
     };
     Verdict::new(type_, false, reason, message)
 }
