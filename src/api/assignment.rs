@@ -8,15 +8,10 @@ use super::{Kind, ObjectName};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::{ENROLLED_ANNOTATION, RESTART_REQUESTED_ANNOTATION};
+
 /// Key of the assignment in its ConfigMap.
 pub const ASSIGNMENT_KEY: &str = "assignment.json";
-/// Annotation on a DockerHostCert by which a user lets dockerd be restarted: an RFC 3339 instant.
-pub const RESTART_REQUESTED_ANNOTATION: &str = "dockseal.dev/restart-requested-at";
-
-/// Annotation on a DockerHostCert with `target: Enrolled`: a host is enrolled for it. `dockseal enroll` sets it, and
-/// takes it away with `--revoke`.
-pub const ENROLLED_ANNOTATION: &str = "dockseal.dev/enrolled";
-
 /// All hosts and registrations of one companion.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -53,6 +53,11 @@ pub const IDENTITY_ANNOTATION: &str = "dockseal.dev/identity";
 pub const REPLACE_AUTHORITY_ANNOTATION: &str = "dockseal.dev/replace-authority";
 /// Annotation by which a user asks for a renewal: an RFC 3339 instant.
 pub const RENEW_REQUESTED_ANNOTATION: &str = "dockseal.dev/renew-requested-at";
+/// Annotation on a DockerHostCert by which a user lets dockerd be restarted: an RFC 3339 instant.
+pub const RESTART_REQUESTED_ANNOTATION: &str = "dockseal.dev/restart-requested-at";
+/// Annotation on a DockerHostCert with `target: Enrolled`: a host is enrolled for it. `dockseal enroll` sets it, and
+/// takes it away with `--revoke`.
+pub const ENROLLED_ANNOTATION: &str = "dockseal.dev/enrolled";
 /// Annotation by which a user has a finalizer let go at once.
 pub const FORCE_REMOVE_ANNOTATION: &str = "dockseal.dev/force-remove";
 /// Finalizer of objects whose deletion removes something else: Secret, delivered files or environments.
@@ -65,8 +70,8 @@ pub const READ_ANNOTATIONS: [&str; 7] = [
     REPLACE_AUTHORITY_ANNOTATION,
     RENEW_REQUESTED_ANNOTATION,
     FORCE_REMOVE_ANNOTATION,
-    assignment::RESTART_REQUESTED_ANNOTATION,
-    assignment::ENROLLED_ANNOTATION,
+    RESTART_REQUESTED_ANNOTATION,
+    ENROLLED_ANNOTATION,
 ];
 
 /// One of the four kinds.

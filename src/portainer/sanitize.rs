@@ -4,10 +4,39 @@ const MAX_CHARS: usize = 300;
 /// A run of so many characters of a key's alphabet counts as a key.
 const KEY_LIKE: usize = 32;
 
+/// `text` of a field as it is kept: with spaces for control characters, without characters that turn its direction or
+/// are not seen, and cut to `most` bytes.
+pub fn short(text: &str, most: usize) -> String {
+    let mut kept = String::new();
+    for letter in text.chars().filter_map(shown) {
+        if kept.len() + letter.len_utf8() > most {
+            break;
+        }
+        kept.push(letter);
+    }
+    kept
+}
+
+/// A character as it is shown; none of one that is left out.
+fn shown(letter: char) -> Option<char> {
+    match letter {
+        letter if letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}') => Some(' '),
+        // Unicode's Bidi_Control, and the byte order mark and spaces without a width.
+        '\u{61c}'
+        | '\u{200b}'
+        | '\u{200e}'
+        | '\u{200f}'
+        | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{2069}'
+        | '\u{feff}' => None,
+        letter => Some(letter),
+    }
+}
+
 /// `text` without control characters, PEM and keys, cut to 300 characters and `…`.
 pub fn sanitize(text: &str) -> String {
     let text = without_pem(text);
-    let spaced: String = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).collect();
+    let spaced: String = text.chars().filter_map(shown).collect();
     let words: Vec<String> = spaced.split_whitespace().map(without_keys).collect();
     let words = words.join(" ");
     match words.char_indices().nth(MAX_CHARS) {
@@ -70,6 +99,7 @@ mod tests {
                 "host-1.in-the-basement.of.the.office.example.com",
             ),
             ("a\u{1b}[31m\r\nb\tc".to_owned(), "a [31m b c"),
+            ("a\u{202e}gnp.exe\u{2069}\u{feff}".to_owned(), "agnp.exe"),
             (format!("bad {pem} end"), "bad [PEM] end"),
             (format!("-----BEGIN RSA PRIVATE KEY-----\n{key}"), "[PEM]"),
             (format!("body \"{key}\""), "body \"[redacted]\""),

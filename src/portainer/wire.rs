@@ -2,6 +2,9 @@
 //! changed here and nowhere else. Source: docs.portainer.io/api/docs and Portainer's `api/http/handler`.
 
 use super::environment::{File, NewEnvironment, NewTls, tcp_url};
+use super::prune::Shape;
+use super::sanitize;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
@@ -13,22 +16,22 @@ pub struct Environment {
     #[serde(rename = "Id", alias = "ID", deserialize_with = "or_default")]
     pub id: i64,
     /// The name that users see; Portainer means it to be unique.
-    #[serde(rename = "Name", deserialize_with = "or_default")]
+    #[serde(rename = "Name", deserialize_with = "short")]
     pub name: String,
     /// Portainer's Type: 1 is Docker's API over TCP or a socket.
     #[serde(rename = "Type", deserialize_with = "or_default")]
     pub kind: i64,
     /// Address of the host as it was entered, with or without a scheme.
-    #[serde(rename = "URL", deserialize_with = "or_default")]
+    #[serde(rename = "URL", deserialize_with = "short")]
     pub url: String,
     /// Address at which published ports are shown.
-    #[serde(rename = "PublicURL", deserialize_with = "or_default")]
+    #[serde(rename = "PublicURL", deserialize_with = "short")]
     pub public_url: String,
     /// Number of its group; 1 is Portainer's "Unassigned".
     #[serde(rename = "GroupId", alias = "GroupID", deserialize_with = "or_default")]
     pub group_id: i64,
     /// Numbers of its tags.
-    #[serde(rename = "TagIds", alias = "TagIDs", deserialize_with = "or_default")]
+    #[serde(rename = "TagIds", alias = "TagIDs", deserialize_with = "ids")]
     pub tag_ids: Vec<i64>,
     /// How the last snapshot went: 1 up, 2 down.
     #[serde(rename = "Status", deserialize_with = "or_default")]
@@ -77,10 +80,10 @@ pub struct EnvironmentChange {
 #[serde(default)]
 pub struct SystemStatus {
     /// Version of Portainer, such as 2.33.5.
-    #[serde(rename = "Version", deserialize_with = "or_default")]
+    #[serde(rename = "Version", deserialize_with = "short")]
     pub version: String,
     /// Identity of Portainer's database: the same after a restart and an update.
-    #[serde(rename = "InstanceID", deserialize_with = "or_default")]
+    #[serde(rename = "InstanceID", deserialize_with = "short")]
     pub instance_id: String,
 }
 
@@ -92,7 +95,7 @@ pub struct User {
     #[serde(rename = "Id", alias = "ID", deserialize_with = "or_default")]
     pub id: i64,
     /// The name that the user logs in by.
-    #[serde(rename = "Username", deserialize_with = "or_default")]
+    #[serde(rename = "Username", deserialize_with = "short")]
     pub username: String,
     /// 1 is an administrator, 2 a standard user.
     #[serde(rename = "Role", deserialize_with = "or_default")]
@@ -114,7 +117,7 @@ pub struct Tag {
     #[serde(rename = "ID", alias = "Id", deserialize_with = "or_default")]
     pub id: i64,
     /// The name that users see.
-    #[serde(rename = "Name", deserialize_with = "or_default")]
+    #[serde(rename = "Name", deserialize_with = "short")]
     pub name: String,
 }
 
@@ -126,7 +129,7 @@ pub struct Group {
     #[serde(rename = "Id", alias = "ID", deserialize_with = "or_default")]
     pub id: i64,
     /// The name that users see.
-    #[serde(rename = "Name", deserialize_with = "or_default")]
+    #[serde(rename = "Name", deserialize_with = "short")]
     pub name: String,
 }
 
@@ -135,10 +138,10 @@ pub struct Group {
 #[serde(default)]
 pub struct ErrorBody {
     /// What failed, in Portainer's words.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "short")]
     pub message: String,
     /// Why it failed, in Portainer's words.
-    #[serde(deserialize_with = "or_default")]
+    #[serde(deserialize_with = "short")]
     pub details: String,
 }
 
@@ -199,6 +202,64 @@ impl From<TlsConfig> for EnvironmentTls {
             has_key: !config.key.is_empty(),
         }
     }
+}
+
+/// An answer that is read as it comes, with the fields that are needed of it.
+pub trait Answer: DeserializeOwned {
+    /// Which these are, and how much of them is taken.
+    const SHAPE: Shape;
+}
+
+const ENVIRONMENT: &[&str] =
+    &["Id", "ID", "Name", "Type", "URL", "PublicURL", "GroupId", "GroupID", "TagIds", "TagIDs", "Status", "TLSConfig"];
+const NAMED: &[&str] = &["Id", "ID", "Name"];
+
+impl Answer for Environment {
+    const SHAPE: Shape = Shape::object(ENVIRONMENT);
+}
+
+impl Answer for Vec<Environment> {
+    const SHAPE: Shape = Shape::list(ENVIRONMENT);
+}
+
+impl Answer for SystemStatus {
+    const SHAPE: Shape = Shape::object(&["Version", "InstanceID"]);
+}
+
+impl Answer for User {
+    const SHAPE: Shape = Shape::object(&["Id", "ID", "Username", "Role"]);
+}
+
+impl Answer for Tag {
+    const SHAPE: Shape = Shape::object(NAMED);
+}
+
+impl Answer for Vec<Tag> {
+    const SHAPE: Shape = Shape::list(NAMED);
+}
+
+impl Answer for Vec<Group> {
+    const SHAPE: Shape = Shape::list(NAMED);
+}
+
+/// Bytes of a text that a server gives; Portainer's own names have at most 255.
+const MAX_TEXT: usize = 1024;
+/// Tags of one environment.
+const MAX_TAGS: usize = 1000;
+
+/// A text as it may be shown.
+fn short<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text: String = or_default(from)?;
+    Ok(sanitize::short(&text, MAX_TEXT))
+}
+
+/// Numbers of tags. A list that is cut would remove the others when it is sent back, so one that is too long is refused.
+fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<i64>, D::Error> {
+    let ids: Vec<i64> = or_default(from)?;
+    if ids.len() > MAX_TAGS {
+        return Err(D::Error::custom(format!("an environment has more than {MAX_TAGS} tags")));
+    }
+    Ok(ids)
 }
 
 /// Go writes `null` for an empty list or text.

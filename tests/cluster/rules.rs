@@ -14,6 +14,7 @@ const RULES: &[(&str, Rule)] = rules![
     KEY_SIZE OPTIONAL_DURATION DURATION RENEW_BEFORE SUBJECT_OR_EXISTING EXISTING_ALONE SUBJECT_STAYS PRIVATE_KEY_STAYS
     EXISTING_STAYS PASSPHRASE_STAYS CONSTRAINTS_STAY SECRET_NAME_STAYS RANGES CONSTRAINTS_SAY HOSTNAME HOST_NAMED
     HOSTNAME_FITS ADDRESSES NOT_CA NODE_NAMED DAEMON_MODE DIRECTORY HTTP_ALLOWED UNVERIFIED_ACKNOWLEDGED
+    LABEL_KEYS
 ];
 
 const CA: &str = "DockerCA";
@@ -22,6 +23,16 @@ const CLIENT: &str = "DockerClientCert";
 const PORTAINER: &str = "PortainerClient";
 
 const A64: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+/// A label whose key has 320 bytes.
+const LONG_KEY: &str = concat!(
+    "hostSelector: {matchLabels: {\"",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    "\": x}}"
+);
 
 /// Kind, the rule or a piece of the schema's complaint, what is added to a good spec (a null takes a field away).
 const REFUSED: &[(&str, &str, &str)] = &[
@@ -86,6 +97,20 @@ const REFUSED: &[(&str, &str, &str)] = &[
     (PORTAINER, "spec.secretName", "secretName: a-"),
     (CA, "Unsupported value", "secretDeletionPolicy: Orphan"),
     (HOST, "spec.caRef.name", "caRef: {name: ''}"),
+    (HOST, "spec.caRef.name", "caRef: {name: ../victim}"),
+    (CA, "spec.passphraseSecretRef.name", "passphraseSecretRef: {name: cred/status, key: passphrase}"),
+    (CA, "spec.passphraseSecretRef.key", "passphraseSecretRef: {name: pass, key: a/b}"),
+    (CA, "additionalTrust[0].secretRef.name", "additionalTrust: [{secretRef: {name: '?watch=true'}}]"),
+    (CA, "existing.secretRef.name", "{subject: null, existing: {secretRef: {name: a%2fb}}}"),
+    (CLIENT, "spec.secretName", "secretName: a..b"),
+    (HOST, "nodeName", "delivery: {target: Node, nodeName: Pandora}"),
+    (PORTAINER, "credentialsSecretRef.name", "server: {url: 'https://a', credentialsSecretRef: {name: '#'}}"),
+    (
+        PORTAINER,
+        "matchLabels.site",
+        "hostSelector: {matchLabels: {site: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa}}",
+    ),
+    (PORTAINER, "LABEL_KEYS", LONG_KEY),
     (HOST, "HOSTNAME", "hostname: 192.168.1.7"),
     (HOST, "HOST_NAMED", "hostname: null"),
     (HOST, "HOST_NAMED", "{hostname: null, ipAddresses: []}"),
@@ -211,6 +236,11 @@ const PASSES: &[(&str, &str, &str)] = &[
     ),
     (PORTAINER, "UNVERIFIED_ACKNOWLEDGED", "environment: {}"),
     (PORTAINER, "", "{hostSelector: {}, environment: {group: , tags: []}}"),
+    (
+        PORTAINER,
+        "LABEL_KEYS",
+        "hostSelector: {matchLabels: {example.com/site: home}, matchExpressions: [{key: a, operator: Exists}]}",
+    ),
 ];
 
 /// Kind, the rule (none where it passes), what is there, what it should become.

@@ -14,7 +14,7 @@ use hyper::{Method, StatusCode};
 
 impl PortainerServer for PortainerApi {
     fn status(&self) -> Response<'_, SystemStatus> {
-        Box::pin(async { self.send_anonymously(Call::get(Operation::Status, path::STATUS)).await?.parse() })
+        Box::pin(async { self.read_anonymously(Call::get(Operation::Status, path::STATUS)).await })
     }
 
     fn has_administrator(&self) -> Response<'_, bool> {
@@ -43,11 +43,11 @@ impl PortainerServer for PortainerApi {
     }
 
     fn groups(&self) -> Response<'_, Vec<Group>> {
-        Box::pin(self.read(Call::get(Operation::Groups, path::GROUPS).long()))
+        Box::pin(self.read(Call::get(Operation::Groups, path::GROUPS)))
     }
 
     fn tags(&self) -> Response<'_, Vec<Tag>> {
-        Box::pin(self.read(Call::get(Operation::Tags, path::TAGS).long()))
+        Box::pin(self.read(Call::get(Operation::Tags, path::TAGS)))
     }
 
     fn create_tag<'a>(&'a self, name: &'a str) -> Response<'a, Tag> {
@@ -63,12 +63,12 @@ impl PortainerServer for PortainerApi {
     }
 
     fn environments(&self) -> Response<'_, Vec<Environment>> {
-        Box::pin(self.read(Call::get(Operation::List, path::LIST).long()))
+        Box::pin(self.read(Call::get(Operation::List, path::LIST)))
     }
 
     fn named<'a>(&'a self, name: &'a str) -> Response<'a, Vec<Environment>> {
         Box::pin(async move {
-            let mut found: Vec<Environment> = self.read(Call::get(Operation::List, path::named(name)).long()).await?;
+            let mut found: Vec<Environment> = self.read(Call::get(Operation::List, path::named(name))).await?;
             found.retain(|environment| environment.name == name);
             Ok(found)
         })
@@ -76,7 +76,7 @@ impl PortainerServer for PortainerApi {
 
     fn environment(&self, id: i64) -> Response<'_, Option<Environment>> {
         Box::pin(async move {
-            match self.read(Call::get(Operation::Inspect, path::description(id)).long()).await {
+            match self.read(Call::get(Operation::Inspect, path::description(id))).await {
                 Err(PortainerError::NotFound) => Ok(None),
                 found => found.map(Some),
             }
@@ -90,12 +90,11 @@ impl PortainerServer for PortainerApi {
             parts.push(file(File::Ca, "ca.pem", &files.ca));
         }
         let call = Call::new(Operation::Create, Method::POST, path::ENVIRONMENTS);
-        Box::pin(self.read(call.form(&wire::create_fields(new), &parts).asks_host().long()))
+        Box::pin(self.read(call.form(&wire::create_fields(new), &parts).asks_host()))
     }
 
     fn change<'a>(&'a self, id: i64, change: &'a EnvironmentChange) -> Response<'a, Environment> {
-        // The answer holds the whole snapshot.
-        Box::pin(self.read(Call::new(Operation::Change, Method::PUT, path::environment(id)).json(change).long()))
+        Box::pin(self.read(Call::new(Operation::Change, Method::PUT, path::environment(id)).json(change)))
     }
 
     fn upload<'a>(&'a self, id: i64, file: File, pem: &'a [u8]) -> Response<'a, ()> {

@@ -9,6 +9,7 @@ use super::request_metrics::{Operation, Outcome};
 use crate::adapters::random;
 use crate::portainer::multipart::{self, FilePart};
 use crate::portainer::path;
+use crate::portainer::prune::Shape;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ACCEPT, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT};
@@ -17,10 +18,6 @@ use serde::Serialize;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
-/// Bytes of a list, and of an environment with its snapshot.
-const MAX_LONG_ANSWER: usize = 64 << 20;
-/// Bytes of any other answer.
-const MAX_ANSWER: usize = 1 << 20;
 const JSON: &str = "application/json";
 
 pub(super) struct Call {
@@ -30,14 +27,14 @@ pub(super) struct Call {
     body: Bytes,
     content_type: Option<String>,
     timeout: fn(&RequestTimeouts) -> Duration,
-    limit: usize,
+    shape: Option<Shape>,
 }
 
 impl Call {
     pub(super) fn new(operation: Operation, method: Method, path: impl Into<String>) -> Call {
         let timeout = |timeouts: &RequestTimeouts| timeouts.answer;
-        let (body, content_type, limit) = (Bytes::new(), None, MAX_ANSWER);
-        Call { operation, method, path: path.into(), body, content_type, timeout, limit }
+        let (body, content_type, shape) = (Bytes::new(), None, None);
+        Call { operation, method, path: path.into(), body, content_type, timeout, shape }
     }
 
     pub(super) fn get(operation: Operation, path: impl Into<String>) -> Call {
@@ -71,9 +68,9 @@ impl Call {
         Call { timeout: |timeouts| timeouts.host, ..self }
     }
 
-    /// The answer may be long.
-    pub(super) fn long(self) -> Call {
-        Call { limit: MAX_LONG_ANSWER, ..self }
+    /// What is read of its answer.
+    pub(super) fn reading(self, shape: Shape) -> Call {
+        Call { shape: Some(shape), ..self }
     }
 
     /// Sends it, with a credential or without. It never sends a cookie: Portainer would check it for forgery.
@@ -97,7 +94,7 @@ impl Call {
         }
         let request = request.body(Full::new(self.body.clone())).expect("paths and headers are plain text");
         let started = Instant::now();
-        let sent = server.exchange(request, (self.timeout)(&server.timeouts), self.limit).await;
+        let sent = server.exchange(request, (self.timeout)(&server.timeouts), self.shape).await;
         server.metrics.note(self.operation, Outcome::of(&sent), started.elapsed());
         sent
     }

@@ -9,8 +9,8 @@ use super::reply::Reply;
 use super::request_metrics::RequestMetrics;
 use super::session::Session;
 use crate::adapters::net::destinations::Destinations;
+use crate::portainer::Answer;
 use hyper::StatusCode;
-use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
@@ -63,8 +63,13 @@ impl PortainerApi {
         self.send_in_session(call).await?.success(|text| self.has_secret(text))
     }
 
-    pub(super) async fn read<T: DeserializeOwned>(&self, call: Call) -> Result<T, PortainerError> {
-        self.send(call).await?.parse()
+    pub(super) async fn read<T: Answer>(&self, call: Call) -> Result<T, PortainerError> {
+        self.send(call.reading(T::SHAPE)).await?.parse()
+    }
+
+    /// The same without a credential.
+    pub(super) async fn read_anonymously<T: Answer>(&self, call: Call) -> Result<T, PortainerError> {
+        self.send_anonymously(call.reading(T::SHAPE)).await?.parse()
     }
 
     /// Sends with the credential and returns any answer: an error may be Docker's.

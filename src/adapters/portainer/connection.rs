@@ -9,21 +9,28 @@ use crate::adapters::net::destinations::Destinations;
 use crate::adapters::net::tcp::{DialError, dial_within};
 use crate::adapters::net::tls_client::{client_config, tls_error, tls_handshake};
 use crate::adapters::net::tls_verifier::RecordingVerifier;
+use crate::portainer::prune::{Pruner, Shape};
 use crate::portainer::sanitize::sanitize;
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::header::{CONTENT_TYPE, LOCATION};
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, DEFAULT_VERSIONS};
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+/// Bytes of an answer that pass by: an environment comes with the snapshot of its host.
+const MAX_ANSWER: usize = 64 << 20;
+/// Bytes of an answer of which no field is read, and of an error, that are kept.
+const MAX_BEGINNING: usize = 64 << 10;
+/// Bytes that a connection buffers: all headers of an answer, or a piece of its body.
+const MAX_BUFFER: usize = 64 << 10;
 
 /// Where a server is and how its certificate is verified.
 pub(super) struct ServerAddress {
@@ -86,17 +93,17 @@ impl ServerAddress {
         format!("{}:{}", self.host.trim_end_matches('.').to_ascii_lowercase(), self.port)
     }
 
-    /// Sends once; waits `answer_timeout` for the answer and reads at most `limit` bytes of it.
+    /// Sends once; waits `answer_timeout` for the answer and reads `shape` of it.
     pub(super) async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
         answer_timeout: Duration,
-        limit: usize,
+        shape: Option<Shape>,
     ) -> Result<Reply, PortainerError> {
         let open = timeout(self.timeouts.connect, self.open()).await;
         let late = format!("no connection within {} seconds", self.timeouts.connect.as_secs());
         let open = open.unwrap_or(Err(PortainerError::Unreachable(late)))?;
-        timeout(answer_timeout, answer(open, request, limit)).await.unwrap_or(Err(PortainerError::TimedOut))
+        timeout(answer_timeout, answer(open, request, shape)).await.unwrap_or(Err(PortainerError::TimedOut))
     }
 
     async fn open(&self) -> Result<OpenConnection, PortainerError> {
@@ -141,7 +148,8 @@ fn tls(access: &Access) -> Result<Arc<ClientConfig>, AccessError> {
 }
 
 async fn begin(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Result<OpenConnection, PortainerError> {
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(|error| broken(&error))?;
+    let handshake = Builder::new().max_buf_size(MAX_BUFFER).handshake(TokioIo::new(stream)).await;
+    let (sender, connection) = handshake.map_err(|error| broken(&error))?;
     let mut driver = JoinSet::new();
     // The sender is told how it ends.
     driver.spawn(async move { drop(connection.await) });
@@ -151,27 +159,54 @@ async fn begin(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> 
 async fn answer(
     mut open: OpenConnection,
     request: Request<Full<Bytes>>,
-    limit: usize,
+    shape: Option<Shape>,
 ) -> Result<Reply, PortainerError> {
     let response = open.sender.send_request(request).await.map_err(|error| broken(&error))?;
     let (status, redirects, html) = (response.status(), response.headers().contains_key(LOCATION), is_html(&response));
-    let body = Limited::new(response.into_body(), limit).collect().await.map_err(|error| cut(&*error, limit))?;
-    Ok(Reply { status, redirects, html, body: body.to_bytes() })
+    let body = match shape.filter(|_| status.is_success()) {
+        Some(shape) => pruned(response.into_body(), shape).await?,
+        None => beginning(response.into_body()).await?,
+    };
+    Ok(Reply { status, redirects, html, body })
+}
+
+/// What is read of a body, which may be long.
+async fn pruned(mut body: Incoming, shape: Shape) -> Result<Vec<u8>, PortainerError> {
+    let (mut pruner, mut taken) = (Pruner::new(shape), 0);
+    while let Some(piece) = next(&mut body).await? {
+        taken += piece.len();
+        if taken > MAX_ANSWER {
+            return Err(PortainerError::Unreadable(format!("it is longer than {} MiB", MAX_ANSWER >> 20)));
+        }
+        pruner.take(&piece).map_err(|error| PortainerError::Unreadable(error.to_string()))?;
+    }
+    Ok(pruner.finish())
+}
+
+/// The beginning of a body, whatever follows.
+async fn beginning(mut body: Incoming) -> Result<Vec<u8>, PortainerError> {
+    let mut kept = Vec::new();
+    while let Some(piece) = next(&mut body).await? {
+        let room = MAX_BEGINNING - kept.len();
+        kept.extend_from_slice(&piece[..piece.len().min(room)]);
+        if kept.len() == MAX_BEGINNING {
+            break;
+        }
+    }
+    Ok(kept)
+}
+
+/// The next piece of a body; none at its end.
+async fn next(body: &mut Incoming) -> Result<Option<Bytes>, PortainerError> {
+    match body.frame().await.transpose().map_err(|error| broken(&error))? {
+        Some(frame) => Ok(Some(frame.into_data().unwrap_or_default())),
+        None => Ok(None),
+    }
 }
 
 fn is_html(response: &Response<Incoming>) -> bool {
     let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     kind.is_some_and(|kind| kind.starts_with("text/html"))
-}
-
-fn cut(error: &(dyn Error + Send + Sync + 'static), limit: usize) -> PortainerError {
-    match error.downcast_ref::<hyper::Error>() {
-        Some(error) => broken(error),
-        None if error.is::<LengthLimitError>() => {
-            PortainerError::Unreadable(format!("it is longer than {} MiB", limit >> 20))
-        }
-        None => PortainerError::TimedOut,
-    }
 }
 
 /// After the TLS handshake, only an error of TLS itself says that Portainer received nothing.

@@ -1,16 +1,14 @@
 //! An answer of Portainer in, its JSON or the reason of its failure out. Text that holds a secret is left out.
 
 use super::error::PortainerError;
-use crate::portainer::ErrorBody;
 use crate::portainer::sanitize::sanitize;
+use crate::portainer::{Answer, ErrorBody};
 use hyper::StatusCode;
-use hyper::body::Bytes;
-use serde::de::DeserializeOwned;
 
-/// An answer with its whole body.
+/// An answer: of a success what is read of it, of an error its beginning.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
-    pub(super) body: Bytes,
+    pub(super) body: Vec<u8>,
     /// It has a `Location` header.
     pub(super) redirects: bool,
     /// It is an HTML page, as a proxy in front of Portainer answers.
@@ -18,11 +16,11 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, PortainerError> {
-        // Not the parser's words, which show what was there instead.
+    pub(super) fn parse<T: Answer>(&self) -> Result<T, PortainerError> {
+        // Not the parser's words, which show what was there instead; and no place, which is one in the pruned text.
         serde_json::from_slice(&self.body).map_err(|error| {
             let what = if error.is_data() { "its JSON is not Portainer's" } else { "it is not JSON" };
-            PortainerError::Unreadable(format!("{what} (line {}, column {})", error.line(), error.column()))
+            PortainerError::Unreadable(what.to_owned())
         })
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::portainer::path;
+use crate::portainer::prune::Pruner;
 use crate::portainer::{DOCKER_API, TlsFiles, same_address};
 
 use serde_json::{Value, json};
@@ -26,6 +27,71 @@ fn an_environment_is_parsed() {
         tls: EnvironmentTls { on: true, skip_verify: false, has_ca: true, has_cert: true, has_key: false },
     };
     assert_eq!(environment(json), expected);
+}
+
+fn pruned<T: Answer>(text: &str) -> T {
+    let mut pruner = Pruner::new(T::SHAPE);
+    pruner.take(text.as_bytes()).unwrap();
+    serde_json::from_slice(&pruner.finish()).unwrap()
+}
+
+/// A field that is added to a type and not to its shape would always be empty.
+#[test]
+fn the_shape_of_an_answer_has_every_field_that_is_read() {
+    let tls = json!({"TLS": true, "TLSSkipVerify": true, "TLSCACert": "a", "TLSCert": "b", "TLSKey": "c"});
+    let whole = json!({"Id": 3, "Name": "dh1", "Type": 1, "URL": "tcp://dh1:2376", "PublicURL": "dh1", "GroupId": 2,
+        "TagIds": [4, 5], "Status": 2, "TLSConfig": tls, "Snapshots": [{"Id": 7, "Name": "x"}]});
+    assert_eq!(pruned::<Environment>(&whole.to_string()), environment(whole.clone()));
+    assert_eq!(
+        pruned::<Vec<Environment>>(&json!([whole, {}]).to_string()),
+        [environment(whole), Environment::default()]
+    );
+    let other = json!({"ID": 3, "GroupID": 2, "TagIDs": [4]});
+    assert_eq!(pruned::<Environment>(&other.to_string()), environment(other));
+    let status = SystemStatus { version: "2.33.5".into(), instance_id: "i".into() };
+    assert_eq!(pruned::<SystemStatus>(r#"{"Version": "2.33.5", "InstanceID": "i"}"#), status);
+    let user = User { id: 1, username: "admin".into(), role: 1 };
+    assert_eq!(pruned::<User>(r#"{"Id": 1, "Username": "admin", "Role": 1, "Theme": {}}"#), user);
+    assert_eq!(pruned::<Vec<Tag>>(r#"[{"ID": 4, "Name": "t"}]"#), [Tag { id: 4, name: "t".into() }]);
+    assert_eq!(pruned::<Tag>(r#"{"Id": 4, "Name": "t"}"#), Tag { id: 4, name: "t".into() });
+    assert_eq!(pruned::<Vec<Group>>(r#"[{"Id": 1, "Name": "u"}]"#), [Group { id: 1, name: "u".into() }]);
+}
+
+#[test]
+fn every_text_of_an_answer_is_short_and_clean() {
+    let hostile = format!("a\u{202e}\u{1b}[31m\r\n{}", "x".repeat(900_000));
+    let texts = |of: Value| -> Vec<String> {
+        let found = environment(of.clone());
+        let user: User = serde_json::from_value(of.clone()).unwrap();
+        let status: SystemStatus = serde_json::from_value(of.clone()).unwrap();
+        let (tag, group): (Tag, Group) =
+            (serde_json::from_value(of.clone()).unwrap(), serde_json::from_value(of.clone()).unwrap());
+        let error: ErrorBody = serde_json::from_value(of).unwrap();
+        vec![
+            found.name,
+            found.url,
+            found.public_url,
+            user.username,
+            status.version,
+            status.instance_id,
+            tag.name,
+            group.name,
+            error.message,
+            error.details,
+        ]
+    };
+    let of = json!({"Name": hostile, "URL": hostile, "PublicURL": hostile, "Username": hostile, "Version": hostile,
+        "InstanceID": hostile, "message": hostile, "details": hostile});
+    for text in texts(of) {
+        assert_eq!(text.len(), 1024);
+        assert!(text.starts_with("a [31m  xxx"), "{}", &text[..20]);
+    }
+    // Every text of an answer is among them.
+    let source = include_str!("../wire.rs").split("/// The answer to a login").next().unwrap();
+    let (all, short) = (source.matches(": String,").count(), source.matches("deserialize_with = \"short\")]").count());
+    assert_eq!((all, short), (10, 10));
+    let tags = json!({"TagIds": vec![1; 1001]});
+    assert!(serde_json::from_value::<Environment>(tags).is_err());
 }
 
 #[test]

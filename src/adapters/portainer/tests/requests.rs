@@ -224,10 +224,10 @@ async fn answers_that_never_come_or_make_no_sense_are_told() {
 }
 
 #[tokio::test]
-async fn an_answer_is_read_to_its_limit() {
+async fn what_is_not_read_of_an_answer_may_be_long() {
     let long: &'static str = format!(r#"{{"Id":1,"Pad":"{}"}}"#, "x".repeat(2 << 20)).leak();
     let (_fake, portainer) = always(200, long).await;
-    assert_eq!(portainer.me().await, Err(PortainerError::Unreadable("it is longer than 1 MiB".into())));
+    assert_eq!(portainer.me().await.unwrap().id, 1);
     let changed = portainer.change(1, &EnvironmentChange::default()).await;
     assert_eq!(changed.unwrap().id, 1, "its snapshot makes an environment long");
 }
