@@ -55,7 +55,7 @@ pub fn progress(
 /// What the companion reported of the stored certificate; none where it has not reported it yet.
 fn reported(object: &Object, deliverer: &Deliverer, stored: &StoredCertificate) -> Option<Verdict> {
     let (companion, host) = (&object.companion, &object.companion.host);
-    if let Some(exposed) = exposure(object) {
+    if let Some(exposed) = exposure(object, deliverer) {
         return Some(exposed);
     }
     let delivered = current(object, companion.condition(ConditionType::Delivered)?)?;
@@ -79,10 +79,10 @@ fn reported(object: &Object, deliverer: &Deliverer, stored: &StoredCertificate) 
 }
 
 /// A port that lets strangers in counts in every mode, and before all that is still to come.
-pub fn exposure(object: &Object) -> Option<Verdict> {
+pub fn exposure(object: &Object, deliverer: &Deliverer) -> Option<Verdict> {
     let serving = object.companion.condition(ConditionType::Serving)?;
     let exposed = matches!(Reason::parse(&serving.reason), Some(Reason::ExposedByOthers | Reason::ExposureClosed));
-    (serving.status != "True" && exposed).then(|| fault(ConditionType::Serving, serving))
+    (serving.status != "True" && exposed).then(|| fault(ConditionType::Serving, deliverer, serving))
 }
 
 /// A condition about the spec as it is now.

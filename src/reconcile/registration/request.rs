@@ -86,7 +86,9 @@ fn view<S>(ctx: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<Authority
 /// What a companion has seen dockerd serve; a host that lets strangers in is not registered. In mode Files a companion may not see it, and dockerd is asked from here.
 fn proof(host: &Object, deliverer: &Deliverer) -> Proof {
     let served = host.companion.host.served_fingerprint.clone();
-    if let (Some(problem), false) = (exposed(host), matches!(deliverer, Deliverer::Nobody | Deliverer::Refused(_))) {
+    if let (Some(problem), false) =
+        (exposed(host, deliverer), matches!(deliverer, Deliverer::Nobody | Deliverer::Refused(_)))
+    {
         return Proof::Not(problem);
     }
     match (deliverer, served, host.delivery()) {
@@ -97,7 +99,7 @@ fn proof(host: &Object, deliverer: &Deliverer) -> Proof {
     }
 }
 
-fn exposed(host: &Object) -> Option<RegistrationProblem> {
-    let verdict = exposure(host)?;
+fn exposed(host: &Object, deliverer: &Deliverer) -> Option<RegistrationProblem> {
+    let verdict = exposure(host, deliverer)?;
     Some(RegistrationProblem::new(verdict.reason, verdict.message))
 }
