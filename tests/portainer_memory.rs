@@ -90,10 +90,7 @@ async fn hostile_answers_cost_little_memory_and_say_what_is_wrong() {
         (list("[{\"Name\":\"a\",\"Snapshots\":[\"", "y"), "cannot be read"),
         (list("", " "), "cannot be read"),
         (list("[{\"TagIds\":[1", ",1"), "too large"),
-        (
-            Answer { head: CHUNKED, begin: "5\r\n[{\"X\"\r\n", again: "6\r\n,{\"X\"\r\n", times: ENDLESS / 11 },
-            "10000 entries",
-        ),
+        (Answer { head: CHUNKED, begin: "3\r\n[{}\r\n", again: "3\r\n,{}\r\n", times: ENDLESS / 8 }, "10000 entries"),
     ] {
         let found = portainer(server(answer).await).environments().await;
         match expected {

@@ -53,6 +53,8 @@ pub struct FieldFault {
     pub field: String,
     /// What is wrong with it.
     pub message: String,
+    /// The spec is none that this version knows; else one of its values is over a bound, or no name.
+    pub of_other_version: bool,
 }
 
 /// The spec of one of the four kinds.

@@ -63,7 +63,7 @@ const MAX_KEY: u64 = 317;
 
 fn over(path: &str, count: usize, most: u64, what: &str) -> Option<FieldFault> {
     let message = || format!("too big: it has {count} {what}, and at most {most} are allowed");
-    (count as u64 > most).then(|| FieldFault { field: path.to_owned(), message: message() })
+    (count as u64 > most).then(|| FieldFault { field: path.to_owned(), message: message(), of_other_version: false })
 }
 
 /// Cuts a status to the bounds of its schema, and cleans its texts.

@@ -1,6 +1,7 @@
 //! An object of ours as the API server gives it: as it is read, or without its spec and with the field that is at fault.
 //! One object that cannot be read neither ends a watch nor spoils a list.
 
+use crate::api::name::InvalidName;
 use crate::api::{FieldFault, Kind, Object, Spec, schema};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
@@ -22,6 +23,9 @@ where
 {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Guarded<K>, D::Error> {
         let mut document = Value::deserialize(from)?;
+        if !document.is_object() {
+            return Err(D::Error::custom("it is no object"));
+        }
         let kind = Kind::parse(&K::kind(&())).ok_or_else(|| D::Error::custom("it is of no kind of ours"))?;
         schema::fit_status(kind, &mut document["status"]);
         let fault = match schema::over_bound(kind, &document).map_or_else(|| read::<K>(&document), Err) {
@@ -42,14 +46,21 @@ where
 }
 
 fn read<K: DeserializeOwned>(document: &Value) -> Result<K, FieldFault> {
-    serde_path_to_error::deserialize(document)
-        .map_err(|error| FieldFault { field: error.path().to_string(), message: error.inner().to_string() })
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let message = error.inner().to_string();
+        FieldFault { field: error.path().to_string(), of_other_version: message != InvalidName.to_string(), message }
+    })
 }
 
 impl<K> Guarded<K>
 where
     Object: From<K>,
 {
+    /// The fault of an object of another version, which says nothing of what its user wants.
+    pub fn of_other_version(&self) -> Option<&FieldFault> {
+        self.fault.as_ref().filter(|fault| fault.of_other_version)
+    }
+
     /// The object, with its fault.
     pub fn object(self) -> Object {
         Object { fault: self.fault, ..Object::from(self.item) }
@@ -115,10 +126,12 @@ mod tests {
                 let fault = object.fault.as_ref().expect("it is refused");
                 assert_eq!(fault.field, field);
                 assert!(fault.message.starts_with("must be lower case"), "{}", fault.message);
+                assert!(!fault.of_other_version);
                 assert_eq!(object.referenced_secrets(), []);
                 assert_eq!((object.generation, object.previous.fingerprint.as_deref()), (7, Some("abcd")));
             }
         }
-        assert_eq!(authority(json!(7)).fault.map(|fault| fault.field), Some("spec".into()));
+        let fault = authority(json!(7)).fault.expect("it is refused");
+        assert_eq!((fault.field.as_str(), fault.of_other_version), ("spec", true));
     }
 }

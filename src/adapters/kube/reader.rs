@@ -192,7 +192,8 @@ impl KubeReader {
         }
         match within(api.list(&how)).await {
             Ok(list) => {
-                Ok(list.items.into_iter().filter(|item| place(item.meta()).is_some()).map(Guarded::object).collect())
+                let named = list.items.into_iter().filter(|item| place(item.meta()).is_some());
+                named.map(|item| self.readable(kind, item)).collect()
             }
             Err(error) => Err(self.failure_of(error, kind, "list", namespace, None).await),
         }
@@ -221,7 +222,7 @@ impl KubeReader {
         }
         let api: Api<Guarded<K>> = Api::namespaced(self.client.clone(), namespace);
         match within(api.get(name)).await {
-            Ok(object) => Ok(Some(object.object())),
+            Ok(object) => self.readable(kind, object).map(Some),
             Err(kube::Error::Api(status)) if status.is_not_found() && names_an_object(&status) => Ok(None),
             Err(error) => Err(self.failure_of(error, kind, "get", Some(namespace), Some(name)).await),
         }
@@ -283,6 +284,16 @@ impl KubeReader {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failure_of(error, at.kind, "patch", Some(&at.namespace), Some(&at.name)).await),
         }
+    }
+
+    /// An object of this version, even where its spec is refused.
+    fn readable<K>(&self, kind: Kind, item: Guarded<K>) -> Result<Object, ReadError>
+    where
+        Object: From<K>,
+    {
+        let Some(fault) = item.of_other_version() else { return Ok(item.object()) };
+        let why = format!("{}: {}", fault.field, fault.message);
+        Err(ReadError::OtherFields { server: self.server.clone(), kind: kind.as_str(), why })
     }
 
     async fn failure_of(

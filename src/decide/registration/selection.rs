@@ -26,12 +26,12 @@ fn matches(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> Optio
     let equal = |(key, value): (&String, &String)| labels.get(key) == Some(value);
     let mut all = selector.match_labels.iter().flatten().all(equal);
     for requirement in selector.match_expressions.iter().flatten() {
-        let values = requirement.values.as_deref().unwrap_or_default();
+        let values = requirement.values.as_deref();
         let found = labels.get(&requirement.key);
-        let is_in = found.is_some_and(|value| values.contains(value));
+        let is_in = values.map(|values| found.is_some_and(|value| values.contains(value)));
         all &= match requirement.operator.as_str() {
-            "In" => is_in,
-            "NotIn" => !is_in,
+            "In" => is_in?,
+            "NotIn" => !is_in?,
             "Exists" => found.is_some(),
             "DoesNotExist" => found.is_none(),
             _ => return None,
@@ -63,7 +63,7 @@ mod tests {
             expression("NotIn", "site", json!(["attic"])),
             expression("NotIn", "rack", json!(["1"])),
             expression("In", "site", json!([])),
-            expression("NotIn", "site", Value::Null),
+            expression("NotIn", "site", json!([])),
             expression("Exists", "tier", json!([])),
             expression("Exists", "rack", Value::Null),
             expression("DoesNotExist", "tier", json!([])),
@@ -75,7 +75,10 @@ mod tests {
             let theirs = Selector::try_from(selector.clone()).expect("it is valid").matches(&labels);
             assert_eq!(matches(&selector, &labels), Some(theirs), "{json}");
         }
-        let selector = serde_json::from_value(expression("Is", "site", json!(["home"]))).expect("a selector");
-        assert_eq!(matches(&selector, &labels), None);
+        for json in [expression("Is", "site", json!(["home"])), expression("NotIn", "site", Value::Null)] {
+            let selector: LabelSelector = serde_json::from_value(json).expect("a selector");
+            assert!(Selector::try_from(selector.clone()).is_err());
+            assert_eq!(matches(&selector, &labels), None);
+        }
     }
 }

@@ -19,6 +19,21 @@ pub struct ServerSnapshot {
 }
 
 impl ServerSnapshot {
+    /// About how many bytes it takes to keep it.
+    pub fn size(&self) -> usize {
+        let environment = |known: &Environment| {
+            size_of::<Environment>()
+                + known.name.len()
+                + known.url.len()
+                + known.public_url.len()
+                + 8 * known.tag_ids.len()
+        };
+        let environments: usize = self.environments.values().map(environment).sum();
+        let groups: usize = self.groups.iter().map(|group| size_of::<Group>() + group.name.len()).sum();
+        let tags: usize = self.tags.iter().map(|tag| size_of::<Tag>() + tag.name.len()).sum();
+        environments + groups + tags
+    }
+
     /// Id of the tag of that name.
     pub fn tag(&self, name: &str) -> Option<i64> {
         self.tags.iter().find(|tag| tag.name == name).map(|tag| tag.id)

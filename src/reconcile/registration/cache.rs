@@ -36,6 +36,16 @@ impl RegistrationCache {
         self.with(client, |known| known.server = Some(Arc::clone(server)));
     }
 
+    /// About how many bytes are kept of the servers of other PortainerClients of its namespace.
+    pub fn size_beside(&self, client: &ObjectRef) -> usize {
+        let beside: Vec<Arc<RegistrationServer>> = {
+            let clients = self.0.lock();
+            let others = clients.iter().filter(|(at, _)| at.namespace == client.namespace && *at != client);
+            others.filter_map(|(_, known)| known.server.clone()).collect()
+        };
+        beside.iter().map(|server| server.snapshot().size()).sum()
+    }
+
     pub fn last_refresh(&self, client: &ObjectRef) -> Option<Result<(), RegistrationProblem>> {
         self.with(client, |known| known.last_refresh.clone())
     }

@@ -14,6 +14,9 @@ use crate::reconcile::Context;
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
+/// Bytes that are kept of the servers of one namespace: some 50,000 environments.
+const MAX_KEPT_IN_NAMESPACE: usize = 16 << 20;
+
 impl Registrations {
     /// Refreshes what is known of the server of a PortainerClient.
     pub async fn refresh<S: Store>(&self, ctx: &Context<S>, client: &Object) -> SyncOutcome {
@@ -43,13 +46,28 @@ impl Registrations {
         let result = match self.connect(client, connection, now) {
             Ok(server) => {
                 self.cache().set_server(client, &server);
-                server.refresh(clock).await
+                server.refresh(clock).await.and_then(|()| self.keep_within_share(client, &server))
             }
             Err(problem) => Err(problem),
         };
         let changed = before.as_ref() != Some(&result);
         let requeue_at = self.cache().note_refresh(client, result, input, (now, clock.now()));
         SyncOutcome { requeue_at: Some(requeue_at), changed, refresh: false }
+    }
+
+    /// Servers of one namespace may not take the memory of all others.
+    fn keep_within_share(&self, client: &ObjectRef, server: &RegistrationServer) -> Result<(), RegistrationProblem> {
+        if self.cache().size_beside(client) + server.snapshot().size() <= MAX_KEPT_IN_NAMESPACE {
+            return Ok(());
+        }
+        server.clear();
+        let message = format!(
+            "the Portainers of namespace {} list more than {} MiB of environments, groups and tags together: nothing is \
+             registered by this PortainerClient until there is less",
+            client.namespace,
+            MAX_KEPT_IN_NAMESPACE >> 20
+        );
+        Err(RegistrationProblem::new(Reason::PortainerFailed, message))
     }
 
     /// The known server, if it is reached in the same way, else a new one. A new one also logs in anew.

@@ -190,6 +190,12 @@ impl RegistrationServer {
         self.refresh_state.lock().lists = MAX_LIST_REFRESHES;
     }
 
+    /// Forgets what the server showed.
+    pub(super) fn clear(&self) {
+        self.mark_stale();
+        self.update(|snapshot| *snapshot = ServerSnapshot::default());
+    }
+
     /// The next refresh is a full one, and nothing is written before it.
     pub fn mark_stale(&self) {
         self.refresh_state.lock().full = None;
