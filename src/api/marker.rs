@@ -4,9 +4,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 
-/// Annotation on a DockerHostCert: what may be replaced by its delivery, once on each host. A writer's id, the id of a
-/// marker without a writer, or the SHA-256 of an authority's key; after `/`, how often it was replaced so with this time.
-pub const TAKE_FROM_ANNOTATION: &str = "dockseal.dev/take-from";
+pub use super::TAKE_FROM_ANNOTATION;
 /// Beginning of the id of a cluster, before the UID of its namespace kube-system.
 pub const CLUSTER_PREFIX: &str = "cluster-";
 /// Beginning of the id of a state directory.

@@ -58,13 +58,16 @@ pub const RESTART_REQUESTED_ANNOTATION: &str = "dockseal.dev/restart-requested-a
 /// Annotation on a DockerHostCert with `target: Enrolled`: a host is enrolled for it. `dockseal enroll` sets it, and
 /// takes it away with `--revoke`.
 pub const ENROLLED_ANNOTATION: &str = "dockseal.dev/enrolled";
+/// Annotation on a DockerHostCert: what may be replaced by its delivery, once on each host. A writer's id, the id of a
+/// marker without a writer, or the SHA-256 of an authority's key; after `/`, how often it was replaced so with this time.
+pub const TAKE_FROM_ANNOTATION: &str = "dockseal.dev/take-from";
 /// Annotation by which a user has a finalizer let go at once.
 pub const FORCE_REMOVE_ANNOTATION: &str = "dockseal.dev/force-remove";
 /// Finalizer of objects whose deletion removes something else: Secret, delivered files or environments.
 pub const FINALIZER: &str = "dockseal.dev/secret";
 
 /// The annotations of objects that are read; no other is kept.
-pub const READ_ANNOTATIONS: [&str; 7] = [
+pub const READ_ANNOTATIONS: [&str; 8] = [
     AUTHORITY_ANNOTATION,
     IDENTITY_ANNOTATION,
     REPLACE_AUTHORITY_ANNOTATION,
@@ -72,6 +75,7 @@ pub const READ_ANNOTATIONS: [&str; 7] = [
     FORCE_REMOVE_ANNOTATION,
     RESTART_REQUESTED_ANNOTATION,
     ENROLLED_ANNOTATION,
+    TAKE_FROM_ANNOTATION,
 ];
 
 /// One of the four kinds.

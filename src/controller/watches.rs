@@ -81,7 +81,7 @@ where
             return; // the API server gives no object such a name
         }
         let object = item.object();
-        if let Some(FieldFault { field, message }) = &object.fault {
+        if let Some(FieldFault { field, message, .. }) = &object.fault {
             tracing::error!(object = %object.at, field, message, "failed to read an object: are the CRDs of this version?");
         }
         self.state.put(object);

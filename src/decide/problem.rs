@@ -25,7 +25,7 @@ impl Problem {
     /// # Errors
     /// The problem of the field at fault.
     pub fn of_reading(object: &Object) -> Result<(), Problem> {
-        let Some(FieldFault { field, message }) = &object.fault else { return Ok(()) };
+        let Some(FieldFault { field, message, .. }) = &object.fault else { return Ok(()) };
         let message = format!("{field}: {message}; nothing of this object is changed until that is corrected");
         Err(Problem::spec(Reason::InvalidSpec, message))
     }
