@@ -691,14 +691,22 @@ fn trust_that_cannot_be_read_or_is_too_much_changes_no_bundle_and_says_so() {
     let bundle = sim.authority(&homelab()).bundle;
     let mut damaged = data.clone();
     damaged.insert("other.pem", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let block = |bytes: usize| pem::encode(&pem::Pem::new("CERTIFICATE", vec![0; bytes]));
+    let mut oversized = data.clone();
+    oversized.insert("other.pem", block(17 << 10));
+    let mut endless = data.clone();
+    endless.insert("other.pem", block(1 << 20));
     let mut huge = data;
     let ca = sim.authority(&homelab()).authority;
-    let dns_names = (0..8000).map(|number| format!("a-name-of-some-length-{number}.bodkys.house")).collect();
+    let dns_names = (0..200).map(|number| format!("a-name-of-quite-some-length-{number}.bodkys.house")).collect();
     let profile = LeafProfile { common_name: "x".into(), dns_names, ip_addresses: Vec::new(), usage: Usage::Server };
     let dates = Dates { not_before: sim.now(), not_after: sim.now().saturating_add(days(30)).unwrap() };
     let leaf_key = sim.key(KeyAlgorithm::EcdsaP256);
-    huge.insert("other.pem", ca.sign_leaf(&profile, &leaf_key, dates, serial()).unwrap().to_pem());
-    for (data, said) in [(damaged, "-TrustNotFound"), (huge, "-InvalidSpec")] {
+    let many = (0..40).map(|_| ca.sign_leaf(&profile, &leaf_key, dates, serial()).unwrap().to_pem());
+    huge.insert("other.pem", many.collect::<String>());
+    let not_found = "-TrustNotFound";
+    let cases = [(damaged, not_found), (oversized, not_found), (endless, not_found), (huge, "-InvalidSpec")];
+    for (data, said) in cases {
         sim.store.put(StoredKind::Secrets, &from, None, data);
         sim.touch_all();
         sim.settle();

@@ -3,9 +3,11 @@
 #![allow(clippy::disallowed_methods, reason = "openssl is a program, writes files and knows the time")]
 
 mod go_judge;
+#[path = "x509/odd_authorities.rs"]
+mod odd_authorities;
 mod openssl;
 #[path = "x509/pem.rs"]
-mod pem;
+mod pem_files;
 
 use dockseal::adapters::random::{make_key, salt, serial};
 use dockseal::pki::KeyError;
@@ -101,7 +103,7 @@ fn keys_that_cannot_be_used_say_why() {
         ("pkcs12", KeyError::EncryptionUnsupported),
         ("slow", KeyError::EncryptionUnsupported),
         ("small", KeyError::AlgorithmUnsupported),
-        ("koblitz", KeyError::Malformed), // SEC 1 of an unknown curve
+        ("koblitz", KeyError::AlgorithmUnsupported), // SEC 1 of an unknown curve
         ("exchange", KeyError::AlgorithmUnsupported),
         ("rubbish", KeyError::Malformed),
     ] {

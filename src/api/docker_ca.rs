@@ -108,14 +108,15 @@ pub struct Subject {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[x_kube(validation = rules::CONSTRAINTS_SAY)]
 pub struct NameConstraints {
-    /// DNS domains, each with all its subdomains. At most 64. Example: [bodkys.house]
+    /// DNS domains, each with all its subdomains. At most 64. Left out: DNS names are not limited. Example: [bodkys.house]
     #[serde(rename = "permittedDNSDomains", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
         inner(length(min = 1, max = 253), regex(pattern = "^[a-zA-Z0-9_]([-_a-zA-Z0-9.]*[a-zA-Z0-9_])?$"))
     )]
     pub permitted_dns_domains: Vec<String>,
-    /// Networks in CIDR notation; 127.0.0.0/8 is needed for hosts with includeLoopback. At most 64.
+    /// Networks in CIDR notation; 127.0.0.0/8 is needed for hosts with includeLoopback. At most 64. Left out: the addresses
+    /// of the machine itself, 127.0.0.0/8 and ::1, and no others.
     /// Example: [192.168.0.0/16, 127.0.0.0/8, 1.2.3.4/32]
     #[serde(rename = "permittedIPRanges", default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 49)))]

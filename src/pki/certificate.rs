@@ -1,6 +1,8 @@
 //! Reading certificates: DER or PEM in, facts out, and whether one signed another. It trusts nothing by itself.
 
 use super::asn1::{PublicKeyInfo, SignedCertificate, Tbs};
+use super::constraints;
+use super::docker_rules::{self, DockerRefusal};
 use super::key::{KeyAlgorithm, public_algorithm};
 use super::name;
 use super::pem_blocks::{self, PemBlock, PemLimit};
@@ -10,6 +12,7 @@ use der::asn1::ObjectIdentifier;
 use der::{Decode, Encode};
 use k8s_openapi::jiff::Timestamp;
 use std::net::IpAddr;
+use std::sync::Arc;
 use x509_cert::ext::Extensions;
 use x509_cert::ext::pkix::name::GeneralName;
 use x509_cert::ext::pkix::{AuthorityKeyIdentifier, SubjectKeyIdentifier};
@@ -20,6 +23,11 @@ pub const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.
 /// Extended key usage `id-kp-clientAuth` (RFC 5280, 4.2.1.12).
 pub const CLIENT_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.2");
 
+/// Bytes of a certificate in DER at most. Docker's own limit for a whole handshake is 64 KiB.
+pub const MAX_DER: usize = 16 << 10;
+/// Alternative names of a certificate at most, and subtrees of its name constraints: more than a host can ask for.
+pub const MAX_NAMES: usize = 256;
+
 /// Why a certificate could not be read.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum CertificateError {
@@ -29,6 +37,15 @@ pub enum CertificateError {
     /// Not a certificate in DER.
     #[error("the certificate cannot be read")]
     Malformed,
+    /// Damaged in a way that has a name.
+    #[error("the certificate cannot be read: {0}")]
+    Refused(DockerRefusal),
+    /// More than [`MAX_DER`].
+    #[error("the certificate has {0} bytes, and {MAX_DER} are read at most")]
+    TooLarge(usize),
+    /// More than [`MAX_NAMES`].
+    #[error("the certificate has {0} names or name constraints, and {MAX_NAMES} are read at most")]
+    TooManyNames(usize),
     /// One block of PEM.
     #[error("block {number}: {why}")]
     Block {
@@ -78,6 +95,8 @@ pub struct Certificate {
     pub digest: SignatureDigest,
     /// `basicConstraints` has CA:TRUE, so that it may sign certificates.
     pub is_ca: bool,
+    /// `basicConstraints` is marked critical.
+    pub has_critical_basic_constraints: bool,
     /// `pathLenConstraint` of `basicConstraints`, where there is one.
     pub path_length: Option<u8>,
     /// `keyUsage`, where there is one: whether it has keyCertSign.
@@ -90,8 +109,8 @@ pub struct Certificate {
     pub ip_addresses: Vec<IpAddr>,
     /// URIs in `subjectAltName`, in order.
     pub uris: Vec<String>,
-    /// `nameConstraints`, where there is one.
-    pub name_constraints: Option<NameConstraints>,
+    /// `nameConstraints`, where there is one. Copies of the certificate share it.
+    pub name_constraints: Option<Arc<NameConstraints>>,
     /// `subjectKeyIdentifier`, where there is one.
     pub subject_key_id: Option<Vec<u8>>,
     /// `keyIdentifier` of `authorityKeyIdentifier`, where there is one.
@@ -102,9 +121,17 @@ impl Certificate {
     /// Reads one certificate in DER.
     ///
     /// # Errors
-    /// [`CertificateError::Malformed`].
+    /// [`CertificateError`].
     pub fn from_der(der: &[u8]) -> Result<Certificate, CertificateError> {
-        read(der).ok_or(CertificateError::Malformed)
+        if der.len() > MAX_DER {
+            return Err(CertificateError::TooLarge(der.len()));
+        }
+        let found = read(der).ok_or_else(|| why_unreadable(der))?;
+        let names = found.dns_names.len() + found.ip_addresses.len() + found.uris.len();
+        match names.max(found.name_constraints.as_ref().map_or(0, |constraints| constraints::size(constraints))) {
+            0..=MAX_NAMES => Ok(found),
+            names => Err(CertificateError::TooManyNames(names)),
+        }
     }
 
     /// Reads the certificate in a block of PEM, whatever its label.
@@ -175,10 +202,19 @@ pub fn all_from_pem(pem: &[u8]) -> Result<Vec<Certificate>, CertificateError> {
     blocks.iter().filter(|block| block.is_certificate()).map(Certificate::from_block).collect()
 }
 
+fn why_unreadable(der: &[u8]) -> CertificateError {
+    let mut refusals = docker_rules::refusals(der);
+    refusals.sort_by_key(DockerRefusal::is_cured_by_renewal);
+    refusals.into_iter().next().map_or(CertificateError::Malformed, CertificateError::Refused)
+}
+
 fn read(der: &[u8]) -> Option<Certificate> {
     let signed = SignedCertificate::from_der(der).ok()?;
     let tbs_der = signed.tbs.to_der().ok()?;
     let tbs = Tbs::from_der(&tbs_der).ok()?;
+    if tbs.signature != signed.signature_algorithm {
+        return None; // RFC 5280, 4.1.1.2
+    }
     let public_key = tbs.public_key.to_der().ok()?;
     let subject = tbs.subject.to_der().ok()?;
     let extensions = tbs.extensions.clone().unwrap_or_default();
@@ -196,13 +232,14 @@ fn read(der: &[u8]) -> Option<Certificate> {
         public_key,
         digest: signature_digest(signed.signature_algorithm.oid),
         is_ca: basic.as_ref().is_some_and(|basic| basic.ca),
+        has_critical_basic_constraints: is_critical::<BasicConstraints>(&extensions),
         path_length: basic.and_then(|basic| basic.path_len_constraint),
         may_sign: extension::<KeyUsage>(&extensions)?.map(|usage| usage.key_cert_sign()),
         extended_usage: extension::<ExtendedKeyUsage>(&extensions)?.map(|usage| usage.0),
         dns_names,
         ip_addresses,
         uris,
-        name_constraints: extension::<NameConstraints>(&extensions)?,
+        name_constraints: extension::<NameConstraints>(&extensions)?.map(Arc::new),
         subject_key_id: extension::<SubjectKeyIdentifier>(&extensions)?.map(|id| id.0.as_bytes().to_vec()),
         authority_key_id: extension::<AuthorityKeyIdentifier>(&extensions)?
             .and_then(|id| id.key_identifier)
@@ -221,6 +258,10 @@ where
         (Some(extension), None) => E::from_der(extension.extn_value.as_bytes()).ok().map(Some),
         (Some(_), Some(_)) => None, // RFC 5280, 4.2: no extension stands twice
     }
+}
+
+fn is_critical<E: x509_cert::der::oid::AssociatedOid>(extensions: &Extensions) -> bool {
+    extensions.iter().any(|extension| extension.extn_id == E::OID && extension.critical)
 }
 
 #[derive(Default)]

@@ -46,47 +46,91 @@ pub fn permit(domains: &[String], networks: &[Subnet]) -> NameConstraints {
     NameConstraints { permitted_subtrees: Some(subtrees), excluded_subtrees: None }
 }
 
-/// Whether a DNS name may be signed for.
+/// The extension of a new authority: where it limits names alone, the only addresses are those of the machine itself, to
+/// which every host's certificate is bound unless its owner says otherwise.
+pub fn closed(constraints: NameConstraints) -> NameConstraints {
+    let permitted = constraints.permitted_subtrees.as_deref().unwrap_or_default();
+    if permitted.iter().any(|subtree| matches!(subtree.base, GeneralName::IpAddress(_))) {
+        return constraints;
+    }
+    let loopback = ["127.0.0.0/8", "::1/128"].map(|network| Subnet::parse(network).expect("a network"));
+    let loopback = permit(&[], &loopback).permitted_subtrees.unwrap_or_default();
+    let permitted_subtrees = Some(permitted.iter().cloned().chain(loopback).collect());
+    NameConstraints { permitted_subtrees, ..constraints }
+}
+
+fn subtrees(constraints: &NameConstraints) -> impl Iterator<Item = &GeneralSubtree> {
+    constraints.permitted_subtrees.iter().chain(&constraints.excluded_subtrees).flatten()
+}
+
+/// How many subtrees there are.
+pub fn size(constraints: &NameConstraints) -> usize {
+    subtrees(constraints).count()
+}
+
+/// Whether Docker enforces all of them, so that the extension may be critical.
+pub fn are_enforced(constraints: &NameConstraints) -> bool {
+    use GeneralName::{DnsName, IpAddress, Rfc822Name, UniformResourceIdentifier};
+    let known =
+        |base: &GeneralName| matches!(base, DnsName(_) | IpAddress(_) | Rfc822Name(_) | UniformResourceIdentifier(_));
+    subtrees(constraints).all(|subtree| known(&subtree.base))
+}
+
+/// Whether a DNS name may be signed for. A wildcard must be permitted as a whole, and is excluded with any name that it
+/// stands for, as Go has it.
 pub fn permits_dns(constraints: &NameConstraints, name: &str) -> bool {
-    permits(constraints, |base| match base {
-        GeneralName::DnsName(domain) => Some(within_domain(name, domain.as_str())),
+    permits(constraints, |base, excluded| match base {
+        GeneralName::DnsName(domain) => {
+            Some(within_domain(name, domain.as_str()) || excluded && stands_for(name, domain.as_str()))
+        }
         _ => None,
     })
 }
 
 /// Whether an address may be signed for. Addresses of both families are constrained as soon as one network is.
 pub fn permits_ip(constraints: &NameConstraints, address: IpAddr) -> bool {
-    permits(constraints, |base| match base {
+    permits(constraints, |base, _| match base {
         GeneralName::IpAddress(network) => Some(within_network(address, network.as_bytes())),
         _ => None,
     })
 }
 
-/// `judge` says of a subtree whether it covers the name, or nothing where it is of another form.
-fn permits(constraints: &NameConstraints, judge: impl Fn(&GeneralName) -> Option<bool>) -> bool {
-    let verdicts = |subtrees: &Option<Vec<GeneralSubtree>>| -> Vec<bool> {
-        subtrees.iter().flatten().filter_map(|subtree| judge(&subtree.base)).collect()
-    };
-    let permitted = verdicts(&constraints.permitted_subtrees);
-    let excluded = verdicts(&constraints.excluded_subtrees);
-    (permitted.is_empty() || permitted.contains(&true)) && !excluded.contains(&true)
+/// `judge` says of a subtree, excluded or not, whether it covers the name, or nothing where it is of another form.
+fn permits(constraints: &NameConstraints, judge: impl Fn(&GeneralName, bool) -> Option<bool>) -> bool {
+    let mut permitted = constraints.permitted_subtrees.iter().flatten().filter_map(|tree| judge(&tree.base, false));
+    let mut excluded = constraints.excluded_subtrees.iter().flatten().filter_map(|tree| judge(&tree.base, true));
+    // None permitted means that the form is free.
+    let free_or_permitted = permitted.next().is_none_or(|first| first || permitted.any(|covers| covers));
+    free_or_permitted && !excluded.any(|covers| covers)
 }
 
 /// A domain with a dot in front, as an adopted authority may have it, holds what is below it and not itself (as Go and
 /// OpenSSL have it).
 fn within_domain(name: &str, domain: &str) -> bool {
-    let (name, domain) = (name.to_ascii_lowercase(), domain.to_ascii_lowercase());
-    let rest = name.strip_suffix(&domain);
-    match domain.starts_with('.') {
-        true => rest.is_some_and(|rest| !rest.is_empty()),
-        false => domain.is_empty() || rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
-    }
+    let Some(before) = name.len().checked_sub(domain.len()) else { return false };
+    let (rest, end) = name.as_bytes().split_at(before);
+    end.eq_ignore_ascii_case(domain.as_bytes())
+        && match domain.starts_with('.') {
+            true => !rest.is_empty(),
+            false => domain.is_empty() || rest.is_empty() || rest.ends_with(b"."),
+        }
+}
+
+/// Whether `*.x` stands for the domain `a.x`.
+fn stands_for(wildcard: &str, domain: &str) -> bool {
+    let parents = wildcard.strip_prefix("*.").zip(domain.split_once('.'));
+    parents.is_some_and(|(parent, (_, of_domain))| parent.eq_ignore_ascii_case(of_domain))
 }
 
 fn within_network(address: IpAddr, network: &[u8]) -> bool {
-    let address = octets(address);
     let (base, mask) = network.split_at(network.len() / 2);
-    base.len() == address.len() && address.iter().zip(base).zip(mask).all(|((a, b), m)| a & m == b & m)
+    let within = |address: &[u8]| {
+        base.len() == address.len() && address.iter().zip(base).zip(mask).all(|((a, b), m)| a & m == b & m)
+    };
+    match address {
+        IpAddr::V4(address) => within(&address.octets()),
+        IpAddr::V6(address) => within(&address.octets()),
+    }
 }
 
 fn octets(address: IpAddr) -> Vec<u8> {
@@ -132,6 +176,11 @@ mod tests {
         let below = permit(&[".bodkys.house".into()], &[]);
         assert!(!permits_dns(&below, "bodkys.house") && permits_dns(&below, "pandora.bodkys.house"));
         assert!(permits_ip(&permit(&["a.example".into()], &[]), "10.0.0.1".parse().unwrap()));
+        let names = closed(permit(&["a.example".into()], &[]));
+        for (address, expected) in [("10.0.0.1", false), ("127.0.0.1", true), ("::1", true), ("fd00::1", false)] {
+            assert_eq!(permits_ip(&names, address.parse().unwrap()), expected, "{address} where names are limited");
+        }
+        assert_eq!(closed(rules.clone()), rules, "addresses are limited already");
         // The schema refused the last three, `dockseal up` did not.
         for bad in [
             "1.2.3.4",
@@ -145,6 +194,30 @@ mod tests {
             "::ffff:1.2.3.0/120",
         ] {
             assert_eq!(Subnet::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_excluded_with_what_it_stands_for() {
+        let excluded = |domain: &str| NameConstraints {
+            permitted_subtrees: None,
+            excluded_subtrees: permit(&[domain.into()], &[]).permitted_subtrees,
+        };
+        for (domain, name, expected) in [
+            ("secret.x", "*.x", false),
+            ("Secret.X", "*.x", false),
+            ("secret.x", "secret.x", false),
+            ("secret.x", "a.secret.x", false),
+            ("secret.x", "*.secret.x", false),
+            ("secret.x", "open.x", true),
+            ("secret.x", "*.y", true),
+            ("a.secret.x", "*.x", true),
+            (".secret.x", "secret.x", true),
+            (".secret.x", "*.secret.x", false),
+            ("x", "*.x", false),
+            ("", "anything", false),
+        ] {
+            assert_eq!(permits_dns(&excluded(domain), name), expected, "{name} where {domain:?} is excluded");
         }
     }
 }

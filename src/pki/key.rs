@@ -102,7 +102,9 @@ impl PrivateKey {
                 return Ok(PrivateKey { pair: Pair::Ecdsa(pair), algorithm });
             }
         }
-        Err(KeyError::Malformed)
+        // RFC 5915: version 1, and then a key on a curve that is none of these.
+        let elsewhere = der.get(..1) == Some(b"\x30") && der.windows(4).take(8).any(|part| part == b"\x02\x01\x01\x04");
+        Err(if elsewhere { KeyError::AlgorithmUnsupported } else { KeyError::Malformed })
     }
 
     fn rsa(pair: RsaKeyPair) -> Result<PrivateKey, KeyError> {

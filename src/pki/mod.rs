@@ -4,7 +4,10 @@
 pub mod asn1;
 pub mod bundle;
 pub mod certificate;
+mod constraint_rules;
 pub mod constraints;
+mod der_reader;
+pub mod docker_rules;
 pub mod encrypted;
 pub mod file_kind;
 pub mod import;
@@ -15,6 +18,7 @@ pub mod material;
 pub mod name;
 pub mod pem_blocks;
 pub mod profile;
+pub mod public_key_rules;
 pub mod sign;
 
 pub use bundle::{DockerTrust, TrustBundle};

@@ -9,8 +9,8 @@ use zeroize::Zeroizing;
 
 /// Bytes of one input at most: as much as a Secret can hold.
 pub const MAX_PEM_BYTES: usize = 1 << 20;
-/// Blocks of one input at most: more than three times those of a Linux system's own bundle.
-pub const MAX_BLOCKS: usize = 512;
+/// Blocks of one input at most: more than the smallest certificates make in a bundle of 384 KiB, which hosts get at most.
+pub const MAX_BLOCKS: usize = 1024;
 
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"\n-----END ";

@@ -2,6 +2,7 @@
 
 use super::asn1::PublicKeyInfo;
 use super::certificate::{CLIENT_AUTH, SERVER_AUTH};
+use super::constraints::are_enforced;
 use super::name::NameError;
 use der::asn1::{Ia5String, ObjectIdentifier, OctetString};
 use der::oid::AssociatedOid;
@@ -50,7 +51,8 @@ pub fn authority(
     ];
     let emails: Vec<_> = emails.iter().cloned().map(GeneralName::Rfc822Name).collect();
     extensions.extend(subject_alternative_name(emails));
-    extensions.extend(constraints.map(|constraints| extension(true, constraints)));
+    // An adopted authority may have some that Docker does not know and passes over, as long as they are not critical.
+    extensions.extend(constraints.map(|constraints| extension(are_enforced(constraints), constraints)));
     extensions
 }
 

@@ -110,7 +110,7 @@ impl Authority {
     pub fn renew(&self, path_length: Option<u8>, dates: Dates, serial: Serial) -> Certificate {
         let old = &self.certificate;
         let emails = name::email_addresses(&old.subject);
-        let extensions = profile::authority(&self.key_id(), path_length, &emails, old.name_constraints.as_ref());
+        let extensions = profile::authority(&self.key_id(), path_length, &emails, old.name_constraints.as_deref());
         let public_key = &old.public_key;
         build(
             &CertificateBody { issuer: &old.subject, subject: &old.subject, public_key, dates, serial, extensions },

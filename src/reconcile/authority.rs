@@ -12,7 +12,8 @@ use crate::adapters::store::{AUTHORITY_TYPE, LEAF_TYPE, NewItem, StoredItem, Sto
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::Reason;
 use crate::api::{
-    AUTHORITY_ANNOTATION, AuthorityIdentity, IDENTITY_ANNOTATION, Object, REPLACE_AUTHORITY_ANNOTATION, Spec,
+    AUTHORITY_ANNOTATION, AuthorityIdentity, IDENTITY_ANNOTATION, NamespacedName, Object, REPLACE_AUTHORITY_ANNOTATION,
+    Spec,
 };
 use crate::decide::Problem;
 use crate::decide::authority::plan::{AuthoritySecret, PublicBundle, path_length};
@@ -22,8 +23,10 @@ use crate::decide::authority::{
 };
 use crate::decide::delays::{CONFLICT_RECHECK_INTERVAL, RIVAL_RECHECK_INTERVAL};
 use crate::decide::leaf::AuthorityView;
+use crate::pki::constraints::closed;
 use crate::pki::lifecycle::saturating;
 use crate::pki::material::{self, Contents, Data, StoredAuthority};
+use crate::pki::pem_blocks::MAX_PEM_BYTES;
 use crate::pki::sign::{self, Dates};
 use crate::pki::{Authority, Certificate, TrustBundle, certificate, file_kind};
 use k8s_openapi::jiff::Timestamp;
@@ -87,8 +90,11 @@ pub async fn reconcile<S: Store>(
                 remembered = remembered.with(fingerprint, identity);
             }
             step => {
-                outcome.issued_for =
-                    apply(ctx, &desired, step, &plan, &observation, permit).await?.or(outcome.issued_for)
+                if let AuthorityStep::Renew(_, cures) = &step {
+                    outcome.cures.clone_from(cures);
+                }
+                let issued_for = apply(ctx, &desired, step, &plan, &observation, permit).await?;
+                outcome.issued_for = outcome.issued_for.or(issued_for);
             }
         }
     }
@@ -210,18 +216,27 @@ async fn existing<S: Store>(
 }
 
 async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec<Certificate>, Problem>, StoreError> {
-    let Spec::Authority(spec) = &object.spec else { return Ok(Ok(Vec::new())) };
+    let refuse = |what| Ok(Err(Problem::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
+    let mut secrets = Vec::new();
+    let mut size = 0;
+    for from in trusted_secrets(object) {
+        let Some(secret) = ctx.store.read(StoredKind::Secrets, &from).await? else {
+            return refuse(format!("there is no Secret {from}"));
+        };
+        size += secret.data.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        if size > MAX_PEM_BYTES {
+            return refuse(format!("its Secrets hold more than 1 MiB in all, of which Secret {from} is a part"));
+        }
+        secrets.push((from, secret.data));
+    }
     let mut trusted = Vec::new();
-    for source in &spec.additional_trust {
-        let from = object.at.beside(&source.secret_ref.name);
-        let refuse = |what| Ok(Err(Problem::spec(Reason::TrustNotFound, format!("spec.additionalTrust: {what}"))));
-        match ctx.store.read(StoredKind::Secrets, &from).await?.map(|secret| certificates(&secret.data)) {
-            None => return refuse(format!("there is no Secret {from}")),
-            Some(Err(why)) => return refuse(format!("Secret {from}, {why}")),
-            Some(Ok(certificates)) if certificates.is_empty() => {
+    for (from, data) in secrets {
+        match certificates(&data) {
+            Err(why) => return refuse(format!("Secret {from}, {why}")),
+            Ok(certificates) if certificates.is_empty() => {
                 return refuse(format!("Secret {from} holds no certificate in PEM"));
             }
-            Some(Ok(certificates)) => trusted.extend(certificates),
+            Ok(certificates) => trusted.extend(certificates),
         }
     }
     let trusted = TrustBundle::new(trusted);
@@ -231,6 +246,19 @@ async fn trust<S: Store>(ctx: &Context<S>, object: &Object) -> Result<Result<Vec
         return Ok(Err(Problem::field("additionalTrust", message)));
     }
     Ok(Ok(trusted.certificates().to_vec()))
+}
+
+/// The Secrets of `additionalTrust`, each once.
+fn trusted_secrets(object: &Object) -> Vec<NamespacedName> {
+    let Spec::Authority(spec) = &object.spec else { return Vec::new() };
+    let mut secrets = Vec::new();
+    for source in &spec.additional_trust {
+        let from = object.at.beside(&source.secret_ref.name);
+        if !secrets.contains(&from) {
+            secrets.push(from);
+        }
+    }
+    secrets
 }
 
 /// All of them, or what cannot be read: were it passed over, hosts would refuse whom they should trust, without a message.
@@ -274,7 +302,7 @@ async fn apply<S: Store>(
             install(ctx, desired, authority, observation, permit).await?;
             Ok(Some(reason))
         }
-        AuthorityStep::Renew(dates) => {
+        AuthorityStep::Renew(dates, _) => {
             let current = plan.current.as_ref().expect("only what is there is renewed");
             rewrite(ctx, desired, &renewed(desired, current, dates), &plan.bundle, observation).await?;
             Ok(Some(Reason::Renewal))
@@ -296,6 +324,7 @@ async fn make<S: Store>(ctx: &Context<S>, desired: &DesiredAuthority, dates: Dat
         unreachable!("only a new authority is made")
     };
     let key = leaf::make(ctx, desired.object.namespace.shared(), *algorithm, permit).await;
+    let constraints = constraints.clone().map(closed);
     sign::new_authority(subject, constraints.as_ref(), key, dates, serial()).expect("desired checked the subject")
 }
 

@@ -4,9 +4,10 @@ use crate::api::NamespacedName;
 use crate::api::condition::Reason;
 use crate::decide::Problem;
 use crate::pki::KeyError;
-use crate::pki::certificate::{CLIENT_AUTH, SERVER_AUTH, SignatureDigest};
+use crate::pki::certificate::{CLIENT_AUTH, MAX_DER, SERVER_AUTH, SignatureDigest};
+use crate::pki::constraints::are_enforced;
 use crate::pki::material::Contents;
-use crate::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey, name};
+use crate::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey, docker_rules, name, public_key_rules};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 
@@ -45,6 +46,10 @@ fn pairs<'a>(from: &NamespacedName, contents: &'a Contents) -> Result<Vec<Certif
     }
     if contents.certificates.iter().any(weak_key) {
         return refuse(Reason::WeakKey, "holds an RSA key below 2048 bits: make a new authority");
+    }
+    let authorities = contents.certificates.iter().filter(|certificate| certificate.is_ca);
+    if let Some(fault) = authorities.filter_map(|authority| public_key_rules::fault(&authority.public_key)).next() {
+        return refuse(Reason::ExistingUnusable, &format!("holds an authority that cannot be used: {fault}"));
     }
     match contents.keys.iter().find_map(|key| key.as_ref().err()) {
         Some(error) => Err(unreadable(from, error)),
@@ -87,48 +92,105 @@ fn newest_authority<'a>(
     Ok(*newest.expect("there is a first"))
 }
 
+/// Bytes of an authority's certificate at most, and of its subject, which each leaf repeats: both are to be renewed and
+/// signed for within [`MAX_DER`].
+const MAX_AUTHORITY_DER: usize = MAX_DER - 4096;
+const MAX_SUBJECT: usize = 2048;
+
 /// Whether `certificate` is an authority that may be adopted, its key aside.
 ///
 /// # Errors
 /// The [`Problem`] that says why not.
 pub fn check(from: &NamespacedName, certificate: &Certificate, now: Timestamp) -> Result<(), Problem> {
     let subject = name::display(&certificate.subject);
-    let refuse = |reason, message: String| Err(Problem::issue(reason, format!("Secret {from}, {subject}: {message}")));
+    let refusal = quality(certificate).or_else(|| uncured(certificate)).or_else(|| signing(certificate));
+    let expired = || {
+        let message = format!("it ended at {}: make a new authority", certificate.not_after);
+        (now >= certificate.not_after).then_some((Reason::AuthorityExpired, message))
+    };
+    match refusal.or_else(expired) {
+        Some((reason, message)) => Err(Problem::issue(reason, format!("Secret {from}, {subject}: {message}"))),
+        None => Ok(()),
+    }
+}
+
+/// Key, signature, size.
+fn quality(certificate: &Certificate) -> Option<(Reason, String)> {
     if weak_key(certificate) {
-        return refuse(Reason::WeakKey, "an RSA key below 2048 bits is not adopted: make a new authority".into());
+        return Some((Reason::WeakKey, "an RSA key below 2048 bits is not adopted: make a new authority".into()));
     }
-    if certificate.digest != SignatureDigest::Sound {
-        return refuse(
-            Reason::WeakSignature,
-            "it is signed with SHA-1, which Docker refuses, or in a way that is not supported: make a new authority"
-                .into(),
-        );
+    if let Some(fault) = public_key_rules::fault(&certificate.public_key) {
+        return Some((Reason::ExistingUnusable, format!("{fault}: make a new authority")));
     }
+    let signature = match certificate.digest {
+        SignatureDigest::Sound => None,
+        SignatureDigest::Sha1 => {
+            Some("signed with SHA-1, which can be forged (Docker itself does not mind, in a root)")
+        }
+        SignatureDigest::Unsupported => Some("signed in a way that is not supported (RSA-PSS, MD5 or an unknown one)"),
+    };
+    if let Some(signature) = signature {
+        return Some((Reason::WeakSignature, format!("it is {signature}: make a new authority")));
+    }
+    let size = certificate.der.len();
+    if size > MAX_AUTHORITY_DER || certificate.subject.len() > MAX_SUBJECT {
+        let message = format!("it has {size} bytes, too many to travel with each connection: make a new authority");
+        return Some((Reason::ExistingUnusable, message));
+    }
+    None
+}
+
+/// What Docker refuses, and what a further certificate of the same key and subject would keep.
+fn uncured(certificate: &Certificate) -> Option<(Reason, String)> {
+    let refusal = docker_rules::refusals(&certificate.der).into_iter().find(|refusal| !refusal.is_cured_by_renewal());
+    let nameless = certificate.subject.as_slice() == [0x30, 0]; // an empty SEQUENCE
+    let what = match (refusal, &certificate.name_constraints) {
+        (Some(refusal), _) => format!("Docker refuses it, since {refusal}"),
+        (None, Some(constraints)) if !are_enforced(constraints) => {
+            "its name constraints limit something else than names and addresses, which Docker cannot check".to_owned()
+        }
+        _ if nameless => "its subject is empty, which strict verifiers refuse".to_owned(),
+        _ => return None,
+    };
+    Some((Reason::ExistingUnusable, format!("{what}: make a new authority")))
+}
+
+/// Whether it is a root that may sign for hosts and clients.
+fn signing(certificate: &Certificate) -> Option<(Reason, String)> {
     if !certificate.is_issued_by(certificate) {
-        return refuse(
-            Reason::IntermediateAuthority,
-            "it is an intermediate, signed by another authority: give the root itself".into(),
-        );
+        let message = match certificate.issuer == certificate.subject {
+            true => "its own signature does not fit its key: it is damaged, or of another authority of the same name",
+            false => "it is an intermediate, signed by another authority: give the root itself",
+        };
+        return Some((Reason::IntermediateAuthority, message.into()));
     }
     if certificate.may_sign == Some(false) {
-        return refuse(
-            Reason::SigningNotAllowed,
-            "its keyUsage has no keyCertSign, so certificates that it signs are not trusted".into(),
-        );
+        let message = "its keyUsage has no keyCertSign, so certificates that it signs are not trusted";
+        return Some((Reason::SigningNotAllowed, message.into()));
     }
-    if let Some(usages) = &certificate.extended_usage
-        && !(usages.contains(&SERVER_AUTH) && usages.contains(&CLIENT_AUTH))
-    {
-        return refuse(
-            Reason::SigningNotAllowed,
-            "its extKeyUsage does not allow both serverAuth and clientAuth".into(),
-        );
-    }
-    if now >= certificate.not_after {
-        return refuse(
-            Reason::AuthorityExpired,
-            format!("it ended at {}: make a new authority", certificate.not_after),
-        );
-    }
-    Ok(())
+    let usages = certificate.extended_usage.as_ref()?;
+    let both = usages.contains(&SERVER_AUTH) && usages.contains(&CLIENT_AUTH);
+    let message = "its extKeyUsage does not allow both serverAuth and clientAuth";
+    (!both).then(|| (Reason::SigningNotAllowed, message.into()))
+}
+
+/// What of it Docker refuses, and a further certificate with the same key does not have.
+pub fn docker_cures(certificate: &Certificate) -> Vec<String> {
+    let cured = docker_rules::refusals(&certificate.der).into_iter().filter(|refusal| refusal.is_cured_by_renewal());
+    cured.map(|refusal| format!("{refusal}, and Docker refuses that")).collect()
+}
+
+/// What of it Docker or strict verifiers refuse, such as Python 3.13's, and a further certificate with the same key does
+/// not have.
+pub fn cures(certificate: &Certificate) -> Vec<String> {
+    let serial = certificate.serial.trim_start_matches('0');
+    let strict = [
+        (certificate.may_sign.is_none(), "it has no keyUsage"),
+        (!certificate.has_critical_basic_constraints, "its basicConstraints are not critical"),
+        (certificate.subject_key_id.is_none(), "it has no subject key identifier"),
+        (serial.is_empty() || serial.len() > 40, "its serial number is 0 or longer than 20 bytes"),
+    ];
+    let strict = strict.into_iter().filter(|(is_so, _)| *is_so);
+    let strict = strict.map(|(_, what)| format!("{what}, and strict verifiers such as Python 3.13's refuse that"));
+    docker_cures(certificate).into_iter().chain(strict).collect()
 }

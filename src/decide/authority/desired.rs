@@ -11,6 +11,10 @@ use k8s_openapi::jiff::SignedDuration;
 use x509_cert::ext::pkix::NameConstraints as Constraints;
 
 const DEFAULT_DURATION: &str = "1825d";
+/// Domains and networks of an authority at most.
+const MAX_SUBTREES: usize = 128;
+/// Letters of all its domains at most: every host and client gets them with each handshake.
+const MAX_DOMAINS: usize = 8 << 10;
 
 /// Where an authority comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,6 +145,11 @@ fn checked_constraints(given: &NameConstraints) -> Result<Constraints, Problem> 
     let networks: Vec<_> = given.permitted_ip_ranges.iter().map(network).collect::<Result<_, _>>()?;
     if domains.is_empty() && networks.is_empty() {
         return Err(Problem::field(field, "it permits nothing: give permittedDNSDomains, permittedIPRanges or both"));
+    }
+    let size: usize = domains.iter().map(String::len).sum();
+    if domains.len() + networks.len() > MAX_SUBTREES || size > MAX_DOMAINS {
+        let message = format!("more than {MAX_SUBTREES} of them, or of {MAX_DOMAINS} letters, are too many");
+        return Err(Problem::field(field, message));
     }
     Ok(constraints::permit(&domains, &networks))
 }

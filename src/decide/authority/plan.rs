@@ -6,13 +6,16 @@ use crate::api::condition::Reason;
 use crate::api::{AuthorityIdentity, IDENTITY_ANNOTATION, ObjectRef};
 use crate::decide::Problem;
 use crate::pki::KeyError;
+use crate::pki::constraints::closed;
+use crate::pki::docker_rules::DockerRefusal;
 use crate::pki::lifecycle::{self, issued_at, jitter};
 use crate::pki::material::{AuthorityError, Contents, StoredAuthority};
 use crate::pki::profile::PATH_LENGTH;
 use crate::pki::sign::Dates;
-use crate::pki::{Authority, Certificate, TrustBundle};
+use crate::pki::{Authority, Certificate, TrustBundle, docker_rules, name};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
+use x509_cert::ext::pkix::NameConstraints;
 
 /// No authority is renewed for less.
 const MIN_RENEWAL_GAIN: SignedDuration = SignedDuration::from_hours(1);
@@ -85,8 +88,8 @@ pub enum AuthorityStep {
     Make(Reason, Dates),
     /// Copy an existing one.
     Adopt(Reason, Authority),
-    /// A further certificate for the same key.
-    Renew(Dates),
+    /// A further certificate for the same key, and what it cures, where that is why.
+    Renew(Dates, Vec<String>),
     /// Write `ca.crt` and the identity of the Secret anew.
     Rebundle,
     /// Note the fingerprint on the object, and the identity where it has none.
@@ -233,12 +236,16 @@ fn keep_alive(
     };
     let identity = observed.identity_in_secret;
     let noted = observed.remembered.as_ref() == Some(&fingerprint) && observed.identity_on_object.is_some();
+    let cures = cures(observed, certificate);
+    let next = || lifecycle::dates(now, duration(desired, certificate), None);
     let step = if identity.is_none() {
         AuthorityStep::Rebundle // an older version made it: first the Secret, then the object, and no certificate
+    } else if !cures.is_empty() {
+        AuthorityStep::Renew(next(), cures)
     } else if !noted {
         AuthorityStep::Remember(fingerprint, identity.filter(|_| observed.identity_on_object.is_none()))
     } else if now >= renew_at(desired, certificate) || now < certificate.not_before {
-        AuthorityStep::Renew(lifecycle::dates(now, duration(desired, certificate), None))
+        AuthorityStep::Renew(next(), Vec::new())
     } else if bundle.to_pem().as_bytes() != current.bundle {
         AuthorityStep::Rebundle
     } else {
@@ -247,9 +254,33 @@ fn keep_alive(
     let notice = notice
         .or_else(|| foreign_config_map(desired, &observed.bundle))
         .or_else(|| other_identity(desired, observed))
-        .or_else(|| other_wishes(desired, certificate));
+        .or_else(|| other_wishes(desired, certificate))
+        .or_else(|| refused_trust(observed));
     let requeue_at = requeue_at(desired, certificate, &bundle, now);
     AuthorityPlan { step, bundle, identity, notice, requeue_at: Some(requeue_at), current: Some(current) }
+}
+
+/// What a renewal cures at once: all that Docker refuses, and in an authority that was adopted just now what strict
+/// verifiers refuse besides. One that hosts know already waits for its time with the latter.
+fn cures(observed: &ObservedAuthority, certificate: &Certificate) -> Vec<String> {
+    if observed.remembered.is_none() && observed.reported.is_none() {
+        return adopt::cures(certificate);
+    }
+    adopt::docker_cures(certificate)
+}
+
+/// A certificate of `additionalTrust` that Docker passes over: its clients are refused, and nobody says so.
+fn refused_trust(observed: &ObservedAuthority) -> Option<Problem> {
+    let refusal = |trusted: &Certificate| {
+        let refusals = docker_rules::refusals(&trusted.der);
+        refusals.into_iter().find(|refusal| !matches!(refusal, DockerRefusal::Extension(_))) // that may be strict of us
+    };
+    let refused = |trusted: &Certificate| Some((name::display(&trusted.subject), refusal(trusted)?));
+    let (subject, refusal) = observed.trust.as_ref().ok()?.iter().find_map(refused)?;
+    let message = format!(
+        "spec.additionalTrust: Docker does not accept {subject}, since {refusal}: clients of it are refused by hosts"
+    );
+    Some(Problem::spec(Reason::TrustNotFound, message))
 }
 
 /// The newest certificate, the earlier ones that still run, and what is trusted besides.
@@ -302,7 +333,7 @@ fn other_wishes(desired: &DesiredAuthority, certificate: &Certificate) -> Option
         "subject"
     } else if certificate.algorithm != Some(*algorithm) {
         "privateKey"
-    } else if certificate.name_constraints != *constraints {
+    } else if !are_wanted(certificate.name_constraints.as_deref(), constraints.as_ref()) {
         "nameConstraints"
     } else {
         return None;
@@ -312,6 +343,11 @@ fn other_wishes(desired: &DesiredAuthority, certificate: &Certificate) -> Option
         desired.secret
     );
     Some(Problem::field(field, message))
+}
+
+/// As they are wanted; an authority of an older version says nothing of addresses where names alone are limited.
+fn are_wanted(there: Option<&NameConstraints>, wanted: Option<&NameConstraints>) -> bool {
+    there == wanted || there == wanted.cloned().map(closed).as_ref()
 }
 
 /// An adopted authority is renewed for as long as it was made for, yet not for minutes: it would be due at once.

@@ -17,6 +17,8 @@ pub struct AuthorityOutcome {
     pub certificate: Option<Certificate>,
     /// Why one was made just now.
     pub issued_for: Option<Reason>,
+    /// What was wrong with the certificate that was renewed at once.
+    pub cures: Vec<String>,
     /// What keeps it from signing.
     pub problem: Option<Problem>,
     /// What the user should fix, although the authority signs all the same.
@@ -68,6 +70,13 @@ fn issued_event(object: &Object, outcome: &AuthorityOutcome) -> Option<ObjectEve
     let reason = outcome.issued_for.filter(|reason| *reason != Reason::FirstIssuance)?;
     let certificate = outcome.certificate.as_ref()?;
     let secret = object.secret_name();
-    let message = format!("the authority in Secret {secret} is valid until {}", certificate.not_after);
+    let mut message = format!("the authority in Secret {secret} is valid until {}", certificate.not_after);
+    if !outcome.cures.is_empty() {
+        message += &format!(
+            ". It has a further certificate with the same key, since of the old one {}. Clients that hold only the old \
+             ca.pem go on as before where they accepted it; those that did not need the new one",
+            outcome.cures.join("; ")
+        );
+    }
     Some(ObjectEvent { warning: false, reason, message })
 }

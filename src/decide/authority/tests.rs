@@ -6,7 +6,7 @@ use crate::api::{AuthorityIdentity, DockerCA, DockerCASpec, Object, docker_ca::S
 use crate::decide::Problem;
 use crate::pki::material::{AuthorityError, StoredAuthority, authority, read_authority, stored_key};
 use crate::pki::sign::{Serial, new_authority};
-use crate::pki::{Certificate, KeyError, PrivateKey, encrypted::Salt, lifecycle, name};
+use crate::pki::{Certificate, KeyAlgorithm, KeyError, PrivateKey, encrypted::Salt, lifecycle, name};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use plan::{AuthoritySecret, PublicBundle};
 use std::sync::Arc;
@@ -199,5 +199,75 @@ fn a_renewal_gives_our_own_path_length_1_and_an_adopted_one_what_it_has() {
         let certificate = Certificate { path_length: has, ..certificate.clone() };
         assert_eq!(plan::path_length(&own, &certificate), own_gets, "{has:?}");
         assert_eq!(plan::path_length(&adopted, &certificate), adopted_gets, "{has:?}");
+    }
+}
+
+/// What is adopted just now gets keyUsage at once; an upgrade renews nothing for that.
+#[test]
+fn what_strict_verifiers_refuse_is_cured_when_it_is_adopted_and_not_by_an_upgrade() {
+    let (this, own) = (made(KEYS[0]), wanted());
+    let mut stored = StoredAuthority::clone(&this);
+    stored.authority.certificate.may_sign = None;
+    let fingerprint = this.authority.certificate.key_fingerprint();
+    let desired = DesiredAuthority { origin: Origin::Existing(own.secret.clone()), ..own };
+    let [identity, _] = identities();
+    for (remembered, reported, step) in [
+        (None, None, "Renew"),
+        (Some(fingerprint.clone()), None, "PublishBundle"),
+        (None, Some(fingerprint.clone()), "Remember"),
+    ] {
+        let row = format!("{remembered:?}, {reported:?}");
+        let observed = ObservedAuthority {
+            stored: AuthoritySecret::Sound(Arc::new(stored.clone())),
+            bundle: PublicBundle::Absent,
+            passphrase: Ok(()),
+            existing: None,
+            trust: Ok(Vec::new()),
+            remembered,
+            identity_in_secret: Some(identity),
+            identity_on_object: Some(identity),
+            replace: None,
+            reported,
+            rival: None,
+        };
+        let planned = plan(&desired, &observed, now());
+        assert!(format!("{:?}", planned.step).starts_with(step), "{row}: {:?}", planned.step);
+        if let AuthorityStep::Renew(_, cures) = planned.step {
+            assert!(cures.len() == 1 && cures[0].contains("no keyUsage"), "{cures:?}");
+        }
+    }
+}
+
+#[test]
+fn where_names_alone_are_limited_addresses_are_those_of_the_machine_and_an_older_authority_is_not_blamed() {
+    let constraints = crate::pki::constraints::permit(&["bodkys.house".into()], &[]);
+    let mut own = wanted();
+    let Origin::New { constraints: wanted, algorithm, .. } = &mut own.origin else { unreachable!("it is a new one") };
+    (*wanted, *algorithm) = (Some(constraints.clone()), KeyAlgorithm::Ed25519);
+    let [identity, _] = identities();
+    let other = crate::pki::constraints::permit(&["example".into()], &[]);
+    for (there, blamed) in [
+        (Some(constraints.clone()), false),
+        (Some(crate::pki::constraints::closed(constraints)), false),
+        (Some(other), true),
+        (None, true),
+    ] {
+        let mut stored = StoredAuthority::clone(&made(KEYS[0]));
+        stored.authority.certificate.name_constraints = there.map(Arc::new);
+        let observed = ObservedAuthority {
+            remembered: Some(stored.authority.certificate.key_fingerprint()),
+            stored: AuthoritySecret::Sound(Arc::new(stored)),
+            bundle: PublicBundle::Absent,
+            passphrase: Ok(()),
+            existing: None,
+            trust: Ok(Vec::new()),
+            identity_in_secret: Some(identity),
+            identity_on_object: Some(identity),
+            replace: None,
+            reported: None,
+            rival: None,
+        };
+        let notice = plan(&own, &observed, now()).notice;
+        assert_eq!(notice.is_some_and(|notice| notice.message.contains("nameConstraints")), blamed);
     }
 }

@@ -12,6 +12,11 @@ use crate::pki::sign::LeafProfile;
 use k8s_openapi::jiff::SignedDuration;
 use std::net::{IpAddr, Ipv4Addr};
 
+/// Names and addresses of a host at most.
+const MAX_NAMES: usize = 202;
+/// Letters of all its names at most.
+const MAX_NAME_LETTERS: usize = 8 << 10;
+
 /// A leaf as it should be. Nothing in it can be malformed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredLeaf {
@@ -141,11 +146,24 @@ fn host_profile(object: &Object, spec: &DockerHostCertSpec) -> Result<LeafProfil
         push(&mut addresses, host_name::address(address).map_err(|error| Problem::field("ipAddresses", error))?);
     }
     let common_name = common_name(spec, &names, &addresses)?;
+    few_enough(&names, &addresses)?;
     dialled(spec, &mut names, &mut addresses)?;
     if spec.include_loopback {
         push(&mut addresses, IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
     Ok(LeafProfile { common_name, dns_names: names, ip_addresses: addresses, usage: Usage::Server })
+}
+
+/// A certificate with more is not read by ourselves, and travels with each handshake.
+fn few_enough(names: &[String], addresses: &[IpAddr]) -> Result<(), Problem> {
+    let letters: usize = names.iter().map(String::len).sum();
+    match names.len() + addresses.len() <= MAX_NAMES && letters <= MAX_NAME_LETTERS {
+        true => Ok(()),
+        false => {
+            let most = format!("more than {MAX_NAMES} names and addresses, or {MAX_NAME_LETTERS} letters of names");
+            Err(Problem::field("dnsNames", format!("{most}, are too many for a certificate")))
+        }
+    }
 }
 
 fn common_name(spec: &DockerHostCertSpec, names: &[String], addresses: &[IpAddr]) -> Result<String, Problem> {

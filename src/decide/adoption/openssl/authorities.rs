@@ -103,6 +103,11 @@ impl<'a> Adoption<'a> {
         group
             .iter()
             .for_each(|(file, certificate)| self.report_weaknesses(*file, weaknesses::of_authority(certificate)));
+        let from = NamespacedName::new("files", "adopted");
+        if let Err(problem) = adopt::check(&from, &newest.1, self.now) {
+            self.leave_out(path, &from, &problem);
+            return None;
+        }
         let locked = self.locked_key().filter(|_| without_key == 1);
         let Some(key) = self.key_of(&newest.1).or(locked) else {
             let subject = name::display(&newest.1.subject);
@@ -119,11 +124,13 @@ impl<'a> Adoption<'a> {
                 return None;
             }
         };
-        let from = NamespacedName::new("files", "adopted");
-        if let Err(problem) = self.sound(&from, &data, &newest.1, key) {
-            let text = problem.message.replacen(&format!("Secret {from}"), "", 1);
-            self.adopted.say(FindingKind::LeftOut, path, text.trim_start_matches([' ', ',', ':']));
+        if let Err(problem) = self.sound(&from, &data, key) {
+            self.leave_out(path, &from, &problem);
             return None;
+        }
+        for cure in adopt::cures(&newest.1) {
+            let text = format!("{cure}: Dockseal makes a further certificate with the same key at once");
+            self.adopted.say(FindingKind::Note, path, text);
         }
         let common_name = newest.1.common_name.as_deref().unwrap_or_default();
         let name = self.names.take(&[self.options.name.as_deref().unwrap_or(common_name)], "docker-ca");
@@ -131,10 +138,15 @@ impl<'a> Adoption<'a> {
         Some(AdoptedAuthority { name, certificates: group.iter().map(|(_, certificate)| certificate).collect() })
     }
 
-    /// The rules of `spec.existing`, as far as they can be checked without a passphrase.
-    fn sound(&self, from: &NamespacedName, data: &Data, newest: &Certificate, key: &FoundKey) -> Result<(), Problem> {
+    fn leave_out(&mut self, path: &str, from: &NamespacedName, problem: &Problem) {
+        let text = problem.message.replacen(&format!("Secret {from}"), "", 1);
+        self.adopted.say(FindingKind::LeftOut, path, text.trim_start_matches([' ', ',', ':']));
+    }
+
+    /// The rules of `spec.existing` that need the key.
+    fn sound(&self, from: &NamespacedName, data: &Data, key: &FoundKey) -> Result<(), Problem> {
         if key.key.is_err() {
-            return adopt::check(from, newest, self.now);
+            return Ok(());
         }
         let passphrase = self.options.passphrase.as_ref().map(|passphrase| passphrase.text.as_bytes());
         adopt::adopt(from, &read_anything(data, passphrase), self.now).map(drop)

@@ -9,7 +9,10 @@ const LONG: i64 = 825;
 
 /// Weaknesses of an authority that do not prevent its adoption.
 pub(super) fn of_authority(certificate: &Certificate) -> Vec<String> {
-    signature(certificate).into_iter().chain(key(certificate)).collect()
+    let forged = matches!(certificate.digest, SignatureDigest::Sha1)
+        .then(|| "signed with SHA-1, which can be forged".to_owned());
+    let signature = forged.or_else(|| signature(certificate));
+    signature.into_iter().chain(key(certificate)).collect()
 }
 
 /// Weaknesses of a host's certificate.
