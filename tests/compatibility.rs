@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 use dockseal::adapters::Clock;
+use dockseal::api::marker::Marker;
 use dockseal::api::{Assignment, AuthorityIdentity};
 use dockseal::companion::install::Enrolled;
 use dockseal::decide::host::DaemonState;
@@ -165,4 +166,15 @@ fn notes_of_0_1_are_read() {
     assert_eq!(closed, "pandora");
     let enrolled: Enrolled = read_and_written("enrolled.json");
     assert_eq!(enrolled.account, "host-default.pandora");
+}
+
+#[test]
+fn a_marker_of_0_1_is_read_and_ours_is_by_0_1() {
+    let text = std::fs::read_to_string(Path::new(FIXTURES).join("notes-0.1/owner")).unwrap();
+    let marker = Marker::parse(&text);
+    assert_eq!(marker.object, "DockerHostCert/default/pandora");
+    assert_eq!(marker.uid, "5b1b3b9e-0001-4a41-9a6c-3f2b5a1d9c00");
+    assert_eq!(marker.to_text(), text);
+    let named = Marker { writer: Some("cluster-1".into()), ..marker };
+    assert!(named.to_text().starts_with(&text), "a version before reads the first line");
 }

@@ -25,3 +25,5 @@ mod portainer;
 mod refusals;
 #[path = "up/state.rs"]
 mod state;
+#[path = "up/writers.rs"]
+mod writers;

@@ -1,8 +1,10 @@
 //! A state directory as manifests, for the day it moves into a cluster. It holds private keys and reads only.
 
 use super::LocalError;
-use crate::adapters::disk::store::{StoredRecord, read_all};
+use crate::adapters::disk::state_directory::DirectoryError;
+use crate::adapters::disk::store::{StoredRecord, read_all, read_writer};
 use crate::adapters::store::StoredKind;
+use crate::api::marker::TAKE_FROM_ANNOTATION;
 use crate::api::{AUTHORITY_ANNOTATION, IDENTITY_ANNOTATION, MANAGED_LABEL, OWNER_ANNOTATION};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use std::io::Write;
@@ -21,7 +23,9 @@ const HEADER: &str = "\
 /// [`LocalError`] where the directory is none of ours or cannot be read, or `out` cannot be written.
 pub fn export(state: &Path, out: &mut dyn Write) -> Result<(), LocalError> {
     let kept = read_all(state)?;
-    out.write_all(HEADER.as_bytes()).map_err(LocalError::Print)?;
+    let writer = read_writer(state).map_err(DirectoryError::from)?;
+    let header = HEADER.to_owned() + &writer.map(|writer| successor(&writer)).unwrap_or_default();
+    out.write_all(header.as_bytes()).map_err(LocalError::Print)?;
     for item in &kept {
         let text = match &item.owner {
             Some(owner) => manifest(item, owner)?,
@@ -30,6 +34,14 @@ pub fn export(state: &Path, out: &mut dyn Write) -> Result<(), LocalError> {
         out.write_all(text.as_bytes()).map_err(LocalError::Print)?;
     }
     out.flush().map_err(LocalError::Print)
+}
+
+/// What lets a cluster deliver to the hosts of this state directory.
+fn successor(writer: &str) -> String {
+    format!(
+        "# Hosts that {writer} delivered to, this state directory, accept the cluster once the objects say so, and this \
+         directory no longer:\n#   kubectl annotate dockerhostcerts --all -A {TAKE_FROM_ANNOTATION}={writer}\n"
+    )
 }
 
 fn kind(item: &StoredRecord) -> &'static str {

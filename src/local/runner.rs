@@ -50,7 +50,7 @@ impl Runner {
         loaded: Loaded,
     ) -> Runner {
         let ctx = Arc::new(Context::new(store, clock));
-        let state = LocalState { ctx, objects: Vec::new(), table, host, registrations: Arc::default() };
+        let state = LocalState { ctx, objects: Vec::new(), table, host, registrations: Arc::default(), held: None };
         let mut runner = Runner { state, pending_syncs: PendingSyncs::default(), last_messages: HashMap::new() };
         runner.take(loaded);
         runner

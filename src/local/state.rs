@@ -2,11 +2,13 @@
 
 use super::manifests::LoadedObject;
 use super::status_table::StatusTable;
+use crate::adapters::host::cert_dir::RunningLock;
 use crate::adapters::{Clock, DiskStore};
 use crate::reconcile::Context;
 use crate::reconcile::registration::Registrations;
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::Mutex;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// What one run over all objects came to.
@@ -34,6 +36,8 @@ pub struct LocalState {
     /// Name of the DockerHostCert that is delivered to this machine.
     pub host: Option<String>,
     pub registrations: Arc<Registrations>,
+    /// The directory that this process delivers to.
+    pub held: Option<(PathBuf, RunningLock)>,
 }
 
 impl LocalState {

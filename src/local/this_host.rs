@@ -5,16 +5,18 @@ use crate::adapters::StoreError;
 use crate::adapters::disk::file_error::FileError;
 use crate::adapters::disk::watch::FileWatch;
 use crate::adapters::host::LocalHost;
-use crate::adapters::host::cert_dir::{is_ignored, watch_paths};
+use crate::adapters::host::cert_dir::{CertDir, DeliveryError, is_ignored, watch_paths};
 use crate::adapters::host::system_files;
 use crate::adapters::host::unit_watch::UnitWatch;
 use crate::adapters::store::{Store, StoredKind};
+use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Delivery;
 use crate::api::{Kind, Object, REPLACE_AUTHORITY_ANNOTATION, Spec};
 use crate::decide::delivery::assignment::entry;
 use crate::docker::unit::SERVICE;
 use crate::reconcile::host::daemon::CONFIGURATION;
-use crate::reconcile::host::{DeliveryResult, HostDelivery, deliver};
+use crate::reconcile::host::{DeliveryResult, HostDelivery, deliver, refuse};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -95,7 +97,7 @@ impl LocalState {
         self.objects.iter().position(|found| is_it(&found.object) && found.object.delivery().is_some())
     }
 
-    async fn deliver_object(&self, object: &Object) -> Result<Option<DeliveryResult>, StoreError> {
+    async fn deliver_object(&mut self, object: &Object) -> Result<Option<DeliveryResult>, StoreError> {
         let Some(stored) = self.store().read(StoredKind::Secrets, &object.secret()).await? else { return Ok(None) };
         if stored.owner.as_ref() != Some(&object.at) {
             return Ok(None); // its Issued condition says whose it is
@@ -112,7 +114,32 @@ impl LocalState {
             contained: system_files::is_there("/.dockerenv"),
             address: None,
         };
-        Ok(Some(deliver(&LocalHost::new(), &delivery, self.clock()).await))
+        Ok(Some(self.deliver_alone(&delivery).await))
+    }
+
+    /// Delivers, where no other process holds the directory; once delivered, this one holds it as long as it runs.
+    async fn deliver_alone(&mut self, delivery: &HostDelivery) -> DeliveryResult {
+        let path = PathBuf::from(&delivery.host.delivery.directory);
+        self.held.take_if(|(held, _)| *held != path);
+        if let Err(error @ DeliveryError::Held { .. }) = self.hold(&path, false) {
+            return refuse(delivery, Reason::HostConflict, error.to_string(), self.clock());
+        }
+        let done = deliver(&LocalHost::new(), delivery, self.clock()).await;
+        let delivered = |known: &Condition| known.type_ == "Delivered" && known.status == "True";
+        if done.status.conditions.iter().any(delivered) {
+            let _ = self.hold(&path, true); // else the next one tries
+        }
+        done
+    }
+
+    fn hold(&mut self, path: &Path, make: bool) -> Result<(), DeliveryError> {
+        if self.held.is_some() {
+            return Ok(());
+        }
+        let directory = CertDir::find(&[path.to_owned()], path)?;
+        let lock = directory.map_or(Ok(None), |directory| directory.hold(make))?;
+        self.held = lock.map(|lock| (path.to_owned(), lock));
+        Ok(())
     }
 
     /// The authority that the user had replaced in the object's DockerCA.

@@ -96,6 +96,60 @@ fn a_consent_moves_the_host_once_and_the_displaced_one_stops() {
     }
 }
 
+/// The same authority and certificates under another writer: a cluster that was restored has another kube-system, and a
+/// state directory moved into a cluster. One annotation on all objects lets it have all hosts, and nothing is restarted.
+#[test]
+fn a_successor_is_accepted_by_the_former_writers_id_and_restarts_nothing() {
+    for mode in [Mode::Files, Mode::Daemon] {
+        for (former, uid) in [("cluster-before", "uid-before"), ("state-before", "")] {
+            let host = fresh_host();
+            let mut before = delivery_of(0, mode);
+            before.host.uid = uid.into();
+            before.host.claim.writer = Some(former.into());
+            for _ in 0..2 {
+                sync(&host, &mut before);
+            }
+            let (restarted, served) = (restarts(&host), trusted(&host));
+            let mut after = HostDelivery { previous: CompanionStatus::default(), ..delivery_of(0, mode) };
+            assert_eq!(sync(&host, &mut after), "HostConflict");
+            let mut after = taking(&after, former);
+            assert_eq!(sync(&host, &mut after), "Delivered");
+            assert_eq!((restarts(&host), trusted(&host)), (restarted, served));
+            assert!(
+                after.previous.conditions.iter().all(|known| known.status == "True"),
+                "{:?}",
+                after.previous.conditions
+            );
+            let files = all_files(&host);
+            assert_eq!(sync(&host, &mut before), "HostConflict");
+            assert_eq!(all_files(&host), files);
+        }
+    }
+}
+
+/// What a version before left: no writer anywhere. It goes on, and is named from then on.
+#[test]
+fn a_host_of_a_version_before_goes_on_and_is_named() {
+    for mode in [Mode::Files, Mode::Daemon] {
+        let host = fresh_host();
+        let mut before = delivery_of(0, mode);
+        before.host.claim = HostClaim::default();
+        for _ in 0..2 {
+            sync(&host, &mut before);
+        }
+        let owner = Path::new(CERTS).join(".dockseal/owner");
+        let text = format!("{}\n{}\n", before.host.object(), before.host.uid);
+        host.open().files.insert(owner.clone(), PathEntry::public(&text));
+        let restarted = restarts(&host);
+        let mut after = HostDelivery { previous: before.previous, ..delivery_of(0, mode) };
+        assert_eq!(sync(&host, &mut after), "Delivered");
+        assert_eq!(restarts(&host), restarted);
+        let text = String::from_utf8(host.open().bytes(&owner).unwrap()).unwrap();
+        assert!(text.contains(IDS[0]), "{text}");
+        assert_eq!(sync(&host, &mut delivery_of(1, mode)), "HostConflict");
+    }
+}
+
 /// One dockerd, two directories.
 #[test]
 fn a_dockerd_is_one_writers_too() {

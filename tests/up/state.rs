@@ -5,6 +5,8 @@ use dockseal::adapters::Clock;
 use dockseal::local::run_on;
 use notify::Watcher;
 use notify::event::CreateKind;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -61,6 +63,33 @@ async fn somebody_elses_is_refused() {
     let said = error(&fixture).await;
     assert!(said.contains("belongs to uid 12345"), "{said}");
     assert_eq!(before, fixture.tree());
+}
+
+#[tokio::test]
+async fn one_that_others_can_read_or_change_is_closed_and_that_is_said() {
+    let fixture = Fixture::new(&good());
+    fixture.ready().await;
+    let mode = || std::fs::metadata(&fixture.state).unwrap().permissions().mode() & 0o7777;
+    for (loose, closed) in [(0o700, 0o700), (0o750, 0o750), (0o755, 0o700), (0o770, 0o700), (0o701, 0o700)] {
+        std::fs::set_permissions(&fixture.state, Permissions::from_mode(loose)).unwrap();
+        fixture.ready().await;
+        assert_eq!(mode(), closed, "{loose:o}");
+        let told = fixture.err.text().contains(&format!("could be read or changed by others (mode {loose:04o})"));
+        assert_eq!(told, loose != closed, "{loose:o}: {}", fixture.err.text());
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_link_to_ours_is_refused() {
+    let mut fixture = Fixture::new(&good());
+    fixture.ready().await;
+    let link = fixture.root.join("link");
+    std::os::unix::fs::symlink(&fixture.state, &link).unwrap();
+    if std::os::unix::fs::lchown(&link, Some(12345), None).is_err() {
+        return println!("skipped: only root gives links away");
+    }
+    fixture.state = link;
+    assert!(error(&fixture).await.contains("belongs to uid 12345"));
 }
 
 /// A small file system, unmounted when dropped.

@@ -9,6 +9,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const MARKER: &str = "dockseal state directory, version 1\n";
+/// What others may not do there: write, and for those outside the group anything at all.
+const OTHERS: u32 = 0o027;
 /// An empty file system has this directory.
 const LOST_AND_FOUND: &str = "lost+found";
 
@@ -44,6 +46,8 @@ pub enum DirectoryError {
 #[derive(Debug)]
 pub struct StateDirectory {
     pub path: PathBuf,
+    /// The permissions that it had, where others could read or change it; they are its owner's alone now.
+    pub restricted_from: Option<u32>,
     _lock: File,
 }
 
@@ -53,8 +57,9 @@ impl StateDirectory {
     /// # Errors
     /// [`DirectoryError`]; the directory is as it was then.
     pub fn open(path: &Path) -> Result<StateDirectory, DirectoryError> {
+        let mut loose = None;
         if !atomic_files::make_root(path)? {
-            check_owner(path)?;
+            loose = Some(check_owner(path)? & 0o7777).filter(|mode| mode & OTHERS != 0);
             atomic_files::check_writable(path)?;
         }
         let lock = path.join("lock");
@@ -64,8 +69,11 @@ impl StateDirectory {
             atomic_files::replace_file(&lock, MARKER.as_bytes())?;
         }
         let held = hold(path, &lock)?;
+        if loose.is_some() {
+            atomic_files::keep_private(path)?;
+        }
         atomic_files::remove_leftovers(path, 3)?;
-        Ok(StateDirectory { path: path.to_owned(), _lock: held })
+        Ok(StateDirectory { path: path.to_owned(), restricted_from: loose, _lock: held })
     }
 
     /// Checks that a directory is a state directory, before it is read without the lock.
@@ -77,16 +85,22 @@ impl StateDirectory {
     }
 }
 
-fn check_owner(path: &Path) -> Result<(), DirectoryError> {
+/// Its permissions, where it is a directory of ours, and no link of another user led there.
+fn check_owner(path: &Path) -> Result<u32, DirectoryError> {
+    let me = rustix::process::geteuid().as_raw();
+    let link = std::fs::symlink_metadata(path).map_err(FileError::of("read", path))?;
+    if link.is_symlink() && ![me, 0].contains(&link.uid()) {
+        return Err(DirectoryError::OtherOwner { path: path.to_owned(), owner: link.uid(), me });
+    }
     let found = std::fs::metadata(path).map_err(FileError::of("read", path))?;
-    let (owner, me) = (found.uid(), rustix::process::geteuid().as_raw());
+    let owner = found.uid();
     if !found.is_dir() {
         return Err(DirectoryError::NoDirectory(path.to_owned()));
     }
     if owner != me {
         return Err(DirectoryError::OtherOwner { path: path.to_owned(), owner, me });
     }
-    Ok(())
+    Ok(found.mode())
 }
 
 fn is_marked(path: &Path) -> Result<bool, FileError> {
@@ -110,7 +124,7 @@ fn hold(path: &Path, lock: &Path) -> Result<File, DirectoryError> {
 }
 
 /// The process that holds the lock, from Linux' list of locks.
-fn holder(lock: &File) -> Option<u32> {
+pub fn holder(lock: &File) -> Option<u32> {
     let found = lock.metadata().ok()?;
     let inode = format!(":{}", found.ino());
     let list = std::fs::read_to_string("/proc/locks").ok()?;

@@ -60,6 +60,12 @@ impl DiskStore {
     /// [`DirectoryError`] where it cannot be used; it is as it was then.
     pub fn open(path: &Path, events: EventSink) -> Result<DiskStore, DirectoryError> {
         let directory = Arc::new(StateDirectory::open(path)?);
+        if let Some(mode) = directory.restricted_from {
+            let path = path.display();
+            events(&format!(
+                "{path} could be read or changed by others (mode {mode:04o}): now by its owner alone (0700)"
+            ));
+        }
         Ok(DiskStore {
             directory,
             inputs: Arc::default(),

@@ -14,6 +14,7 @@ use crate::adapters::Clock;
 use crate::adapters::host::LocalHost;
 use crate::adapters::host::cert_dir::watch_paths;
 use crate::api::ObjectRef;
+use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Mode;
 use crate::decide::delays::{MAX_SLEEP, ONCE_TIMEOUT};
 use crate::reconcile::host::daemon::CONFIGURATION;
@@ -123,7 +124,7 @@ impl Reconciler {
                 address: self.settings.address,
             };
             let done = match self.settings.unlisted(&host.assigned) {
-                Some(why) => refuse(&delivery, why, &self.clock),
+                Some(why) => refuse(&delivery, Reason::NotListed, why, &self.clock),
                 None => deliver(&LocalHost::new(), &delivery, &self.clock).await,
             };
             host.due = false;

@@ -53,7 +53,7 @@ pub(super) fn verdict(holds: bool, reason: Reason, message: impl Into<String>) -
 pub(super) fn problem(error: DeliveryError) -> Verdict {
     let reason = match error {
         DeliveryError::FileExists(_) | DeliveryError::TakeOver { .. } => Reason::FileConflict,
-        DeliveryError::Claimed { .. } => Reason::HostConflict,
+        DeliveryError::Claimed { .. } | DeliveryError::Held { .. } => Reason::HostConflict,
         DeliveryError::Outside { .. } => Reason::NotListed,
         _ => Reason::DirectoryUnusable,
     };

@@ -55,9 +55,10 @@ pub async fn deliver(host: &impl Host, delivery: &HostDelivery, clock: &Clock) -
 }
 
 /// Reports that a host may not be delivered here; nothing is touched.
-pub fn refuse(delivery: &HostDelivery, why: String, clock: &Clock) -> DeliveryResult {
+pub fn refuse(delivery: &HostDelivery, reason: Reason, why: String, clock: &Clock) -> DeliveryResult {
     let now = clock.now();
-    let outcome = DeliveryOutcome { delivered: Some(verdict(false, Reason::NotListed, why)), ..kept(delivery) };
+    let outcome = DeliveryOutcome { delivered: Some(verdict(false, reason, why)), ..kept(delivery) };
     let status = report(&outcome, &delivery.previous, delivery.host.generation, now);
-    DeliveryResult { status, requeue_at: saturating(now, CHECK_INTERVAL) }
+    let interval = if reason == Reason::HostConflict { RETRY_INTERVAL } else { CHECK_INTERVAL };
+    DeliveryResult { status, requeue_at: saturating(now, interval) }
 }

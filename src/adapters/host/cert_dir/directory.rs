@@ -3,12 +3,15 @@
 use super::contents::{self, DirContents, PublicName};
 use super::dir_handle::DirHandle;
 use super::error::DeliveryError;
-use super::layout::{self, CURRENT, FileNames, LOCK, OWNER, STAGING_PREFIX, STATE_DIR};
+use super::layout::{self, CURRENT, FileNames, LOCK, OWNER, RUNNING, STAGING_PREFIX, STATE_DIR};
 use super::safe_path::{self, Missing};
 use super::state_dir;
 use super::write_lock::{GenerationFile, WriteLock, check_space, check_writable};
+use crate::adapters::disk::file_error::FileError;
+use crate::adapters::disk::state_directory::holder;
 use crate::api::marker::Marker;
 use parking_lot::Mutex;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 /// The files of a generation.
@@ -21,6 +24,12 @@ pub struct GenerationFiles<'a> {
     /// The client certificate by which delivery checks that dockerd loaded this generation.
     pub probe_cert: &'a [u8],
     pub probe_key: &'a [u8],
+}
+
+/// A directory that this process delivers to as long as this value lives.
+#[derive(Debug)]
+pub struct RunningLock {
+    _file: File,
 }
 
 /// An opened directory. It stays the same one even where it is moved away, so open it again for each reconcile. A call
@@ -113,6 +122,25 @@ impl CertDir {
         DeliveryError::Claimed { path: self.path.clone(), owner: there.object.clone() }
     }
 
+    /// Holds the directory until the lock is dropped. With `make`, for the first time; else none where nobody ever did.
+    ///
+    /// # Errors
+    /// [`DeliveryError::Held`] where another process holds it.
+    pub fn hold(&self, make: bool) -> Result<Option<RunningLock>, DeliveryError> {
+        let Some(state) = state_dir::open(&self.dir)? else { return Ok(None) };
+        if !make && !state.has(RUNNING)? {
+            return Ok(None);
+        }
+        let file = File::from(state.private(RUNNING)?);
+        match file.try_lock() {
+            Ok(()) => Ok(Some(RunningLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Err(DeliveryError::Held { path: self.path.clone(), pid: holder(&file) }),
+            Err(TryLockError::Error(error)) => {
+                Err(FileError { verb: "lock", path: state.at(RUNNING).display().to_string(), source: error }.into())
+            }
+        }
+    }
+
     /// Writes a generation and reads it back. The public names show it after [`CertDir::set_current`].
     ///
     /// # Errors
@@ -192,7 +220,7 @@ impl CertDir {
         lock.state.remove(CURRENT)?;
         lock.remove_leftovers()?;
         lock.prune(state_dir::numbers(&lock.state)?)?;
-        for last in [OWNER, LOCK] {
+        for last in [OWNER, RUNNING, LOCK] {
             lock.state.remove(last)?;
         }
         self.dir.remove_empty(STATE_DIR)?;
@@ -200,10 +228,10 @@ impl CertDir {
     }
 }
 
-/// Whether a watch must ignore an entry of that name: reading the directory opens the lock, and a write that fails leaves
+/// Whether a watch must ignore an entry of that name: reading the directory opens the locks, and a write that fails leaves
 /// nothing.
 pub fn is_ignored(name: &str) -> bool {
-    name == LOCK || name.starts_with(STAGING_PREFIX)
+    name == LOCK || name == RUNNING || name.starts_with(STAGING_PREFIX)
 }
 
 /// The directories to watch for changes: `directory`, the state directory, and the current generation.

@@ -69,6 +69,14 @@ pub enum DeliveryError {
         /// Whose it is.
         owner: String,
     },
+    /// Another process delivers there as long as it runs.
+    #[error("another dockseal{} delivers to {}: end it first, or choose another directory", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display())]
+    Held {
+        /// The directory.
+        path: PathBuf,
+        /// The process, where the system says so.
+        pid: Option<u32>,
+    },
     /// Someone else's file has a public name.
     #[error("{} exists and was not delivered by Dockseal: move it away, or set takeOver: true", .0.display())]
     FileExists(PathBuf),

@@ -10,6 +10,8 @@ pub(super) const CURRENT: &str = "current";
 pub(super) const OWNER: &str = "owner";
 /// The file that a writer holds a lock on.
 pub(super) const LOCK: &str = "lock";
+/// The file that a process which delivers there again and again holds a lock on, for as long as it runs.
+pub(super) const RUNNING: &str = "running";
 /// How the names of unfinished writes and removals begin.
 pub(super) const STAGING_PREFIX: &str = ".aside-";
 /// The client certificate by which delivery itself proves that dockerd loaded a generation. No object's name begins

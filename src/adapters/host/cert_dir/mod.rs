@@ -7,6 +7,7 @@
 //!   DIR/.dockseal/<n>/               a generation: ca.pem, NAME.pem, NAME.key, .probe.pem, .probe.key
 //!   DIR/.dockseal/owner              the marker: which object the directory is delivered for, by whom (api/marker.rs)
 //!   DIR/.dockseal/lock               locked by the process that writes
+//!   DIR/.dockseal/running            locked by an `up` for as long as it runs
 //!   DIR/.dockseal/.aside-*           an unfinished write or removal
 //! ```
 //!
@@ -31,7 +32,7 @@ mod write_lock;
 
 pub use bytes::Bytes;
 pub use contents::{DirContents, Generation, PublicName};
-pub use directory::{CertDir, GenerationFiles, is_ignored, watch_paths};
+pub use directory::{CertDir, GenerationFiles, RunningLock, is_ignored, watch_paths};
 pub use error::{DeliveryError, UnsafePath};
 pub use public_links::Overwrite;
 
