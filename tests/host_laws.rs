@@ -81,6 +81,8 @@ fn debian(exec: &str) -> Machine {
     machine.set(SERVICE, file(service));
     machine.set("/usr/lib/systemd/system/docker.socket", file("[Socket]\nListenStream=/run/docker.sock\n"));
     machine.set("/etc/default/docker", file("DOCKER_OPTS=\n"));
+    machine.set("/usr/sbin/dockerd", file(b"\x7fELF"));
+    machine.set("/etc/passwd", file("root:x:0:0:root:/root:/bin/bash\n"));
     machine
 }
 

@@ -7,6 +7,7 @@ pub mod files;
 pub mod material;
 pub mod observed;
 pub mod ownership;
+pub mod old_trust;
 pub mod report;
 pub mod restart_policy;
 pub mod step_request;
