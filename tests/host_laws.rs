@@ -3,8 +3,13 @@
 #![allow(clippy::field_reassign_with_default, reason = "other fields are the simulation's own")]
 
 mod sim;
+<<<<<<< HEAD
 #[path = "host_laws/writers.rs"]
 mod writers;
+=======
+#[path = "host_laws/ways.rs"]
+mod ways;
+>>>>>>> 5fc2076 (Fifty ways in which a host is made to serve its clients, over the simulated machine)
 
 use dockseal::adapters::Clock;
 use dockseal::adapters::host::system_files::PathEntry;

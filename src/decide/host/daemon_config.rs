@@ -103,7 +103,8 @@ pub fn served(found: &ExistingConfig, desired: &DesiredConfig) -> Result<DaemonF
 /// Serving=False DaemonConflict, with the setting that overrides our files.
 pub fn check_in_force(found: &ExistingConfig) -> Result<(), Verdict> {
     if let Some(why) = &found.unknown {
-        let message = format!("what docker.service starts dockerd with cannot be found out, so nothing was changed: {why}");
+        let message =
+            format!("what docker.service starts dockerd with cannot be found out, so nothing was changed: {why}");
         return Err(serving(Reason::DaemonConflict, message));
     }
     let exec = ParsedConfig::of(&ExistingConfig { daemon_json: None, ..found.clone() })?.whole_command();

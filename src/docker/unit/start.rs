@@ -81,7 +81,8 @@ impl StartEnvironment {
         let Some(value) = in_files.or_else(|| assigned(&settings.environment, name)) else {
             return self.inherited(name);
         };
-        let unset = settings.unset_environment.iter().any(|unset| *unset == name || *unset == format!("{name}={value}"));
+        let unset =
+            settings.unset_environment.iter().any(|unset| *unset == name || *unset == format!("{name}={value}"));
         Ok((!unset).then_some(value))
     }
 
@@ -137,7 +138,9 @@ fn environment_file(
              remove that line"
         )),
         Some(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| {
-            format!("EnvironmentFile={path} of docker.service is not UTF-8, so systemd does not read it: correct the file")
+            format!(
+                "EnvironmentFile={path} of docker.service is not UTF-8, so systemd does not read it: correct the file"
+            )
         }),
     }
 }

@@ -94,9 +94,13 @@ impl Machine {
         let home = set("HOME").cloned().unwrap_or_else(|| "/root".to_owned());
         let config = set("DOCKER_CONFIG").cloned().unwrap_or_else(|| format!("{home}/.docker"));
         let directory = set("DOCKER_CERT_PATH").cloned().unwrap_or(config);
-        let file = |name: &str, known: Option<String>, default: &str| {
-            let named = flag(name).and_then(|flag| flag.value.clone()).or(known);
-            named.unwrap_or_else(|| format!("{directory}/{default}"))
+        let by_flags = flag("tlsverify").is_some() || switch("tls") == Some(true) || set("DOCKER_TLS_VERIFY").is_some();
+        let file = |name: &str, known: Option<String>, default: &str| match by_flags {
+            true => {
+                let named = flag(name).and_then(|flag| flag.value.clone()).or(known);
+                named.unwrap_or_else(|| format!("{directory}/{default}"))
+            }
+            false => known.unwrap_or_default(),
         };
         let settings = json.tls();
         let (verify, tls) = (switch("tlsverify").or(settings.tlsverify), switch("tls").or(settings.tls));
@@ -115,7 +119,11 @@ impl Machine {
         }
         let anchors = match verify.or(tls) == Some(true) {
             true => {
-                let bytes = read(file("tlscacert", settings.tlscacert, "ca.pem"))?;
+                let file = file("tlscacert", settings.tlscacert, "ca.pem");
+                if file.is_empty() {
+                    return Ok(Some(Tls { leaf, anchors: Some(Vec::new()) })); // the system's, which are not simulated
+                }
+                let bytes = read(file)?;
                 let text = String::from_utf8_lossy(&bytes).into_owned();
                 let blocks = text.split_inclusive("-----END CERTIFICATE-----"); // Go passes over those that are damaged
                 let found: Vec<Certificate> =

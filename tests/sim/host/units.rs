@@ -64,7 +64,8 @@ impl Machine {
         self.active.get(name).copied().unwrap_or("inactive")
     }
 
-    pub(super) fn reload(&mut self) {
+    /// Reads all unit files again.
+    pub fn reload(&mut self) {
         let stale = UNITS.iter().any(|name| {
             let known = self.loaded.get(*name).cloned().unwrap_or_default();
             known != self.unit_files(name)
@@ -155,7 +156,8 @@ impl Machine {
             self.stop(SOCKET_NAME);
         }
         self.moment += 1;
-        let missing = self.environment_files().into_iter().find(|(file, optional)| !optional && self.text(file).is_none());
+        let missing =
+            self.environment_files().into_iter().find(|(file, optional)| !optional && self.text(file).is_none());
         if let Some((file, _)) = missing {
             self.last_error = Some(format!("failed to load environment file {file}"));
             self.active.insert(SERVICE.to_owned(), "failed");

@@ -22,7 +22,9 @@ impl<H: Host> DockerHost<'_, H> {
     pub async fn next_start(&self) -> Result<NextStart, StepError> {
         let settings = self.host.start_settings(SERVICE).await?;
         let read = |path: &str| match self.seen(None, path.as_ref())? {
-            Some(file) if !file.whole => Err(format!("{path}, an EnvironmentFile= of docker.service, is larger than 1 MiB")),
+            Some(file) if !file.whole => {
+                Err(format!("{path}, an EnvironmentFile= of docker.service, is larger than 1 MiB"))
+            }
             file => Ok(file.map(|file| file.bytes)),
         };
         let environment = StartEnvironment::of(&settings, read);

@@ -18,6 +18,7 @@ use crate::docker::daemon_json::DaemonJson;
 use crate::docker::unit::SERVICE;
 use crate::pki::Certificate;
 use crate::pki::certificate::all_from_pem;
+use der::Decode;
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -130,7 +131,9 @@ impl<H: Host> DockerHost<'_, H> {
         match json.ok().map(|json| trust_source(&line, &environment, &json)).transpose()? {
             Some(TrustSource::Nobody) => Ok(None),
             // With a flag that names it, dockerd does not start where daemon.json names one too.
-            Some(TrustSource::File(file)) if !changed || line.tls_flags().iter().any(|flag| flag.name == "tlscacert") => {
+            Some(TrustSource::File(file))
+                if !changed || line.tls_flags().iter().any(|flag| flag.name == "tlscacert") =>
+            {
                 Ok(Some(file))
             }
             Some(TrustSource::System) if !changed => Err(SYSTEM_ROOTS.to_owned()),
@@ -152,7 +155,9 @@ impl<H: Host> DockerHost<'_, H> {
             return Ok(OldTrust::Known(copied.clone()));
         }
         let shown = path.display();
-        let gone = || format!("dockerd runs with {shown}, which is no longer there: put it back, or restart dockerd without it");
+        let gone = || {
+            format!("dockerd runs with {shown}, which is no longer there: put it back, or restart dockerd without it")
+        };
         let read = self.seen(Some(process.main.pid), &path)?.ok_or_else(gone)?;
         if read.changed > process.main.started {
             return Err(format!(
@@ -161,7 +166,9 @@ impl<H: Host> DockerHost<'_, H> {
             ));
         }
         match certificates(&path, &read)? {
-            found if found.is_empty() => Err(format!("dockerd runs with {shown}, which holds no certificate: restart dockerd")),
+            found if found.is_empty() => {
+                Err(format!("dockerd runs with {shown}, which holds no certificate: restart dockerd"))
+            }
             found => Ok(OldTrust::Known(found)),
         }
     }
@@ -224,12 +231,16 @@ const SYSTEM_ROOTS: &str = "dockerd has TLS without tlscacert, so that it accept
 /// The certificates that Docker reads from a file.
 fn certificates(path: &Path, read: &SeenFile) -> Result<Vec<Certificate>, String> {
     if !read.whole {
-        return Err(format!("{} is larger than 1 MiB, more than is read here: keep the authorities of your clients", path.display()));
+        return Err(format!(
+            "{} is larger than 1 MiB, more than is read here: keep the authorities of your clients",
+            path.display()
+        ));
     }
     let text = String::from_utf8_lossy(&read.bytes).into_owned();
     let mut found = Vec::new();
     for (number, block) in text.split("-----BEGIN CERTIFICATE-----").skip(1).enumerate() {
-        let Ok(block) = pem::parse(format!("-----BEGIN CERTIFICATE-----{block}")) else { continue };
+        let block = pem::parse(format!("-----BEGIN CERTIFICATE-----{block}"));
+        let Some(block) = block.ok().filter(|block| is_whole(block.contents())) else { continue };
         found.push(Certificate::from_der(block.contents()).map_err(|error| {
             format!("{}: block {}: {error}: take it out of the file, and restart dockerd", path.display(), number + 1)
         })?);
@@ -237,9 +248,16 @@ fn certificates(path: &Path, read: &SeenFile) -> Result<Vec<Certificate>, String
     Ok(found)
 }
 
+/// Whether these bytes are one value of DER: a certificate that was cut or has lost a line is none, and Docker passes over
+/// it.
+fn is_whole(der: &[u8]) -> bool {
+    der::asn1::AnyRef::from_der(der).is_ok()
+}
+
 /// The certificate of a node of a swarm: its organizational unit says what it is there.
 fn is_swarm(leaf: &[u8]) -> bool {
-    let unit = |name: &[u8], tag: u8| [&[0x55, 0x04, 0x0b, tag, u8::try_from(name.len()).unwrap_or_default()], name].concat();
+    let unit =
+        |name: &[u8], tag: u8| [&[0x55, 0x04, 0x0b, tag, u8::try_from(name.len()).unwrap_or_default()], name].concat();
     let holds = |part: Vec<u8>| leaf.windows(part.len()).any(|window| window == part);
     [&b"swarm-manager"[..], b"swarm-worker"].into_iter().any(|name| holds(unit(name, 0x13)) || holds(unit(name, 0x0c)))
 }
