@@ -175,11 +175,14 @@ mod tests {
         trust_source(&ExecLine::literal(&words), &Of(environment), &json)
     }
 
+    /// Flags, environment, daemon.json, and the file.
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
     #[test]
     fn the_file_is_found_as_dockerd_finds_it() {
         const VERIFY: &str = r#"{"tlsverify": true}"#;
         const ROOT: [(&str, &str); 1] = [("its home", "/root")];
-        let rows: [(&str, &[(&str, &str)], &str, &str); 31] = [
+        let rows: [Row; 31] = [
             ("--tlsverify --tlscacert=/a", &[], "", "/a"),
             ("--tlsverify --tlscacert /a", &[], "", "/a"),
             ("--tlscacert=/a --tlsverify --tlscacert=/b", &[], "", "/b"),

@@ -16,9 +16,8 @@ use crate::decide::host::old_trust::OldTrust;
 use crate::docker::client_trust::{TrustSource, trust_source};
 use crate::docker::daemon_json::DaemonJson;
 use crate::docker::unit::SERVICE;
-use crate::pki::Certificate;
 use crate::pki::certificate::all_from_pem;
-use der::Decode;
+use crate::pki::{Certificate, DockerTrust};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -236,22 +235,12 @@ fn certificates(path: &Path, read: &SeenFile) -> Result<Vec<Certificate>, String
             path.display()
         ));
     }
-    let text = String::from_utf8_lossy(&read.bytes).into_owned();
-    let mut found = Vec::new();
-    for (number, block) in text.split("-----BEGIN CERTIFICATE-----").skip(1).enumerate() {
-        let block = pem::parse(format!("-----BEGIN CERTIFICATE-----{block}"));
-        let Some(block) = block.ok().filter(|block| is_whole(block.contents())) else { continue };
-        found.push(Certificate::from_der(block.contents()).map_err(|error| {
-            format!("{}: block {}: {error}: take it out of the file, and restart dockerd", path.display(), number + 1)
-        })?);
+    let file = path.display().to_string();
+    let trust = DockerTrust::read(&file, &read.bytes);
+    match trust.unknown.into_iter().next() {
+        Some(why) => Err(format!("{file}: {why}: take it out of the file, and restart dockerd")),
+        None => Ok(trust.certificates),
     }
-    Ok(found)
-}
-
-/// Whether these bytes are one value of DER: a certificate that was cut or has lost a line is none, and Docker passes over
-/// it.
-fn is_whole(der: &[u8]) -> bool {
-    der::asn1::AnyRef::from_der(der).is_ok()
 }
 
 /// The certificate of a node of a swarm: its organizational unit says what it is there.
