@@ -18,7 +18,7 @@ pub enum TrustSource {
 }
 
 /// What a process has in its environment, as far as that can be known. An error says why it cannot.
-pub trait Environment {
+pub trait DaemonEnvironment {
     /// A variable; none where it is not set.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ pub trait Environment {
 /// Why it is not known, as a sentence.
 pub fn trust_source(
     arguments: &ExecLine,
-    environment: &impl Environment,
+    environment: &impl DaemonEnvironment,
     json: &DaemonJson,
 ) -> Result<TrustSource, String> {
     let flags = match TlsArguments::of(arguments, json) {
@@ -70,7 +70,7 @@ pub fn trust_source(
 }
 
 /// Where dockerd looks for TLS files that are not named.
-fn default_directory(environment: &impl Environment) -> Result<String, String> {
+fn default_directory(environment: &impl DaemonEnvironment) -> Result<String, String> {
     for name in ["DOCKER_CERT_PATH", "DOCKER_CONFIG"] {
         if let Some(directory) = environment.variable(name)?.filter(|directory| !directory.is_empty()) {
             return Ok(directory);
@@ -156,7 +156,7 @@ mod tests {
 
     struct Of<'a>(&'a [(&'a str, &'a str)]);
 
-    impl Environment for Of<'_> {
+    impl DaemonEnvironment for Of<'_> {
         fn variable(&self, name: &str) -> Result<Option<String>, String> {
             match self.0.iter().find(|(known, _)| *known == name) {
                 Some((_, "?")) => Err(format!("{name} is not known")),

@@ -47,7 +47,7 @@ enum End {
 
 use End::{Kept, Refused, Same};
 
-const UNITS: [Way; 16] = [
+const UNITS: [Way; 15] = [
     Way(
         "values behind a space",
         "unit \"ExecStart=$D $FD $TCP $PAIR --tlsverify --tlscacert /srv/old/ca.pem $C\"",
@@ -108,12 +108,6 @@ const UNITS: [Way; 16] = [
         "mkdir /srv/seen; decoy /srv/seen/ca.pem; unit \"ExecStart=$D $FD $TCP $PAIR --tlsverify --tlscacert=/srv/seen/ca.pem $C\"; more BindReadOnlyPaths=/srv/old:/srv/seen",
         "",
         Kept,
-    ),
-    Way(
-        "a credential",
-        "unit \"ExecStart=$D $FD $TCP $PAIR --tlsverify --tlscacert=%d/ca.pem $C\"; more LoadCredential=ca.pem:/srv/old/ca.pem",
-        "",
-        Same,
     ),
     Way(
         "a script with flags of its own",

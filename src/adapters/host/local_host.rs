@@ -2,6 +2,7 @@
 
 use super::cert_dir::{CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite};
 use super::process::{self, MainProcess, ProcessFacts, SeenFile};
+use super::main_process::{self, MainProcess, ProcessFacts, SeenFile};
 use super::system_files::{self, PathEntry};
 use super::systemd::{Systemd, SystemdError, Unit, Verb};
 use super::{DeliveryDirectory, Host};
@@ -95,11 +96,11 @@ impl Host for LocalHost {
     }
 
     fn process(&self, pid: u32) -> Result<ProcessFacts, FileError> {
-        process::process(pid)
+        main_process::process(pid)
     }
 
     fn read_seen(&self, pid: Option<u32>, path: &Path) -> Result<Option<SeenFile>, FileError> {
-        process::read_seen(pid, path)
+        main_process::read_seen(pid, path)
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {

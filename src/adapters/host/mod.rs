@@ -3,7 +3,7 @@
 
 pub mod cert_dir;
 mod local_host;
-pub mod process;
+pub mod main_process;
 pub mod system_files;
 pub mod systemd;
 pub mod unit_watch;
@@ -19,6 +19,7 @@ use crate::docker::exposure::Exposure;
 use cert_dir::{DeliveryError, DirContents, GenerationFiles, Overwrite};
 use crate::docker::unit::StartSettings;
 use process::{MainProcess, ProcessFacts, SeenFile};
+use main_process::{MainProcess, ProcessFacts, SeenFile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;

@@ -2,11 +2,10 @@
 
 use super::docker_host::DockerHost;
 use super::error::StepError;
-use super::next_start::NextStart;
 use crate::adapters::host::Host;
-use crate::adapters::host::process::{MainProcess, ProcessFacts, SeenFile};
+use crate::adapters::host::main_process::{MainProcess, ProcessFacts, SeenFile};
 use crate::decide::host::daemon_config::DAEMON_JSON;
-use crate::docker::client_trust::Environment;
+use crate::docker::client_trust::DaemonEnvironment;
 use crate::docker::unit::{ExecLine, SERVICE};
 use std::path::{Path, PathBuf};
 
@@ -68,9 +67,9 @@ impl DockerdProcess {
     }
 
     /// Listeners beside the usual ones, and flags of TLS, that it was started with and would not be again.
-    pub fn flags_of_the_past(&self, next: &NextStart) -> Vec<String> {
+    pub fn flags_of_the_past(&self, next: Option<&ExecLine>) -> Vec<String> {
         let Ok(line) = self.line() else { return Vec::new() };
-        if next.line.as_ref().is_ok_and(|next| next.arguments() == line.arguments()) {
+        if next.is_some_and(|next| next.arguments() == line.arguments()) {
             return Vec::new();
         }
         let remote = |listener: &String| !listener.starts_with("fd://") && !listener.starts_with("unix://");
@@ -98,7 +97,7 @@ pub struct ProcessEnvironment<'a, 'b, H: Host> {
     pub facts: &'a ProcessFacts,
 }
 
-impl<H: Host> Environment for ProcessEnvironment<'_, '_, H> {
+impl<H: Host> DaemonEnvironment for ProcessEnvironment<'_, '_, H> {
     fn variable(&self, name: &str) -> Result<Option<String>, String> {
         let value = |entry: &String| Some(entry.strip_prefix(name)?.strip_prefix('=')?.to_owned());
         Ok(self.facts.environment.iter().find_map(value))

@@ -5,7 +5,7 @@ use super::docker_host::DockerHost;
 use super::dockerd_process::{DockerdProcess, is_dockerd};
 use super::error::StepError;
 use crate::adapters::host::Host;
-use crate::docker::client_trust::Environment;
+use crate::docker::client_trust::DaemonEnvironment;
 use crate::docker::unit::{ExecLine, SERVICE, StartEnvironment, StartSettings};
 use std::path::{Path, PathBuf};
 
@@ -113,7 +113,7 @@ impl<H: Host> NextEnvironment<'_, '_, H> {
     }
 }
 
-impl<H: Host> Environment for NextEnvironment<'_, '_, H> {
+impl<H: Host> DaemonEnvironment for NextEnvironment<'_, '_, H> {
     fn variable(&self, name: &str) -> Result<Option<String>, String> {
         self.next.environment.variable(name)
     }

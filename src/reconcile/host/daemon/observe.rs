@@ -133,7 +133,7 @@ impl<H: Host> DockerHost<'_, H> {
         let (variables, unknown) = next.environment.all(unit::variables(&exec));
         let replaced = written.drop_in.as_deref().is_some_and(|text| parse::mentions(text, "Service", "ExecStart"));
         let unknown = unknown.or_else(|| self.unknown_start(next, (!replaced).then_some(&*exec), process).err());
-        let running = process.map(|process| process.flags_of_the_past(next)).unwrap_or_default();
+        let running = process.map(|process| process.flags_of_the_past(next.line.as_ref().ok())).unwrap_or_default();
         Ok(ExistingConfig {
             exec,
             overruling,
