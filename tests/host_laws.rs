@@ -3,13 +3,10 @@
 #![allow(clippy::field_reassign_with_default, reason = "other fields are the simulation's own")]
 
 mod sim;
-<<<<<<< HEAD
-#[path = "host_laws/writers.rs"]
-mod writers;
-=======
 #[path = "host_laws/ways.rs"]
 mod ways;
->>>>>>> 5fc2076 (Fifty ways in which a host is made to serve its clients, over the simulated machine)
+#[path = "host_laws/writers.rs"]
+mod writers;
 
 use dockseal::adapters::Clock;
 use dockseal::adapters::host::system_files::PathEntry;

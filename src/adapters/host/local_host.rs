@@ -1,7 +1,6 @@
 //! The machine that this program runs on, as a [`Host`]. It connects to systemd on the first call that needs it.
 
 use super::cert_dir::{CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite};
-use super::process::{self, MainProcess, ProcessFacts, SeenFile};
 use super::main_process::{self, MainProcess, ProcessFacts, SeenFile};
 use super::system_files::{self, PathEntry};
 use super::systemd::{Systemd, SystemdError, Unit, Verb};
