@@ -1,7 +1,7 @@
 //! The machine that this program runs on, as a [`Host`]. It connects to systemd on the first call that needs it.
 
 use super::cert_dir::{CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite};
-use super::main_process::{self, MainProcess, ProcessFacts, SeenFile};
+use super::procfs::{self, MainProcess, ProcessFacts, SeenFile};
 use super::system_files::{self, PathEntry};
 use super::systemd::{Systemd, SystemdError, Unit, Verb};
 use super::{DeliveryDirectory, Host};
@@ -95,11 +95,11 @@ impl Host for LocalHost {
     }
 
     fn process(&self, pid: u32) -> Result<ProcessFacts, FileError> {
-        main_process::process(pid)
+        procfs::process(pid)
     }
 
     fn read_seen(&self, pid: Option<u32>, path: &Path) -> Result<Option<SeenFile>, FileError> {
-        main_process::read_seen(pid, path)
+        procfs::read_seen(pid, path)
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {

@@ -3,7 +3,7 @@
 
 pub mod cert_dir;
 mod local_host;
-pub mod main_process;
+pub mod procfs;
 pub mod system_files;
 pub mod systemd;
 pub mod unit_watch;
@@ -18,7 +18,7 @@ use crate::docker::engine::Engine;
 use crate::docker::exposure::Exposure;
 use crate::docker::unit::StartSettings;
 use cert_dir::{DeliveryError, DirContents, GenerationFiles, Overwrite};
-use main_process::{MainProcess, ProcessFacts, SeenFile};
+use procfs::{MainProcess, ProcessFacts, SeenFile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;

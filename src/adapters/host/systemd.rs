@@ -1,6 +1,6 @@
 //! systemd over its D-Bus API (org.freedesktop.systemd1(5)): what a unit is, and jobs that are waited for.
 
-use super::main_process::MainProcess;
+use super::procfs::MainProcess;
 use crate::docker::unit::StartSettings;
 use futures::{Stream, StreamExt};
 use k8s_openapi::jiff::Timestamp;

@@ -2,7 +2,7 @@
 
 use super::machine::Machine;
 use dockseal::adapters::docker::probe::TlsProbe;
-use dockseal::adapters::host::main_process::ProcessFacts;
+use dockseal::adapters::host::procfs::ProcessFacts;
 use dockseal::adapters::net::tls_client::ClientKeyPair;
 use dockseal::docker::daemon_json::DaemonJson;
 use dockseal::docker::engine::Engine;

@@ -3,7 +3,7 @@
 use super::SimHost;
 use super::dockerd::Dockerd;
 use dockseal::adapters::Clock;
-use dockseal::adapters::host::main_process::SeenFile;
+use dockseal::adapters::host::procfs::SeenFile;
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::docker::unit::SERVICE;
 use dockseal::reconcile::host::daemon;

@@ -15,7 +15,7 @@ use dockseal::adapters::disk::file_error::FileError;
 use dockseal::adapters::docker::probe::TlsProbe;
 use dockseal::adapters::host::Host;
 use dockseal::adapters::host::cert_dir::DeliveryError;
-use dockseal::adapters::host::main_process::{MainProcess, ProcessFacts, SeenFile};
+use dockseal::adapters::host::procfs::{MainProcess, ProcessFacts, SeenFile};
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::adapters::host::systemd::{SystemdError, Unit, Verb};
 use dockseal::adapters::net::tls_client::ClientKeyPair;

@@ -3,7 +3,7 @@
 use super::docker_host::DockerHost;
 use super::error::StepError;
 use crate::adapters::host::Host;
-use crate::adapters::host::main_process::{MainProcess, ProcessFacts, SeenFile};
+use crate::adapters::host::procfs::{MainProcess, ProcessFacts, SeenFile};
 use crate::decide::host::daemon_config::DAEMON_JSON;
 use crate::docker::client_trust::DaemonEnvironment;
 use crate::docker::unit::{ExecLine, SERVICE};

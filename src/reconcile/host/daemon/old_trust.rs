@@ -9,7 +9,7 @@ use super::probes::dialled;
 use crate::adapters::disk::file_error::FileError;
 use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::host::Host;
-use crate::adapters::host::main_process::{ProcessFacts, SeenFile};
+use crate::adapters::host::procfs::{ProcessFacts, SeenFile};
 use crate::decide::host::daemon_plan::paths;
 use crate::decide::host::observed::ObservedDaemon;
 use crate::decide::host::old_trust::OldTrust;
