@@ -66,9 +66,14 @@ pub fn process(pid: u32) -> Result<ProcessFacts, FileError> {
     let directory = directory.strip_prefix(&root).map_err(|_| FileError::of("read", &at("cwd"))(outside()))?;
     let status = texts(&at("status"), '\n')?;
     let user = status.iter().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1)?.parse().ok());
+    let arguments = texts(&at("cmdline"), '\0')?;
+    if arguments.is_empty() {
+        // It begins or ends just now; that is no command line without flags.
+        return Err(FileError::of("read", &at("cmdline"))(io::Error::other("it is empty")));
+    }
     Ok(ProcessFacts {
         program: link("exe")?,
-        arguments: texts(&at("cmdline"), '\0')?,
+        arguments,
         environment: texts(&at("environ"), '\0')?,
         directory: Path::new("/").join(directory),
         user: user.ok_or_else(|| FileError::of("read", &at("status"))(io::Error::other("it has no Uid")))?,
@@ -172,7 +177,11 @@ mod tests {
             .current_dir("/usr")
             .spawn()
             .expect("it starts");
-        let found = process(child.id());
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        let mut found = process(child.id());
+        while found.is_err() && std::time::Instant::now() < deadline {
+            found = process(child.id());
+        }
         child.kill().and_then(|()| child.wait()).expect("it ends");
         let found = found.expect("it is there");
         assert_eq!(found.arguments.last().map(String::as_str), Some("1000"));

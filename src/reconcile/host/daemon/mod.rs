@@ -4,7 +4,7 @@
 
 mod apply;
 mod docker_host;
-mod dockerd_process;
+
 mod error;
 mod guard;
 mod journal;
@@ -15,6 +15,7 @@ mod precheck;
 mod probes;
 mod restart;
 mod rollback;
+mod running_dockerd;
 mod support;
 
 pub use guard::guard;

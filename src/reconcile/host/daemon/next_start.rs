@@ -2,8 +2,8 @@
 //! environment out, or why they are not known. It only reads.
 
 use super::docker_host::DockerHost;
-use super::dockerd_process::{DockerdProcess, is_dockerd};
 use super::error::StepError;
+use super::running_dockerd::{DockerdProcess, is_dockerd};
 use crate::adapters::host::Host;
 use crate::docker::client_trust::DaemonEnvironment;
 use crate::docker::unit::{ExecLine, SERVICE, StartEnvironment, StartSettings};

@@ -2,10 +2,10 @@
 //! reads and asks, but has systemd read unit files that were changed.
 
 use super::docker_host::DockerHost;
-use super::dockerd_process::DockerdProcess;
 use super::error::StepError;
 use super::next_start::NextStart;
 use super::old_trust::TrustQuestion;
+use super::running_dockerd::DockerdProcess;
 use crate::adapters::host::cert_dir::DirContents;
 use crate::adapters::host::system_files::PathEntry;
 use crate::adapters::host::systemd::Unit;

@@ -2,10 +2,10 @@
 //! dockerd's answers in, an [`OldTrust`] out. It only reads and asks.
 
 use super::docker_host::DockerHost;
-use super::dockerd_process::{DockerdProcess, ProcessEnvironment};
 use super::error::StepError;
 use super::next_start::{NextEnvironment, NextStart};
 use super::probes::dialled;
+use super::running_dockerd::{DockerdProcess, ProcessEnvironment};
 use crate::adapters::disk::file_error::FileError;
 use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::host::Host;
