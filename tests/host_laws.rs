@@ -3,6 +3,8 @@
 #![allow(clippy::field_reassign_with_default, reason = "other fields are the simulation's own")]
 
 mod sim;
+#[path = "host_laws/ways.rs"]
+mod ways;
 #[path = "host_laws/writers.rs"]
 mod writers;
 
@@ -81,6 +83,8 @@ fn debian(exec: &str) -> Machine {
     machine.set(SERVICE, file(service));
     machine.set("/usr/lib/systemd/system/docker.socket", file("[Socket]\nListenStream=/run/docker.sock\n"));
     machine.set("/etc/default/docker", file("DOCKER_OPTS=\n"));
+    machine.set("/usr/sbin/dockerd", file(b"\x7fELF"));
+    machine.set("/etc/passwd", file("root:x:0:0:root:/root:/bin/bash\n"));
     machine
 }
 

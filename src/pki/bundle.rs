@@ -3,6 +3,8 @@
 use super::certificate::{self, Certificate, CertificateError};
 use super::file_kind::FileKind;
 use super::pem_blocks::{self, PemBlock};
+use der::Decode;
+use der::asn1::AnyRef;
 use k8s_openapi::jiff::Timestamp;
 
 /// Certificates that are trusted. It signs nothing.
@@ -84,8 +86,14 @@ impl DockerTrust {
         } else {
             match Certificate::from_block(block) {
                 Ok(certificate) => self.certificates.push(certificate),
+                Err(error) if !is_whole(block) => self.skipped.push(error.to_string()),
                 Err(error) => self.unknown.push(error.to_string()),
             }
         }
     }
+}
+
+/// Whether a block holds one value of DER. A certificate that was cut or lost a line is none, so that nobody reads it.
+fn is_whole(block: &PemBlock) -> bool {
+    block.contents.as_ref().is_ok_and(|bytes| AnyRef::from_der(bytes).is_ok())
 }

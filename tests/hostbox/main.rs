@@ -29,3 +29,4 @@ mod renewal;
 mod rollback;
 mod takeover;
 mod used_host;
+mod ways;

@@ -33,7 +33,7 @@ fn tls_flags(directory: &str, cert: &str, key: &str) -> String {
 
 /// A host that was served over mutual TLS by a how-to: refused, then refused since its clients would be shut out, then
 /// taken over with its authority trusted besides, and adopted.
-fn from_mutual_tls(host: &HostBox, how_to: &HowTo, directory: &str) -> Result<()> {
+fn from_mutual_tls(host: &HostBox, how_to: &HowTo) -> Result<()> {
     let mut used = UsedHost::to(host)?;
     used.restart()?;
     used.runs()?;
@@ -43,9 +43,7 @@ fn from_mutual_tls(host: &HostBox, how_to: &HowTo, directory: &str) -> Result<()
     ensure!(said.contains("takeOver: true"), "{said}");
 
     used.take_over();
-    let conflict = if directory == "/etc/docker/certs" { "Delivered" } else { "Serving" };
-    let reason = if conflict == "Delivered" { "FileConflict" } else { "DaemonConflict" };
-    let said = used.up_refused_untouched(conflict, reason)?;
+    let said = used.up_refused_untouched("Serving", "DaemonConflict")?;
     ensure!(said.contains("additionalTrust"), "{said}");
     ensure!(how_to.client_is_served(true)?, "a refusal changed something: {}", used.facts());
 
@@ -69,7 +67,7 @@ fn hosts_in_daemon_json_and_the_vendors_unit_without_a_listener() -> Result<()> 
     let hosts = ["unix:///var/run/docker.sock", "tcp://0.0.0.0:2376"];
     host.daemon_json(json!({"hosts": hosts, "tlsverify": true, "tlscacert": at("ca.pem"), "tlscert": at("cert.pem"),
         "tlskey": at("key.pem")}))?;
-    from_mutual_tls(&host, &how_to, "/srv/certs.d")
+    from_mutual_tls(&host, &how_to)
 }
 
 #[test]
@@ -81,7 +79,7 @@ fn hosts_in_daemon_json_and_a_drop_in_without_a_listener() -> Result<()> {
     let hosts = ["unix:///run/docker.sock", "tcp://0.0.0.0:2376"];
     host.daemon_json(json!({"hosts": hosts, "tls": true, "tlscacert": at("ca.pem"), "tlscert": at("pandora.pem"),
         "tlskey": at("pandora.key")}))?;
-    from_mutual_tls(&host, &how_to, "/etc/docker/certs")
+    from_mutual_tls(&host, &how_to)
 }
 
 #[test]
@@ -90,7 +88,7 @@ fn flags_in_the_vendors_unit() -> Result<()> {
     let how_to = HowTo::done(&host, "/root/docker-certs", ["server-cert.pem", "server-key.pem"])?;
     let tls = tls_flags("/root/docker-certs", "server-cert.pem", "server-key.pem");
     edit_unit(&host, &format!("{DOCKERD} -H fd:// -H tcp://0.0.0.0:2376 {tls} {CONTAINERD}"))?;
-    from_mutual_tls(&host, &how_to, "/root/docker-certs")
+    from_mutual_tls(&host, &how_to)
 }
 
 #[test]
@@ -99,7 +97,7 @@ fn flags_in_a_drop_in() -> Result<()> {
     let how_to = HowTo::done(&host, "/etc/docker/certs", ["pandora.pem", "pandora.key"])?;
     let tls = tls_flags("/etc/docker/certs", "pandora.pem", "pandora.key");
     drop_in(&host, &format!("{DOCKERD} -H fd:// {tls} -H=0.0.0.0:2376 {CONTAINERD}"))?;
-    from_mutual_tls(&host, &how_to, "/etc/docker/certs")
+    from_mutual_tls(&host, &how_to)
 }
 
 /// On a dockerd that cannot be asked what it would say to a configuration.
@@ -110,7 +108,7 @@ fn flags_without_the_unix_socket() -> Result<()> {
     let tls = tls_flags("/visit/admin/.docker", "cert.pem", "key.pem");
     host.write("/etc/default/docker", format!("DOCKER_OPTS=\"-H=0.0.0.0:2376 {tls}\"\n"), 0o644)?;
     edit_unit(&host, &format!("{DOCKERD} -H unix:///run/docker.sock $DOCKER_OPTS"))?;
-    from_mutual_tls(&host, &how_to, "/visit/admin/.docker")
+    from_mutual_tls(&host, &how_to)
 }
 
 /// Whoever asks is answered on port 2375 (`tls` is said to be false, since dockerd else waits for 15 s before it opens

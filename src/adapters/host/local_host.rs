@@ -1,6 +1,7 @@
 //! The machine that this program runs on, as a [`Host`]. It connects to systemd on the first call that needs it.
 
 use super::cert_dir::{CertDir, DeliveryError, DirContents, GenerationFiles, Overwrite};
+use super::procfs::{self, MainProcess, ProcessFacts, SeenFile};
 use super::system_files::{self, PathEntry};
 use super::systemd::{Systemd, SystemdError, Unit, Verb};
 use super::{DeliveryDirectory, Host};
@@ -11,6 +12,7 @@ use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::api::marker::Marker;
 use crate::docker::engine::Engine;
 use crate::docker::exposure::Exposure;
+use crate::docker::unit::StartSettings;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -84,8 +86,20 @@ impl Host for LocalHost {
         self.systemd().await?.command(service).await
     }
 
-    async fn environment_files(&self, service: &str) -> Result<Vec<String>, SystemdError> {
-        self.systemd().await?.environment_files(service).await
+    async fn start_settings(&self, service: &str) -> Result<StartSettings, SystemdError> {
+        self.systemd().await?.start_settings(service).await
+    }
+
+    async fn main_process(&self, service: &str) -> Result<Option<MainProcess>, SystemdError> {
+        self.systemd().await?.main_process(service).await
+    }
+
+    fn process(&self, pid: u32) -> Result<ProcessFacts, FileError> {
+        procfs::process(pid)
+    }
+
+    fn read_seen(&self, pid: Option<u32>, path: &Path) -> Result<Option<SeenFile>, FileError> {
+        procfs::read_seen(pid, path)
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {
@@ -109,8 +123,8 @@ impl Host for LocalHost {
     }
 
     async fn listeners(&self, service: &str) -> Result<Vec<SocketAddr>, SystemdError> {
-        let pid = self.systemd().await?.main_pid(service).await?;
-        Ok(pid.and_then(|pid| system_files::listeners(pid).ok()).unwrap_or_default())
+        let process = self.systemd().await?.main_process(service).await?;
+        Ok(process.and_then(|process| system_files::listeners(process.pid).ok()).unwrap_or_default())
     }
 
     async fn other_listener(
@@ -118,7 +132,8 @@ impl Host for LocalHost {
         service: &str,
         wanted: impl Fn(&SocketAddr) -> bool + Send,
     ) -> Result<Option<(SocketAddr, String)>, SystemdError> {
-        let own = [Some(1), self.systemd().await?.main_pid(service).await?];
+        let process = self.systemd().await?.main_process(service).await?;
+        let own = [Some(1), process.map(|process| process.pid)];
         Ok(system_files::other_listener(&own, wanted))
     }
 

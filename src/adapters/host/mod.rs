@@ -3,6 +3,7 @@
 
 pub mod cert_dir;
 mod local_host;
+pub mod procfs;
 pub mod system_files;
 pub mod systemd;
 pub mod unit_watch;
@@ -15,7 +16,9 @@ use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::api::marker::Marker;
 use crate::docker::engine::Engine;
 use crate::docker::exposure::Exposure;
+use crate::docker::unit::StartSettings;
 use cert_dir::{DeliveryError, DirContents, GenerationFiles, Overwrite};
+use procfs::{MainProcess, ProcessFacts, SeenFile};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -79,8 +82,24 @@ pub trait Host: Clone + Send + Sync + 'static {
     /// The words of a service's ExecStart, as systemd has loaded it.
     fn command(&self, service: &str) -> impl Future<Output = Result<Vec<String>, SystemdError>> + Send;
 
-    /// Files that a service's environment comes from.
-    fn environment_files(&self, service: &str) -> impl Future<Output = Result<Vec<String>, SystemdError>> + Send;
+    /// How systemd would start a service, as it has loaded it.
+    fn start_settings(&self, service: &str) -> impl Future<Output = Result<StartSettings, SystemdError>> + Send;
+
+    /// A service's main process; none while it does not run.
+    fn main_process(&self, service: &str) -> impl Future<Output = Result<Option<MainProcess>, SystemdError>> + Send;
+
+    /// What a process was started as.
+    ///
+    /// # Errors
+    /// [`FileError`] where the kernel does not say, or the process has ended.
+    fn process(&self, pid: u32) -> Result<ProcessFacts, FileError>;
+
+    /// Reads a regular file at an absolute path as a process sees it, links followed; as this program sees it where
+    /// there is no process. None where it is missing.
+    ///
+    /// # Errors
+    /// [`FileError`] where it cannot be read, or is no regular file.
+    fn read_seen(&self, pid: Option<u32>, path: &Path) -> Result<Option<SeenFile>, FileError>;
 
     /// Has systemd read all unit files again.
     fn reload(&self) -> impl Future<Output = Result<(), SystemdError>> + Send;

@@ -1,6 +1,9 @@
 //! systemd over its D-Bus API (org.freedesktop.systemd1(5)): what a unit is, and jobs that are waited for.
 
+use super::procfs::MainProcess;
+use crate::docker::unit::StartSettings;
 use futures::{Stream, StreamExt};
+use k8s_openapi::jiff::Timestamp;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 use zbus::connection::Builder;
@@ -77,6 +80,7 @@ pub struct Unit {
 
 type ExecCommand = (String, Vec<String>, bool);
 type Started = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+type StartedWithFlags = (String, Vec<String>, Vec<String>, u64, u64, u64, u64, u32, i32, i32);
 
 #[proxy(
     interface = "org.freedesktop.systemd1.Manager",
@@ -91,6 +95,8 @@ trait Manager {
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
     fn kill_unit(&self, name: &str, whom: &str, signal: i32) -> zbus::Result<()>;
     fn reload(&self) -> zbus::Result<()>;
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn environment(&self) -> zbus::Result<Vec<String>>;
     fn subscribe(&self) -> zbus::Result<()>;
     #[allow(clippy::type_complexity, reason = "it is systemd's signature")]
     fn start_transient_unit(
@@ -166,9 +172,11 @@ impl Systemd {
     ///
     /// # Errors
     /// [`SystemdError::Call`].
-    pub async fn main_pid(&self, service: &str) -> Result<Option<u32>, SystemdError> {
+    pub async fn main_process(&self, service: &str) -> Result<Option<MainProcess>, SystemdError> {
         let pid: u32 = self.property(service, SERVICE, "MainPID").await?;
-        Ok((pid != 0).then_some(pid))
+        let started: u64 = self.property(service, SERVICE, "ExecMainStartTimestamp").await?;
+        let started = i64::try_from(started).ok().and_then(|started| Timestamp::from_microsecond(started).ok());
+        Ok((pid != 0).then(|| MainProcess { pid, started: started.unwrap_or(Timestamp::MIN) }))
     }
 
     /// The command that a service runs, its words as systemd split them.
@@ -180,13 +188,30 @@ impl Systemd {
         Ok(commands.into_iter().next().map(|command| command.1).unwrap_or_default())
     }
 
-    /// Files that a service's environment comes from.
+    /// How a service would be started.
     ///
     /// # Errors
     /// [`SystemdError::Call`].
-    pub async fn environment_files(&self, service: &str) -> Result<Vec<String>, SystemdError> {
-        let files: Vec<(String, bool)> = self.property(service, SERVICE, "EnvironmentFiles").await?;
-        Ok(files.into_iter().map(|(file, _)| file).collect())
+    pub async fn start_settings(&self, service: &str) -> Result<StartSettings, SystemdError> {
+        let read = async {
+            let properties = self.properties(service).await?;
+            let of = &properties;
+            let list = async |name| newer::<Vec<String>>(of.get(SERVICE, name).await);
+            let text = async |name| newer::<String>(of.get(SERVICE, name).await);
+            let root = text("RootDirectory").await?;
+            Ok(StartSettings {
+                exec: exec(of).await?,
+                environment: list("Environment").await?,
+                environment_files: of.get(SERVICE, "EnvironmentFiles").await?.try_into()?,
+                pass_environment: list("PassEnvironment").await?,
+                unset_environment: list("UnsetEnvironment").await?,
+                manager_environment: self.manager.environment().await?,
+                directory: text("WorkingDirectory").await?,
+                root: if root.is_empty() { text("RootImage").await? } else { root },
+                user: text("User").await?,
+            })
+        };
+        read.await.map_err(call("look at", service))
     }
 
     /// What a socket unit listens on: type (Stream) and address.
@@ -313,6 +338,34 @@ impl Systemd {
 
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
+
+/// The value of a property, nothing where this systemd is too old to have it.
+fn newer<T>(read: zbus::Result<OwnedVariant>) -> zbus::Result<T>
+where
+    T: TryFrom<OwnedVariant> + Default,
+    zbus::Error: From<T::Error>,
+{
+    match read {
+        Ok(value) => Ok(T::try_from(value)?),
+        Err(error) if is_unknown(&error) => Ok(T::default()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The commands of ExecStart= with their flags; before systemd 243, of which only `-` is known.
+async fn exec(properties: &PropertiesProxy<'_>) -> zbus::Result<Vec<(String, Vec<String>, Vec<String>)>> {
+    let commands: Vec<StartedWithFlags> = newer(properties.get(SERVICE, "ExecStartEx").await)?;
+    if !commands.is_empty() {
+        return Ok(commands.into_iter().map(|command| (command.0, command.1, command.2)).collect());
+    }
+    let commands: Vec<Started> = properties.get(SERVICE, "ExecStart").await?.try_into()?;
+    let flags = |ignored| if ignored { vec!["ignore-failure".to_owned()] } else { Vec::new() };
+    Ok(commands.into_iter().map(|command| (command.0, command.1, flags(command.2))).collect())
+}
+
+fn is_unknown(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::MethodError(name, _, _) if name.as_str() == "org.freedesktop.DBus.Error.UnknownProperty")
+}
 
 /// systemd's word for how the job ended.
 async fn wait(removed: &mut JobRemovedStream, job: &OwnedObjectPath) -> String {

@@ -17,8 +17,12 @@ pub struct ExistingConfig {
     pub exec: String,
     /// Drop-ins of docker.service that systemd reads after ours, and that override it.
     pub overruling: Vec<String>,
-    /// Variables in it, such as DOCKER_OPTS, by its environment files.
+    /// Variables in it, such as DOCKER_OPTS, by the unit and its environment files.
     pub variables: BTreeMap<String, String>,
+    /// Why it is not known what docker.service would start dockerd with, and what to do, as a sentence.
+    pub unknown: Option<String>,
+    /// Listeners and TLS flags of the dockerd that runs, where docker.service no longer says them.
+    pub running: Vec<String>,
     /// ListenStream of docker.socket.
     pub streams: Vec<String>,
     /// daemon.json.
@@ -35,15 +39,6 @@ impl ExistingConfig {
         let exec = ExecLine::parse(&self.exec).map(|exec| exec.expanded(&variable).taken_over().argv());
         exec.unwrap_or_else(|_| ["dockerd", "-H", "fd://"].map(str::to_owned).to_vec())
     }
-}
-
-/// The CA file that the command line names, or that dockerd looks for where it names none.
-pub fn ca_of_flags(found: &ExistingConfig) -> Option<String> {
-    let read = ParsedConfig::of(&ExistingConfig { daemon_json: None, ..found.clone() }).ok()?;
-    let flags = read.whole_command().tls_flags();
-    let named = flags.iter().rfind(|flag| flag.name == "tlscacert").and_then(|flag| flag.value.clone());
-    let verifies = flags.iter().any(|flag| flag.name == "tlsverify" && flag.value.as_deref() != Some("false"));
-    named.or(verifies.then(|| "/root/.docker/ca.pem".into()))
 }
 
 /// The files that configure dockerd: as they are, or as they should be. None: no file.
@@ -81,7 +76,8 @@ pub struct DesiredConfig {
 pub fn served(found: &ExistingConfig, desired: &DesiredConfig) -> Result<DaemonFiles, Verdict> {
     let read = ParsedConfig::of(found)?;
     check_in_force(found)?;
-    let conflicts = read.conflicts(Some(&desired.paths));
+    let mut conflicts = read.conflicts(Some(&desired.paths));
+    conflicts.extend(found.running.iter().cloned());
     if !conflicts.is_empty() && !desired.take_over {
         let message = format!(
             "dockerd is already configured to listen: {}; set delivery.takeOver: true to replace that, or remove it",
@@ -106,6 +102,11 @@ pub fn served(found: &ExistingConfig, desired: &DesiredConfig) -> Result<DaemonF
 /// # Errors
 /// Serving=False DaemonConflict, with the setting that overrides our files.
 pub fn check_in_force(found: &ExistingConfig) -> Result<(), Verdict> {
+    if let Some(why) = &found.unknown {
+        let message =
+            format!("what docker.service starts dockerd with cannot be found out, so nothing was changed: {why}");
+        return Err(serving(Reason::DaemonConflict, message));
+    }
     let exec = ParsedConfig::of(&ExistingConfig { daemon_json: None, ..found.clone() })?.whole_command();
     if let Some(file) = exec.config_file().filter(|file| file != DAEMON_JSON) {
         let message = format!(

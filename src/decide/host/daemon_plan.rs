@@ -4,6 +4,7 @@ use super::daemon_config::{self, DaemonFiles, DesiredConfig};
 use super::daemon_state::{DaemonState, Rejected, Stage};
 use super::material::anchors_differ;
 use super::observed::ObservedDaemon;
+use super::old_trust::keeps_old_clients;
 use super::report::{serving, uncertain_exposure};
 use super::restart_policy::restart_blocker;
 use super::step_request::{StepRequest, listen_addresses};
@@ -88,7 +89,7 @@ fn decide(request: &StepRequest, observed: &ObservedDaemon, state: &mut DaemonSt
     }
     let desired = desired(request, observed, listen);
     let layout = daemon_config::served(&observed.found, &desired)?;
-    keeps_old_clients(request, observed, now)?;
+    keeps_old_clients(&observed.old_trust, &request.trusts, now)?;
     if observed.files.is_none() {
         return Err(serving(Reason::NotServed, "there is no certificate on the host yet"));
     }
@@ -160,22 +161,6 @@ fn exposure(
         format!("dockerd answered on {open} without a client certificate; the port is closed now"),
     );
     Some(Ok((DaemonStep::Close(layout), verdict)))
-}
-
-/// Clients that dockerd accepts now must not be refused later.
-fn keeps_old_clients(request: &StepRequest, observed: &ObservedDaemon, now: Timestamp) -> Result<(), Verdict> {
-    let before = super::material::valid_keys(&observed.trusted_before, now);
-    match before.difference(&request.trusts).next() {
-        None => Ok(()),
-        Some(key) => {
-            let message = format!(
-                "dockerd trusts an authority that the new bundle does not hold (SHA-256 of its key {}): its clients would \
-                 be refused. Put its certificate into a Secret and name it in additionalTrust of the DockerCA",
-                &key[..16]
-            );
-            Err(serving(Reason::DaemonConflict, message))
-        }
-    }
 }
 
 /// Another program undid what demands client certificates: it is corrected, but only a few times a day.

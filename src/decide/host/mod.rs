@@ -6,6 +6,7 @@ pub mod daemon_state;
 pub mod files;
 pub mod material;
 pub mod observed;
+pub mod old_trust;
 pub mod ownership;
 pub mod report;
 pub mod restart_policy;

@@ -2,6 +2,7 @@
 
 use super::daemon_config::{DaemonFiles, ExistingConfig};
 use super::daemon_state::Stage;
+use super::old_trust::OldTrust;
 use crate::docker::engine::Engine;
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
@@ -42,6 +43,8 @@ pub struct ObservedDaemon {
     pub written: DaemonFiles,
     /// docker.service is active.
     pub running: bool,
+    /// When the dockerd that runs was started.
+    pub started: Option<Timestamp>,
     /// systemd has not read all unit files.
     pub stale: bool,
     /// The binary that guards dockerd is installed.
@@ -60,8 +63,8 @@ pub struct ObservedDaemon {
     pub files: Option<WantedFiles>,
     /// The authorities that dockerd has loaded, where that is known.
     pub loaded: Option<Vec<Certificate>>,
-    /// The authorities in the CA file that others configured.
-    pub trusted_before: Vec<Certificate>,
+    /// Whose clients dockerd admits by what others configured.
+    pub old_trust: OldTrust,
     /// When the certificate that is served ends.
     pub served_until: Option<Timestamp>,
     /// dockerd runs this node's pods.

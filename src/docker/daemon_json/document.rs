@@ -49,6 +49,13 @@ pub enum DaemonJsonError {
     Malformed(String),
 }
 
+impl Default for DaemonJson {
+    /// An object without members.
+    fn default() -> DaemonJson {
+        DaemonJson { opening: "{".into(), members: Vec::new(), closing: "}\n".into() }
+    }
+}
+
 impl DaemonJson {
     /// Reads a daemon.json. No bytes and space alone are an object without members: dockerd 20.10 does not start with
     /// such a file, later ones do.
@@ -58,7 +65,7 @@ impl DaemonJson {
     pub fn parse(bytes: &[u8]) -> Result<DaemonJson, DaemonJsonError> {
         let text = text_of(bytes)?;
         if text.chars().all(is_space) {
-            return Ok(DaemonJson { opening: "{".into(), members: Vec::new(), closing: "}\n".into() });
+            return Ok(DaemonJson::default());
         }
         let Tokens(tokens) = serde_json::from_str(text).map_err(error)?;
         Ok(from_tokens(text, &tokens))

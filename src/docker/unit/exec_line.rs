@@ -114,6 +114,32 @@ impl ExecLine {
         Ok(ExecLine { prefix, words })
     }
 
+    /// The line of the arguments that a process was started with: nothing in it is replaced any more.
+    pub fn literal(argv: &[String]) -> ExecLine {
+        ExecLine { prefix: String::new(), words: argv.iter().map(|word| literal(word)).collect() }
+    }
+
+    /// The words behind the program of a line without variables and specifiers.
+    pub fn arguments(&self) -> Vec<String> {
+        self.words.iter().skip(self.start()).map(|word| plain(word)).collect()
+    }
+
+    /// The program, as a unit names it.
+    pub fn program(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    /// Whether this line of a unit is the one that systemd says it has loaded, as far as specifiers let that be seen.
+    pub fn is(&self, loaded: &ExecLine) -> bool {
+        let (own, theirs) = (&self.words[self.start()..], &loaded.words[loaded.start()..]);
+        let specified = |word: &str| word.replace("%%", "").contains('%');
+        let name = |line: &ExecLine| line.program().rsplit('/').next().unwrap_or_default().to_owned();
+        own.len() == theirs.len()
+            && own.iter().zip(theirs).all(|(own, theirs)| own == theirs || specified(own))
+            && (name(self) == name(loaded) || specified(self.program()))
+            && self.prefix.contains(':') == loaded.prefix.contains(':')
+    }
+
     /// The value of ExecStart=, in one line.
     pub fn render(&self) -> String {
         let words = self.words.iter().enumerate().map(|(index, word)| match index {

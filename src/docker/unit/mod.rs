@@ -7,6 +7,7 @@ mod flags;
 pub mod parse;
 mod quoting;
 mod render;
+mod start;
 
 pub use environment::{variable, variables};
 pub use exec_line::{ExecError, ExecLine};
@@ -15,6 +16,8 @@ pub use render::{
     BINARY, DOCKER_SOCKET_DROP_IN, DROP_IN, SERVICE, SOCKET, SOCKET_NAME, SOCKET_UNIT, SOCKET_WANT, closed_drop_in,
     docker_socket_drop_in, drop_in, socket_unit,
 };
+
+pub use start::{StartEnvironment, StartSettings};
 
 #[cfg(test)]
 mod tests;

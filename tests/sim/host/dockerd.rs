@@ -2,17 +2,17 @@
 
 use super::machine::Machine;
 use dockseal::adapters::docker::probe::TlsProbe;
+use dockseal::adapters::host::procfs::ProcessFacts;
 use dockseal::adapters::net::tls_client::ClientKeyPair;
 use dockseal::docker::daemon_json::DaemonJson;
 use dockseal::docker::engine::Engine;
 use dockseal::docker::exposure::{Exposure, Stranger};
 use dockseal::docker::listen::{DockerHostVariable, Listen, docker_host};
 use dockseal::docker::unit::{ExecLine, SOCKET, SOCKET_NAME};
-use dockseal::pki::certificate::all_from_pem;
 use dockseal::pki::{Certificate, PrivateKey};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const CONFIG: &str = "/etc/docker/daemon.json";
 
@@ -27,6 +27,10 @@ pub struct Dockerd {
     pub tls: Option<Tls>,
     /// live-restore is on.
     pub live_restore: bool,
+    /// What it was started with, and where, and when.
+    pub process: ProcessFacts,
+    /// The moment of its start.
+    pub started: i64,
 }
 
 /// What dockerd loaded for TLS.
@@ -70,23 +74,42 @@ impl Machine {
         }
         let (unix, tcp) = self.listen(&hosts)?;
         let live_restore = json.live_restore() == Some(true) || said("live-restore");
-        Ok(Dockerd { unix, tcp, tls, live_restore })
+        let program = PathBuf::from(exec.program());
+        let process = ProcessFacts {
+            arguments: [vec![exec.program().to_owned()], exec.arguments()].concat(),
+            program: if self.script(&program).is_some() { "/usr/sbin/dockerd".into() } else { program },
+            environment: self.environment().iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            directory: self.directory(),
+            user: 0,
+        };
+        Ok(Dockerd { unix, tcp, tls, live_restore, process, started: self.moment })
     }
 
     fn load_tls(&self, exec: &ExecLine, json: &DaemonJson) -> Result<Option<Tls>, String> {
         let flags = exec.tls_flags();
         let flag = |name: &str| flags.iter().rfind(|flag| flag.name == name);
         let switch = |name: &str| flag(name).map(|flag| flag.value.as_deref() != Some("false"));
-        let file = |name: &str, known: Option<String>, default: &str| {
-            let named = flag(name).and_then(|flag| flag.value.clone()).or(known);
-            named.unwrap_or_else(|| format!("/root/.docker/{default}"))
+        let environment = self.environment();
+        let set = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+        let home = set("HOME").cloned().unwrap_or_else(|| "/root".to_owned());
+        let config = set("DOCKER_CONFIG").cloned().unwrap_or_else(|| format!("{home}/.docker"));
+        let directory = set("DOCKER_CERT_PATH").cloned().unwrap_or(config);
+        let by_flags = flag("tlsverify").is_some() || switch("tls") == Some(true) || set("DOCKER_TLS_VERIFY").is_some();
+        let file = |name: &str, known: Option<String>, default: &str| match by_flags {
+            true => {
+                let named = flag(name).and_then(|flag| flag.value.clone()).or(known);
+                named.unwrap_or_else(|| format!("{directory}/{default}"))
+            }
+            false => known.unwrap_or_default(),
         };
         let settings = json.tls();
         let (verify, tls) = (switch("tlsverify").or(settings.tlsverify), switch("tls").or(settings.tls));
         if verify.is_none() && tls != Some(true) {
             return Ok(None);
         }
-        let read = |path: String| self.bytes(path.as_ref()).ok_or(format!("failed to load {path}: no such file"));
+        let read = |path: String| {
+            self.bytes(&self.directory().join(&path)).ok_or(format!("failed to load {path}: no such file"))
+        };
         let certificate = read(file("tlscert", settings.tlscert, "cert.pem"))?;
         let key = read(file("tlskey", settings.tlskey, "key.pem"))?;
         let leaf = Certificate::from_pem(&certificate).map_err(|error| error.to_string())?;
@@ -94,10 +117,21 @@ impl Machine {
         if key.public_der() != leaf.public_key {
             return Err("failed to load X509 key pair: private key does not match public key".into());
         }
-        let anchors = match verify == Some(true) {
+        let anchors = match verify.or(tls) == Some(true) {
             true => {
-                let bytes = read(file("tlscacert", settings.tlscacert, "ca.pem"))?;
-                Some(all_from_pem(&bytes).map_err(|error| error.to_string())?)
+                let file = file("tlscacert", settings.tlscacert, "ca.pem");
+                if file.is_empty() {
+                    return Ok(Some(Tls { leaf, anchors: Some(Vec::new()) })); // the system's, which are not simulated
+                }
+                let bytes = read(file)?;
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let blocks = text.split_inclusive("-----END CERTIFICATE-----"); // Go passes over those that are damaged
+                let found: Vec<Certificate> =
+                    blocks.filter_map(|block| Certificate::from_pem(block.as_bytes()).ok()).collect();
+                if found.is_empty() {
+                    return Err("failed to append certificates from PEM file".into());
+                }
+                Some(found)
             }
             false => None,
         };

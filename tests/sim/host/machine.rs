@@ -3,6 +3,7 @@
 use super::SimHost;
 use super::dockerd::Dockerd;
 use dockseal::adapters::Clock;
+use dockseal::adapters::host::procfs::SeenFile;
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::docker::unit::SERVICE;
 use dockseal::reconcile::host::daemon;
@@ -55,6 +56,10 @@ pub struct Machine {
     pub tries_starts: bool,
     /// dockerd, while it runs.
     pub dockerd: Option<Dockerd>,
+    /// Counts changes of files and starts of dockerd.
+    pub(super) moment: i64,
+    /// The moment of each file's last change.
+    changed: BTreeMap<PathBuf, i64>,
     pub(super) directories: BTreeSet<PathBuf>,
     pub(super) loaded: BTreeMap<String, BTreeMap<PathBuf, PathEntry>>,
     pub(super) active: BTreeMap<String, &'static str>,
@@ -225,6 +230,8 @@ impl Machine {
 
     /// Writes without counting it: what others do.
     pub fn set(&mut self, path: impl AsRef<Path>, entry: PathEntry) {
+        self.moment += 1;
+        self.changed.insert(path.as_ref().to_owned(), self.moment);
         match entry {
             PathEntry::Absent => drop(self.files.remove(path.as_ref())),
             entry => drop(self.files.insert(path.as_ref().to_owned(), entry)),
@@ -243,7 +250,27 @@ impl Machine {
         self.bytes(path.as_ref()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }
 
+    /// A file as a process sees it; none where it is missing.
+    pub(super) fn seen(&self, path: &Path) -> Option<SeenFile> {
+        let bytes = self.bytes(path)?;
+        let (path, links) = self.followed(path);
+        let moment = |path: &PathBuf| self.changed.get(path).copied().unwrap_or_default();
+        let changed = links.iter().chain([&path]).map(moment).max().unwrap_or_default();
+        Some(SeenFile { path, bytes, whole: true, changed: self.instant(changed) })
+    }
+
+    /// A moment as an instant.
+    pub(super) fn instant(&self, moment: i64) -> Timestamp {
+        Timestamp::from_second(moment).expect("a small number")
+    }
+
     fn canonical(&self, path: &Path) -> PathBuf {
+        self.followed(path).0
+    }
+
+    /// Where links lead, and those that were met.
+    fn followed(&self, path: &Path) -> (PathBuf, Vec<PathBuf>) {
+        let mut met = Vec::new();
         let mut ahead: Vec<_> = path.components().rev().map(|part| part.as_os_str().to_owned()).collect();
         let (mut here, mut links) = (PathBuf::from("/"), 0);
         while let Some(name) = ahead.pop() {
@@ -253,13 +280,14 @@ impl Machine {
                 _ => match self.files.get(&here.join(&name)) {
                     Some(PathEntry::Link(to)) if links < 16 => {
                         links += 1;
+                        met.push(here.join(&name));
                         ahead.extend(to.components().rev().map(|part| part.as_os_str().to_owned()));
                     }
                     _ => here.push(name),
                 },
             }
         }
-        here
+        (here, met)
     }
 
     pub(super) fn is_directory(&self, path: &Path) -> bool {

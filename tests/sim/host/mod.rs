@@ -15,12 +15,13 @@ use dockseal::adapters::disk::file_error::FileError;
 use dockseal::adapters::docker::probe::TlsProbe;
 use dockseal::adapters::host::Host;
 use dockseal::adapters::host::cert_dir::DeliveryError;
+use dockseal::adapters::host::procfs::{MainProcess, ProcessFacts, SeenFile};
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::adapters::host::systemd::{SystemdError, Unit, Verb};
 use dockseal::adapters::net::tls_client::ClientKeyPair;
 use dockseal::docker::engine::Engine;
 use dockseal::docker::exposure::Exposure;
-use dockseal::docker::unit;
+use dockseal::docker::unit::{self, StartSettings};
 use dockseal::reconcile::host::daemon;
 use futures::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
@@ -30,6 +31,9 @@ use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The number of dockerd's process.
+const DOCKERD: u32 = 77;
 
 /// A handle to the machine.
 #[derive(Clone)]
@@ -155,8 +159,25 @@ impl Host for SimHost {
         self.systemd("look at", service, |machine| Ok(machine.exec().argv()))
     }
 
-    async fn environment_files(&self, service: &str) -> Result<Vec<String>, SystemdError> {
-        self.systemd("look at", service, |machine| Ok(machine.environment_files()))
+    async fn start_settings(&self, service: &str) -> Result<StartSettings, SystemdError> {
+        self.systemd("ask how to start", service, |machine| Ok(machine.start_settings()))
+    }
+
+    async fn main_process(&self, service: &str) -> Result<Option<MainProcess>, SystemdError> {
+        self.systemd("look for", service, |machine| {
+            let process = |started| MainProcess { pid: DOCKERD, started: machine.instant(started) };
+            Ok(machine.dockerd.as_ref().map(|dockerd| process(dockerd.started)))
+        })
+    }
+
+    fn process(&self, pid: u32) -> Result<ProcessFacts, FileError> {
+        assert_eq!(pid, DOCKERD);
+        let read = self.file("read", Path::new("/proc/77"), |machine| machine.dockerd.clone())?;
+        Ok(read.expect("it runs").process)
+    }
+
+    fn read_seen(&self, _: Option<u32>, path: &Path) -> Result<Option<SeenFile>, FileError> {
+        self.file("look into", path, |machine| machine.seen(path))
     }
 
     async fn reload(&self) -> Result<(), SystemdError> {

@@ -4,7 +4,7 @@ use super::machine::Machine;
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::adapters::host::systemd::Unit;
 use dockseal::docker::unit::parse::values;
-use dockseal::docker::unit::{ExecLine, SERVICE, SOCKET, SOCKET_NAME, SOCKET_WANT, variable};
+use dockseal::docker::unit::{ExecLine, SERVICE, SOCKET, SOCKET_NAME, SOCKET_WANT, StartSettings, variable};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -64,7 +64,8 @@ impl Machine {
         self.active.get(name).copied().unwrap_or("inactive")
     }
 
-    pub(super) fn reload(&mut self) {
+    /// Reads all unit files again.
+    pub fn reload(&mut self) {
         let stale = UNITS.iter().any(|name| {
             let known = self.loaded.get(*name).cloned().unwrap_or_default();
             known != self.unit_files(name)
@@ -154,6 +155,14 @@ impl Machine {
         if guards(self, "ExecStartPre") && !self.guard() {
             self.stop(SOCKET_NAME);
         }
+        self.moment += 1;
+        let missing =
+            self.environment_files().into_iter().find(|(file, optional)| !optional && self.text(file).is_none());
+        if let Some((file, _)) = missing {
+            self.last_error = Some(format!("failed to load environment file {file}"));
+            self.active.insert(SERVICE.to_owned(), "failed");
+            return Err("failed".into());
+        }
         let started = self.start_dockerd(&self.exec()).and_then(|dockerd| {
             let open = self.state(SOCKET_NAME) == "active";
             let refused = guards(self, "ExecStartPost") && open && !self.guard();
@@ -184,19 +193,80 @@ impl Machine {
         let _ = self.start(SERVICE);
     }
 
-    /// dockerd's command line as systemd has loaded it, variables replaced.
+    /// dockerd's command line as systemd has loaded it, variables replaced; what a script that starts dockerd adds comes
+    /// first.
     pub(super) fn exec(&self) -> ExecLine {
-        let line = self.setting(SERVICE, "Service", "ExecStart").pop().unwrap_or_default();
-        ExecLine::parse(&line).expect("a command line").expanded(&|name| self.variable(name))
+        let exec = self.loaded_exec().expanded(&|name| self.variable(name));
+        match self.script(exec.program().as_ref()) {
+            None => exec,
+            Some(added) => {
+                let words = added.into_iter().chain(exec.arguments());
+                ExecLine::literal(&["/usr/sbin/dockerd".to_owned()].into_iter().chain(words).collect::<Vec<_>>())
+            }
+        }
     }
 
-    pub(super) fn environment_files(&self) -> Vec<String> {
+    fn loaded_exec(&self) -> ExecLine {
+        let line = self.setting(SERVICE, "Service", "ExecStart").pop().unwrap_or_default();
+        ExecLine::parse(&line).expect("a command line")
+    }
+
+    /// The flags that a program adds, where it is a script: `exec dockerd FLAGS "$@"`.
+    pub(super) fn script(&self, program: &Path) -> Option<Vec<String>> {
+        let text = self.text(&program.display().to_string()).filter(|text| text.starts_with("#!"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("exec dockerd "))?;
+        Some(line.split_whitespace().filter(|word| *word != "\"$@\"").map(str::to_owned).collect())
+    }
+
+    /// What systemd says of docker.service.
+    pub(super) fn start_settings(&self) -> StartSettings {
+        let exec = self.loaded_exec();
+        let argv = exec.argv();
+        let word = |key| self.setting(SERVICE, "Service", key).pop().unwrap_or_default();
+        StartSettings {
+            exec: vec![(argv[0].clone(), argv, Vec::new())],
+            environment: self.words("Environment"),
+            environment_files: self.environment_files(),
+            pass_environment: self.words("PassEnvironment"),
+            unset_environment: self.words("UnsetEnvironment"),
+            manager_environment: vec!["PATH=/usr/sbin:/usr/bin".to_owned()],
+            directory: word("WorkingDirectory"),
+            root: String::new(),
+            user: word("User"),
+        }
+    }
+
+    /// The words of a setting, without quotes.
+    fn words(&self, key: &str) -> Vec<String> {
+        let lines = self.setting(SERVICE, "Service", key);
+        let split = |line: &String| ExecLine::parse(&format!("x {line}")).expect("words").arguments();
+        lines.iter().flat_map(split).collect()
+    }
+
+    fn environment_files(&self) -> Vec<(String, bool)> {
         let files = self.setting(SERVICE, "Service", "EnvironmentFile");
-        files.iter().map(|file| file.trim_start_matches('-').to_owned()).collect()
+        files.iter().map(|file| (file.trim_start_matches('-').to_owned(), file.starts_with('-'))).collect()
+    }
+
+    /// dockerd's working directory.
+    pub(super) fn directory(&self) -> PathBuf {
+        Path::new("/").join(self.setting(SERVICE, "Service", "WorkingDirectory").pop().unwrap_or_default())
+    }
+
+    /// dockerd's environment.
+    pub(super) fn environment(&self) -> BTreeMap<String, String> {
+        let assigned = self.words("Environment").into_iter();
+        let mut found: BTreeMap<String, String> =
+            assigned.filter_map(|word| word.split_once('=').map(|(name, value)| (name.into(), value.into()))).collect();
+        for text in self.environment_files().iter().filter_map(|(file, _)| self.text(file)) {
+            let names = text.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim().to_owned());
+            found.extend(names.filter_map(|name| variable(&text, &name).map(|value| (name, value))));
+        }
+        found
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        self.environment_files().iter().rev().find_map(|file| variable(&self.text(file)?, name))
+        self.environment().remove(name)
     }
 }
 

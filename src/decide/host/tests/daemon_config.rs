@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::condition::Reason;
-use crate::decide::host::daemon_config::{ca_of_flags, check_in_force, closed, removed};
+use crate::decide::host::daemon_config::{check_in_force, closed, removed};
 use crate::docker::daemon_json::enforces_client_auth;
 
 const OVERRIDE: &str = "/usr/bin/dockerd -H fd:// -H tcp://0.0.0.0:2376 --tlsverify --tlscacert=/srv/ca.pem \
@@ -27,7 +27,7 @@ fn stream(text: &str) -> ExistingConfig {
 /// What each how-to leaves, what it is called, and dockerd's command line after it, if that changes.
 #[test]
 fn others_settings_are_named_and_replaced() {
-    let cases: [(ExistingConfig, &str, Option<&str>); 9] = [
+    let cases: [(ExistingConfig, &str, Option<&str>); 10] = [
         (json(r#"{"hosts":["unix:///run/docker.sock"]}"#), "hosts in daemon.json", None),
         (json(r#"{"tlsverify":true,"tlscacert":"/a","tlscert":"/b","tlskey":"/c"}"#), "TLS settings", None),
         (json(r#"{"tls":true}"#), "TLS settings", None),
@@ -37,6 +37,7 @@ fn others_settings_are_named_and_replaced() {
         (options("--debug -H tcp://:2375"), "-H tcp://:2375", Some("--debug")),
         (stream("0.0.0.0:2375"), "ListenStream=0.0.0.0:2375 in docker.socket", None),
         (stream("2375"), "ListenStream=2375", None),
+        (ExistingConfig { running: vec!["--tls of the past".into()], ..fresh() }, "--tls of the past", None),
     ];
     let mut request = request();
     for (found, named, replaced) in cases {
@@ -84,6 +85,7 @@ fn what_cannot_be_read_or_told_is_refused() {
         (exec("/usr/sbin/dockerd -H fd:// --config-file=/srv/d.json"), Reason::DaemonConflict, "/srv/d.json"),
         (options("--config-file /srv/d.json"), Reason::DaemonConflict, "/srv/d.json"),
         (overruling, Reason::DaemonConflict, "zzz.conf"),
+        (ExistingConfig { unknown: Some("a script".into()), ..fresh() }, Reason::DaemonConflict, "a script"),
     ];
     for (found, reason, words) in cases {
         let refused = served(&found, &desired(&request)).expect_err(words);
@@ -129,18 +131,4 @@ fn removed_leaves_what_is_not_ours_and_opens_nothing() {
     let left = removed(&exec(OVERRIDE), &paths(&request)).expect("it is read").drop_in.expect("what keeps it closed");
     assert!(left.contains("ExecStart=/usr/bin/dockerd -H fd:// --debug") && !left.contains("guard"), "{left}");
     assert!(removed(&stream("2375"), &paths(&request)).expect("it is read").docker_socket.is_some());
-}
-
-#[test]
-fn whom_dockerd_trusted_is_found_in_its_flags() {
-    let cases = [
-        (fresh(), None),
-        (exec(OVERRIDE), Some("/srv/ca.pem")),
-        (options("--tlsverify --tlscacert=/home/a/ca.pem"), Some("/home/a/ca.pem")),
-        (exec("dockerd --tlsverify"), Some("/root/.docker/ca.pem")),
-        (exec("dockerd --tlsverify=false"), None),
-    ];
-    for (found, expected) in cases {
-        assert_eq!(ca_of_flags(&found).as_deref(), expected, "{found:?}");
-    }
 }

@@ -5,6 +5,7 @@ use crate::api::condition::Reason;
 use crate::api::docker_host_cert::Restart;
 use crate::decide::host::daemon_plan::{DaemonPlan, DaemonStep, attempt, digest, plan};
 use crate::decide::host::daemon_state::Stage;
+use crate::decide::host::old_trust::OldTrust;
 
 /// The good host with a mutation; what is done, in a word, and why.
 fn planned(
@@ -229,21 +230,33 @@ fn what_closing_does_not_close_is_kept_out_and_then_left_to_the_user() {
     assert_eq!((step, reason), ("keep", Reason::ExposedByOthers));
 }
 
+fn known(authorities: &[Authority]) -> OldTrust {
+    OldTrust::Known(authorities.iter().map(|authority| authority.certificate.clone()).collect())
+}
+
 #[test]
 fn old_clients_are_not_shut_out() {
-    let (step, reason, plan) = planned(|_, seen, _| seen.trusted_before = vec![authority(2, 100).certificate]);
+    let (step, reason, plan) = planned(|_, seen, _| seen.old_trust = known(&[authority(2, 100)]));
     assert_eq!((step, reason), ("keep", Reason::DaemonConflict));
     assert!(plan.verdict.message.contains("additionalTrust"));
     let (step, ..) = planned(|_, seen, _| {
-        seen.trusted_before = vec![authority(0, 100).certificate, authority(2, 0).certificate];
+        seen.old_trust = known(&[authority(0, 100), authority(2, 0)]);
     });
     assert_eq!(step, "keep", "the one has the same key, the other has ended");
     let (_, reason, _) = planned(|_, seen, _| seen.files = None);
     assert_eq!(reason, Reason::NotServed);
     let (_, reason, _) = planned(|_, seen, _| {
-        (seen.files, seen.trusted_before) = (None, vec![authority(2, 100).certificate]);
+        (seen.files, seen.old_trust) = (None, known(&[authority(2, 100)]));
     });
     assert_eq!(reason, Reason::DaemonConflict, "before anything is delivered too");
+    for files in [true, false] {
+        let (step, reason, plan) = planned(|_, seen, _| {
+            seen.files = seen.files.take().filter(|_| files);
+            seen.old_trust = OldTrust::Unknown("the file is gone".into());
+        });
+        assert_eq!((step, reason), ("keep", Reason::DaemonConflict));
+        assert!(plan.verdict.message.contains("the file is gone"), "{}", plan.verdict.message);
+    }
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 use super::docker_host::{DockerHost, PROBE_INTERVAL};
 use super::error::{RollbackCause, StepError};
-use crate::adapters::disk::file_error::FileError;
 use crate::adapters::host::system_files::PathEntry;
 use crate::adapters::host::systemd::Verb;
 use crate::adapters::host::{DeliveryDirectory, Host};
@@ -24,16 +23,14 @@ impl<H: Host> DockerHost<'_, H> {
     /// Writes files that dockerd reads on its next start.
     pub async fn write(&self, observed: &ObservedDaemon, files: &DaemonFiles) -> Result<(), StepError> {
         self.begin(observed, Stage::Writing)?;
-        self.put_all(observed, files)?;
-        self.host.reload().await?;
+        self.put_all(observed, files).await?;
         self.set_current(observed)
     }
 
     /// Closes listeners that answer without a certificate: files, then dockerd with all its sockets.
     pub async fn close(&self, observed: &ObservedDaemon, files: &DaemonFiles) -> Result<(), StepError> {
         self.begin(observed, Stage::Closing)?;
-        self.put_all(observed, files)?;
-        self.host.reload().await?;
+        self.put_all(observed, files).await?;
         self.restart(true).await?;
         Ok(self.end_change()?) // a rollback would open them again
     }
@@ -47,8 +44,7 @@ impl<H: Host> DockerHost<'_, H> {
     ) -> Result<ObservedDaemon, RollbackCause> {
         self.begin(observed, Stage::Writing)?;
         let kept = self.keep_containers(observed, files).await?;
-        self.put_all(observed, files)?;
-        self.host.reload().await?;
+        self.put_all(observed, files).await?;
         self.set_current(observed)?;
         // The units of sockets may have been written long ago, when dockerd could not be restarted.
         let sockets = self.sockets_changed()? || sockets;
@@ -80,9 +76,9 @@ impl<H: Host> DockerHost<'_, H> {
         Ok(self.end_change()?)
     }
 
-    /// TLS before the listener. `hosts` goes before the flags come, and others' flags go before our TLS keys come:
-    /// dockerd refuses to start with both.
-    fn put_all(&self, observed: &ObservedDaemon, files: &DaemonFiles) -> Result<(), FileError> {
+    /// TLS before the listener. `hosts` goes before the flags come, and others' flags go before our TLS keys come, for
+    /// systemd too: dockerd refuses to start with both, and may be started at any moment.
+    async fn put_all(&self, observed: &ObservedDaemon, files: &DaemonFiles) -> Result<(), StepError> {
         self.put_text(unit::SOCKET_UNIT, files.socket.as_deref())?;
         let json = observed.found.daemon_json.as_deref().and_then(|text| DaemonJson::parse(text).ok());
         if json.is_some_and(|json| json.hosts().is_some()) {
@@ -90,11 +86,13 @@ impl<H: Host> DockerHost<'_, H> {
             self.put_text(unit::DROP_IN, files.drop_in.as_deref())?;
         } else {
             self.put_text(unit::DROP_IN, files.drop_in.as_deref())?;
+            self.host.reload().await?;
             self.put_daemon_json(files.daemon_json.as_deref())?;
         }
         self.put_text(unit::DOCKER_SOCKET_DROP_IN, files.docker_socket.as_deref())?;
         let link = PathEntry::Link(PathBuf::from(unit::SOCKET_UNIT));
-        self.host.put(unit::SOCKET_WANT.as_ref(), if files.wanted { &link } else { &PathEntry::Absent })
+        self.host.put(unit::SOCKET_WANT.as_ref(), if files.wanted { &link } else { &PathEntry::Absent })?;
+        Ok(self.host.reload().await?)
     }
 
     fn set_current(&self, observed: &ObservedDaemon) -> Result<(), StepError> {

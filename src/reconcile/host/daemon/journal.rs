@@ -43,7 +43,10 @@ impl<H: Host> DockerHost<'_, H> {
     pub fn begin(&self, observed: &ObservedDaemon, stage: Stage) -> Result<(), FileError> {
         let journal = match self.journal()? {
             Some(journal) => Journal { stage, ..journal },
-            None => Journal { stage, prior: self.prior_files()?, current: observed.current, fault: None },
+            None => {
+                self.note_trust(observed)?;
+                Journal { stage, prior: self.prior_files()?, current: observed.current, fault: None }
+            }
         };
         self.host.write_note(JOURNAL, Some(&journal))
     }
@@ -64,8 +67,14 @@ impl<H: Host> DockerHost<'_, H> {
         }
     }
 
-    /// The change has ended.
+    /// The change has ended, and dockerd was started since it began.
     pub fn end_change(&self) -> Result<(), FileError> {
+        self.forget_trust()?;
+        self.end_rollback()
+    }
+
+    /// The change was rolled back; dockerd may still be the one from before it.
+    pub fn end_rollback(&self) -> Result<(), FileError> {
         self.host.write_note(JOURNAL, None::<&Journal>)
     }
 

@@ -4,14 +4,18 @@
 
 mod apply;
 mod docker_host;
+
 mod error;
 mod guard;
 mod journal;
+mod next_start;
 mod observe;
+mod old_trust;
 mod precheck;
 mod probes;
 mod restart;
 mod rollback;
+mod running_dockerd;
 mod support;
 
 pub use guard::guard;
@@ -217,7 +221,7 @@ impl<H: Host> Worker<'_, H> {
                 serving(Reason::RolledBack, message)
             }
         };
-        self.docker.end_change()?;
+        self.docker.end_rollback()?;
         Ok(verdict)
     }
 
@@ -226,7 +230,7 @@ impl<H: Host> Worker<'_, H> {
         let Err(error) = self.docker.check(observed, files).await else { return Ok(()) };
         if self.docker.journal()?.is_some_and(|journal| journal.stage == Stage::Restarting) {
             self.docker.roll_back(&error.to_string()).await?;
-            self.docker.end_change()?;
+            self.docker.end_rollback()?;
         }
         Err(error)
     }

@@ -3,11 +3,14 @@
 
 use super::docker_host::DockerHost;
 use super::error::StepError;
+use super::next_start::NextStart;
+use super::old_trust::TrustQuestion;
+use super::running_dockerd::DockerdProcess;
 use crate::adapters::host::cert_dir::DirContents;
 use crate::adapters::host::system_files::PathEntry;
 use crate::adapters::host::systemd::Unit;
 use crate::adapters::host::{DeliveryDirectory, Host};
-use crate::decide::host::daemon_config::{DAEMON_JSON, DaemonFiles, ExistingConfig, ca_of_flags};
+use crate::decide::host::daemon_config::{DAEMON_JSON, DaemonFiles, ExistingConfig};
 use crate::decide::host::daemon_plan::paths;
 use crate::decide::host::observed::{ObservedDaemon, WantedFiles};
 use crate::docker::daemon_json::DaemonJson;
@@ -15,7 +18,6 @@ use crate::docker::unit;
 use crate::docker::unit::parse::{self, values};
 use crate::pki::Certificate;
 use crate::pki::certificate::all_from_pem;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 impl<H: Host> DockerHost<'_, H> {
@@ -33,16 +35,32 @@ impl<H: Host> DockerHost<'_, H> {
             self.host.reload().await?;
         }
         let contents = self.contents()?;
-        let found = self.found().await?;
+        let (written, journal) = (self.written()?, self.journal()?);
+        let process = self.dockerd_process().await?;
+        let next = self.next_start().await?;
+        let proved = written.drop_in.is_some() && journal.is_none();
+        let found = self.found(&next, process.as_ref(), &written, proved).await?;
         let unix = found.streams.iter().find(|stream| stream.starts_with('/')).cloned();
         let unix = unix.unwrap_or_else(|| "/run/docker.sock".into());
         let running = matches!(service.active.as_str(), "active" | "reloading");
         let (listeners, ends): (Vec<_>, Vec<_>) = self.served_addresses(&contents).await.into_iter().unzip();
         let (exposed, uncertain) = self.exposures().await?;
         let loaded = listeners.iter().find_map(|listener| listener.accepts);
+        let json = DaemonJson::parse(found.daemon_json.as_deref().unwrap_or_default());
+        let json = json.unwrap_or_default(); // one that cannot be read is refused before
+        let question = TrustQuestion {
+            process: process.as_ref(),
+            next: &next,
+            ours_loaded: loaded.is_some(),
+            ours_configured: proved && json.tls().paths().as_ref() == Some(&paths(self.request)),
+            unfinished: journal.is_some(),
+            copied: copied_anchors(&contents),
+            json,
+        };
         Ok(ObservedDaemon {
-            trusted_before: self.trusted_before(&found),
-            written: self.written()?,
+            old_trust: self.old_trust(&question).await?,
+            started: process.as_ref().map(|process| process.main.started),
+            written,
             running,
             failed: matches!(service.active.as_str(), "failed" | "activating"), // see settled_service()
             stale: self.host.unit(unit::SOCKET_NAME).await?.stale,
@@ -56,7 +74,7 @@ impl<H: Host> DockerHost<'_, H> {
             files: self.request.files.and_then(|number| files_of(&contents, number)),
             served_until: ends.into_iter().flatten().min(),
             kubelet: self.host.unit("cri-docker.service").await?.active == "active",
-            unfinished: self.journal()?.map(|journal| journal.stage),
+            unfinished: journal.map(|journal| journal.stage),
             found,
         })
     }
@@ -97,8 +115,14 @@ impl<H: Host> DockerHost<'_, H> {
         Ok(found)
     }
 
-    /// What others wrote.
-    async fn found(&self) -> Result<ExistingConfig, StepError> {
+    /// What others wrote. With what is `proved` dockerd was started before: it is not asked again whether it would be.
+    async fn found(
+        &self,
+        next: &NextStart,
+        process: Option<&DockerdProcess>,
+        written: &DaemonFiles,
+        proved: bool,
+    ) -> Result<ExistingConfig, StepError> {
         let service = self.host.unit(unit::SERVICE).await?;
         let overruling = self.overruling(&service.drop_ins)?;
         let service = self.texts(&service)?;
@@ -106,14 +130,19 @@ impl<H: Host> DockerHost<'_, H> {
         let socket = self.texts(&self.host.unit(unit::SOCKET).await?)?;
         let socket: Vec<&str> = socket.iter().map(String::as_str).collect();
         let exec = values(&service, "Service", "ExecStart").pop().unwrap_or_default();
-        let mut variables = BTreeMap::new();
-        for file in self.host.environment_files(unit::SERVICE).await? {
-            let text = self.text(&file)?.unwrap_or_default();
-            let named = |name: &str| Some((name.to_owned(), unit::variable(&text, name)?));
-            variables.extend(unit::variables(&exec).filter_map(named));
-        }
-        let streams = values(&socket, "Socket", "ListenStream");
-        Ok(ExistingConfig { exec, overruling, variables, streams, daemon_json: self.bytes(DAEMON_JSON)? })
+        let (variables, unknown) = next.environment.all(unit::variables(&exec));
+        let replaced = written.drop_in.as_deref().is_some_and(|text| parse::mentions(text, "Service", "ExecStart"));
+        let unknown = unknown.or_else(|| self.unknown_start(next, (!replaced).then_some(&*exec), process).err());
+        let running = process.map(|process| process.flags_of_the_past(next.line.as_ref().ok())).unwrap_or_default();
+        Ok(ExistingConfig {
+            exec,
+            overruling,
+            variables,
+            streams: values(&socket, "Socket", "ListenStream"),
+            daemon_json: self.bytes(DAEMON_JSON)?,
+            unknown: unknown.filter(|_| !proved),
+            running: if proved { Vec::new() } else { running },
+        })
     }
 
     /// What is there of ours, and daemon.json.
@@ -126,14 +155,14 @@ impl<H: Host> DockerHost<'_, H> {
             wanted: self.host.read(unit::SOCKET_WANT.as_ref())? != PathEntry::Absent,
         })
     }
+}
 
-    /// Certificates in the CA file that others had dockerd use.
-    fn trusted_before(&self, found: &ExistingConfig) -> Vec<Certificate> {
-        let json = DaemonJson::parse(found.daemon_json.as_deref().unwrap_or_default()).ok();
-        let named = json.and_then(|json| json.tls().tlscacert);
-        let files = named.into_iter().chain(ca_of_flags(found)).filter(|file| *file != paths(self.request).ca);
-        let read = |file: String| all_from_pem(self.text(&file).ok()??.as_bytes()).ok();
-        files.filter_map(read).flatten().collect()
+/// What the public ca.pem names, where it leads to files of others that were copied; nothing where it leads to ours.
+fn copied_anchors(contents: &DirContents) -> Option<Vec<Certificate>> {
+    let current = contents.generations.iter().find(|generation| Some(generation.number) == contents.current)?;
+    match current.probe_cert {
+        Some(_) => Some(Vec::new()),
+        None => files_of(contents, current.number).map(|files| files.anchors),
     }
 }
 

@@ -33,6 +33,7 @@ impl<H: Host> DockerHost<'_, H> {
             return Ok(format!("{fault}; everything is as it was before"));
         }
         let started = self.restart(true).await;
+        self.forget_trust()?;
         let answers = self.answers().await;
         Ok(match started {
             Err(error) if !answers => {
