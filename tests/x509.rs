@@ -6,6 +6,8 @@ mod go_judge;
 mod openssl;
 #[path = "x509/pem.rs"]
 mod pem;
+#[path = "x509/strangers.rs"]
+mod strangers;
 
 use dockseal::adapters::random::{make_key, salt, serial};
 use dockseal::pki::KeyError;

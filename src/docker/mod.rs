@@ -3,6 +3,7 @@
 #![warn(missing_docs)]
 
 pub mod archive;
+pub mod authority_proof;
 pub mod context;
 pub mod daemon_json;
 pub mod engine;
