@@ -70,6 +70,17 @@ static AUTHORITIES: LazyLock<[Authority; 2]> = LazyLock::new(|| [authority("Dock
 static LEAVES: LazyLock<[(Certificate, String); 3]> =
     LazyLock::new(|| [leaf(&AUTHORITIES[0]), leaf(&AUTHORITIES[0]), leaf(&AUTHORITIES[1])]);
 
+/// A client certificate of ours, without a key.
+static PROOF: LazyLock<Certificate> = LazyLock::new(|| {
+    let profile = LeafProfile {
+        common_name: "a proof".into(),
+        dns_names: Vec::new(),
+        ip_addresses: Vec::new(),
+        usage: Usage::Client,
+    };
+    AUTHORITIES[0].sign_leaf(&profile, &quick_key(), dates(), serial()).unwrap()
+});
+
 fn file(text: impl AsRef<[u8]>) -> PathEntry {
     PathEntry::File { bytes: text.as_ref().to_vec(), mode: 0o644, uid: 0, gid: 0 }
 }
@@ -112,6 +123,7 @@ fn secret(number: usize, bundle: &[&Authority]) -> Option<Arc<Data>> {
     let mut data = Data::default();
     data.insert("tls.crt", LEAVES[number].0.to_pem());
     data.insert("tls.key", LEAVES[number].1.clone());
+    data.insert("proof.pem", PROOF.to_pem());
     data.insert("ca.crt", bundle.iter().map(|authority| authority.certificate.to_pem()).collect::<String>());
     Some(Arc::new(data))
 }
@@ -272,6 +284,12 @@ fn refused() -> Vec<Story> {
         story.delivery.secret = secret(1, &[ours, old]);
         refuse(story, 1);
     });
+    let unfit = |story: &mut Story| {
+        story.machine.refused_authority = Some(AUTHORITIES[0].certificate.key_fingerprint());
+    };
+    let mut authority = fresh(Mode::Daemon);
+    authority.name = "a first delivery of an authority that is refused";
+    unfit(&mut authority);
     refuse(&mut first, 0);
     first.name = "a first delivery that is refused";
     let take_overs = taken_over().into_iter().filter(|story| !story.name.starts_with("plain"));
@@ -279,7 +297,10 @@ fn refused() -> Vec<Story> {
         refuse(&mut story, 0);
         story
     });
-    take_overs.chain([first, renewal]).collect()
+    let mut of_authority: Vec<Story> = taken_over();
+    of_authority.truncate(1);
+    of_authority.iter_mut().for_each(unfit);
+    take_overs.chain(of_authority).chain([first, authority, renewal]).collect()
 }
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =

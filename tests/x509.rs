@@ -8,6 +8,8 @@ mod odd_authorities;
 mod openssl;
 #[path = "x509/pem.rs"]
 mod pem_files;
+#[path = "x509/strangers.rs"]
+mod strangers;
 
 use dockseal::adapters::random::{make_key, salt, serial};
 use dockseal::pki::KeyError;

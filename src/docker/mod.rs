@@ -4,6 +4,7 @@
 
 pub mod archive;
 pub mod client_trust;
+pub mod authority_proof;
 pub mod context;
 pub mod daemon_json;
 pub mod engine;

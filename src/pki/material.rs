@@ -48,6 +48,10 @@ impl FromIterator<(String, Vec<u8>)> for Data {
 /// Names under which a leaf's Secret has certificate, key and bundle: Kubernetes' own, and the Docker CLI's.
 const LEAF_FILES: [(&str, &str); 3] = [("tls.crt", "cert.pem"), ("tls.key", "key.pem"), ("ca.crt", "ca.pem")];
 
+/// Name under which a host's Secret has a client certificate of its authority for which nobody has a key, PEM: with it a
+/// companion finds out whether its dockerd admits that authority's clients.
+pub const AUTHORITY_PROOF: &str = "proof.pem";
+
 /// Data of a leaf's Secret: `tls.crt`, `tls.key` and `ca.crt` in PEM, and Docker's names of them.
 pub fn leaf(certificate: &Certificate, key_pem: &str, bundle_pem: &str) -> Data {
     let mut data = Data::default();

@@ -4,7 +4,7 @@
 use super::authority_cache::CachedAuthority;
 use super::context::{Context, Reconciled, RelatedState, report};
 use super::permit::Permit;
-use crate::adapters::random::{is_slow, make_key, serial};
+use crate::adapters::random::{is_slow, make_key, quick_key, serial};
 use crate::adapters::store::{LEAF_TYPE, NewItem, StoredKind, StoredLeaf};
 use crate::adapters::{Store, StoreError};
 use crate::api::condition::{ConditionType, Reason};
@@ -18,11 +18,15 @@ use crate::decide::leaf::status::{LeafOutcome, status};
 use crate::decide::leaf::{AuthorityView, DesiredLeaf, LeafPlan, LeafStep, ObservedLeaf, desired, plan};
 use crate::decide::status::previous_reason;
 use crate::pki::lifecycle::issued_at;
-use crate::pki::material::{self, Data};
-use crate::pki::sign::Dates;
+use crate::pki::material::{self, AUTHORITY_PROOF, Data};
+use crate::pki::profile::Usage;
+use crate::pki::sign::{Dates, LeafProfile};
 use crate::pki::{Authority, Certificate, KeyAlgorithm, PrivateKey, hex};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
+
+/// Common name of the client certificate that proves an authority. It is no name of a host.
+const PROOF_NAME: &str = "Dockseal's proof, without a key";
 
 /// Reconciles one leaf: observes, decides, applies and publishes.
 pub async fn reconcile<S: Store>(
@@ -218,7 +222,10 @@ async fn issue<S: Store>(
         None => make(ctx, desired.object.namespace.shared(), desired.algorithm, permit).await,
     };
     let certificate = sign(request, &key);
-    let data = material::leaf(&certificate, &key.to_pem(), &request.view.bundle_pem);
+    let mut data = material::leaf(&certificate, &key.to_pem(), &request.view.bundle_pem);
+    if desired.profile.usage == Usage::Server {
+        data.insert(AUTHORITY_PROOF, authority_proof(request).to_pem());
+    }
     write(ctx, desired, data, stored.map(|stored| stored.version.as_str())).await?;
     Ok(certificate)
 }
@@ -246,6 +253,18 @@ fn sign(request: &LeafRequest<'_>, key: &PrivateKey) -> Certificate {
     signed.expect("desired checked the name")
 }
 
+/// A client certificate for a key that is forgotten at once: a host can show it, and nobody can use it.
+fn authority_proof(request: &LeafRequest<'_>) -> Certificate {
+    let profile = LeafProfile {
+        common_name: PROOF_NAME.to_owned(),
+        dns_names: Vec::new(),
+        ip_addresses: Vec::new(),
+        usage: Usage::Client,
+    };
+    let signed = request.authority.sign_leaf(&profile, &quick_key(), request.dates, serial());
+    signed.expect("a constant name")
+}
+
 async fn stored_key<S: Store>(ctx: &Context<S>, desired: &DesiredLeaf) -> Result<Option<PrivateKey>, StoreError> {
     let stored = ctx.store.read(StoredKind::Secrets, &desired.secret).await?;
     let key = stored.as_ref().and_then(|stored| stored.data.get("tls.key"));
@@ -268,7 +287,10 @@ async fn rebundle<S: Store>(
     let pair =
         pair.and_then(|(crt, key)| Some((Certificate::from_pem(crt).ok()?, PrivateKey::from_pem(key, None).ok()?)));
     let Some((certificate, key)) = pair else { return Err(StoreError::Changed(desired.secret.clone())) };
-    let data = material::leaf(&certificate, &key.to_pem(), &view.bundle_pem);
+    let mut data = material::leaf(&certificate, &key.to_pem(), &view.bundle_pem);
+    if let Some(proof) = stored.data.get(AUTHORITY_PROOF) {
+        data.insert(AUTHORITY_PROOF, proof);
+    }
     write(ctx, desired, data, Some(&stored.version)).await
 }
 

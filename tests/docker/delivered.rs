@@ -127,6 +127,26 @@ fn a_reissue_is_delivered_and_waits_for_the_users_restart() -> anyhow::Result<()
     Ok(())
 }
 
+/// dockerd is given a file that has our probe and lacks the authority: it admits us, and none of the users' clients.
+#[test]
+fn a_dockerd_that_refuses_the_clients_of_the_authority_does_not_serve() -> anyhow::Result<()> {
+    let host = Host::new("{algorithm: ECDSA}")?;
+    host.up("")?;
+    let certs = host.scratch.path().join("certs");
+    let (cert, key) = (certs.join("pandora.pem"), certs.join("pandora.key"));
+    let probe = certs.join(".dockseal/1/.probe.pem");
+    ensure!(probe.exists(), "{}", probe.display());
+    let dockerd = Dockerd::start_on(host.port, &cert, &key, &probe)?;
+    let status = host.up("")?;
+    let found = condition(&status, "Serving")?;
+    assert_eq!((&*found.status, &*found.reason), ("False", "NotServed"), "{}", found.message);
+    ensure!(found.message.contains("refuses the clients of the authority"), "{}", found.message);
+    drop(dockerd);
+    let _dockerd = host.dockerd()?;
+    assert_eq!(serving(&host.up("")?)?, "True");
+    Ok(())
+}
+
 /// Its user writes flags that look right, and everybody is root. What is delivered is no excuse to call that Ready.
 #[test]
 fn a_dockerd_that_lets_everybody_in_is_never_ready() -> anyhow::Result<()> {

@@ -3,9 +3,11 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"net"
 	"os"
 	"time"
 )
@@ -17,6 +19,13 @@ type question struct {
 	Usage string // "server" or "client"
 	Name  string
 	Now   time.Time
+	Serve *server
+}
+
+// A server that demands client certificates as dockerd does: PEM, and the newest version of TLS that it speaks.
+type server struct {
+	Cert, Key, Clients []byte
+	Newest             uint16
 }
 
 type block struct {
@@ -29,6 +38,7 @@ type answer struct {
 	Blocks  []block
 	Trusted [][]byte
 	Error   string
+	Port    int
 }
 
 func main() {
@@ -47,6 +57,13 @@ func main() {
 }
 
 func judge(asked question) answer {
+	if asked.Serve != nil {
+		port, err := serve(*asked.Serve)
+		if err != nil {
+			return answer{Error: err.Error()}
+		}
+		return answer{Port: port}
+	}
 	if asked.Chain == nil {
 		return read(asked.PEM)
 	}
@@ -101,4 +118,36 @@ func verify(asked question) error {
 		KeyUsages: []x509.ExtKeyUsage{usage},
 	})
 	return err
+}
+
+// Serves until the judge ends; the port.
+func serve(asked server) (int, error) {
+	pair, err := tls.X509KeyPair(asked.Cert, asked.Key)
+	if err != nil {
+		return 0, err
+	}
+	clients := x509.NewCertPool()
+	clients.AppendCertsFromPEM(asked.Clients)
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{
+		Certificates: []tls.Certificate{pair}, ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert,
+		MinVersion: tls.VersionTLS12, MaxVersion: asked.Newest,
+	})
+	if err != nil {
+		return 0, err
+	}
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer client.Close()
+				if _, err := client.Read(make([]byte, 1024)); err == nil {
+					client.Write([]byte("HTTP/1.0 200 OK\r\nServer: Docker/27.0.3 (linux)\r\n\r\nOK"))
+				}
+			}()
+		}
+	}()
+	return listener.Addr().(*net.TCPAddr).Port, nil
 }

@@ -65,6 +65,14 @@ impl GoJudge {
         }
     }
 
+    /// Serves with that certificate and key to whom `clients` signed, up to that version of TLS, and gives the port.
+    pub fn serve(&mut self, [cert, key, clients]: [&[u8]; 3], newest: u16) -> u16 {
+        let [cert, key, clients] = [cert, key, clients].map(|pem| BASE64_STANDARD.encode(pem));
+        let server = json!({ "Cert": cert, "Key": key, "Clients": clients, "Newest": newest });
+        let answer = self.ask(&json!({ "Serve": server }));
+        answer["Port"].as_u64().and_then(|port| u16::try_from(port).ok()).expect("a port")
+    }
+
     fn ask(&mut self, question: &Value) -> Value {
         writeln!(self.questions.as_mut().unwrap(), "{question}").unwrap();
         let mut line = String::new();

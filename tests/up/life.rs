@@ -25,6 +25,7 @@ async fn files_are_issued_and_a_second_run_writes_nothing() {
         ("cert.pem", 0o444),
         ("ca.crt", 0o444),
         ("ca.pem", 0o444),
+        ("proof.pem", 0o444),
         ("", 0o700),
     ] {
         assert_eq!(mode(&format!("{SECRET}/{file}")), expected, "{file}");

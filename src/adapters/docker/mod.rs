@@ -1,5 +1,6 @@
 //! What dockerd answers over the network: pings, probes and scans. Nothing here changes a host.
 
+pub mod authority_proof;
 pub mod exposure;
 #[cfg(test)]
 mod fake;

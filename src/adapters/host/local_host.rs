@@ -6,13 +6,16 @@ use super::system_files::{self, PathEntry};
 use super::systemd::{Systemd, SystemdError, Unit, Verb};
 use super::{DeliveryDirectory, Host};
 use crate::adapters::disk::file_error::FileError;
+use crate::adapters::docker::authority_proof::authority_proof;
 use crate::adapters::docker::exposure::exposure;
 use crate::adapters::docker::probe::{self, TlsProbe};
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::api::marker::Marker;
+use crate::docker::authority_proof::AuthorityProof;
 use crate::docker::engine::Engine;
 use crate::docker::exposure::Exposure;
 use crate::docker::unit::StartSettings;
+use crate::pki::Certificate;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -155,6 +158,10 @@ impl Host for LocalHost {
 
     async fn exposure(&self, address: SocketAddr) -> Exposure {
         exposure("docker", address).await
+    }
+
+    async fn authority_proof(&self, address: SocketAddr, leaf: &Certificate) -> AuthorityProof {
+        authority_proof(address, leaf).await
     }
 
     async fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>) -> TlsProbe {

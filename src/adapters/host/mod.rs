@@ -14,9 +14,11 @@ use crate::adapters::disk::file_error::FileError;
 use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::api::marker::Marker;
+use crate::docker::authority_proof::AuthorityProof;
 use crate::docker::engine::Engine;
 use crate::docker::exposure::Exposure;
 use crate::docker::unit::StartSettings;
+use crate::pki::Certificate;
 use cert_dir::{DeliveryError, DirContents, GenerationFiles, Overwrite};
 use procfs::{MainProcess, ProcessFacts, SeenFile};
 use serde::Serialize;
@@ -143,6 +145,9 @@ pub trait Host: Clone + Send + Sync + 'static {
 
     /// Whether the listener at an address lets in clients that it must refuse.
     fn exposure(&self, address: SocketAddr) -> impl Future<Output = Exposure> + Send;
+
+    /// Whether dockerd accepts a client certificate for which nobody has a key.
+    fn authority_proof(&self, address: SocketAddr, leaf: &Certificate) -> impl Future<Output = AuthorityProof> + Send;
 
     /// Asks dockerd over TLS, with a client certificate or without.
     fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>)

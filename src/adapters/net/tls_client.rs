@@ -1,9 +1,11 @@
 //! Clients of TLS servers: a verifier and a key pair in, a configuration or a connection out. It asks nothing.
 
 use super::tls_verifier::{RecordingVerifier, provider};
+use crate::pki::PrivateKey;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DEFAULT_VERSIONS, SupportedProtocolVersion};
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -45,6 +47,25 @@ pub(in crate::adapters) fn client_config(
     let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate cannot be read")?;
     let key = PrivateKeyDer::from_pem_slice(&client.key).map_err(|_| "the client's key cannot be read")?;
     builder.with_client_auth_cert(chain, key).map_err(|error| format!("the client certificate cannot be used: {error}"))
+}
+
+/// A client that accepts every server and shows `leaf` (DER), for which it has no key: it signs with another, so that no
+/// server lets it in.
+///
+/// # Errors
+/// A sentence, where the key cannot be used.
+pub(in crate::adapters) fn client_config_of_another_key(
+    verifier: &Arc<RecordingVerifier>,
+    leaf: &[u8],
+    key: &PrivateKey,
+) -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(DEFAULT_VERSIONS);
+    let builder = builder.map_err(|error| error.to_string())?.dangerous();
+    let builder = builder.with_custom_certificate_verifier(Arc::clone(verifier) as _);
+    let key = PrivatePkcs8KeyDer::from(key.to_pkcs8_der().to_vec());
+    let key = provider().key_provider.load_private_key(key.into()).map_err(|error| error.to_string())?;
+    let shown = CertifiedKey::new(vec![CertificateDer::from(leaf.to_vec())], key);
+    Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown))))
 }
 
 /// Makes TLS of a connection.

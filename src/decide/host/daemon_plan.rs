@@ -5,7 +5,7 @@ use super::daemon_state::{DaemonState, Rejected, Stage};
 use super::material::anchors_differ;
 use super::observed::ObservedDaemon;
 use super::old_trust::keeps_old_clients;
-use super::report::{serving, uncertain_exposure};
+use super::report::{authority_refused, serving, uncertain_exposure};
 use super::restart_policy::restart_blocker;
 use super::step_request::{StepRequest, listen_addresses};
 use crate::api::condition::{ConditionType, Reason};
@@ -294,6 +294,9 @@ pub fn unserved(observed: &ObservedDaemon, now: Timestamp) -> Option<String> {
 pub fn serving_verdict(observed: &ObservedDaemon) -> Verdict {
     if let Some((address, why)) = observed.uncertain.first() {
         return uncertain_exposure(*address, why); // no reason to restart it
+    }
+    if let Some((address, why)) = &observed.refused_authority {
+        return authority_refused(*address, why); // no restart helps
     }
     let addresses: Vec<String> = observed
         .listeners

@@ -4,7 +4,7 @@ use crate::api::condition::{ConditionType, Reason};
 use crate::decide::status::Verdict;
 use crate::pki::certificate::{SERVER_AUTH, all_from_pem};
 use crate::pki::lifecycle::saturating;
-use crate::pki::material::{Data, bundle_digest};
+use crate::pki::material::{AUTHORITY_PROOF, Data, bundle_digest};
 use crate::pki::{Certificate, PrivateKey, hex};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
@@ -21,6 +21,9 @@ pub struct Material {
     pub bundle_pem: Vec<u8>,
     /// The trust bundle, parsed.
     pub bundle: Vec<Certificate>,
+    /// A client certificate of the leaf's authority for which nobody has a key; none in Secrets of earlier versions, and
+    /// none that this host's clock finds invalid.
+    pub proof: Option<Certificate>,
 }
 
 impl std::fmt::Debug for Material {
@@ -59,7 +62,15 @@ pub fn read(secret: &str, data: &Data, now: Timestamp) -> Result<Material, Verdi
     }
     check(&certificate, &bundle, now).map_err(unsound)?;
     let key_pem = Zeroizing::new(key_pem.to_vec());
-    Ok(Material { certificate, key_pem, bundle_pem: bundle_pem.to_vec(), bundle })
+    let proof = data.get(AUTHORITY_PROOF).and_then(|pem| proof(pem, &certificate, &bundle, now));
+    Ok(Material { certificate, key_pem, bundle_pem: bundle_pem.to_vec(), bundle, proof })
+}
+
+/// A certificate by which something is proved: of an authority that also signed the leaf, and valid now.
+fn proof(pem: &[u8], leaf: &Certificate, bundle: &[Certificate], now: Timestamp) -> Option<Certificate> {
+    let proof = Certificate::from_pem(pem).ok().filter(|proof| proof.is_valid_at(now))?;
+    let mut signers = bundle.iter().filter(|anchor| anchor.is_valid_at(now) && leaf.is_issued_by(anchor));
+    signers.any(|anchor| proof.is_issued_by(anchor)).then_some(proof)
 }
 
 fn check(certificate: &Certificate, bundle: &[Certificate], now: Timestamp) -> Result<(), String> {

@@ -55,6 +55,8 @@ pub struct ObservedDaemon {
     pub exposed: Vec<SocketAddr>,
     /// TCP listeners that dockerd should have, of which it is not certain that they refuse such clients, and why.
     pub uncertain: Vec<(SocketAddr, String)>,
+    /// Where dockerd refuses the clients of the authority that signed the leaf, and why.
+    pub refused_authority: Option<(SocketAddr, String)>,
     /// What answers on each address that dockerd should serve.
     pub listeners: Vec<ListenerState>,
     /// The generation that `current` names.

@@ -53,6 +53,16 @@ pub fn uncertain_exposure(address: SocketAddr, why: &str) -> Verdict {
     serving(Reason::NotServed, message)
 }
 
+/// Serving=False: dockerd serves the certificate, and refuses the clients of its authority.
+pub fn authority_refused(address: SocketAddr, why: &str) -> Verdict {
+    let message = format!(
+        "dockerd on {address} serves the certificate, but refuses the clients of the authority that signed it ({why}): its \
+         ca.pem lacks that authority, or Docker does not accept the authority's certificate. Renew the authority, which \
+         keeps its key (dockseal renew DockerCA/NAME), then restart dockerd"
+    );
+    serving(Reason::NotServed, message)
+}
+
 /// The report. An instant stays as long as the value that it belongs to.
 pub fn report(
     outcome: &DeliveryOutcome,

@@ -20,6 +20,10 @@ pub struct StepRequest {
     /// SHA-256 of the keys of the authorities that the host must trust.
     #[serde(default)]
     pub trusts: BTreeSet<String>,
+    /// A client certificate of the authority for which nobody has a key, PEM, by which it is proved that dockerd admits the
+    /// authority's clients; none where there is none to prove it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
     /// The companion runs in a container of this dockerd, and would stop with it.
     pub contained: bool,
 }

@@ -28,7 +28,7 @@ pub(super) async fn deliver_to_daemon<H: Host>(host: &H, delivery: &HostDelivery
 
 /// Nothing can be delivered: listeners that answer without a certificate are closed all the same.
 async fn close_listeners(host: &impl Host, delivery: &HostDelivery, verdict: Verdict) -> Outcome {
-    let Ok(result) = request_step(host, delivery, None, BTreeSet::new()).await else { return Err(verdict) };
+    let Ok(result) = request_step(host, delivery, None, BTreeSet::new(), None).await else { return Err(verdict) };
     match result.reason() {
         Reason::ExposedByOthers | Reason::ExposureClosed => {
             let serving = Some(daemon::verdict(&result));
@@ -54,7 +54,7 @@ async fn deliver<H: Host>(host: &H, delivery: &HostDelivery, now: Timestamp) -> 
     }
     let directory = directory.map_or_else(|| make_directory(host, delivery), Ok)?;
     let (directory, placed) = place_files::<H>(directory, delivery, &material, now).await?;
-    Ok(match request_step(host, delivery, Some(placed.generation), trusts).await {
+    Ok(match request_step(host, delivery, Some(placed.generation), trusts, material.proof.as_ref()).await {
         Ok(result) => served_outcome(&directory, delivery, &material, (placed.generation, result)),
         // What was begun is to be ended soon.
         Err(serving) => {
@@ -78,7 +78,7 @@ fn check_owner(
 
 /// Before anything is written for the first time: whether something of others' keeps dockerd from using it.
 async fn check_first(host: &impl Host, delivery: &HostDelivery, trusts: &BTreeSet<String>) -> Result<(), Verdict> {
-    let result = request_step(host, delivery, None, trusts.clone()).await;
+    let result = request_step(host, delivery, None, trusts.clone(), None).await;
     let serving = result.map_or_else(|serving| serving, |result| daemon::verdict(&result));
     match serving.reason {
         Reason::NotServed | Reason::DaemonUnusable => Ok(()), // the files are of use as soon as that has passed

@@ -8,6 +8,7 @@ use crate::decide::host::report::serving;
 use crate::decide::host::step_request::{StepRequest, StepResult};
 use crate::decide::status::Verdict;
 use crate::docker::unit::BINARY;
+use crate::pki::Certificate;
 use crate::reconcile::host::daemon;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -23,8 +24,15 @@ pub(super) async fn request_step(
     delivery: &HostDelivery,
     files: Option<u64>,
     trusts: BTreeSet<String>,
+    proof: Option<&Certificate>,
 ) -> Result<StepResult, Verdict> {
-    let request = StepRequest { host: delivery.host.clone(), files, trusts, contained: delivery.contained };
+    let request = StepRequest {
+        host: delivery.host.clone(),
+        files,
+        trusts,
+        proof: proof.map(Certificate::to_pem),
+        contained: delivery.contained,
+    };
     if let Err(error) = host.reach_systemd().await {
         let message = format!(
             "mode: Daemon needs systemd's system bus, which cannot be used ({error}), and nothing was touched: use mode: \

@@ -7,9 +7,12 @@ use crate::adapters::docker::probe::TlsProbe;
 use crate::adapters::host::Host;
 use crate::api::condition::{ConditionType, Reason};
 use crate::decide::host::Material;
-use crate::decide::host::report::{DeliveryOutcome, delivered, exposed, serving, uncertain_exposure};
+use crate::decide::host::report::{
+    DeliveryOutcome, authority_refused, delivered, exposed, serving, uncertain_exposure,
+};
 use crate::decide::host::step_request::listen_addresses;
 use crate::decide::status::Verdict;
+use crate::docker::authority_proof::AuthorityProof;
 use crate::docker::exposure::{Exposure, PLAIN_HTTP_PORT};
 use crate::docker::unit;
 use crate::pki::lifecycle::saturating;
@@ -68,6 +71,9 @@ async fn ask(
     let verdict = match (answer, uncertain) {
         (TlsProbe::Answered(_), Some(why)) => Some(uncertain_exposure(address, &why)),
         (TlsProbe::Answered(_), None) if wanted => {
+            if let Some(why) = refused_authority(host, address, material).await {
+                return (Some(authority_refused(address, &why)), served);
+            }
             let message = format!("dockerd serves the certificate on {address}, and refuses clients without one");
             Some(Verdict::new(ConditionType::Serving, true, Reason::Serving, message))
         }
@@ -78,6 +84,14 @@ async fn ask(
         (TlsProbe::Refused(None, _) | TlsProbe::Closed(_), _) => None,
     };
     (verdict, served)
+}
+
+/// Why dockerd refuses the clients of the authority; none where it does not, or where that cannot be told.
+async fn refused_authority(host: &impl Host, address: SocketAddr, material: &Material) -> Option<String> {
+    match host.authority_proof(address, material.proof.as_ref()?).await {
+        AuthorityProof::NotTrusted(why) => Some(why),
+        AuthorityProof::Trusted | AuthorityProof::Unknown(_) => None,
+    }
 }
 
 /// What is asked whether it lets strangers in: where dockerd should listen, Docker's port of plain HTTP beside it, and

@@ -35,7 +35,7 @@ pub(super) async fn remove(host: &impl Host, delivery: &HostDelivery, clock: &Cl
     let contents = directory.as_ref().map(|directory| directory.contents(&delivery.host.name)).transpose();
     let contents = contents.map_err(problem)?.unwrap_or_default();
     if delivery.host.delivery.mode == Mode::Daemon && !is_configured_by_another(host, delivery, &contents) {
-        let serving = match request_step(host, delivery, None, BTreeSet::new()).await {
+        let serving = match request_step(host, delivery, None, BTreeSet::new(), None).await {
             Ok(result) if result.reason() == Reason::Removed => None,
             Ok(result) => Some(daemon::verdict(&result)),
             Err(serving) => Some(serving),

@@ -4,6 +4,7 @@ use super::machine::Machine;
 use dockseal::adapters::docker::probe::TlsProbe;
 use dockseal::adapters::host::procfs::ProcessFacts;
 use dockseal::adapters::net::tls_client::ClientKeyPair;
+use dockseal::docker::authority_proof::AuthorityProof;
 use dockseal::docker::daemon_json::DaemonJson;
 use dockseal::docker::engine::Engine;
 use dockseal::docker::exposure::{Exposure, Stranger};
@@ -213,6 +214,19 @@ impl Machine {
             Some(None) => Exposure::Open(Stranger::PlainHttp),
             Some(Some(Tls { anchors: None, .. })) => Exposure::Open(Stranger::NoCertificate),
             Some(Some(_)) => Exposure::Closed,
+        }
+    }
+
+    /// Whether it accepts that client certificate, whose key nobody has.
+    pub(super) fn authority_proof(&self, address: SocketAddr, leaf: &Certificate) -> AuthorityProof {
+        let tls = self.at(address).and_then(|dockerd| dockerd.tls.as_ref());
+        let refused = |anchor: &&Certificate| self.refused_authority.as_ref() == Some(&anchor.key_fingerprint());
+        match tls.and_then(|tls| tls.anchors.as_ref()) {
+            None => AuthorityProof::Unknown("it looks at no certificate".into()),
+            Some(anchors) => match anchors.iter().any(|anchor| !refused(&anchor) && leaf.is_issued_by(anchor)) {
+                true => AuthorityProof::Trusted,
+                false => AuthorityProof::NotTrusted("alert UnknownCA".into()),
+            },
         }
     }
 

@@ -52,6 +52,8 @@ pub struct Machine {
     pub others: Vec<(SocketAddr, String)>,
     /// dockerd does not start with the leaf of that fingerprint, though `--validate` takes it.
     pub refused_leaf: Option<String>,
+    /// dockerd does not admit clients of the authority with that key, though it loads its certificate.
+    pub refused_authority: Option<String>,
     /// Whether starts are tried at every moment: boots and restarts, in a copy.
     pub tries_starts: bool,
     /// dockerd, while it runs.

@@ -19,9 +19,11 @@ use dockseal::adapters::host::procfs::{MainProcess, ProcessFacts, SeenFile};
 use dockseal::adapters::host::system_files::PathEntry;
 use dockseal::adapters::host::systemd::{SystemdError, Unit, Verb};
 use dockseal::adapters::net::tls_client::ClientKeyPair;
+use dockseal::docker::authority_proof::AuthorityProof;
 use dockseal::docker::engine::Engine;
 use dockseal::docker::exposure::Exposure;
 use dockseal::docker::unit::{self, StartSettings};
+use dockseal::pki::Certificate;
 use dockseal::reconcile::host::daemon;
 use futures::FutureExt;
 use parking_lot::{Mutex, MutexGuard};
@@ -258,6 +260,11 @@ impl Host for SimHost {
     async fn exposure(&self, address: SocketAddr) -> Exposure {
         let done = self.call("probe", || (), |machine| Ok(machine.exposure(address)));
         done.unwrap_or_else(|()| Exposure::Unreachable("the test has it fail".into()))
+    }
+
+    async fn authority_proof(&self, address: SocketAddr, leaf: &Certificate) -> AuthorityProof {
+        let done = self.call("probe", || (), |machine| Ok(machine.authority_proof(address, leaf)));
+        done.unwrap_or_else(|()| AuthorityProof::Unknown("the test has it fail".into()))
     }
 
     async fn probe_tls(&self, address: SocketAddr, identity: Option<&ClientKeyPair>) -> TlsProbe {

@@ -92,7 +92,7 @@ fn request() -> StepRequest {
         claim: HostClaim::default(),
     };
     let trusts = material::valid_keys(&good_material().bundle, now());
-    StepRequest { host, files: Some(1), trusts, contained: false }
+    StepRequest { host, files: Some(1), trusts, proof: None, contained: false }
 }
 
 fn desired(request: &StepRequest) -> DesiredConfig {

@@ -68,6 +68,7 @@ impl<H: Host> DockerHost<'_, H> {
             engine: if running { self.host.probe_engine(Path::new(&unix)).await.ok() } else { None },
             exposed,
             uncertain,
+            refused_authority: self.refused_authority(&listeners).await,
             current: contents.current,
             loaded: loaded.and_then(|number| files_of(&contents, number)).map(|files| files.anchors),
             listeners,

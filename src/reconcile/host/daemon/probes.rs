@@ -9,6 +9,7 @@ use crate::adapters::host::cert_dir::{DirContents, Generation};
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::decide::host::observed::ListenerState;
 use crate::decide::host::step_request::listen_addresses;
+use crate::docker::authority_proof::AuthorityProof;
 use crate::docker::exposure::Exposure;
 use crate::docker::listen::Listen;
 use crate::docker::unit;
@@ -38,6 +39,17 @@ impl<H: Host> DockerHost<'_, H> {
             }
         }
         Ok((open, uncertain))
+    }
+
+    /// The listener that refuses the clients of the authority, and why; none where that cannot be told. Only one that
+    /// accepts our own client certificate is asked: another is not ours yet.
+    pub async fn refused_authority(&self, listeners: &[ListenerState]) -> Option<(SocketAddr, String)> {
+        let leaf = Certificate::from_pem(self.request.proof.as_ref()?.as_bytes()).ok()?;
+        let address = listeners.iter().find(|listener| listener.accepts.is_some())?.address;
+        match self.host.authority_proof(address, &leaf).await {
+            AuthorityProof::NotTrusted(why) => Some((address, why)),
+            AuthorityProof::Trusted | AuthorityProof::Unknown(_) => None,
+        }
     }
 
     async fn worst_exposure(&self, address: SocketAddr) -> Exposure {

@@ -6,6 +6,7 @@ use crate::adapters::host::Host;
 use crate::adapters::host::systemd::{SystemdError, Unit, Verb};
 use crate::decide::host::daemon_plan::unserved;
 use crate::decide::host::observed::ObservedDaemon;
+use crate::decide::host::report::authority_refused;
 use crate::docker::engine::Engine;
 use crate::docker::unit;
 use std::time::Duration;
@@ -99,7 +100,9 @@ impl<H: Host> DockerHost<'_, H> {
         let uncertain = now.uncertain.first().map(|(address, why)| {
             format!("whether dockerd refuses clients without a certificate on {address} is not certain ({why})")
         });
-        unserved(now, self.clock.now()).filter(|_| !absent).or(lost).or(uncertain)
+        let refused = now.refused_authority.as_ref();
+        let refused = refused.map(|(address, why)| authority_refused(*address, why).message);
+        unserved(now, self.clock.now()).filter(|_| !absent).or(lost).or(uncertain).or(refused)
     }
 
     /// Whether dockerd answers on its unix socket, soon.
