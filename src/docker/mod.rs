@@ -3,8 +3,8 @@
 #![warn(missing_docs)]
 
 pub mod archive;
-pub mod client_trust;
 pub mod authority_proof;
+pub mod client_trust;
 pub mod context;
 pub mod daemon_json;
 pub mod engine;

@@ -1,7 +1,8 @@
 //! Companions' accounts in an API server: objects are created and replaced at the version that was seen, never applied,
 //! so that an object of someone else is never overwritten.
 
-use super::store::{KubeStore, failed, place, post, within};
+use super::request::{failed, post, within};
+use super::store::{KubeStore, place};
 use crate::adapters::account_store::AccountStore;
 use crate::adapters::store::StoreError;
 use crate::api::account::{

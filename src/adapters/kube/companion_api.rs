@@ -1,7 +1,7 @@
 //! The API server as far as a companion may use it: its assignment, the Secrets that this names, and the companion's part
 //! of a status.
 
-use super::store::resource;
+use super::request::resource;
 use crate::api::assignment::ASSIGNMENT_KEY;
 use crate::api::schema::fit_status;
 use crate::api::status::{CompanionStatus, HostCertStatus};

@@ -2,7 +2,7 @@
 //! on a clean end.
 
 use super::reader::innermost;
-use super::store::FIELD_MANAGER;
+use super::request::FIELD_MANAGER;
 use crate::adapters::Clock;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};

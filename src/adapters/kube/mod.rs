@@ -8,6 +8,7 @@ pub mod guard;
 pub mod leaf_cache;
 pub mod lease;
 pub mod reader;
+mod request;
 mod status_write;
 pub mod store;
 pub mod token;

@@ -2,7 +2,8 @@
 //! missing and what to do. It watches nothing.
 
 use super::guard::Guarded;
-use super::store::{place, resource, stored_secret, within};
+use super::request::{resource, within};
+use super::store::{place, stored_secret};
 use super::token::{Token, mint};
 use crate::adapters::Clock;
 use crate::adapters::store::StoredItem;

@@ -5,7 +5,7 @@
 //! An update costs the API server less than a server-side apply (docs/decisions/0019). It replaces the whole status, so
 //! it is for objects of which no companion reported anything; else a merge patch leaves the companion's fields alone.
 
-use super::store::{FIELD_MANAGER, failure_of, post, resource, within};
+use super::request::{FIELD_MANAGER, failure_of, post, resource, within};
 use crate::adapters::StoreError;
 use crate::api::schema::fit_status;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};

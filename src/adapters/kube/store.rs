@@ -2,21 +2,21 @@
 //! written at the version that was seen, and events are sent. An object of someone else is never overwritten.
 
 use super::leaf_cache::LeafCache;
+use super::request::{FIELD_MANAGER, failed, failure_of, post, resource, within};
 use super::status_write;
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
 use crate::api::ObjectEvent;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
 use crate::api::text::{MAX_MESSAGE, clean};
 use crate::api::{
-    API_VERSION, AUTHORITY_ANNOTATION, AuthorityIdentity, FINALIZER, GROUP, IDENTITY_ANNOTATION, Kind, MANAGED_LABEL,
+    API_VERSION, AUTHORITY_ANNOTATION, AuthorityIdentity, FINALIZER, IDENTITY_ANNOTATION, MANAGED_LABEL,
     NamespacedName, OWNER_ANNOTATION, Object, ObjectName, ObjectRef,
 };
 use crate::pki::material::{Data, written_leaf};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::GroupVersionKind;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder};
 use kube::{Client, Resource, ResourceExt};
 use serde::Serialize;
@@ -24,12 +24,6 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::time::Duration;
-
-/// Field manager of what the controller writes.
-pub const FIELD_MANAGER: &str = "dockseal-controller";
-/// No request takes longer; the API server's own limit is 60 seconds.
-const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub struct KubeStore {
     client: Client,
@@ -256,12 +250,6 @@ fn host(report: &HostReport) -> serde_json::Value {
     })
 }
 
-/// The API resource of a kind.
-pub fn resource(kind: Kind) -> ApiResource {
-    let plural = format!("{}s", kind.as_str().to_lowercase());
-    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(GROUP, "v1alpha1", kind.as_str()), &plural)
-}
-
 /// Where an object is, if its name can be one of ours.
 pub fn place(meta: &ObjectMeta) -> Option<NamespacedName> {
     let named = |name: &Option<String>| ObjectName::parse(name.as_deref()?).ok();
@@ -293,46 +281,11 @@ where
     Ok(Some(api.replace(&item.at.name, &post(), &live).await?.resource_version()))
 }
 
-pub(super) async fn within<T>(request: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    match tokio::time::timeout(TIMEOUT, request).await {
-        Ok(done) => done,
-        Err(_) => Err(kube::Error::Service(format!("no answer within {} seconds", TIMEOUT.as_secs()).into())),
-    }
-}
-
-pub(super) fn failure_of(object: &Object, verb: &'static str, error: kube::Error) -> StoreError {
-    match error {
-        kube::Error::Api(status) if status.is_not_found() => StoreError::Gone(object.at.clone()),
-        error => failed(verb, object.at.to_string(), error),
-    }
-}
-
-pub(super) fn failed(verb: &'static str, object: String, error: kube::Error) -> StoreError {
-    let seconds = match &error {
-        kube::Error::Api(status) => status.details.as_ref().map(|details| details.retry_after_seconds),
-        _ => None,
-    };
-    let retry_after = seconds.filter(|seconds| *seconds > 0).map(|seconds| Duration::from_secs(u64::from(seconds)));
-    StoreError::Failed { verb, object, source: message(error), retry_after }
-}
-
-/// The server's message, without the structure around it.
-fn message(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
-    match error {
-        kube::Error::Api(status) if !status.message.is_empty() => status.message.as_str().into(),
-        error => Box::new(error),
-    }
-}
-
 fn name(shelf: StoredKind, at: &NamespacedName) -> String {
     match shelf {
         StoredKind::Secrets => format!("Secret {at}"),
         StoredKind::ConfigMaps => format!("ConfigMap {at}"),
     }
-}
-
-pub(super) fn post() -> PostParams {
-    PostParams { field_manager: Some(FIELD_MANAGER.into()), ..PostParams::default() }
 }
 
 fn metadata(item: &NewItem) -> ObjectMeta {
@@ -405,6 +358,7 @@ fn reference(object: &Object) -> ObjectReference {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::Kind;
     use kube::api::GetParams;
     use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
