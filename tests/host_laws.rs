@@ -425,7 +425,7 @@ fn undisturbed(story: &Story) -> Undisturbed {
     let status = next(&host, &story.delivery, None);
     let machine = host.open();
     let end = end(&machine, &status);
-    if machine.refused_leaf.is_none() {
+    if machine.refused_leaf.is_none() && machine.refused_authority.is_none() {
         ready(story, &end);
     }
     Undisturbed {
