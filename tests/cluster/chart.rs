@@ -20,7 +20,10 @@ const KINDS: [&str; 4] = ["dockercas", "dockerhostcerts", "dockerclientcerts", "
 /// Granted, and not asked for by the controller itself: it hands them on to companions, and RBAC lets nobody give what
 /// he has not got.
 const HANDED_ON: [(&str, &str, &str); 2] =
-    [("dockseal.dev", "dockerhostcerts/status", "get"), ("", "serviceaccounts/token", "create")];
+    [("dockseal.dev", "dockerhostcerts/status", "patch"), ("", "serviceaccounts/token", "create")];
+/// Statuses that are read only after a conflict, which may or may not come.
+const AFTER_A_CONFLICT: [&str; 4] =
+    ["dockercas/status", "dockerhostcerts/status", "dockerclientcerts/status", "portainerclients/status"];
 
 /// Every switch at once, for the API server to judge what it becomes.
 const EVERYTHING: [&str; 9] = [
@@ -268,7 +271,10 @@ fn rights_are_those_that_are_used(release: &Release) -> anyhow::Result<()> {
     let granted = granted()?;
     let handed_on: BTreeSet<Right> =
         HANDED_ON.iter().map(|(group, resource, verb)| ((*group).into(), (*resource).into(), (*verb).into())).collect();
-    let idle: Vec<_> = granted.difference(&asked).filter(|right| !handed_on.contains(*right)).collect();
+    let after_a_conflict =
+        |right: &Right| right.0 == "dockseal.dev" && AFTER_A_CONFLICT.contains(&&*right.1) && right.2 == "get";
+    let idle: Vec<_> =
+        granted.difference(&asked).filter(|right| !handed_on.contains(*right) && !after_a_conflict(right)).collect();
     ensure!(idle.is_empty(), "granted and not used: {idle:#?}");
     let missing: Vec<_> = asked.difference(&granted).collect();
     ensure!(missing.is_empty(), "used and not granted: {missing:#?}");

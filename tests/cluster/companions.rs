@@ -235,7 +235,6 @@ async fn nothing_is_delivered_that_is_not_listed() -> anyhow::Result<()> {
     let hosts = [
         on_node("inside", "one", "directory: /srv/docker/a"),
         on_node("outside", "two", "directory: /srv/dockerfiles"),
-        on_node("misnamed", "No_Node", ""),
         host("bare", "delivery: {}"),
     ];
     fixture.home.apply(&(homelab(&[]) + &hosts.concat())).await?;
@@ -247,7 +246,7 @@ async fn nothing_is_delivered_that_is_not_listed() -> anyhow::Result<()> {
     fixture.companion("node-one").await?.deliver("inside", None).await?;
     fixture.home.until("dockerhostcert/inside", |host| is(host, "Ready", "True")).await?;
     fixture.home.until("dockerhostcert/outside", |host| fails(host, "Ready", "NotListed")).await?;
-    fixture.home.until("dockerhostcert/misnamed", |host| fails(host, "Ready", "InvalidSpec")).await?;
+    ensure!(fixture.home.apply(&on_node("misnamed", "No_Node", "")).await.is_err(), "no node has such a name");
     ensure!(fixture.companions.get("serviceaccount/node-two").await.is_err());
     fixture.home.event("outside", "NotListed").await?;
     Ok(())

@@ -205,7 +205,10 @@ fn serve(
         return Err(serving(Reason::RolledBack, rejected.message.clone()));
     }
     let pointed = observed.current == observed.files.as_ref().map(|files| files.generation);
-    let Some(why) = unserved(observed, now) else {
+    // Where a change has not ended, the proof is made again, and rolls it back.
+    let unproved = observed.refused_authority.as_ref().filter(|_| observed.unfinished.is_some());
+    let unproved = unproved.map(|(address, why)| authority_refused(*address, why).message);
+    let Some(why) = unserved(observed, now).or(unproved) else {
         state.consent = request.host.restart_requested_at.clone(); // a consent that needed no restart permits no later one
         let step = if written && pointed && observed.unfinished.is_none() {
             DaemonStep::Keep

@@ -286,8 +286,11 @@ async fn requests_are_counted_as_long_as_their_portainer_client_is_there() -> an
         .namespace
         .until("portainerclient/stays", |client| fails(client, "Registered", "PortainerUnreachable"))
         .await?;
-    let (_, metrics) = controller.get("/metrics").await?;
-    ensure!(metrics.contains("outcome=\"unreachable\""), "{metrics}");
+    let deadline = Instant::now() + SOON;
+    while !controller.get("/metrics").await?.1.contains("outcome=\"unreachable\"") {
+        ensure!(Instant::now() < deadline, "the failed request is not counted");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 
     fixture.namespace.delete("portainerclient/goes").await?;
     fixture.namespace.gone("portainerclient/goes").await?;
