@@ -38,7 +38,7 @@ fn of_error(error: &io::Error, served: bool) -> AuthorityProof {
     }
 }
 
-/// Measured with dockerd 20.10 and 26.1, and with Go 1.26: `docs/decisions/0030-proof-without-a-key.md`. That a certificate has expired is about the host's clock as well.
+/// Measured with dockerd 20.10 and 26.1, and with Go 1.26: `docs/decisions/0023-proof-without-a-key.md`. That a certificate has expired is about the host's clock as well.
 fn of_alert(alert: AlertDescription) -> AuthorityProof {
     use AlertDescription::{BadCertificate, CertificateUnknown, DecryptError, UnknownCA, UnsupportedCertificate};
     match alert {
