@@ -81,6 +81,9 @@ impl<H: Host> DockerHost<'_, H> {
                 let fault = format!("dockerd answered {open} without a client certificate");
                 return Err(RollbackCause::Failed(fault));
             }
+            if let Some((address, why)) = &now.refused_authority {
+                return Err(RollbackCause::Failed(authority_refused(*address, why).message)); // no waiting helps
+            }
             let Some(fault) = self.fault(&now, before) else { return Ok(now) };
             // systemd could not open it: another listens there. It does not try again by itself.
             let closed = self.host.unit(unit::SOCKET_NAME).await?.active == "failed";
@@ -100,9 +103,7 @@ impl<H: Host> DockerHost<'_, H> {
         let uncertain = now.uncertain.first().map(|(address, why)| {
             format!("whether dockerd refuses clients without a certificate on {address} is not certain ({why})")
         });
-        let refused = now.refused_authority.as_ref();
-        let refused = refused.map(|(address, why)| authority_refused(*address, why).message);
-        unserved(now, self.clock.now()).filter(|_| !absent).or(lost).or(uncertain).or(refused)
+        unserved(now, self.clock.now()).filter(|_| !absent).or(lost).or(uncertain)
     }
 
     /// Whether dockerd answers on its unix socket, soon.
