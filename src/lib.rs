@@ -16,6 +16,8 @@
 //!   decide         what should happen: pure  | adapters   the outside: stores, host, network, clock, randomness
 //!   -----------------------------------------------------------------------------------------------------------
 //!   api   what users write | pki   what a certificate is | docker, portainer   what each of them says and expects
+//!   -----------------------------------------------------------------------------------------------------------
+//!   text           text of others, made fit to be shown
 //! ```
 //!
 //! Imports only point down; `decide` and `adapters` never import each other, and front ends never one another
@@ -32,3 +34,4 @@ pub mod local;
 pub mod pki;
 pub mod portainer;
 pub mod reconcile;
+pub mod text;

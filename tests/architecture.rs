@@ -11,13 +11,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Each floor, and the other floors that it may import.
-const FLOORS: [(&str, &[&str]); 11] = [
-    ("api", &[]),
+const FLOORS: [(&str, &[&str]); 12] = [
+    ("text", &[]),
+    ("api", &["text"]),
     ("pki", &[]),
     ("docker", &[]),
-    ("portainer", &[]),
-    ("decide", &["api", "pki", "docker", "portainer"]),
-    ("adapters", &["api", "pki", "docker", "portainer"]),
+    ("portainer", &["text"]),
+    ("decide", &["text", "api", "pki", "docker", "portainer"]),
+    ("adapters", &["text", "api", "pki", "docker", "portainer"]),
     ("reconcile", &["api", "pki", "docker", "portainer", "decide", "adapters"]),
     ("controller", &["api", "pki", "docker", "portainer", "decide", "adapters", "reconcile"]),
     ("companion", &["api", "pki", "docker", "portainer", "decide", "adapters", "reconcile"]),

@@ -22,7 +22,6 @@ pub mod registrar;
 pub mod rules;
 pub mod schema;
 pub mod status;
-pub mod text;
 
 pub use assignment::{AssignedHost, Assignment, HostClaim};
 pub use docker_ca::{DockerCA, DockerCASpec};

@@ -2,11 +2,11 @@
 
 use super::docker_host_cert::Delivery;
 use super::status::{CompanionStatus, ControllerStatus, EnvironmentReport, PortainerClientStatus};
-use super::text::clean;
 use super::{
     API_VERSION, DockerCA, DockerCASpec, DockerClientCert, DockerClientCertSpec, DockerHostCert, DockerHostCertSpec,
     Kind, ObjectName, PortainerClient, PortainerClientSpec, READ_ANNOTATIONS, reference::DeletionPolicy,
 };
+use crate::text::clean;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use std::borrow::Cow;

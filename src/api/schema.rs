@@ -2,8 +2,8 @@
 //! that is over its bound goes out, and a status is cut to its own.
 
 use super::object::FieldFault;
-use super::text::{MAX_MESSAGE, clean};
 use super::{Kind, definitions};
+use crate::text::{MAX_MESSAGE, clean};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::sync::LazyLock;

@@ -3,10 +3,10 @@
 use crate::api::ObjectEvent;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::status::CertificateStatus;
-use crate::api::text::{MAX_MESSAGE, clean};
 use crate::decide::Problem;
 use crate::pki::Certificate;
 use crate::pki::lifecycle::whole_seconds;
+use crate::text::{MAX_MESSAGE, clean};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 

@@ -1,5 +1,7 @@
 //! Text of a server in, text for a status or a log out: one short line without PEM and without anything like a key.
 
+use crate::text::shown;
+
 const MAX_CHARS: usize = 300;
 /// A run of so many characters of a key's alphabet counts as a key.
 const KEY_LIKE: usize = 32;
@@ -15,22 +17,6 @@ pub fn short(text: &str, most: usize) -> String {
         kept.push(letter);
     }
     kept
-}
-
-/// A character as it is shown; none of one that is left out.
-fn shown(letter: char) -> Option<char> {
-    match letter {
-        letter if letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}') => Some(' '),
-        // Unicode's Bidi_Control, and the byte order mark and spaces without a width.
-        '\u{61c}'
-        | '\u{200b}'
-        | '\u{200e}'
-        | '\u{200f}'
-        | '\u{202a}'..='\u{202e}'
-        | '\u{2060}'..='\u{2069}'
-        | '\u{feff}' => None,
-        letter => Some(letter),
-    }
 }
 
 /// `text` without control characters, PEM and keys, cut to 300 characters and `…`.

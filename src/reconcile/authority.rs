@@ -49,13 +49,8 @@ pub async fn reconcile<S: Store>(
     let desired = match desired(object) {
         Ok(desired) => desired,
         Err(problem) => {
-            return finish_closed(
-                ctx,
-                object,
-                None,
-                AuthorityOutcome { problem: Some(problem), ..AuthorityOutcome::default() },
-            )
-            .await;
+            let outcome = AuthorityOutcome { problem: Some(problem), ..AuthorityOutcome::default() };
+            return finish_closed(ctx, object, None, outcome).await;
         }
     };
     let mut outcome = AuthorityOutcome::default();
@@ -64,13 +59,7 @@ pub async fn reconcile<S: Store>(
         let observation = observe(ctx, object, &desired, related, &remembered, permit).await?;
         let plan = plan(&desired, &observation.observed, ctx.clock.now());
         outcome.notice = until.map(|_| in_use()).or(plan.notice.clone());
-        let step = match plan.step.clone() {
-            // No watch shows a Secret without its label, so its end would not be noticed: label it.
-            AuthorityStep::Keep if observation.secret.as_ref().is_some_and(|secret| !secret.labelled) => {
-                AuthorityStep::Rebundle
-            }
-            step => step,
-        };
+        let step = labelled(plan.step.clone(), observation.secret.as_ref());
         match step {
             AuthorityStep::Keep => {
                 let mut reconciled = finish_open(ctx, object, &desired, outcome, &plan).await?;
@@ -100,6 +89,14 @@ pub async fn reconcile<S: Store>(
     }
     // An applied plan is a fixed point, so someone else changes it back meanwhile.
     Err(StoreError::Changed(desired.secret))
+}
+
+/// No watch shows a Secret without its label, so its end would not be noticed: it is written again with it.
+fn labelled(step: AuthorityStep, secret: Option<&StoredItem>) -> AuthorityStep {
+    match step {
+        AuthorityStep::Keep if secret.is_some_and(|secret| !secret.labelled) => AuthorityStep::Rebundle,
+        step => step,
+    }
 }
 
 fn fingerprint_in(object: &Object, annotation: &str) -> Option<String> {

@@ -9,8 +9,8 @@ use crate::api::account::{
     ACCOUNT_ANNOTATION, AccountResource, ObservedResource, ResourceBody, ResourceKey, ResourceKind,
 };
 use crate::api::assignment::AssignedHost;
-use crate::api::text::clean;
 use crate::api::{API_VERSION, Kind, MANAGED_LABEL, ObjectEvent};
+use crate::text::clean;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};

@@ -7,12 +7,12 @@ use super::status_write;
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
 use crate::api::ObjectEvent;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostReport};
-use crate::api::text::{MAX_MESSAGE, clean};
 use crate::api::{
     API_VERSION, AUTHORITY_ANNOTATION, AuthorityIdentity, FINALIZER, IDENTITY_ANNOTATION, MANAGED_LABEL,
     NamespacedName, OWNER_ANNOTATION, Object, ObjectName, ObjectRef,
 };
 use crate::pki::material::{Data, written_leaf};
+use crate::text::{MAX_MESSAGE, clean};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, ObjectReference, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;

@@ -83,7 +83,8 @@ fn view<S>(ctx: &Context<S>, at: Option<NamespacedName>) -> Option<Arc<Authority
     }
 }
 
-/// What a companion has seen dockerd serve; a host that lets strangers in is not registered. In mode Files a companion may not see it, and dockerd is asked from here.
+/// What a companion has seen dockerd serve; a host that lets strangers in is not registered. In mode Files a companion
+/// may not see it, and dockerd is asked from here.
 fn proof(host: &Object, deliverer: &Deliverer) -> Proof {
     let served = host.companion.host.served_fingerprint.clone();
     if let (Some(problem), false) =

@@ -1,5 +1,7 @@
 //! Text that others wrote, made fit to be shown: one short line that no terminal and no reader can be misled by.
 
+#![warn(missing_docs)]
+
 use std::borrow::Cow;
 
 /// Bytes of the longest message of a condition or note of an event. The API server takes 1024 characters for a note.
@@ -30,7 +32,7 @@ pub fn clean(text: &str, most: usize) -> Cow<'_, str> {
 }
 
 /// A character as it is shown; none of one that is left out.
-fn shown(letter: char) -> Option<char> {
+pub fn shown(letter: char) -> Option<char> {
     match letter {
         '\u{2028}' | '\u{2029}' => Some(' '),
         letter if letter.is_control() => Some(' '),
