@@ -7,6 +7,7 @@ pub mod disk;
 pub mod docker;
 pub mod fair;
 pub mod host;
+pub mod keyed_locks;
 pub mod kube;
 pub mod net;
 pub mod portainer;

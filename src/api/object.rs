@@ -263,10 +263,13 @@ impl From<PortainerClient> for Object {
 
 /// An annotation that is read. One that is too long to mean anything is cut: it is still there, and wrong.
 fn read_annotation((name, mut value): (String, String)) -> Option<(String, String)> {
+    if !READ_ANNOTATIONS.contains(&name.as_str()) {
+        return None;
+    }
     if let Cow::Owned(cleaned) = clean(&value, MAX_ANNOTATION) {
         value = cleaned;
     }
-    READ_ANNOTATIONS.contains(&name.as_str()).then_some((name, value))
+    Some((name, value))
 }
 
 /// Without a cluster an object may have no namespace yet.

@@ -15,9 +15,10 @@ const MAX_FINALIZERS: usize = 32;
 
 /// The schema of each kind, in the order of [`Kind::ALL`].
 static SCHEMAS: LazyLock<[Value; 4]> = LazyLock::new(|| {
+    let definitions = definitions();
     Kind::ALL.map(|kind| {
         let definition =
-            definitions().into_iter().map(|(_, found)| found).find(|found| found.spec.names.kind == kind.as_str());
+            definitions.iter().map(|(_, found)| found).find(|found| found.spec.names.kind == kind.as_str());
         let schema = serde_json::to_value(definition.expect("every kind is defined")).expect("a definition is JSON");
         schema["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"].clone()
     })

@@ -16,7 +16,7 @@ use crate::decide::leaf::desired;
 use crate::decide::registration::desired::dialled;
 use crate::decide::verify::{Check, CheckOutcome, Client, HostFacts, VerifyReport, judge, renewal, report::schema};
 use crate::pki::material::Data;
-use crate::pki::{Certificate, KeyError, PrivateKey, TrustBundle, certificate, file_kind, pem_blocks};
+use crate::pki::{Certificate, KeyError, PrivateKey, TrustBundle, certificate, file_kind};
 use anyhow::{Context, bail};
 use k8s_openapi::jiff::Timestamp;
 use std::path::Path;
@@ -114,10 +114,7 @@ fn of_files(file: &Path, args: &VerifyArgs, address: Option<(String, u16)>) -> a
 /// The certificates in a file. What cannot be read in it is said, and the others count: Docker does the same in silence.
 fn trust_of(file: &Path) -> anyhow::Result<TrustBundle> {
     let (bytes, name) = (atomic_files::read_bytes(file)?, file.display().to_string());
-    let unreadable = file_kind::unreadable(&name, &bytes);
-    let blocks = pem_blocks::blocks(&bytes).unwrap_or_default();
-    let readable =
-        blocks.iter().filter(|block| block.is_certificate()).filter_map(|block| Certificate::from_block(block).ok());
+    let (readable, unreadable) = file_kind::read_certificates(&name, &bytes);
     let trust = TrustBundle::new(readable);
     match (trust.certificates().is_empty(), unreadable.first()) {
         (true, Some(why)) => bail!("{name} holds no certificate in PEM: {}", printable(why)),

@@ -42,8 +42,8 @@ impl std::fmt::Debug for ObjectCollector {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfObject {
     kind: &'static str,
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -63,8 +63,8 @@ struct OfReason {
 /// A host or a PortainerClient, where the metric's name says which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Named {
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -272,11 +272,12 @@ fn gauge<L: EncodeLabelSet>(
 
 fn of_object(object: &Object) -> OfObject {
     let at = &object.at;
-    OfObject { kind: at.kind.as_str(), namespace: at.namespace.to_string(), name: at.name.to_string() }
+    let Named { namespace, name } = named(at);
+    OfObject { kind: at.kind.as_str(), namespace, name }
 }
 
 fn named(at: &ObjectRef) -> Named {
-    Named { namespace: at.namespace.to_string(), name: at.name.to_string() }
+    Named { namespace: Arc::clone(at.namespace.shared()), name: Arc::clone(at.name.shared()) }
 }
 
 fn not_after(object: &Object) -> Option<i64> {

@@ -171,24 +171,38 @@ impl FileKind {
 /// What of the file cannot be read, a sentence each: damaged blocks, certificates that are none, other kinds of files.
 /// What has nothing to do with certificates is no news.
 pub fn unreadable(file: &str, bytes: &[u8]) -> Vec<String> {
-    let blocks = match pem_blocks::blocks(bytes) {
-        Ok(blocks) => blocks,
-        Err(limit) => return vec![limit.to_string()],
-    };
-    if blocks.is_empty() {
-        return FileKind::of(bytes).map(|kind| kind.sentence(file)).into_iter().collect();
-    }
-    blocks.iter().filter_map(|block| unreadable_block(file, block)).collect()
+    read_certificates(file, bytes).1
 }
 
+/// The certificates of the file, and what of it cannot be read, as [`unreadable`] says it.
+pub fn read_certificates(file: &str, bytes: &[u8]) -> (Vec<Certificate>, Vec<String>) {
+    let blocks = match pem_blocks::blocks(bytes) {
+        Ok(blocks) => blocks,
+        Err(limit) => return (Vec::new(), vec![limit.to_string()]),
+    };
+    if blocks.is_empty() {
+        return (Vec::new(), FileKind::of(bytes).map(|kind| kind.sentence(file)).into_iter().collect());
+    }
+    let (mut certificates, mut unreadable) = (Vec::new(), Vec::new());
+    for block in &blocks {
+        if block.is_certificate() && block.contents.is_ok() {
+            match Certificate::from_block(block) {
+                Ok(certificate) => certificates.push(certificate),
+                Err(error) => unreadable.push(error.to_string()),
+            }
+        } else {
+            unreadable.extend(unreadable_block(file, block));
+        }
+    }
+    (certificates, unreadable)
+}
+
+/// Of a block that is no certificate, or damaged.
 fn unreadable_block(file: &str, block: &PemBlock) -> Option<String> {
     let (number, label) = (block.number, &block.label);
     if let Err(fault) = &block.contents {
         let concerned = label.contains("CERT") || label.contains("KEY");
         return concerned.then(|| format!("block {number} ({label}) is damaged: {fault}"));
-    }
-    if block.is_certificate() {
-        return Certificate::from_block(block).err().map(|error| error.to_string());
     }
     FileKind::of_label(label).map(|kind| kind.sentence(file))
 }

@@ -28,7 +28,7 @@ use crate::pki::lifecycle::saturating;
 use crate::pki::material::{self, Contents, Data, StoredAuthority};
 use crate::pki::pem_blocks::MAX_PEM_BYTES;
 use crate::pki::sign::{self, Dates};
-use crate::pki::{Authority, Certificate, TrustBundle, certificate, file_kind};
+use crate::pki::{Authority, Certificate, TrustBundle, file_kind};
 use k8s_openapi::jiff::Timestamp;
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -262,10 +262,11 @@ fn trusted_secrets(object: &Object) -> Vec<NamespacedName> {
 fn certificates(data: &Data) -> Result<Vec<Certificate>, String> {
     let mut found = Vec::new();
     for (key, bytes) in data.iter() {
-        if let Some(why) = file_kind::unreadable(key, bytes).into_iter().next() {
+        let (certificates, unreadable) = file_kind::read_certificates(key, bytes);
+        if let Some(why) = unreadable.first() {
             return Err(format!("key {key}: {why}"));
         }
-        found.extend(certificate::all_from_pem(bytes).map_err(|error| format!("key {key}: {error}"))?);
+        found.extend(certificates);
     }
     Ok(found)
 }

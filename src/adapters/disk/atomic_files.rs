@@ -32,11 +32,7 @@ fn mode(name: &str) -> u32 {
 /// [`FileError`] where it cannot be read, or is not UTF-8.
 pub fn read_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
     let mut text = Zeroizing::new(String::new());
-    let done = if path == Path::new("-") {
-        io::stdin().read_to_string(&mut text)
-    } else {
-        File::open(path).and_then(|mut file| file.read_to_string(&mut text))
-    };
+    let done = input(path).and_then(|mut input| input.read_to_string(&mut text));
     done.map_err(FileError::of("read", path))?;
     Ok(text)
 }
@@ -47,13 +43,16 @@ pub fn read_text(path: &Path) -> Result<Zeroizing<String>, FileError> {
 /// [`FileError`] where it cannot be read.
 pub fn read_bytes(path: &Path) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let done = if path == Path::new("-") {
-        io::stdin().read_to_end(&mut bytes)
-    } else {
-        File::open(path).and_then(|mut file| file.read_to_end(&mut bytes))
-    };
+    let done = input(path).and_then(|mut input| input.read_to_end(&mut bytes));
     done.map_err(FileError::of("read", path))?;
     Ok(bytes)
+}
+
+fn input(path: &Path) -> io::Result<Box<dyn Read>> {
+    match path == Path::new("-") {
+        true => Ok(Box::new(io::stdin())),
+        false => Ok(Box::new(File::open(path)?)),
+    }
 }
 
 /// Reads a file that may be absent.

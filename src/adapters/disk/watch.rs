@@ -32,14 +32,8 @@ impl FileWatch {
     /// Watches nothing yet; see [`FileWatch::keep_to`]. Entries whose name is `ignored` are no change.
     pub fn new(ignored: fn(&str) -> bool) -> FileWatch {
         let changed = Arc::new(Notify::new());
-        let told = Arc::clone(&changed);
-        let is_ignored = move |path: &PathBuf| path.file_name().and_then(|name| name.to_str()).is_some_and(ignored);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let news = |event: &notify::Event| is_change(event.kind) && !event.paths.iter().all(is_ignored);
-            if event.is_ok_and(|event| event.need_rescan() || news(&event)) {
-                told.notify_one();
-            }
-        });
+        let is_ignored = move |path: &Path| path.file_name().and_then(|name| name.to_str()).is_some_and(ignored);
+        let watcher = notifier(&changed, move |kind, path| is_change(kind) && !is_ignored(path));
         FileWatch { changed, watcher: watcher.ok(), kept: BTreeSet::new() }
     }
 
@@ -67,18 +61,26 @@ impl FileWatch {
     }
 }
 
-fn watcher(files: &[PathBuf], tree: &Path, changed: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+/// A watcher that tells of each event of which a path is news.
+fn notifier(
+    changed: &Arc<Notify>,
+    is_news: impl Fn(EventKind, &Path) -> bool + Send + 'static,
+) -> notify::Result<RecommendedWatcher> {
     let changed = Arc::clone(changed);
+    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let news = |event: &notify::Event| event.paths.iter().any(|path| is_news(event.kind, path));
+        if event.is_ok_and(|event| event.need_rescan() || news(&event)) {
+            changed.notify_one();
+        }
+    })
+}
+
+fn watcher(files: &[PathBuf], tree: &Path, changed: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let watched = Watched {
         names: files.iter().filter_map(|file| file.file_name()).map(OsString::from).collect(),
         tree: std::path::absolute(tree).map_err(notify::Error::io)?,
     };
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let news = |event: &notify::Event| event.paths.iter().any(|path| watched.is_news(event.kind, path));
-        if event.is_ok_and(|event| event.need_rescan() || news(&event)) {
-            changed.notify_one();
-        }
-    })?;
+    let mut watcher = notifier(changed, move |kind, path| watched.is_news(kind, path))?;
     for file in files.iter().filter(|file| *file != Path::new("-")) {
         let parent = file.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         watcher.watch(parent, RecursiveMode::NonRecursive)?;

@@ -2,7 +2,7 @@
 //! missing and what to do. It watches nothing.
 
 use super::guard::Guarded;
-use super::request::{resource, within};
+use super::request::{patch_as, resource, within};
 use super::store::{place, stored_secret};
 use super::token::{Token, mint};
 use crate::adapters::Clock;
@@ -14,7 +14,7 @@ use crate::api::{
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::jiff::SignedDuration;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch};
 use kube::core::{Selector, Status};
 use kube::{Client, Config, Resource};
 use serde::de::DeserializeOwned;
@@ -280,7 +280,7 @@ impl KubeReader {
     pub async fn annotate(&self, at: &ObjectRef, name: &str, value: Option<&str>) -> Result<(), ReadError> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), &at.namespace, &resource(at.kind));
         let patch = Patch::Merge(json!({ "metadata": { "annotations": { name: value } } }));
-        let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let how = patch_as(FIELD_MANAGER);
         match within(api.patch(&at.name, &how, &patch)).await {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failure_of(error, at.kind, "patch", Some(&at.namespace), Some(&at.name)).await),

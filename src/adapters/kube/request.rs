@@ -3,7 +3,7 @@
 
 use crate::adapters::StoreError;
 use crate::api::{GROUP, Kind, Object};
-use kube::api::{ApiResource, PostParams};
+use kube::api::{ApiResource, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use std::time::Duration;
 
@@ -47,6 +47,11 @@ fn message(error: kube::Error) -> Box<dyn std::error::Error + Send + Sync> {
         kube::Error::Api(status) if !status.message.is_empty() => status.message.as_str().into(),
         error => Box::new(error),
     }
+}
+
+/// How a field manager patches.
+pub(super) fn patch_as(manager: &str) -> PatchParams {
+    PatchParams { field_manager: Some(manager.into()), ..PatchParams::default() }
 }
 
 pub(super) fn post() -> PostParams {

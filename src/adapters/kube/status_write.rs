@@ -5,24 +5,25 @@
 //! An update costs the API server less than a server-side apply (docs/decisions/0019). It replaces the whole status, so
 //! it is for objects of which no companion reported anything; else a merge patch leaves the companion's fields alone.
 
-use super::request::{FIELD_MANAGER, failure_of, post, resource, within};
+use super::request::{FIELD_MANAGER, failure_of, patch_as, post, resource, within};
 use crate::adapters::StoreError;
 use crate::api::schema::fit_status;
 use crate::api::status::{CompanionStatus, ControllerStatus, HostCertStatus};
 use crate::api::{Kind, Object};
 use kube::Client;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use kube::api::{Api, ApiResource, DynamicObject, Patch};
 use serde_json::{Map, Value, json};
+use std::borrow::Cow;
 
 /// How often it is tried on an object that changes meanwhile.
 const MAX_TRIES: usize = 3;
 const PUBLISH: &str = "publish the status of";
 
 /// A status at a version of its object.
-struct SeenStatus {
-    version: String,
-    controller: ControllerStatus,
-    companion: CompanionStatus,
+struct SeenStatus<'a> {
+    version: Cow<'a, str>,
+    controller: Cow<'a, ControllerStatus>,
+    companion: Cow<'a, CompanionStatus>,
 }
 
 /// Publishes the controller's part.
@@ -33,9 +34,9 @@ pub(super) async fn publish(client: Client, object: &Object, status: &Controller
     let resource = resource(object.at.kind);
     let api = Api::namespaced_with(client, &object.at.namespace, &resource);
     let mut seen = SeenStatus {
-        version: object.version.clone(),
-        controller: object.previous.clone(),
-        companion: object.companion.clone(),
+        version: Cow::Borrowed(&object.version),
+        controller: Cow::Borrowed(&object.previous),
+        companion: Cow::Borrowed(&object.companion),
     };
     for _ in 0..MAX_TRIES {
         match write(&api, &resource, object, &seen, status).await {
@@ -50,20 +51,20 @@ async fn write(
     api: &Api<DynamicObject>,
     resource: &ApiResource,
     object: &Object,
-    seen: &SeenStatus,
+    seen: &SeenStatus<'_>,
     status: &ControllerStatus,
 ) -> kube::Result<()> {
     let name = &object.at.name;
     let mut body = DynamicObject::new(name, resource);
     body.metadata.namespace = Some(object.at.namespace.to_string());
     body.metadata.uid = Some(object.uid.clone());
-    body.metadata.resource_version = Some(seen.version.clone());
-    if seen.companion == CompanionStatus::default() {
+    body.metadata.resource_version = Some(seen.version.to_string());
+    if *seen.companion == CompanionStatus::default() {
         body.data = json!({ "status": fitted(object.at.kind, json!(status)) });
         return within(api.replace_status(name, &post(), &body)).await.map(drop);
     }
     body.data = json!({ "status": fitted(object.at.kind, merge_patch(seen, status)) });
-    let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+    let how = patch_as(FIELD_MANAGER);
     within(api.patch_status(name, &how, &Patch::Merge(&body))).await.map(drop)
 }
 
@@ -74,7 +75,7 @@ fn fitted(kind: Kind, mut status: Value) -> Value {
 }
 
 /// Null takes a field away. The companion's report of the host is not named, so it stays; lists are replaced whole.
-fn merge_patch(seen: &SeenStatus, status: &ControllerStatus) -> Value {
+fn merge_patch(seen: &SeenStatus<'_>, status: &ControllerStatus) -> Value {
     let fields = |status: &ControllerStatus| match serde_json::to_value(status) {
         Ok(Value::Object(fields)) => fields,
         _ => Map::new(),
@@ -82,15 +83,22 @@ fn merge_patch(seen: &SeenStatus, status: &ControllerStatus) -> Value {
     let mut patch = fields(&seen.controller);
     patch.values_mut().for_each(|value| *value = Value::Null);
     patch.extend(fields(status));
-    let conditions: Vec<_> = status.conditions.iter().chain(&seen.companion.conditions).collect();
-    let environments: Vec<_> = status.environments.iter().chain(&seen.companion.environments).collect();
-    patch.insert("conditions".into(), json!(conditions));
-    patch.insert("environments".into(), json!((!environments.is_empty()).then_some(environments)));
+    let (conditions, environments) = lists(status, &seen.companion);
+    patch.insert("conditions".into(), conditions);
+    patch.insert("environments".into(), environments);
     Value::Object(patch)
 }
 
+/// The conditions and environments of a status, whole, for a merge; null, which takes the field away, where it has no
+/// environment.
+pub(super) fn lists(controller: &ControllerStatus, companion: &CompanionStatus) -> (Value, Value) {
+    let conditions: Vec<_> = controller.conditions.iter().chain(&companion.conditions).collect();
+    let environments: Vec<_> = controller.environments.iter().chain(&companion.environments).collect();
+    (json!(conditions), json!((!environments.is_empty()).then_some(environments)))
+}
+
 /// What cannot be read is not taken for empty: it would be lost.
-async fn read(api: &Api<DynamicObject>, object: &Object) -> Result<SeenStatus, StoreError> {
+async fn read(api: &Api<DynamicObject>, object: &Object) -> Result<SeenStatus<'static>, StoreError> {
     let live = within(api.get_status(&object.at.name)).await.map_err(|error| failure_of(object, PUBLISH, error))?;
     if live.metadata.uid.as_deref() != Some(&*object.uid) {
         return Err(StoreError::Gone(object.at.clone()));
@@ -101,7 +109,11 @@ async fn read(api: &Api<DynamicObject>, object: &Object) -> Result<SeenStatus, S
         _ => serde_json::from_value(status).map(|controller| (controller, CompanionStatus::default())),
     };
     let (controller, companion) = parts.map_err(|error| failure_of(object, PUBLISH, kube::Error::SerdeError(error)))?;
-    Ok(SeenStatus { version: live.metadata.resource_version.unwrap_or_default(), controller, companion })
+    Ok(SeenStatus {
+        version: Cow::Owned(live.metadata.resource_version.unwrap_or_default()),
+        controller: Cow::Owned(controller),
+        companion: Cow::Owned(companion),
+    })
 }
 
 #[cfg(test)]
@@ -121,13 +133,15 @@ mod tests {
         };
         let seen = SeenStatus {
             version: "7".into(),
-            controller: part(
+            controller: Cow::Owned(part(
                 json!({ "conditions": [condition("Registered")], "serial": "40", "renewAt": "2027-11-22T10:00:00Z" }),
+            )),
+            companion: Cow::Owned(
+                serde_json::from_value(
+                    json!({ "conditions": [condition("Serving")], "host": { "servedFingerprint": "ab" } }),
+                )
+                .expect("a report"),
             ),
-            companion: serde_json::from_value(
-                json!({ "conditions": [condition("Serving")], "host": { "servedFingerprint": "ab" } }),
-            )
-            .expect("a report"),
         };
         let patch = merge_patch(&seen, &part(json!({ "conditions": [condition("Ready")], "serial": "41" })));
         assert_eq!(

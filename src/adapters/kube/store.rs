@@ -2,7 +2,7 @@
 //! written at the version that was seen, and events are sent. An object of someone else is never overwritten.
 
 use super::leaf_cache::LeafCache;
-use super::request::{FIELD_MANAGER, failed, failure_of, post, resource, within};
+use super::request::{FIELD_MANAGER, failed, failure_of, patch_as, post, resource, within};
 use super::status_write;
 use crate::adapters::store::{NewItem, Store, StoreError, StoredItem, StoredKind, StoredLeaf};
 use crate::api::ObjectEvent;
@@ -212,13 +212,11 @@ impl Store for KubeStore {
 
     /// A merge at exactly the version that was seen.
     async fn prune(&self, object: &Object, kept: &CompanionStatus) -> Result<(), StoreError> {
-        let conditions: Vec<_> = object.previous.conditions.iter().chain(&kept.conditions).collect();
+        let (conditions, environments) = status_write::lists(&object.previous, kept);
         let metadata = json!({ "uid": object.uid, "resourceVersion": object.version });
-        let environments: Vec<_> = object.previous.environments.iter().chain(&kept.environments).collect();
-        let environments = (!environments.is_empty()).then_some(environments); // null takes the field away
         let status = json!({ "conditions": conditions, "host": host(&kept.host), "environments": environments });
         let patch = json!({ "metadata": metadata, "status": status });
-        let how = PatchParams { field_manager: Some(FIELD_MANAGER.into()), ..PatchParams::default() };
+        let how = patch_as(FIELD_MANAGER);
         let api = self.objects(&object.at);
         match within(api.patch_status(&object.at.name, &how, &Patch::Merge(patch))).await {
             Err(kube::Error::Api(status)) if status.is_conflict() => {

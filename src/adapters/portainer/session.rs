@@ -6,10 +6,10 @@ use super::auth_header::AuthHeader;
 use super::call::Call;
 use super::connection::ServerAddress;
 use super::error::{AccessError, PortainerError};
+use crate::adapters::keyed_locks::KeyedLocks;
 use crate::portainer::wire;
 use hyper::header::{AUTHORIZATION, HeaderName};
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -23,18 +23,7 @@ const MIN_LOGIN_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Locks that are held during each login of this process, one for each server: Portainer counts logins by the address
 /// that they come from, and one that hangs must delay no other.
-static LOGINS: LazyLock<LoginLocks> = LazyLock::new(LoginLocks::default);
-
-#[derive(Default)]
-struct LoginLocks(parking_lot::Mutex<HashMap<String, Arc<Mutex<()>>>>);
-
-impl LoginLocks {
-    fn of(&self, server: &ServerAddress) -> Arc<Mutex<()>> {
-        let mut locks = self.0.lock();
-        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(locks.entry(server.host_and_port()).or_default())
-    }
-}
+static LOGINS: LazyLock<KeyedLocks> = LazyLock::new(KeyedLocks::default);
 
 pub(super) enum Session {
     Key(AuthHeader),
@@ -163,7 +152,7 @@ impl UserSession {
     async fn send_login(&self, server: &ServerAddress, number: u64) -> Result<AuthHeader, PortainerError> {
         let call = Call::login(wire::credentials(&self.username, &self.password));
         let reply = {
-            let lock = LOGINS.of(server);
+            let lock = LOGINS.of(server.host_and_port());
             let _held = lock.lock().await;
             let reply = call.send(server, None).await;
             tokio::time::sleep(MIN_LOGIN_INTERVAL).await;

@@ -3,6 +3,7 @@
 use super::client_pair::ClientPair;
 use super::connect::Connection;
 use crate::adapters::docker::ping::{DockerAddress, PingError, Pinged};
+use crate::adapters::keyed_locks::KeyedLocks;
 use crate::adapters::portainer::{Access, AccessError, Network, PortainerServer, RequestMetrics, ServerCredential};
 use crate::decide::registration::ServerSnapshot;
 use crate::decide::registration::backoff::INTERVAL;
@@ -10,7 +11,7 @@ use crate::pki::sha256_hex;
 use crate::portainer::Environment;
 use k8s_openapi::jiff::Timestamp;
 use parking_lot::{Mutex, RwLock};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use tokio::sync::{MutexGuard, OwnedMutexGuard, Semaphore, SemaphorePermit};
 
@@ -216,14 +217,12 @@ fn identity(access: &Access, credential: &ServerCredential, initialize: bool) ->
 
 /// Locks of the names that environments are made under: one sync at a time for each, in this process.
 #[derive(Default)]
-pub struct NameLocks(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
+pub struct NameLocks(KeyedLocks);
 
 impl NameLocks {
     /// The lock of a name in a server, for a namespace.
     fn of(&self, namespace: &str, instance: &str, name: &str) -> Arc<tokio::sync::Mutex<()>> {
-        let mut names = self.0.lock();
-        names.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(names.entry(format!("{namespace} {instance} {name}")).or_default())
+        self.0.of(format!("{namespace} {instance} {name}"))
     }
 }
 
