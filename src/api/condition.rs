@@ -59,6 +59,11 @@ macro_rules! reasons {
                 match self { $(Reason::$name => stringify!($name),)* }
             }
 
+            /// Whether a port lets strangers in, or did: whoever reaches it has root rights on the host.
+            pub fn is_exposure(self) -> bool {
+                matches!(self, Reason::ExposedByOthers | Reason::ExposureClosed)
+            }
+
             /// The reason of that name, if this version knows it.
             pub fn parse(name: &str) -> Option<Reason> {
                 Reason::ALL.iter().copied().find(|reason| reason.as_str() == name)

@@ -10,3 +10,13 @@ pub enum AuthorityProof {
     /// It cannot be told, and why.
     Unknown(String),
 }
+
+impl AuthorityProof {
+    /// Why it refuses them; none where it does not, or where that cannot be told.
+    pub fn refusal(self) -> Option<String> {
+        match self {
+            AuthorityProof::NotTrusted(why) => Some(why),
+            AuthorityProof::Trusted | AuthorityProof::Unknown(_) => None,
+        }
+    }
+}

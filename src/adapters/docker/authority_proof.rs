@@ -3,7 +3,7 @@
 //! looks at the chain first and at the signature then, so its alert tells which of the two it does not accept. So it is
 //! with Go's servers, and dockerd is one. It changes nothing, and lets nobody in.
 
-use super::request::{connect, ping_over_tls};
+use super::request::connect_and_ping;
 use crate::adapters::net::tls_client::{client_config_of_another_key, tls_error};
 use crate::adapters::net::tls_verifier::RecordingVerifier;
 use crate::adapters::random::quick_key;
@@ -23,8 +23,7 @@ pub async fn authority_proof(address: SocketAddr, leaf: &Certificate) -> Authori
         Ok(config) => config,
         Err(message) => return AuthorityProof::Unknown(message),
     };
-    let asked = async { ping_over_tls(connect(address).await?, name, config).await };
-    match asked.await {
+    match connect_and_ping(address, name, config).await {
         Ok(_) => AuthorityProof::Unknown("it looks at no client's certificate".into()),
         Err(error) => of_error(&error, verifier.leaf().is_some()),
     }
@@ -38,7 +37,8 @@ fn of_error(error: &io::Error, served: bool) -> AuthorityProof {
     }
 }
 
-/// Measured with dockerd 20.10 and 26.1, and with Go 1.26: `docs/decisions/0023-proof-without-a-key.md`. That a certificate has expired is about the host's clock as well.
+/// Measured with dockerd 20.10 and 26.1, and with Go 1.26: `docs/decisions/0023-proof-without-a-key.md`. That a
+/// certificate has expired is about the host's clock as well.
 fn of_alert(alert: AlertDescription) -> AuthorityProof {
     use AlertDescription::{BadCertificate, CertificateUnknown, DecryptError, UnknownCA, UnsupportedCertificate};
     match alert {

@@ -50,6 +50,15 @@ pub(super) async fn ping_over_tls(
     within(asked).await
 }
 
+/// The same on a connection of its own.
+pub(super) async fn connect_and_ping(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    config: ClientConfig,
+) -> io::Result<HttpAnswer> {
+    ping_over_tls(connect(address).await?, name, config).await
+}
+
 /// `GET /info`.
 pub(super) async fn info(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> io::Result<HttpAnswer> {
     within(get(stream, "docker", "/info", MAX_INFO_BYTES)).await

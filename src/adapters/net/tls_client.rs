@@ -2,10 +2,11 @@
 
 use super::tls_verifier::{RecordingVerifier, provider};
 use crate::pki::PrivateKey;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DEFAULT_VERSIONS, SupportedProtocolVersion};
+use rustls::{ClientConfig, ConfigBuilder, DEFAULT_VERSIONS, SupportedProtocolVersion};
 use std::error::Error;
 use std::io;
 use std::sync::Arc;
@@ -39,9 +40,7 @@ pub(in crate::adapters) fn client_config(
     client: Option<&ClientKeyPair>,
     versions: &[&'static SupportedProtocolVersion],
 ) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
-    let builder = builder.map_err(|error| error.to_string())?.dangerous();
-    let builder = builder.with_custom_certificate_verifier(Arc::clone(verifier) as _);
+    let builder = verified_by(verifier, versions)?;
     let Some(client) = client else { return Ok(builder.with_no_client_auth()) };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&client.cert).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty()).ok_or("the client certificate cannot be read")?;
@@ -59,13 +58,20 @@ pub(in crate::adapters) fn client_config_of_another_key(
     leaf: &[u8],
     key: &PrivateKey,
 ) -> Result<ClientConfig, String> {
-    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(DEFAULT_VERSIONS);
-    let builder = builder.map_err(|error| error.to_string())?.dangerous();
-    let builder = builder.with_custom_certificate_verifier(Arc::clone(verifier) as _);
+    let builder = verified_by(verifier, DEFAULT_VERSIONS)?;
     let key = PrivatePkcs8KeyDer::from(key.to_pkcs8_der().to_vec());
     let key = provider().key_provider.load_private_key(key.into()).map_err(|error| error.to_string())?;
     let shown = CertifiedKey::new(vec![CertificateDer::from(leaf.to_vec())], key);
     Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown))))
+}
+
+fn verified_by(
+    verifier: &Arc<RecordingVerifier>,
+    versions: &[&'static SupportedProtocolVersion],
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, String> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(versions);
+    let builder = builder.map_err(|error| error.to_string())?.dangerous();
+    Ok(builder.with_custom_certificate_verifier(Arc::clone(verifier) as _))
 }
 
 /// Makes TLS of a connection.

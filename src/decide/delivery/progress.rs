@@ -81,7 +81,7 @@ fn reported(object: &Object, deliverer: &Deliverer, stored: &StoredCertificate) 
 /// A port that lets strangers in counts in every mode, and before all that is still to come.
 pub fn exposure(object: &Object, deliverer: &Deliverer) -> Option<Verdict> {
     let serving = object.companion.condition(ConditionType::Serving)?;
-    let exposed = matches!(Reason::parse(&serving.reason), Some(Reason::ExposedByOthers | Reason::ExposureClosed));
+    let exposed = Reason::parse(&serving.reason).is_some_and(Reason::is_exposure);
     (serving.status != "True" && exposed).then(|| fault(ConditionType::Serving, deliverer, serving))
 }
 

@@ -188,17 +188,12 @@ fn unreached(
 ) -> Option<RegistrationProblem> {
     let moves = !same_address(&environment.url, &desired.url());
     match &input.proof {
-        Proof::Not(problem) if !report.is_registered() || moves || replaced || is_exposed(problem) => {
+        Proof::Not(problem) if !report.is_registered() || moves || replaced || problem.reason.is_exposure() => {
             Some(problem.clone())
         }
         _ if replaced => unproved(input),
         _ => None,
     }
-}
-
-/// Whoever reaches the host is root there: Portainer is given nothing for it.
-fn is_exposed(problem: &RegistrationProblem) -> bool {
-    matches!(problem.reason, Reason::ExposedByOthers | Reason::ExposureClosed)
 }
 
 /// dockerd does not serve the stored certificate yet.

@@ -78,6 +78,11 @@ impl Listen {
         self.port == other.port && whole
     }
 
+    /// Whether a socket on that address leaves no room for this one, or this one none for it.
+    pub fn overlaps(&self, address: &SocketAddr) -> bool {
+        Listen::parse(&address.to_string()).is_ok_and(|there| self.covers(&there) || there.covers(self))
+    }
+
     /// The value of `ListenStream=` (systemd.socket(5)).
     pub fn stream(&self) -> String {
         match self.address {

@@ -30,7 +30,7 @@ pub(super) async fn deliver_to_daemon<H: Host>(host: &H, delivery: &HostDelivery
 async fn close_listeners(host: &impl Host, delivery: &HostDelivery, verdict: Verdict) -> Outcome {
     let Ok(result) = request_step(host, delivery, None, BTreeSet::new(), None).await else { return Err(verdict) };
     match result.reason() {
-        Reason::ExposedByOthers | Reason::ExposureClosed => {
+        reason if reason.is_exposure() => {
             let serving = Some(daemon::verdict(&result));
             Ok((DeliveryOutcome { delivered: Some(verdict), serving, ..kept(delivery) }, result.requeue_at))
         }

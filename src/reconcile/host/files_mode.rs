@@ -12,7 +12,6 @@ use crate::decide::host::report::{
 };
 use crate::decide::host::step_request::listen_addresses;
 use crate::decide::status::Verdict;
-use crate::docker::authority_proof::AuthorityProof;
 use crate::docker::exposure::{Exposure, PLAIN_HTTP_PORT};
 use crate::docker::unit;
 use crate::pki::lifecycle::saturating;
@@ -88,10 +87,7 @@ async fn ask(
 
 /// Why dockerd refuses the clients of the authority; none where it does not, or where that cannot be told.
 async fn refused_authority(host: &impl Host, address: SocketAddr, material: &Material) -> Option<String> {
-    match host.authority_proof(address, material.proof.as_ref()?).await {
-        AuthorityProof::NotTrusted(why) => Some(why),
-        AuthorityProof::Trusted | AuthorityProof::Unknown(_) => None,
-    }
+    host.authority_proof(address, material.proof.as_ref()?).await.refusal()
 }
 
 /// What is asked whether it lets strangers in: where dockerd should listen, Docker's port of plain HTTP beside it, and

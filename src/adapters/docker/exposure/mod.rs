@@ -5,7 +5,7 @@
 mod unknown_client;
 
 use super::request::{
-    connect, docker_version, is_cut, may_be_docker, ping, ping_over_tls, refuses_certificate, refuses_plain_http,
+    connect, connect_and_ping, docker_version, is_cut, may_be_docker, ping, refuses_certificate, refuses_plain_http,
 };
 use crate::adapters::Clock;
 use crate::adapters::net::http_get::HttpAnswer;
@@ -92,8 +92,7 @@ pub(super) async fn tls(target: &Target, client: Option<&ClientKeyPair>) -> (Tls
         Ok(config) => config,
         Err(message) => return (TlsAnswer::Unusable(message), Vec::new()),
     };
-    let asked = async { ping_over_tls(connect(target.at).await?, target.name.clone(), config).await };
-    let asked = asked.await;
+    let asked = connect_and_ping(target.at, target.name.clone(), config).await;
     let chain = verifier.chain();
     let answer = asked.map_or_else(|error| failed(&error, !chain.is_empty()), |answer| answered(&answer));
     (answer, chain)

@@ -133,16 +133,18 @@ impl<H: Host> DockerHost<'_, H> {
         let exec = values(&service, "Service", "ExecStart").pop().unwrap_or_default();
         let (variables, unknown) = next.environment.all(unit::variables(&exec));
         let replaced = written.drop_in.as_deref().is_some_and(|text| parse::mentions(text, "Service", "ExecStart"));
-        let unknown = unknown.or_else(|| self.unknown_start(next, (!replaced).then_some(&*exec), process).err());
-        let running = process.map(|process| process.flags_of_the_past(next.line.as_ref().ok())).unwrap_or_default();
+        let unknown_start = || self.unknown_start(next, (!replaced).then_some(&*exec), process).err();
+        let flags_of_the_past = |process: &DockerdProcess| process.flags_of_the_past(next.line.as_ref().ok());
+        let unknown = if proved { None } else { unknown.or_else(unknown_start) };
+        let running = process.filter(|_| !proved).map(flags_of_the_past).unwrap_or_default();
         Ok(ExistingConfig {
             exec,
             overruling,
             variables,
             streams: values(&socket, "Socket", "ListenStream"),
-            daemon_json: self.bytes(DAEMON_JSON)?,
-            unknown: unknown.filter(|_| !proved),
-            running: if proved { Vec::new() } else { running },
+            daemon_json: written.daemon_json.clone(),
+            unknown,
+            running,
         })
     }
 

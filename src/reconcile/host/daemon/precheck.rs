@@ -14,7 +14,6 @@ use crate::decide::host::observed::ObservedDaemon;
 use crate::decide::host::report::serving;
 use crate::decide::host::step_request::listen_addresses;
 use crate::docker::daemon_json::{DaemonJson, TlsPaths, Wanted, enforces_client_auth};
-use crate::docker::listen::Listen;
 use crate::docker::unit;
 use std::path::Path;
 
@@ -64,9 +63,7 @@ impl<H: Host> DockerHost<'_, H> {
     /// Nobody but dockerd, or systemd for it, listens where dockerd is to.
     async fn check_addresses(&self) -> Result<(), StepError> {
         for listen in listen_addresses(&self.request.host).unwrap_or_default() {
-            let in_the_way = |address: &std::net::SocketAddr| {
-                Listen::parse(&address.to_string()).is_ok_and(|there| listen.covers(&there) || there.covers(&listen))
-            };
+            let in_the_way = |address: &std::net::SocketAddr| listen.overlaps(address);
             if let Some((address, process)) = self.host.other_listener(unit::SERVICE, in_the_way).await? {
                 let message = format!(
                     "{process} listens on {address}, where dockerd is to: stop it, or choose another port; dockerd was \

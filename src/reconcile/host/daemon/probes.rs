@@ -9,9 +9,7 @@ use crate::adapters::host::cert_dir::{DirContents, Generation};
 use crate::adapters::net::tls_client::ClientKeyPair;
 use crate::decide::host::observed::ListenerState;
 use crate::decide::host::step_request::listen_addresses;
-use crate::docker::authority_proof::AuthorityProof;
 use crate::docker::exposure::Exposure;
-use crate::docker::listen::Listen;
 use crate::docker::unit;
 use crate::pki::Certificate;
 use k8s_openapi::jiff::Timestamp;
@@ -25,10 +23,7 @@ impl<H: Host> DockerHost<'_, H> {
     /// the doubt.
     pub async fn exposures(&self) -> Result<(Vec<SocketAddr>, Vec<(SocketAddr, String)>), StepError> {
         let wanted = listen_addresses(&self.request.host).unwrap_or_default();
-        let is_wanted = |address: &SocketAddr| {
-            let at = Listen::parse(&address.to_string()).ok();
-            at.is_some_and(|at| wanted.iter().any(|wanted| wanted.covers(&at) || at.covers(wanted)))
-        };
+        let is_wanted = |address: &SocketAddr| wanted.iter().any(|wanted| wanted.overlaps(address));
         let (mut open, mut uncertain) = (Vec::new(), Vec::new());
         for address in self.host.listeners(unit::SERVICE).await? {
             match self.worst_exposure(address).await {
@@ -46,10 +41,7 @@ impl<H: Host> DockerHost<'_, H> {
     pub async fn refused_authority(&self, listeners: &[ListenerState]) -> Option<(SocketAddr, String)> {
         let leaf = Certificate::from_pem(self.request.proof.as_ref()?.as_bytes()).ok()?;
         let address = listeners.iter().find(|listener| listener.accepts.is_some())?.address;
-        match self.host.authority_proof(address, &leaf).await {
-            AuthorityProof::NotTrusted(why) => Some((address, why)),
-            AuthorityProof::Trusted | AuthorityProof::Unknown(_) => None,
-        }
+        self.host.authority_proof(address, &leaf).await.refusal().map(|why| (address, why))
     }
 
     async fn worst_exposure(&self, address: SocketAddr) -> Exposure {
